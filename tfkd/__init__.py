@@ -1,0 +1,29 @@
+"""tfkd: knowledge distillation for Keras, with data and without."""
+
+import keras
+
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        f"tfkd needs Keras on TensorFlow, but its backend is {keras.config.backend()!r}. Set the "
+        "environment variable KERAS_BACKEND=tensorflow before Python starts."
+    )
+
+from tfkd import callbacks, datafree, export, losses, students, taps
+from tfkd.datafree import DataFreeDistiller
+from tfkd.distiller import Distiller
+from tfkd.teachers import TeacherWarning, load_teacher
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataFreeDistiller",
+    "Distiller",
+    "TeacherWarning",
+    "callbacks",
+    "datafree",
+    "export",
+    "load_teacher",
+    "losses",
+    "students",
+    "taps",
+]

@@ -1,0 +1,351 @@
+"""DataFreeDistiller: a Distiller whose step makes its own inputs."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfkd import taps
+from tfkd.datafree.memory import Memory
+from tfkd.datafree.objectives import Synthesized
+from tfkd.datafree.recipe import Recipe
+from tfkd.datafree.recipes import Procedural
+from tfkd.datafree.refinement import refine
+from tfkd.datafree.selection import resample, selection_log_weights
+from tfkd.distiller import Distiller
+
+_LABEL_ROUNDS = 20
+
+
+class DataFreeDistiller(Distiller):
+    """Trains a student on nothing but a teacher.
+
+    Inputs are synthesized on the device as the recipe says; one step, generator updates included, is
+    one compiled function. Generator, memory, both optimizers and the random state are variables of
+    the distiller, so `save_weights` and `keras.callbacks.BackupAndRestore` resume a run exactly.
+
+    Args:
+        teacher: a trained image classifier that takes float32 images in [0, 1] and returns logits,
+            as `tfkd.load_teacher` gives them.
+        student: the `keras.Model` to train, with the same input and output shapes.
+        recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
+        seed: int that all randomness of the run follows from; None for a fresh one.
+        name: name of the model.
+        **kwargs: passed to `keras.Model`.
+
+    Raises:
+        ValueError: if the shapes of teacher and student differ, or are not those of an image
+            classifier with at least two classes.
+
+    Example:
+        >>> teacher = tfkd.load_teacher("teacher.keras", input_range=(0, 1))
+        >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
+        >>> distiller.compile(optimizer="adam", metrics=["accuracy"])
+        >>> distiller.fit(epochs=40, steps_per_epoch=50, validation_data=(x_test, y_test))
+        >>> distiller.student.save("student.keras")
+    """
+
+    def __init__(
+        self,
+        teacher: keras.Model,
+        student: keras.Model,
+        recipe: Recipe | None = None,
+        seed: int | None = None,
+        name: str = "data_free_distiller",
+        **kwargs,
+    ) -> None:
+        recipe = Procedural() if recipe is None else recipe
+        if not isinstance(recipe, Recipe):
+            raise TypeError(
+                "`recipe` must be a tfkd.datafree recipe, such as tfkd.datafree.Procedural(). "
+                f"Received: {recipe!r} of type {type(recipe)}."
+            )
+        # The recipe stays as it was given: each distiller has a loss object of its own.
+        loss = recipe.student_loss
+        loss = type(loss).from_config(loss.get_config())
+        super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
+        image_shape, self.classes = _classifier_shapes(teacher)
+        self.recipe = recipe
+        self._objectives = recipe.build_objectives()
+        self._objective_taps = [
+            tap for objective in self._objectives for tap in objective.taps(teacher)
+        ]
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.generator = recipe.build_generator(image_shape)
+        self.priors = recipe.build_priors(image_shape)
+        self.memory = (
+            Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
+        )
+        self.generator_optimizer = None
+        self._agreement_tracker = keras.metrics.Mean(name="agreement")
+        self._objective_trackers = [
+            keras.metrics.Mean(name=f"generator_{objective.name}") for objective in self._objectives
+        ]
+
+    def compile(
+        self,
+        optimizer=None,
+        generator_optimizer=None,
+        metrics=None,
+        jit_compile="auto",
+        **kwargs,
+    ):
+        """Configures training as `keras.Model.compile` does.
+
+        Args:
+            optimizer: optimizer of the student; None for the recipe's.
+            generator_optimizer: optimizer of a trained generator; None for the recipe's.
+            metrics: metrics of the student's outputs, computed on validation data.
+            jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU.
+            **kwargs: passed to `keras.Model.compile`.
+        """
+        optimizer = self.recipe.student_optimizer() if optimizer is None else optimizer
+        super().compile(optimizer=optimizer, metrics=metrics, jit_compile=jit_compile, **kwargs)
+        # Built here, not at the first step, so that a backup can be restored before any step.
+        self.optimizer.build(self._student_variables)
+        if self.generator is not None:
+            self.generator_optimizer = keras.optimizers.get(
+                generator_optimizer or self.recipe.generator_optimizer()
+            )
+            self.generator_optimizer.build(self.generator.trainable_variables)
+
+    def fit(self, epochs: int = 1, steps_per_epoch: int = 50, **kwargs):
+        """Trains without data.
+
+        Args:
+            epochs: how many epochs.
+            steps_per_epoch: steps of the recipe in each.
+            **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`,
+                `validation_batch_size`, `validation_steps`, `initial_epoch`, as in `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
+            inputs, the generator's objectives, and the validation metrics.
+        """
+        steps = tf.data.Dataset.from_tensors(np.zeros((1,), "int32")).repeat()
+        return super().fit(steps, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
+
+    def train_step(self, data):
+        generated = None
+        for _ in range(self.recipe.generator_steps if self.recipe.same_inputs else 0):
+            generated = self._update_generator()
+        for _ in range(self.recipe.student_steps):
+            images, logits = self._new_inputs(generated)
+            if self.memory is not None:
+                self.memory.add(images, logits)
+            self._update_student(images, logits, new=True)
+        if self.memory is not None:
+            for _ in range(self.recipe.replay_steps):
+                self._update_student(
+                    *self.memory.draw(self.recipe.batch_size, self.seed_generator), new=False
+                )
+        for _ in range(0 if self.recipe.same_inputs else self.recipe.generator_steps):
+            self._update_generator()
+        return self.get_metrics_result()
+
+    def synthesize(self, n: int, labels=None) -> np.ndarray:
+        """Makes images as training makes them.
+
+        Args:
+            n: how many images.
+            labels: int classes `(n,)` the teacher should see in them, or None for any. Candidates
+                are refined towards their label where the recipe refines, and those of which the
+                teacher is most certain are taken.
+
+        Returns:
+            float32 images `(n, height, width, channels)`, clipped to [0, 1].
+
+        Raises:
+            ValueError: if `n` is below 1, or the labels are not `n` classes of the teacher.
+        """
+        if n < 1:
+            raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
+        if labels is None:
+            batches = -(-n // self.recipe.batch_size)
+            images = [self._synthesize_batch().numpy() for _ in range(batches)]
+            return np.clip(np.concatenate(images)[:n], 0.0, 1.0)
+        labels = np.asarray(labels)
+        if labels.shape != (n,) or labels.min() < 0 or labels.max() >= self.classes:
+            raise ValueError(
+                f"`labels` must be {n} classes from 0 to {self.classes - 1}. Received: shape "
+                f"{labels.shape}, values {np.unique(labels)[:10].tolist()}."
+            )
+        return self._synthesize_labelled(labels.astype("int32"))
+
+    def _synthesize_labelled(self, labels):
+        """For each label the candidate on which the teacher gives it the highest probability."""
+        best = np.full(len(labels), -np.inf)
+        chosen = np.zeros((len(labels), *self.teacher.input_shape[1:]), "float32")
+        for _ in range(_LABEL_ROUNDS):
+            for start in range(0, len(labels), self.recipe.batch_size):
+                rows = np.arange(start, min(start + self.recipe.batch_size, len(labels)))
+                targets = np.resize(labels[rows], self.recipe.batch_size)
+                images, log_p = (t.numpy() for t in self._labelled_batch(tf.constant(targets)))
+                score = log_p[np.arange(len(rows)), labels[rows]]
+                better = score > best[rows]
+                best[rows[better]] = score[better]
+                chosen[rows[better]] = images[: len(rows)][better]
+            if np.exp(best).min() > 0.9:
+                break
+        return np.clip(chosen, 0.0, 1.0)
+
+    @tf.function
+    def _synthesize_batch(self):
+        return self._new_inputs()[0]
+
+    @tf.function
+    def _labelled_batch(self, targets):
+        images = self._draw(self.recipe.batch_size)
+        if self.recipe.refine_steps:
+            images = self._refine(images, targets)
+        return images, ops.log_softmax(self._ask_teacher(images), axis=-1)
+
+    def get_metrics_result(self):
+        results = super().get_metrics_result()
+        # The labels' loss has no place here, and one component is the whole.
+        for tracker in self._hidden_trackers:
+            results.pop(tracker.name)
+        return results
+
+    @property
+    def _hidden_trackers(self):
+        return [
+            self._student_loss_tracker,
+            self._distillation_loss_tracker,
+            *self._component_trackers,
+        ]
+
+    @property
+    def _training_trackers(self):
+        return [self._agreement_tracker, *self._objective_trackers]
+
+    @property
+    def _student_variables(self):
+        losses = (v for loss in self.distillation_losses for v in loss.trainable_variables)
+        return [*self.student.trainable_variables, *losses]
+
+    def _ask_teacher(self, images):
+        return ops.cast(self.teacher(images, training=False), "float32")
+
+    def _new_inputs(self, generated=None):
+        """One batch of new images and the teacher's logits for them."""
+        n = self.recipe.batch_size
+        from_prior = round(n * self.recipe.prior_share) if self.priors else 0
+        images, logits = [], []
+        if from_prior:
+            image, logit = self._prior_inputs(from_prior)
+            images.append(image)
+            logits.append(logit)
+        if from_prior < n:
+            image = self._generate(n) if generated is None else generated
+            images.append(image[from_prior:])
+            logits.append(self._ask_teacher(images[-1]))
+        return ops.concatenate(images), ops.concatenate(logits)
+
+    def _prior_inputs(self, n):
+        images = self._draw_prior(n * self.recipe.overdraw)
+        logits = None
+        if self.recipe.overdraw > 1:
+            logits = self._ask_teacher(images)
+            student_logits = (
+                self.student(images, training=False) if self.recipe.disagreement else None
+            )
+            log_weights = selection_log_weights(
+                logits, student_logits, self.recipe.balance, self.recipe.disagreement
+            )
+            kept = resample(log_weights, n, self.seed_generator)
+            images, logits = ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
+        refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
+        if refined:
+            targets = keras.random.randint((refined,), 0, self.classes, seed=self.seed_generator)
+            carried = self._refine(images[:refined], targets)
+            images = ops.concatenate([carried, images[refined:]])
+            logits = None
+        return images, self._ask_teacher(images) if logits is None else logits
+
+    def _draw(self, n):
+        return self._draw_prior(n) if self.priors else self._generate(n)
+
+    def _draw_prior(self, n):
+        """`n` images from the procedural priors, in parts as equal as can be, shuffled together."""
+        cuts = np.linspace(0, n, len(self.priors) + 1).round().astype(int)
+        parts = [
+            prior.sample(int(size), seed=self.seed_generator)
+            for prior, size in zip(self.priors, np.diff(cuts), strict=True)
+            if size
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        order = resample(ops.zeros((n,)), n, self.seed_generator)
+        return ops.take(ops.concatenate(parts), order, axis=0)
+
+    def _refine(self, images, targets):
+        return refine(
+            images,
+            targets,
+            self.teacher,
+            self.student,
+            self.recipe.refine_steps,
+            self.recipe.refine_size,
+            self.recipe.refine_adversarial,
+        )
+
+    def _generate(self, n):
+        """`n` images of the trained generator with batch statistics, cut off from its gradient."""
+        images = self.generator.sample(n, self.seed_generator, training=True)
+        return tf.stop_gradient(images)
+
+    def _update_generator(self):
+        """One generator update; returns the images it was computed on."""
+        with tf.GradientTape() as tape:
+            images = self.generator.sample(
+                self.recipe.batch_size, self.seed_generator, training=True
+            )
+            with taps.record(self.teacher, self._objective_taps) as seen:
+                teacher_logits = self._ask_teacher(images)
+            needs_student = any(objective.needs_student for objective in self._objectives)
+            student_logits = self.student(images, training=False) if needs_student else None
+            batch = Synthesized(images, teacher_logits, student_logits, seen)
+            total = 0.0
+            for objective, tracker in zip(
+                self._objectives, self._objective_trackers, strict=True
+            ):
+                value = objective.value(batch)
+                tracker.update_state(value)
+                total += objective.weight * value
+            scaled = self.generator_optimizer.scale_loss(total)
+        variables = self.generator.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return tf.stop_gradient(images)
+
+    def _update_student(self, images, teacher_logits, new):
+        with tf.GradientTape() as tape:
+            outputs = self.student(images, training=True)
+            distillation_loss = self._distill(teacher_logits, {}, outputs, {}, None)
+            loss = self._total_loss(None, outputs, distillation_loss, None)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self._student_variables
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if new:
+            self._loss_tracker.update_state(loss)
+            same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)
+            self._agreement_tracker.update_state(ops.cast(same, "float32"))
+
+
+def _classifier_shapes(teacher):
+    """The teacher's image shape and number of classes."""
+    image_shape, output_shape = teacher.input_shape[1:], teacher.output_shape
+    if len(image_shape) != 3 or None in image_shape or len(output_shape) != 2:
+        raise ValueError(
+            "`teacher` must take images (batch, height, width, channels) of one known size and "
+            f"return (batch, classes). Received: input shape {teacher.input_shape}, output shape "
+            f"{output_shape}."
+        )
+    if output_shape[-1] < 2:
+        raise ValueError(
+            "`teacher` must have at least two logits. Received: output shape "
+            f"{output_shape}. tfkd.load_teacher turns one sigmoid unit into two logits."
+        )
+    return tuple(image_shape), output_shape[-1]

@@ -1,0 +1,35 @@
+"""One-hot objective: images that the teacher is sure about."""
+
+import dataclasses
+
+from keras import ops
+
+from tfkd.datafree.objectives.base import Objective, Synthesized
+
+
+def one_hot(teacher_logits):
+    """Cross-entropy of the teacher's output against its own predicted class, mean over the batch.
+
+    Args:
+        teacher_logits: `(batch, classes)`.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Reference:
+        Chen et al., "Data-Free Learning of Student Networks" (DAFL), 2019.
+    """
+    log_p = ops.log_softmax(ops.cast(teacher_logits, "float32"), axis=-1)
+    return -ops.mean(ops.max(log_p, axis=-1))
+
+
+@dataclasses.dataclass(frozen=True)
+class OneHot(Objective):
+    """`one_hot` as an objective.
+
+    Args:
+        weight: factor of the term.
+    """
+
+    def value(self, batch: Synthesized):
+        return one_hot(batch.teacher_logits)

@@ -1,0 +1,12 @@
+"""What a person leaves with: TFLite files, checked against the model, and the report."""
+
+from tfkd.export.tflite import QUANTIZATIONS, export_tflite
+from tfkd.export.verification import TFLiteCheck, run_tflite, verify_tflite
+
+__all__ = [
+    "QUANTIZATIONS",
+    "TFLiteCheck",
+    "export_tflite",
+    "run_tflite",
+    "verify_tflite",
+]

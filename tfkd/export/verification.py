@@ -1,0 +1,131 @@
+"""Runs a TFLite file and says how it compares with the model it was made from."""
+
+import dataclasses
+import time
+
+import keras
+import numpy as np
+
+_WARMUP_RUNS = 10
+_TIMED_RUNS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class TFLiteCheck:
+    """How a TFLite file compares with its Keras model.
+
+    Attributes:
+        size_bytes: size of the file.
+        latency_ms: median time of one image at one thread, in milliseconds.
+        agreement: share of synthetic images on which both predict the same class.
+        max_difference: largest difference of a logit on those images.
+        accuracy: share of real images classified correctly; None without real data.
+        model_accuracy: the same for the Keras model.
+        real_agreement: share of real images on which both predict the same class.
+    """
+
+    size_bytes: int
+    latency_ms: float
+    agreement: float
+    max_difference: float
+    accuracy: float | None = None
+    model_accuracy: float | None = None
+    real_agreement: float | None = None
+
+
+def require_litert() -> None:
+    """Raises ImportError with the remedy if TFLite files cannot be run here."""
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Running TFLite files needs ai-edge-litert: pip install 'tfkd[litert]'."
+        ) from error
+
+
+def verify_tflite(
+    content: bytes,
+    model: keras.Model,
+    images: np.ndarray,
+    evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TFLiteCheck:
+    """Compares a TFLite file with the model it was made from.
+
+    Args:
+        content: the file's bytes.
+        model: the Keras model.
+        images: synthetic images `(n, height, width, channels)`.
+        evaluation_data: real `(images, labels)`, or None.
+
+    Returns:
+        A `TFLiteCheck`.
+    """
+    logits = run_tflite(content, images)
+    expected = model.predict(images, verbose=0)
+    real = {}
+    if evaluation_data is not None:
+        x, y = evaluation_data
+        predicted = run_tflite(content, x).argmax(-1)
+        model_predicted = model.predict(x, batch_size=256, verbose=0).argmax(-1)
+        real = {
+            "accuracy": float(np.mean(predicted == y)),
+            "model_accuracy": float(np.mean(model_predicted == y)),
+            "real_agreement": float(np.mean(predicted == model_predicted)),
+        }
+    return TFLiteCheck(
+        size_bytes=len(content),
+        latency_ms=_latency_ms(content),
+        agreement=float(np.mean(logits.argmax(-1) == expected.argmax(-1))),
+        max_difference=float(np.abs(logits - expected).max()),
+        **real,
+    )
+
+
+def run_tflite(content: bytes, images: np.ndarray) -> np.ndarray:
+    """The logits a TFLite file gives for float images.
+
+    Args:
+        content: the file's bytes.
+        images: `(n, height, width, channels)` in [0, 1]; quantized here if the file takes int8.
+
+    Returns:
+        float32 logits `(n, classes)`, dequantized if the file returns int8.
+    """
+    interpreter, source, target = _open(content)
+    images = _quantize(np.asarray(images, "float32"), source)
+    outputs = []
+    for image in images:
+        interpreter.set_tensor(source["index"], image[None])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(target["index"])[0])
+    outputs = np.stack(outputs).astype("float32")
+    scale, zero = target["quantization"]
+    return (outputs - zero) * scale if scale else outputs
+
+
+def _quantize(images, source):
+    scale, zero = source["quantization"]
+    if source["dtype"] == np.float32:
+        return images
+    limits = np.iinfo(source["dtype"])
+    return np.clip(np.round(images / scale + zero), limits.min, limits.max).astype(source["dtype"])
+
+
+def _latency_ms(content):
+    interpreter, source, _ = _open(content)
+    interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
+    seconds = []
+    for _ in range(_WARMUP_RUNS + _TIMED_RUNS):
+        start = time.perf_counter()
+        interpreter.invoke()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[_WARMUP_RUNS:]) * 1000)
+
+
+def _open(content):
+    require_litert()
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    return interpreter, interpreter.get_input_details()[0], interpreter.get_output_details()[0]

@@ -1,0 +1,60 @@
+"""Writing files whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[str]:
+    """Gives a temporary name beside `path`, and renames it to `path` once the block succeeds.
+
+    Args:
+        path: the file to write; its folder is made if need be.
+
+    Returns:
+        A context manager that yields the temporary name, with the same ending as `path`.
+
+    Raises:
+        OSError: if the folder cannot be written or the disk is full; `path` is then as it was, and
+            the message names it.
+
+    Example:
+        >>> with replacing("student.keras") as temporary:
+        ...     student.save(temporary)
+    """
+    path = os.fspath(path)
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = None
+    try:
+        os.makedirs(folder, exist_ok=True)
+        stem, ending = os.path.splitext(name)
+        handle, temporary = tempfile.mkstemp(ending, f".{stem}-", folder)
+        os.close(handle)
+        yield temporary
+        # mkstemp's files are private; give the ordinary permissions of a new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            error.errno, f"Cannot write {path!r} ({reason}); nothing was changed"
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a binary file whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)

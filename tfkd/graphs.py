@@ -1,0 +1,63 @@
+"""Walks back from the outputs of functional and Sequential models."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+
+
+def operation_of(tensor):
+    """The operation that made a symbolic tensor, and the tensors it was made from."""
+    operation, node_index, _ = tensor._keras_history
+    return operation, operation._inbound_nodes[node_index].input_tensors
+
+
+def has_graph(model: keras.Model) -> bool:
+    """Whether the model is functional or a built Sequential, so that its graph can be walked."""
+    return isinstance(model, (keras.Sequential, keras.src.models.functional.Functional)) and bool(
+        model.built and model.outputs
+    )
+
+
+def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Iterator[object]:
+    """For each path back from each output, the first operation for which `found` is true.
+
+    Args:
+        model: a functional or built Sequential model; nested ones are entered.
+        found: tells whether to stop at an operation.
+
+    Yields:
+        Operations, usually layers; the same one as often as paths lead to it.
+    """
+    pending = list(model.outputs)
+    while pending:
+        operation, inputs = operation_of(pending.pop())
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            inner = list(first_upstream(operation, found))
+            yield from inner
+            if inner:
+                continue
+        if found(operation):
+            yield operation
+        else:
+            pending.extend(inputs)
+
+
+def apply_layers(model: keras.Model, x):
+    """Applies a functional or Sequential model's layers to `x` one by one.
+
+    Unlike `model(x)`, this leaves them as layers of the graph being built instead of one nested model.
+
+    Args:
+        model: a model with one input and one output.
+        x: the symbolic input.
+
+    Returns:
+        The symbolic output.
+    """
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            x = layer(x)
+        return x
+    # Some models, such as those of old files, call their single input a list of one.
+    inputs = keras.tree.map_structure(lambda _: x, model.input)
+    return keras.tree.flatten(model._run_through_graph(inputs, operation_fn=lambda op: op))[0]

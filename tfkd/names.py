@@ -1,0 +1,53 @@
+"""Names of things that users choose by name: derived from the packages, with close matches shown."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+
+def snake_case(name: str) -> str:
+    """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def members(
+    module: ModuleType, base: type, keep: Callable[[type], bool] = lambda cls: True
+) -> dict[str, type]:
+    """The public subclasses of `base` in a package, by snake-case name.
+
+    Args:
+        module: a package with `__all__`.
+        base: the class they derive from; not itself included.
+        keep: which of them to include.
+
+    Returns:
+        A dictionary from names to classes.
+    """
+    public = (getattr(module, name) for name in module.__all__)
+    return {
+        snake_case(cls.__name__): cls
+        for cls in public
+        if isinstance(cls, type) and issubclass(cls, base) and cls is not base and keep(cls)
+    }
+
+
+def lookup(known: Mapping, name: str, what: str):
+    """`known[name]`.
+
+    Args:
+        known: what there is, by name.
+        name: what was asked for.
+        what: what kind of thing it is, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if there is none, with close matches.
+    """
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+        raise ValueError(f"Unknown {what} {name!r}. {hint}Known: {', '.join(sorted(known))}.")
+    return known[name]

@@ -1,0 +1,101 @@
+"""A model's own shape at another width."""
+
+import keras
+from keras import layers
+
+from tfkd.graphs import first_upstream, has_graph
+
+# What a layer's width is called in its configuration.
+_WIDTHS = {
+    layers.Conv1D: "filters",
+    layers.Conv2D: "filters",
+    layers.Conv3D: "filters",
+    layers.Conv1DTranspose: "filters",
+    layers.Conv2DTranspose: "filters",
+    layers.SeparableConv1D: "filters",
+    layers.SeparableConv2D: "filters",
+    layers.Dense: "units",
+}
+# Layers with weights that follow the width of their input.
+_FOLLOWERS = (
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.Normalization,
+    layers.PReLU,
+)
+
+
+def scale_width(model: keras.Model, factor: float, name: str | None = None) -> keras.Model:
+    """The same architecture with every hidden layer's width multiplied; newly initialized.
+
+    Convolutions and dense layers are scaled, except those that make the outputs; depthwise
+    convolutions and normalizations follow. Rounded to the nearest integer, at least 1.
+
+    Args:
+        model: a functional or Sequential model of Conv, DepthwiseConv, SeparableConv, Dense,
+            normalization, Add, Concatenate and layers without weights.
+        factor: above 0; 0.5 halves every width.
+        name: name of the new model; None for the model's with the factor appended.
+
+    Returns:
+        An untrained model with the same input and output shapes.
+
+    Raises:
+        ValueError: if the factor is not positive, the model has no graph, or a layer cannot be
+            scaled; the message names it.
+
+    Example:
+        >>> student = tfkd.students.scale_width(teacher, 0.5)
+    """
+    if not factor > 0:
+        raise ValueError(f"`factor` must be above 0. Received: factor={factor!r}.")
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {type(model)}. "
+            "Build a smaller student by hand, or choose one from tfkd.students."
+        )
+    outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in _WIDTHS)}
+
+    def scaled(layer):
+        config = layer.get_config()
+        width = _WIDTHS.get(type(layer))
+        if width and id(layer) not in outputs:
+            config[width] = max(1, round(config[width] * factor))
+            _check_groups(layer, config)
+        elif layer.weights and width is None and not isinstance(layer, _FOLLOWERS):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
+                "scaled. Build the student by hand, or choose one from tfkd.students."
+            )
+        return type(layer).from_config(config)
+
+    try:
+        student = keras.models.clone_model(model, clone_function=scaled, recursive=True)
+    except ValueError as error:
+        if "cannot be scaled" in str(error):
+            raise
+        raise ValueError(
+            f"The layers of model {model.name!r} do not fit together at {factor} times their "
+            "width; a layer with fixed sizes (such as Reshape), or an Add with one branch that "
+            f"cannot be scaled, is the usual reason. {error}"
+        ) from error
+    student.name = name or f"{model.name}_{factor:g}x"
+    _copy_normalization(model, student)
+    return student
+
+
+def _check_groups(layer, config):
+    if config.get("groups", 1) > 1:
+        raise ValueError(
+            f"Layer {layer.name!r} is a grouped convolution ({config['groups']} groups), whose "
+            "width cannot be scaled. Build the student by hand."
+        )
+
+
+def _copy_normalization(model, student):
+    """Input statistics are part of the preprocessing, not of what a student learns."""
+    for old, new in zip(model.layers, student.layers, strict=True):
+        if isinstance(old, layers.Normalization):
+            new.set_weights(old.get_weights())

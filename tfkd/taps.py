@@ -1,0 +1,178 @@
+"""Reads what flows into and out of inner layers during one ordinary forward pass.
+
+No second model is built: while a pass is recorded, the `call` of each tapped layer is wrapped to
+note its input and output. That works for functional, Sequential, subclassed and nested models,
+eagerly and while a `tf.function` is traced.
+"""
+
+import contextlib
+import difflib
+import threading
+from collections.abc import Iterable, Iterator
+
+import keras
+
+_INPUT = ":input"
+_lock = threading.RLock()
+_thread = threading.local()
+_wrapped: dict[int, int] = {}
+
+
+def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
+    """Every layer inside `model`, however deep, by its path.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        A dictionary from paths such as `"block3/relu"` to layers, in the model's own order. Layers
+        that share a path keep the first.
+    """
+    found: dict[str, keras.Layer] = {}
+
+    def visit(layer, prefix):
+        for child in layer._flatten_layers(include_self=False, recursive=False):
+            path = prefix + child.name
+            if path not in found:
+                found[path] = child
+                visit(child, path + "/")
+
+    visit(model, "")
+    return found
+
+
+def resolve(model: keras.Model, tap: str) -> keras.Layer:
+    """The layer that `tap` names.
+
+    Args:
+        model: the model to look in.
+        tap: a layer's path, with `:input` appended for what flows into the layer.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ValueError: if there is no such layer; the message lists close matches.
+    """
+    layers = named_layers(model)
+    path = tap.removesuffix(_INPUT)
+    if path not in layers:
+        close = difflib.get_close_matches(path, layers, n=5, cutoff=0.4) or list(layers)[:5]
+        raise ValueError(
+            f"No layer {path!r} in model {model.name!r}. Close matches: {close}. Layers inside "
+            "layers are named by path, as in 'block3/relu'."
+        )
+    return layers[path]
+
+
+def penultimate(model: keras.Model) -> str:
+    """The tap of the features that enter the model's last layer with weights."""
+    weighted = [
+        path
+        for path, layer in named_layers(model).items()
+        if layer.weights and not layer._flatten_layers(include_self=False, recursive=False)
+    ]
+    if not weighted:
+        raise ValueError(f"Model {model.name!r} has no layer with weights to tap.")
+    return weighted[-1] + _INPUT
+
+
+class Record(dict):
+    """What the taps of one forward pass saw: `record[tap]` is the value at the layer's last call.
+
+    `record.calls[tap]` lists the values of every call, for layers used more than once.
+    """
+
+    def __init__(self, taps: Iterable[str]) -> None:
+        super().__init__()
+        self.calls: dict[str, list] = {tap: [] for tap in taps}
+
+    def __missing__(self, tap):
+        known = tap in self.calls
+        reason = "its layer was not called in the recorded pass" if known else "it was not tapped"
+        raise KeyError(f"Nothing recorded for tap {tap!r}: {reason}.")
+
+    def note(self, tap: str, value) -> None:
+        self.calls[tap].append(value)
+        self[tap] = value
+
+
+@contextlib.contextmanager
+def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
+    """Records the named taps of every call of `model` made inside the `with` block.
+
+    Args:
+        model: any Keras model.
+        taps: paths of layers, with `:input` for inputs.
+
+    Returns:
+        A context manager that yields a `Record`, filled while the model runs in this thread.
+
+    Raises:
+        ValueError: for a path that is not in the model.
+
+    Example:
+        >>> with tfkd.taps.record(model, ["block1/relu", "dense:input"]) as seen:
+        ...     logits = model(images)
+        >>> seen["block1/relu"].shape
+    """
+    taps = tuple(dict.fromkeys(taps))
+    seen = Record(taps)
+    layers: dict[int, tuple[keras.Layer, list[str]]] = {}
+    for tap in taps:
+        layer = resolve(model, tap)
+        layers.setdefault(id(layer), (layer, []))[1].append(tap)
+    with contextlib.ExitStack() as stack:
+        for layer, names in layers.values():
+            stack.enter_context(_listening(layer, names, seen))
+        yield seen
+
+
+@contextlib.contextmanager
+def _listening(layer, taps, seen):
+    listeners = _listeners(layer)
+    _wrap(layer)
+    listeners.append((taps, seen))
+    try:
+        yield
+    finally:
+        # By identity: records compare as dictionaries of tensors.
+        listeners[:] = [item for item in listeners if item[1] is not seen]
+        _unwrap(layer)
+
+
+def _listeners(layer) -> list:
+    """Who listens to this layer in this thread."""
+    if not hasattr(_thread, "listeners"):
+        _thread.listeners = {}
+    return _thread.listeners.setdefault(id(layer), [])
+
+
+def _wrap(layer):
+    """Replaces `layer.call` once, however many threads and records listen."""
+    with _lock:
+        _wrapped[id(layer)] = _wrapped.get(id(layer), 0) + 1
+        if _wrapped[id(layer)] > 1:
+            return
+        call = layer.call
+
+        def listening_call(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            for taps, seen in _listeners(layer):
+                for tap in taps:
+                    seen.note(tap, _first(args, kwargs) if tap.endswith(_INPUT) else outputs)
+            return outputs
+
+        object.__setattr__(layer, "call", listening_call)
+
+
+def _unwrap(layer):
+    with _lock:
+        _wrapped[id(layer)] -= 1
+        if not _wrapped[id(layer)]:
+            del _wrapped[id(layer)]
+            object.__delattr__(layer, "call")
+
+
+def _first(args, kwargs):
+    return args[0] if args else next(iter(kwargs.values()))

@@ -1,0 +1,240 @@
+"""Loads any trained classifier into one convention: images in [0, 1] in, logits out."""
+
+import os
+import warnings
+import zipfile
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from generators import DeadLeaves, SmoothNoise
+from tfkd.graphs import apply_layers, first_upstream, has_graph
+
+_SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
+_PROBE_IMAGES = 128
+
+
+class TeacherWarning(UserWarning):
+    """A teacher that looks untrained or wrongly scaled."""
+
+
+def load_teacher(
+    path: str | os.PathLike | keras.Model,
+    input_range: tuple[float, float] = (0.0, 1.0),
+    mean: float | Sequence[float] | np.ndarray = 0.0,
+    std: float | Sequence[float] | np.ndarray = 1.0,
+    from_logits: bool | None = None,
+) -> keras.Model:
+    """Loads a trained classifier as a model from float32 images in [0, 1] to logits.
+
+    The teacher's own scaling is put in front: images are stretched to `input_range`, `mean` is
+    subtracted and the result divided by `std`. A final softmax or sigmoid is taken off; ReLU and
+    linear endings are logits as they stand. One sigmoid unit becomes the two logits (0, z).
+
+    Args:
+        path: a `.keras` file, or a Keras model already loaded.
+        input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
+            (0, 255) or (-1, 1) for instance.
+        mean: what that pipeline subtracts, on that scale: a number, one per channel, or an image.
+        std: what it then divides by, likewise; not 0.
+        from_logits: True if the outputs are logits, False if they are probabilities, None to find
+            out from the last layer.
+
+    Returns:
+        A Keras model whose weights are the teacher's.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not a Keras model, or the model no image classifier.
+
+    Warns:
+        TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled.
+
+    Example:
+        >>> teacher = tfkd.load_teacher("resnet.keras", input_range=(0, 255),
+        ...                             mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
+    """
+    model = path if isinstance(path, keras.Model) else _read(os.fspath(path))
+    _check_classifier(model)
+    scale, offset = _scaling(input_range, mean, std, model.input_shape[1:])
+    teacher = _with_logits(_Ending(model, from_logits), scale, offset)
+    problem = suspicion(teacher)
+    if problem:
+        warnings.warn(f"Teacher {model.name!r}: {problem}", TeacherWarning, stacklevel=2)
+    return teacher
+
+
+def suspicion(teacher: keras.Model) -> str | None:
+    """Why a teacher looks untrained or wrongly scaled, judged on synthetic images.
+
+    Args:
+        teacher: a model from images in [0, 1] to logits.
+
+    Returns:
+        A sentence that names the remedy, or None if nothing looks wrong.
+    """
+    logits = np.asarray(ops.cast(teacher(probe_images(teacher), training=False), "float32"))
+    if not np.isfinite(logits).all():
+        return "its outputs are not finite; check its weights and `input_range`, `mean`, `std`."
+    classes = logits.shape[-1]
+    confidence = np.asarray(ops.softmax(logits, axis=-1)).max(axis=-1)
+    commonest = np.bincount(logits.argmax(axis=-1), minlength=classes).max() / len(logits)
+    remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
+    seen = (
+        f"on synthetic images its mean confidence is {confidence.mean():.2f} and its commonest "
+        f"class takes {commonest:.0%}"
+    )
+    if confidence.mean() < 1.5 / classes:
+        return f"{seen}, hardly more than chance: it looks untrained, or {remedy}."
+    if commonest > 0.95:
+        return f"{seen}: it hardly looks at its input; {remedy}."
+    if np.median(confidence) > 0.9999:
+        return f"{seen}: it is saturated, as when images come too large; {remedy}."
+    return None
+
+
+def probe_images(model: keras.Model, n: int = _PROBE_IMAGES) -> np.ndarray:
+    """Synthetic images for a model, the same every time, half smooth noise and half dead leaves.
+
+    Args:
+        model: a model that takes images of one known size.
+        n: how many images, at least 2.
+
+    Returns:
+        float32 `(n, height, width, channels)` in [0, 1].
+    """
+    shape = tuple(model.input_shape[1:])
+    parts = (SmoothNoise(shape).sample(n // 2, seed=0), DeadLeaves(shape).sample(n - n // 2, seed=0))
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _read(path):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"`path`: there is no file {path!r}. Give a trained .keras file.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"`path`: {path!r} is not a .keras file, or it is damaged. Save the model with "
+            "model.save('name.keras'); for other formats load it yourself and pass the model."
+        )
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(
+            f"`path`: {path!r} cannot be loaded as a Keras model: {error} If it has Lambda or custom "
+            "layers, load it yourself with keras.models.load_model(..., safe_mode=False, "
+            "custom_objects=...) and pass the model instead of the path."
+        ) from error
+
+
+def _check_classifier(model):
+    try:
+        inputs, outputs = model.input_shape, model.output_shape
+    except (AttributeError, ValueError):
+        inputs = outputs = None
+    if isinstance(inputs, list) or isinstance(outputs, (list, dict)) or not inputs or not outputs:
+        raise ValueError(
+            f"The teacher {model.name!r} must have one image input and one output of known shape. "
+            f"Received: input {inputs}, output {outputs}. Build it on an image first, or wrap it in "
+            "a model with one input and output."
+        )
+    if len(inputs) != 4 or None in inputs[1:] or len(outputs) != 2 or outputs[-1] is None:
+        raise ValueError(
+            f"The teacher {model.name!r} must take images (batch, height, width, channels) of one "
+            f"known size and return (batch, classes). Received: input {inputs}, output {outputs}."
+        )
+
+
+def _scaling(input_range, mean, std, image_shape):
+    low, high = (float(value) for value in input_range)
+    mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
+    if not low < high:
+        raise ValueError(f"`input_range` must be (low, high) with low < high: got {input_range!r}.")
+    for name, value in (("mean", mean), ("std", std)):
+        try:
+            np.broadcast_to(value, image_shape)
+        except ValueError:
+            raise ValueError(
+                f"`{name}` must be a number, one per channel, or an image of shape {image_shape}. "
+                f"Received: shape {value.shape}."
+            ) from None
+    if not (std > 0).all():
+        raise ValueError(f"`std` must be above 0 everywhere. Received: std={std.tolist()!r}.")
+    return (high - low) / std, (low - mean) / std
+
+
+class _Ending:
+    """How a classifier ends: which layer makes its outputs, and what would make them logits."""
+
+    def __init__(self, model, from_logits):
+        self.model = model
+        self.layer = None
+        self.kind = self._find()
+        if from_logits is True:
+            self.kind = "logits"
+        elif from_logits is False and self.kind == "logits":
+            self.kind, self.layer = "probabilities", None
+
+    def _find(self):
+        model = self.model
+        if has_graph(model):
+            (layer,) = first_upstream(model, lambda op: not isinstance(op, _SHAPE_ONLY))
+            activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+            if isinstance(layer, layers.Softmax):
+                activation = "softmax"
+            if activation in ("softmax", "sigmoid"):
+                self.layer = layer
+                return activation
+            if isinstance(layer, keras.Layer):
+                return "logits"
+        outputs = np.asarray(model(probe_images(model), training=False), "float32")
+        if outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+            return "probabilities"
+        return "logits"
+
+    def without_activation(self, layer):
+        """A copy of a layer of the model, the last one without its softmax or sigmoid."""
+        if layer is not self.layer:
+            return type(layer).from_config(layer.get_config())
+        if isinstance(layer, layers.Softmax):
+            return layers.Activation("linear", name=layer.name)
+        return type(layer).from_config({**layer.get_config(), "activation": "linear"})
+
+
+def _with_logits(ending, scale, offset):
+    model = ending.model
+    inputs = keras.Input(model.input_shape[1:], name="image", dtype="float32")
+    x = inputs
+    if (scale != 1).any() or (offset != 0).any():
+        plain = [v.item() if v.ndim == 0 else v for v in (scale, offset)]
+        x = layers.Rescaling(*plain, dtype="float32", name="teacher_scaling")(x)
+    x = _body(ending, x)
+    if ending.kind == "probabilities":
+        x = ops.log(ops.clip(ops.cast(x, "float32"), 1e-7, 1.0))
+    if model.output_shape[-1] == 1:
+        if ending.kind == "logits" and ending.layer is None:
+            _refuse_regression(model)
+        x = layers.Reshape((1, 1), name="binary")(x)
+        x = layers.ZeroPadding1D((1, 0), name="binary_pair")(x)
+        x = layers.Flatten(name="binary_logits")(x)
+    return keras.Model(inputs, x, name=model.name)
+
+
+def _body(ending, x):
+    """The teacher on `x`: its own layers where its graph is known, else the whole as one layer."""
+    model = ending.model
+    if not has_graph(model):
+        return model(x, training=False)
+    copy = keras.models.clone_model(
+        model, clone_function=ending.without_activation, recursive=True
+    )
+    copy.set_weights(model.get_weights())
+    return apply_layers(copy, x)
+
+
+def _refuse_regression(model):
+    raise ValueError(
+        f"The teacher {model.name!r} has one linear output, which looks like regression; tfkd "
+        "distils classifiers. If it is the logit of a binary classifier, put a sigmoid after it."
+    )
