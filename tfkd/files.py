@@ -29,8 +29,8 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     temporary = None
     try:
         os.makedirs(folder, exist_ok=True)
-        stem, ending = os.path.splitext(name)
-        handle, temporary = tempfile.mkstemp(ending, f".{stem}-", folder)
+        stem, dot, ending = name.partition(".")
+        handle, temporary = tempfile.mkstemp(dot + ending, f".{stem}-", folder)
         os.close(handle)
         yield temporary
         # mkstemp's files are private; give the ordinary permissions of a new file.

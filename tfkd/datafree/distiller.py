@@ -1,5 +1,9 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
+import contextlib
+import time
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -77,6 +81,10 @@ class DataFreeDistiller(Distiller):
             Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
         )
         self.generator_optimizer = None
+        # Steps taken, resumed runs included; saved with the weights.
+        self.steps_done = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
+        )
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
         self._objective_trackers = [
             keras.metrics.Mean(name=f"generator_{objective.name}") for objective in self._objectives
@@ -109,12 +117,12 @@ class DataFreeDistiller(Distiller):
             )
             self.generator_optimizer.build(self.generator.trainable_variables)
 
-    def fit(self, epochs: int = 1, steps_per_epoch: int = 50, **kwargs):
+    def fit(self, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
         """Trains without data.
 
         Args:
-            epochs: how many epochs.
-            steps_per_epoch: steps of the recipe in each.
+            epochs: how many epochs; None for the recipe's.
+            steps_per_epoch: steps of the recipe in each; None for the recipe's.
             **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`,
                 `validation_batch_size`, `validation_steps`, `initial_epoch`, as in `keras.Model.fit`.
 
@@ -123,7 +131,13 @@ class DataFreeDistiller(Distiller):
             inputs, the generator's objectives, and the validation metrics.
         """
         steps = tf.data.Dataset.from_tensors(np.zeros((1,), "int32")).repeat()
-        return super().fit(steps, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
+        return super().fit(
+            steps,
+            epochs=epochs or self.recipe.epochs,
+            steps_per_epoch=steps_per_epoch or self.recipe.steps_per_epoch,
+            shuffle=False,
+            **kwargs,
+        )
 
     def train_step(self, data):
         generated = None
@@ -141,6 +155,7 @@ class DataFreeDistiller(Distiller):
                 )
         for _ in range(0 if self.recipe.same_inputs else self.recipe.generator_steps):
             self._update_generator()
+        self.steps_done.assign_add(1)
         return self.get_metrics_result()
 
     def synthesize(self, n: int, labels=None) -> np.ndarray:
@@ -199,6 +214,52 @@ class DataFreeDistiller(Distiller):
         if self.recipe.refine_steps:
             images = self._refine(images, targets)
         return images, ops.log_softmax(self._ask_teacher(images), axis=-1)
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Puts every variable but the memory's back, when the block ends, to what it was."""
+        optimizers = [o for o in (self.optimizer, self.generator_optimizer) if o is not None]
+        remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
+        variables = [*self.variables, *(v for o in optimizers for v in o.variables)]
+        kept = [(v, v.numpy()) for v in variables if id(v) not in remembered]
+        try:
+            yield
+        finally:
+            for variable, value in kept:
+                variable.assign(value)
+
+    def time_shares(self, repeats: int = 5) -> tuple[float, float]:
+        """How a step's time divides, measured now on a few of its halves.
+
+        Args:
+            repeats: how often each half is timed.
+
+        Returns:
+            The shares of synthesis (generator updates, new inputs, the teacher's answers) and of
+            student updates; they sum to 1.
+        """
+
+        def synthesis():
+            for _ in range(self.recipe.generator_steps):
+                generated = self._update_generator()
+            if self.recipe.same_inputs:
+                return self._new_inputs(generated)
+            return [self._new_inputs() for _ in range(self.recipe.student_steps)]
+
+        def updates(images, logits):
+            for _ in range(self.recipe.updates_per_step()):
+                self._update_student(images, logits, new=False)
+
+        with self.undisturbed():
+            inputs = self._synthesize_batch()
+            seconds = [
+                _median_seconds(tf.function(half, jit_compile=self.jit_compile), args, repeats)
+                for half, args in (
+                    (synthesis, ()),
+                    (updates, (inputs, self._ask_teacher(inputs))),
+                )
+            ]
+        return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
@@ -332,6 +393,16 @@ class DataFreeDistiller(Distiller):
             self._loss_tracker.update_state(loss)
             same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)
             self._agreement_tracker.update_state(ops.cast(same, "float32"))
+
+
+def _median_seconds(function, args, repeats):
+    function(*args)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function(*args)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
 
 
 def _classifier_shapes(teacher):

@@ -48,6 +48,8 @@ class Recipe:
         refine_adversarial: weight of leaving the student behind against reaching the target class.
         memory: how many images are remembered with the teacher's logits; 0 for none.
         replay_steps: student updates a step on remembered inputs, where there is a memory.
+        epochs: epochs of a run where none are asked for.
+        steps_per_epoch: steps in an epoch where none are asked for.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -85,10 +87,13 @@ class Recipe:
     refine_adversarial: float = 0.0
     memory: int = 0
     replay_steps: int = 0
+    epochs: int = 40
+    steps_per_epoch: int = 50
 
     def __post_init__(self) -> None:
         self._at_least(0, "generator_steps", "refine_steps", "memory", "replay_steps")
         self._at_least(1, "student_steps", "batch_size", "latent_size", "filters", "overdraw")
+        self._at_least(1, "epochs", "steps_per_epoch")
         self._between_0_and_1("prior_share", "refine_share")
         for field in ("balance", "disagreement", "refine_size", "refine_adversarial"):
             if getattr(self, field) < 0:

@@ -1,5 +1,6 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
+from tfkd.export.report import write_report
 from tfkd.export.tflite import QUANTIZATIONS, export_tflite
 from tfkd.export.verification import TFLiteCheck, run_tflite, verify_tflite
 
@@ -9,4 +10,5 @@ __all__ = [
     "export_tflite",
     "run_tflite",
     "verify_tflite",
+    "write_report",
 ]

@@ -16,7 +16,7 @@ _CALIBRATION_IMAGES = 256
 
 def export_tflite(
     model: keras.Model,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None,
     quantization: str = "float32",
     representative_data: np.ndarray | None = None,
     interface: str = "float32",
@@ -28,7 +28,7 @@ def export_tflite(
 
     Args:
         model: a Keras model from images (in [0, 1]) to logits.
-        path: the file to write, usually ending in `.tflite`.
+        path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
             weights); or "int8" (weights, activations and arithmetic).
         representative_data: images `(n, height, width, channels)` that "int8" takes its ranges from,
@@ -55,7 +55,8 @@ def export_tflite(
     images = _calibration_images(model, representative_data)
     content = _convert(model, quantization, images, interface)
     check = verify_tflite(content, model, images, evaluation_data)
-    files.write_bytes(path, content)
+    if path is not None:
+        files.write_bytes(path, content)
     return check
 
 

@@ -46,6 +46,8 @@ class DAFL(Recipe):
     latent_size: int = 100
     output: str = "normalized"
     norm_epsilon: float = 0.8
+    epochs: int = 200
+    steps_per_epoch: int = 120
 
     def build_objectives(self) -> tuple[Objective, ...]:
         return (

@@ -1,0 +1,40 @@
+"""Packaging of tfkd and its generators."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+setup(
+    name="tfkd",
+    version="0.1.0",
+    description="Data-free and adversarial knowledge distillation for Keras",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
+    package_data={"tfkd.export": ["*.j2"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "tensorflow>=2.20,<2.22",
+        "keras>=3.12,<3.16",
+        "tf_keras>=2.20,<2.22",
+        "tensorflow-model-optimization>=0.8.0,<0.9",
+        "numpy>=1.26",
+        "absl-py>=1.4",
+    ],
+    extras_require={
+        "litert": ["ai-edge-litert>=2.0"],
+        "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "ruff>=0.12",
+            "ai-edge-litert>=2.0",
+            "matplotlib>=3.8",
+            "jinja2>=3.1",
+            "tensorboard>=2.19",
+        ],
+    },
+    entry_points={"console_scripts": ["tfkd-data-free = tfkd.cli.data_free:run"]},
+)

@@ -1,0 +1,1 @@
+"""Command-line programs, all absl flags."""

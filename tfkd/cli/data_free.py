@@ -1,0 +1,319 @@
+"""tfkd-data-free: a teacher file in, a smaller student, a TFLite file and a report out, no data."""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+import tfkd
+from tfkd import callbacks, export, files
+from tfkd.cli import inputs, monitoring
+from tfkd.cli.run_folder import RunFolder
+from tfkd.datafree import DataFreeDistiller
+from tfkd.export import pictures
+from tfkd.export.verification import require_litert
+
+FLAGS = flags.FLAGS
+_HELD_OUT_IMAGES = 2000
+_SHOWN_IMAGES = 64
+_CALIBRATION_IMAGES = 256
+
+_FLAGS = (
+    flags.DEFINE_string("teacher", None, "trained Keras model, a .keras file", required=True),
+    flags.DEFINE_list("input_range", ["0", "1"], "low,high: the scale the teacher's own pipeline starts from"),
+    flags.DEFINE_list("input_mean", ["0"], "what that pipeline subtracts on that scale, one value or one a channel"),
+    flags.DEFINE_list("input_std", ["1"], "what it then divides by, one value or one a channel"),
+    flags.DEFINE_string("student", "0.5x", "a .keras file, a zoo name (lenet5_half, resnet20, wide_resnet16_1), or a factor of the teacher's width"),
+    flags.DEFINE_string("recipe", "procedural", "how the student is taught: procedural, dfad or dafl"),
+    flags.DEFINE_multi_string("recipe_options", [], "key=value, a field of the recipe; may be repeated"),
+    flags.DEFINE_integer("epochs", None, "epochs; default: the recipe's", lower_bound=1),
+    flags.DEFINE_integer("steps_per_epoch", None, "steps in an epoch; default: the recipe's", lower_bound=1),
+    flags.DEFINE_integer("batch_size", None, "images in each update; default: the recipe's", lower_bound=1),
+    flags.DEFINE_integer("memory", None, "images remembered with the teacher's answers; 0 for none", lower_bound=0),
+    flags.DEFINE_string("eval_data", None, "npz with x_test and y_test, only to measure"),
+    flags.DEFINE_enum("tflite", "int8", [*export.QUANTIZATIONS, "none"], "kind of TFLite file"),
+    flags.DEFINE_string("output_dir", None, "folder of the results", required=True),
+    flags.DEFINE_integer("seed", 0, "all randomness follows from it"),
+    flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"], "XLA; auto: on accelerators only"),
+    flags.DEFINE_boolean("resume", False, "continue an interrupted run"),
+    flags.DEFINE_boolean("overwrite", False, "replace an earlier run in the output folder"),
+)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app.run(main)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program; bad input ends it with a message and exit status 2."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}. Options start with two dashes.")
+    try:
+        stopped = distil()
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        print(f"tfkd-data-free: {error}", file=sys.stderr)
+        sys.exit(2)
+    if stopped:
+        print(f"tfkd-data-free: {stopped}", file=sys.stderr)
+        sys.exit(1)
+
+
+def distil() -> str | None:
+    """One run from the flags; returns why it stopped early, or None."""
+    start = time.perf_counter()
+    pictures.require_report()
+    if FLAGS.tflite != "none":
+        require_litert()
+    settings = {flag.name: flag.value for flag in _FLAGS}
+    passing = ("resume", "overwrite")
+    folder = RunFolder(
+        FLAGS.output_dir,
+        {name: value for name, value in settings.items() if name not in passing},
+        FLAGS.resume,
+        FLAGS.overwrite,
+    )
+    if FLAGS.resume and folder.finished:
+        print(f"The run in {folder.path!r} is complete; nothing to resume.")
+        return None
+    keras.utils.set_random_seed(FLAGS.seed)
+    teacher = tfkd.load_teacher(FLAGS.teacher, *_scaling())
+    data = _evaluation_data(teacher)
+    distiller = _make_distiller(teacher)
+    history, stopped = _train(distiller, folder, data)
+    outcome = _Outcome(distiller, folder, data)
+    outcome.write(settings, history, stopped, start)
+    return stopped
+
+
+def _scaling():
+    try:
+        low, high = (float(value) for value in FLAGS.input_range)
+        mean, std = (
+            [float(value) for value in values] for values in (FLAGS.input_mean, FLAGS.input_std)
+        )
+    except ValueError:
+        raise ValueError(
+            "--input_range takes two numbers, --input_mean and --input_std one or one a channel. "
+            f"Received: {FLAGS.input_range}, {FLAGS.input_mean}, {FLAGS.input_std}."
+        ) from None
+    return (low, high), *(v[0] if len(v) == 1 else v for v in (mean, std))
+
+
+def _evaluation_data(teacher):
+    """The evaluation data, after printing the teacher's accuracy on it."""
+    if FLAGS.eval_data is None:
+        return None
+    classes = teacher.output_shape[-1]
+    x, y = inputs.load_evaluation_data(FLAGS.eval_data, teacher.input_shape[1:], classes)
+    accuracy = float(np.mean(_predict(teacher, x).argmax(-1) == y))
+    print(f"teacher accuracy on {len(x):,} real images: {accuracy:.2%}", flush=True)
+    if accuracy < 1.5 / classes:
+        raise ValueError(
+            f"the teacher's accuracy on --eval_data is {accuracy:.2%}, no better than chance. Check "
+            "--input_range, --input_mean and --input_std, and that the labels are the teacher's."
+        )
+    return x, y
+
+
+def _make_distiller(teacher):
+    student = inputs.make_student(FLAGS.student, teacher)
+    recipe = inputs.make_recipe(
+        FLAGS.recipe,
+        FLAGS.recipe_options,
+        epochs=FLAGS.epochs,
+        steps_per_epoch=FLAGS.steps_per_epoch,
+        batch_size=FLAGS.batch_size,
+        memory=FLAGS.memory,
+    )
+    distiller = DataFreeDistiller(teacher, student, recipe, seed=FLAGS.seed)
+    updates = recipe.epochs * recipe.steps_per_epoch * recipe.updates_per_step()
+    distiller.compile(
+        recipe.student_optimizer(updates),
+        metrics=["accuracy"],
+        jit_compile={"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile],
+    )
+    return distiller
+
+
+def _train(distiller, folder, data):
+    recipe = distiller.recipe
+    state = folder.file("state/latest.weights.h5")
+    initial_epoch = 0
+    if FLAGS.resume and os.path.exists(state):
+        distiller.load_weights(state)
+        initial_epoch = int(distiller.steps_done.numpy()) // recipe.steps_per_epoch
+        print(f"resuming after epoch {initial_epoch} of {recipe.epochs}", flush=True)
+    history = monitoring.RunHistory(folder.file("history.json"))
+    keep = callbacks.KeepLastGood()
+    distiller.fit(
+        initial_epoch=initial_epoch,
+        validation_data=data,
+        validation_batch_size=500,
+        validation_freq=max(1, recipe.epochs // 8),
+        callbacks=[
+            keep,
+            history,
+            monitoring.ImageGrids(folder.file("images"), recipe.epochs),
+            keras.callbacks.TensorBoard(folder.file("tensorboard"), write_graph=False),
+            monitoring.SaveState(state),
+        ],
+        verbose=2 if not sys.stdout.isatty() else 1,
+    )
+    if keep.stopped_epoch is None:
+        return history, None
+    return history, (
+        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
+        f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+    )
+
+
+class _Outcome:
+    """What a finished run is measured by, and the files it leaves."""
+
+    def __init__(self, distiller, folder, data) -> None:
+        self.distiller, self.folder, self.data = distiller, folder, data
+        self.teacher, self.student = distiller.teacher, distiller.student
+        self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
+        self.synthetic_labels = _predict(self.teacher, self.synthetic).argmax(-1)
+        compared = self.synthetic if data is None else data[0]
+        self.teacher_labels = _predict(self.teacher, compared).argmax(-1)
+        self.student_labels = _predict(self.student, compared).argmax(-1)
+        self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
+
+    def write(self, settings, history, stopped, start):
+        """Writes the student, its TFLite file, the metrics and the report."""
+        with files.replacing(self.folder.file("student.keras")) as temporary:
+            self.student.save(temporary)
+        checks = self._export()
+        metrics = self._metrics(settings, history, stopped, checks)
+        metrics["wall_seconds"] = self._wall_seconds(history, start)
+        export.write_report(
+            self.folder.file("report.html"),
+            metrics,
+            history.rows,
+            pictures.image_grid(self.synthetic[:_SHOWN_IMAGES], self.teacher, columns=16),
+            self.synthetic_labels,
+            self.teacher_labels,
+            self.student_labels,
+        )
+        files.write_text(self.folder.file("metrics.json"), json.dumps(metrics, indent=2) + "\n")
+        self.folder.finish()
+        self._print_summary(metrics)
+
+    def _export(self):
+        """Checks of the TFLite variants: both networks in float32, and the kind asked for."""
+        if FLAGS.tflite == "none":
+            return {}
+        checks = {}
+        data = {"representative_data": self.synthetic[:_CALIBRATION_IMAGES]}
+        for model, quantization, path in (
+            (self.teacher, "float32", None),
+            (self.student, "float32", None),
+            (self.student, FLAGS.tflite, self.folder.file("student.tflite")),
+        ):
+            role = "teacher" if model is self.teacher else "student"
+            checks[role, quantization] = export.export_tflite(
+                model, path, quantization, evaluation_data=self.data, **data
+            )
+        return checks
+
+    def _metrics(self, settings, history, stopped, checks):
+        recipe, data = self.distiller.recipe, self.data
+        steps = int(self.distiller.steps_done.numpy())
+        shares = self.distiller.time_shares()
+        counts = np.bincount(self.synthetic_labels, minlength=self.distiller.classes)
+        tflite = checks.get(("student", FLAGS.tflite))
+        return {
+            "teacher": {**_about(self.teacher, FLAGS.teacher), **self._accuracy("teacher")},
+            "student": {**_about(self.student, "student.keras"), **self._accuracy("student")},
+            "tflite": tflite and {"quantization": FLAGS.tflite, **dataclasses.asdict(tflite)},
+            "variants": [
+                {"model": role, "quantization": quantization,
+                 "params": getattr(self, role).count_params(), **dataclasses.asdict(check)}
+                for (role, quantization), check in checks.items()
+            ],
+            "agreement": self.agreement,
+            "agreement_on": "synthesized images" if data is None else "real images",
+            "params": {
+                "teacher": self.teacher.count_params(), "student": self.student.count_params()
+            },
+            "classes": self.distiller.classes,
+            "rarest_class_share": float(counts.min() / counts.sum()),
+            "evaluation_images": None if data is None else len(data[0]),
+            "synthetic_images": len(self.synthetic),
+            "images_generated": steps * recipe.student_steps * recipe.batch_size,
+            "student_updates": steps * recipe.updates_per_step(),
+            "epochs": steps // recipe.steps_per_epoch,
+            "steps_per_epoch": recipe.steps_per_epoch,
+            "training_seconds": history.seconds,
+            "synthesis_seconds": history.seconds * shares[0],
+            "student_seconds": history.seconds * shares[1],
+            "recipe": recipe.describe(),
+            "seed": FLAGS.seed,
+            "stopped": stopped,
+            "device": _device(),
+            "flags": settings,
+            "versions": _versions(),
+        }
+
+    def _accuracy(self, role):
+        if self.data is None:
+            return {"accuracy": None}
+        labels = self.teacher_labels if role == "teacher" else self.student_labels
+        return {"accuracy": float(np.mean(labels == self.data[1]))}
+
+    def _wall_seconds(self, history, start):
+        """This process's time, and the training time of interrupted ones before it."""
+        earlier = sum(row["seconds"] for row in history.rows[: history.resumed_rows])
+        return time.perf_counter() - start + earlier
+
+    def _print_summary(self, metrics):
+        print(f"\nteacher  {metrics['params']['teacher']:>10,} parameters", _of(metrics["teacher"]))
+        print(f"student  {metrics['params']['student']:>10,} parameters", _of(metrics["student"]))
+        if metrics["tflite"]:
+            size = metrics["tflite"]["size_bytes"]
+            print(f"TFLite   {size:>10,} bytes ({FLAGS.tflite})", _of(metrics["tflite"]))
+        print(f"agreement on {metrics['agreement_on']}: {metrics['agreement']:.2%}")
+        print(f"{metrics['wall_seconds']:.0f} s; see {self.folder.file('report.html')}")
+
+
+def _predict(model, x):
+    return model.predict(x, batch_size=256, verbose=0)
+
+
+def _about(model, file):
+    return {"name": model.name, "file": os.path.basename(file), "params": model.count_params()}
+
+
+def _of(entry):
+    return "" if entry["accuracy"] is None else f"  accuracy {entry['accuracy']:.2%}"
+
+
+def _device():
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
+
+
+def _versions():
+    return {
+        "tfkd": tfkd.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+
+
+if __name__ == "__main__":
+    run()

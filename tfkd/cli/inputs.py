@@ -1,0 +1,167 @@
+"""Turns what is typed on a command line into data, students and recipes."""
+
+import dataclasses
+import inspect
+import os
+import re
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tfkd import datafree, names, students
+from tfkd.datafree import Recipe
+
+_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)x")
+_ZOO_NAME = re.compile(r"(.*?[a-z])[-_]?(\d+(?:[-_]\d+)*)")
+
+
+def load_evaluation_data(
+    path: str, image_shape: tuple[int, int, int], classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads `x_test` and `y_test` from an npz file.
+
+    Args:
+        path: the file. `x_test` is (N, H, W) or (N, H, W, C), uint8 or float in [0, 1]; `y_test` has
+            N class numbers.
+        image_shape: what the teacher takes.
+        classes: how many classes it knows.
+
+    Returns:
+        float32 images in [0, 1] and int64 labels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no npz, lacks an array, or shapes or values do not fit.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"--eval_data: there is no file {path!r}.")
+    try:
+        with np.load(path) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        raise ValueError(f"--eval_data: {path!r} is not a readable npz file: {error}") from error
+    missing = {"x_test", "y_test"} - set(found)
+    if missing:
+        raise ValueError(
+            f"--eval_data: {path!r} lacks {' and '.join(sorted(missing))}; it has "
+            f"{sorted(found) or 'nothing'}. Save it with np.savez(path, x_test=..., y_test=...)."
+        )
+    return _images(found["x_test"], image_shape), _labels(
+        found["y_test"], len(found["x_test"]), classes
+    )
+
+
+def _images(x, image_shape):
+    shape = x.shape
+    x = x[..., None] if x.ndim == 3 else x
+    if x.shape[1:] != tuple(image_shape) or not len(x):
+        raise ValueError(
+            f"--eval_data: x_test must be images of shape (n, {', '.join(map(str, image_shape))}), "
+            f"which is what the teacher takes. Received: {shape}."
+        )
+    if x.dtype == np.uint8:
+        return x.astype("float32") / 255.0
+    if not np.issubdtype(x.dtype, np.floating) or x.min() < 0 or x.max() > 1:
+        raise ValueError(
+            "--eval_data: x_test must be uint8, or float between 0 and 1. Received: "
+            f"{x.dtype} from {x.min()} to {x.max()}."
+        )
+    return x.astype("float32")
+
+
+def _labels(y, n, classes):
+    flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if flat.shape != (n,):
+        raise ValueError(
+            f"--eval_data: y_test must be {n} class numbers, one per image. Received: shape {y.shape}."
+        )
+    if flat.min() < 0 or flat.max() >= classes or (flat != flat.astype("int64")).any():
+        raise ValueError(
+            f"--eval_data: y_test must hold classes from 0 to {classes - 1}, which is what the "
+            f"teacher knows. Received values from {flat.min()} to {flat.max()}."
+        )
+    return flat.astype("int64")
+
+
+def make_student(name: str, teacher: keras.Model) -> keras.Model:
+    """The student that `--student` asks for.
+
+    Args:
+        name: a `.keras` file; a factor such as "0.5x" of the teacher's width; or a zoo name with its
+            numbers, such as "lenet5_half", "resnet20" or "wide_resnet16_1".
+        teacher: gives the input shape and the number of classes.
+
+    Returns:
+        A Keras model.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: for an unknown name, with close matches.
+    """
+    if name.endswith(".keras"):
+        if not os.path.exists(name):
+            raise FileNotFoundError(f"--student: there is no file {name!r}.")
+        return keras.models.load_model(name, compile=False)
+    if factor := _FACTOR.fullmatch(name):
+        return students.scale_width(teacher, float(factor[1]))
+    zoo = {
+        known: getattr(students, known) for known in students.__all__ if known != "scale_width"
+    }
+    numbers = []
+    if name not in zoo and (match := _ZOO_NAME.fullmatch(name)):
+        name, numbers = match[1], [int(number) for number in re.split("[-_]", match[2])]
+    build = names.lookup(zoo, name, "student")
+    parameters = inspect.signature(build).parameters.values()
+    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    if len(numbers) != len(needed):
+        example = name + "_".join(["16"] * len(needed))
+        raise ValueError(
+            f"Student {name!r} takes {len(needed)} numbers ({', '.join(needed)}), as in {example!r}. "
+            f"Received: {numbers}."
+        )
+    return build(
+        *numbers, input_shape=tuple(teacher.input_shape[1:]), classes=teacher.output_shape[-1]
+    )
+
+
+def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
+    """The recipe that `--recipe` and `--recipe_options` ask for.
+
+    Args:
+        name: a recipe's name, in any case.
+        options: `key=value` strings; lists are separated by commas.
+        **overrides: further fields; None keeps the recipe's own value.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: for an unknown name or key, with close matches, or a value out of range.
+    """
+    recipe = names.lookup(names.members(datafree, Recipe), name.lower(), "recipe")
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(recipe)
+        if isinstance(field.default, (bool, int, float, str, tuple)) and field.name != "objectives"
+    }
+    values = {key: value for key, value in overrides.items() if value is not None}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise ValueError(f"--recipe_options: expected key=value. Received: {option!r}.")
+        field = names.lookup(fields, key.strip(), f"option of recipe {name!r}")
+        values[field.name] = _parse(field, text.strip())
+    return recipe(**values)
+
+
+def _parse(field, text):
+    kind = type(field.default)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return tuple(text.split(",")) if kind is tuple else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"--recipe_options: {field.name} must be of type {kind.__name__}. Received: {text!r}."
+        ) from None

@@ -1,0 +1,130 @@
+"""Pictures of a run as PNG bytes: image grids, curves, histograms, confusion."""
+
+import io
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+_DPI = 110
+_TEACHER, _STUDENT = "#4c566a", "#2a78b5"
+
+
+def require_report() -> None:
+    """Raises ImportError with the remedy if reports cannot be made here."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"Reports need {error.name}: pip install 'tfkd[report]'."
+        ) from error
+
+
+def image_grid(images: np.ndarray, teacher: keras.Model, columns: int = 8) -> bytes:
+    """Images with the teacher's predicted class and its confidence above each.
+
+    Args:
+        images: `(n, height, width, channels)` in [0, 1], 1 or 3 channels (else the first is shown).
+        teacher: a model from images to logits.
+        columns: images in a row.
+
+    Returns:
+        A PNG.
+    """
+    logits = teacher.predict(images, verbose=0)
+    confidence = np.asarray(keras.ops.softmax(logits, axis=-1)).max(axis=-1)
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(columns * 1.05, rows * 1.25, rows, columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, label, sure in zip(
+        axes.flat, images, logits.argmax(-1), confidence, strict=False
+    ):
+        shown = image if image.shape[-1] == 3 else image[..., 0]
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(f"{label}  {sure:.0%}", fontsize=8, pad=2)
+    return _png(figure)
+
+
+def curves(history: Sequence[dict], groups: dict[str, Sequence[str]]) -> bytes:
+    """Training curves, one panel a group.
+
+    Args:
+        history: rows with an "epoch" and values; rows may lack some.
+        groups: panel titles and the names drawn in each.
+
+    Returns:
+        A PNG.
+    """
+    figure, axes = _figure(4.2 * len(groups), 3.0, 1, len(groups))
+    for axis, (title, names) in zip(axes.flat, groups.items(), strict=True):
+        for name in names:
+            points = [(row["epoch"], row[name]) for row in history if name in row]
+            if points:
+                axis.plot(*zip(*points, strict=True), marker=".", label=name)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    return _png(figure)
+
+
+def class_histogram(labels: np.ndarray, classes: int) -> bytes:
+    """How often the teacher sees each class in the synthesized images, as a PNG."""
+    counts = np.bincount(labels, minlength=classes) / len(labels)
+    figure, axes = _figure(4.6, 3.0, 1, 1)
+    axis = axes.flat[0]
+    axis.bar(np.arange(classes), counts, color=_STUDENT)
+    axis.axhline(1 / classes, color=_TEACHER, linestyle="--", linewidth=1)
+    axis.text(classes - 0.5, 1 / classes, " even", fontsize=8, va="bottom", ha="right")
+    axis.set_xlabel("class predicted by the teacher")
+    axis.set_ylabel("share of synthesized images")
+    if classes <= 20:
+        axis.set_xticks(np.arange(classes))
+    return _png(figure)
+
+
+def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: int) -> bytes:
+    """How often the student answers what, for each answer of the teacher, as a PNG."""
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (teacher_labels, student_labels), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, axes = _figure(4.6, 4.2, 1, 1)
+    axis = axes.flat[0]
+    # The diagonal would drown everything else, so colours follow the square root.
+    picture = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
+    if classes <= 20:
+        axis.set_xticks(np.arange(classes))
+        axis.set_yticks(np.arange(classes))
+        for row, column in np.argwhere(counts):
+            dark = share[row, column] > 0.3
+            axis.text(
+                column,
+                row,
+                f"{counts[row, column]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="white" if dark else "#333333",
+            )
+    else:
+        figure.colorbar(picture)
+    axis.set_xlabel("student")
+    axis.set_ylabel("teacher")
+    return _png(figure)
+
+
+def _figure(width, height, rows, columns):
+    require_report()
+    # The object interface: no global state and no window, whatever backend the user has set.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
