@@ -15,7 +15,5 @@ def check_image_shape(image_shape) -> tuple[int, int, int]:
 def check_positive(name: str, value: int) -> int:
     """Returns `value` if it is an integer of at least 1, or raises ValueError naming it."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"`{name}` must be an integer of at least 1. Received: {name}={value!r}."
-        )
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
     return value

@@ -64,13 +64,9 @@ class ConvGenerator(Generator):
     ) -> None:
         super().__init__(image_shape, latent_size, name=name, **kwargs)
         if output not in ("sigmoid", "normalized"):
-            raise ValueError(
-                f"`output` must be 'sigmoid' or 'normalized'. Received: output={output!r}."
-            )
+            raise ValueError(f"`output` must be 'sigmoid' or 'normalized'. Received: output={output!r}.")
         if min(self.image_shape[:2]) < 4:
-            raise ValueError(
-                f"`image_shape` needs sides of at least 4. Received: {self.image_shape}."
-            )
+            raise ValueError(f"`image_shape` needs sides of at least 4. Received: {self.image_shape}.")
         self.filters = check_positive("filters", filters)
         self.output_kind = output
         self.pixel_mean, self.pixel_std = pixel_mean, pixel_std
@@ -106,9 +102,7 @@ class ConvGenerator(Generator):
                 dtype="float32",
                 name="standardize",
             )(x)
-            x = layers.Rescaling(
-                self.pixel_std, self.pixel_mean, dtype="float32", name="to_pixels"
-            )(x)
+            x = layers.Rescaling(self.pixel_std, self.pixel_mean, dtype="float32", name="to_pixels")(x)
         extra_rows, extra_columns = rows * scale - height, columns * scale - width
         if extra_rows or extra_columns:
             x = layers.CenterCrop(height, width, dtype="float32", name="crop")(x)

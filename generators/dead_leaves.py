@@ -54,9 +54,7 @@ class DeadLeaves(Generator):
                 f"`radius` must be (small, large) with 0 < small <= large. Received: {radius!r}."
             )
         channels = image_shape[-1]
-        super().__init__(
-            image_shape, leaves * (_LEAF_VALUES + channels) + channels, name=name, **kwargs
-        )
+        super().__init__(image_shape, leaves * (_LEAF_VALUES + channels) + channels, name=name, **kwargs)
         self.leaves = leaves
         self.radius = tuple(radius)
         self.built = True
@@ -95,8 +93,7 @@ class DeadLeaves(Generator):
         cover = inside * (1 - hole * ops.cast(fill < 0.25, inside.dtype))
         waves = 2 * np.pi * (1 + 7 * frequency)
         stripe = ops.sin(
-            waves * (ops.cos(np.pi * grating) * dx + ops.sin(np.pi * grating) * dy)
-            + 2 * np.pi * phase
+            waves * (ops.cos(np.pi * grating) * dx + ops.sin(np.pi * grating) * dy) + 2 * np.pi * phase
         )
         shade = leaf[:, None, None, _LEAF_VALUES:] + (0.5 * strength**3 * stripe)[..., None]
         return image + cover[..., None] * (ops.clip(shade, 0.0, 1.0) - image)

@@ -54,7 +54,7 @@ class SmoothNoise(Generator):
         self,
         image_shape: tuple[int, int, int],
         grids: tuple[int, ...] = (4, 6, 8, 12),
-        contrast: tuple[float, float] = (2.0, 16.0),
+        contrast: tuple[float, float] = (0.5, 16.0),
         name: str = "smooth_noise",
         **kwargs,
     ) -> None:
@@ -62,8 +62,7 @@ class SmoothNoise(Generator):
             check_positive("grids", grid)
         if not 0 < contrast[0] <= contrast[1]:
             raise ValueError(
-                "`contrast` must be (low, high) with 0 < low <= high. "
-                f"Received: contrast={contrast!r}."
+                f"`contrast` must be (low, high) with 0 < low <= high. Received: contrast={contrast!r}."
             )
         channels = image_shape[-1]
         cells = sum(grid * grid for grid in grids) * channels

@@ -68,9 +68,7 @@ class Distiller(keras.Model):
         self.student = student
         self.student_loss_weight = student_loss_weight
         self.distillation_losses = _as_losses(distillation_losses)
-        self.distillation_loss_weights = _as_weights(
-            distillation_loss_weights, self.distillation_losses
-        )
+        self.distillation_loss_weights = _as_weights(distillation_loss_weights, self.distillation_losses)
         self._teacher_taps = [d.teacher_layer for d in self.distillation_losses if d.teacher_layer]
         self._student_taps = [d.student_layer for d in self.distillation_losses if d.student_layer]
         for model, names in ((teacher, self._teacher_taps), (student, self._student_taps)):
@@ -78,9 +76,7 @@ class Distiller(keras.Model):
                 taps.resolve(model, tap)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self._distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
-        self._component_trackers = [
-            keras.metrics.Mean(name=loss.name) for loss in self.distillation_losses
-        ]
+        self._component_trackers = [keras.metrics.Mean(name=loss.name) for loss in self.distillation_losses]
         self.built = student.built
 
     def __dir__(self):
@@ -118,9 +114,7 @@ class Distiller(keras.Model):
             jit_compile = bool(
                 tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")
             ) and not kwargs.get("run_eagerly")
-        super().compile(
-            optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs
-        )
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -40,9 +40,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
-        raise OSError(
-            error.errno, f"Cannot write {path!r} ({reason}); nothing was changed"
-        ) from error
+        raise OSError(error.errno, f"Cannot write {path!r} ({reason}); nothing was changed") from error
     finally:
         if temporary and os.path.exists(temporary):
             os.remove(temporary)

@@ -106,7 +106,10 @@ def probe_images(model: keras.Model, n: int = _PROBE_IMAGES) -> np.ndarray:
         float32 `(n, height, width, channels)` in [0, 1].
     """
     shape = tuple(model.input_shape[1:])
-    parts = (SmoothNoise(shape).sample(n // 2, seed=0), DeadLeaves(shape).sample(n - n // 2, seed=0))
+    parts = (
+        SmoothNoise(shape).sample(n // 2, seed=0),
+        DeadLeaves(shape).sample(n - n // 2, seed=0),
+    )
     return np.concatenate([np.asarray(part) for part in parts])
 
 
@@ -226,9 +229,7 @@ def _body(ending, x):
     model = ending.model
     if not has_graph(model):
         return model(x, training=False)
-    copy = keras.models.clone_model(
-        model, clone_function=ending.without_activation, recursive=True
-    )
+    copy = keras.models.clone_model(model, clone_function=ending.without_activation, recursive=True)
     copy.set_weights(model.get_weights())
     return apply_layers(copy, x)
 

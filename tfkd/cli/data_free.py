@@ -27,16 +27,30 @@ _CALIBRATION_IMAGES = 256
 
 _FLAGS = (
     flags.DEFINE_string("teacher", None, "trained Keras model, a .keras file", required=True),
-    flags.DEFINE_list("input_range", ["0", "1"], "low,high: the scale the teacher's own pipeline starts from"),
-    flags.DEFINE_list("input_mean", ["0"], "what that pipeline subtracts on that scale, one value or one a channel"),
+    flags.DEFINE_list(
+        "input_range", ["0", "1"], "low,high: the scale the teacher's own pipeline starts from"
+    ),
+    flags.DEFINE_list(
+        "input_mean",
+        ["0"],
+        "what that pipeline subtracts on that scale, one value or one a channel",
+    ),
     flags.DEFINE_list("input_std", ["1"], "what it then divides by, one value or one a channel"),
-    flags.DEFINE_string("student", "0.5x", "a .keras file, a zoo name (lenet5_half, resnet20, wide_resnet16_1), or a factor of the teacher's width"),
+    flags.DEFINE_string(
+        "student",
+        "0.5x",
+        "a .keras file, a zoo name (lenet5_half, resnet20), or a factor of the teacher's width",
+    ),
     flags.DEFINE_string("recipe", "procedural", "how the student is taught: procedural, dfad or dafl"),
     flags.DEFINE_multi_string("recipe_options", [], "key=value, a field of the recipe; may be repeated"),
     flags.DEFINE_integer("epochs", None, "epochs; default: the recipe's", lower_bound=1),
-    flags.DEFINE_integer("steps_per_epoch", None, "steps in an epoch; default: the recipe's", lower_bound=1),
+    flags.DEFINE_integer(
+        "steps_per_epoch", None, "steps in an epoch; default: the recipe's", lower_bound=1
+    ),
     flags.DEFINE_integer("batch_size", None, "images in each update; default: the recipe's", lower_bound=1),
-    flags.DEFINE_integer("memory", None, "images remembered with the teacher's answers; 0 for none", lower_bound=0),
+    flags.DEFINE_integer(
+        "memory", None, "images remembered with the teacher's answers; 0 for none", lower_bound=0
+    ),
     flags.DEFINE_string("eval_data", None, "npz with x_test and y_test, only to measure"),
     flags.DEFINE_enum("tflite", "int8", [*export.QUANTIZATIONS, "none"], "kind of TFLite file"),
     flags.DEFINE_string("output_dir", None, "folder of the results", required=True),
@@ -96,9 +110,7 @@ def distil() -> str | None:
 def _scaling():
     try:
         low, high = (float(value) for value in FLAGS.input_range)
-        mean, std = (
-            [float(value) for value in values] for values in (FLAGS.input_mean, FLAGS.input_std)
-        )
+        mean, std = ([float(value) for value in values] for values in (FLAGS.input_mean, FLAGS.input_std))
     except ValueError:
         raise ValueError(
             "--input_range takes two numbers, --input_mean and --input_std one or one a channel. "
@@ -236,14 +248,19 @@ class _Outcome:
             "student": {**_about(self.student, "student.keras"), **self._accuracy("student")},
             "tflite": tflite and {"quantization": FLAGS.tflite, **dataclasses.asdict(tflite)},
             "variants": [
-                {"model": role, "quantization": quantization,
-                 "params": getattr(self, role).count_params(), **dataclasses.asdict(check)}
+                {
+                    "model": role,
+                    "quantization": quantization,
+                    "params": getattr(self, role).count_params(),
+                    **dataclasses.asdict(check),
+                }
                 for (role, quantization), check in checks.items()
             ],
             "agreement": self.agreement,
             "agreement_on": "synthesized images" if data is None else "real images",
             "params": {
-                "teacher": self.teacher.count_params(), "student": self.student.count_params()
+                "teacher": self.teacher.count_params(),
+                "student": self.student.count_params(),
             },
             "classes": self.distiller.classes,
             "rarest_class_share": float(counts.min() / counts.sum()),

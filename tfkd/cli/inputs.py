@@ -47,9 +47,7 @@ def load_evaluation_data(
             f"--eval_data: {path!r} lacks {' and '.join(sorted(missing))}; it has "
             f"{sorted(found) or 'nothing'}. Save it with np.savez(path, x_test=..., y_test=...)."
         )
-    return _images(found["x_test"], image_shape), _labels(
-        found["y_test"], len(found["x_test"]), classes
-    )
+    return _images(found["x_test"], image_shape), _labels(found["y_test"], len(found["x_test"]), classes)
 
 
 def _images(x, image_shape):
@@ -105,9 +103,7 @@ def make_student(name: str, teacher: keras.Model) -> keras.Model:
         return keras.models.load_model(name, compile=False)
     if factor := _FACTOR.fullmatch(name):
         return students.scale_width(teacher, float(factor[1]))
-    zoo = {
-        known: getattr(students, known) for known in students.__all__ if known != "scale_width"
-    }
+    zoo = {known: getattr(students, known) for known in students.__all__ if known != "scale_width"}
     numbers = []
     if name not in zoo and (match := _ZOO_NAME.fullmatch(name)):
         name, numbers = match[1], [int(number) for number in re.split("[-_]", match[2])]
@@ -120,9 +116,7 @@ def make_student(name: str, teacher: keras.Model) -> keras.Model:
             f"Student {name!r} takes {len(needed)} numbers ({', '.join(needed)}), as in {example!r}. "
             f"Received: {numbers}."
         )
-    return build(
-        *numbers, input_shape=tuple(teacher.input_shape[1:]), classes=teacher.output_shape[-1]
-    )
+    return build(*numbers, input_shape=tuple(teacher.input_shape[1:]), classes=teacher.output_shape[-1])
 
 
 def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:

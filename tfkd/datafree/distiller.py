@@ -64,22 +64,16 @@ class DataFreeDistiller(Distiller):
                 "`recipe` must be a tfkd.datafree recipe, such as tfkd.datafree.Procedural(). "
                 f"Received: {recipe!r} of type {type(recipe)}."
             )
-        # The recipe stays as it was given: each distiller has a loss object of its own.
-        loss = recipe.student_loss
-        loss = type(loss).from_config(loss.get_config())
+        loss = recipe.build_student_loss()
         super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
         image_shape, self.classes = _classifier_shapes(teacher)
         self.recipe = recipe
         self._objectives = recipe.build_objectives()
-        self._objective_taps = [
-            tap for objective in self._objectives for tap in objective.taps(teacher)
-        ]
+        self._objective_taps = [tap for objective in self._objectives for tap in objective.taps(teacher)]
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.generator = recipe.build_generator(image_shape)
         self.priors = recipe.build_priors(image_shape)
-        self.memory = (
-            Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
-        )
+        self.memory = Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
         self.generator_optimizer = None
         # Steps taken, resumed runs included; saved with the weights.
         self.steps_done = self.add_weight(
@@ -308,9 +302,7 @@ class DataFreeDistiller(Distiller):
         logits = None
         if self.recipe.overdraw > 1:
             logits = self._ask_teacher(images)
-            student_logits = (
-                self.student(images, training=False) if self.recipe.disagreement else None
-            )
+            student_logits = self.student(images, training=False) if self.recipe.disagreement else None
             log_weights = selection_log_weights(
                 logits, student_logits, self.recipe.balance, self.recipe.disagreement
             )
@@ -359,18 +351,14 @@ class DataFreeDistiller(Distiller):
     def _update_generator(self):
         """One generator update; returns the images it was computed on."""
         with tf.GradientTape() as tape:
-            images = self.generator.sample(
-                self.recipe.batch_size, self.seed_generator, training=True
-            )
+            images = self.generator.sample(self.recipe.batch_size, self.seed_generator, training=True)
             with taps.record(self.teacher, self._objective_taps) as seen:
                 teacher_logits = self._ask_teacher(images)
             needs_student = any(objective.needs_student for objective in self._objectives)
             student_logits = self.student(images, training=False) if needs_student else None
             batch = Synthesized(images, teacher_logits, student_logits, seen)
             total = 0.0
-            for objective, tracker in zip(
-                self._objectives, self._objective_trackers, strict=True
-            ):
+            for objective, tracker in zip(self._objectives, self._objective_trackers, strict=True):
                 value = objective.value(batch)
                 tracker.update_state(value)
                 total += objective.weight * value

@@ -21,9 +21,7 @@ class Memory(keras.Layer):
         ValueError: if the capacity is below 1.
     """
 
-    def __init__(
-        self, capacity: int, image_shape: tuple[int, int, int], classes: int, **kwargs
-    ) -> None:
+    def __init__(self, capacity: int, image_shape: tuple[int, int, int], classes: int, **kwargs) -> None:
         super().__init__(trainable=False, dtype="float32", **kwargs)
         if capacity < 1:
             raise ValueError(f"`capacity` must be at least 1. Received: capacity={capacity!r}.")

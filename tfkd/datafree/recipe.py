@@ -133,6 +133,10 @@ class Recipe:
         """All objectives of the generator."""
         return self.objectives
 
+    def build_student_loss(self) -> KnowledgeLoss:
+        """A new loss of the student, so that distillers share none."""
+        return type(self.student_loss).from_config(self.student_loss.get_config())
+
     def build_generator(self, image_shape: tuple[int, int, int]) -> Generator | None:
         """A new trained generator, or None where the recipe trains none."""
         if not self.generator_steps:
@@ -178,8 +182,9 @@ class Recipe:
         plain = {"name": self.name}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, KnowledgeLoss):
-                value = {"name": value.name, **value.get_config()}
+            if field.name == "student_loss":
+                loss = self.build_student_loss()
+                value = {"class": type(loss).__name__, **loss.get_config()}
             elif field.name == "objectives":
                 value = [repr(objective) for objective in value]
             plain[field.name] = list(value) if isinstance(value, tuple) else value

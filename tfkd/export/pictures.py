@@ -16,9 +16,7 @@ def require_report() -> None:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            f"Reports need {error.name}: pip install 'tfkd[report]'."
-        ) from error
+        raise ImportError(f"Reports need {error.name}: pip install 'tfkd[report]'.") from error
 
 
 def image_grid(images: np.ndarray, teacher: keras.Model, columns: int = 8) -> bytes:
@@ -38,9 +36,7 @@ def image_grid(images: np.ndarray, teacher: keras.Model, columns: int = 8) -> by
     figure, axes = _figure(columns * 1.05, rows * 1.25, rows, columns)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, label, sure in zip(
-        axes.flat, images, logits.argmax(-1), confidence, strict=False
-    ):
+    for axis, image, label, sure in zip(axes.flat, images, logits.argmax(-1), confidence, strict=False):
         shown = image if image.shape[-1] == 3 else image[..., 0]
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(f"{label}  {sure:.0%}", fontsize=8, pad=2)

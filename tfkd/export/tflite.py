@@ -68,9 +68,7 @@ def _check_options(quantization, interface):
     if interface not in ("float32", "int8"):
         raise ValueError(f"`interface` must be 'float32' or 'int8'. Received: {interface!r}.")
     if interface == "int8" and quantization != "int8":
-        raise ValueError(
-            f"`interface='int8'` needs quantization='int8'. Received: {quantization!r}."
-        )
+        raise ValueError(f"`interface='int8'` needs quantization='int8'. Received: {quantization!r}.")
 
 
 def _calibration_images(model, data):
@@ -88,15 +86,11 @@ def _calibration_images(model, data):
 
 def _convert(model, quantization, images, interface):
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), "float32", name="image")]
-    serve = tf.function(
-        lambda image: {"logits": model(image, training=False)}, input_signature=signature
-    )
+    serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
     # What the converter freezes are the TensorFlow variables inside Keras's.
     trackable = tf.Module()
     trackable.frozen = [variable.value for variable in model.variables]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [serve.get_concrete_function()], trackable
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], trackable)
     if quantization != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":

@@ -32,9 +32,7 @@ def resnet(
         change width are 1x1 convolutions (option B), as in the distillation papers.
     """
     if depth < 8 or (depth - 2) % 6:
-        raise ValueError(
-            f"`depth` must be 6n + 2, such as 8, 14, 20, 32 or 56. Received: depth={depth!r}."
-        )
+        raise ValueError(f"`depth` must be 6n + 2, such as 8, 14, 20, 32 or 56. Received: depth={depth!r}.")
     x = inputs = keras.Input(input_shape, name="image")
     x = _normalized_conv(x, widths[0], 3, 1, "stem")
     x = layers.ReLU(name="stem_relu")(x)

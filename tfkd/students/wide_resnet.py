@@ -33,9 +33,7 @@ def wide_resnet(
         Zagoruyko and Komodakis, "Wide Residual Networks", 2016.
     """
     if depth < 10 or (depth - 4) % 6:
-        raise ValueError(
-            f"`depth` must be 6n + 4, such as 10, 16, 28 or 40. Received: depth={depth!r}."
-        )
+        raise ValueError(f"`depth` must be 6n + 4, such as 10, 16, 28 or 40. Received: depth={depth!r}.")
     if width < 1:
         raise ValueError(f"`width` must be at least 1. Received: width={width!r}.")
     x = inputs = keras.Input(input_shape, name="image")

@@ -6,6 +6,7 @@ import keras
 
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.losses.soft_targets import check_temperature
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,11 @@ class Procedural(Recipe):
     classes by a few smoothed gradient steps. The same defaults serve every data set.
 
     Args:
-        temperature: of the soft targets.
+        temperature: of the soft targets; without effect where a `student_loss` is given.
         learning_rate: peak rate of Adam; with a known number of updates it warms up over the first
             5 % and decays to 0 as a cosine.
-        **kwargs: the fields of `Recipe`.
+        student_loss: what the student minimizes; None for soft targets at `temperature`.
+        **kwargs: the other fields of `Recipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
@@ -39,22 +41,28 @@ class Procedural(Recipe):
     balance: float = 1.0
     refine_share: float = 0.5
     refine_steps: int = 2
+    refine_adversarial: float = 0.5
     memory: int = 20480
-    replay_steps: int = 3
+    replay_steps: int = 5
+    epochs: int = 28
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.student_loss is None:
-            object.__setattr__(self, "student_loss", SoftTargets(self.temperature))
+        check_temperature(self.temperature)
         if not self.learning_rate > 0:
             self._refuse("learning_rate", "above 0")
+
+    def build_student_loss(self) -> KnowledgeLoss:
+        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
 
     def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
         if updates is None:
             return keras.optimizers.Adam(self.learning_rate)
         warmup = max(1, updates // 20)
         schedule = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate / 20, updates - warmup, 0.0, warmup_target=self.learning_rate,
+            self.learning_rate / 20,
+            updates - warmup,
+            warmup_target=self.learning_rate,
             warmup_steps=warmup,
-        )  # fmt: skip
+        )
         return keras.optimizers.Adam(schedule)

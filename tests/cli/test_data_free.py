@@ -1,0 +1,218 @@
+"""The program as users start it: in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import tfkd
+from tests.conftest import SHAPE, small_network
+
+FAST = ("--epochs=2", "--steps_per_epoch=3", "--batch_size=32", "--memory=64", "--seed=1")
+
+
+def command(*flags):
+    return [sys.executable, "-m", "tfkd.cli.data_free", *flags]
+
+
+def run(*flags, status=0):
+    done = subprocess.run(command(*flags), capture_output=True, text=True, timeout=280)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(teacher_file, eval_file, tmp_path_factory):
+    """A complete run with data to measure on."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    done = run(f"--teacher={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={folder}", *FAST)
+    return folder, done
+
+
+def test_everything_is_written(finished):
+    folder, _ = finished
+    assert set(os.listdir(folder)) == {
+        "run.json",
+        "history.json",
+        "metrics.json",
+        "report.html",
+        "student.keras",
+        "student.tflite",
+        "images",
+        "tensorboard",
+    }
+    assert len(os.listdir(folder / "images")) == 2
+    assert any("tfevents" in name for _, _, names in os.walk(folder / "tensorboard") for name in names)
+
+
+def test_metrics_tell_the_truth(finished, eval_file):
+    folder, done = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    student = keras.models.load_model(folder / "student.keras")
+    arrays = np.load(eval_file)
+    x = arrays["x_test"][..., None].astype("float32") / 255
+    predicted = student.predict(x, verbose=0).argmax(-1)
+    assert metrics["student"]["accuracy"] == pytest.approx(np.mean(predicted == arrays["y_test"]))
+    assert metrics["teacher"]["accuracy"] > 0.9
+    assert f"{metrics['teacher']['accuracy']:.2%}" in done.stdout
+    content = (folder / "student.tflite").read_bytes()
+    assert metrics["tflite"]["size_bytes"] == len(content)
+    lite = tfkd.export.run_tflite(content, x).argmax(-1)
+    assert metrics["tflite"]["accuracy"] == pytest.approx(np.mean(lite == arrays["y_test"]))
+    assert metrics["params"] == {
+        "teacher": metrics["teacher"]["params"],
+        "student": student.count_params(),
+    }
+    assert metrics["images_generated"] == 2 * 3 * 32
+    assert metrics["recipe"]["name"] == "procedural" and metrics["seed"] == 1
+    parts = metrics["synthesis_seconds"] + metrics["student_seconds"]
+    assert parts == pytest.approx(metrics["training_seconds"])
+    assert metrics["wall_seconds"] > metrics["training_seconds"] > 0
+    assert {"tfkd", "tensorflow", "keras", "python"} <= metrics["versions"].keys()
+    assert "agreement" in metrics
+
+
+def test_report_is_self_contained(finished):
+    folder, _ = finished
+    html = (folder / "report.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert html.count("data:image/png;base64,") == 4
+    assert not re.search(r"(src|href)=[\"']?(?!data:)", html)
+    assert f"{metrics['student']['accuracy'] * 100:.2f} %" in html
+    assert "used only to measure" in html
+
+
+def test_student_is_half_as_wide_by_default(finished, teacher_file):
+    student = keras.models.load_model(finished[0] / "student.keras")
+    assert student.get_layer("conv1").filters == 4
+    assert student.output_shape == (None, 4)
+
+
+def test_existing_folder_is_kept_unless_asked(finished, teacher_file, eval_file):
+    folder, _ = finished
+    before = (folder / "metrics.json").read_text()
+    same = (
+        f"--teacher={teacher_file}",
+        f"--eval_data={eval_file}",
+        f"--output_dir={folder}",
+        *FAST,
+    )
+    refused = run(*same, status=2)
+    assert "is not empty; continue it with --resume, or replace it with --overwrite" in refused.stderr
+    assert "nothing to resume" in run(*same, "--resume").stdout
+    changed = run(*same[:-1], "--seed=2", "--resume", status=2)
+    assert "had other flags: --seed=1" in changed.stderr
+    assert (folder / "metrics.json").read_text() == before
+
+
+def test_without_data_other_recipe_flagfile_and_overwrite(teacher_file, tmp_path):
+    flagfile = tmp_path / "run.flags"
+    folder = tmp_path / "out"
+    options = ["filters=4", "latent_size=5", "prior=smooth_noise,dead_leaves", "prior_share=0.5"]
+    flagfile.write_text(
+        "\n".join(
+            [
+                f"--teacher={teacher_file}",
+                f"--output_dir={folder}",
+                "--recipe=DFAD",
+                "--tflite=none",
+            ]
+            + [f"--recipe_options={option}" for option in options]
+            + [*FAST, "--student=0.25x"]
+        )
+    )
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    (folder / "mine.txt").write_text("not the program's")
+    run(f"--flagfile={flagfile}", "--overwrite")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["student"]["accuracy"] is None and metrics["tflite"] is None
+    assert metrics["recipe"]["filters"] == 4 and metrics["recipe"]["prior"] == [
+        "smooth_noise",
+        "dead_leaves",
+    ]
+    assert "No real data was given" in (folder / "report.html").read_text()
+    assert (folder / "mine.txt").exists() and not (folder / "student.tflite").exists()
+
+
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_path):
+    flags = (
+        f"--teacher={teacher_file}",
+        "--epochs=40",
+        "--steps_per_epoch=3",
+        "--batch_size=32",
+        "--memory=64",
+        "--tflite=none",
+        "--seed=3",
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(*flags, f"--output_dir={whole}")
+    process = subprocess.Popen(
+        command(*flags, f"--output_dir={killed}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = killed / "state" / "latest.weights.h5"
+    deadline = time.time() + 120
+    while not state.exists() and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists() and not (killed / "metrics.json").exists()
+    resumed = run(*flags, f"--output_dir={killed}", "--resume")
+    assert re.search(r"resuming after epoch \d+ of 40", resumed.stdout)
+    networks = [keras.models.load_model(folder / "student.keras") for folder in (whole, killed)]
+    for expected, ours in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+    rows = json.loads((killed / "history.json").read_text())
+    assert [row["epoch"] for row in rows] == list(range(1, 41))
+    assert not (killed / "state").exists()
+
+
+def test_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher_file, tmp_path):
+    folder = tmp_path / "out"
+    done = run(
+        f"--teacher={teacher_file}",
+        f"--output_dir={folder}",
+        *FAST,
+        "--epochs=3",
+        "--tflite=none",
+        "--recipe_options=learning_rate=1e30",
+        status=1,
+    )
+    assert "the loss was no longer finite in epoch 1" in done.stderr
+    student = keras.models.load_model(folder / "student.keras")
+    assert all(np.isfinite(w).all() for w in student.get_weights())
+    assert "no longer finite" in json.loads((folder / "metrics.json").read_text())["stopped"]
+
+
+def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
+    other = small_network(4)
+    other_shape = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    for name, model in (("untrained", other), ("other_shape", other_shape)):
+        model.save(tmp_path / f"{name}.keras")
+    (tmp_path / "broken.keras").write_text("nothing")
+    np.savez(tmp_path / "no_labels.npz", x_test=np.zeros((5, *SHAPE[:2]), "uint8"))
+    (tmp_path / "file").write_text("")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "holiday.jpg").write_text("precious")
+    good = {"teacher": teacher_file, "output_dir": tmp_path / "out", "epochs": 1}
+    for changes, message in (
+        ({"teacher": tmp_path / "none.keras"}, "there is no file"),
+        ({"teacher": tmp_path / "broken.keras"}, "not a .keras file"),
+        ({"student": tmp_path / "other_shape.keras"}, "same input shape"),
+        ({"output_dir": tmp_path / "file"}, "is a file"),
+        ({"output_dir": full, "overwrite": "true"}, "no run of this program"),
+    ):
+        flags = [f"--{name}={value}" for name, value in {**good, **changes}.items()]
+        done = run(*flags, status=2)
+        assert message in done.stderr and "Traceback" not in done.stderr
+    assert os.listdir(full) == ["holiday.jpg"]

@@ -1,0 +1,81 @@
+"""Small networks and data that every test can use."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfkd
+
+SHAPE, CLASSES = (12, 12, 1), 4
+
+
+@pytest.fixture(autouse=True)
+def same_every_time():
+    keras.utils.set_random_seed(7)
+
+
+def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images with one bright blob in one of four corners, and which corner it is."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, CLASSES, n)
+    rows = np.where(y < 2, 3, 8)[:, None, None] + rng.normal(0, 0.7, (n, 1, 1))
+    columns = np.where(y % 2 == 0, 3, 8)[:, None, None] + rng.normal(0, 0.7, (n, 1, 1))
+    grid = np.arange(SHAPE[0])
+    distance = (grid[None, :, None] - rows) ** 2 + (grid[None, None, :] - columns) ** 2
+    x = np.exp(-distance / 4) + rng.normal(0, 0.05, (n, *SHAPE[:2]))
+    return np.clip(x, 0, 1)[..., None].astype("float32"), y
+
+
+def small_network(width: int = 8, ending: str | None = None, name: str = "net") -> keras.Model:
+    """Two convolutions with batch normalization and a classifier."""
+    inputs = keras.Input(SHAPE, name="image")
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False, name="conv1")(inputs)
+    x = layers.BatchNormalization(momentum=0.9, name="norm1")(x)
+    x = layers.ReLU(name="relu1")(x)
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = layers.Conv2D(2 * width, 3, padding="same", activation="relu", name="conv2")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(CLASSES, activation=ending, name="logits")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+@pytest.fixture(scope="session")
+def trained() -> keras.Model:
+    """A small teacher with softmax output, trained on blobs."""
+    keras.utils.set_random_seed(3)
+    model = small_network(8, "softmax", "trained")
+    model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
+    x, y = blobs(512)
+    model.fit(x, y, epochs=8, batch_size=64, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def teacher_file(trained, tmp_path_factory) -> str:
+    path = str(tmp_path_factory.mktemp("teacher") / "teacher.keras")
+    trained.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def teacher(teacher_file) -> keras.Model:
+    """The same teacher as tfkd wants it: logits out."""
+    return tfkd.load_teacher(teacher_file)
+
+
+@pytest.fixture
+def student() -> keras.Model:
+    return small_network(4, name="student")
+
+
+@pytest.fixture(scope="session")
+def eval_file(tmp_path_factory) -> str:
+    x, y = blobs(200, seed=1)
+    path = str(tmp_path_factory.mktemp("data") / "eval.npz")
+    np.savez(path, x_test=np.round(x[..., 0] * 255).astype("uint8"), y_test=y)
+    return path

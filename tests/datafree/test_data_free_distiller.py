@@ -1,0 +1,241 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfkd
+from tests import harness
+from tests.conftest import CLASSES, SHAPE, blobs, small_network
+from tfkd import datafree
+from tfkd.datafree import objectives
+
+# Every recipe at a size for tests; a new recipe is tested by adding a line.
+TINY = {"batch_size": 16, "steps_per_epoch": 4, "epochs": 2}
+TINY_GENERATOR = {**TINY, "latent_size": 6, "filters": 4}
+RECIPES = {
+    "procedural": datafree.Procedural(**TINY, memory=64),
+    "procedural, both priors, hard": datafree.Procedural(
+        **TINY,
+        memory=0,
+        prior=("smooth_noise", "dead_leaves"),
+        disagreement=0.5,
+        refine_adversarial=1.0,
+    ),
+    "dfad": datafree.DFAD(**TINY_GENERATOR),
+    "dfad with prior and memory": datafree.DFAD(
+        **TINY_GENERATOR, prior_share=0.5, overdraw=2, balance=1.0, memory=32, replay_steps=1
+    ),
+    "dafl": datafree.DAFL(**TINY_GENERATOR),
+    "by hand": datafree.Recipe(
+        **TINY_GENERATOR,
+        generator_steps=2,
+        objectives=(objectives.Adversarial(0.5, distance="kl"), objectives.ClassBalance(5.0)),
+    ),
+}
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request):
+    return RECIPES[request.param]
+
+
+def make(teacher, recipe, seed=1, **compile_options):
+    keras.utils.set_random_seed(seed)
+    distiller = tfkd.DataFreeDistiller(teacher, small_network(4), recipe, seed=seed)
+    distiller.compile(metrics=["accuracy"], **compile_options)
+    return distiller
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_a_run_teaches_the_student_and_leaves_the_teacher_alone(teacher, recipe, jit_compile):
+    before = harness.snapshot(teacher)
+    distiller = make(teacher, recipe, jit_compile=jit_compile)
+    student_before = [v.numpy() for v in distiller.student.trainable_variables]
+    history = distiller.fit(validation_data=blobs(64, 1), verbose=0).history
+    assert len(history["loss"]) == 2 and np.isfinite(history["loss"]).all()
+    names = {f"generator_{objective.name}" for objective in recipe.build_objectives()}
+    assert set(history) == {"loss", "agreement", "val_accuracy"} | names
+    harness.assert_same_weights(before, teacher)
+    harness.assert_other_weights(student_before, distiller.student.trainable_variables)
+    assert distiller.steps_done.numpy() == 8
+    assert distiller.optimizer.iterations.numpy() == 8 * recipe.updates_per_step()
+
+
+def test_eager_and_compiled_steps_agree(teacher, recipe):
+    weights = []
+    for run_eagerly in (True, False):
+        distiller = make(teacher, recipe, run_eagerly=run_eagerly)
+        distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+        weights.append(distiller.student.get_weights())
+    for eager, compiled in zip(*weights, strict=True):
+        np.testing.assert_allclose(eager, compiled, rtol=1e-2, atol=1e-3)
+
+
+def test_resumed_training_equals_uninterrupted(teacher, recipe, tmp_path):
+    whole = make(teacher, recipe)
+    whole.fit(epochs=3, verbose=0)
+    first = make(teacher, recipe)
+    first.fit(epochs=1, verbose=0)
+    first.save_weights(tmp_path / "state.weights.h5")
+    second = make(teacher, recipe, seed=99)
+    second.load_weights(tmp_path / "state.weights.h5")
+    second.fit(epochs=3, initial_epoch=1, verbose=0)
+    for expected, ours in zip(whole.variables, second.variables, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6, err_msg=expected.path)
+
+
+def test_backup_and_restore_resumes(teacher, recipe, tmp_path):
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+
+    make(teacher, recipe).fit(epochs=1, callbacks=[backup()], verbose=0)
+    resumed = make(teacher, recipe)
+    history = resumed.fit(epochs=2, callbacks=[backup()], verbose=0)
+    assert history.epoch == [1] and resumed.steps_done.numpy() == 8
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(20) % CLASSES], ids=["any", "labelled"])
+def test_synthesize(teacher, recipe, labels):
+    distiller = make(teacher, recipe)
+    images = distiller.synthesize(20, labels)
+    assert images.shape == (20, *SHAPE) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.01
+    if labels is not None and recipe.refine_steps:
+        assert np.mean(teacher.predict(images, verbose=0).argmax(-1) == labels) > 0.8
+
+
+def test_synthesize_refuses_bad_requests(teacher):
+    distiller = make(teacher, RECIPES["procedural"])
+    with pytest.raises(ValueError, match="`n` must be at least 1"):
+        distiller.synthesize(0)
+    for labels in ([0, 1], [0, 1, CLASSES], [0, 1, -1]):
+        with pytest.raises(ValueError, match="`labels` must be 3 classes from 0 to 3"):
+            distiller.synthesize(3, labels)
+
+
+def test_student_is_in_inference_mode_in_generator_updates(teacher):
+    distiller = make(teacher, RECIPES["dfad"])
+    norm = distiller.student.get_layer("norm1")
+    before = norm.moving_mean.numpy()
+    generator_before = [v.numpy() for v in distiller.generator.trainable_variables]
+    student_before = [v.numpy() for v in distiller.student.trainable_variables]
+    distiller._update_generator()
+    np.testing.assert_array_equal(before, norm.moving_mean)
+    harness.assert_other_weights(generator_before, distiller.generator.trainable_variables)
+    for kept, variable in zip(student_before, distiller.student.trainable_variables, strict=True):
+        np.testing.assert_array_equal(kept, variable)
+
+
+def test_student_updates_leave_the_generator_alone(teacher):
+    distiller = make(teacher, RECIPES["dfad"])
+    before = [v.numpy() for v in distiller.generator.trainable_variables]
+    distiller._update_student(*distiller._new_inputs(), new=True)
+    for kept, variable in zip(before, distiller.generator.trainable_variables, strict=True):
+        np.testing.assert_array_equal(kept, variable)
+
+
+def test_dafl_student_learns_on_the_generators_own_batch(teacher, monkeypatch):
+    distiller = make(teacher, RECIPES["dafl"], run_eagerly=True)
+    made, learned = [], []
+    update_generator, update_student = distiller._update_generator, distiller._update_student
+
+    def noting_generator():
+        made.append(update_generator())
+        return made[-1]
+
+    def noting_student(images, logits, new):
+        learned.append(images)
+        return update_student(images, logits, new)
+
+    monkeypatch.setattr(distiller, "_update_generator", noting_generator)
+    monkeypatch.setattr(distiller, "_update_student", noting_student)
+    distiller.fit(epochs=1, steps_per_epoch=2, verbose=0)
+    for images, seen in zip(made, learned, strict=True):
+        np.testing.assert_array_equal(images, seen)
+
+
+def test_memory_holds_what_the_student_saw_with_the_teachers_answers(teacher):
+    distiller = make(teacher, RECIPES["procedural"])
+    distiller.fit(epochs=1, steps_per_epoch=2, verbose=0)
+    held = int(distiller.memory.size)
+    assert held == 32
+    images, logits = distiller.memory.images.numpy()[:held], distiller.memory.logits.numpy()[:held]
+    np.testing.assert_allclose(teacher.predict(images, verbose=0), logits, rtol=1e-3, atol=1e-4)
+
+
+def test_a_share_of_inputs_comes_from_the_prior(teacher):
+    distiller = make(teacher, RECIPES["dfad with prior and memory"])
+    tf.random.set_seed(0)
+    images, logits = distiller._new_inputs()
+    assert images.shape == (16, *SHAPE)
+    np.testing.assert_allclose(teacher(images), logits, rtol=1e-3, atol=1e-4)
+
+
+def test_undisturbed_puts_everything_back(teacher, recipe):
+    distiller = make(teacher, recipe)
+    distiller.fit(epochs=1, verbose=0)
+    before = [v.numpy() for v in (*distiller.variables, *distiller.optimizer.variables)]
+    shares = distiller.time_shares(repeats=1)
+    np.testing.assert_allclose(sum(shares), 1)
+    assert min(shares) > 0
+    for kept, variable in zip(before, (*distiller.variables, *distiller.optimizer.variables), strict=True):
+        np.testing.assert_array_equal(kept, variable)
+
+
+def test_three_channels_other_sizes_and_given_optimizers():
+    shape = (9, 14, 3)
+    networks = [
+        keras.Sequential([keras.Input(shape), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
+        for _ in range(2)
+    ]
+    for recipe in (datafree.Procedural(**TINY, memory=32), datafree.DFAD(**TINY_GENERATOR)):
+        distiller = tfkd.DataFreeDistiller(*networks, recipe)
+        distiller.compile("adam", "sgd" if recipe.generator_steps else None)
+        history = distiller.fit(epochs=1, steps_per_epoch=1, verbose=0).history
+        assert np.isfinite(history["loss"][0])
+
+
+def test_mixed_precision_student(teacher, recipe):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        student = small_network(4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=0)
+    distiller.compile()
+    assert np.isfinite(distiller.fit(epochs=1, verbose=0).history["loss"][0])
+
+
+def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_student(teacher, capsys):
+    distiller = make(teacher, RECIPES["procedural"])
+    distiller.fit(epochs=1, verbose=0)
+    good = harness.snapshot(distiller.student)
+    keep = tfkd.callbacks.KeepLastGood()
+
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 2:
+                kernel = self.model.student.trainable_variables[0]
+                kernel.assign(np.full(kernel.shape, np.nan))
+
+    distiller.optimizer.learning_rate = 0.0
+    distiller.fit(epochs=4, verbose=0, callbacks=[keep, Poison()])
+    assert keep.stopped_epoch == 0 and keep.good_epoch == -1
+    kept = [w for w in distiller.student.weights if "moving" not in w.path]
+    for expected, weight in zip(good, distiller.student.weights, strict=True):
+        np.testing.assert_array_equal(expected, weight)
+    assert kept and "training stopped" in capsys.readouterr().out
+
+
+def test_bad_arguments(teacher, student):
+    two_outputs = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3)])
+    one_class = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)])
+    text = keras.Sequential([keras.Input((7,)), layers.Dense(2)])
+    with pytest.raises(TypeError, match="`recipe` must be a tfkd"):
+        tfkd.DataFreeDistiller(teacher, student, "dfad")
+    for model in (two_outputs, text):
+        with pytest.raises(ValueError, match="must take images"):
+            tfkd.DataFreeDistiller(model, model)
+    with pytest.raises(ValueError, match="at least two logits"):
+        tfkd.DataFreeDistiller(one_class, one_class)

@@ -1,0 +1,181 @@
+"""Memory, selection, refinement and recipes, each by itself."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import CLASSES, blobs
+from tfkd import datafree
+from tfkd.datafree.memory import Memory
+from tfkd.datafree.refinement import refine
+from tfkd.datafree.selection import resample, selection_log_weights
+
+
+def numbered(*numbers):
+    """Images and logits that carry their own number."""
+    values = np.asarray(numbers, "float32")
+    return np.tile(values[:, None, None, None], (1, 2, 2, 1)), np.tile(values[:, None], (1, 3))
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
+def test_memory_overwrites_the_oldest_and_keeps_pairs_together(jit_compile):
+    memory = Memory(5, (2, 2, 1), 3)
+    add = memory.add
+    if jit_compile is not None:
+        add = tf.function(memory.add, jit_compile=jit_compile)
+    add(*numbered(1, 2, 3))
+    assert int(memory.size) == 3
+    add(*numbered(4, 5, 6))
+    assert int(memory.size) == 5
+    np.testing.assert_array_equal(memory.logits[:, 0], [6, 2, 3, 4, 5])
+    images, logits = memory.draw(200, keras.random.SeedGenerator(0))
+    np.testing.assert_array_equal(images[:, 0, 0, 0], logits[:, 0])
+    assert set(np.unique(logits)) == {2, 3, 4, 5, 6}
+
+
+def test_memory_draws_only_what_was_added():
+    memory = Memory(100, (2, 2, 1), 3)
+    memory.add(*numbered(7, 8))
+    _, logits = memory.draw(100, keras.random.SeedGenerator(0))
+    assert set(np.unique(logits)) == {7, 8}
+    with pytest.raises(ValueError, match="capacity"):
+        Memory(0, (2, 2, 1), 3)
+
+
+def test_selection_balances_classes():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 900, p=[0.9, 0.08, 0.02])
+    logits = np.eye(3, dtype="float32")[labels] * 9
+    kept = resample(selection_log_weights(logits), 30, keras.random.SeedGenerator(0)).numpy()
+    assert len(set(kept)) == 30
+    counts = np.bincount(labels[kept], minlength=3)
+    assert counts.min() >= 4
+    uneven = resample(selection_log_weights(logits, balance=0.0), 30, keras.random.SeedGenerator(0))
+    assert np.bincount(labels[uneven], minlength=3).max() >= 22
+
+
+def test_selection_prefers_disagreement():
+    teacher = np.zeros((400, 4), "float32")
+    teacher[:, 0] = 3
+    student = teacher.copy()
+    student[:100] = student[:100, ::-1]
+    weights = selection_log_weights(teacher, student, disagreement=1.0)
+    kept = resample(weights, 100, keras.random.SeedGenerator(0)).numpy()
+    assert np.mean(kept < 100) > 0.9
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
+def test_refinement_reaches_the_target(teacher, jit_compile):
+    images, _ = blobs(32)
+    targets = np.arange(32, dtype="int32") % CLASSES
+    before = np.asarray(keras.ops.softmax(teacher(images)))[np.arange(32), targets]
+
+    def run(x):
+        return refine(x, targets, teacher, steps=4, step_size=0.1)
+
+    if jit_compile is not None:
+        run = tf.function(run, jit_compile=jit_compile)
+    refined = run(tf.constant(images)).numpy()
+    after = np.asarray(keras.ops.softmax(teacher(refined)))[np.arange(32), targets]
+    assert after.mean() > before.mean() + 0.3
+    assert refined.min() >= 0 and refined.max() <= 1
+    # No pixel can have changed by more than the steps' sizes allow, as a root mean square.
+    assert np.sqrt(((refined - images) ** 2).mean((1, 2, 3))).max() <= 0.4 + 1e-5
+
+
+def test_adversarial_refinement_leaves_the_student_behind(teacher, student):
+    images = tf.constant(blobs(32)[0])
+    targets = tf.constant(np.arange(32, dtype="int32") % CLASSES)
+
+    def distance(weight):
+        x = refine(images, targets, teacher, student, steps=3, adversarial=weight)
+        log_t, log_s = (keras.ops.log_softmax(net(x)) for net in (teacher, student))
+        return float(keras.ops.mean(keras.ops.sum(keras.ops.exp(log_t) * (log_t - log_s), -1)))
+
+    assert distance(5.0) > distance(0.0)
+
+
+def test_refinement_of_what_has_no_gradient_changes_nothing():
+    constant = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    constant.set_weights([np.zeros_like(w) for w in constant.get_weights()])
+    images = tf.constant(np.full((2, 4, 4, 1), 0.5, "float32"))
+    np.testing.assert_array_equal(refine(images, np.array([0, 1]), constant), images)
+
+
+def test_published_defaults():
+    dafl, dfad = datafree.DAFL(), datafree.DFAD()
+    assert (
+        dafl.batch_size,
+        dafl.latent_size,
+        dafl.one_hot,
+        dafl.class_balance,
+        dafl.activation,
+    ) == (
+        512,
+        100,
+        1.0,
+        5.0,
+        0.1,
+    )
+    assert dafl.generator_optimizer().learning_rate.numpy() == pytest.approx(0.2)
+    assert dafl.build_objectives()[1].base == 10.0 and dafl.norm_epsilon == 0.8
+    assert (dfad.batch_size, dfad.student_steps, dfad.generator_steps) == (512, 5, 1)
+    sgd = dfad.student_optimizer()
+    assert sgd.learning_rate.numpy() == pytest.approx(0.01) and sgd.momentum == 0.9
+    assert dfad.student_loss.name.startswith("l1_logits")
+
+
+def test_coupled_weight_decay_is_matched_in_the_long_run():
+    """Without gradients a weight shrinks as fast as under PyTorch's coupled decay."""
+    variable = keras.Variable([1.0])
+    optimizer = datafree.DFAD(weight_decay=0.05).student_optimizer()
+    coupled, velocity = 1.0, 0.0
+    for _ in range(200):
+        optimizer.apply([keras.ops.zeros((1,))], [variable])
+        velocity = 0.9 * velocity + 0.05 * coupled
+        coupled -= 0.01 * velocity
+    np.testing.assert_allclose(variable.numpy()[0], coupled, rtol=0.06)
+
+
+def test_procedural_learning_rate_warms_up_and_decays():
+    schedule = datafree.Procedural(learning_rate=0.01).student_optimizer(1000)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 50, 525, 1000)]
+    np.testing.assert_allclose(rates, [0.0005, 0.01, 0.005, 0.0], atol=2e-4)
+
+
+def test_recipes_are_values():
+    recipe = datafree.DFAD(memory=1024)
+    assert dataclasses.replace(recipe, memory=0) != recipe
+    described = recipe.describe()
+    assert described["name"] == "dfad" and described["memory"] == 1024
+    assert described["student_loss"]["class"] == "L1Logits"
+    warmer = dataclasses.replace(datafree.Procedural(), temperature=9.0)
+    assert warmer.describe()["student_loss"]["temperature"] == 9.0
+    own = datafree.Procedural(student_loss=datafree.DFAD().student_loss)
+    assert own.describe()["student_loss"]["class"] == "L1Logits"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.memory = 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"generator_steps": -1}, "`generator_steps`"),
+        ({"prior_share": 1.5}, "`prior_share` must be between 0 and 1"),
+        ({"prior_share": 0.5}, "1 where no generator is trained"),
+        ({"refine_size": -0.1}, "`refine_size` must be at least 0"),
+        ({"prior": ("smooth_noize",)}, "Did you mean 'smooth_noise'"),
+        ({"prior": ()}, "a procedural generator"),
+        ({"memory": 10}, "0 or at least the batch size"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"temperature": 0.0}, "`temperature` must be above 0"),
+    ],
+)
+def test_values_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        datafree.Procedural(**options)

@@ -1,0 +1,133 @@
+import errno
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import tfkd
+from tests.conftest import SHAPE, blobs
+from tfkd import export, files
+
+
+@pytest.mark.parametrize("quantization", export.QUANTIZATIONS)
+def test_file_behaves_like_the_model(teacher, tmp_path, quantization):
+    path = tmp_path / "model.tflite"
+    x, y = blobs(100, 1)
+    check = export.export_tflite(teacher, path, quantization, blobs(100)[0], evaluation_data=(x, y))
+    content = path.read_bytes()
+    assert len(content) == check.size_bytes
+    assert check.agreement > 0.95 and check.real_agreement > 0.95
+    assert abs(check.accuracy - check.model_accuracy) <= 0.03
+    assert check.latency_ms > 0
+    logits = export.run_tflite(content, x)
+    largest = np.abs(logits - teacher.predict(x, verbose=0)).max()
+    limit = {"float32": 1e-4, "float16": 0.1, "dynamic": 1.5, "int8": 1.5}[quantization]
+    assert largest < limit
+    assert os.listdir(tmp_path) == ["model.tflite"]
+
+
+def details(content):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    return interpreter.get_input_details()[0], interpreter.get_output_details()[0], interpreter
+
+
+@pytest.mark.parametrize(("interface", "dtype"), [("float32", np.float32), ("int8", np.int8)])
+def test_interface_of_integer_files(teacher, tmp_path, interface, dtype):
+    path = tmp_path / "model.tflite"
+    check = export.export_tflite(teacher, path, "int8", interface=interface)
+    source, target, interpreter = details(path.read_bytes())
+    assert source["dtype"] == target["dtype"] == dtype
+    assert check.agreement > 0.9
+    signature = interpreter.get_signature_list()["serving_default"]
+    assert signature == {"inputs": ["image"], "outputs": ["logits"]}
+    # Full integer: nothing inside computes in float but the interface's own conversion.
+    floats = [t for t in interpreter.get_tensor_details() if t["dtype"] == np.float32]
+    assert len(floats) == (2 if interface == "float32" else 0)
+
+
+def test_sizes_shrink():
+    model = tfkd.students.lenet5_half()
+    sizes = {q: export.export_tflite(model, None, q).size_bytes for q in export.QUANTIZATIONS}
+    assert sizes["int8"] < 0.4 * sizes["float32"]
+    assert sizes["dynamic"] < sizes["float16"] < sizes["float32"]
+
+
+def test_scaling_and_batch_normalization_travel_with_the_file(trained, tmp_path):
+    wrapped = tfkd.load_teacher(trained, mean=0.1, std=0.9)
+    check = export.export_tflite(wrapped, tmp_path / "m.tflite")
+    assert check.max_difference < 1e-3
+
+
+def test_bad_requests(teacher, tmp_path):
+    path = tmp_path / "m.tflite"
+    for options, message in (
+        ({"quantization": "int4"}, "`quantization` must be one of float32, dynamic, float16, int8"),
+        ({"interface": "uint8"}, "`interface` must be"),
+        ({"interface": "int8"}, "needs quantization='int8'"),
+        ({"representative_data": np.zeros((4, 5, 5, 1))}, r"images of shape \(n, 12, 12, 1\)"),
+        ({"representative_data": np.zeros((0, *SHAPE))}, "representative_data"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export.export_tflite(teacher, path, **options)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_tflite_cannot_do_is_said(tmp_path):
+    import tensorflow as tf
+
+    class Determinant(keras.layers.Layer):
+        def call(self, x):
+            return tf.linalg.det(x[..., 0])[:, None] * tf.ones((1, 2))
+
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, Determinant()(inputs), name="determinant")
+    with pytest.raises(RuntimeError, match="TFLite cannot represent model 'determinant'"):
+        export.export_tflite(model, tmp_path / "m.tflite")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "student.tflite"
+    path.write_bytes(b"old")
+
+    class FullDisk:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:1])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    import builtins
+
+    real_open = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda *a, **k: FullDisk(real_open(*a, **k)))
+    with pytest.raises(OSError, match=r"Cannot write .*student.tflite.*No space left.*nothing was changed"):
+        files.write_bytes(path, b"new content")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["student.tflite"]
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), files.replacing(tmp_path / "a.weights.h5") as temporary:
+        assert temporary.endswith(".weights.h5")
+        pathlib.Path(temporary).write_text("half")
+        raise KeyError
+    assert not os.listdir(tmp_path)
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OSError, match=r"Cannot write .*report.html"):
+        files.write_text(blocked / "report.html", "text")

@@ -1,0 +1,154 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import generators
+from generators import ConvGenerator, DeadLeaves, SmoothNoise
+from generators.smooth_noise import bicubic_matrix
+from tests import harness
+
+SHAPES = [(28, 28, 1), (32, 32, 3), (64, 64, 3), (224, 224, 3), (30, 21, 2)]
+KINDS = {
+    "conv": lambda shape: ConvGenerator(shape, latent_size=6, filters=4),
+    "conv normalized": lambda shape: ConvGenerator(shape, 6, 4, output="normalized"),
+    "smooth_noise": SmoothNoise,
+    "dead_leaves": DeadLeaves,
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes_and_range(kind, shape):
+    generator = kind(shape)
+    images = generator.sample(2, seed=0).numpy()
+    assert images.shape == (2, *shape) and images.dtype == np.float32
+    assert np.isfinite(images).all()
+    if getattr(generator, "output_kind", "sigmoid") == "sigmoid":
+        assert images.min() >= 0 and images.max() <= 1
+
+
+def test_serialization(kind):
+    generator = kind((16, 16, 1))
+    latent = generator.draw_latent(3, seed=1)
+    config = keras.saving.serialize_keras_object(generator)
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(generator.get_weights())
+    assert copy.get_config() == generator.get_config()
+    np.testing.assert_allclose(copy(latent), generator(latent), rtol=1e-6)
+
+
+def test_save_and_load(kind, tmp_path):
+    generator = kind((16, 16, 1))
+    generator.save(tmp_path / "generator.keras")
+    loaded = keras.models.load_model(tmp_path / "generator.keras")
+    latent = generator.draw_latent(3, seed=1)
+    np.testing.assert_allclose(loaded(latent), generator(latent), rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_graph_and_xla_give_the_eager_images(kind, jit_compile):
+    generator = kind((16, 16, 3))
+    latent = generator.draw_latent(4, seed=2)
+    compiled = tf.function(generator, jit_compile=jit_compile)
+    np.testing.assert_allclose(compiled(latent), generator(latent), atol=2e-4)
+
+
+def test_images_follow_from_the_seed(kind):
+    generator = kind((16, 16, 1))
+    first, again, other = (generator.sample(4, seed=s).numpy() for s in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    assert not np.allclose(first[0], first[1])
+
+
+@pytest.mark.parametrize("kind", [SmoothNoise, DeadLeaves])
+def test_priors_have_nothing_to_train_and_use_the_whole_range(kind):
+    generator = kind((28, 28, 1))
+    assert generator.procedural and not generator.weights
+    images = generator.sample(256, seed=0).numpy()
+    assert images.min() < 0.05 and images.max() > 0.95
+    assert images.mean(axis=(1, 2, 3)).std() > 0.1
+
+
+def test_smooth_noise_is_smooth():
+    images = SmoothNoise((32, 32, 1), grids=(4,), contrast=(1, 2)).sample(64, seed=0).numpy()
+    neighbours = np.abs(np.diff(images, axis=1)).mean()
+    assert neighbours < 0.2 * np.abs(images - images[::-1]).mean()
+
+
+def test_bicubic_matrix():
+    matrix = bicubic_matrix(28, 6)
+    np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
+    # Cubic convolution reproduces straight lines away from the edges.
+    line = matrix @ np.arange(6.0)
+    np.testing.assert_allclose(np.diff(line[10:18]), 6 / 28, rtol=1e-5)
+    np.testing.assert_allclose(bicubic_matrix(5, 5), np.eye(5), atol=1e-7)
+
+
+def test_conv_generator_trains():
+    generator = ConvGenerator((12, 12, 1), latent_size=6, filters=4)
+    before = harness.snapshot(generator)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_mean(generator(generator.draw_latent(8, seed=0), training=True) ** 2)
+    gradients = tape.gradient(value, generator.trainable_variables)
+    assert all(g is not None for g in gradients)
+    # Batch statistics were used, so the moving ones have moved by a tenth.
+    index = [w.path.endswith("map_norm/moving_variance") for w in generator.weights].index(True)
+    assert (generator.weights[index].numpy() != before[index]).all()
+
+
+def test_conv_generator_normalized_output_has_the_given_statistics():
+    generator = ConvGenerator(
+        (16, 16, 3), 10, 8, output="normalized", pixel_mean=(0.1, 0.5, 0.9), pixel_std=0.3
+    )
+    images = generator(generator.draw_latent(64, seed=0), training=True).numpy()
+    np.testing.assert_allclose(images.mean((0, 1, 2)), (0.1, 0.5, 0.9), atol=1e-3)
+    np.testing.assert_allclose(images.std((0, 1, 2)), 0.3, atol=1e-2)
+
+
+def test_conv_generator_batch_norm_settings():
+    generator = ConvGenerator((8, 8, 1), 4, 4, output="normalized", epsilon=0.8)
+    norms = {layer.name: layer for layer in generator.network.layers if "norm" in layer.name}
+    assert {n.momentum for n in norms.values()} == {0.9}
+    assert norms["map_norm"].epsilon == 1e-5 and norms["norm1"].epsilon == 0.8
+    last = generator.network.get_layer("standardize")
+    assert not last.trainable_variables and last.epsilon == 1e-5
+
+
+def test_mixed_precision_generator_gives_float32(kind):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        generator = kind((8, 8, 1))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = generator.sample(2, seed=0)
+    assert images.dtype == "float32" and np.isfinite(images).all()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SmoothNoise((28, 28)), "image_shape"),
+        (lambda: SmoothNoise((28, 0, 1)), "image_shape"),
+        (lambda: SmoothNoise((28, 28, 1), grids=(0,)), "grids"),
+        (lambda: SmoothNoise((28, 28, 1), contrast=(3, 1)), "contrast"),
+        (lambda: DeadLeaves((28, 28, 1), leaves=0), "leaves"),
+        (lambda: DeadLeaves((28, 28, 1), radius=(0.5, 0.1)), "radius"),
+        (lambda: ConvGenerator((3, 28, 1)), "sides of at least 4"),
+        (lambda: ConvGenerator((28, 28, 1), latent_size=0), "latent_size"),
+        (lambda: ConvGenerator((28, 28, 1), filters=1.5), "filters"),
+        (lambda: ConvGenerator((28, 28, 1), output="tanh"), "output"),
+    ],
+)
+def test_bad_arguments(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_public_names():
+    assert all(hasattr(generators, name) for name in generators.__all__)

@@ -1,0 +1,56 @@
+"""What every method must satisfy, whatever it computes; a new method is tested by adding a line."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def check_loss_function(function, oracle, teacher, student):
+    """Values against NumPy in float64, float32 out, gradient against differences, graph and XLA."""
+    expected = oracle(teacher.astype("float64"), student.astype("float64"))
+    value = function(teacher, student)
+    assert value.dtype == "float32" and value.shape == expected.shape
+    np.testing.assert_allclose(value, expected, rtol=2e-5, atol=1e-6)
+    for compiled in (tf.function(function), tf.function(function, jit_compile=True)):
+        np.testing.assert_allclose(compiled(teacher, student), expected, rtol=2e-5, atol=1e-5)
+    _check_gradient(function, oracle, teacher, student)
+    half = function(tf.cast(teacher, "float16"), tf.cast(student, "bfloat16"))
+    assert half.dtype == "float32" and np.isfinite(half).all()
+
+
+def _check_gradient(function, oracle, teacher, student, step=1e-5):
+    s = tf.Variable(student)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(function(teacher, s))
+    gradient = tape.gradient(total, s).numpy()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        direction = rng.normal(size=student.shape)
+        up, down = (
+            oracle(teacher.astype("float64"), student + k * step * direction).sum() for k in (1, -1)
+        )
+        slope = (up - down) / (2 * step)
+        np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=2e-3, atol=1e-4)
+
+
+def check_serialization(instance, *inputs):
+    """A copy made from the configuration gives the same values."""
+    config = keras.saving.serialize_keras_object(instance)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.get_config() == instance.get_config()
+    np.testing.assert_allclose(copy(*inputs), instance(*inputs), rtol=1e-6)
+    return copy
+
+
+def snapshot(model) -> list[np.ndarray]:
+    return [np.array(weight) for weight in model.weights]
+
+
+def assert_same_weights(before, model):
+    for kept, weight in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(kept, np.array(weight), err_msg=weight.path)
+
+
+def assert_other_weights(before, variables):
+    pairs = zip(before, variables, strict=True)
+    assert any(not np.array_equal(kept, np.array(weight)) for kept, weight in pairs)

@@ -1,0 +1,130 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tests.conftest import small_network
+from tfkd import students
+
+ZOO = {
+    "lenet5": (students.lenet5, (28, 28, 1), 61_706),
+    "lenet5 of 32 pixels": (lambda: students.lenet5((32, 32, 3)), (32, 32, 3), 62_006),
+    "lenet5_half": (students.lenet5_half, (28, 28, 1), 15_738),
+    # 272,474 is the published count with 1x1 shortcuts; 784 normalized channels have two statistics.
+    "resnet20": (lambda: students.resnet(20), (32, 32, 3), 272_474 + 2 * 784),
+    "resnet8": (lambda: students.resnet(8), (32, 32, 3), None),
+    "wide_resnet16_1": (lambda: students.wide_resnet(16, 1), (32, 32, 3), None),
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_zoo(name):
+    build, shape, params = ZOO[name]
+    model = build()
+    assert model.input_shape == (None, *shape) and model.output_shape == (None, 10)
+    if params:
+        assert model.count_params() == params
+    x = np.random.default_rng(0).uniform(size=(2, *shape)).astype("float32")
+    compiled = tf.function(model, jit_compile=True)
+    np.testing.assert_allclose(compiled(x), model(x), rtol=1e-3, atol=1e-4)
+
+
+def test_wide_resnet_of_the_papers():
+    trainable = sum(int(np.prod(w.shape)) for w in students.wide_resnet(28, 10).trainable_weights)
+    # "36.5 M" in the paper.
+    assert round(trainable / 1e6, 1) == 36.5
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: students.lenet5((20, 20, 1)), "sides of 28 or 32"),
+        (lambda: students.resnet(18), "6n \\+ 2"),
+        (lambda: students.wide_resnet(20, 1), "6n \\+ 4"),
+        (lambda: students.wide_resnet(16, 0), "at least 1"),
+    ],
+)
+def test_bad_sizes(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def branches():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.Conv2D(8, 3, padding="same", name="a")(x)
+    y = layers.DepthwiseConv2D(3, padding="same", name="depth")(x)
+    y = layers.BatchNormalization()(y)
+    y = layers.SeparableConv2D(8, 3, padding="same", name="sep")(y)
+    z = layers.Concatenate()([layers.Add()([x, y]), x])
+    z = layers.GlobalAveragePooling2D()(z)
+    z = layers.Dense(6, name="hidden")(z)
+    return keras.Model(inputs, layers.Activation("softmax")(layers.Dense(3, name="out")(z)))
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 2.0])
+def test_scale_width(factor):
+    model = branches()
+    scaled = students.scale_width(model, factor)
+    assert scaled.input_shape == model.input_shape and scaled.output_shape == model.output_shape
+    for name in ("a", "sep"):
+        assert scaled.get_layer(name).filters == 8 * factor
+    assert scaled.get_layer("hidden").units == round(6 * factor)
+    assert scaled.get_layer("out").units == 3
+    assert scaled(np.zeros((1, 8, 8, 3), "float32")).shape == (1, 3)
+
+
+def test_scaled_networks_of_every_form():
+    half = students.scale_width(students.lenet5(), 0.5)
+    assert half.count_params() == students.lenet5_half().count_params()
+    sequential = keras.Sequential([keras.Input((4,)), layers.Dense(10), layers.ReLU(), layers.Dense(2)])
+    assert students.scale_width(sequential, 0.5).layers[0].units == 5
+    inputs = keras.Input((12, 12, 1))
+    nested = keras.Model(inputs, small_network(8, name="inner")(inputs))
+    scaled = students.scale_width(nested, 0.5)
+    assert scaled.get_layer("inner").get_layer("conv1").filters == 4
+    assert scaled.output_shape == nested.output_shape
+
+
+def test_convolutional_classifier_keeps_its_classes():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(6, 3)(inputs)
+    x = layers.Conv2D(5, 1, name="classes")(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    assert students.scale_width(model, 0.5).output_shape == (None, 5)
+
+
+def test_scaled_students_start_afresh_but_keep_input_statistics():
+    inputs = keras.Input((4, 4, 1))
+    norm = layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(3, 2, (50, 4, 4, 1)))
+    x = layers.Dense(2)(layers.Flatten()(layers.Dense(4, name="d")(norm(inputs))))
+    model = keras.Model(inputs, x)
+    scaled = students.scale_width(model, 1.0)
+    np.testing.assert_allclose(scaled.layers[1].mean, norm.mean)
+    assert not np.allclose(scaled.get_layer("d").kernel, model.get_layer("d").kernel)
+
+
+def test_what_cannot_be_scaled_is_named():
+    class Subclassed(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match="functional or a built Sequential"):
+        students.scale_width(Subclassed(), 0.5)
+    with pytest.raises(ValueError, match="`factor` must be above 0"):
+        students.scale_width(branches(), 0)
+    inputs = keras.Input((5, 4))
+    recurrent = keras.Model(inputs, layers.Dense(2)(layers.LSTM(4, name="memory")(inputs)))
+    with pytest.raises(ValueError, match=r"Layer 'memory' \(LSTM\) has weights"):
+        students.scale_width(recurrent, 0.5)
+    inputs = keras.Input((8, 8, 3))
+    identity = layers.Add(name="add")([layers.Conv2D(3, 1)(inputs), inputs])
+    rigid = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(identity)))
+    with pytest.raises(ValueError, match="do not fit together at 2 times"):
+        students.scale_width(rigid, 2)
+    inputs = keras.Input((8, 8, 4))
+    grouped = layers.Conv2D(4, 3, groups=2, name="grouped")(inputs)
+    grouped = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(grouped)))
+    with pytest.raises(ValueError, match="Layer 'grouped' is a grouped convolution"):
+        students.scale_width(grouped, 0.5)
