@@ -55,8 +55,8 @@ def main(argv: list[str]) -> None:
     )
     _, accuracy = teacher.evaluate(data["x_test"], data["y_test"], batch_size=500, verbose=0)
     print(f"test accuracy: {accuracy:.2%}")
-    # A fresh, uncompiled copy leaves the optimizer's state out of the file.
-    plain = keras.models.clone_model(teacher)
+    # An uncompiled copy leaves the optimizer's state out of the file.
+    plain = tfkd.students.lenet5(data["x_train"].shape[1:], classes)
     plain.set_weights(teacher.get_weights())
     with files.replacing(FLAGS.output) as temporary:
         plain.save(temporary)

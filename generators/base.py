@@ -28,6 +28,9 @@ class Generator(keras.Model):
     procedural: ClassVar[bool] = False
 
     def __init__(self, image_shape: tuple[int, int, int], latent_size: int, **kwargs) -> None:
+        if self.procedural:
+            # Half precision would gain next to nothing here and lose smooth gradations.
+            kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.image_shape = check_image_shape(image_shape)
         self.latent_size = check_positive("latent_size", latent_size)

@@ -106,11 +106,36 @@ def test_one_sigmoid_unit_becomes_two_logits():
     assert p.shape == (8, 2)
 
 
+def test_adapted_input_statistics_are_kept():
+    inputs = keras.Input(SHAPE)
+    norm = layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(3, 2, (50, *SHAPE)))
+    model = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(norm(inputs))))
+    x, _ = blobs(8)
+    np.testing.assert_allclose(load_quietly(model)(x), model(x), rtol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def disguised_softmax(x):
+    return ops.softmax(x)
+
+
+def test_probabilities_by_word():
+    """A model whose last layer does not say that it returns probabilities."""
+    model = small_network(4, disguised_softmax)
+    images, _ = blobs(8)
+    logits = load_quietly(model, from_logits=False)(images)
+    np.testing.assert_allclose(ops.softmax(logits), model(images), rtol=1e-4)
+
+
 def test_from_logits_overrules_the_ending():
     x, _ = blobs(8)
     ends_in_softmax = small_network(4, "softmax")
     kept = load_quietly(ends_in_softmax, from_logits=True)
     np.testing.assert_allclose(kept(x), ends_in_softmax(x), rtol=1e-5)
+    binary = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)])
+    pair = load_quietly(binary, from_logits=True)(x)
+    np.testing.assert_allclose(pair[:, 1] - pair[:, 0], binary(x)[:, 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,13 @@ def _as_losses(losses):
     return losses
 
 
+def _different(names):
+    """The names, with a number behind those that came before."""
+    return [
+        f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)
+    ]
+
+
 def _as_weights(weights, losses):
     weights = [1.0] * len(losses) if weights is None else list(weights)
     if len(weights) != len(losses):

@@ -42,6 +42,14 @@ def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Itera
             pending.extend(inputs)
 
 
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Gives `target`, a clone, the weights of `source`, adapted input statistics included."""
+    target.set_weights(source.get_weights())
+    for layer in target._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def apply_layers(model: keras.Model, x):
     """Applies a functional or Sequential model's layers to `x` one by one.
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from generators import DeadLeaves, SmoothNoise
-from tfkd.graphs import apply_layers, first_upstream, has_graph
+from tfkd.graphs import apply_layers, copy_weights, first_upstream, has_graph
 
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
 _PROBE_IMAGES = 128
@@ -59,7 +59,7 @@ def load_teacher(
     model = path if isinstance(path, keras.Model) else _read(os.fspath(path))
     _check_classifier(model)
     scale, offset = _scaling(input_range, mean, std, model.input_shape[1:])
-    teacher = _with_logits(_Ending(model, from_logits), scale, offset)
+    teacher = _with_logits(_Ending(model, from_logits), scale, offset, from_logits)
     problem = suspicion(teacher)
     if problem:
         warnings.warn(f"Teacher {model.name!r}: {problem}", TeacherWarning, stacklevel=2)
@@ -168,44 +168,58 @@ def _scaling(input_range, mean, std, image_shape):
 
 
 class _Ending:
-    """How a classifier ends: which layer makes its outputs, and what would make them logits."""
+    """How a classifier ends: which layer's activation makes logits into something else.
+
+    Attributes:
+        model: the classifier, cut before a final Softmax layer.
+        kind: "logits" or "probabilities", what it returns once `layer` has lost its activation.
+        layer: the layer whose softmax or sigmoid is taken off, or None.
+    """
 
     def __init__(self, model, from_logits):
-        self.model = model
-        self.layer = None
-        self.kind = self._find()
+        self.model, self.kind, self.layer = model, "logits", None
         if from_logits is True:
-            self.kind = "logits"
-        elif from_logits is False and self.kind == "logits":
-            self.kind, self.layer = "probabilities", None
+            return
+        self._find()
+        if from_logits is False and self.model is model and self.layer is None:
+            self.kind = "probabilities"
 
     def _find(self):
         model = self.model
+        layer = None
         if has_graph(model):
             (layer,) = first_upstream(model, lambda op: not isinstance(op, _SHAPE_ONLY))
-            activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
-            if isinstance(layer, layers.Softmax):
-                activation = "softmax"
-            if activation in ("softmax", "sigmoid"):
-                self.layer = layer
-                return activation
-            if isinstance(layer, keras.Layer):
-                return "logits"
-        outputs = np.asarray(model(probe_images(model), training=False), "float32")
-        if outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
-            return "probabilities"
-        return "logits"
+        if isinstance(layer, layers.Softmax) and layer in model.layers:
+            self.model = keras.Model(model.inputs, layer.input, name=model.name)
+        elif _activation(layer) in ("softmax", "sigmoid") and not isinstance(layer, layers.Softmax):
+            self.layer = layer
+        elif not _is_of_keras(layer) or isinstance(layer, layers.Softmax):
+            outputs = np.asarray(model(probe_images(model), training=False), "float32")
+            if outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+                self.kind = "probabilities"
 
     def without_activation(self, layer):
-        """A copy of a layer of the model, the last one without its softmax or sigmoid."""
-        if layer is not self.layer:
-            return type(layer).from_config(layer.get_config())
-        if isinstance(layer, layers.Softmax):
-            return layers.Activation("linear", name=layer.name)
-        return type(layer).from_config({**layer.get_config(), "activation": "linear"})
+        """A copy of a layer of the model; the last one without its softmax or sigmoid."""
+        config = layer.get_config()
+        if layer is self.layer:
+            config["activation"] = "linear"
+        try:
+            return type(layer).from_config(config)
+        except (TypeError, NotImplementedError):
+            # A layer of the user's that cannot be made from its configuration is used as it is.
+            return layer
 
 
-def _with_logits(ending, scale, offset):
+def _activation(layer):
+    return getattr(getattr(layer, "activation", None), "__name__", None)
+
+
+def _is_of_keras(layer):
+    """Whether it is one of Keras's own layers, whose activation says all about its outputs."""
+    return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
+
+
+def _with_logits(ending, scale, offset, from_logits):
     model = ending.model
     inputs = keras.Input(model.input_shape[1:], name="image", dtype="float32")
     x = inputs
@@ -213,10 +227,12 @@ def _with_logits(ending, scale, offset):
         plain = [v.item() if v.ndim == 0 else v for v in (scale, offset)]
         x = layers.Rescaling(*plain, dtype="float32", name="teacher_scaling")(x)
     x = _body(ending, x)
+    if len(x.shape) > 2:
+        x = layers.Flatten(name="logits_of_classes")(x)
     if ending.kind == "probabilities":
         x = ops.log(ops.clip(ops.cast(x, "float32"), 1e-7, 1.0))
-    if model.output_shape[-1] == 1:
-        if ending.kind == "logits" and ending.layer is None:
+    if x.shape[-1] == 1:
+        if ending.layer is None and not from_logits:
             _refuse_regression(model)
         x = layers.Reshape((1, 1), name="binary")(x)
         x = layers.ZeroPadding1D((1, 0), name="binary_pair")(x)
@@ -230,12 +246,12 @@ def _body(ending, x):
     if not has_graph(model):
         return model(x, training=False)
     copy = keras.models.clone_model(model, clone_function=ending.without_activation, recursive=True)
-    copy.set_weights(model.get_weights())
+    copy_weights(model, copy)
     return apply_layers(copy, x)
 
 
 def _refuse_regression(model):
     raise ValueError(
         f"The teacher {model.name!r} has one linear output, which looks like regression; tfkd "
-        "distils classifiers. If it is the logit of a binary classifier, put a sigmoid after it."
+        "distils classifiers. If it is the logit of a binary classifier, pass from_logits=True."
     )

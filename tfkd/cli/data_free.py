@@ -10,7 +10,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 import tfkd
 from tfkd import callbacks, export, files
@@ -70,6 +70,9 @@ def main(argv: list[str]) -> None:
     """Runs the program; bad input ends it with a message and exit status 2."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}. Options start with two dashes.")
+    if not FLAGS["verbosity"].present:
+        # TensorFlow tells at length how it saves and converts.
+        logging.set_verbosity(logging.WARNING)
     try:
         stopped = distil()
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

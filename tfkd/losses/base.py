@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfkd.names import snake_case
+
 
 def as_float32_pair(teacher, student):
     """Casts both to float32 and checks that their shapes agree.
@@ -52,6 +54,7 @@ class KnowledgeLoss(keras.Layer):
         **kwargs,
     ) -> None:
         # float32 whatever the global policy: distillation losses lose too much in half precision.
+        name = name or snake_case(type(self).__name__)
         super().__init__(name=name, dtype="float32", autocast=False, **kwargs)
         self.teacher_layer = teacher_layer
         self.student_layer = student_layer

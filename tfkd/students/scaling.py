@@ -99,3 +99,4 @@ def _copy_normalization(model, student):
     for old, new in zip(model.layers, student.layers, strict=True):
         if isinstance(old, layers.Normalization):
             new.set_weights(old.get_weights())
+            new.finalize_state()

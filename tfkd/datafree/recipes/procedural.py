@@ -44,7 +44,7 @@ class Procedural(Recipe):
     refine_adversarial: float = 0.5
     memory: int = 20480
     replay_steps: int = 5
-    epochs: int = 28
+    epochs: int = 24
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,104 @@
+"""Time of one data-free step as graph, under XLA and eagerly, against the machine's convolution rate.
+
+    python benchmarks/data_free_step.py --recipe=dfad --batch_size=128
+
+The rate is measured in the same run, on the generator's largest convolution. The share is the step's
+counted floating-point operations per second, of that rate: what is lost to everything but convolutions.
+"""
+
+import functools
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+import tfkd
+from tfkd.cli.inputs import make_recipe
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("recipe", "dfad", "dfad, dafl or procedural")
+flags.DEFINE_integer("batch_size", 128, "images in each update")
+flags.DEFINE_integer("repeats", 7, "timed steps of each kind; the median is shown")
+flags.DEFINE_list("kinds", ["graph", "xla", "eager"], "which kinds of step to time")
+
+
+def flops(model: keras.Model) -> float:
+    """Floating-point operations of one image's forward pass, convolutions and dense layers."""
+    total = 0
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            places = np.prod(layer.output.shape[1:-1], dtype=float)
+            total += 2 * places * np.prod(layer.kernel.shape, dtype=float)
+    return total
+
+
+def step_flops(distiller: tfkd.DataFreeDistiller) -> float:
+    """Operations of one step: a backward pass costs twice a forward, or once for inputs alone."""
+    recipe = distiller.recipe
+    teacher, student = flops(distiller.teacher), flops(distiller.student)
+    generator = flops(distiller.generator.network) if distiller.generator else 0.0
+    needs_student = any(objective.needs_student for objective in recipe.build_objectives())
+    total = recipe.generator_steps * (3 * generator + 2 * teacher + 2 * needs_student * student)
+    new = teacher * (recipe.overdraw + (recipe.refine_share > 0)) if recipe.prior_share else teacher
+    if generator and not recipe.same_inputs:
+        new += generator
+    follows_student = recipe.refine_adversarial > 0
+    new += recipe.refine_share * recipe.refine_steps * 2 * (teacher + follows_student * student)
+    total += recipe.student_steps * new + recipe.updates_per_step() * 3 * student
+    return total * recipe.batch_size
+
+
+def median_seconds(function, repeats: int) -> float:
+    """Median time of a call, after one to warm up."""
+    function()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def convolution_rate(batch_size: int, repeats: int) -> float:
+    """Operations per second of a 3x3 convolution from 128 to 64 channels on 28x28 maps, forward."""
+    x = tf.random.normal((batch_size, 28, 28, 128))
+    kernel = tf.random.normal((3, 3, 128, 64))
+    convolve = tf.function(lambda: tf.nn.conv2d(x, kernel, 1, "SAME"))
+    operations = 2.0 * batch_size * 28 * 28 * 9 * 128 * 64
+    return operations / median_seconds(lambda: convolve()[0, 0, 0, 0].numpy(), repeats)
+
+
+def main(argv: list[str]) -> None:
+    """Prints one row for each kind of step."""
+    rate = convolution_rate(FLAGS.batch_size, 3 * FLAGS.repeats)
+    print(f"convolution rate {rate / 1e9:.0f} GFLOP/s, batch {FLAGS.batch_size}, recipe {FLAGS.recipe}")
+    options = {
+        "graph": {"jit_compile": False},
+        "xla": {"jit_compile": True},
+        "eager": {"jit_compile": False, "run_eagerly": True},
+    }
+    times = {}
+    for kind in FLAGS.kinds:
+        keras.utils.set_random_seed(0)
+        distiller = tfkd.DataFreeDistiller(
+            tfkd.students.lenet5(),
+            tfkd.students.lenet5_half(),
+            make_recipe(FLAGS.recipe, batch_size=FLAGS.batch_size),
+            seed=0,
+        )
+        distiller.compile(**options[kind])
+        step = functools.partial(distiller.train_on_batch, np.zeros((1,), "int32"))
+        times[kind] = median_seconds(step, FLAGS.repeats)
+        speed = step_flops(distiller) / times[kind]
+        first = times[FLAGS.kinds[0]]
+        print(
+            f"{kind:6} {times[kind] * 1000:8.0f} ms  {times[kind] / first:5.2f} x {FLAGS.kinds[0]}  "
+            f"{speed / 1e9:6.1f} GFLOP/s  {speed / rate:5.0%} of the convolution rate",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
