@@ -110,6 +110,10 @@ class DataFreeDistiller(Distiller):
                 generator_optimizer or self.recipe.generator_optimizer()
             )
             self.generator_optimizer.build(self.generator.trainable_variables)
+        # What a step repeats is traced once, not once for each repetition.
+        once = tf.function if not self.run_eagerly else lambda function: function
+        self._student_update = once(self._update_student)
+        self._generator_update = once(self._update_generator)
 
     def fit(self, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
         """Trains without data.
@@ -133,22 +137,32 @@ class DataFreeDistiller(Distiller):
             **kwargs,
         )
 
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves the random state out of weight files; without it no run resumes exactly.
+        store["random_state"] = self.seed_generator.state.numpy()
+
+    def load_own_variables(self, store):
+        own = {name: store[name] for name in store if name != "random_state"}
+        super().load_own_variables(own)
+        self.seed_generator.state.assign(store["random_state"])
+
     def train_step(self, data):
         generated = None
         for _ in range(self.recipe.generator_steps if self.recipe.same_inputs else 0):
-            generated = self._update_generator()
+            generated = self._generator_update()
         for _ in range(self.recipe.student_steps):
             images, logits = self._new_inputs(generated)
             if self.memory is not None:
                 self.memory.add(images, logits)
-            self._update_student(images, logits, new=True)
+            self._student_update(images, logits, new=True)
         if self.memory is not None:
             for _ in range(self.recipe.replay_steps):
-                self._update_student(
+                self._student_update(
                     *self.memory.draw(self.recipe.batch_size, self.seed_generator), new=False
                 )
         for _ in range(0 if self.recipe.same_inputs else self.recipe.generator_steps):
-            self._update_generator()
+            self._generator_update()
         self.steps_done.assign_add(1)
         return self.get_metrics_result()
 
@@ -235,14 +249,14 @@ class DataFreeDistiller(Distiller):
 
         def synthesis():
             for _ in range(self.recipe.generator_steps):
-                generated = self._update_generator()
+                generated = self._generator_update()
             if self.recipe.same_inputs:
                 return self._new_inputs(generated)
             return [self._new_inputs() for _ in range(self.recipe.student_steps)]
 
         def updates(images, logits):
             for _ in range(self.recipe.updates_per_step()):
-                self._update_student(images, logits, new=False)
+                self._student_update(images, logits, new=False)
 
         with self.undisturbed():
             inputs = self._synthesize_batch()
