@@ -3,6 +3,8 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import harness
 from tfkd import losses
@@ -84,6 +86,20 @@ def test_soft_targets_keeps_value_and_gradient_at_saturated_logits():
 def test_soft_targets_refuses_temperature(temperature):
     with pytest.raises(ValueError, match="`temperature` must be above 0"):
         losses.SoftTargets(temperature)
+
+
+LOGITS = st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LOGITS, LOGITS, st.floats(0.5, 20, width=32), st.floats(-10, 10, width=32))
+def test_soft_targets_is_a_divergence_of_probabilities(teacher, student, temperature, shift):
+    teacher, student = np.array([teacher], "float32"), np.array([student], "float32")
+    value = float(losses.soft_targets(teacher, student, temperature)[0])
+    assert value >= -1e-4
+    # Adding a constant to all logits changes no probability.
+    shifted = float(losses.soft_targets(teacher + np.float32(shift), student, temperature)[0])
+    np.testing.assert_allclose(shifted, value, rtol=1e-3, atol=1e-2)
 
 
 # Twelve-by-ten logits and the reference value at temperature 4, computed elsewhere in float64.

@@ -22,7 +22,7 @@ from tfkd.export.verification import require_litert
 
 FLAGS = flags.FLAGS
 _HELD_OUT_IMAGES = 2000
-_SHOWN_IMAGES = 64
+_SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
 
 _FLAGS = (
@@ -214,7 +214,7 @@ class _Outcome:
             self.folder.file("report.html"),
             metrics,
             history.rows,
-            pictures.image_grid(self.synthetic[:_SHOWN_IMAGES], self.teacher, columns=16),
+            pictures.image_grid(self.synthetic[:_SHOWN_IMAGES], self.teacher, columns=12),
             self.synthetic_labels,
             self.teacher_labels,
             self.student_labels,
