@@ -104,6 +104,7 @@ def distil() -> str | None:
     teacher = tfkd.load_teacher(FLAGS.teacher, *_scaling())
     data = _evaluation_data(teacher)
     distiller = _make_distiller(teacher)
+    folder.begin()
     history, stopped = _train(distiller, folder, data)
     outcome = _Outcome(distiller, folder, data)
     outcome.write(settings, history, stopped, start)

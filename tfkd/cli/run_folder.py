@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 
 from tfkd import files
 
@@ -20,7 +21,7 @@ _CONTENTS = (
 
 
 class RunFolder:
-    """Where a run writes, and what earlier writing there means.
+    """Where a run writes, and what earlier writing there means; nothing is changed before `begin`.
 
     Args:
         path: the folder.
@@ -35,14 +36,24 @@ class RunFolder:
     """
 
     def __init__(self, path: str, settings: dict, resume: bool, overwrite: bool) -> None:
-        self.path = path
+        self.path, self.settings = path, settings
+        self._stale = False
         if resume and overwrite:
             raise ValueError("--resume and --overwrite exclude each other.")
         if os.path.exists(path) and not os.path.isdir(path):
             raise ValueError(f"--output_dir: {path!r} is a file; name a folder.")
         if os.path.isdir(path) and os.listdir(path):
             self._enter_used(settings, resume, overwrite)
-        files.write_text(self.file("run.json"), json.dumps(settings, indent=2) + "\n")
+        # Better known now than after the training.
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+
+    def begin(self) -> None:
+        """Clears an earlier run away, if that was asked for, and makes the folder this run's."""
+        if self._stale:
+            self._clear()
+        files.write_text(self.file("run.json"), json.dumps(self.settings, indent=2) + "\n")
 
     def _enter_used(self, settings, resume, overwrite):
         earlier = self._earlier_settings()
@@ -64,7 +75,7 @@ class RunFolder:
             )
             raise ValueError(f"--output_dir: {self.path!r} is not empty; {remedy}.")
         else:
-            self._clear()
+            self._stale = True
 
     def _earlier_settings(self):
         try:

@@ -143,7 +143,7 @@ class DataFreeDistiller(Distiller):
         store["random_state"] = self.seed_generator.state.numpy()
 
     def load_own_variables(self, store):
-        own = {name: store[name] for name in store if name != "random_state"}
+        own = {name: store[name] for name in store.keys() if name != "random_state"}  # noqa: SIM118
         super().load_own_variables(own)
         self.seed_generator.state.assign(store["random_state"])
 
