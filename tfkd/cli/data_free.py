@@ -1,29 +1,23 @@
 """tfkd-data-free: a teacher file in, a smaller student, a TFLite file and a report out, no data."""
 
-import dataclasses
-import json
 import os
-import platform
 import sys
 import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import app, flags, logging
 
 import tfkd
-from tfkd import callbacks, export, files
+from tfkd import callbacks, export
 from tfkd.cli import inputs, monitoring
+from tfkd.cli.outcome import Outcome, predict
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller
 from tfkd.export import pictures
 from tfkd.export.verification import require_litert
 
 FLAGS = flags.FLAGS
-_HELD_OUT_IMAGES = 2000
-_SHOWN_IMAGES = 60
-_CALIBRATION_IMAGES = 256
 
 _FLAGS = (
     flags.DEFINE_string("teacher", None, "trained Keras model, a .keras file", required=True),
@@ -106,8 +100,8 @@ def distil() -> str | None:
     distiller = _make_distiller(teacher)
     folder.begin()
     history, stopped = _train(distiller, folder, data)
-    outcome = _Outcome(distiller, folder, data)
-    outcome.write(settings, history, stopped, start)
+    outcome = Outcome(distiller, folder, data, settings)
+    outcome.write(history, stopped, start)
     return stopped
 
 
@@ -129,7 +123,7 @@ def _evaluation_data(teacher):
         return None
     classes = teacher.output_shape[-1]
     x, y = inputs.load_evaluation_data(FLAGS.eval_data, teacher.input_shape[1:], classes)
-    accuracy = float(np.mean(_predict(teacher, x).argmax(-1) == y))
+    accuracy = float(np.mean(predict(teacher, x).argmax(-1) == y))
     print(f"teacher accuracy on {len(x):,} real images: {accuracy:.2%}", flush=True)
     if accuracy < 1.5 / classes:
         raise ValueError(
@@ -189,151 +183,6 @@ def _train(distiller, folder, data):
         f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
         f"and the student is that of the end of epoch {keep.good_epoch + 1}"
     )
-
-
-class _Outcome:
-    """What a finished run is measured by, and the files it leaves."""
-
-    def __init__(self, distiller, folder, data) -> None:
-        self.distiller, self.folder, self.data = distiller, folder, data
-        self.teacher, self.student = distiller.teacher, distiller.student
-        self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
-        self.synthetic_labels = _predict(self.teacher, self.synthetic).argmax(-1)
-        compared = self.synthetic if data is None else data[0]
-        self.teacher_labels = _predict(self.teacher, compared).argmax(-1)
-        self.student_labels = _predict(self.student, compared).argmax(-1)
-        self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
-
-    def write(self, settings, history, stopped, start):
-        """Writes the student, its TFLite file, the metrics and the report."""
-        with files.replacing(self.folder.file("student.keras")) as temporary:
-            self.student.save(temporary)
-        checks = self._export()
-        metrics = self._metrics(settings, history, stopped, checks)
-        metrics["wall_seconds"] = self._wall_seconds(history, start)
-        export.write_report(
-            self.folder.file("report.html"),
-            metrics,
-            history.rows,
-            pictures.image_grid(self.synthetic[:_SHOWN_IMAGES], self.teacher, columns=12),
-            self.synthetic_labels,
-            self.teacher_labels,
-            self.student_labels,
-        )
-        files.write_text(self.folder.file("metrics.json"), json.dumps(metrics, indent=2) + "\n")
-        self.folder.finish()
-        self._print_summary(metrics)
-
-    def _export(self):
-        """Checks of the TFLite variants: both networks in float32, and the kind asked for."""
-        if FLAGS.tflite == "none":
-            return {}
-        checks = {}
-        data = {"representative_data": self.synthetic[:_CALIBRATION_IMAGES]}
-        for model, quantization, path in (
-            (self.teacher, "float32", None),
-            (self.student, "float32", None),
-            (self.student, FLAGS.tflite, self.folder.file("student.tflite")),
-        ):
-            role = "teacher" if model is self.teacher else "student"
-            checks[role, quantization] = export.export_tflite(
-                model, path, quantization, evaluation_data=self.data, **data
-            )
-        return checks
-
-    def _metrics(self, settings, history, stopped, checks):
-        recipe, data = self.distiller.recipe, self.data
-        steps = int(self.distiller.steps_done.numpy())
-        shares = self.distiller.time_shares()
-        counts = np.bincount(self.synthetic_labels, minlength=self.distiller.classes)
-        tflite = checks.get(("student", FLAGS.tflite))
-        return {
-            "teacher": {**_about(self.teacher, FLAGS.teacher), **self._accuracy("teacher")},
-            "student": {**_about(self.student, "student.keras"), **self._accuracy("student")},
-            "tflite": tflite and {"quantization": FLAGS.tflite, **dataclasses.asdict(tflite)},
-            "variants": [
-                {
-                    "model": role,
-                    "quantization": quantization,
-                    "params": getattr(self, role).count_params(),
-                    **dataclasses.asdict(check),
-                }
-                for (role, quantization), check in checks.items()
-            ],
-            "agreement": self.agreement,
-            "agreement_on": "synthesized images" if data is None else "real images",
-            "params": {
-                "teacher": self.teacher.count_params(),
-                "student": self.student.count_params(),
-            },
-            "classes": self.distiller.classes,
-            "rarest_class_share": float(counts.min() / counts.sum()),
-            "evaluation_images": None if data is None else len(data[0]),
-            "synthetic_images": len(self.synthetic),
-            "images_generated": steps * recipe.student_steps * recipe.batch_size,
-            "student_updates": steps * recipe.updates_per_step(),
-            "epochs": steps // recipe.steps_per_epoch,
-            "steps_per_epoch": recipe.steps_per_epoch,
-            "training_seconds": history.seconds,
-            "synthesis_seconds": history.seconds * shares[0],
-            "student_seconds": history.seconds * shares[1],
-            "recipe": recipe.describe(),
-            "seed": FLAGS.seed,
-            "stopped": stopped,
-            "device": _device(),
-            "flags": settings,
-            "versions": _versions(),
-        }
-
-    def _accuracy(self, role):
-        if self.data is None:
-            return {"accuracy": None}
-        labels = self.teacher_labels if role == "teacher" else self.student_labels
-        return {"accuracy": float(np.mean(labels == self.data[1]))}
-
-    def _wall_seconds(self, history, start):
-        """This process's time, and the training time of interrupted ones before it."""
-        earlier = sum(row["seconds"] for row in history.rows[: history.resumed_rows])
-        return time.perf_counter() - start + earlier
-
-    def _print_summary(self, metrics):
-        print(f"\nteacher  {metrics['params']['teacher']:>10,} parameters", _of(metrics["teacher"]))
-        print(f"student  {metrics['params']['student']:>10,} parameters", _of(metrics["student"]))
-        if metrics["tflite"]:
-            size = metrics["tflite"]["size_bytes"]
-            print(f"TFLite   {size:>10,} bytes ({FLAGS.tflite})", _of(metrics["tflite"]))
-        print(f"agreement on {metrics['agreement_on']}: {metrics['agreement']:.2%}")
-        print(f"{metrics['wall_seconds']:.0f} s; see {self.folder.file('report.html')}")
-
-
-def _predict(model, x):
-    return model.predict(x, batch_size=256, verbose=0)
-
-
-def _about(model, file):
-    return {"name": model.name, "file": os.path.basename(file), "params": model.count_params()}
-
-
-def _of(entry):
-    return "" if entry["accuracy"] is None else f"  accuracy {entry['accuracy']:.2%}"
-
-
-def _device():
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
-
-
-def _versions():
-    return {
-        "tfkd": tfkd.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
 
 
 if __name__ == "__main__":

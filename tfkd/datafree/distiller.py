@@ -1,7 +1,6 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 import keras
@@ -14,8 +13,7 @@ from tfkd.datafree.memory import Memory
 from tfkd.datafree.objectives import Synthesized
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
-from tfkd.datafree.refinement import refine
-from tfkd.datafree.selection import resample, selection_log_weights
+from tfkd.datafree.synthesis import Synthesizer
 from tfkd.distiller import Distiller
 
 _LABEL_ROUNDS = 20
@@ -72,7 +70,7 @@ class DataFreeDistiller(Distiller):
         self._objective_taps = [tap for objective in self._objectives for tap in objective.taps(teacher)]
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.generator = recipe.build_generator(image_shape)
-        self.priors = recipe.build_priors(image_shape)
+        self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
         self.memory = Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
         self.generator_optimizer = None
         # Steps taken, resumed runs included; saved with the weights.
@@ -152,7 +150,7 @@ class DataFreeDistiller(Distiller):
         for _ in range(self.recipe.generator_steps if self.recipe.same_inputs else 0):
             generated = self._generator_update()
         for _ in range(self.recipe.student_steps):
-            images, logits = self._new_inputs(generated)
+            images, logits = self.synthesizer.new_inputs(generated)
             if self.memory is not None:
                 self.memory.add(images, logits)
             self._student_update(images, logits, new=True)
@@ -214,14 +212,14 @@ class DataFreeDistiller(Distiller):
 
     @tf.function
     def _synthesize_batch(self):
-        return self._new_inputs()[0]
+        return self.synthesizer.new_inputs()[0]
 
     @tf.function
     def _labelled_batch(self, targets):
-        images = self._draw(self.recipe.batch_size)
+        images = self.synthesizer.candidates(self.recipe.batch_size)
         if self.recipe.refine_steps:
-            images = self._refine(images, targets)
-        return images, ops.log_softmax(self._ask_teacher(images), axis=-1)
+            images = self.synthesizer.refined(images, targets)
+        return images, ops.log_softmax(self.synthesizer.ask_teacher(images), axis=-1)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -235,39 +233,6 @@ class DataFreeDistiller(Distiller):
         finally:
             for variable, value in kept:
                 variable.assign(value)
-
-    def time_shares(self, repeats: int = 5) -> tuple[float, float]:
-        """How a step's time divides, measured now on a few of its halves.
-
-        Args:
-            repeats: how often each half is timed.
-
-        Returns:
-            The shares of synthesis (generator updates, new inputs, the teacher's answers) and of
-            student updates; they sum to 1.
-        """
-
-        def synthesis():
-            for _ in range(self.recipe.generator_steps):
-                generated = self._generator_update()
-            if self.recipe.same_inputs:
-                return self._new_inputs(generated)
-            return [self._new_inputs() for _ in range(self.recipe.student_steps)]
-
-        def updates(images, logits):
-            for _ in range(self.recipe.updates_per_step()):
-                self._student_update(images, logits, new=False)
-
-        with self.undisturbed():
-            inputs = self._synthesize_batch()
-            seconds = [
-                _median_seconds(tf.function(half, jit_compile=self.jit_compile), args, repeats)
-                for half, args in (
-                    (synthesis, ()),
-                    (updates, (inputs, self._ask_teacher(inputs))),
-                )
-            ]
-        return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
@@ -293,81 +258,12 @@ class DataFreeDistiller(Distiller):
         losses = (v for loss in self.distillation_losses for v in loss.trainable_variables)
         return [*self.student.trainable_variables, *losses]
 
-    def _ask_teacher(self, images):
-        return ops.cast(self.teacher(images, training=False), "float32")
-
-    def _new_inputs(self, generated=None):
-        """One batch of new images and the teacher's logits for them."""
-        n = self.recipe.batch_size
-        from_prior = round(n * self.recipe.prior_share) if self.priors else 0
-        images, logits = [], []
-        if from_prior:
-            image, logit = self._prior_inputs(from_prior)
-            images.append(image)
-            logits.append(logit)
-        if from_prior < n:
-            image = self._generate(n) if generated is None else generated
-            images.append(image[from_prior:])
-            logits.append(self._ask_teacher(images[-1]))
-        return ops.concatenate(images), ops.concatenate(logits)
-
-    def _prior_inputs(self, n):
-        images = self._draw_prior(n * self.recipe.overdraw)
-        logits = None
-        if self.recipe.overdraw > 1:
-            logits = self._ask_teacher(images)
-            student_logits = self.student(images, training=False) if self.recipe.disagreement else None
-            log_weights = selection_log_weights(
-                logits, student_logits, self.recipe.balance, self.recipe.disagreement
-            )
-            kept = resample(log_weights, n, self.seed_generator)
-            images, logits = ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
-        refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
-        if refined:
-            targets = keras.random.randint((refined,), 0, self.classes, seed=self.seed_generator)
-            carried = self._refine(images[:refined], targets)
-            images = ops.concatenate([carried, images[refined:]])
-            logits = None
-        return images, self._ask_teacher(images) if logits is None else logits
-
-    def _draw(self, n):
-        return self._draw_prior(n) if self.priors else self._generate(n)
-
-    def _draw_prior(self, n):
-        """`n` images from the procedural priors, in parts as equal as can be, shuffled together."""
-        cuts = np.linspace(0, n, len(self.priors) + 1).round().astype(int)
-        parts = [
-            prior.sample(int(size), seed=self.seed_generator)
-            for prior, size in zip(self.priors, np.diff(cuts), strict=True)
-            if size
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        order = resample(ops.zeros((n,)), n, self.seed_generator)
-        return ops.take(ops.concatenate(parts), order, axis=0)
-
-    def _refine(self, images, targets):
-        return refine(
-            images,
-            targets,
-            self.teacher,
-            self.student,
-            self.recipe.refine_steps,
-            self.recipe.refine_size,
-            self.recipe.refine_adversarial,
-        )
-
-    def _generate(self, n):
-        """`n` images of the trained generator with batch statistics, cut off from its gradient."""
-        images = self.generator.sample(n, self.seed_generator, training=True)
-        return tf.stop_gradient(images)
-
     def _update_generator(self):
         """One generator update; returns the images it was computed on."""
         with tf.GradientTape() as tape:
             images = self.generator.sample(self.recipe.batch_size, self.seed_generator, training=True)
             with taps.record(self.teacher, self._objective_taps) as seen:
-                teacher_logits = self._ask_teacher(images)
+                teacher_logits = self.synthesizer.ask_teacher(images)
             needs_student = any(objective.needs_student for objective in self._objectives)
             student_logits = self.student(images, training=False) if needs_student else None
             batch = Synthesized(images, teacher_logits, student_logits, seen)
@@ -395,16 +291,6 @@ class DataFreeDistiller(Distiller):
             self._loss_tracker.update_state(loss)
             same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)
             self._agreement_tracker.update_state(ops.cast(same, "float32"))
-
-
-def _median_seconds(function, args, repeats):
-    function(*args)
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function(*args)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
 
 
 def _classifier_shapes(teacher):

@@ -1,0 +1,188 @@
+"""What a finished run is measured by, and the files it leaves."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfkd
+from tfkd import export, files
+from tfkd.cli.monitoring import RunHistory
+from tfkd.cli.run_folder import RunFolder
+from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree.timing import time_shares
+from tfkd.export import pictures
+
+_HELD_OUT_IMAGES = 2000
+_SHOWN_IMAGES = 60
+_CALIBRATION_IMAGES = 256
+
+
+class Outcome:
+    """Measures a finished run and writes its student, TFLite file, metrics and report.
+
+    Args:
+        distiller: the distiller after training.
+        folder: where the files go.
+        data: real `(images, labels)` to measure on, or None.
+        settings: the program's flags.
+    """
+
+    def __init__(
+        self,
+        distiller: DataFreeDistiller,
+        folder: RunFolder,
+        data: tuple[np.ndarray, np.ndarray] | None,
+        settings: dict,
+    ) -> None:
+        self.distiller, self.folder, self.data, self.settings = distiller, folder, data, settings
+        self.teacher, self.student = distiller.teacher, distiller.student
+        self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
+        self.synthetic_labels = predict(self.teacher, self.synthetic).argmax(-1)
+        compared = self.synthetic if data is None else data[0]
+        self.teacher_labels = predict(self.teacher, compared).argmax(-1)
+        self.student_labels = predict(self.student, compared).argmax(-1)
+        self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
+
+    def write(self, history: RunHistory, stopped: str | None, start: float) -> None:
+        """Writes everything, the metrics last: where they stand, the run is complete.
+
+        Args:
+            history: the run's history.
+            stopped: why training stopped early, or None.
+            start: `time.perf_counter()` when the program started.
+        """
+        with files.replacing(self.folder.file("student.keras")) as temporary:
+            self.student.save(temporary)
+        checks = self._export()
+        metrics = self._metrics(history, stopped, checks)
+        metrics["wall_seconds"] = self._wall_seconds(history, start)
+        export.write_report(
+            self.folder.file("report.html"),
+            metrics,
+            history.rows,
+            pictures.image_grid(self.synthetic[:_SHOWN_IMAGES], self.teacher, columns=12),
+            self.synthetic_labels,
+            self.teacher_labels,
+            self.student_labels,
+        )
+        files.write_text(self.folder.file("metrics.json"), json.dumps(metrics, indent=2) + "\n")
+        self.folder.finish()
+        self._print_summary(metrics)
+
+    def _export(self):
+        """Checks of the TFLite variants: both networks in float32, and the kind asked for."""
+        if self.settings["tflite"] == "none":
+            return {}
+        checks = {}
+        data = {"representative_data": self.synthetic[:_CALIBRATION_IMAGES]}
+        for model, quantization, path in (
+            (self.teacher, "float32", None),
+            (self.student, "float32", None),
+            (self.student, self.settings["tflite"], self.folder.file("student.tflite")),
+        ):
+            role = "teacher" if model is self.teacher else "student"
+            checks[role, quantization] = export.export_tflite(
+                model, path, quantization, evaluation_data=self.data, **data
+            )
+        return checks
+
+    def _metrics(self, history, stopped, checks):
+        recipe, data = self.distiller.recipe, self.data
+        steps = int(self.distiller.steps_done.numpy())
+        shares = time_shares(self.distiller)
+        counts = np.bincount(self.synthetic_labels, minlength=self.distiller.classes)
+        tflite = checks.get(("student", self.settings["tflite"]))
+        return {
+            "teacher": {**_about(self.teacher, self.settings["teacher"]), **self._accuracy("teacher")},
+            "student": {**_about(self.student, "student.keras"), **self._accuracy("student")},
+            "tflite": tflite and {"quantization": self.settings["tflite"], **dataclasses.asdict(tflite)},
+            "variants": [
+                {
+                    "model": role,
+                    "quantization": quantization,
+                    "params": getattr(self, role).count_params(),
+                    **dataclasses.asdict(check),
+                }
+                for (role, quantization), check in checks.items()
+            ],
+            "agreement": self.agreement,
+            "agreement_on": "synthesized images" if data is None else "real images",
+            "params": {
+                "teacher": self.teacher.count_params(),
+                "student": self.student.count_params(),
+            },
+            "classes": self.distiller.classes,
+            "rarest_class_share": float(counts.min() / counts.sum()),
+            "evaluation_images": None if data is None else len(data[0]),
+            "synthetic_images": len(self.synthetic),
+            "images_generated": steps * recipe.student_steps * recipe.batch_size,
+            "student_updates": steps * recipe.updates_per_step(),
+            "epochs": steps // recipe.steps_per_epoch,
+            "steps_per_epoch": recipe.steps_per_epoch,
+            "training_seconds": history.seconds,
+            "synthesis_seconds": history.seconds * shares[0],
+            "student_seconds": history.seconds * shares[1],
+            "recipe": recipe.describe(),
+            "seed": self.settings["seed"],
+            "stopped": stopped,
+            "device": _device(),
+            "flags": self.settings,
+            "versions": _versions(),
+        }
+
+    def _accuracy(self, role):
+        if self.data is None:
+            return {"accuracy": None}
+        labels = self.teacher_labels if role == "teacher" else self.student_labels
+        return {"accuracy": float(np.mean(labels == self.data[1]))}
+
+    def _wall_seconds(self, history, start):
+        """This process's time, and the training time of interrupted ones before it."""
+        earlier = sum(row["seconds"] for row in history.rows[: history.resumed_rows])
+        return time.perf_counter() - start + earlier
+
+    def _print_summary(self, metrics):
+        print(f"\nteacher  {metrics['params']['teacher']:>10,} parameters", _of(metrics["teacher"]))
+        print(f"student  {metrics['params']['student']:>10,} parameters", _of(metrics["student"]))
+        if metrics["tflite"]:
+            size = metrics["tflite"]["size_bytes"]
+            print(f"TFLite   {size:>10,} bytes ({self.settings['tflite']})", _of(metrics["tflite"]))
+        print(f"agreement on {metrics['agreement_on']}: {metrics['agreement']:.2%}")
+        print(f"{metrics['wall_seconds']:.0f} s; see {self.folder.file('report.html')}")
+
+
+def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The model's logits, quietly."""
+    return model.predict(x, batch_size=256, verbose=0)
+
+
+def _about(model, file):
+    return {"name": model.name, "file": os.path.basename(file), "params": model.count_params()}
+
+
+def _of(entry):
+    return "" if entry["accuracy"] is None else f"  accuracy {entry['accuracy']:.2%}"
+
+
+def _device():
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
+
+
+def _versions():
+    return {
+        "tfkd": tfkd.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,113 @@
+"""Where a step's inputs come from: a trained generator, procedural priors, selection, refinement."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from generators import Generator
+from tfkd.datafree.recipe import Recipe
+from tfkd.datafree.refinement import refine
+from tfkd.datafree.selection import resample, selection_log_weights
+
+
+class Synthesizer:
+    """Makes batches of images with the teacher's answers, as a recipe says.
+
+    Args:
+        teacher: a model from images in [0, 1] to logits.
+        student: the student, whose disagreement steers selection and refinement.
+        recipe: the recipe.
+        generator: the trained generator, or None.
+        seed_generator: what all randomness comes from.
+    """
+
+    def __init__(
+        self,
+        teacher: keras.Model,
+        student: keras.Model,
+        recipe: Recipe,
+        generator: Generator | None,
+        seed_generator: keras.random.SeedGenerator,
+    ) -> None:
+        self.teacher, self.student, self.recipe = teacher, student, recipe
+        self.generator, self.seed_generator = generator, seed_generator
+        self.priors = recipe.build_priors(tuple(teacher.input_shape[1:]))
+        self.classes = teacher.output_shape[-1]
+
+    def ask_teacher(self, images):
+        """The teacher's float32 logits, in inference mode."""
+        return ops.cast(self.teacher(images, training=False), "float32")
+
+    def new_inputs(self, generated=None):
+        """One batch of new images and the teacher's logits for them.
+
+        Args:
+            generated: images to use instead of drawing from the trained generator, or None.
+
+        Returns:
+            `(images, logits)`, without gradient.
+        """
+        n = self.recipe.batch_size
+        from_prior = round(n * self.recipe.prior_share)
+        parts = [self._from_prior(from_prior)] if from_prior else []
+        if from_prior < n:
+            images = self._generate(n - from_prior) if generated is None else generated[from_prior:]
+            parts.append((images, self.ask_teacher(images)))
+        images, logits = zip(*parts, strict=True)
+        return ops.concatenate(images), ops.concatenate(logits)
+
+    def candidates(self, n: int):
+        """`n` images as they are drawn, from the priors if there are any, else generated."""
+        return self._draw_prior(n) if self.priors else self._generate(n)
+
+    def refined(self, images, targets):
+        """The images after the recipe's gradient steps towards target classes."""
+        return refine(
+            images,
+            targets,
+            self.teacher,
+            self.student,
+            self.recipe.refine_steps,
+            self.recipe.refine_size,
+            self.recipe.refine_adversarial,
+        )
+
+    def _generate(self, n):
+        return tf.stop_gradient(self.generator.sample(n, self.seed_generator, training=True))
+
+    def _from_prior(self, n):
+        images = self._draw_prior(n * self.recipe.overdraw)
+        logits = self.ask_teacher(images)
+        if self.recipe.overdraw > 1:
+            kept = self._select(images, logits, n)
+            images, logits = ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
+        refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
+        if not refined:
+            return images, logits
+        targets = keras.random.randint((refined,), 0, self.classes, seed=self.seed_generator)
+        carried = self.refined(images[:refined], targets)
+        return (
+            ops.concatenate([carried, images[refined:]]),
+            ops.concatenate([self.ask_teacher(carried), logits[refined:]]),
+        )
+
+    def _select(self, images, logits, n):
+        """Which candidates are kept."""
+        disagreement = self.recipe.disagreement
+        student_logits = self.student(images, training=False) if disagreement else None
+        log_weights = selection_log_weights(logits, student_logits, self.recipe.balance, disagreement)
+        return resample(log_weights, n, self.seed_generator)
+
+    def _draw_prior(self, n):
+        """`n` images from the priors, in parts as equal as can be, shuffled together."""
+        cuts = np.linspace(0, n, len(self.priors) + 1).round().astype(int)
+        parts = [
+            prior.sample(int(size), seed=self.seed_generator)
+            for prior, size in zip(self.priors, np.diff(cuts), strict=True)
+            if size
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        order = resample(ops.zeros((n,)), n, self.seed_generator)
+        return ops.take(ops.concatenate(parts), order, axis=0)
