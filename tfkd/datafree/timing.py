@@ -19,7 +19,6 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
         The shares of synthesis (generator updates, new inputs, the teacher's answers) and of
         student updates; they sum to 1.
     """
-
     recipe, synthesizer = distiller.recipe, distiller.synthesizer
 
     def synthesis():
