@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("teacher", "examples/assets/lenet5_mnist.keras", "trained Keras model")
 flags.DEFINE_string("eval_data", "examples/assets/mnist_test.npz", "npz, only to measure")
 flags.DEFINE_string("tflite", "student.tflite", "the phone's file")
-flags.DEFINE_integer("epochs", 24, "epochs of 50 steps")
+flags.DEFINE_integer("epochs", 18, "epochs of 50 steps")
 
 
 def main(argv: list[str]) -> None:

@@ -8,7 +8,7 @@ if keras.config.backend() != "tensorflow":
         "environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from tfkd import callbacks, datafree, export, losses, students, taps
+from tfkd import callbacks, datafree, export, losses, optimizers, students, taps
 from tfkd.datafree import DataFreeDistiller
 from tfkd.distiller import Distiller
 from tfkd.teachers import TeacherWarning, load_teacher
@@ -24,6 +24,7 @@ __all__ = [
     "export",
     "load_teacher",
     "losses",
+    "optimizers",
     "students",
     "taps",
 ]

@@ -110,7 +110,7 @@ def test_recipes():
     )
     assert (recipe.temperature, recipe.memory, recipe.refine_steps) == (2.5, 0, 3)
     assert recipe.prior == ("smooth_noise", "dead_leaves")
-    assert recipe.batch_size == 64 and recipe.epochs == 24
+    assert recipe.batch_size == 64 and recipe.epochs == 18
     assert inputs.make_recipe("dafl", ["same_inputs=false"]).same_inputs is False
 
 

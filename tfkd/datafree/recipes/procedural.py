@@ -7,6 +7,7 @@ import keras
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses.soft_targets import check_temperature
+from tfkd.optimizers import Muon
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Procedural(Recipe):
 
     Args:
         temperature: of the soft targets; without effect where a `student_loss` is given.
-        learning_rate: peak rate of Adam; with a known number of updates it warms up over the first
+        learning_rate: peak rate of Muon; with a known number of updates it warms up over the first
             5 % and decays to 0 as a cosine.
         student_loss: what the student minimizes; None for soft targets at `temperature`.
         **kwargs: the other fields of `Recipe`.
@@ -34,7 +35,7 @@ class Procedural(Recipe):
     """
 
     temperature: float = 4.0
-    learning_rate: float = 6e-3
+    learning_rate: float = 1.5e-2
     student_loss: KnowledgeLoss | None = None
     prior_share: float = 1.0
     overdraw: int = 2
@@ -44,7 +45,7 @@ class Procedural(Recipe):
     refine_adversarial: float = 0.5
     memory: int = 20480
     replay_steps: int = 5
-    epochs: int = 24
+    epochs: int = 18
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +58,7 @@ class Procedural(Recipe):
 
     def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
         if updates is None:
-            return keras.optimizers.Adam(self.learning_rate)
+            return Muon(self.learning_rate)
         warmup = max(1, updates // 20)
         schedule = keras.optimizers.schedules.CosineDecay(
             self.learning_rate / 20,
@@ -65,4 +66,4 @@ class Procedural(Recipe):
             warmup_target=self.learning_rate,
             warmup_steps=warmup,
         )
-        return keras.optimizers.Adam(schedule)
+        return Muon(schedule)
