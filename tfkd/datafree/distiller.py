@@ -237,17 +237,9 @@ class DataFreeDistiller(Distiller):
     def get_metrics_result(self):
         results = super().get_metrics_result()
         # The labels' loss has no place here, and one component is the whole.
-        for tracker in self._hidden_trackers:
+        for tracker in super()._training_trackers:
             results.pop(tracker.name)
         return results
-
-    @property
-    def _hidden_trackers(self):
-        return [
-            self._student_loss_tracker,
-            self._distillation_loss_tracker,
-            *self._component_trackers,
-        ]
 
     @property
     def _training_trackers(self):
