@@ -1,6 +1,7 @@
 """Where a data-free step's time goes."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -35,7 +36,7 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     with distiller.undisturbed():
         inputs = distiller._synthesize_batch()
         seconds = [
-            _median_seconds(tf.function(half, jit_compile=distiller.jit_compile), args, repeats)
+            median_seconds(tf.function(half, jit_compile=distiller.jit_compile), args, repeats)
             for half, args in (
                 (synthesis, ()),
                 (updates, (inputs, synthesizer.ask_teacher(inputs))),
@@ -44,7 +45,8 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
 
 
-def _median_seconds(function, args, repeats):
+def median_seconds(function: Callable, args: tuple, repeats: int) -> float:
+    """Median time of a call, after one to warm up."""
     function(*args)
     seconds = []
     for _ in range(repeats):
