@@ -98,7 +98,7 @@ class Distiller(keras.Model):
             loss: the labels' loss; may be None only where `student_loss_weight` is 0.
             metrics: metrics of the student's outputs.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU,
-                whose convolutions are faster there.
+                where convolutions are faster without XLA.
             **kwargs: passed to `keras.Model.compile`.
 
         Raises:
@@ -110,10 +110,6 @@ class Distiller(keras.Model):
                 f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
-        if jit_compile == "auto":
-            jit_compile = bool(
-                tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")
-            ) and not kwargs.get("run_eagerly")
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def train_step(self, data):
