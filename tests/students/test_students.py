@@ -106,6 +106,19 @@ def test_scaled_students_start_afresh_but_keep_input_statistics():
     assert not np.allclose(scaled.get_layer("d").kernel, model.get_layer("d").kernel)
 
 
+def test_scaled_students_have_dropout_only_if_asked():
+    kinds = (layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout)
+    x = inputs = keras.Input((8, 8, 2))
+    for kind in kinds:
+        x = kind(0.5)(layers.Conv2D(4, 3, padding="same")(x))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    for asked, rate in ((False, 0.0), (True, 0.5)):
+        scaled = students.scale_width(model, 0.5, dropout=asked)
+        rates = [layer.rate for layer in scaled.layers if isinstance(layer, kinds)]
+        assert rates == [rate] * len(kinds)
+    assert model.layers[2].rate == 0.5
+
+
 def test_what_cannot_be_scaled_is_named():
     class Subclassed(keras.Model):
         pass

@@ -25,9 +25,13 @@ _FOLLOWERS = (
     layers.Normalization,
     layers.PReLU,
 )
+# Spatial dropout is a Dropout too.
+_DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
 
 
-def scale_width(model: keras.Model, factor: float, name: str | None = None) -> keras.Model:
+def scale_width(
+    model: keras.Model, factor: float, dropout: bool = False, name: str | None = None
+) -> keras.Model:
     """The same architecture with every hidden layer's width multiplied; newly initialized.
 
     Convolutions and dense layers are scaled, except those that make the outputs; depthwise
@@ -37,6 +41,8 @@ def scale_width(model: keras.Model, factor: float, name: str | None = None) -> k
         model: a functional or Sequential model of Conv, DepthwiseConv, SeparableConv, Dense,
             normalization, Add, Concatenate and layers without weights.
         factor: above 0; 0.5 halves every width.
+        dropout: whether dropout layers keep their rates; by default these are 0, since a narrow
+            student that learns from a teacher fits too little rather than too much.
         name: name of the new model; None for the model's with the factor appended.
 
     Returns:
@@ -69,6 +75,8 @@ def scale_width(model: keras.Model, factor: float, name: str | None = None) -> k
                 f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
                 "scaled. Build the student by hand, or choose one from tfkd.students."
             )
+        elif isinstance(layer, _DROPOUTS) and not dropout:
+            config["rate"] = 0.0
         return type(layer).from_config(config)
 
     try:
