@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
     if FLAGS.test_output:
         with files.replacing(FLAGS.test_output) as temporary:
             pixels = np.round(data["x_test"] * 255).astype("uint8")
-            np.savez_compressed(temporary, x_test=pixels[..., 0], y_test=data["y_test"])
+            np.savez_compressed(temporary, x_test=pixels, y_test=data["y_test"])
 
 
 if __name__ == "__main__":

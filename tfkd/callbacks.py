@@ -7,24 +7,26 @@ import numpy as np
 class KeepLastGood(keras.callbacks.Callback):
     """Stops when the loss is no longer finite and gives the student its last good weights back.
 
+    A trained generator gets its own back, too.
+
     Attributes:
         stopped_epoch: the epoch (from 0) in which the loss stopped being finite; None if it never
             did.
-        good_epoch: the epoch whose end the student was returned to; -1 for the start of training.
+        good_epoch: the epoch whose end the student was returned to; the one before the first for the
+            start of training.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.stopped_epoch: int | None = None
-        self.good_epoch = -1
+        self.good_epoch: int | None = None
         self._epoch = 0
         self._weights = None
 
-    def on_train_begin(self, logs=None):
-        self._keep(-1)
-
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        if self._weights is None:
+            self._keep(epoch - 1)
 
     def on_train_batch_end(self, batch, logs=None):
         if not _finite(logs):
@@ -33,13 +35,20 @@ class KeepLastGood(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.stopped_epoch is None:
             # The loss of the last step was computed before its update, so look at the weights too.
-            if _finite(logs) and all(np.isfinite(w).all() for w in self.model.student.get_weights()):
+            if _finite(logs) and all(np.isfinite(w).all() for w in self._model_weights()):
                 self._keep(epoch)
             else:
                 self._stop()
 
+    def _models(self):
+        generator = getattr(self.model, "generator", None)
+        return [self.model.student] if generator is None else [self.model.student, generator]
+
+    def _model_weights(self):
+        return [weight for model in self._models() for weight in model.get_weights()]
+
     def _keep(self, epoch):
-        self._weights = self.model.student.get_weights()
+        self._weights = [model.get_weights() for model in self._models()]
         self.good_epoch = epoch
 
     def _stop(self):
@@ -47,7 +56,8 @@ class KeepLastGood(keras.callbacks.Callback):
             return
         self.stopped_epoch = self._epoch
         self.model.stop_training = True
-        self.model.student.set_weights(self._weights)
+        for model, weights in zip(self._models(), self._weights, strict=True):
+            model.set_weights(weights)
         print(
             f"\nThe loss is not finite in epoch {self._epoch + 1}: training stopped, and the "
             f"student has its weights from the end of epoch {self.good_epoch + 1} again. A lower "

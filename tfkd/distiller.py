@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfkd import taps
+from tfkd import names, taps
 from tfkd.losses import KnowledgeLoss
 
 
@@ -71,12 +71,13 @@ class Distiller(keras.Model):
         self.distillation_loss_weights = _as_weights(distillation_loss_weights, self.distillation_losses)
         self._teacher_taps = [d.teacher_layer for d in self.distillation_losses if d.teacher_layer]
         self._student_taps = [d.student_layer for d in self.distillation_losses if d.student_layer]
-        for model, names in ((teacher, self._teacher_taps), (student, self._student_taps)):
-            for tap in names:
+        for model, tapped in ((teacher, self._teacher_taps), (student, self._student_taps)):
+            for tap in tapped:
                 taps.resolve(model, tap)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self._distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
-        self._component_trackers = [keras.metrics.Mean(name=loss.name) for loss in self.distillation_losses]
+        component_names = names.numbered([loss.name for loss in self.distillation_losses])
+        self._component_trackers = [keras.metrics.Mean(name=name) for name in component_names]
         self.built = student.built
 
     def __dir__(self):
@@ -245,13 +246,6 @@ def _as_losses(losses):
             "`distillation_losses` is empty. Give at least one, such as tfkd.losses.SoftTargets()."
         )
     return losses
-
-
-def _different(names):
-    """The names, with a number behind those that came before."""
-    return [
-        f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)
-    ]
 
 
 def _as_weights(weights, losses):

@@ -2,13 +2,20 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 
 def snake_case(name: str) -> str:
     """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that came before: `["a", "a"]` -> `["a", "a_1"]`."""
+    return [
+        f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)
+    ]
 
 
 def members(

@@ -86,13 +86,28 @@ def suspicion(teacher: keras.Model) -> str | None:
         f"on synthetic images its mean confidence is {confidence.mean():.2f} and its commonest "
         f"class takes {commonest:.0%}"
     )
-    if confidence.mean() < 1.5 / classes:
+    if confidence.mean() < barely_chance(classes):
         return f"{seen}, hardly more than chance: it looks untrained, or {remedy}."
     if commonest > 0.95:
         return f"{seen}: it hardly looks at its input; {remedy}."
     if np.median(confidence) > 0.9999:
         return f"{seen}: it is saturated, as when images come too large; {remedy}."
     return None
+
+
+def barely_chance(classes: int) -> float:
+    """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
+    return 1 / classes + 0.05 * (1 - 1 / classes)
+
+
+def probabilities_ending(model: keras.Model) -> str | None:
+    """How a built model turns logits into probabilities, in words; None if it does not seem to."""
+    ending = _Ending(model, None)
+    if ending.layer is not None:
+        return f"ends in a {_activation(ending.layer)}"
+    if ending.model is not model:
+        return "ends in a softmax"
+    return "returns probabilities" if ending.kind == "probabilities" else None
 
 
 def probe_images(model: keras.Model, n: int = _PROBE_IMAGES) -> np.ndarray:

@@ -12,6 +12,7 @@ from tfkd import datafree
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.refinement import refine
 from tfkd.datafree.selection import resample, selection_log_weights
+from tfkd.losses import SoftTargets
 
 
 def numbered(*numbers):
@@ -123,7 +124,7 @@ def test_published_defaults():
     assert dafl.generator_optimizer().learning_rate.numpy() == pytest.approx(0.2)
     assert dafl.build_objectives()[1].base == 10.0 and dafl.norm_epsilon == 0.8
     assert (dfad.batch_size, dfad.student_steps, dfad.generator_steps) == (512, 5, 1)
-    sgd = dfad.student_optimizer()
+    sgd = dfad.student_optimizer(100)
     assert sgd.learning_rate.numpy() == pytest.approx(0.01) and sgd.momentum == 0.9
     assert dfad.student_loss.name.startswith("l1_logits")
 
@@ -131,7 +132,7 @@ def test_published_defaults():
 def test_coupled_weight_decay_is_matched_in_the_long_run():
     """Without gradients a weight shrinks as fast as under PyTorch's coupled decay."""
     variable = keras.Variable([1.0])
-    optimizer = datafree.DFAD(weight_decay=0.05).student_optimizer()
+    optimizer = datafree.DFAD(weight_decay=0.05).student_optimizer(200)
     coupled, velocity = 1.0, 0.0
     for _ in range(200):
         optimizer.apply([keras.ops.zeros((1,))], [variable])
@@ -174,8 +175,47 @@ def test_recipes_are_values():
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
         ({"epochs": 0}, "`epochs`"),
         ({"temperature": 0.0}, "`temperature` must be above 0"),
+        ({"balance": float("nan")}, "`balance` must be at least 0"),
+        ({"output": "tanh"}, "`output` must be 'sigmoid' or 'normalized'"),
+        ({"generator_steps": 1}, "`prior_share` must be below 1"),
+        ({"replay_steps": 0}, "`replay_steps` must be at least 1"),
+        (
+            {"student_loss": SoftTargets(teacher_layer="conv1")},
+            "`student_loss` must be a loss of the outputs",
+        ),
     ],
 )
 def test_values_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
-        datafree.Procedural(**options)
+        datafree.Procedural(**{"memory": 512, **options})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: datafree.DAFL(generator_learning_rate=-1), "`generator_learning_rate` must be above 0"),
+        (lambda: datafree.DFAD(weight_decay=-1), "`weight_decay` must be at least 0"),
+        (lambda: datafree.DFAD(pixel_std=0), "`pixel_std` must be above 0"),
+        (lambda: datafree.DFAD(refine_share=0.5, refine_steps=2), "`refine_share` must be 0"),
+        (lambda: datafree.Recipe(generator_steps=1), "`objectives` must be at least one"),
+    ],
+)
+def test_generator_recipes_out_of_range(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_memory_of_unspecified_size_fits_the_images():
+    recipe = datafree.Procedural()
+    assert recipe.memory_capacity((28, 28, 1)) == 20480
+    assert recipe.memory_capacity((64, 64, 3)) == 2**28 // (4 * 64 * 64 * 3)
+    assert recipe.memory_capacity((500, 500, 3)) == recipe.batch_size
+    assert datafree.DFAD(memory=4096).memory_capacity((500, 500, 3)) == 4096
+    assert datafree.DFAD(memory=4096).updates_per_step() == 6
+
+
+def test_images_made_in_a_step():
+    assert datafree.Procedural(batch_size=10, overdraw=3, memory=0).images_per_step() == 30
+    assert datafree.DAFL(batch_size=10).images_per_step() == 10
+    assert datafree.DFAD(batch_size=10).images_per_step() == 60
+    assert datafree.DFAD(batch_size=10, prior_share=0.5, overdraw=2).images_per_step() == 10 + 5 * 15

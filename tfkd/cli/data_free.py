@@ -16,6 +16,7 @@ from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller
 from tfkd.export import pictures
 from tfkd.export.verification import require_litert
+from tfkd.teachers import barely_chance
 
 FLAGS = flags.FLAGS
 
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> None:
 
 
 def distil() -> str | None:
-    """One run from the flags; returns why it stopped early, or None."""
+    """One run from the flags; returns what it lacks, such as why it stopped early, or None."""
     start = time.perf_counter()
     pictures.require_report()
     if FLAGS.tflite != "none":
@@ -102,7 +103,7 @@ def distil() -> str | None:
     history, stopped = _train(distiller, folder, data)
     outcome = Outcome(distiller, folder, data, settings)
     outcome.write(history, stopped, start)
-    return stopped
+    return stopped or outcome.problem
 
 
 def _scaling():
@@ -125,7 +126,7 @@ def _evaluation_data(teacher):
     x, y = inputs.load_evaluation_data(FLAGS.eval_data, teacher.input_shape[1:], classes)
     accuracy = float(np.mean(predict(teacher, x).argmax(-1) == y))
     print(f"teacher accuracy on {len(x):,} real images: {accuracy:.2%}", flush=True)
-    if accuracy < 1.5 / classes:
+    if accuracy < barely_chance(classes):
         raise ValueError(
             f"the teacher's accuracy on --eval_data is {accuracy:.2%}, no better than chance. Check "
             "--input_range, --input_mean and --input_std, and that the labels are the teacher's."
@@ -144,9 +145,7 @@ def _make_distiller(teacher):
         memory=FLAGS.memory,
     )
     distiller = DataFreeDistiller(teacher, student, recipe, seed=FLAGS.seed)
-    updates = recipe.epochs * recipe.steps_per_epoch * recipe.updates_per_step()
     distiller.compile(
-        recipe.student_optimizer(updates),
         metrics=["accuracy"],
         jit_compile={"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile],
     )

@@ -60,7 +60,7 @@ def _images(x, image_shape):
         )
     if x.dtype == np.uint8:
         return x.astype("float32") / 255.0
-    if not np.issubdtype(x.dtype, np.floating) or x.min() < 0 or x.max() > 1:
+    if not np.issubdtype(x.dtype, np.floating) or not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(
             "--eval_data: x_test must be uint8, or float between 0 and 1. Received: "
             f"{x.dtype} from {x.min()} to {x.max()}."
@@ -95,12 +95,12 @@ def make_student(name: str, teacher: keras.Model) -> keras.Model:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: for an unknown name, with close matches.
+        ValueError: for an unknown name, with close matches, or a file that holds no Keras model.
     """
     if name.endswith(".keras"):
         if not os.path.exists(name):
             raise FileNotFoundError(f"--student: there is no file {name!r}.")
-        return keras.models.load_model(name, compile=False)
+        return _load_student(name)
     if factor := _FACTOR.fullmatch(name):
         return students.scale_width(teacher, float(factor[1]))
     zoo = {known: getattr(students, known) for known in students.__all__ if known != "scale_width"}
@@ -111,12 +111,21 @@ def make_student(name: str, teacher: keras.Model) -> keras.Model:
     parameters = inspect.signature(build).parameters.values()
     needed = [p.name for p in parameters if p.default is inspect.Parameter.empty]
     if len(numbers) != len(needed):
-        example = name + "_".join(["16"] * len(needed))
         raise ValueError(
-            f"Student {name!r} takes {len(needed)} numbers ({', '.join(needed)}), as in {example!r}. "
-            f"Received: {numbers}."
+            f"Student {name!r} takes {len(needed)} numbers ({', '.join(needed)}) behind its name, as "
+            f"'resnet20' and 'wide_resnet16_1' do. Received: {numbers}."
         )
     return build(*numbers, input_shape=tuple(teacher.input_shape[1:]), classes=teacher.output_shape[-1])
+
+
+def _load_student(path):
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise ValueError(
+            f"--student: {path!r} cannot be loaded as a Keras model: {error} Save it with "
+            "model.save('name.keras')."
+        ) from error
 
 
 def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:

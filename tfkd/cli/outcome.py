@@ -31,6 +31,9 @@ class Outcome:
         folder: where the files go.
         data: real `(images, labels)` to measure on, or None.
         settings: the program's flags.
+
+    Attributes:
+        problem: why a file that was asked for is missing, or None.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Outcome:
         self.teacher_labels = predict(self.teacher, compared).argmax(-1)
         self.student_labels = predict(self.student, compared).argmax(-1)
         self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
+        self.problem: str | None = None
 
     def write(self, history: RunHistory, stopped: str | None, start: float) -> None:
         """Writes everything, the metrics last: where they stand, the run is complete.
@@ -76,7 +80,10 @@ class Outcome:
         self._print_summary(metrics)
 
     def _export(self):
-        """Checks of the TFLite variants: both networks in float32, and the kind asked for."""
+        """Checks of the TFLite variants: both networks in float32, and the kind asked for.
+
+        What cannot be exported is said and left out: the rest of the run is worth having.
+        """
         if self.settings["tflite"] == "none":
             return {}
         checks = {}
@@ -87,9 +94,14 @@ class Outcome:
             (self.student, self.settings["tflite"], self.folder.file("student.tflite")),
         ):
             role = "teacher" if model is self.teacher else "student"
-            checks[role, quantization] = export.export_tflite(
-                model, path, quantization, evaluation_data=self.data, **data
-            )
+            try:
+                checks[role, quantization] = export.export_tflite(
+                    model, path, quantization, evaluation_data=self.data, **data
+                )
+            except (RuntimeError, OSError) as error:
+                print(f"No {quantization} TFLite file of the {role}: {error}")
+                if path is not None:
+                    self.problem = f"there is no student.tflite: {error}"
         return checks
 
     def _metrics(self, history, stopped, checks):
@@ -121,7 +133,7 @@ class Outcome:
             "rarest_class_share": float(counts.min() / counts.sum()),
             "evaluation_images": None if data is None else len(data[0]),
             "synthetic_images": len(self.synthetic),
-            "images_generated": steps * recipe.student_steps * recipe.batch_size,
+            "images_generated": steps * recipe.images_per_step(),
             "student_updates": steps * recipe.updates_per_step(),
             "epochs": steps // recipe.steps_per_epoch,
             "steps_per_epoch": recipe.steps_per_epoch,

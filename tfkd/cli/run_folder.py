@@ -45,9 +45,14 @@ class RunFolder:
         if os.path.isdir(path) and os.listdir(path):
             self._enter_used(settings, resume, overwrite)
         # Better known now than after the training.
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        try:
+            os.makedirs(path, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"--output_dir: {path!r} cannot be written ({error}); name another folder."
+            ) from error
 
     def begin(self) -> None:
         """Clears an earlier run away, if that was asked for, and makes the folder this run's."""
@@ -60,7 +65,8 @@ class RunFolder:
         if resume:
             if earlier is None:
                 raise ValueError(f"--resume: {self.path!r} holds no run of this program.")
-            changed = {k for k in settings.keys() | earlier.keys() if settings.get(k) != earlier.get(k)}
+            names = (settings.keys() | earlier.keys()) - {"output_dir"}
+            changed = {k for k in names if settings.get(k) != earlier.get(k)}
             if changed:
                 was = ", ".join(f"--{k}={earlier.get(k)}" for k in sorted(changed))
                 raise ValueError(

@@ -1,6 +1,7 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 import keras
@@ -8,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd import taps
+from tfkd import names, taps
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.objectives import Synthesized
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.synthesis import Synthesizer
 from tfkd.distiller import Distiller
+from tfkd.teachers import probabilities_ending
 
 _LABEL_ROUNDS = 20
 
@@ -31,13 +33,14 @@ class DataFreeDistiller(Distiller):
             as `tfkd.load_teacher` gives them.
         student: the `keras.Model` to train, with the same input and output shapes.
         recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
-        seed: int that all randomness of the run follows from; None for a fresh one.
+        seed: int that all random numbers drawn in training follow from; None for a fresh one. Initial
+            weights follow `keras.utils.set_random_seed`, as in Keras.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
         ValueError: if the shapes of teacher and student differ, or are not those of an image
-            classifier with at least two classes.
+            classifier with at least two classes, or the student ends in probabilities.
 
     Example:
         >>> teacher = tfkd.load_teacher("teacher.keras", input_range=(0, 1))
@@ -65,22 +68,25 @@ class DataFreeDistiller(Distiller):
         loss = recipe.build_student_loss()
         super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
         image_shape, self.classes = _classifier_shapes(teacher)
+        if not student.built:
+            student(ops.zeros((1, *image_shape)))
+        _check_ending(student)
         self.recipe = recipe
         self._objectives = recipe.build_objectives()
-        self._objective_taps = [tap for objective in self._objectives for tap in objective.taps(teacher)]
+        self._objective_taps = [objective.taps(teacher) for objective in self._objectives]
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.generator = recipe.build_generator(image_shape)
         self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
-        self.memory = Memory(recipe.memory, image_shape, self.classes) if recipe.memory else None
+        capacity = recipe.memory_capacity(image_shape)
+        self.memory = Memory(capacity, image_shape, self.classes) if capacity else None
         self.generator_optimizer = None
         # Steps taken, resumed runs included; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
-        self._objective_trackers = [
-            keras.metrics.Mean(name=f"generator_{objective.name}") for objective in self._objectives
-        ]
+        objective_names = names.numbered([f"generator_{o.name}" for o in self._objectives])
+        self._objective_trackers = [keras.metrics.Mean(name=name) for name in objective_names]
 
     def compile(
         self,
@@ -93,13 +99,17 @@ class DataFreeDistiller(Distiller):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: optimizer of the student; None for the recipe's.
+            optimizer: optimizer of the student; None for the recipe's, whose learning rate then follows
+                the length of `fit`.
             generator_optimizer: optimizer of a trained generator; None for the recipe's.
             metrics: metrics of the student's outputs, computed on validation data.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU.
             **kwargs: passed to `keras.Model.compile`.
         """
-        optimizer = self.recipe.student_optimizer() if optimizer is None else optimizer
+        self._planned_updates = None
+        if optimizer is None:
+            self._planned_updates = self._updates(self.recipe.epochs, self.recipe.steps_per_epoch)
+            optimizer = self.recipe.student_optimizer(self._planned_updates)
         super().compile(optimizer=optimizer, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
@@ -108,10 +118,7 @@ class DataFreeDistiller(Distiller):
                 generator_optimizer or self.recipe.generator_optimizer()
             )
             self.generator_optimizer.build(self.generator.trainable_variables)
-        # What a step repeats is traced once, not once for each repetition.
-        once = tf.function if not self.run_eagerly else lambda function: function
-        self._student_update = once(self._update_student)
-        self._generator_update = once(self._update_generator)
+        self._forget_traces()
 
     def fit(self, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
         """Trains without data.
@@ -126,24 +133,48 @@ class DataFreeDistiller(Distiller):
             A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
             inputs, the generator's objectives, and the validation metrics.
         """
+        epochs = self.recipe.epochs if epochs is None else epochs
+        steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
+        self._plan(self._updates(epochs, steps_per_epoch))
         steps = tf.data.Dataset.from_tensors(np.zeros((1,), "int32")).repeat()
-        return super().fit(
-            steps,
-            epochs=epochs or self.recipe.epochs,
-            steps_per_epoch=steps_per_epoch or self.recipe.steps_per_epoch,
-            shuffle=False,
-            **kwargs,
-        )
+        return super().fit(steps, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
+
+    def _updates(self, epochs, steps_per_epoch):
+        """Student updates of a run of this length."""
+        return epochs * steps_per_epoch * self.recipe.updates_per_step()
+
+    def _plan(self, updates):
+        """Fits the recipe's learning rate to the length of the run; the user's own is left alone."""
+        if self._planned_updates in (None, updates):
+            return
+        schedule = self.recipe.student_optimizer(updates)._learning_rate
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            self.optimizer.learning_rate = schedule
+            self._planned_updates = updates
+            self._forget_traces()
+
+    def _forget_traces(self):
+        """Has the step traced anew; what it repeats is traced once, not once for each repetition."""
+        once = tf.function if not self.run_eagerly else lambda function: function
+        self._student_update = once(self._update_student)
+        self._generator_update = once(self._update_generator)
+        self.train_function = None
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        # Keras leaves the random state out of weight files; without it no run resumes exactly.
-        store["random_state"] = self.seed_generator.state.numpy()
+        # Keras leaves random states out of weight files; without them no run resumes exactly.
+        store["random_states"] = np.stack([state.numpy() for state in self._random_states])
 
     def load_own_variables(self, store):
-        own = {name: store[name] for name in store.keys() if name != "random_state"}  # noqa: SIM118
+        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
         super().load_own_variables(own)
-        self.seed_generator.state.assign(store["random_state"])
+        for state, value in zip(self._random_states, store["random_states"], strict=True):
+            state.assign(value)
+
+    @property
+    def _random_states(self):
+        """The distiller's own and those of the student's layers, dropout for one."""
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
     def train_step(self, data):
         generated = None
@@ -170,7 +201,7 @@ class DataFreeDistiller(Distiller):
         Args:
             n: how many images.
             labels: int classes `(n,)` the teacher should see in them, or None for any. Candidates
-                are refined towards their label where the recipe refines, and those of which the
+                are refined towards these classes where the recipe refines, and those of which the
                 teacher is most certain are taken.
 
         Returns:
@@ -194,21 +225,20 @@ class DataFreeDistiller(Distiller):
         return self._synthesize_labelled(labels.astype("int32"))
 
     def _synthesize_labelled(self, labels):
-        """For each label the candidate on which the teacher gives it the highest probability."""
-        best = np.full(len(labels), -np.inf)
-        chosen = np.zeros((len(labels), *self.teacher.input_shape[1:]), "float32")
-        for _ in range(_LABEL_ROUNDS):
-            for start in range(0, len(labels), self.recipe.batch_size):
-                rows = np.arange(start, min(start + self.recipe.batch_size, len(labels)))
-                targets = np.resize(labels[rows], self.recipe.batch_size)
-                images, log_p = (t.numpy() for t in self._labelled_batch(tf.constant(targets)))
-                score = log_p[np.arange(len(rows)), labels[rows]]
-                better = score > best[rows]
-                best[rows[better]] = score[better]
-                chosen[rows[better]] = images[: len(rows)][better]
-            if np.exp(best).min() > 0.9:
+        """For each class as many images as asked for, those with the highest probabilities drawn."""
+        wanted = np.bincount(labels, minlength=self.classes)
+        best = [(np.zeros((0, *self.teacher.input_shape[1:]), "float32"), np.zeros(0)) for _ in wanted]
+        for _ in range(_LABEL_ROUNDS * -(-len(labels) // self.recipe.batch_size)):
+            sure = [np.sum(scores > np.log(0.9)) for _, scores in best]
+            missing = np.flatnonzero(sure < wanted)
+            if not len(missing):
                 break
-        return np.clip(chosen, 0.0, 1.0)
+            targets = tf.constant(np.resize(missing, self.recipe.batch_size).astype("int32"))
+            images, log_p = (t.numpy() for t in self._labelled_batch(targets))
+            best = [_likeliest(*best[c], images, log_p[:, c], n) for c, n in enumerate(wanted)]
+        chosen = np.concatenate([images for images, _ in best])
+        in_order = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
+        return np.clip(chosen[in_order], 0.0, 1.0)
 
     @tf.function
     def _synthesize_batch(self):
@@ -254,14 +284,16 @@ class DataFreeDistiller(Distiller):
         """One generator update; returns the images it was computed on."""
         with tf.GradientTape() as tape:
             images = self.generator.sample(self.recipe.batch_size, self.seed_generator, training=True)
-            with taps.record(self.teacher, self._objective_taps) as seen:
+            with taps.record(self.teacher, itertools.chain(*self._objective_taps)) as seen:
                 teacher_logits = self.synthesizer.ask_teacher(images)
             needs_student = any(objective.needs_student for objective in self._objectives)
             student_logits = self.student(images, training=False) if needs_student else None
-            batch = Synthesized(images, teacher_logits, student_logits, seen)
             total = 0.0
-            for objective, tracker in zip(self._objectives, self._objective_trackers, strict=True):
-                value = objective.value(batch)
+            for objective, tapped, tracker in zip(
+                self._objectives, self._objective_taps, self._objective_trackers, strict=True
+            ):
+                features = tuple(seen[tap] for tap in tapped)
+                value = objective.value(Synthesized(images, teacher_logits, student_logits, features))
                 tracker.update_state(value)
                 total += objective.weight * value
             scaled = self.generator_optimizer.scale_loss(total)
@@ -283,6 +315,21 @@ class DataFreeDistiller(Distiller):
             self._loss_tracker.update_state(loss)
             same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)
             self._agreement_tracker.update_state(ops.cast(same, "float32"))
+
+
+def _likeliest(images, scores, new_images, new_scores, n):
+    """The `n` images with the highest scores of both sets, and those scores."""
+    images, scores = np.concatenate([images, new_images]), np.concatenate([scores, new_scores])
+    first = np.argsort(-scores, kind="stable")[:n]
+    return images[first], scores[first]
+
+
+def _check_ending(student):
+    if ending := probabilities_ending(student):
+        raise ValueError(
+            f"`student` must return logits. Received: {student.name!r}, which {ending}. Build it without "
+            "that; tfkd.load_teacher(student) makes such a copy of a trained model."
+        )
 
 
 def _classifier_shapes(teacher):

@@ -1,10 +1,12 @@
 """Recipe: everything that says how a student is taught without data."""
 
 import dataclasses
+import math
 import numbers
 from typing import Any
 
 import keras
+import numpy as np
 
 import generators
 from generators import Generator
@@ -12,19 +14,24 @@ from tfkd import names
 from tfkd.datafree.objectives import Objective
 from tfkd.losses import KnowledgeLoss, SoftTargets
 
+# What a memory of unspecified size holds at most.
+_MEMORY_IMAGES = 20480
+_MEMORY_BYTES = 2**28
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How inputs are made and how the student learns from them; the published ones are subclasses.
 
-    One step of `DataFreeDistiller` is `generator_steps` updates of a trained generator (if any), then
-    `student_steps` updates of the student on new inputs, then `replay_steps` updates on remembered
-    ones. New inputs come from the trained generator, except for `prior_share` of them, which come
-    from the procedural `prior`.
+    One step of `DataFreeDistiller` is `student_steps` updates of the student on new inputs,
+    `replay_steps` updates on remembered ones where there is a memory, and `generator_steps` updates of
+    a trained generator where there is one: these come last, or first with `same_inputs`. New inputs
+    come from the trained generator, except for `prior_share` of them, which come from the procedural
+    `prior`.
 
     Args:
         objectives: what the generator minimizes, added to those of a subclass.
-        student_loss: what the student minimizes.
+        student_loss: what the student minimizes: a loss of the two networks' outputs.
         generator_steps: generator updates a step; 0 where nothing is trained to generate.
         student_steps: student updates on new inputs a step.
         same_inputs: whether the student learns on the images of the last generator update instead
@@ -46,8 +53,10 @@ class Recipe:
         refine_steps: smoothed gradient steps on those images.
         refine_size: root-mean-square pixel change of a step.
         refine_adversarial: weight of leaving the student behind against reaching the target class.
-        memory: how many images are remembered with the teacher's logits; 0 for none.
-        replay_steps: student updates a step on remembered inputs, where there is a memory.
+        memory: how many images are remembered with the teacher's logits; 0 for none, None for
+            20,480 or as many as 256 MiB hold.
+        replay_steps: student updates a step on remembered inputs; without effect where there is no
+            memory.
         epochs: epochs of a run where none are asked for.
         steps_per_epoch: steps in an epoch where none are asked for.
 
@@ -85,27 +94,58 @@ class Recipe:
     refine_steps: int = 0
     refine_size: float = 0.1
     refine_adversarial: float = 0.0
-    memory: int = 0
-    replay_steps: int = 0
+    memory: int | None = 0
+    replay_steps: int = 1
     epochs: int = 40
     steps_per_epoch: int = 50
 
     def __post_init__(self) -> None:
-        self._at_least(0, "generator_steps", "refine_steps", "memory", "replay_steps")
+        self._at_least(0, "generator_steps", "refine_steps", "replay_steps")
         self._at_least(1, "student_steps", "batch_size", "latent_size", "filters", "overdraw")
         self._at_least(1, "epochs", "steps_per_epoch")
-        self._between_0_and_1("prior_share", "refine_share")
-        for field in ("balance", "disagreement", "refine_size", "refine_adversarial"):
-            if getattr(self, field) < 0:
-                self._refuse(field, "at least 0")
+        self._in_range(0, 1, "prior_share", "refine_share")
+        self._in_range(0, math.inf, "balance", "disagreement", "refine_size", "refine_adversarial")
+        self._above_0("norm_epsilon")
         for name in self.prior:
             names.lookup(priors(), name, "prior")
+        self._check_student_loss()
+        self._check_generator()
+        self._check_memory()
+
+    def _check_student_loss(self):
+        loss = self.build_student_loss()
+        if loss.teacher_layer or loss.student_layer:
+            self._refuse(
+                "student_loss", "a loss of the outputs, without `teacher_layer` and `student_layer`"
+            )
+
+    def _check_generator(self):
+        if not np.min(self.pixel_std) > 0:
+            self._refuse("pixel_std", "above 0")
+        if self.output not in ("sigmoid", "normalized"):
+            self._refuse("output", "'sigmoid' or 'normalized'")
         if self.prior_share > 0 and not self.prior:
             self._refuse("prior", "a procedural generator while `prior_share` is above 0")
-        if not self.generator_steps and self.prior_share < 1:
+        if self.generator_steps:
+            if self.prior_share == 1:
+                self._refuse(
+                    "prior_share", "below 1 where a generator is trained, or nobody sees its images"
+                )
+            if not self.build_objectives():
+                self._refuse("objectives", "at least one where a generator is trained")
+        elif self.prior_share < 1:
             self._refuse("prior_share", "1 where no generator is trained (`generator_steps` is 0)")
+        if self.refine_share > 0 and self.refine_steps and not self.prior_share:
+            self._refuse("refine_share", "0 where `prior_share` is 0: only the prior's images are refined")
+
+    def _check_memory(self):
+        if self.memory is None:
+            return
+        self._at_least(0, "memory")
         if 0 < self.memory < self.batch_size:
             self._refuse("memory", f"0 or at least the batch size ({self.batch_size})")
+        if self.memory and not self.replay_steps:
+            self._refuse("replay_steps", "at least 1 where there is a memory, or nothing is drawn from it")
 
     def _at_least(self, least, *fields):
         for field in fields:
@@ -113,10 +153,15 @@ class Recipe:
             if not isinstance(value, numbers.Integral) or value < least:
                 self._refuse(field, f"an integer of at least {least}")
 
-    def _between_0_and_1(self, *fields):
+    def _in_range(self, low, high, *fields):
         for field in fields:
-            if not 0 <= getattr(self, field) <= 1:
-                self._refuse(field, "between 0 and 1")
+            if not low <= getattr(self, field) <= high:
+                self._refuse(field, f"at least {low}" if high == math.inf else f"between {low} and {high}")
+
+    def _above_0(self, *fields):
+        for field in fields:
+            if not getattr(self, field) > 0:
+                self._refuse(field, "above 0")
 
     def _refuse(self, field, expected):
         raise ValueError(
@@ -157,15 +202,11 @@ class Recipe:
             return []
         return [names.lookup(priors(), name, "prior")(image_shape) for name in self.prior]
 
-    def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the student.
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        """The recipe's optimizer of the student, a new one.
 
         Args:
-            updates: student updates of the whole run, for recipes whose learning rate follows a
-                schedule; None for a constant rate.
-
-        Returns:
-            A new optimizer.
+            updates: student updates of the whole run, for a learning rate that follows a schedule.
         """
         return keras.optimizers.Adam(1e-3)
 
@@ -173,9 +214,23 @@ class Recipe:
         """The recipe's optimizer of the generator, a new one."""
         return keras.optimizers.Adam(1e-3)
 
+    def memory_capacity(self, image_shape: tuple[int, int, int]) -> int:
+        """How many images of this shape are remembered."""
+        if self.memory is not None:
+            return self.memory
+        fitting = _MEMORY_BYTES // (4 * math.prod(image_shape))
+        return max(self.batch_size, min(_MEMORY_IMAGES, fitting))
+
     def updates_per_step(self) -> int:
         """Student updates in one step."""
-        return self.student_steps + (self.replay_steps if self.memory else 0)
+        return self.student_steps + (0 if self.memory == 0 else self.replay_steps)
+
+    def images_per_step(self) -> int:
+        """Images made in one step: by generator updates, and for the student, overdrawn ones included."""
+        from_prior = round(self.batch_size * self.prior_share)
+        generated = 0 if self.same_inputs else self.batch_size - from_prior
+        new = generated + from_prior * self.overdraw
+        return self.generator_steps * self.batch_size + self.student_steps * new
 
     def describe(self) -> dict[str, Any]:
         """The recipe's options as plain values, for records."""

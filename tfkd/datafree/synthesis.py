@@ -58,8 +58,12 @@ class Synthesizer:
         return ops.concatenate(images), ops.concatenate(logits)
 
     def candidates(self, n: int):
-        """`n` images as they are drawn, from the priors if there are any, else generated."""
-        return self._draw_prior(n) if self.priors else self._generate(n)
+        """`n` images as they are drawn, from the priors in their share, else generated."""
+        from_prior = round(n * self.recipe.prior_share)
+        parts = [self._draw_prior(from_prior)] if from_prior else []
+        if from_prior < n:
+            parts.append(self._generate(n - from_prior))
+        return ops.concatenate(parts)
 
     def refined(self, images, targets):
         """The images after the recipe's gradient steps towards target classes."""

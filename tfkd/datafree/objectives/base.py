@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import keras
 
+from tfkd.names import snake_case
+
 
 @dataclasses.dataclass(frozen=True)
 class Synthesized:
@@ -15,18 +17,18 @@ class Synthesized:
         teacher_logits: `(batch, classes)`.
         student_logits: `(batch, classes)`, student in inference mode; None unless an objective
             asked for it.
-        teacher_seen: the teacher's tapped values, by tap.
+        teacher_seen: values of the teacher's taps that the objective asked for, in its order.
     """
 
     images: object
     teacher_logits: object
     student_logits: object
-    teacher_seen: dict
+    teacher_seen: tuple = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """One term of what a generator, or an image being refined, minimizes.
+    """One term of what a trained generator minimizes.
 
     Args:
         weight: factor of the term in the total.
@@ -38,8 +40,7 @@ class Objective:
     @property
     def name(self) -> str:
         """The class's name in snake case, used in `History`."""
-        words = "".join("_" + c.lower() if c.isupper() else c for c in type(self).__name__)
-        return words.lstrip("_")
+        return snake_case(type(self).__name__)
 
     def taps(self, teacher: keras.Model) -> tuple[str, ...]:
         """Taps of the teacher that the term reads."""

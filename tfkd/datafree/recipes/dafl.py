@@ -49,6 +49,10 @@ class DAFL(Recipe):
     epochs: int = 200
     steps_per_epoch: int = 120
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._above_0("student_learning_rate", "generator_learning_rate")
+
     def build_objectives(self) -> tuple[Objective, ...]:
         return (
             OneHot(self.one_hot),
@@ -57,7 +61,7 @@ class DAFL(Recipe):
             *self.objectives,
         )
 
-    def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.student_learning_rate)
 
     def generator_optimizer(self) -> keras.optimizers.Optimizer:

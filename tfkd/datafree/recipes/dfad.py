@@ -1,6 +1,7 @@
 """DFAD: a generator that looks for what student and teacher disagree on."""
 
 import dataclasses
+import math
 
 import keras
 
@@ -46,10 +47,15 @@ class DFAD(Recipe):
     latent_size: int = 100
     output: str = "normalized"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._above_0("student_learning_rate", "generator_learning_rate")
+        self._in_range(0, math.inf, "weight_decay")
+
     def build_objectives(self) -> tuple[Objective, ...]:
         return (Adversarial(self.adversarial), *self.objectives)
 
-    def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         momentum = 0.9
         return keras.optimizers.SGD(
             self.student_learning_rate, momentum, weight_decay=self.weight_decay / (1 - momentum)

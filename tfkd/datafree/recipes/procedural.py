@@ -15,14 +15,15 @@ class Procedural(Recipe):
     """Procedural images, balanced over the teacher's classes, partly refined, replayed from memory.
 
     Nothing is trained but the student, so nearly all time goes into its updates. Candidates are
-    over-drawn and resampled so that the teacher's predicted classes are balanced and examples on
-    which student and teacher disagree come more often; a share is then carried towards random
-    classes by a few smoothed gradient steps. The same defaults serve every data set.
+    over-drawn and resampled so that the teacher's predicted classes are balanced (and, with
+    `disagreement` above 0, so that those on which student and teacher disagree come more often; in
+    short runs that cost accuracy); a share is then carried towards random classes and away from the
+    student by a few smoothed gradient steps. No default depends on the data set.
 
     Args:
         temperature: of the soft targets; without effect where a `student_loss` is given.
-        learning_rate: peak rate of Muon; with a known number of updates it warms up over the first
-            5 % and decays to 0 as a cosine.
+        learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
+            to 0 as a cosine.
         student_loss: what the student minimizes; None for soft targets at `temperature`.
         **kwargs: the other fields of `Recipe`.
 
@@ -43,22 +44,19 @@ class Procedural(Recipe):
     refine_share: float = 0.5
     refine_steps: int = 2
     refine_adversarial: float = 0.5
-    memory: int = 20480
+    memory: int | None = None
     replay_steps: int = 5
     epochs: int = 18
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_temperature(self.temperature)
-        if not self.learning_rate > 0:
-            self._refuse("learning_rate", "above 0")
+        self._above_0("learning_rate")
 
     def build_student_loss(self) -> KnowledgeLoss:
         return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
 
-    def student_optimizer(self, updates: int | None = None) -> keras.optimizers.Optimizer:
-        if updates is None:
-            return Muon(self.learning_rate)
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         warmup = max(1, updates // 20)
         schedule = keras.optimizers.schedules.CosineDecay(
             self.learning_rate / 20,
