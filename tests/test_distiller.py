@@ -196,6 +196,48 @@ def test_mixed_precision_student_of_a_float32_teacher(teacher, policy):
     assert np.isfinite(logs["loss"])
 
 
+def test_losses_of_one_class_keep_their_own_names(teacher, student):
+    distiller = tfkd.Distiller(teacher, student, [losses.SoftTargets(2.0), losses.SoftTargets(4.0)])
+    distiller.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    history = distiller.fit(*blobs(32), validation_data=blobs(16), verbose=0).history
+    assert {"soft_targets", "soft_targets_1"} <= history.keys()
+    assert history["soft_targets"] != history["soft_targets_1"]
+    assert set(distiller.evaluate(*blobs(16), verbose=0, return_dict=True)) == {"accuracy", "loss"}
+
+
+def test_missing_labels_are_said(teacher, student):
+    distiller = make(teacher, student)
+    with pytest.raises(ValueError, match="`y` is missing"):
+        distiller.fit(blobs(16)[0], verbose=0)
+
+
+def test_float16_students_train_with_scaled_losses(teacher):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        student = small_network(4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    distiller = make(teacher, student)
+    assert isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
+    before = harness.snapshot(student)
+    distiller.fit(*blobs(64), epochs=2, verbose=0)
+    harness.assert_other_weights(before, student.weights)
+
+
+def test_dropout_resumes_from_weight_files(teacher, tmp_path):
+    def made():
+        head = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(CLASSES)]
+        return make(teacher, keras.Sequential([keras.Input(SHAPE), *head]))
+
+    first, second = made(), made()
+    first.fit(*blobs(64), verbose=0)
+    first.save_weights(tmp_path / "d.weights.h5")
+    second.optimizer.build(second.trainable_variables)
+    second.load_weights(tmp_path / "d.weights.h5")
+    logs = [d.train_on_batch(*blobs(16), return_dict=True) for d in (first, second)]
+    assert logs[0]["distillation_loss"] == pytest.approx(logs[1]["distillation_loss"], rel=1e-5)
+
+
 def test_auto_is_the_plain_graph_on_a_cpu(teacher, student):
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU, where auto means XLA")
@@ -204,6 +246,7 @@ def test_auto_is_the_plain_graph_on_a_cpu(teacher, student):
 
 def test_bad_arguments(teacher, student):
     kd = losses.SoftTargets()
+    own_layers = keras.Model(teacher.inputs, teacher.outputs)
     other_classes = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES + 1)])
     other_shape = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(CLASSES)])
     for build, error, message in (
@@ -213,6 +256,8 @@ def test_bad_arguments(teacher, student):
             "`teacher` must be a keras.Model",
         ),
         (lambda: tfkd.Distiller(teacher, None, kd), TypeError, "`student` must be a keras.Model"),
+        (lambda: tfkd.Distiller(teacher, own_layers, kd), ValueError, "`student` shares trainable weights"),
+        (lambda: tfkd.Distiller(teacher, student, kd, [-1.0]), ValueError, "must be finite and at least 0"),
         (
             lambda: tfkd.Distiller(teacher, other_classes, kd),
             ValueError,

@@ -106,6 +106,22 @@ def test_one_sigmoid_unit_becomes_two_logits():
     assert p.shape == (8, 2)
 
 
+def test_an_ending_that_is_used_elsewhere_too_changes_nothing_there():
+    softmax, sigmoid = layers.Softmax(), layers.Activation("sigmoid")
+    x = inputs = keras.Input((8, 8, 1))
+    hidden = softmax(layers.Dense(7)(layers.Flatten()(x)))
+    shared = keras.Model(inputs, softmax(layers.Dense(3)(hidden)))
+    images = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype("float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tfkd.teachers.TeacherWarning)
+        logits = tfkd.load_teacher(shared)(images)
+    np.testing.assert_allclose(keras.ops.softmax(logits), shared(images), atol=1e-5)
+    hidden = sigmoid(layers.Dense(7)(layers.Flatten()(x)))
+    shared = keras.Model(inputs, sigmoid(layers.Dense(3)(hidden)))
+    with pytest.raises(ValueError, match="a sigmoid that it also uses elsewhere"):
+        tfkd.load_teacher(shared)
+
+
 def test_adapted_input_statistics_are_kept():
     inputs = keras.Input(SHAPE)
     norm = layers.Normalization()
@@ -240,6 +256,7 @@ def test_not_an_image_classifier():
     ("scaling", "message"),
     [
         ({"input_range": (1, 0)}, "low < high"),
+        ({"input_range": 255}, "two numbers"),
         ({"std": 0.0}, "`std` must be above 0"),
         ({"mean": [1.0, 2.0]}, "`mean` must be a number, one per channel"),
     ],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -111,7 +112,35 @@ class Distiller(keras.Model):
                 f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
+        if optimizer is not None and kwargs.get("auto_scale_loss", True):
+            optimizer = self._with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
+
+    def _with_loss_scaling(self, optimizer, model):
+        """Keras scales losses by the policy of the model that is fitted; here another one is trained."""
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if scaled or model.dtype_policy.name != "mixed_float16":
+            return optimizer
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras leaves random states out of weight files; without them no run resumes exactly.
+        if self._random_states:
+            store["random_states"] = np.stack([state.numpy() for state in self._random_states])
+
+    def load_own_variables(self, store):
+        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
+        super().load_own_variables(own)
+        if self._random_states:
+            for state, value in zip(self._random_states, store["random_states"], strict=True):
+                state.assign(value)
+
+    @property
+    def _random_states(self):
+        """Where random numbers come from: the student's dropout, a data-free distiller's own."""
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -187,7 +216,12 @@ class Distiller(keras.Model):
 
     def _total_loss(self, y, y_pred, distillation_loss, sample_weight):
         student_loss = 0.0
-        if self.student_loss_weight > 0 and y is not None:
+        if self.student_loss_weight > 0:
+            if y is None:
+                raise ValueError(
+                    "`y` is missing: there are no labels for the student's loss. Give them, or build the "
+                    "distiller with student_loss_weight=0.0 to train without."
+                )
             student_loss = self._compile_loss(y, y_pred, sample_weight)
         batch = ops.shape(y_pred)[0]
         self._student_loss_tracker.update_state(student_loss, sample_weight=batch)
@@ -206,6 +240,12 @@ def _check_models(teacher, student):
                 f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load "
                 "files with tfkd.load_teacher or keras.models.load_model."
             )
+    fixed = {id(variable) for variable in teacher.variables}
+    if any(id(variable) in fixed for variable in student.trainable_variables):
+        raise ValueError(
+            "`student` shares trainable weights with `teacher`, which must not change. Build the student "
+            "on layers of its own, such as those of keras.models.clone_model(teacher)."
+        )
     for what in ("input", "output"):
         shapes = [_shape(model, what) for model in (teacher, student)]
         if None in shapes:
@@ -254,5 +294,9 @@ def _as_weights(weights, losses):
         raise ValueError(
             "`distillation_loss_weights` must have one weight for each of the "
             f"{len(losses)} losses. Received: {weights!r}."
+        )
+    if not all(0 <= weight < float("inf") for weight in weights):
+        raise ValueError(
+            f"`distillation_loss_weights` must be finite and at least 0. Received: {weights!r}."
         )
     return weights

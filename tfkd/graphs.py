@@ -42,6 +42,15 @@ def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Itera
             pending.extend(inputs)
 
 
+def times_used(model: keras.Model, operation) -> int:
+    """How often an operation occurs in a model's graph and those of models nested in it."""
+    depths = getattr(model, "_functional", model)._nodes_by_depth
+    operations = [node.operation for nodes in depths.values() for node in nodes]
+    nested = [inner for inner in operations if isinstance(inner, keras.Model) and has_graph(inner)]
+    here = sum(other is operation for other in operations)
+    return here + sum(times_used(inner, operation) for inner in nested)
+
+
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Gives `target`, a clone, the weights of `source`, adapted input statistics included."""
     target.set_weights(source.get_weights())

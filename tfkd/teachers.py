@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from generators import DeadLeaves, SmoothNoise
-from tfkd.graphs import apply_layers, copy_weights, first_upstream, has_graph
+from tfkd.graphs import apply_layers, copy_weights, first_upstream, has_graph, times_used
 
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
 _PROBE_IMAGES = 128
@@ -97,7 +97,8 @@ def suspicion(teacher: keras.Model) -> str | None:
 
 def barely_chance(classes: int) -> float:
     """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
-    return 1 / classes + 0.05 * (1 - 1 / classes)
+    chance = 1 / classes
+    return chance + min(0.5 * chance, 0.15 * (1 - chance))
 
 
 def probabilities_ending(model: keras.Model) -> str | None:
@@ -110,20 +111,21 @@ def probabilities_ending(model: keras.Model) -> str | None:
     return "returns probabilities" if ending.kind == "probabilities" else None
 
 
-def probe_images(model: keras.Model, n: int = _PROBE_IMAGES) -> np.ndarray:
-    """Synthetic images for a model, the same every time, half smooth noise and half dead leaves.
+def probe_images(model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0) -> np.ndarray:
+    """Synthetic images for a model, half smooth noise and half dead leaves.
 
     Args:
         model: a model that takes images of one known size.
         n: how many images, at least 2.
+        seed: the same images come for the same seed.
 
     Returns:
         float32 `(n, height, width, channels)` in [0, 1].
     """
     shape = tuple(model.input_shape[1:])
     parts = (
-        SmoothNoise(shape).sample(n // 2, seed=0),
-        DeadLeaves(shape).sample(n - n // 2, seed=0),
+        SmoothNoise(shape).sample(n // 2, seed=seed),
+        DeadLeaves(shape).sample(n - n // 2, seed=seed),
     )
     return np.concatenate([np.asarray(part) for part in parts])
 
@@ -165,7 +167,12 @@ def _check_classifier(model):
 
 
 def _scaling(input_range, mean, std, image_shape):
-    low, high = (float(value) for value in input_range)
+    try:
+        low, high = (float(value) for value in input_range)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`input_range` must be (low, high), two numbers. Received: {input_range!r}."
+        ) from None
     mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
     if not low < high:
         raise ValueError(f"`input_range` must be (low, high) with low < high: got {input_range!r}.")
@@ -204,7 +211,9 @@ class _Ending:
         layer = None
         if has_graph(model):
             (layer,) = first_upstream(model, lambda op: not isinstance(op, _SHAPE_ONLY))
-        if isinstance(layer, layers.Softmax) and layer in model.layers:
+        if _activation(layer) in ("softmax", "sigmoid") and times_used(model, layer) > 1:
+            self._leave(layer)
+        elif isinstance(layer, layers.Softmax) and layer in model.layers:
             self.model = keras.Model(model.inputs, layer.input, name=model.name)
         elif _activation(layer) in ("softmax", "sigmoid") and not isinstance(layer, layers.Softmax):
             self.layer = layer
@@ -212,6 +221,15 @@ class _Ending:
             outputs = np.asarray(model(probe_images(model), training=False), "float32")
             if outputs.min() >= 0 and np.allclose(outputs.sum(-1), 1, atol=1e-3):
                 self.kind = "probabilities"
+
+    def _leave(self, layer):
+        """Without its activation, a layer that is used elsewhere too would change what it does there."""
+        if _activation(layer) == "sigmoid":
+            raise ValueError(
+                f"The teacher {self.model.name!r} ends in layer {layer.name!r}, a sigmoid that it also "
+                "uses elsewhere. Build it with a last activation of its own."
+            )
+        self.kind = "probabilities"
 
     def without_activation(self, layer):
         """A copy of a layer of the model; the last one without its softmax or sigmoid."""
@@ -226,6 +244,8 @@ class _Ending:
 
 
 def _activation(layer):
+    if isinstance(layer, layers.Softmax):
+        return "softmax"
     return getattr(getattr(layer, "activation", None), "__name__", None)
 
 

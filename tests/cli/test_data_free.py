@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import tfkd
-from tests.conftest import SHAPE, small_network
+from tests.conftest import small_network
+from tfkd.cli import outcome, run_folder
 
 FAST = ("--epochs=2", "--steps_per_epoch=3", "--batch_size=32", "--memory=64", "--seed=1")
 
@@ -70,7 +71,8 @@ def test_metrics_tell_the_truth(finished, eval_file):
         "teacher": metrics["teacher"]["params"],
         "student": student.count_params(),
     }
-    assert metrics["images_generated"] == 2 * 3 * 32
+    # Twice as many are drawn as the student gets.
+    assert metrics["images_generated"] == 2 * (2 * 3 * 32)
     assert metrics["recipe"]["name"] == "procedural" and metrics["seed"] == 1
     parts = metrics["synthesis_seconds"] + metrics["student_seconds"]
     assert parts == pytest.approx(metrics["training_seconds"])
@@ -107,6 +109,8 @@ def test_existing_folder_is_kept_unless_asked(finished, teacher_file, eval_file)
     refused = run(*same, status=2)
     assert "is not empty; continue it with --resume, or replace it with --overwrite" in refused.stderr
     assert "nothing to resume" in run(*same, "--resume").stdout
+    moved = run(*same[:2], f"--output_dir={folder}/", *FAST, "--resume")
+    assert "nothing to resume" in moved.stdout
     changed = run(*same[:-1], "--seed=2", "--resume", status=2)
     assert "had other flags: --seed=1" in changed.stderr
     assert (folder / "metrics.json").read_text() == before
@@ -176,6 +180,21 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_pa
     assert not (killed / "state").exists()
 
 
+def test_a_teacher_that_tflite_cannot_represent_costs_no_result(teacher, tmp_path, capsys, monkeypatch):
+    def export(model, path, quantization, **data):
+        if model is teacher or quantization == "int8":
+            raise RuntimeError("no such operation")
+        return tfkd.export.TFLiteCheck(1, 1.0, 1.0, 0.0)
+
+    monkeypatch.setattr(outcome.export, "export_tflite", export)
+    distiller = tfkd.DataFreeDistiller(teacher, small_network(4))
+    folder = run_folder.RunFolder(str(tmp_path / "out"), {}, resume=False, overwrite=False)
+    result = outcome.Outcome(distiller, folder, None, {"tflite": "int8"})
+    assert list(result._export()) == [("student", "float32")]
+    assert "No float32 TFLite file of the teacher: no such operation" in capsys.readouterr().out
+    assert result.problem == "there is no student.tflite: no such operation"
+
+
 def test_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher_file, tmp_path):
     folder = tmp_path / "out"
     done = run(
@@ -199,7 +218,6 @@ def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
     for name, model in (("untrained", other), ("other_shape", other_shape)):
         model.save(tmp_path / f"{name}.keras")
     (tmp_path / "broken.keras").write_text("nothing")
-    np.savez(tmp_path / "no_labels.npz", x_test=np.zeros((5, *SHAPE[:2]), "uint8"))
     (tmp_path / "file").write_text("")
     full = tmp_path / "full"
     full.mkdir()
@@ -209,7 +227,10 @@ def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
         ({"teacher": tmp_path / "none.keras"}, "there is no file"),
         ({"teacher": tmp_path / "broken.keras"}, "not a .keras file"),
         ({"student": tmp_path / "other_shape.keras"}, "same input shape"),
+        ({"student": tmp_path / "broken.keras"}, "--student"),
         ({"output_dir": tmp_path / "file"}, "is a file"),
+        ({"output_dir": "/proc/nobody/writes/here"}, "cannot be written"),
+        ({"teacher": tmp_path / "untrained.keras", "eval_data": eval_file}, "no better than chance"),
         ({"output_dir": full, "overwrite": "true"}, "no run of this program"),
     ):
         flags = [f"--{name}={value}" for name, value in {**good, **changes}.items()]

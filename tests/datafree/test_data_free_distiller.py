@@ -333,7 +333,7 @@ def test_bad_arguments(teacher, student):
     two_outputs = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3)])
     one_class = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)])
     text = keras.Sequential([keras.Input((7,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match="`student` must return logits.*ends in a softmax"):
+    with pytest.raises(ValueError, match=r"`student` must return logits.*ends in a softmax"):
         tfkd.DataFreeDistiller(teacher, small_network(4, "softmax"))
     with pytest.raises(TypeError, match="`recipe` must be a tfkd"):
         tfkd.DataFreeDistiller(teacher, student, "dfad")

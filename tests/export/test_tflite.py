@@ -76,6 +76,17 @@ def test_bad_requests(teacher, tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_labels_of_every_form(teacher):
+    x, y = blobs(30)
+    check = export.export_tflite
+    plain = check(teacher, evaluation_data=(x, y), path=None)
+    column = check(teacher, evaluation_data=(x, y[:, None]), path=None)
+    assert column.accuracy == plain.accuracy > 0.9
+    for bad in ((x, np.eye(4)[y]), (x[:, :5], y), (x, y[:3])):
+        with pytest.raises(ValueError, match="`evaluation_data` must be images"):
+            check(teacher, evaluation_data=bad, path=None)
+
+
 def test_what_tflite_cannot_do_is_said(tmp_path):
     import tensorflow as tf
 

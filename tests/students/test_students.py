@@ -106,6 +106,23 @@ def test_scaled_students_start_afresh_but_keep_input_statistics():
     assert not np.allclose(scaled.get_layer("d").kernel, model.get_layer("d").kernel)
 
 
+def test_operations_that_are_no_layers_are_kept():
+    inputs = keras.Input((6, 6, 1))
+    x = layers.Flatten()(inputs / 2.0)
+    x = keras.ops.relu(layers.Dense(8, name="hidden")(x))
+    scaled = students.scale_width(keras.Model(inputs, layers.Dense(3)(x)), 0.5)
+    assert scaled.get_layer("hidden").units == 4 and scaled.output_shape == (None, 3)
+
+
+def test_input_statistics_of_nested_models_are_kept():
+    normalize = layers.Normalization(axis=None)
+    normalize.adapt(np.arange(10.0))
+    front = keras.Sequential([keras.Input((4,)), normalize])
+    model = keras.Sequential([keras.Input((4,)), front, layers.Dense(6), layers.Dense(2)])
+    scaled = students.scale_width(model, 0.5)
+    np.testing.assert_allclose(scaled.layers[0].predict(np.ones((1, 4)), verbose=0), front(np.ones((1, 4))))
+
+
 def test_scaled_students_have_dropout_only_if_asked():
     kinds = (layers.Dropout, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout)
     x = inputs = keras.Input((8, 8, 2))

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import os
 import re
+import typing
 from collections.abc import Sequence
 
 import keras
@@ -146,7 +147,7 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
     fields = {
         field.name: field
         for field in dataclasses.fields(recipe)
-        if isinstance(field.default, (bool, int, float, str, tuple)) and field.name != "objectives"
+        if _kind(field) in (bool, int, float, str, tuple) and field.name != "objectives"
     }
     values = {key: value for key, value in overrides.items() if value is not None}
     for option in options:
@@ -158,8 +159,13 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
     return recipe(**values)
 
 
+def _kind(field):
+    """The type of a recipe's field; what may be None is of the type it is otherwise."""
+    return typing.get_args(field.type)[0] if field.default is None else type(field.default)
+
+
 def _parse(field, text):
-    kind = type(field.default)
+    kind = _kind(field)
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]

@@ -87,7 +87,10 @@ class Outcome:
         if self.settings["tflite"] == "none":
             return {}
         checks = {}
-        data = {"representative_data": self.synthetic[:_CALIBRATION_IMAGES]}
+        data = {
+            "representative_data": self.synthetic[:_CALIBRATION_IMAGES],
+            "verification_data": self.synthetic[_CALIBRATION_IMAGES:],
+        }
         for model, quantization, path in (
             (self.teacher, "float32", None),
             (self.student, "float32", None),

@@ -114,8 +114,8 @@ class DataFreeDistiller(Distiller):
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
         if self.generator is not None:
-            self.generator_optimizer = keras.optimizers.get(
-                generator_optimizer or self.recipe.generator_optimizer()
+            self.generator_optimizer = self._with_loss_scaling(
+                generator_optimizer or self.recipe.generator_optimizer(), self.generator.network
             )
             self.generator_optimizer.build(self.generator.trainable_variables)
         self._forget_traces()
@@ -159,22 +159,6 @@ class DataFreeDistiller(Distiller):
         self._student_update = once(self._update_student)
         self._generator_update = once(self._update_generator)
         self.train_function = None
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        # Keras leaves random states out of weight files; without them no run resumes exactly.
-        store["random_states"] = np.stack([state.numpy() for state in self._random_states])
-
-    def load_own_variables(self, store):
-        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
-        super().load_own_variables(own)
-        for state, value in zip(self._random_states, store["random_states"], strict=True):
-            state.assign(value)
-
-    @property
-    def _random_states(self):
-        """The distiller's own and those of the student's layers, dropout for one."""
-        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
     def train_step(self, data):
         generated = None
@@ -242,7 +226,9 @@ class DataFreeDistiller(Distiller):
 
     @tf.function
     def _synthesize_batch(self):
-        return self.synthesizer.new_inputs()[0]
+        images, _ = self.synthesizer.new_inputs()
+        # In a batch, what is refined or generated stands together.
+        return keras.random.shuffle(images, axis=0, seed=self.seed_generator)
 
     @tf.function
     def _labelled_batch(self, targets):

@@ -80,7 +80,7 @@ def trust(metrics: dict) -> list[str]:
             f"On {metrics['evaluation_images']:,} real images, used only to measure, the student is "
             f"{abs(lost) * 100:.2f} points {'below' if lost >= 0 else 'above'} the teacher and gives "
             f"the same answer in {_percent(metrics['agreement'])}. Nothing was chosen by these figures: "
-            "they are those of the last epoch."
+            f"they are those of the {'student that was kept' if metrics['stopped'] else 'last epoch'}."
         )
     share = metrics["rarest_class_share"] * metrics["classes"]
     if share < 0.2:

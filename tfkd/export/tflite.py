@@ -11,7 +11,7 @@ from tfkd.export.verification import TFLiteCheck, require_litert, verify_tflite
 from tfkd.teachers import probe_images
 
 QUANTIZATIONS = ("float32", "dynamic", "float16", "int8")
-_CALIBRATION_IMAGES = 256
+_IMAGES = 256
 
 
 def export_tflite(
@@ -21,6 +21,7 @@ def export_tflite(
     representative_data: np.ndarray | None = None,
     interface: str = "float32",
     evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
+    verification_data: np.ndarray | None = None,
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
@@ -35,6 +36,8 @@ def export_tflite(
             for instance `distiller.synthesize(256)`; None for images of the procedural generators.
         interface: "float32" or "int8", what an "int8" file takes and returns.
         evaluation_data: real `(images, labels)` to measure accuracy on as well; None for none.
+        verification_data: images on which file and model are compared, best others of the same kind;
+            None for the representative ones, or for other procedural images where there are none.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, accuracy, size and latency.
@@ -52,8 +55,10 @@ def export_tflite(
     """
     require_litert()
     _check_options(quantization, interface)
-    images = _calibration_images(model, representative_data)
-    content = _convert(model, quantization, images, interface)
+    calibration = _images(model, representative_data, "representative_data", seed=0)
+    content = _convert(model, quantization, calibration, interface)
+    compared = representative_data if verification_data is None else verification_data
+    images = _images(model, compared, "verification_data", seed=1)
     check = verify_tflite(content, model, images, evaluation_data)
     if path is not None:
         files.write_bytes(path, content)
@@ -71,15 +76,14 @@ def _check_options(quantization, interface):
         raise ValueError(f"`interface='int8'` needs quantization='int8'. Received: {quantization!r}.")
 
 
-def _calibration_images(model, data):
+def _images(model, data, name, seed):
     shape = tuple(model.input_shape[1:])
     if data is None:
-        return probe_images(model, _CALIBRATION_IMAGES)
+        return probe_images(model, _IMAGES, seed)
     data = np.asarray(data, "float32")
     if data.shape[1:] != shape or not len(data):
         raise ValueError(
-            f"`representative_data` must be images of shape (n, {', '.join(map(str, shape))}). "
-            f"Received: {data.shape}."
+            f"`{name}` must be images of shape (n, {', '.join(map(str, shape))}). Received: {data.shape}."
         )
     return data
 

@@ -55,16 +55,19 @@ def verify_tflite(
         content: the file's bytes.
         model: the Keras model.
         images: synthetic images `(n, height, width, channels)`.
-        evaluation_data: real `(images, labels)`, or None.
+        evaluation_data: real `(images, labels)`, labels as class numbers, or None.
 
     Returns:
         A `TFLiteCheck`.
+
+    Raises:
+        ValueError: if the evaluation data do not fit the model.
     """
     logits = run_tflite(content, images)
     expected = model.predict(images, verbose=0)
     real = {}
     if evaluation_data is not None:
-        x, y = evaluation_data
+        x, y = _checked(evaluation_data, model)
         predicted = run_tflite(content, x).argmax(-1)
         model_predicted = model.predict(x, batch_size=256, verbose=0).argmax(-1)
         real = {
@@ -79,6 +82,18 @@ def verify_tflite(
         max_difference=float(np.abs(logits - expected).max()),
         **real,
     )
+
+
+def _checked(evaluation_data, model):
+    x, y = (np.asarray(array) for array in evaluation_data)
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if x.shape[1:] != tuple(model.input_shape[1:]) or y.shape != x.shape[:1]:
+        raise ValueError(
+            "`evaluation_data` must be images (n, "
+            f"{', '.join(map(str, model.input_shape[1:]))}) and n class numbers. Received: shapes "
+            f"{x.shape} and {y.shape}. Take the argmax of one-hot labels."
+        )
+    return x, y
 
 
 def run_tflite(content: bytes, images: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def scale_width(
         if width and id(layer) not in outputs:
             config[width] = max(1, round(config[width] * factor))
             _check_groups(layer, config)
-        elif layer.weights and width is None and not isinstance(layer, _FOLLOWERS):
+        elif getattr(layer, "weights", ()) and width is None and not isinstance(layer, _FOLLOWERS):
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
                 "scaled. Build the student by hand, or choose one from tfkd.students."
@@ -104,7 +104,7 @@ def _check_groups(layer, config):
 
 def _copy_normalization(model, student):
     """Input statistics are part of the preprocessing, not of what a student learns."""
-    for old, new in zip(model.layers, student.layers, strict=True):
+    for old, new in zip(model._flatten_layers(), student._flatten_layers(), strict=True):
         if isinstance(old, layers.Normalization):
             new.set_weights(old.get_weights())
             new.finalize_state()
