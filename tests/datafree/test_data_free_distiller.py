@@ -339,6 +339,6 @@ def test_bad_arguments(teacher, student):
         tfkd.DataFreeDistiller(teacher, student, "dfad")
     for model in (two_outputs, text):
         with pytest.raises(ValueError, match="must take images"):
-            tfkd.DataFreeDistiller(model, model)
+            tfkd.DataFreeDistiller(model, keras.models.clone_model(model))
     with pytest.raises(ValueError, match="at least two logits"):
-        tfkd.DataFreeDistiller(one_class, one_class)
+        tfkd.DataFreeDistiller(one_class, keras.models.clone_model(one_class))
