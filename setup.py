@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
     package_data={"tfkd.export": ["*.j2"]},
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
