@@ -1,5 +1,7 @@
 """Callbacks that any distiller can be given."""
 
+import itertools
+
 import keras
 import numpy as np
 
@@ -26,7 +28,7 @@ class KeepLastGood(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         if self._weights is None:
-            self._keep(epoch - 1)
+            self._weights, self.good_epoch = self._current_weights(), epoch - 1
 
     def on_train_batch_end(self, batch, logs=None):
         if not _finite(logs):
@@ -35,8 +37,9 @@ class KeepLastGood(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.stopped_epoch is None:
             # The loss of the last step was computed before its update, so look at the weights too.
-            if _finite(logs) and all(np.isfinite(w).all() for w in self._model_weights()):
-                self._keep(epoch)
+            weights = self._current_weights()
+            if _finite(logs) and all(np.isfinite(w).all() for w in itertools.chain(*weights)):
+                self._weights, self.good_epoch = weights, epoch
             else:
                 self._stop()
 
@@ -44,12 +47,8 @@ class KeepLastGood(keras.callbacks.Callback):
         generator = getattr(self.model, "generator", None)
         return [self.model.student] if generator is None else [self.model.student, generator]
 
-    def _model_weights(self):
-        return [weight for model in self._models() for weight in model.get_weights()]
-
-    def _keep(self, epoch):
-        self._weights = [model.get_weights() for model in self._models()]
-        self.good_epoch = epoch
+    def _current_weights(self):
+        return [model.get_weights() for model in self._models()]
 
     def _stop(self):
         if self.stopped_epoch is not None:

@@ -113,16 +113,8 @@ class Distiller(keras.Model):
                 "student_loss_weight=0.0 to train without labels."
             )
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
-            optimizer = self._with_loss_scaling(optimizer, self.student)
+            optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
-
-    def _with_loss_scaling(self, optimizer, model):
-        """Keras scales losses by the policy of the model that is fitted; here another one is trained."""
-        optimizer = keras.optimizers.get(optimizer)
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if scaled or model.dtype_policy.name != "mixed_float16":
-            return optimizer
-        return keras.optimizers.LossScaleOptimizer(optimizer)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -231,6 +223,18 @@ class Distiller(keras.Model):
 
     def _regularization(self):
         return sum(ops.cast(loss, "float32") for loss in self.losses)
+
+
+def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
+    """The optimizer, scaling its loss if the model it trains computes in float16.
+
+    Keras goes by the policy of the model that is fitted, which here is not the one that is trained.
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scaled or model.dtype_policy.name != "mixed_float16":
+        return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
 def _check_models(teacher, student):

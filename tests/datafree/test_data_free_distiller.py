@@ -161,10 +161,12 @@ def test_synthesize(teacher, recipe, labels):
     assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.01
     if labels is not None:
         seen = teacher.predict(images, verbose=0).argmax(-1)
-        # An untrained generator hardly makes more than one class; whatever comes up is found.
-        possible = teacher.predict(distiller.synthesize(600), verbose=0).argmax(-1)
-        expected = labels if recipe.refine_steps else labels[np.isin(labels, possible)]
-        assert np.sum(seen == labels) >= 0.8 * len(expected)
+        reachable = np.full(len(labels), True)
+        if not recipe.refine_steps:
+            # An untrained generator makes few classes; those it does make are found.
+            drawn = teacher.predict(distiller.synthesize(600), verbose=0).argmax(-1)
+            reachable = (np.bincount(drawn, minlength=CLASSES) >= 20)[labels]
+        assert reachable.any() and np.mean(seen[reachable] == labels[reachable]) > 0.8
 
 
 def test_synthesize_refuses_bad_requests(teacher):

@@ -15,7 +15,7 @@ from tfkd.datafree.objectives import Synthesized
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.synthesis import Synthesizer
-from tfkd.distiller import Distiller
+from tfkd.distiller import Distiller, with_loss_scaling
 from tfkd.teachers import probabilities_ending
 
 _LABEL_ROUNDS = 20
@@ -114,7 +114,7 @@ class DataFreeDistiller(Distiller):
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
         if self.generator is not None:
-            self.generator_optimizer = self._with_loss_scaling(
+            self.generator_optimizer = with_loss_scaling(
                 generator_optimizer or self.recipe.generator_optimizer(), self.generator.network
             )
             self.generator_optimizer.build(self.generator.trainable_variables)

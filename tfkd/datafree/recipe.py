@@ -225,9 +225,13 @@ class Recipe:
         """Student updates in one step."""
         return self.student_steps + (0 if self.memory == 0 else self.replay_steps)
 
+    def prior_images(self, n: int) -> int:
+        """How many of `n` inputs come from the prior."""
+        return round(n * self.prior_share)
+
     def images_per_step(self) -> int:
         """Images made in one step: by generator updates, and for the student, overdrawn ones included."""
-        from_prior = round(self.batch_size * self.prior_share)
+        from_prior = self.prior_images(self.batch_size)
         generated = 0 if self.same_inputs else self.batch_size - from_prior
         new = generated + from_prior * self.overdraw
         return self.generator_steps * self.batch_size + self.student_steps * new

@@ -49,7 +49,7 @@ class Synthesizer:
             `(images, logits)`, without gradient.
         """
         n = self.recipe.batch_size
-        from_prior = round(n * self.recipe.prior_share)
+        from_prior = self.recipe.prior_images(n)
         parts = [self._from_prior(from_prior)] if from_prior else []
         if from_prior < n:
             images = self._generate(n - from_prior) if generated is None else generated[from_prior:]
@@ -59,7 +59,7 @@ class Synthesizer:
 
     def candidates(self, n: int):
         """`n` images as they are drawn, from the priors in their share, else generated."""
-        from_prior = round(n * self.recipe.prior_share)
+        from_prior = self.recipe.prior_images(n)
         parts = [self._draw_prior(from_prior)] if from_prior else []
         if from_prior < n:
             parts.append(self._generate(n - from_prior))
