@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 import keras
 
 _INPUT = ":input"
+# Not a layer: the gradient of the labels' cross-entropy by the model's input, which a distiller computes.
+INPUT_GRADIENT = ":gradient"
 _lock = threading.RLock()
 _thread = threading.local()
 _wrapped: dict[int, int] = {}

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfkd.losses.base import KnowledgeLoss, as_float32_pair
+from tfkd.losses.base import KnowledgeLoss, as_float32_pair, check_positive
 
 
 def soft_targets(teacher, student, temperature: float = 1.0):
@@ -30,21 +30,11 @@ def soft_targets(teacher, student, temperature: float = 1.0):
     Reference:
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
-    check_temperature(temperature)
+    check_positive(temperature=temperature)
     teacher, student = as_float32_pair(teacher, student)
     log_t = ops.log_softmax(teacher / temperature, axis=-1)
     log_s = ops.log_softmax(student / temperature, axis=-1)
     return temperature**2 * ops.sum(ops.exp(log_t) * (log_t - log_s), axis=-1)
-
-
-def check_temperature(temperature: float) -> float:
-    """Returns a positive temperature, or raises ValueError."""
-    if not temperature > 0:
-        raise ValueError(
-            f"`temperature` must be above 0. Received: temperature={temperature!r}. "
-            "1 keeps the probabilities, 4 is a common softening."
-        )
-    return temperature
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -67,7 +57,8 @@ class SoftTargets(KnowledgeLoss):
 
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.temperature = check_temperature(temperature)
+        check_positive(temperature=temperature)
+        self.temperature = temperature
 
     def call(self, teacher, student):
         return soft_targets(teacher, student, self.temperature)

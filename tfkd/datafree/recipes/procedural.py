@@ -6,7 +6,7 @@ import keras
 
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import KnowledgeLoss, SoftTargets
-from tfkd.losses.soft_targets import check_temperature
+from tfkd.losses.base import check_positive
 from tfkd.optimizers import Muon
 
 
@@ -50,7 +50,7 @@ class Procedural(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_temperature(self.temperature)
+        check_positive(temperature=self.temperature)
         self._above_0("learning_rate")
 
     def build_student_loss(self) -> KnowledgeLoss:

@@ -1,0 +1,57 @@
+"""Hints: the student's features are as the teacher's."""
+
+import keras
+
+from tfkd.losses.features import FeatureLoss
+from tfkd.losses.maps import matching_pair, per_example_mean
+
+
+def hint(teacher, student):
+    """Mean squared difference of features.
+
+    Reduction: mean over all axes but the first, one value per example. No temperature; symmetric.
+    Where maps differ in size, the larger is average-pooled.
+
+    Args:
+        teacher: the teacher's features `(batch, ..., channels)`.
+        student: the student's, with as many channels.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if the shapes cannot match.
+
+    Example:
+        >>> hint([[1.0, 2.0]], [[0.0, 0.0]])  # [2.5]
+
+    Reference:
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. The paper has half the squared distance,
+        summed; the mean is that of RepDistiller, with weight 100.
+    """
+    teacher, student = matching_pair(teacher, student)
+    return per_example_mean((teacher - student) ** 2)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Hint(FeatureLoss):
+    """`hint` as a loss of a distiller, usually a stage of its own up to the guided layer.
+
+    Args:
+        teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
+        student_layer: tap of the student (the guided layer), or as many.
+        projector: see `FeatureLoss`; True trains a regressor to the teacher's width.
+        **kwargs: `name`.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, Hint("block2", "block2", projector=True), [100.0])
+
+    Reference:
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. See `hint`.
+    """
+
+    published_weight = 100.0
+    averages_positions = True
+
+    def compare(self, teacher, student):
+        return hint(teacher, student)

@@ -1,0 +1,109 @@
+"""Variational information: how well the teacher's features follow from the student's."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from tfkd.losses.base import as_float32, check_positive
+from tfkd.losses.features import FeatureLoss
+from tfkd.losses.maps import matching_pair, per_example_mean
+
+_EPSILON = 1e-5
+
+
+def variational_information(teacher, mean, variance):
+    """Negative log-likelihood of the teacher's features under a Gaussian, without its constant.
+
+    Reduction: mean over all axes but the first, one value per example. No temperature. Where maps
+    differ in size, the larger is average-pooled. Can be negative.
+
+    Args:
+        teacher: the teacher's features `(batch, ..., channels)`.
+        mean: the Gaussian's mean, predicted from the student, with as many channels.
+        variance: above 0, `(channels,)` or of the mean's shape.
+
+    Returns:
+        A float32 tensor `(batch,)`.
+
+    Raises:
+        ValueError: if the shapes cannot match.
+
+    Example:
+        >>> variational_information([[1.0, 2.0]], [[0.0, 2.0]], [1.0, 1.0])  # [0.25]
+
+    Reference:
+        Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019.
+    """
+    teacher, mean = matching_pair(teacher, mean)
+    variance = as_float32(variance, "variance")
+    return per_example_mean(0.5 * ((teacher - mean) ** 2 / variance + ops.log(variance)))
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class VariationalInformation(FeatureLoss):
+    """`variational_information` as a loss of a distiller, with trained regressors and variances.
+
+    Args:
+        teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
+        student_layer: tap of the student, or as many.
+        initial_variance: of every channel, above 1e-5.
+        projector: predicts the mean from the student's features; None or True for three 1x1 convolutions
+            with ReLUs between, or see `FeatureLoss`.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if the variance is out of its range.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, VariationalInformation("block3", "block3"))
+
+    Reference:
+        Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019, as in RepDistiller.
+    """
+
+    averages_positions = True
+
+    def __init__(
+        self,
+        teacher_layer=None,
+        student_layer=None,
+        initial_variance: float = 5.0,
+        projector=None,
+        **kwargs,
+    ) -> None:
+        super().__init__(teacher_layer, student_layer, True if projector is None else projector, **kwargs)
+        check_positive(initial_variance=initial_variance - _EPSILON)
+        self.initial_variance = initial_variance
+        self.log_scales: list = []
+
+    def build(self, teacher_shape, student_shape):
+        super().build(teacher_shape, student_shape)
+        start = math.log(math.expm1(self.initial_variance - _EPSILON))
+        shapes = teacher_shape if isinstance(teacher_shape[0], list | tuple) else [teacher_shape]
+        self.log_scales = [
+            self.add_weight(
+                shape=(shape[-1],),
+                initializer=keras.initializers.Constant(start),
+                name=f"log_scale_{i}",
+            )
+            for i, shape in enumerate(shapes)
+        ]
+
+    def make_projector(self, channels, rank):
+        convolution = (layers.Conv2D, {"kernel_size": 1}) if rank == 4 else (layers.Dense, {})
+        kind, options = convolution
+        options = {**options, "use_bias": False, "dtype": "float32"}
+        hidden = [kind(channels, activation="relu", **options) for _ in range(2)]
+        return keras.Sequential([*hidden, kind(channels, **options)], name="regressor")
+
+    def call(self, teacher, student, mask=None, training=None):
+        pairs = self.pairs(teacher, student, mask, training)
+        values = [
+            self._unpadded(variational_information(t, s, ops.softplus(scale) + _EPSILON), m)
+            for (t, s, m), scale in zip(pairs, self.log_scales, strict=True)
+        ]
+        return sum(values)
+
+    def get_config(self):
+        return {**super().get_config(), "initial_variance": self.initial_variance}
