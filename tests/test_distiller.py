@@ -257,7 +257,7 @@ def test_bad_arguments(teacher, student):
         ),
         (lambda: tfkd.Distiller(teacher, None, kd), TypeError, "`student` must be a keras.Model"),
         (lambda: tfkd.Distiller(teacher, own_layers, kd), ValueError, "`student` shares trainable weights"),
-        (lambda: tfkd.Distiller(teacher, student, kd, [-1.0]), ValueError, "must be finite and at least 0"),
+        (lambda: tfkd.Distiller(teacher, student, kd, [-1.0]), ValueError, "must be finite and above 0"),
         (
             lambda: tfkd.Distiller(teacher, other_classes, kd),
             ValueError,

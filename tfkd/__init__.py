@@ -8,7 +8,9 @@ if keras.config.backend() != "tensorflow":
         "environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from tfkd import callbacks, datafree, export, losses, optimizers, students, taps
+from tfkd import callbacks, datafree, export, losses, optimizers, schemes, students, taps
+from tfkd.caching import cache_teacher, with_index
+from tfkd.compatibility import LogitsWarning
 from tfkd.datafree import DataFreeDistiller
 from tfkd.distiller import Distiller
 from tfkd.teachers import TeacherWarning, load_teacher
@@ -18,13 +20,17 @@ __version__ = "0.1.0"
 __all__ = [
     "DataFreeDistiller",
     "Distiller",
+    "LogitsWarning",
     "TeacherWarning",
+    "cache_teacher",
     "callbacks",
     "datafree",
     "export",
     "load_teacher",
     "losses",
     "optimizers",
+    "schemes",
     "students",
     "taps",
+    "with_index",
 ]

@@ -5,25 +5,34 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
+from keras import ops, tree
 
-from tfkd import names, taps
-from tfkd.losses import KnowledgeLoss
+from tfkd import caching, forward, names, taps
+from tfkd.compatibility import check_models, check_outputs, warn_of_logits, warn_of_probabilities
+from tfkd.fingerprints import fingerprint
+from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.losses.keras_losses import KerasLogits, as_knowledge_loss
 
 
 class Distiller(keras.Model):
     """Trains a student on labels and on a teacher's knowledge.
 
+    A drop-in for `keras.distillation.Distiller`.
+
     Total loss: `student_loss_weight * student_loss + (1 - student_loss_weight) * sum of weighted
     distillation losses`, plus the student's own regularization losses. The teacher runs in
-    inference mode outside the gradient tape, is never changed, and is not part of what `save_weights`
-    writes. `evaluate`, `predict` and calling the distiller run the student alone.
+    inference mode outside the gradient tape, is never changed, and is in no file: a distiller that
+    `keras.models.load_model` returns trains on once `distiller.teacher` is set to the same teacher.
+    `evaluate`, `predict` and calling the distiller run the student alone. On a data set from
+    `tfkd.cache_teacher` the teacher does not run.
 
     Args:
-        teacher: a trained `keras.Model`.
-        student: the `keras.Model` to train, with the teacher's input and output shapes.
-        distillation_losses: one `tfkd.losses` object or a list of them.
-        distillation_loss_weights: one weight for each loss; None for 1 each.
+        teacher: a trained `keras.Model`; None if no loss looks at it.
+        student: the `keras.Model` to train, with the teacher's input shape.
+        distillation_losses: one `tfkd.losses` or `keras.distillation` loss, or a list of them. The
+            latter are computed as Keras documents them. May be empty if only labels count.
+        distillation_loss_weights: one weight above 0 for each loss; None for 1 each; "published" for the
+            weights the methods were published with.
         student_loss_weight: weight of the labels' loss, in [0, 1]; 0 needs no labels.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
@@ -31,6 +40,9 @@ class Distiller(keras.Model):
     Raises:
         TypeError: if teacher or student is no Keras model, or a loss no knowledge loss.
         ValueError: if shapes disagree, weights are out of range, or a tapped layer does not exist.
+
+    Warns:
+        LogitsWarning: if a loss takes probabilities for logits, visibly, or the other way round.
 
     Example:
         >>> distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(temperature=4))
@@ -48,55 +60,94 @@ class Distiller(keras.Model):
 
     def __init__(
         self,
-        teacher: keras.Model,
+        teacher: keras.Model | None,
         student: keras.Model,
         distillation_losses: KnowledgeLoss | Sequence[KnowledgeLoss],
-        distillation_loss_weights: Sequence[float] | None = None,
+        distillation_loss_weights: Sequence[float] | str | None = None,
         student_loss_weight: float = 0.5,
         name: str = "distiller",
         **kwargs,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        _check_models(teacher, student)
-        if not 0 <= student_loss_weight <= 1:
-            raise ValueError(
-                "`student_loss_weight` must be between 0 (no labels) and 1 (labels only). "
-                f"Received: student_loss_weight={student_loss_weight!r}."
-            )
+        _check_share(student_loss_weight)
+        losses = _as_losses(distillation_losses, student_loss_weight)
+        awaited = isinstance(teacher, Awaited)
+        needed = any(loss.uses_teacher for loss in losses)
+        check_models(teacher if needed and not awaited else None, student)
         # A tuple's items are not tracked, and __dir__ hides the property, so the teacher stays out
         # of the variables and of every file that Keras writes.
         object.__setattr__(self, "_untracked", (teacher,))
         self.student = student
         self.student_loss_weight = student_loss_weight
-        self.distillation_losses = _as_losses(distillation_losses)
-        self.distillation_loss_weights = _as_weights(distillation_loss_weights, self.distillation_losses)
-        self._teacher_taps = [d.teacher_layer for d in self.distillation_losses if d.teacher_layer]
-        self._student_taps = [d.student_layer for d in self.distillation_losses if d.student_layer]
-        for model, tapped in ((teacher, self._teacher_taps), (student, self._student_taps)):
-            for tap in tapped:
-                taps.resolve(model, tap)
+        self.distillation_losses = losses
+        self.distillation_loss_weights = _as_weights(distillation_loss_weights, losses)
+        # What a schedule multiplies the weights with; a variable, so that steps need no new trace.
+        self.loss_factors = self.add_weight(
+            shape=(len(losses),), initializer="ones", trainable=False, name="loss_factors"
+        )
+        self._teacher_taps = _taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
+        self._student_taps = _taps(loss.student_layer for loss in losses)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self._distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
-        component_names = names.numbered([loss.name for loss in self.distillation_losses])
+        component_names = names.numbered([loss.name for loss in losses])
         self._component_trackers = [keras.metrics.Mean(name=name) for name in component_names]
+        self._attach(None if awaited else teacher)
         self.built = student.built
 
     def __dir__(self):
         return [name for name in super().__dir__() if name not in ("teacher", "_untracked")]
 
     @property
-    def teacher(self) -> keras.Model:
-        """The teacher, used as it is."""
-        return self._untracked[0]
+    def teacher(self) -> keras.Model | None:
+        """The teacher, used as it is; None while a distiller loaded from a file waits for it."""
+        teacher = self._untracked[0]
+        return None if isinstance(teacher, Awaited) else teacher
 
-    def call(self, inputs, training=None):
-        return self.student(inputs, training=training)
+    @teacher.setter
+    def teacher(self, teacher: keras.Model) -> None:
+        check_models(teacher, self.student)
+        expected = self._untracked[0]
+        if isinstance(expected, Awaited) and fingerprint(teacher) != expected.fingerprint:
+            raise ValueError(
+                f"`teacher` must be the one the distiller was saved with. Received: {teacher.name!r} with "
+                "other weights. To go on with another, build a new Distiller around distiller.student."
+            )
+        self._attach(teacher)
+        object.__setattr__(self, "_untracked", (teacher,))
+        self.train_function = None
+
+    def _attach(self, teacher):
+        """Checks that what the losses look at is there, and has them made for it."""
+        for model, tapped in ((teacher, self._teacher_taps), (self.student, self._student_taps)):
+            for tap in tapped:
+                if model is not None and tap != taps.INPUT_GRADIENT:
+                    taps.resolve(model, tap)
+        outputs = [
+            loss for loss in self.distillation_losses if not (loss.teacher_layer or loss.student_layer)
+        ]
+        if teacher is not None and any(loss.uses_teacher for loss in outputs):
+            check_outputs(teacher, self.student)
+        if any(isinstance(loss, SoftTargets | KerasLogits) for loss in outputs):
+            for model, role in ((teacher, "teacher"), (self.student, "student")):
+                if model is not None:
+                    warn_of_probabilities(model, role)
+        for loss in self.distillation_losses:
+            loss.bind(teacher, self.student)
+            shapes = [
+                None if model is None else forward.shape(model, layer)
+                for model, layer in ((teacher, loss.teacher_layer), (self.student, loss.student_layer))
+            ]
+            if None not in shapes and not loss.built:
+                loss.build(*shapes)
+
+    def call(self, inputs, training=None, **kwargs):
+        return self.student(caching.unpack(inputs).inputs, training=training, **kwargs)
 
     def compile(self, optimizer="adam", loss=None, metrics=None, jit_compile="auto", **kwargs):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: optimizer of the student.
+            optimizer: optimizer of the student and of trained parts of the losses.
             loss: the labels' loss; may be None only where `student_loss_weight` is 0.
             metrics: metrics of the student's outputs.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU,
@@ -105,6 +156,9 @@ class Distiller(keras.Model):
 
         Raises:
             ValueError: if a loss is needed and None is given.
+
+        Warns:
+            LogitsWarning: if the loss expects probabilities and the student visibly returns logits.
         """
         if loss is None and self.student_loss_weight > 0:
             raise ValueError(
@@ -112,9 +166,41 @@ class Distiller(keras.Model):
                 f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
+        warn_of_logits(loss, self.student)
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
             optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
+        # Built here where that is possible, so that weights can be loaded before the first step.
+        if (
+            self.optimizer is not None
+            and self.student.built
+            and all(d.built for d in self.distillation_losses)
+        ):
+            self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def get_config(self):
+        teacher = self._untracked[0]
+        losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]
+        known = teacher.fingerprint if isinstance(teacher, Awaited) else teacher and fingerprint(teacher)
+        return {
+            "name": self.name,
+            "teacher_fingerprint": known,
+            "student": keras.saving.serialize_keras_object(self.student),
+            "distillation_losses": losses,
+            "distillation_loss_weights": list(self.distillation_loss_weights),
+            "student_loss_weight": self.student_loss_weight,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        known = config.pop("teacher_fingerprint")
+        for key in ("student", "distillation_losses"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(None if known is None else Awaited(known), **config)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -136,23 +222,23 @@ class Distiller(keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        teacher_output, teacher_seen = self._run(self.teacher, self._teacher_taps, x, False)
+        batch = caching.unpack(x)
+        teacher = self._ask_teacher(batch, y)
         with tf.GradientTape() as tape:
-            y_pred, student_seen = self._run(self.student, self._student_taps, x, True)
-            distillation_loss = self._distill(
-                teacher_output, teacher_seen, y_pred, student_seen, sample_weight
-            )
-            loss = self._total_loss(y, y_pred, distillation_loss, sample_weight)
+            student = forward.run(self.student, self._student_taps, batch.inputs, True, y)
+            context = {"labels": y, "index": batch.index, "sample_weight": sample_weight}
+            distillation_loss = self._distill(teacher, student, context)
+            loss = self._total_loss(y, student.output, distillation_loss, sample_weight)
             scaled = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables, strict=True))
-        self._loss_tracker.update_state(loss, sample_weight=ops.shape(y_pred)[0])
+        self._update(tape, scaled, self.trainable_variables)
+        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
-        return self.compute_metrics(x, y, y_pred, sample_weight)
+        return self.compute_metrics(batch.inputs, y, student.output, sample_weight)
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = caching.unpack(x).inputs
         y_pred = self.student(x, training=False)
         results = self.compute_metrics(x, y, y_pred, sample_weight)
         for tracker in self._training_trackers:
@@ -161,7 +247,7 @@ class Distiller(keras.Model):
             del results["loss"]
             return results
         loss = self._compile_loss(y, y_pred, sample_weight) + self._regularization()
-        self._loss_tracker.update_state(loss, sample_weight=ops.shape(y_pred)[0])
+        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(y_pred))
         return {**results, "loss": self._loss_tracker.result()}
 
     def get_metrics_result(self):
@@ -182,31 +268,41 @@ class Distiller(keras.Model):
             *self._component_trackers,
         ]
 
-    def _run(self, model, tapped, x, training):
-        with taps.record(model, tapped) as seen:
-            return model(x, training=training), seen
+    def _ask_teacher(self, batch, labels):
+        """What the teacher returns and what its taps see, computed or carried along; None if unused."""
+        used = any(loss.uses_teacher for loss in self.distillation_losses)
+        if not used or self.student_loss_weight == 1:
+            return None
+        teacher = self._untracked[0]
+        if batch.made_by is not None:
+            return forward.carried(batch, self._teacher_taps, teacher)
+        if isinstance(teacher, Awaited):
+            raise ValueError(
+                "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
+                "after loading."
+            )
+        return forward.checked(forward.run(teacher, self._teacher_taps, batch.inputs, False, labels))
 
-    def _distill(self, teacher_output, teacher_seen, student_output, student_seen, sample_weight):
+    def _distill(self, teacher, student, context):
         """Weighted sum of the distillation losses, each reduced as Keras reduces losses."""
         total = 0.0
-        for loss, weight, tracker in zip(
-            self.distillation_losses,
-            self.distillation_loss_weights,
-            self._component_trackers,
-            strict=True,
-        ):
-            values = loss(
-                teacher_seen[loss.teacher_layer] if loss.teacher_layer else teacher_output,
-                student_seen[loss.student_layer] if loss.student_layer else student_output,
+        if self.student_loss_weight == 1:
+            return total
+        for i, (loss, weight, tracker) in enumerate(
+            zip(
+                self.distillation_losses,
+                self.distillation_loss_weights,
+                self._component_trackers,
+                strict=True,
             )
-            if sample_weight is not None:
-                values = values * ops.cast(sample_weight, values.dtype)
-            value = ops.mean(values)
-            tracker.update_state(value, sample_weight=ops.shape(student_output)[0])
-            total += weight * value
+        ):
+            value = forward.compare(loss, teacher, student, context)
+            tracker.update_state(value, sample_weight=_batch_size(student.output))
+            total += weight * self.loss_factors[i] * value
         return total
 
     def _total_loss(self, y, y_pred, distillation_loss, sample_weight):
+        """The loss to differentiate: under `tf.distribute` this replica's share of it."""
         student_loss = 0.0
         if self.student_loss_weight > 0:
             if y is None:
@@ -215,14 +311,35 @@ class Distiller(keras.Model):
                     "distiller with student_loss_weight=0.0 to train without."
                 )
             student_loss = self._compile_loss(y, y_pred, sample_weight)
-        batch = ops.shape(y_pred)[0]
-        self._student_loss_tracker.update_state(student_loss, sample_weight=batch)
+        batch, replicas = _batch_size(y_pred), _replicas()
+        self._student_loss_tracker.update_state(student_loss * replicas, sample_weight=batch)
         self._distillation_loss_tracker.update_state(distillation_loss, sample_weight=batch)
         share = self.student_loss_weight
-        return share * student_loss + (1 - share) * distillation_loss + self._regularization()
+        return share * student_loss + (1 - share) * distillation_loss / replicas + self._regularization()
 
     def _regularization(self):
-        return sum(ops.cast(loss, "float32") for loss in self.losses)
+        return sum(ops.cast(loss, "float32") for loss in self.losses) / _replicas()
+
+    def _update(self, tape, loss, variables):
+        """One step of the optimizer; parts of losses that this step did not use stay as they are."""
+        if not self.optimizer.built:
+            self.optimizer.build(variables)
+        of_losses = {id(v) for loss in self.distillation_losses for v in loss.trainable_variables}
+        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+        self.optimizer.apply_gradients(
+            [(g, v) for g, v in pairs if g is not None or id(v) not in of_losses]
+        )
+
+
+class Awaited:
+    """Stands for the teacher in a distiller that was loaded from a file, until it is set.
+
+    Args:
+        fingerprint: of the teacher the distiller was saved with.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
 
 
 def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
@@ -237,70 +354,62 @@ def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimiz
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
-def _check_models(teacher, student):
-    for role, model in (("teacher", teacher), ("student", student)):
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load "
-                "files with tfkd.load_teacher or keras.models.load_model."
-            )
-    fixed = {id(variable) for variable in teacher.variables}
-    if any(id(variable) in fixed for variable in student.trainable_variables):
-        raise ValueError(
-            "`student` shares trainable weights with `teacher`, which must not change. Build the student "
-            "on layers of its own, such as those of keras.models.clone_model(teacher)."
+def _replicas():
+    """How many replicas of the step add up their gradients."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _batch_size(outputs):
+    return ops.shape(tree.flatten(outputs)[0])[0]
+
+
+def _taps(layers):
+    """All taps that losses name, each once."""
+    named = (layer for layer in layers if layer)
+    return list(
+        dict.fromkeys(tap for layer in named for tap in ([layer] if isinstance(layer, str) else layer))
+    )
+
+
+def _check_share(share):
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise TypeError(
+            f"`student_loss_weight` must be a number. Received: {share!r} of type {type(share)}."
         )
-    for what in ("input", "output"):
-        shapes = [_shape(model, what) for model in (teacher, student)]
-        if None in shapes:
-            continue
-        if len(shapes[0]) != len(shapes[1]) or any(
-            t is not None and s is not None and t != s for t, s in zip(*shapes, strict=True)
-        ):
-            remedy = (
-                "Give the student one output per class of the teacher."
-                if what == "output"
-                else "Build the student with the teacher's input shape."
-            )
-            raise ValueError(
-                f"`teacher` and `student` must have the same {what} shape. Received: teacher "
-                f"{shapes[0]}, student {shapes[1]}. {remedy}"
-            )
+    if not 0 <= share <= 1:
+        raise ValueError(
+            "`student_loss_weight` must be between 0 (no labels) and 1 (labels only). "
+            f"Received: student_loss_weight={share!r}."
+        )
 
 
-def _shape(model, what):
-    """The model's only input or output shape; None where it has no single known one."""
-    try:
-        shape = getattr(model, f"{what}_shape")
-    except (AttributeError, ValueError):
-        return None
-    return shape if isinstance(shape, tuple) and None in shape[:1] else None
-
-
-def _as_losses(losses):
-    losses = list(losses) if isinstance(losses, (list, tuple)) else [losses]
-    for loss in losses:
-        if not isinstance(loss, KnowledgeLoss):
-            raise TypeError(
-                "`distillation_losses` must be a tfkd.losses object or a list of them. Received: "
-                f"{loss!r} of type {type(loss)}."
-            )
-    if not losses:
+def _as_losses(losses, student_loss_weight):
+    losses = list(losses) if isinstance(losses, list | tuple) else [losses]
+    if not losses and student_loss_weight < 1:
         raise ValueError(
             "`distillation_losses` is empty. Give at least one, such as tfkd.losses.SoftTargets()."
         )
-    return losses
+    return [as_knowledge_loss(loss) for loss in losses]
 
 
 def _as_weights(weights, losses):
-    weights = [1.0] * len(losses) if weights is None else list(weights)
+    if weights is None:
+        return [1.0] * len(losses)
+    if isinstance(weights, str):
+        if weights != "published":
+            raise ValueError(
+                f'`distillation_loss_weights` must be numbers, None or "published". Received: {weights!r}.'
+            )
+        return [loss.published_weight for loss in losses]
+    weights = [weights] if isinstance(weights, int | float) else list(weights)
     if len(weights) != len(losses):
         raise ValueError(
             "`distillation_loss_weights` must have one weight for each of the "
             f"{len(losses)} losses. Received: {weights!r}."
         )
-    if not all(0 <= weight < float("inf") for weight in weights):
+    if not all(0 < weight < float("inf") for weight in weights):
         raise ValueError(
-            f"`distillation_loss_weights` must be finite and at least 0. Received: {weights!r}."
+            f"`distillation_loss_weights` must be finite and above 0. Received: {weights!r}. Leave a loss "
+            "out instead, or fade it with tfkd.callbacks.WeightSchedule."
         )
     return weights

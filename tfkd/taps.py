@@ -67,6 +67,25 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
     return layers[path]
 
 
+def shape(model: keras.Model, tap: str):
+    """The shape, or structure of shapes, that a tap sees; None if the model's graph does not tell.
+
+    Args:
+        model: any Keras model.
+        tap: a layer's path, with `:input` appended for inputs.
+
+    Returns:
+        A shape whose first axis is None.
+    """
+    nodes = resolve(model, tap)._inbound_nodes
+    if not nodes:
+        return None
+    arguments = nodes[-1].arguments.args
+    seen = arguments[0] if tap.endswith(_INPUT) and arguments else nodes[-1].output_tensors
+    seen = seen[0] if isinstance(seen, list) and len(seen) == 1 else seen
+    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), seen)
+
+
 def penultimate(model: keras.Model) -> str:
     """The tap of the features that enter the model's last layer with weights."""
     weighted = [

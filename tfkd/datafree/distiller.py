@@ -16,6 +16,7 @@ from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.synthesis import Synthesizer
 from tfkd.distiller import Distiller, with_loss_scaling
+from tfkd.forward import Pass
 from tfkd.teachers import probabilities_ending
 
 _LABEL_ROUNDS = 20
@@ -119,6 +120,12 @@ class DataFreeDistiller(Distiller):
             )
             self.generator_optimizer.build(self.generator.trainable_variables)
         self._forget_traces()
+
+    def get_config(self):
+        raise NotImplementedError(
+            "A data-free distiller is not saved whole. Use distiller.student.save(path) for the student, "
+            "and save_weights or keras.callbacks.BackupAndRestore to resume training."
+        )
 
     def fit(self, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
         """Trains without data.
@@ -291,12 +298,11 @@ class DataFreeDistiller(Distiller):
     def _update_student(self, images, teacher_logits, new):
         with tf.GradientTape() as tape:
             outputs = self.student(images, training=True)
-            distillation_loss = self._distill(teacher_logits, {}, outputs, {}, None)
+            seen = Pass(teacher_logits, {}), Pass(outputs, {})
+            distillation_loss = self._distill(*seen, {"sample_weight": None})
             loss = self._total_loss(None, outputs, distillation_loss, None)
             scaled = self.optimizer.scale_loss(loss)
-        variables = self._student_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._update(tape, scaled, self._student_variables)
         if new:
             self._loss_tracker.update_state(loss)
             same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)

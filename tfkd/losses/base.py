@@ -95,10 +95,13 @@ class KnowledgeLoss(keras.Layer):
         published_weight: the weight the method was published with, which a distiller uses if it is
             given `distillation_loss_weights="published"`.
         uses_teacher: whether the teacher is looked at.
+        takes_structures: whether `call` takes several outputs at once; else it is called for each
+            output of a model with several, and the values are added.
     """
 
     published_weight = 1.0
     uses_teacher = True
+    takes_structures = False
 
     def __init__(
         self,
@@ -113,6 +116,9 @@ class KnowledgeLoss(keras.Layer):
         self.supports_masking = True
         self.teacher_layer = _as_tap(teacher_layer)
         self.student_layer = _as_tap(student_layer)
+
+    def build(self, teacher_shape=None, student_shape=None):
+        """Makes trainable parts for features of these shapes."""
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         """Takes what it needs from the models themselves; called once when a distiller is built."""

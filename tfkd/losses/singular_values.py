@@ -39,7 +39,8 @@ def singular_values(teacher, student, k: int = 1):
 
     Reference:
         Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", 2018,
-        as in RepDistiller.
+        as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open; here
+        their entries add up to a positive number, as they do up to a common sign for features after a ReLU.
     """
     check_positive(k=k)
     if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
@@ -70,9 +71,9 @@ def _svd(features, n):
     gram = _finite_gradient(ops.einsum("bpi,bpj->bij", features, features))
     squares, vectors = tf.linalg.eigh(gram)
     values = ops.sqrt(ops.maximum(squares[:, ::-1][:, :n], 0.0))
-    return ops.cast(ops.stop_gradient(values), "float32"), ops.cast(
-        vectors[:, :, ::-1][:, :, :n], "float32"
-    )
+    vectors = vectors[:, :, ::-1][:, :, :n]
+    vectors = ops.where(ops.sum(vectors, axis=1, keepdims=True) < 0, -vectors, vectors)
+    return ops.cast(ops.stop_gradient(values), "float32"), ops.cast(vectors, "float32")
 
 
 @tf.custom_gradient

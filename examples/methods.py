@@ -1,0 +1,213 @@
+"""Every way of distilling with data, beside training alone and beside keras.distillation.
+
+    python examples/methods.py --data=fashion_mnist.npz --output_dir=runs/methods
+
+Trains a teacher once, then LeNet-5-half by each method and seed, and writes a table (methods.md), all
+numbers (methods.json) and a bar chart (methods.png). A run that was interrupted goes on where it was. The
+npz file is that of examples/train_teacher.py.
+"""
+
+import json
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from keras import layers
+from train_teacher import load
+
+import tfkd
+from tfkd import files, losses
+from tfkd.schemes import Stage, Stages
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("output_dir", "runs/methods", "where the teacher, the table and the chart go")
+flags.DEFINE_list("methods", None, "some of the methods; all by default")
+flags.DEFINE_list("seeds", ["1", "2", "3"], "seeds of the student's initialization and of shuffling")
+flags.DEFINE_integer("examples", 60_000, "training images of the students; the teacher sees all")
+flags.DEFINE_integer("first_stage", 3, "epochs of the first of two stages, out of --epochs")
+# Shared with train_teacher: --data, --epochs, --batch_size, --learning_rate.
+
+LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# What is compared: maps halfway up, maps of two depths, and what enters the last layer.
+MIDDLE, DEPTHS, LAST = ("relu2", "conv2"), (["relu1", "relu2"], ["conv1", "conv2"]), ("logits:input",) * 2
+
+
+def build_teacher(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Three convolutions with batch normalization, and the mean over positions."""
+    x = inputs = keras.Input(shape)
+    for i, width in enumerate((32, 64, 128), 1):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{i}")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"norm{i}")(x)
+        x = layers.ReLU(name=f"relu{i}")(x)
+        x = layers.MaxPooling2D(name=f"pool{i}")(x) if i < 3 else x
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="teacher")
+
+
+def single(loss, weight: float = 1.0) -> list[Stage]:
+    """Labels and one loss from the first epoch to the last."""
+    return [stage(loss, FLAGS.epochs, loss_weights=None if loss is None else [weight])]
+
+
+def two_stages(first, weight: float = 1.0, second=None, trainable=None, **kwargs) -> list[Stage]:
+    """First the loss without labels, then labels with another loss or alone."""
+    hints = stage(
+        first, FLAGS.first_stage, loss_weights=[weight], student_loss_weight=0.0, trainable=trainable
+    )
+    return [hints, stage(second, FLAGS.epochs - FLAGS.first_stage, **kwargs)]
+
+
+def stage(loss, epochs: int, **kwargs) -> Stage:
+    """A stage with Adam and a learning rate that falls along it."""
+    updates = epochs * -(-FLAGS.examples // FLAGS.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, updates)
+    return Stage(loss, epochs, optimizer=keras.optimizers.Adam(schedule), **kwargs)
+
+
+def factor_transfer() -> list[Stage]:
+    """The paraphraser first, which leaves the student alone, then the transfer in all epochs."""
+    transfer = losses.FactorTransfer(*MIDDLE)
+    paraphrase = stage(transfer.paraphrasing(), 1, student_loss_weight=0.0, trainable=[])
+    return [paraphrase, *single(transfer, 200.0)]
+
+
+METHODS = {
+    "training alone": lambda: single(None),
+    "keras.distillation": None,
+    "SoftTargets": lambda: single(losses.SoftTargets(temperature=4.0)),
+    "DecoupledKnowledge": lambda: single(losses.DecoupledKnowledge()),
+    "DIST": lambda: single(losses.DIST(temperature=4.0)),
+    "LogitStandardization": lambda: single(losses.LogitStandardization(), 9.0),
+    "MultiLevelLogits": lambda: single(losses.MultiLevelLogits()),
+    "TeacherFree": lambda: single(losses.TeacherFree(), 10.0),
+    "Hint": lambda: two_stages(
+        losses.Hint(*MIDDLE, projector=True), 100.0, losses.SoftTargets(4.0), ["conv1", "conv2"]
+    ),
+    "AttentionTransfer": lambda: single(losses.AttentionTransfer(*DEPTHS), 1000.0),
+    "GradientAttention": lambda: single(losses.GradientAttention()),
+    "FSP": lambda: two_stages(losses.FSP(*DEPTHS, projector=True)),
+    "SimilarityPreserving": lambda: single(losses.SimilarityPreserving(*LAST), 3000.0),
+    "Relational": lambda: single(losses.Relational(*LAST)),
+    "ProbabilisticTransfer": lambda: single(losses.ProbabilisticTransfer(*LAST), 30000.0),
+    "CorrelationCongruence": lambda: single(losses.CorrelationCongruence(*LAST, projector=True), 0.02),
+    "NeuronSelectivity": lambda: single(losses.NeuronSelectivity(*MIDDLE), 50.0),
+    "FactorTransfer": factor_transfer,
+    "ActivationBoundary": lambda: two_stages(
+        losses.ActivationBoundary("relu2:input", "conv2", projector=True), 1.0
+    ),
+    "VariationalInformation": lambda: single(losses.VariationalInformation(*MIDDLE)),
+    "Overhaul": lambda: single(losses.Overhaul("norm2", "conv2")),
+    "Review": lambda: single(losses.Review([*DEPTHS[0], "relu3"], [*DEPTHS[1], "conv3"]), 5.0),
+    "Contrastive": lambda: single(
+        losses.Contrastive(*LAST, examples=FLAGS.examples, negatives=1024, seed=0), 0.8
+    ),
+    "SingularValues": lambda: single(losses.SingularValues(*DEPTHS, projector=True)),
+    "CosineEmbedding": lambda: single(losses.CosineEmbedding(*LAST, projector=True)),
+}
+
+
+def trained_teacher(data: dict) -> keras.Model:
+    """The teacher of an earlier run, or a new one."""
+    path = os.path.join(FLAGS.output_dir, "teacher.keras")
+    if os.path.exists(path):
+        return keras.models.load_model(path)
+    keras.utils.set_random_seed(0)
+    teacher = build_teacher(data["x_train"].shape[1:], int(data["y_train"].max()) + 1)
+    updates = FLAGS.epochs * -(-len(data["x_train"]) // 128)
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, updates)
+    teacher.compile(keras.optimizers.AdamW(schedule, weight_decay=0.01), LABELS, metrics=["accuracy"])
+    teacher.fit(data["x_train"], data["y_train"], batch_size=128, epochs=FLAGS.epochs, verbose=2)
+    with files.replacing(path) as temporary:
+        teacher.save(temporary)
+    return teacher
+
+
+def run(method: str, seed: int, teacher: keras.Model, dataset: tf.data.Dataset, data: dict) -> dict:
+    """Trains one student; its accuracy on the test images after the last epoch, and the seconds it took."""
+    keras.utils.set_random_seed(seed)
+    student = tfkd.students.lenet5_half(data["x_train"].shape[1:])
+    dataset = dataset.shuffle(FLAGS.examples, seed=seed).batch(FLAGS.batch_size).prefetch(2)
+    start = time.perf_counter()
+    if METHODS[method] is None:
+        # As an instance: the default string computes something else.
+        theirs = keras.distillation.LogitsDistillation(4.0, loss=keras.losses.KLDivergence())
+        distiller = keras.distillation.Distiller(teacher, student, theirs)
+        distiller.compile(single(None)[0].fresh_optimizer(), LABELS)
+        dataset = dataset.map(lambda x, y: (tfkd.caching.unpack(x).inputs, y))
+        distiller.fit(dataset, epochs=FLAGS.epochs, verbose=0)
+    else:
+        Stages(METHODS[method]()).fit(teacher, student, dataset, loss=LABELS, verbose=0)
+    seconds = time.perf_counter() - start
+    predicted = student.predict(data["x_test"], batch_size=500, verbose=0).argmax(-1)
+    return {"accuracy": 100 * float(np.mean(predicted == data["y_test"])), "seconds": seconds}
+
+
+def write(results: dict, teacher_accuracy: float) -> None:
+    """The table and the chart of what is there."""
+    rows, bars = [], {}
+    for method, runs in results.items():
+        accuracies = [run["accuracy"] for run in runs.values()]
+        seconds = np.median([run["seconds"] for run in runs.values()])
+        bars[method] = np.mean(accuracies), np.std(accuracies, ddof=1) if len(accuracies) > 1 else 0.0
+        rows.append((method, *bars[method], len(accuracies), seconds))
+    alone, spread = bars.get("training alone", (float("nan"),) * 2)
+    lines = ["| method | accuracy | over training alone | seeds | seconds |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {mean:.2f} ± {deviation:.2f} | {mean - alone:+.2f} | {n} | {seconds:.0f} |"
+        for name, mean, deviation, n, seconds in rows
+    ]
+    caption = f"Teacher {teacher_accuracy:.2f}; training alone varies by {spread:.2f}.\n"
+    files.write_text(os.path.join(FLAGS.output_dir, "methods.md"), "\n".join([*lines, "", caption]))
+    draw(bars, teacher_accuracy)
+
+
+def draw(bars: dict, teacher_accuracy: float) -> None:
+    """Bars from the best to the worst, with standard deviations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    order = sorted(bars, key=lambda name: bars[name][0])
+    means, deviations = zip(*(bars[name] for name in order), strict=True)
+    plain = {"training alone": "#b0b0b0", "keras.distillation": "#707070"}
+    figure, axes = plt.subplots(figsize=(8, 0.28 * len(order) + 1.2), layout="constrained")
+    axes.barh(order, means, xerr=deviations, color=[plain.get(name, "#3b7dd8") for name in order])
+    axes.axvline(bars.get("training alone", (np.nan,))[0], color="#b0b0b0", linestyle="--", linewidth=1)
+    low = min(np.subtract(means, deviations))
+    axes.set_xlim(low - 0.3, max(np.add(means, deviations)) + 0.2)
+    axes.set_xlabel(f"test accuracy of LeNet-5-half in % (teacher {teacher_accuracy:.2f})")
+    axes.spines[["top", "right"]].set_visible(False)
+    with files.replacing(os.path.join(FLAGS.output_dir, "methods.png")) as temporary:
+        figure.savefig(temporary, dpi=120)
+    plt.close(figure)
+
+
+def main(argv: list[str]) -> None:
+    """Runs what is not yet in the results file."""
+    data = load(FLAGS.data)
+    teacher = trained_teacher(data)
+    predicted = teacher.predict(data["x_test"], batch_size=500, verbose=0).argmax(-1)
+    teacher_accuracy = 100 * float(np.mean(predicted == data["y_test"]))
+    arrays = data["x_train"][: FLAGS.examples], data["y_train"][: FLAGS.examples]
+    dataset = tfkd.with_index(tf.data.Dataset.from_tensor_slices(arrays), batched=False).cache()
+    path = os.path.join(FLAGS.output_dir, "methods.json")
+    results = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)
+    for seed in FLAGS.seeds:
+        for method in FLAGS.methods or METHODS:
+            if seed in results.setdefault(method, {}):
+                continue
+            results[method][seed] = run(method, int(seed), teacher, dataset, data)
+            print(method, seed, results[method][seed], flush=True)
+            files.write_text(path, json.dumps(results, indent=1))
+            write({name: runs for name, runs in results.items() if runs}, teacher_accuracy)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,211 @@
+"""One forward pass of a network with its taps, and what a loss makes of two of them."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops, tree
+
+from tfkd import taps
+from tfkd.caching import Carried
+from tfkd.fingerprints import fingerprint
+from tfkd.graphs import has_graph
+from tfkd.losses import KnowledgeLoss
+from tfkd.losses.labels import one_hot_labels
+
+
+class Pass(NamedTuple):
+    """What one forward pass gave.
+
+    Args:
+        output: of the model.
+        seen: what the taps saw, by name.
+    """
+
+    output: Any
+    seen: dict
+
+
+def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
+    """Runs a model once, with its taps.
+
+    Args:
+        model: the model.
+        tapped: names of taps; `taps.INPUT_GRADIENT` among them for the gradient of the labels'
+            cross-entropy by the inputs.
+        inputs: of the model.
+        training: whether to run in training mode.
+        labels: of the examples, for that gradient.
+
+    Returns:
+        The output and what the taps saw.
+
+    Raises:
+        ValueError: if the gradient is asked for and there are no labels, or several inputs.
+    """
+    layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
+    if len(layers) == len(tapped):
+        with taps.record(model, layers) as seen:
+            return Pass(model(inputs, training=training), seen)
+    if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
+        raise ValueError(
+            "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
+            "input."
+        )
+    inputs = ops.cast(inputs, "float32")
+    with tf.GradientTape() as tape, taps.record(model, layers) as seen:
+        tape.watch(inputs)
+        output = model(inputs, training=training)
+        logits = ops.cast(output, "float32")
+        entropy = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1))
+    gradient = tape.gradient(entropy, inputs)
+    return Pass(output, {**seen, taps.INPUT_GRADIENT: gradient})
+
+
+def checked(teacher: Pass) -> Pass:
+    """The same pass; the step fails if the teacher's output is not finite."""
+
+    def check(output):
+        if not output.dtype.is_floating:
+            return output
+        return tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+
+    return teacher._replace(output=tree.map_structure(check, teacher.output))
+
+
+def carried(batch: Carried, tapped: list[str], teacher: Any) -> Pass:
+    """The pass that a batch carries from `tfkd.cache_teacher`.
+
+    Args:
+        batch: with cached outputs.
+        tapped: taps that the losses need.
+        teacher: the teacher, or what stands for it with its `fingerprint`.
+
+    Returns:
+        The teacher's pass.
+
+    Raises:
+        ValueError: if another teacher made the outputs, or a tap is missing.
+    """
+    own = getattr(teacher, "fingerprint", None) or fingerprint(teacher)
+    if own != batch.made_by:
+        raise ValueError(
+            "The data set carries the outputs of another teacher than the distiller's. Run "
+            "tfkd.cache_teacher again with this one."
+        )
+    missing = [tap for tap in tapped if tap not in batch.taps]
+    if missing:
+        raise ValueError(
+            f"The data set carries no outputs for {missing} of the teacher. Run tfkd.cache_teacher(..., "
+            f"taps={tapped})."
+        )
+    return Pass(batch.output, batch.taps)
+
+
+def shape(model: keras.Model, layer: str | list[str] | None):
+    """The shapes a loss will see at `layer`; None if they are not known before the first step."""
+    if layer is None:
+        if not has_graph(model):
+            return None
+        outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+        return tree.map_structure(lambda output: tuple(output.shape), outputs)
+    if isinstance(layer, str):
+        return None if layer == taps.INPUT_GRADIENT else taps.shape(model, layer)
+    shapes = [taps.shape(model, tap) for tap in layer]
+    return None if None in shapes else shapes
+
+
+def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: dict):
+    """A loss of two passes as a scalar, reduced as Keras reduces losses.
+
+    Args:
+        loss: the loss.
+        teacher: the teacher's pass; None if the loss does not use it.
+        student: the student's pass.
+        context: `labels`, `index` and `sample_weight` of the batch, or None for each.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        ValueError: if the loss needs what is None in the context.
+    """
+    s = _look(student, loss.student_layer)
+    t = _look(teacher, loss.teacher_layer) if loss.uses_teacher else s
+    heads = loss.teacher_layer is None and loss.student_layer is None and tree.is_nested(s)
+    if loss.takes_structures or not heads:
+        return _compare_one(loss, t, s, {**context, "sample_weight": _single(context["sample_weight"])})
+    tree.assert_same_structure(t, s)
+    pairs = list(zip(tree.flatten(t), tree.flatten(s), strict=True))
+    split = {key: _per_head(value, len(pairs)) for key, value in context.items()}
+    return sum(
+        _compare_one(loss, *pair, {key: values[i] for key, values in split.items()})
+        for i, pair in enumerate(pairs)
+    )
+
+
+def _compare_one(loss, teacher, student, context):
+    mask = _mask(student)
+    mask = _mask(teacher) if mask is None else mask
+    offered = {**context, "mask": mask, "training": True}
+    wanted = inspect.signature(type(loss).call).parameters
+    given = {}
+    for name in offered.keys() & wanted.keys():
+        if offered[name] is None and wanted[name].default is inspect.Parameter.empty:
+            raise ValueError(_MISSING[name].format(loss=loss.name))
+        given[name] = offered[name]
+    values = loss(teacher, student, **given)
+    return reduced(values, context["sample_weight"], None if isinstance(mask, list) else mask)
+
+
+_MISSING = {
+    "labels": "`y` is missing: the loss {loss!r} needs labels. Give them to `fit`.",
+    "index": "The loss {loss!r} needs the index of each example. Train on tfkd.with_index(dataset) or on a "
+    "data set from tfkd.cache_teacher.",
+}
+
+
+def reduced(values, sample_weight=None, mask=None):
+    """The mean of per-example (or per-token) values by weight and mask; scalars by the mean weight."""
+    weights = None if sample_weight is None else ops.cast(sample_weight, "float32")
+    if not values.shape:
+        return values if weights is None else values * ops.mean(weights)
+    if weights is not None:
+        rank = len(values.shape)
+        if len(weights.shape) > rank:
+            weights = ops.squeeze(weights, axis=-1)
+        values = values * ops.reshape(
+            weights, tuple(ops.shape(weights)) + (1,) * (rank - len(weights.shape))
+        )
+    if mask is None or len(mask.shape) != len(values.shape):
+        return ops.mean(values)
+    mask = ops.cast(mask, "float32")
+    return ops.divide_no_nan(ops.sum(values * mask), ops.sum(mask))
+
+
+def _look(seen, layer):
+    if layer is None:
+        return seen.output
+    return seen.seen[layer] if isinstance(layer, str) else [seen.seen[tap] for tap in layer]
+
+
+def _mask(value):
+    """The Keras mask of a tensor, a list of masks for several; None if there is none."""
+    if not tree.is_nested(value):
+        return getattr(value, "_keras_mask", None)
+    masks = [getattr(each, "_keras_mask", None) for each in tree.flatten(value)]
+    return masks if any(mask is not None for mask in masks) else None
+
+
+def _per_head(value, heads):
+    """Labels or weights of each head, or the same for all."""
+    return tree.flatten(value) if tree.is_nested(value) else [value] * heads
+
+
+def _single(sample_weight):
+    """One weight for each example where there is one for each head: their mean."""
+    if not tree.is_nested(sample_weight):
+        return sample_weight
+    weights = tree.flatten(sample_weight)
+    return sum(ops.cast(weight, "float32") for weight in weights) / len(weights)

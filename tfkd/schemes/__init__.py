@@ -1,0 +1,5 @@
+"""Schemes: who teaches whom, and in which order."""
+
+from tfkd.schemes.stages import Stage, Stages
+
+__all__ = ["Stage", "Stages"]
