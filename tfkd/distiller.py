@@ -14,6 +14,7 @@ from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses.keras_losses import KerasLogits, as_knowledge_loss
 
 
+@keras.saving.register_keras_serializable(package="tfkd")
 class Distiller(keras.Model):
     """Trains a student on labels and on a teacher's knowledge.
 
@@ -96,6 +97,13 @@ class Distiller(keras.Model):
 
     def __dir__(self):
         return [name for name in super().__dir__() if name not in ("teacher", "_untracked")]
+
+    def __setattr__(self, name, value):
+        # Past Keras, which would track the teacher before the property's setter saw it.
+        if name == "teacher":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def teacher(self) -> keras.Model | None:

@@ -169,7 +169,7 @@ _MISSING = {
 def reduced(values, sample_weight=None, mask=None):
     """The mean of per-example (or per-token) values by weight and mask; scalars by the mean weight."""
     weights = None if sample_weight is None else ops.cast(sample_weight, "float32")
-    if not values.shape:
+    if len(values.shape) == 0:
         return values if weights is None else values * ops.mean(weights)
     if weights is not None:
         rank = len(values.shape)

@@ -72,7 +72,7 @@ class KerasCustom(KnowledgeLoss):
     def call(self, teacher, student):
         self.loss.validate_outputs(teacher, student)
         value = ops.convert_to_tensor(self.loss.compute_loss(teacher, student))
-        if value.shape:
+        if len(value.shape) > 0:
             raise ValueError(
                 f"{type(self.loss).__name__}.compute_loss must return a scalar. Received: shape "
                 f"{tuple(value.shape)}. Take its mean."
