@@ -117,6 +117,10 @@ class KnowledgeLoss(keras.Layer):
         self.teacher_layer = _as_tap(teacher_layer)
         self.student_layer = _as_tap(student_layer)
 
+    def compute_mask(self, *args, **kwargs):
+        """Losses have no mask, whatever they were computed from."""
+        return None
+
     def build(self, teacher_shape=None, student_shape=None):
         """Makes trainable parts for features of these shapes."""
 

@@ -82,11 +82,12 @@ class FeatureLoss(KnowledgeLoss):
         """The loss of one pair."""
         raise NotImplementedError
 
-    def _unpadded(self, values, mask):
+    def _unpadded(self, values, mask, at_padding=0.0):
+        """Means over positions without the padding, where each position has the value `at_padding`."""
         if mask is None or not self.averages_positions:
             return values
         share = ops.mean(ops.cast(mask, "float32"), axis=-1)
-        return ops.divide_no_nan(values, share)
+        return ops.divide_no_nan(values - (1 - share) * at_padding, share)
 
     def get_config(self):
         projector = self.projector

@@ -105,7 +105,7 @@ class Review(FeatureLoss):
         pairs = list(self.pairs(teacher, student, mask))
         for (t, s, _), fusion in zip(reversed(pairs), reversed(self.fusions), strict=True):
             t, s = as_maps(t), ops.cast(as_maps(s), "float32")
-            output, carried = fusion(s, carried, t.shape[1:3], training=training)
+            output, carried = fusion(s, carried, size=t.shape[1:3], training=training)
             total += hierarchical_context(t, output)
         return total
 

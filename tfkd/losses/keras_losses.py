@@ -69,6 +69,13 @@ class KerasCustom(KnowledgeLoss):
         if teacher is not None:
             self.loss.validate_model_compatibility(teacher, student)
 
+    def build(self, teacher_shape=None, student_shape=None):
+        if all(part.built for part in self.parts):
+            return
+        # Keras layers know their shapes once they are called; the values do not matter.
+        examples = [_zeros(teacher_shape), _zeros(student_shape)]
+        self.loss.compute_loss(*examples)
+
     def call(self, teacher, student):
         self.loss.validate_outputs(teacher, student)
         value = ops.convert_to_tensor(self.loss.compute_loss(teacher, student))
@@ -141,6 +148,11 @@ class KerasFeatures(KerasCustom):
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student, remedy=_FEATURES_REMEDY)
         return _values(loss, teacher, student)
+
+
+def _zeros(shapes):
+    """Zeros of a shape, or of each in a structure of shapes, with small numbers for unknown axes."""
+    return tree.map_shape_structure(lambda shape: ops.zeros([2, *(n or 8 for n in shape[1:])]), shapes)
 
 
 def _summed(losses, one, teacher, student):

@@ -98,12 +98,12 @@ class VariationalInformation(FeatureLoss):
         return keras.Sequential([*hidden, kind(channels, **options)], name="regressor")
 
     def call(self, teacher, student, mask=None, training=None):
-        pairs = self.pairs(teacher, student, mask, training)
-        values = [
-            self._unpadded(variational_information(t, s, ops.softplus(scale) + _EPSILON), m)
-            for (t, s, m), scale in zip(pairs, self.log_scales, strict=True)
-        ]
-        return sum(values)
+        pairs, total = self.pairs(teacher, student, mask, training), 0.0
+        for (t, s, m), scale in zip(pairs, self.log_scales, strict=True):
+            variance = ops.softplus(scale) + _EPSILON
+            constant = ops.mean(0.5 * ops.log(variance))
+            total += self._unpadded(variational_information(t, s, variance), m, constant)
+        return total
 
     def get_config(self):
         return {**super().get_config(), "initial_variance": self.initial_variance}

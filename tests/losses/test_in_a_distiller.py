@@ -1,0 +1,214 @@
+"""Every method in a distiller: trained parts, masks, sample weights, mixed precision, files."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfkd
+from tests import harness
+from tests.conftest import blobs, small_network
+from tfkd import losses
+
+LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+ONE, TWO, LAST = ("relu1", "relu1"), (["relu1", "conv2"],) * 2, ("logits:input",) * 2
+
+# A new method is tested by adding a line.
+METHODS = {
+    "soft_targets": lambda: losses.SoftTargets(4.0),
+    "l1_logits": losses.L1Logits,
+    "decoupled": losses.DecoupledKnowledge,
+    "dist": losses.DIST,
+    "logit_standardization": losses.LogitStandardization,
+    "multi_level": losses.MultiLevelLogits,
+    "teacher_free": losses.TeacherFree,
+    "hint": lambda: losses.Hint(*ONE, projector=True),
+    "hint_twice": lambda: losses.Hint(*TWO, projector=True),
+    "cosine_embedding": lambda: losses.CosineEmbedding(*LAST, projector=layers.Dense(576)),
+    "attention_transfer": lambda: losses.AttentionTransfer(*TWO),
+    "gradient_attention": losses.GradientAttention,
+    "fsp": lambda: losses.FSP(*TWO, projector=True),
+    "similarity_preserving": lambda: losses.SimilarityPreserving(*LAST),
+    "relational": lambda: losses.Relational(*LAST),
+    "probabilistic_transfer": lambda: losses.ProbabilisticTransfer(*LAST),
+    "correlation_congruence": lambda: losses.CorrelationCongruence(*LAST, projector=True),
+    "neuron_selectivity": lambda: losses.NeuronSelectivity(*ONE),
+    "factor_transfer": lambda: losses.FactorTransfer(*ONE),
+    "paraphrasing": lambda: losses.FactorTransfer(*ONE).paraphrasing(),
+    "activation_boundary": lambda: losses.ActivationBoundary("relu1:input", "norm1", projector=True),
+    "variational_information": lambda: losses.VariationalInformation(*TWO),
+    "overhaul": lambda: losses.Overhaul("norm1", "norm1"),
+    "review": lambda: losses.Review(*TWO),
+    "contrastive": lambda: losses.Contrastive(*LAST, examples=32, negatives=8, dimension=8, seed=1),
+    "singular_values": lambda: losses.SingularValues(*TWO, projector=True),
+}
+
+
+@pytest.fixture(params=METHODS)
+def loss(request):
+    return METHODS[request.param]()
+
+
+def dataset(weights=None):
+    x, y = blobs(32)
+    arrays = (x, y) if weights is None else (x, y, weights)
+    return tfkd.with_index(tf.data.Dataset.from_tensor_slices(arrays), batched=False).batch(16)
+
+
+def compiled(teacher, student, loss, **kwargs):
+    distiller = tfkd.Distiller(teacher, student, loss, student_loss_weight=0.0)
+    distiller.compile(keras.optimizers.Adam(1e-3), LABELS_LOSS, **kwargs)
+    return distiller
+
+
+def test_one_epoch_and_a_file(loss, teacher, tmp_path):
+    """Trains what is the loss's own, leaves the teacher alone, and goes on after loading."""
+    student, before = small_network(4), harness.snapshot(teacher)
+    distiller = compiled(teacher, student, loss)
+    parts = [v.numpy() for v in loss.trainable_variables]
+    started = harness.snapshot(student)
+    distiller.fit(dataset(), verbose=0)
+    harness.assert_same_weights(before, teacher)
+    if parts and not isinstance(loss, losses.FactorTransfer):
+        harness.assert_other_weights(parts, loss.trainable_variables)
+    if not isinstance(loss, losses.Paraphrasing):
+        harness.assert_other_weights(started, student.weights)
+
+    distiller.save(tmp_path / "distiller.keras")
+    loaded = keras.models.load_model(tmp_path / "distiller.keras")
+    loaded.teacher = teacher
+    logs = [model.fit(dataset(), verbose=0).history["loss"] for model in (distiller, loaded)]
+    np.testing.assert_allclose(*logs, rtol=1e-3)
+    assert np.isfinite(logs).all()
+
+
+def test_in_half_precision_under_xla_zero_weights_teach_nothing(loss, teacher):
+    # XLA has no second derivative of max pooling in bfloat16.
+    second_order = isinstance(loss, losses.GradientAttention)
+    keras.config.set_dtype_policy("float32" if second_order else "mixed_bfloat16")
+    try:
+        student = small_network(4)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    distiller = compiled(teacher, student, loss, jit_compile=True)
+    before = [v.numpy() for v in student.trainable_variables]
+    history = distiller.fit(dataset(np.zeros(32, "float32")), verbose=0).history
+    assert history["loss"] == [0.0]
+    for kept, variable in zip(before, student.trainable_variables, strict=True):
+        np.testing.assert_allclose(kept, variable, atol=1e-7)
+    distiller.train_on_batch(*next(iter(dataset(np.ones(32, "float32")))))
+    assert all(np.isfinite(weight).all() for weight in student.get_weights())
+    assert {v.dtype for v in loss.trainable_variables} <= {"float32"}
+
+
+def sequence_model(width):
+    """Tokens, of which 0 is padding, to logits for each token."""
+    inputs = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(10, width, mask_zero=True, name="embedding")(inputs)
+    return keras.Model(inputs, layers.Dense(3, name="logits")(x))
+
+
+MASKED = {
+    "soft_targets": losses.SoftTargets,
+    "dist": losses.DIST,
+    "multi_level": losses.MultiLevelLogits,
+    "decoupled": losses.DecoupledKnowledge,
+    "hint": lambda: losses.Hint("embedding", "embedding"),
+    "cosine_embedding": lambda: losses.CosineEmbedding("embedding", "embedding"),
+    "attention_transfer": lambda: losses.AttentionTransfer("embedding", "embedding"),
+    "similarity_preserving": lambda: losses.SimilarityPreserving("embedding", "embedding"),
+    "neuron_selectivity": lambda: losses.NeuronSelectivity("embedding", "embedding"),
+    "variational_information": lambda: losses.VariationalInformation("embedding", "embedding"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_padding_changes_nothing(name):
+    """The same sequences, once padded, give the same loss; what stands at the padding is learned from."""
+    teacher, student = sequence_model(4), sequence_model(4)
+    rng = np.random.default_rng(0)
+    tokens, labels = rng.integers(1, 10, (6, 5)), rng.integers(0, 3, (6, 5))
+    padded, padded_labels = (np.pad(a, ((0, 0), (0, 3))) for a in (tokens, labels))
+    # Any other value of the padding would otherwise show.
+    for model in (teacher, student):
+        table = model.get_layer("embedding").embeddings
+        table.assign(np.concatenate([np.full((1, 4), 50.0), table.numpy()[1:]]))
+    values = []
+    for x, y in ((tokens, labels), (padded, padded_labels)):
+        keras.utils.set_random_seed(1)
+        distiller = tfkd.Distiller(teacher, student, MASKED[name](), student_loss_weight=0.0)
+        distiller.compile(keras.optimizers.SGD(0.0), LABELS_LOSS)
+        values.append(distiller.train_on_batch(x, y, return_dict=True)["loss"])
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_contrastive_remembers_what_it_saw(teacher):
+    loss = METHODS["contrastive"]()
+    distiller = compiled(teacher, small_network(4), loss)
+    before = loss.embeddings["student"][1].numpy()
+    distiller.fit(dataset().take(1), verbose=0)
+    after = loss.embeddings["student"][1].numpy()
+    assert (before[:16] != after[:16]).all() and (before[16:] == after[16:]).all()
+    np.testing.assert_allclose(np.linalg.norm(after[:16], axis=1), 1, rtol=1e-5)
+    normalizer = loss.embeddings["student"][2].numpy()
+    distiller.fit(dataset(), verbose=0)
+    assert loss.embeddings["student"][2].numpy() == normalizer > 0
+
+
+def test_factor_transfer_in_two_stages_trains_the_paraphraser_first(teacher):
+    transfer = losses.FactorTransfer(*ONE)
+    student = small_network(4)
+    start = harness.snapshot(student)
+    compiled(teacher, student, transfer.paraphrasing()).fit(dataset(), verbose=0)
+    # Batch normalization's statistics move with every pass.
+    np.testing.assert_array_equal(start[0], student.weights[0])
+    trained = [v.numpy() for v in transfer.paraphraser.trainable_variables]
+    compiled(teacher, student, transfer).fit(dataset(), verbose=0)
+    harness.assert_same_weights(trained, transfer.paraphraser)
+
+
+def test_overhaul_takes_margins_from_the_teacher_and_needs_batch_normalization(teacher):
+    loss = METHODS["overhaul"]()
+    compiled(teacher, small_network(4), loss)
+    from tfkd.losses.overhaul import batch_norm_margin
+
+    np.testing.assert_allclose(loss.margins[0], batch_norm_margin(teacher.get_layer("norm1")))
+    with pytest.raises(ValueError, match=r"path of a BatchNormalization layer.*'relu1', a ReLU"):
+        tfkd.Distiller(teacher, small_network(4), losses.Overhaul("relu1", "norm1"))
+
+
+def test_weights_of_several_pairs(teacher):
+    """Pairs add up; activation boundaries and overhaul halve from the last layer down."""
+    student, (x, _) = small_network(8), blobs(8)
+    taps = ["norm1", "conv2"]
+    with tfkd.taps.record(teacher, taps) as t, tfkd.taps.record(student, taps) as s:
+        teacher(x), student(x)
+    teachers, students = ([seen[tap] for tap in taps] for seen in (t, s))
+    for build, shares in (
+        (losses.Hint, (1, 1)),
+        (losses.AttentionTransfer, (1, 1)),
+        (losses.ActivationBoundary, (0.5, 1)),
+    ):
+        both = build(taps, taps)(teachers, students)
+        single = [build(tap, tap)(a, b) for tap, a, b in zip(taps, teachers, students, strict=True)]
+        np.testing.assert_allclose(both, shares[0] * single[0] + shares[1] * single[1], rtol=1e-5)
+
+
+def test_what_is_missing_is_said(teacher, student):
+    x, y = blobs(16)
+    for loss, data, message in (
+        (losses.DecoupledKnowledge(), (x,), "`y` is missing: the loss 'decoupled_knowledge' needs labels"),
+        (losses.GradientAttention(), (x,), "`y` must be the labels"),
+        (METHODS["contrastive"](), (x, y), r"'contrastive' needs the index.*tfkd\.with_index"),
+        (losses.Hint(*ONE), (x, y), "projector=True"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compiled(teacher, student, loss).fit(*data, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["similarity_preserving", "relational", "probabilistic_transfer", "dist"])
+def test_relations_of_a_batch_of_one_teach_nothing_harmful(name, teacher, student):
+    distiller = compiled(teacher, student, METHODS[name]())
+    distiller.train_on_batch(*blobs(1))
+    assert all(np.isfinite(weight).all() for weight in student.get_weights())
