@@ -82,7 +82,10 @@ def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Datase
             {_INPUTS: x, _INDEX: index}, y, sample_weight
         )
 
-    return dataset.scan(tf.constant(0, "int64"), place)
+    placed = dataset.scan(tf.constant(0, "int64"), place)
+    # Keras wants to know how long an epoch is, and scan forgets.
+    length = int(dataset.cardinality())
+    return placed.apply(tf.data.experimental.assert_cardinality(length)) if length >= 0 else placed
 
 
 def cache_teacher(
