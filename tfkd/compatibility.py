@@ -23,22 +23,17 @@ class LogitsWarning(UserWarning):
     """Logits stand where probabilities are expected, or the other way round."""
 
 
-def check_models(teacher: keras.Model | None, student: keras.Model) -> None:
-    """Raises TypeError or ValueError, with the remedy, for models that cannot go together.
+def check_model(model: keras.Model, role: str) -> None:
+    """Raises TypeError if what is given as `role` is no Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
+            "tfkd.load_teacher or keras.models.load_model."
+        )
 
-    Args:
-        teacher: the teacher; None where there is none to compare with.
-        student: the student.
-    """
-    models = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
-    for role, model in models.items():
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load "
-                "files with tfkd.load_teacher or keras.models.load_model."
-            )
-    if teacher is None:
-        return
+
+def check_pair(teacher: keras.Model, student: keras.Model) -> None:
+    """Raises ValueError, with the remedy, for models that cannot go together."""
     fixed = {id(variable) for variable in teacher.variables}
     if any(id(variable) in fixed for variable in student.trainable_variables):
         raise ValueError(

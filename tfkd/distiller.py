@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 from tfkd import caching, forward, names, taps
-from tfkd.compatibility import check_models, check_outputs, warn_of_logits, warn_of_probabilities
+from tfkd.compatibility import check_model, check_outputs, check_pair, warn_of_logits, warn_of_probabilities
 from tfkd.fingerprints import fingerprint
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses.keras_losses import KerasLogits, as_knowledge_loss
@@ -73,8 +73,9 @@ class Distiller(keras.Model):
         _check_share(student_loss_weight)
         losses = _as_losses(distillation_losses, student_loss_weight)
         awaited = isinstance(teacher, Awaited)
-        needed = any(loss.uses_teacher for loss in losses)
-        check_models(teacher if needed and not awaited else None, student)
+        check_model(student, "student")
+        if not awaited and any(loss.uses_teacher for loss in losses):
+            check_model(teacher, "teacher")
         # A tuple's items are not tracked, and __dir__ hides the property, so the teacher stays out
         # of the variables and of every file that Keras writes.
         object.__setattr__(self, "_untracked", (teacher,))
@@ -113,7 +114,7 @@ class Distiller(keras.Model):
 
     @teacher.setter
     def teacher(self, teacher: keras.Model) -> None:
-        check_models(teacher, self.student)
+        check_model(teacher, "teacher")
         expected = self._untracked[0]
         if isinstance(expected, Awaited) and fingerprint(teacher) != expected.fingerprint:
             raise ValueError(
@@ -126,6 +127,8 @@ class Distiller(keras.Model):
 
     def _attach(self, teacher):
         """Checks that what the losses look at is there, and has them made for it."""
+        if teacher is not None:
+            check_pair(teacher, self.student)
         for model, tapped in ((teacher, self._teacher_taps), (self.student, self._student_taps)):
             for tap in tapped:
                 if model is not None and tap != taps.INPUT_GRADIENT:

@@ -1,0 +1,254 @@
+"""The ways Keras has to run a training step, and models of every make."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfkd
+from tests import harness
+from tests.conftest import CLASSES, SHAPE, blobs, small_network
+from tfkd import losses
+
+LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+X, Y = blobs(40)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    """Two blocks, the second a model of its own, and a call without `training`."""
+
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.block = keras.Sequential(
+            [layers.Conv2D(width, 3, name="conv"), layers.ReLU(name="relu")], name="block"
+        )
+        self.head = layers.Dense(CLASSES, name="head")
+
+    def call(self, x):
+        return self.head(tf.reduce_mean(self.block(x), (1, 2)))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+def nested(width):
+    inputs = keras.Input(SHAPE)
+    inner = keras.Sequential(
+        [keras.Input(SHAPE), layers.Conv2D(width, 3, name="conv"), layers.ReLU(name="relu")], name="block"
+    )
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(inner(inputs))))
+
+
+def trained_weights(teacher, run, weights, loss=None, **kwargs):
+    """The student's weights after `run(distiller)`, from the same start."""
+    student = small_network(4)
+    student.set_weights(weights)
+    hint = losses.Hint("relu1", "relu1", projector=layers.Dense(8, kernel_initializer="ones"))
+    distiller = tfkd.Distiller(teacher, student, loss or [losses.SoftTargets(4.0), hint], [1.0, 0.5])
+    distiller.compile(keras.optimizers.SGD(0.05, momentum=0.9), LABELS_LOSS, ["accuracy"], **kwargs)
+    run(distiller)
+    return student.get_weights()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"run_eagerly": True},
+        {"steps_per_execution": 2},
+        {"jit_compile": True},
+        {"steps_per_execution": 2, "jit_compile": True},
+    ],
+    ids=["eagerly", "two steps", "XLA", "two steps under XLA"],
+)
+def test_every_way_to_run_a_step_gives_the_same_weights(options, teacher):
+    """With an uneven last batch: 40 examples by 16."""
+    weights = small_network(4).get_weights()
+
+    def run(distiller):
+        distiller.fit(X, Y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+
+    expected = trained_weights(teacher, run, weights)
+    for ours, theirs in zip(trained_weights(teacher, run, weights, **options), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def without_statistics():
+    inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, name="relu1", activation="relu")(inputs)
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+
+
+def test_gradient_accumulation_equals_a_large_batch(teacher):
+    weights = without_statistics().get_weights()
+    after = []
+    for size, steps in ((32, None), (8, 4)):
+        student = without_statistics()
+        student.set_weights(weights)
+        distiller = tfkd.Distiller(teacher, student, losses.SoftTargets())
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=steps)
+        distiller.compile(optimizer, LABELS_LOSS)
+        distiller.fit(X[:32], Y[:32], batch_size=size, shuffle=False, verbose=0)
+        after.append(student.get_weights())
+    assert not np.allclose(after[0][0], weights[0], atol=1e-5)
+    for ours, theirs in zip(*after, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_replicas_share_a_batch():
+    """Two replicas, each with half of the batch, make the step of one with all of it."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    weights, after, logs = without_statistics().get_weights(), [], []
+    regularizer = keras.regularizers.L2(0.1)
+
+    def make():
+        teacher, student = without_statistics(), without_statistics()
+        teacher.set_weights([2 * w for w in weights])
+        student.set_weights(weights)
+        student.layers[-1].kernel_regularizer = regularizer
+        student.layers[-1].kernel.regularizer = regularizer
+        hint = losses.Hint("relu1", "relu1", projector=layers.Conv2D(4, 1, kernel_initializer="ones"))
+        distiller = tfkd.Distiller(teacher, student, [losses.SoftTargets(2.0), hint])
+        distiller.compile(keras.optimizers.SGD(0.1), LABELS_LOSS, ["accuracy"])
+        return distiller
+
+    for scope in (strategy.scope, tf.init_scope):
+        with scope():
+            distiller = make()
+        history = distiller.fit(X[:32], Y[:32], batch_size=32, shuffle=False, verbose=0).history
+        after.append(distiller.student.get_weights())
+        logs.append({key: values[0] for key, values in history.items()})
+    for ours, theirs in zip(*after, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    assert logs[0] == pytest.approx(logs[1], rel=1e-3)
+    assert logs[1]["loss"] > 0.5 * (logs[1]["student_loss"] + logs[1]["distillation_loss"])
+
+
+@pytest.mark.parametrize(
+    ("make_teacher", "make_student"),
+    [(Subclassed, Subclassed), (lambda: nested(4), Subclassed), (Subclassed, lambda: nested(3))],
+    ids=["subclassed", "nested teaches subclassed", "subclassed teaches nested"],
+)
+def test_models_of_every_make(make_teacher, make_student):
+    teacher, student = make_teacher(), make_student()
+    teacher(X[:1]), student(X[:1])
+    taps = "block/relu", "block/relu"
+    distiller = tfkd.Distiller(teacher, student, [losses.SoftTargets(), losses.Hint(*taps, projector=True)])
+    distiller.compile(keras.optimizers.Adam(1e-2), LABELS_LOSS, ["accuracy"])
+    before = harness.snapshot(teacher)
+    history = distiller.fit(X, Y, epochs=3, batch_size=16, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    harness.assert_same_weights(before, teacher)
+    assert distiller.predict(X, verbose=0).shape == (40, CLASSES)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_backup_and_restore_goes_on_to_the_same_weights(teacher, tmp_path):
+    weights = small_network(4).get_weights()
+
+    def fit(distiller, *callbacks):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+        distiller.fit(X, Y, epochs=3, shuffle=False, verbose=0, callbacks=[backup, *callbacks])
+
+    def interrupted(distiller):
+        def on_epoch_begin(epoch, logs=None):
+            if epoch == 2:
+                raise Stop
+
+        with pytest.raises(Stop):
+            fit(distiller, keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin))
+
+    expected = trained_weights(teacher, lambda d: d.fit(X, Y, epochs=3, shuffle=False, verbose=0), weights)
+    trained_weights(teacher, interrupted, weights)
+    for ours, theirs in zip(trained_weights(teacher, fit, weights), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_checkpoints_of_whole_distillers(teacher, tmp_path):
+    path = str(tmp_path / "{epoch}.keras")
+    checkpoint = keras.callbacks.ModelCheckpoint(path)
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.Hint("relu1", "relu1", projector=True))
+    distiller.compile("adam", LABELS_LOSS)
+    distiller.fit(X, Y, epochs=2, verbose=0, callbacks=[checkpoint])
+    loaded = keras.models.load_model(str(tmp_path / "2.keras"))
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), distiller.predict(X, verbose=0), rtol=1e-5)
+    assert float(loaded.optimizer.iterations) == 4
+
+
+def test_the_student_loads_without_tfkd(teacher, tmp_path):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.Hint("relu1", "relu1", projector=True))
+    distiller.compile("adam", LABELS_LOSS)
+    distiller.fit(X, Y, verbose=0)
+    distiller.student.save(tmp_path / "student.keras")
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", distiller.predict(X, verbose=0))
+    code = (
+        "import sys, keras, numpy as np\n"
+        "student = keras.models.load_model('student.keras')\n"
+        "outputs = student.predict(np.load('x.npy'), verbose=0)\n"
+        "np.testing.assert_allclose(outputs, np.load('y.npy'), rtol=1e-4)\n"
+        "assert 'tfkd' not in sys.modules\n"
+        "assert not any('projector' in weight.path for weight in student.weights)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=200)
+
+
+def test_several_inputs_and_labels_for_each_output():
+    def model(width):
+        a, b = keras.Input((4,), name="a"), keras.Input((3,), name="b")
+        x = layers.Dense(width, activation="relu", name="mixed")(layers.Concatenate()([a, b]))
+        return keras.Model(
+            [a, b], {"one": layers.Dense(3, name="one")(x), "two": layers.Dense(2, name="two")(x)}
+        )
+
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(20, n)).astype("float32") for n in (4, 3)]
+    y = {"one": rng.integers(0, 3, 20), "two": rng.integers(0, 2, 20)}
+    distiller = tfkd.Distiller(
+        model(16), model(4), [losses.DecoupledKnowledge(), losses.SimilarityPreserving("mixed", "mixed")]
+    )
+    distiller.compile("adam", {"one": LABELS_LOSS, "two": LABELS_LOSS}, {"one": ["accuracy"], "two": []})
+    history = distiller.fit(x, y, epochs=2, batch_size=8, verbose=0).history
+    assert "one_accuracy" in history and history["loss"][1] < history["loss"][0]
+    weights = {"one": np.ones(20, "float32"), "two": np.zeros(20, "float32")}
+    assert np.isfinite(distiller.fit(x, y, sample_weight=weights, verbose=0).history["loss"]).all()
+
+
+def test_teachers_that_are_not_needed_do_not_run(student):
+    for loss, share in ((losses.TeacherFree(), 0.5), ([], 1.0)):
+        distiller = tfkd.Distiller(None, student, loss, student_loss_weight=share)
+        distiller.compile("adam", LABELS_LOSS)
+        assert np.isfinite(distiller.fit(X, Y, verbose=0).history["loss"]).all()
+    with pytest.raises(TypeError, match=r"`teacher` must be a keras\.Model"):
+        tfkd.Distiller(None, student, [losses.TeacherFree(), losses.SoftTargets()])
+
+
+def test_published_weights(teacher, student):
+    chosen = [losses.SoftTargets(), losses.SimilarityPreserving("relu1", "relu1")]
+    assert tfkd.Distiller(teacher, student, chosen, "published").distillation_loss_weights == [1.0, 3000.0]
+    with pytest.raises(ValueError, match='must be numbers, None or "published"'):
+        tfkd.Distiller(teacher, student, chosen, "default")
+    for weights in ([0.0, 1.0], [float("nan"), 1.0]):
+        with pytest.raises(ValueError, match="must be finite and above 0"):
+            tfkd.Distiller(teacher, student, chosen, weights)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eagerly"])
+def test_a_teacher_that_returns_no_numbers_stops_training(run_eagerly, teacher, student):
+    broken = keras.models.clone_model(teacher)
+    broken.set_weights([np.full_like(weight, np.nan) for weight in teacher.get_weights()])
+    distiller = tfkd.Distiller(broken, student, losses.SoftTargets())
+    distiller.compile("adam", LABELS_LOSS, run_eagerly=run_eagerly)
+    before = [variable.numpy() for variable in student.trainable_variables]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="teacher's output is NaN or infinite"):
+        distiller.fit(X, Y, verbose=0)
+    for kept, variable in zip(before, student.trainable_variables, strict=True):
+        np.testing.assert_array_equal(kept, variable)
