@@ -13,7 +13,7 @@ long: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/long.flags --overwrite
 
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .

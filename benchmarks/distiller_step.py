@@ -1,69 +1,190 @@
 """Training step of tfkd.Distiller against keras.distillation.Distiller: same models, same data, one run.
 
-    python benchmarks/distiller_step.py
+    python benchmarks/distiller_step.py                       # logits, and logits with two feature losses
+    python benchmarks/distiller_step.py --compare=memory      # peak memory of the same, one process each
+    python benchmarks/distiller_step.py --compare=losses      # what each loss adds to soft targets
 
-Both distil logits only, without XLA and with it. Epochs alternate and every round starts with another
-distiller, so that a noisy machine disturbs all alike; the ratio is the median of each round's own ratios.
+Epochs alternate and every round starts with another distiller, so that a noisy machine disturbs all alike;
+the ratio is the median of each round's own ratios.
 """
 
+import resource
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
+from keras import distillation
 
 import tfkd
+from tfkd import losses
 
 FLAGS = flags.FLAGS
+flags.DEFINE_enum("compare", "time", ["time", "memory", "losses"], "what to measure")
 flags.DEFINE_integer("rounds", 12, "timed epochs of each distiller")
 flags.DEFINE_integer("steps", 30, "steps in an epoch")
 flags.DEFINE_integer("batch_size", 128, "examples in a step")
 flags.DEFINE_list("networks", ["lenet5", "resnet"], "pairs to time: lenet5, resnet")
+flags.DEFINE_string("only", None, "of --compare=memory: the one distiller this process measures")
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+# Teacher, student, and two layers of equal width in both, since Keras has no projector.
 PAIRS = {
-    "lenet5": (tfkd.students.lenet5, tfkd.students.lenet5_half),
-    "resnet": (lambda: tfkd.students.resnet(20), lambda: tfkd.students.resnet(8)),
+    "lenet5": (tfkd.students.lenet5, tfkd.students.lenet5, ("conv2", "dense")),
+    "resnet": (
+        lambda: tfkd.students.resnet(20),
+        lambda: tfkd.students.resnet(8),
+        (("stage1_block3_relu2", "stage1_block1_relu2"), ("stage2_block3_relu2", "stage2_block1_relu2")),
+    ),
 }
 
 
-def distillers(pair: str) -> dict:
-    """The distillers to compare, by name, each with networks of its own."""
-    teacher, student = PAIRS[pair]
-    soft = tfkd.losses.SoftTargets
+def contenders(pair: str) -> dict[str, Callable[[], keras.Model]]:
+    """What makes each of the distillers to compare, by name."""
+    teacher, student, features = PAIRS[pair]
+    features = [(tap, tap) if isinstance(tap, str) else tap for tap in features]
     # As an instance: the default string computes something else (no softmax, no squared temperature).
-    theirs = keras.distillation.LogitsDistillation(4.0, loss=keras.losses.KLDivergence())
-    made = {
-        "tfkd": (tfkd.Distiller(teacher(), student(), soft(4.0)), False),
-        "keras": (keras.distillation.Distiller(teacher(), student(), theirs), False),
-        "tfkd, XLA": (tfkd.Distiller(teacher(), student(), soft(4.0)), True),
-        "keras, XLA": (keras.distillation.Distiller(teacher(), student(), theirs), True),
+    their_logits = distillation.LogitsDistillation(4.0, loss=keras.losses.KLDivergence())
+    their_features = [distillation.FeatureDistillation("mse", *taps) for taps in features]
+
+    def ours(*more):
+        return tfkd.Distiller(teacher(), student(), [losses.SoftTargets(4.0), *more])
+
+    def theirs(*more):
+        return distillation.Distiller(teacher(), student(), [their_logits, *more])
+
+    return {
+        "tfkd": ours,
+        "keras": theirs,
+        "tfkd, features": lambda: ours(*(losses.Hint(*taps) for taps in features)),
+        "keras, features": lambda: theirs(*their_features),
     }
-    for distiller, jit_compile in made.values():
-        distiller.compile("adam", LOSS, ["accuracy"], jit_compile=jit_compile)
-    return {name: distiller for name, (distiller, _) in made.items()}
+
+
+def compiled(distiller: keras.Model, jit_compile: bool = False) -> keras.Model:
+    """The distiller, ready to fit."""
+    distiller.compile("adam", LOSS, ["accuracy"], jit_compile=jit_compile)
+    return distiller
+
+
+def examples(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Random inputs and labels for one epoch."""
+    rng = np.random.default_rng(0)
+    n = FLAGS.steps * FLAGS.batch_size
+    x = rng.uniform(size=(n, *model.student.input_shape[1:])).astype("float32")
+    return x, rng.integers(0, 10, n)
+
+
+def timed(made: dict[str, keras.Model], fit: Callable[[keras.Model], None]) -> dict[str, list[float]]:
+    """Seconds a step of each, in every round."""
+    seconds = {name: [] for name in made}
+    for round_ in range(FLAGS.rounds + 1):
+        first = round_ % len(made)
+        for name in [*made][first:] + [*made][:first]:
+            start = time.perf_counter()
+            fit(made[name])
+            # The first epoch is for tracing and compilation.
+            if round_:
+                seconds[name].append((time.perf_counter() - start) / FLAGS.steps)
+    return seconds
+
+
+def compare_time(pair: str) -> None:
+    """Prints milliseconds a step, without XLA and with it, and the ratio of ours to theirs."""
+    made = {}
+    for jit_compile in (False, True):
+        for name, make in contenders(pair).items():
+            made[name + (", XLA" if jit_compile else "")] = compiled(make(), jit_compile)
+    x, y = examples(made["tfkd"])
+    seconds = timed(made, lambda d: d.fit(x, y, batch_size=FLAGS.batch_size, verbose=0))
+    for name, values in seconds.items():
+        against = seconds[name.replace("tfkd", "keras")]
+        ratio = f"   tfkd / keras {np.median(np.divide(values, against)):5.2f}" if "tfkd" in name else ""
+        print(f"{pair:8} {name:22} {np.median(values) * 1000:7.2f} ms{ratio}", flush=True)
+
+
+def compare_memory(pair: str) -> None:
+    """Prints how far each distiller raises its process's peak memory."""
+    if FLAGS.only:
+        distiller = compiled(contenders(pair)[FLAGS.only]())
+        x, y = examples(distiller)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        distiller.fit(x, y, batch_size=FLAGS.batch_size, epochs=2, verbose=0)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+        return
+    peaks = {}
+    for name in contenders(pair):
+        command = [sys.executable, __file__, "--compare=memory", f"--networks={pair}", f"--only={name}"]
+        command += [f"--steps={FLAGS.steps}", f"--batch_size={FLAGS.batch_size}"]
+        runs = [subprocess.run(command, capture_output=True, check=True, text=True) for _ in range(3)]
+        peaks[name] = np.median([float(run.stdout.split()[-1]) for run in runs])
+        ratio = (
+            ""
+            if "tfkd" in name
+            else f"   tfkd / keras {peaks[name.replace('keras', 'tfkd')] / peaks[name]:5.2f}"
+        )
+        print(f"{pair:8} {name:22} {peaks[name]:7.0f} MiB{ratio}", flush=True)
+
+
+def compare_losses() -> None:
+    """Prints, as a table, what each loss adds to a step with soft targets, ResNet-20 to ResNet-8."""
+    teacher, student = tfkd.students.resnet(20), tfkd.students.resnet(8)
+    middle = "stage2_block3_relu2", "stage2_block1_relu2"
+    deep = ["stage1_block3_relu2", "stage2_block3_relu2"], ["stage1_block1_relu2", "stage2_block1_relu2"]
+    norms = "stage2_block3_conv2_norm", "stage2_block1_conv2_norm"
+    last = "logits:input", "logits:input"
+    n = FLAGS.steps * FLAGS.batch_size
+    chosen = [
+        losses.L1Logits(),
+        losses.DecoupledKnowledge(),
+        losses.DIST(),
+        losses.LogitStandardization(),
+        losses.MultiLevelLogits(),
+        losses.TeacherFree(),
+        losses.Hint(*middle, projector=True),
+        losses.CosineEmbedding(*last),
+        losses.AttentionTransfer(*deep),
+        losses.GradientAttention(),
+        losses.FSP(*deep),
+        losses.SimilarityPreserving(*last),
+        losses.Relational(*last),
+        losses.ProbabilisticTransfer(*last),
+        losses.CorrelationCongruence(*last),
+        losses.NeuronSelectivity(*middle),
+        losses.FactorTransfer(*middle),
+        losses.ActivationBoundary(*norms, projector=True),
+        losses.VariationalInformation(*middle),
+        losses.Overhaul(*norms),
+        losses.Review(*deep),
+        losses.Contrastive(*last, examples=n, negatives=1024, seed=0),
+        losses.SingularValues(*deep),
+    ]
+    made = {"soft targets alone": []} | {type(loss).__name__: [loss] for loss in chosen}
+    made = {
+        name: compiled(tfkd.Distiller(teacher, student, [losses.SoftTargets(4.0), *more]))
+        for name, more in made.items()
+    }
+    x, y = examples(made["soft targets alone"])
+    arrays = tf.data.Dataset.from_tensor_slices((x, y)).batch(FLAGS.batch_size)
+    dataset = tfkd.with_index(arrays).cache().prefetch(2)
+    seconds = timed(made, lambda d: d.fit(dataset, verbose=0))
+    alone = seconds.pop("soft targets alone")
+    print(f"| loss | over soft targets ({np.median(alone) * 1000:.0f} ms a step) |\n|---|---|")
+    for name, values in seconds.items():
+        print(f"| {name} | {100 * (np.median(np.divide(values, alone)) - 1):+.0f} % |", flush=True)
 
 
 def main(argv: list[str]) -> None:
-    """Prints milliseconds a step and the ratio to tfkd."""
-    rng = np.random.default_rng(0)
+    """Measures what is asked for."""
+    if FLAGS.compare == "losses":
+        compare_losses()
+        return
     for pair in FLAGS.networks:
-        made = distillers(pair)
-        shape = made["tfkd"].student.input_shape[1:]
-        n = FLAGS.steps * FLAGS.batch_size
-        x, y = rng.uniform(size=(n, *shape)).astype("float32"), rng.integers(0, 10, n)
-        seconds = {name: [] for name in made}
-        for round_ in range(FLAGS.rounds + 1):
-            first = round_ % len(made)
-            for name in [*made][first:] + [*made][:first]:
-                start = time.perf_counter()
-                made[name].fit(x, y, batch_size=FLAGS.batch_size, verbose=0)
-                # The first epoch is for tracing and compilation.
-                if round_:
-                    seconds[name].append((time.perf_counter() - start) / FLAGS.steps)
-        for name, values in seconds.items():
-            against = np.median(np.divide(seconds["tfkd"], values))
-            print(f"{pair:8} {name:12} {np.median(values) * 1000:7.2f} ms   tfkd / this {against:5.2f}")
+        (compare_time if FLAGS.compare == "time" else compare_memory)(pair)
 
 
 if __name__ == "__main__":

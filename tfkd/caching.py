@@ -178,6 +178,11 @@ class _Cache:
                 continue
             values = [checks, *(np.asarray(leaf) for leaf in tree.flatten(ask(inputs)))]
             for array, value in zip(self.arrays, values, strict=True):
+                if array.shape[1:] != value.shape[1:]:
+                    raise ValueError(
+                        "`dataset` must give outputs of one size. Received: outputs of shape "
+                        f"{value.shape[1:]}, before of {array.shape[1:]}. Pad all batches alike."
+                    )
                 array[rows] = value
             if rows[-1] + 1 - saved >= _SAVE_EVERY or rows[-1] + 1 == size:
                 saved = int(rows[-1]) + 1
@@ -203,7 +208,8 @@ class _Cache:
             with open(progress, encoding="utf-8") as file:
                 found = json.load(file)
             self._check_same(found, size)
-            self.arrays = [np.lib.format.open_memmap(name, mode="r+") for name in names]
+            mode = "r" if found["done"] == size else "r+"
+            self.arrays = [np.lib.format.open_memmap(name, mode=mode) for name in names]
             return found["done"]
         os.makedirs(self.path, exist_ok=True)
         self.arrays = [
@@ -268,5 +274,7 @@ def _checksums(leaves):
     sums = np.zeros(len(leaves[0]), "uint32")
     for leaf in leaves:
         for i, example in enumerate(leaf):
-            sums[i] = zlib.crc32(example.tobytes(), int(sums[i]))
+            # Strings are Python objects, of which NumPy knows only where they are.
+            content = repr(example).encode() if leaf.dtype == object else example.tobytes()
+            sums[i] = zlib.crc32(content, int(sums[i]))
     return sums

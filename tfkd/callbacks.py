@@ -25,6 +25,9 @@ class KeepLastGood(keras.callbacks.Callback):
         self._epoch = 0
         self._weights = None
 
+    def on_train_begin(self, logs=None):
+        self.stopped_epoch = self._weights = None
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         if self._weights is None:

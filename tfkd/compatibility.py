@@ -64,10 +64,11 @@ def warn_of_logits(loss, student: keras.Model) -> None:
     last = _last_layers(student)
     linear = bool(last) and all(_activation(layer) is keras.activations.linear for layer in last)
     for each in keras.tree.flatten(loss):
-        each = keras.losses.get(each)
-        from_logits = isinstance(each, keras.losses.Loss) and each.get_config().get("from_logits")
-        expects_probabilities = isinstance(each, _OF_PROBABILITIES) or each in _FUNCTIONS
-        if linear and expects_probabilities and not from_logits:
+        each = _loss_named(each)
+        expects_probabilities = each in _FUNCTIONS
+        if isinstance(each, _OF_PROBABILITIES):
+            expects_probabilities = not each.get_config()["from_logits"]
+        if linear and expects_probabilities:
             name = getattr(each, "__name__", type(each).__name__)
             warnings.warn(
                 f"`loss` {name} expects probabilities, but the student {student.name!r} returns logits: "
@@ -76,6 +77,14 @@ def warn_of_logits(loss, student: keras.Model) -> None:
                 LogitsWarning,
                 stacklevel=4,
             )
+
+
+def _loss_named(loss):
+    """The loss of a name that is one; anything else as it is."""
+    try:
+        return keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        return loss
 
 
 def _last_layers(model):

@@ -1,5 +1,6 @@
 """Distiller: teacher forward, one student forward, losses, update."""
 
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -78,14 +79,14 @@ class Distiller(keras.Model):
             check_model(teacher, "teacher")
         # A tuple's items are not tracked, and __dir__ hides the property, so the teacher stays out
         # of the variables and of every file that Keras writes.
-        object.__setattr__(self, "_untracked", (teacher,))
+        object.__setattr__(self, "_untracked", (teacher, None))
         self.student = student
         self.student_loss_weight = student_loss_weight
         self.distillation_losses = losses
         self.distillation_loss_weights = _as_weights(distillation_loss_weights, losses)
         # What a schedule multiplies the weights with; a variable, so that steps need no new trace.
         self.loss_factors = self.add_weight(
-            shape=(len(losses),), initializer="ones", trainable=False, name="loss_factors"
+            shape=(len(losses),), dtype="float32", initializer="ones", trainable=False, name="loss_factors"
         )
         self._teacher_taps = _taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
         self._student_taps = _taps(loss.student_layer for loss in losses)
@@ -122,8 +123,17 @@ class Distiller(keras.Model):
                 "other weights. To go on with another, build a new Distiller around distiller.student."
             )
         self._attach(teacher)
-        object.__setattr__(self, "_untracked", (teacher,))
+        object.__setattr__(self, "_untracked", (teacher, None))
         self.train_function = None
+
+    def _fingerprint(self):
+        """The teacher's, computed once for each teacher; None without one."""
+        teacher = self._untracked[0]
+        if teacher is None or isinstance(teacher, Awaited):
+            return teacher and teacher.fingerprint
+        if self._untracked[1] is None:
+            object.__setattr__(self, "_untracked", (teacher, fingerprint(teacher)))
+        return self._untracked[1]
 
     def _attach(self, teacher):
         """Checks that what the losses look at is there, and has them made for it."""
@@ -144,12 +154,8 @@ class Distiller(keras.Model):
                     warn_of_probabilities(model, role)
         for loss in self.distillation_losses:
             loss.bind(teacher, self.student)
-            shapes = [
-                None if model is None else forward.shape(model, layer)
-                for model, layer in ((teacher, loss.teacher_layer), (self.student, loss.student_layer))
-            ]
-            if None not in shapes and not loss.built:
-                loss.build(*shapes)
+            if not loss.built:
+                forward.build(loss, teacher, self.student)
 
     def call(self, inputs, training=None, **kwargs):
         return self.student(caching.unpack(inputs).inputs, training=training, **kwargs)
@@ -181,24 +187,27 @@ class Distiller(keras.Model):
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
             optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
-        # Built here where that is possible, so that weights can be loaded before the first step.
-        if (
-            self.optimizer is not None
-            and self.student.built
-            and all(d.built for d in self.distillation_losses)
-        ):
+
+    def load_weights(self, *args, **kwargs):
+        # Else Keras would leave out the state of an optimizer that has not made a step.
+        if self.compiled and not self.optimizer.built and self._parts_built:
             self.optimizer.build(self.trainable_variables)
+        super().load_weights(*args, **kwargs)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
+        if self._parts_built:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def _parts_built(self):
+        return self.student.built and all(loss.built for loss in self.distillation_losses)
 
     def get_config(self):
-        teacher = self._untracked[0]
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]
-        known = teacher.fingerprint if isinstance(teacher, Awaited) else teacher and fingerprint(teacher)
         return {
             "name": self.name,
-            "teacher_fingerprint": known,
+            "teacher_fingerprint": self._fingerprint(),
             "student": keras.saving.serialize_keras_object(self.student),
             "distillation_losses": losses,
             "distillation_loss_weights": list(self.distillation_loss_weights),
@@ -222,7 +231,7 @@ class Distiller(keras.Model):
     def load_own_variables(self, store):
         own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
         super().load_own_variables(own)
-        if self._random_states:
+        if self._random_states and "random_states" in store.keys():  # noqa: SIM118
             for state, value in zip(self._random_states, store["random_states"], strict=True):
                 state.assign(value)
 
@@ -237,6 +246,7 @@ class Distiller(keras.Model):
         teacher = self._ask_teacher(batch, y)
         with tf.GradientTape() as tape:
             student = forward.run(self.student, self._student_taps, batch.inputs, True, y)
+            self.built = True
             context = {"labels": y, "index": batch.index, "sample_weight": sample_weight}
             distillation_loss = self._distill(teacher, student, context)
             loss = self._total_loss(y, student.output, distillation_loss, sample_weight)
@@ -251,15 +261,20 @@ class Distiller(keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = caching.unpack(x).inputs
         y_pred = self.student(x, training=False)
-        results = self.compute_metrics(x, y, y_pred, sample_weight)
-        for tracker in self._training_trackers:
-            results.pop(tracker.name)
+        not_measured = {tracker.name for tracker in self._training_trackers}
         if self._compile_loss is None:
-            del results["loss"]
-            return results
-        loss = self._compile_loss(y, y_pred, sample_weight) + self._regularization()
-        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(y_pred))
-        return {**results, "loss": self._loss_tracker.result()}
+            not_measured.add("loss")
+        else:
+            # Before the metrics: this updates the losses of single outputs.
+            loss = self._labels_loss(y, y_pred, sample_weight) + self._regularization()
+            self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(y_pred))
+        results = self.compute_metrics(x, y, y_pred, sample_weight)
+        return {name: value for name, value in results.items() if name not in not_measured}
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras would take the last step's values where not all metrics are among the logs.
+        results = self.get_metrics_result()
+        return {name: results.get(name, value) for name, value in logs.items()}
 
     def get_metrics_result(self):
         # Metrics given to `compile` are built on first use, which without labels is `evaluate`.
@@ -286,7 +301,7 @@ class Distiller(keras.Model):
             return None
         teacher = self._untracked[0]
         if batch.made_by is not None:
-            return forward.carried(batch, self._teacher_taps, teacher)
+            return forward.carried(batch, self._teacher_taps, self._fingerprint())
         if isinstance(teacher, Awaited):
             raise ValueError(
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
@@ -321,15 +336,18 @@ class Distiller(keras.Model):
                     "`y` is missing: there are no labels for the student's loss. Give them, or build the "
                     "distiller with student_loss_weight=0.0 to train without."
                 )
-            student_loss = self._compile_loss(y, y_pred, sample_weight)
+            student_loss = self._labels_loss(y, y_pred, sample_weight)
         batch, replicas = _batch_size(y_pred), _replicas()
         self._student_loss_tracker.update_state(student_loss * replicas, sample_weight=batch)
         self._distillation_loss_tracker.update_state(distillation_loss, sample_weight=batch)
         share = self.student_loss_weight
         return share * student_loss + (1 - share) * distillation_loss / replicas + self._regularization()
 
+    def _labels_loss(self, y, y_pred, sample_weight):
+        return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
+
     def _regularization(self):
-        return sum(ops.cast(loss, "float32") for loss in self.losses) / _replicas()
+        return sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses) / _replicas()
 
     def _update(self, tape, loss, variables):
         """One step of the optimizer; parts of losses that this step did not use stay as they are."""
@@ -337,9 +355,11 @@ class Distiller(keras.Model):
             self.optimizer.build(variables)
         of_losses = {id(v) for loss in self.distillation_losses for v in loss.trainable_variables}
         pairs = zip(tape.gradient(loss, variables), variables, strict=True)
-        self.optimizer.apply_gradients(
-            [(g, v) for g, v in pairs if g is not None or id(v) not in of_losses]
-        )
+        pairs = [(g, v) for g, v in pairs if g is not None or id(v) not in of_losses]
+        if pairs:
+            self.optimizer.apply_gradients(pairs)
+        else:
+            warnings.warn("The distiller has nothing to train: no trainable variables.", stacklevel=2)
 
 
 class Awaited:
@@ -360,7 +380,9 @@ def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimiz
     """
     optimizer = keras.optimizers.get(optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if scaled or model.dtype_policy.name != "mixed_float16":
+    # Functional models of a file do not know the policy their layers have.
+    half = any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers())
+    if scaled or not half:
         return optimizer
     return keras.optimizers.LossScaleOptimizer(optimizer)
 

@@ -1,6 +1,7 @@
-"""Telling models apart by their weights."""
+"""Telling models apart by their layers and weights."""
 
 import hashlib
+import json
 
 import keras
 import numpy as np
@@ -8,13 +9,13 @@ import tensorflow as tf
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Sixteen hexadecimal digits that follow from the shapes and values of a model's weights.
+    """Sixteen hexadecimal digits that follow from a model's layers and weights, whatever their names.
 
     Args:
         model: a built model.
 
     Returns:
-        The same digits for the same weights, in whatever process.
+        The same digits for the same layers with the same weights, in whatever process.
 
     Raises:
         ValueError: if the model has no weights yet.
@@ -24,6 +25,10 @@ def fingerprint(model: keras.Model) -> str:
             f"Model {model.name!r} has no weights to tell it by. Build it first, by calling it on a batch."
         )
     digest = hashlib.sha256()
+    for layer in model._flatten_layers():
+        digest.update(
+            json.dumps([type(layer).__name__, _options(layer)], sort_keys=True, default=str).encode()
+        )
     # Weights can be read while a step is traced, but not inside the graph.
     with tf.init_scope():
         for weight in model.weights:
@@ -31,3 +36,19 @@ def fingerprint(model: keras.Model) -> str:
             digest.update(f"{values.shape} {values.dtype}".encode())
             digest.update(values.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _options(layer):
+    """What a layer was made with, but for what does not change its outputs."""
+    if layer._flatten_layers(include_self=False, recursive=False):
+        return {}
+    try:
+        config = layer.get_config()
+    except NotImplementedError:
+        return {}
+    aside = "name", "dtype", "trainable", "batch_shape", "build_config"
+    return {key: value for key, value in config.items() if key not in aside and not _of_training(key)}
+
+
+def _of_training(key):
+    return key.endswith(("_initializer", "_regularizer", "_constraint"))

@@ -1,5 +1,6 @@
 """One forward pass of a network with its taps, and what a loss makes of two of them."""
 
+import functools
 import inspect
 from typing import Any, NamedTuple
 
@@ -9,10 +10,10 @@ from keras import ops, tree
 
 from tfkd import taps
 from tfkd.caching import Carried
-from tfkd.fingerprints import fingerprint
 from tfkd.graphs import has_graph
 from tfkd.losses import KnowledgeLoss
 from tfkd.losses.labels import one_hot_labels
+from tfkd.losses.relations import per_row
 
 
 class Pass(NamedTuple):
@@ -64,7 +65,7 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
 
 
 def checked(teacher: Pass) -> Pass:
-    """The same pass; the step fails if the teacher's output is not finite."""
+    """The same pass; the step fails if the teacher's output is not finite, but for XLA's steps."""
 
     def check(output):
         if not output.dtype.is_floating:
@@ -74,13 +75,13 @@ def checked(teacher: Pass) -> Pass:
     return teacher._replace(output=tree.map_structure(check, teacher.output))
 
 
-def carried(batch: Carried, tapped: list[str], teacher: Any) -> Pass:
+def carried(batch: Carried, tapped: list[str], teacher: str) -> Pass:
     """The pass that a batch carries from `tfkd.cache_teacher`.
 
     Args:
         batch: with cached outputs.
         tapped: taps that the losses need.
-        teacher: the teacher, or what stands for it with its `fingerprint`.
+        teacher: the teacher's fingerprint.
 
     Returns:
         The teacher's pass.
@@ -88,11 +89,15 @@ def carried(batch: Carried, tapped: list[str], teacher: Any) -> Pass:
     Raises:
         ValueError: if another teacher made the outputs, or a tap is missing.
     """
-    own = getattr(teacher, "fingerprint", None) or fingerprint(teacher)
-    if own != batch.made_by:
+    if teacher != batch.made_by:
         raise ValueError(
             "The data set carries the outputs of another teacher than the distiller's. Run "
             "tfkd.cache_teacher again with this one."
+        )
+    if taps.INPUT_GRADIENT in tapped:
+        raise ValueError(
+            "A loss on the gradient by the input needs the teacher itself, not outputs that the data set "
+            "carries. Train on the data set as it was before tfkd.cache_teacher."
         )
     missing = [tap for tap in tapped if tap not in batch.taps]
     if missing:
@@ -103,17 +108,43 @@ def carried(batch: Carried, tapped: list[str], teacher: Any) -> Pass:
     return Pass(batch.output, batch.taps)
 
 
-def shape(model: keras.Model, layer: str | list[str] | None):
-    """The shapes a loss will see at `layer`; None if they are not known before the first step."""
-    if layer is None:
-        if not has_graph(model):
+def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model) -> None:
+    """Makes the trained parts of a loss, if what they depend on is known before the first step."""
+    if type(loss).build is KnowledgeLoss.build:
+        loss.build()
+        return
+    sides = (teacher, loss.teacher_layer), (student, loss.student_layer)
+    shapes = [None if model is None or not model.built else _shape(model, layer) for model, layer in sides]
+    if None not in shapes:
+        loss.build(*shapes)
+
+
+def _shape(model, layer):
+    """The shapes a loss will see at `layer`, from the graph or a pass over zeros; None if unknown."""
+    if has_graph(model):
+        if layer is None:
+            outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+            return tree.map_structure(lambda output: tuple(output.shape), outputs)
+        shapes = [taps.shape(model, tap) for tap in ([layer] if isinstance(layer, str) else layer)]
+    else:
+        seen = _pass_over_zeros(model, layer)
+        if seen is None:
             return None
-        outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-        return tree.map_structure(lambda output: tuple(output.shape), outputs)
-    if isinstance(layer, str):
-        return None if layer == taps.INPUT_GRADIENT else taps.shape(model, layer)
-    shapes = [taps.shape(model, tap) for tap in layer]
-    return None if None in shapes else shapes
+        shapes = [tree.map_structure(lambda x: (None, *x.shape[1:]), each) for each in seen]
+    if None in shapes:
+        return None
+    return shapes if isinstance(layer, list) else shapes[0]
+
+
+def _pass_over_zeros(model, layer):
+    """What the taps of a model without a graph see; None if its input is not one tensor of known size."""
+    shapes = list((model._build_shapes_dict or {}).values())
+    if len(shapes) != 1 or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
+        return None
+    zeros = ops.zeros((1, *shapes[0][1:]))
+    tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
+    passed = run(model, tapped, zeros, training=False)
+    return [passed.output] if layer is None else [passed.seen[tap] for tap in tapped]
 
 
 def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: dict):
@@ -156,7 +187,7 @@ def _compare_one(loss, teacher, student, context):
             raise ValueError(_MISSING[name].format(loss=loss.name))
         given[name] = offered[name]
     values = loss(teacher, student, **given)
-    return reduced(values, context["sample_weight"], None if isinstance(mask, list) else mask)
+    return reduced(values, context["sample_weight"], _joined(mask))
 
 
 _MISSING = {
@@ -173,13 +204,12 @@ def reduced(values, sample_weight=None, mask=None):
         return values if weights is None else values * ops.mean(weights)
     if weights is not None:
         rank = len(values.shape)
-        if len(weights.shape) > rank:
-            weights = ops.squeeze(weights, axis=-1)
-        values = values * ops.reshape(
-            weights, tuple(ops.shape(weights)) + (1,) * (rank - len(weights.shape))
-        )
+        weights = per_row(weights, rank)
+        weights = ops.reshape(weights, (*ops.shape(weights), *(1,) * (rank - len(weights.shape))))
+        values = values * weights
     if mask is None or len(mask.shape) != len(values.shape):
-        return ops.mean(values)
+        # A replica's share of a small batch may be empty.
+        return ops.divide_no_nan(ops.sum(values), ops.cast(ops.size(values), "float32"))
     mask = ops.cast(mask, "float32")
     return ops.divide_no_nan(ops.sum(values * mask), ops.sum(mask))
 
@@ -196,6 +226,13 @@ def _mask(value):
         return getattr(value, "_keras_mask", None)
     masks = [getattr(each, "_keras_mask", None) for each in tree.flatten(value)]
     return masks if any(mask is not None for mask in masks) else None
+
+
+def _joined(mask):
+    """One mask out of several: what all of them count."""
+    if not isinstance(mask, list):
+        return mask
+    return functools.reduce(ops.logical_and, [each for each in mask if each is not None])
 
 
 def _per_head(value, heads):

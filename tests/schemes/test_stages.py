@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import pytest
 import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
-from tfkd import losses
+from tfkd import files, losses
 from tfkd.callbacks import WeightSchedule
 from tfkd.schemes import Stage, Stages
 
@@ -91,14 +93,33 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(epoch, teacher, tmp_path
         np.testing.assert_allclose(history.history[key], expected.history[key], rtol=1e-3, atol=1e-6)
 
 
+def test_killed_while_writing_it_goes_on_from_the_epoch_before(teacher, tmp_path, monkeypatch):
+    write, written = files.write_text, []
+
+    def interrupted(path, text):
+        if len(written) == 1:
+            raise Stop
+        written.append(path)
+        write(path, text)
+
+    with monkeypatch.context() as patched, pytest.raises(Stop):
+        patched.setattr(files, "write_text", interrupted)
+        fit(plan(), teacher, student(), backup_dir=tmp_path)
+    history = fit(plan(), teacher, student(), backup_dir=tmp_path)
+    assert history.epoch == [0, 1, 2, 3, 4]
+
+
 def test_a_finished_run_is_not_repeated_and_other_plans_are_refused(teacher, tmp_path):
     model, again = student(), student()
     fit(plan(), teacher, model, backup_dir=tmp_path)
     history = fit(plan(), teacher, again, backup_dir=tmp_path, callbacks=[stop_at(0)])
     assert history.epoch == [0, 1, 2, 3, 4]
     harness.assert_same_weights(harness.snapshot(model), again)
-    with pytest.raises(ValueError, match=r"holds stages of \[2, 2, 1\] epochs, not \[3\]"):
-        fit(Stages([Stage(None, 3)]), teacher, student(), backup_dir=tmp_path)
+    other = plan()
+    other.stages[1] = dataclasses.replace(other.stages[1], losses=losses.SoftTargets(3.0))
+    for stages, tutor in ((other, teacher), (plan(), small_network(8))):
+        with pytest.raises(ValueError, match="of another teacher or of other stages"):
+            fit(stages, tutor, student(), backup_dir=tmp_path)
 
 
 def test_bad_arguments(teacher):

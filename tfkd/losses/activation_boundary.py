@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import check_positive
-from tfkd.losses.features import FeatureLoss, normalized_projector
+from tfkd.losses.features import FeatureLoss, halving_sum, normalized_projector
 from tfkd.losses.maps import matching_pair
 
 _FACTOR = 3 / 1000
@@ -60,7 +60,8 @@ class ActivationBoundary(FeatureLoss):
 
     Example:
         >>> boundary = ActivationBoundary("relu1:input", "relu1:input", projector=True)
-        >>> tfkd.schemes.Stages([Stage(boundary, epochs=5), Stage(None, epochs=10)])
+        >>> first = tfkd.schemes.Stage(boundary, epochs=5, student_loss_weight=0.0)
+        >>> tfkd.schemes.Stages([first, tfkd.schemes.Stage(None, epochs=10)])
 
     Reference:
         Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries", 2019.
@@ -76,8 +77,15 @@ class ActivationBoundary(FeatureLoss):
 
     def call(self, teacher, student, mask=None, training=None):
         pairs = self.pairs(teacher, student, mask, training)
-        values = [activation_boundary(t, s, self.margin) for t, s, _ in pairs]
-        return sum(value / 2**i for i, value in enumerate(reversed(values)))
+        return halving_sum(self._one(t, s, m) for t, s, m in pairs)
+
+    def _one(self, teacher, student, mask):
+        value = activation_boundary(teacher, student, self.margin)
+        if mask is None:
+            return value
+        # At padding both are 0, and each neuron is `margin` away from not firing.
+        padding = ops.sum(1 - ops.cast(mask, "float32"), axis=1) * student.shape[-1]
+        return value - _FACTOR * self.margin**2 * padding
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

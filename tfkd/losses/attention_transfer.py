@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfkd.losses.base import check_positive
+from tfkd.losses.base import check_at_least_1
 from tfkd.losses.features import FeatureLoss
 from tfkd.losses.maps import flat_positions, l2_normalized, per_example_mean, pooled_pair
 
@@ -18,13 +18,13 @@ def attention_transfer(teacher, student, power: float = 2.0):
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
         student: the student's.
-        power: above 0.
+        power: at least 1.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if the features have no positions or the power is not positive.
+        ValueError: if the features have no positions or the power is below 1.
 
     Example:
         >>> attention_transfer(teacher_maps, student_maps)
@@ -33,12 +33,13 @@ def attention_transfer(teacher, student, power: float = 2.0):
         Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. As in the authors' code; the
         paper has the norm of the difference, and sums where the code averages.
     """
-    check_positive(power=power)
+    check_at_least_1(power=power)
     teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
-    return per_example_mean((_attention(teacher, power) - _attention(student, power)) ** 2)
+    return per_example_mean((attention_map(teacher, power) - attention_map(student, power)) ** 2)
 
 
-def _attention(features, power):
+def attention_map(features, power: float = 2.0):
+    """`(batch, positions)`: how strong the channels `(batch, positions, channels)` are, normalized."""
     strength = ops.abs(features) if power != 2 else features
     return l2_normalized(ops.mean(strength**power, axis=-1), axis=-1)
 
@@ -50,11 +51,11 @@ class AttentionTransfer(FeatureLoss):
     Args:
         teacher_layer: tap of the teacher, or a list of taps, one a stage.
         student_layer: tap of the student, or as many.
-        power: above 0.
+        power: at least 1.
         **kwargs: `projector`, `name`.
 
     Raises:
-        ValueError: if the power is not positive.
+        ValueError: if the power is below 1.
 
     Example:
         >>> stages = ["stage1", "stage2", "stage3"]
@@ -69,7 +70,7 @@ class AttentionTransfer(FeatureLoss):
 
     def __init__(self, teacher_layer=None, student_layer=None, power: float = 2.0, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_positive(power=power)
+        check_at_least_1(power=power)
         self.power = power
 
     def compare(self, teacher, student):

@@ -69,6 +69,20 @@ def check_positive(**numbers: float) -> None:
             raise ValueError(f"`{name}` must be above 0 and finite. Received: {name}={value!r}.{hint}")
 
 
+def check_at_least_1(**numbers: float) -> None:
+    """Raises ValueError for the first keyword that is not a finite number of at least 1."""
+    for name, value in numbers.items():
+        if not 1 <= value < math.inf:
+            raise ValueError(f"`{name}` must be at least 1 and finite. Received: {name}={value!r}.")
+
+
+def check_count(**numbers: int) -> None:
+    """Raises ValueError for the first keyword that is not an int of at least 1."""
+    for name, value in numbers.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}.")
+
+
 def check_not_negative(**numbers: float) -> None:
     """Raises ValueError for the first keyword that is not a finite number of at least 0."""
     for name, value in numbers.items():
@@ -92,8 +106,8 @@ class KnowledgeLoss(keras.Layer):
         name: names the loss in `History`; defaults to the class's name in snake case.
 
     Attributes:
-        published_weight: the weight the method was published with, which a distiller uses if it is
-            given `distillation_loss_weights="published"`.
+        published_weight: the weight the method was published with, beside a weight of 1 of the labels'
+            loss; a distiller uses it if it is given `distillation_loss_weights="published"`.
         uses_teacher: whether the teacher is looked at.
         takes_structures: whether `call` takes several outputs at once; else it is called for each
             output of a model with several, and the values are added.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfkd.losses.base import KnowledgeLoss, as_float32, check_positive
+from tfkd.losses.base import KnowledgeLoss, as_float32, check_count, check_positive
 from tfkd.losses.maps import l2_normalized
 from tfkd.losses.relations import flat_pair
 
@@ -36,7 +36,7 @@ def contrastive(scores, examples: int):
     Reference:
         Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020.
     """
-    check_positive(examples=examples)
+    check_count(examples=examples)
     scores = as_float32(scores, "scores")
     if len(scores.shape) != 2 or scores.shape[1] < 2:
         raise ValueError(
@@ -73,7 +73,9 @@ class Contrastive(KnowledgeLoss):
 
     Example:
         >>> crd = Contrastive("logits:input", "logits:input", examples=60000, negatives=4096)
-        >>> tfkd.Distiller(teacher, student, crd, [0.8]).fit(tfkd.with_index(dataset))
+        >>> distiller = tfkd.Distiller(teacher, student, crd, "published")
+        >>> distiller.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> distiller.fit(tfkd.with_index(dataset))
 
     Reference:
         Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020. Negatives are drawn from all
@@ -96,7 +98,8 @@ class Contrastive(KnowledgeLoss):
         **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_positive(examples=examples, negatives=negatives, temperature=temperature, dimension=dimension)
+        check_count(examples=examples, negatives=negatives, dimension=dimension)
+        check_positive(temperature=temperature)
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}.")
         self.options = {
@@ -113,10 +116,16 @@ class Contrastive(KnowledgeLoss):
     def build(self, teacher_shape, student_shape):
         rows = (self.options["examples"], self.options["dimension"])
         spread = 1 / math.sqrt(rows[1] / 3)
-        for who, shape in (("teacher", teacher_shape), ("student", student_shape)):
+        sides = ("teacher", teacher_shape), ("student", student_shape)
+        for who, shape in sides:
+            if None in shape[1:]:
+                raise ValueError(
+                    f"`{who}_layer` must have a known size. Received: shape {tuple(shape)}. Tap what "
+                    "enters the last layer, such as 'logits:input'."
+                )
             dense = layers.Dense(rows[1], dtype="float32", name=f"{who}_embedding")
             dense.build((None, math.prod(shape[1:])))
-            start = keras.initializers.RandomUniform(-spread, spread, seed=self.options["seed"])
+            start = keras.initializers.RandomUniform(-spread, spread, seed=self.seed_generator)
             memory = self.add_weight(shape=rows, initializer=start, trainable=False, name=f"{who}_memory")
             # Frozen at the first batch; 0 until then.
             scale = self.add_weight(
@@ -126,6 +135,8 @@ class Contrastive(KnowledgeLoss):
             self.embeddings[who] = (dense, memory, scale)
 
     def call(self, teacher, student, index, training=None):
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("`Contrastive` has one memory, which replicas of tf.distribute cannot share.")
         flat = dict(zip(("teacher", "student"), flat_pair(teacher, student), strict=True))
         index = ops.cast(ops.reshape(index, (-1,)), "int64")
         drawn = self._draw(index)

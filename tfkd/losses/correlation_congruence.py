@@ -40,7 +40,9 @@ def correlation_congruence(
 
     Reference:
         Peng et al., "Correlation Congruence for Knowledge Distillation", 2019. "consecutive" is what
-        RepDistiller computes (weight 0.02), "taylor" what Knowledge-Distillation-Zoo does.
+        RepDistiller computes (weight 0.02, after linear embeddings of both networks to 128; here
+        `projector` embeds the student to the teacher's width), "taylor" is as in
+        Knowledge-Distillation-Zoo.
     """
     _check(kernel, order, gamma)
     teacher, student = flat_pair(teacher, student)

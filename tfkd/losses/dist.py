@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd.losses.maps import safe_root
 from tfkd.losses.relations import example_mean
 from tfkd.losses.rows import as_rows, row_weights
 
@@ -59,14 +60,8 @@ def _pearson(a, b, weights, axis):
     """Correlation along an axis of values counted by weight."""
     total = ops.sum(weights, axis=axis, keepdims=True)
     a, b = (x - ops.divide_no_nan(ops.sum(weights * x, axis=axis, keepdims=True), total) for x in (a, b))
-    norms = [_root(ops.sum(weights * x * x, axis=axis)) for x in (a, b)]
+    norms = [safe_root(ops.sum(weights * x * x, axis=axis)) for x in (a, b)]
     return ops.sum(weights * a * b, axis=axis) / (norms[0] * norms[1] + _EPSILON)
-
-
-def _root(squares):
-    """Square root with a gradient of 0, not NaN, at 0."""
-    positive = squares > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

@@ -3,10 +3,11 @@
 import keras
 from keras import layers, ops
 
-from tfkd.losses.base import KnowledgeLoss, as_float32, check_positive
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.attention_transfer import attention_map
+from tfkd.losses.base import KnowledgeLoss, as_float32, check_at_least_1, check_positive
+from tfkd.losses.features import FeatureLoss, float32_stack
 from tfkd.losses.hint import hint
-from tfkd.losses.maps import flat_positions, l2_normalized, per_example_mean, pooled_pair
+from tfkd.losses.maps import flat_positions, per_example_mean, pooled_pair
 
 
 def factor_transfer(teacher, student, power: float = 1.0):
@@ -19,13 +20,13 @@ def factor_transfer(teacher, student, power: float = 1.0):
     Args:
         teacher: the paraphrased maps of the teacher `(batch, height, width, channels)`.
         student: the translated maps of the student.
-        power: of the absolute difference, above 0.
+        power: of the absolute difference, at least 1.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if the features have no positions or the power is not positive.
+        ValueError: if the features have no positions or the power is below 1.
 
     Example:
         >>> factor_transfer(teacher_factors, student_factors)
@@ -34,14 +35,10 @@ def factor_transfer(teacher, student, power: float = 1.0):
         Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018, as
         in RepDistiller.
     """
-    check_positive(power=power)
+    check_at_least_1(power=power)
     teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
-    difference = ops.abs(_strength(teacher) - _strength(student))
+    difference = ops.abs(attention_map(teacher) - attention_map(student))
     return per_example_mean(difference if power == 1 else difference**power)
-
-
-def _strength(factors):
-    return l2_normalized(ops.mean(factors**2, axis=-1), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -53,7 +50,7 @@ class FactorTransfer(FeatureLoss):
     Args:
         teacher_layer: tap of one layer of the teacher.
         student_layer: tap of one layer of the student.
-        power: of the absolute difference, above 0.
+        power: of the absolute difference, at least 1.
         rate: width of the factors over the teacher's width, above 0.
         **kwargs: `name`.
 
@@ -62,13 +59,14 @@ class FactorTransfer(FeatureLoss):
 
     Example:
         >>> transfer = FactorTransfer("block3", "block3")
-        >>> first = tfkd.schemes.Stage(transfer.paraphrasing(), epochs=30)
-        >>> second = tfkd.schemes.Stage(transfer, epochs=240, loss_weights="published")
-        >>> tfkd.schemes.Stages([first, second]).fit(teacher, student, x, y)
+        >>> paraphrasing = tfkd.schemes.Stage(
+        ...     transfer.paraphrasing(), epochs=30, student_loss_weight=0.0, trainable=[]
+        ... )
+        >>> tfkd.schemes.Stages([paraphrasing, tfkd.schemes.Stage(transfer, 240, "published")])
 
     Reference:
         Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018.
-        Layers of both as in RepDistiller, without batch normalization.
+        Layers of both as in RepDistiller, but for the batch normalizations in its translator.
     """
 
     published_weight = 200.0
@@ -82,7 +80,8 @@ class FactorTransfer(FeatureLoss):
                 "`FactorTransfer` compares one pair of layers through its own translator. Received: "
                 f"teacher_layer={teacher_layer!r}, projector={self.projector!r}."
             )
-        check_positive(power=power, rate=rate)
+        check_at_least_1(power=power)
+        check_positive(rate=rate)
         self.power, self.rate = power, rate
         self.paraphraser = self.translator = None
 
@@ -117,7 +116,8 @@ class Paraphrasing(KnowledgeLoss):
         **kwargs: `name`.
 
     Example:
-        >>> Stage(FactorTransfer("block3", "block3").paraphrasing(), epochs=30)
+        >>> paraphrasing = FactorTransfer("block3", "block3").paraphrasing()
+        >>> tfkd.schemes.Stage(paraphrasing, epochs=30, student_loss_weight=0.0, trainable=[])
 
     Reference:
         Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018.
@@ -144,7 +144,6 @@ class Paraphrasing(KnowledgeLoss):
         return cls(transfer, name=config["name"])
 
 
-@keras.saving.register_keras_serializable(package="tfkd")
 class Paraphraser(keras.Layer):
     """Convolutional autoencoder of feature maps with a narrow middle.
 
@@ -166,9 +165,6 @@ class Paraphraser(keras.Layer):
     def call(self, features):
         return self.decoder(self.encoder(features))
 
-    def get_config(self):
-        return {**super().get_config(), "factors": self.factors}
-
 
 def _convolutions(kind, widths):
     """3x3 convolutions, each with a leaky ReLU."""
@@ -178,4 +174,4 @@ def _convolutions(kind, widths):
             kind(width, 3, padding="same", dtype="float32"),
             layers.LeakyReLU(0.1, dtype="float32"),
         ]
-    return keras.Sequential(stack)
+    return float32_stack(stack)

@@ -26,6 +26,7 @@ class FeatureLoss(KnowledgeLoss):
         **kwargs: `name`.
 
     Raises:
+        TypeError: if a projector is no layer.
         ValueError: if there are not as many student as teacher layers, or projectors as pairs.
     """
 
@@ -46,7 +47,7 @@ class FeatureLoss(KnowledgeLoss):
     def build(self, teacher_shape, student_shape):
         if self.projector is None:
             return
-        pairs = list(zip(_shapes(teacher_shape), _shapes(student_shape), strict=True))
+        pairs = list(zip(shape_list(teacher_shape), shape_list(student_shape), strict=True))
         if self.projector is True:
             self.projectors = [self.make_projector(t[-1], len(s)) for t, s in pairs]
         else:
@@ -124,15 +125,33 @@ def linear_projector(channels: int, rank: int) -> keras.Layer:
 
 
 def normalized_projector(channels: int, rank: int) -> keras.Layer:
-    """A 1x1 convolution without bias and a batch normalization."""
-    convolution = layers.Conv2D if rank == 4 else layers.Conv1D
-    return keras.Sequential(
-        [
-            convolution(channels, 1, use_bias=False, dtype="float32"),
-            layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32"),
-        ],
-        name="projector",
-    )
+    """A 1x1 convolution, or `Dense` layer, without bias and a batch normalization."""
+    options = {"use_bias": False, "dtype": "float32"}
+    linear = layers.Conv2D(channels, 1, **options) if rank == 4 else layers.Dense(channels, **options)
+    normalization = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32")
+    return float32_stack([linear, normalization], "projector")
+
+
+def float32_stack(stack: Sequence[keras.Layer], name: str | None = None) -> keras.Sequential:
+    """Layers one after another, in float32 whatever the global policy."""
+    model = keras.Sequential(stack, name=name)
+    # Or the model itself would round what comes in to the policy's precision.
+    model.autocast = False
+    return model
+
+
+def halving_sum(values):
+    """The sum in which the last value counts 1, the one before it a half, and so on."""
+    return sum(value / 2**i for i, value in enumerate(reversed(list(values))))
+
+
+def check_several(teacher_layer) -> None:
+    """Raises ValueError if these are not at least two layers."""
+    if teacher_layer is None or isinstance(teacher_layer, str) or len(teacher_layer) < 2:
+        raise ValueError(
+            "`teacher_layer` must be a list of at least two layers, from low to high. Received: "
+            f"teacher_layer={teacher_layer!r}."
+        )
 
 
 def as_list(values) -> list:
@@ -140,7 +159,7 @@ def as_list(values) -> list:
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
-def _shapes(shape):
+def shape_list(shape) -> list:
     """One shape, or several, as a list of shapes."""
     return [shape] if not shape or not isinstance(shape[0], list | tuple) else list(shape)
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import as_float32_pair
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.features import FeatureLoss, check_several
 from tfkd.losses.maps import PROJECTOR_REMEDY, flat_positions, per_example_mean, pooled_pair
 
 
@@ -40,7 +40,7 @@ def fsp(teacher, student):
 
 def _flow(low, high):
     low, high = (flat_positions(maps) for maps in pooled_pair(low, high))
-    return ops.einsum("bpi,bpj->bij", low, high) / low.shape[1]
+    return ops.einsum("bpi,bpj->bij", low, high) / ops.cast(ops.shape(low)[1], "float32")
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -58,21 +58,23 @@ class FSP(FeatureLoss):
 
     Example:
         >>> flow = FSP(["stem", "stage1", "stage2"], ["stem", "stage1", "stage2"], projector=True)
-        >>> tfkd.schemes.Stages([Stage(flow, epochs=5), Stage(None, epochs=10)])
+        >>> first = tfkd.schemes.Stage(flow, epochs=5, student_loss_weight=0.0)
+        >>> tfkd.schemes.Stages([first, tfkd.schemes.Stage(None, epochs=10)])
 
     Reference:
         Yim et al., "A Gift from Knowledge Distillation", 2017.
     """
 
+    averages_positions = True
+
     def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, projector, **kwargs)
-        if isinstance(teacher_layer, str) or len(teacher_layer) < 2:
-            raise ValueError(
-                "`teacher_layer` must be a list of at least two layers, from low to high. Received: "
-                f"teacher_layer={teacher_layer!r}."
-            )
+        check_several(teacher_layer)
 
     def call(self, teacher, student, mask=None, training=None):
-        pairs = [(t, s) for t, s, _ in self.pairs(teacher, student, mask, training)]
-        steps = itertools.pairwise(pairs)
-        return sum(fsp((low[0], high[0]), (low[1], high[1])) for low, high in steps)
+        steps = itertools.pairwise(self.pairs(teacher, student, mask, training))
+        # Flow matrices are means over positions, and they are squared.
+        return sum(
+            self._unpadded(self._unpadded(fsp((t, high_t), (s, high_s)), m), m)
+            for (t, s, m), (high_t, high_s, _) in steps
+        )

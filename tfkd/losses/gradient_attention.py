@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import KnowledgeLoss, as_float32_pair
+from tfkd.losses.maps import safe_root
 from tfkd.taps import INPUT_GRADIENT
 
 
@@ -31,8 +32,7 @@ def gradient_attention(teacher, student):
     """
     teacher, student = as_float32_pair(teacher, student, remedy="Both networks must see the same inputs.")
     squares = ops.sum((teacher - student) ** 2, axis=tuple(range(1, len(teacher.shape))))
-    # The floor keeps the gradient finite where both agree.
-    return 0.5 * ops.where(squares > 0, ops.sqrt(ops.maximum(squares, 1e-30)), 0.0)
+    return 0.5 * safe_root(squares)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -43,6 +43,9 @@ class GradientAttention(KnowledgeLoss):
 
     Args:
         **kwargs: `name`.
+
+    Raises:
+        ValueError: in training, if there are no labels or several inputs or outputs.
 
     Example:
         >>> tfkd.Distiller(teacher, student, GradientAttention())

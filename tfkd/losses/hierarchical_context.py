@@ -3,7 +3,8 @@
 import keras
 from keras import layers, ops
 
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.base import check_count
+from tfkd.losses.features import FeatureLoss, float32_stack, shape_list
 from tfkd.losses.maps import average_pool_to, matching_pair, per_example_mean
 
 _GRIDS = (4, 2, 1)
@@ -83,16 +84,13 @@ class Review(FeatureLoss):
                 "`projector` is not for `Review`, whose fusion brings the student's stages to the "
                 "teacher's widths. Leave it out."
             )
-        if width is not None and (not isinstance(width, int) or width < 1):
-            raise ValueError(f"`width` must be None or an int of at least 1. Received: width={width!r}.")
+        if width is not None:
+            check_count(width=width)
         self.width = width
         self.fusions: list[Fusion] = []
 
     def build(self, teacher_shape, student_shape):
-        shapes = [
-            [shape] if isinstance(shape[0], int | None) else list(shape)
-            for shape in (teacher_shape, student_shape)
-        ]
+        shapes = [shape_list(shape) for shape in (teacher_shape, student_shape)]
         teachers, students = ([(s[0], 1, 1, s[1]) if len(s) == 2 else s for s in side] for side in shapes)
         width = self.width or min(512, students[-1][-1])
         deepest = len(students) - 1
@@ -115,7 +113,6 @@ class Review(FeatureLoss):
         return config
 
 
-@keras.saving.register_keras_serializable(package="tfkd")
 class Fusion(keras.Layer):
     """Attention-based fusion of one stage with what the deeper stages carry up.
 
@@ -147,13 +144,9 @@ class Fusion(keras.Layer):
         stage = _nearest(stage, size)
         return self.outwards(stage, training=training), stage
 
-    def get_config(self):
-        own = {"width": self.width, "channels": self.channels, "fuse": self.fuse}
-        return {**super().get_config(), **own}
-
 
 def _convolution(channels, kernel):
-    return keras.Sequential(
+    return float32_stack(
         [
             layers.Conv2D(channels, kernel, padding="same", use_bias=False, dtype="float32"),
             layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32"),

@@ -27,7 +27,8 @@ def hint(teacher, student):
 
     Reference:
         Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. The paper has half the squared distance,
-        summed; the mean is that of RepDistiller, with weight 100.
+        summed; the mean is that of RepDistiller, with weight 100. Its regressor has a batch normalization
+        and a ReLU, the one of projector=True is linear.
     """
     teacher, student = matching_pair(teacher, student)
     return per_example_mean((teacher - student) ** 2)

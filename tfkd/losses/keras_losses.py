@@ -91,15 +91,15 @@ class KerasCustom(KnowledgeLoss):
 
     @classmethod
     def from_config(cls, config):
-        return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
+        return cls(_restored(config["loss"]), config["name"])
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class KerasLogits(KerasCustom):
     """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
 
-    Divergences and cross-entropies compare softened probabilities, in log space; other losses compare
-    the scaled logits.
+    KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
+    other losses compare the scaled logits.
     """
 
     def bind(self, teacher, student):
@@ -153,6 +153,16 @@ class KerasFeatures(KerasCustom):
 def _zeros(shapes):
     """Zeros of a shape, or of each in a structure of shapes, with small numbers for unknown axes."""
     return tree.map_shape_structure(lambda shape: ops.zeros([2, *(n or 8 for n in shape[1:])]), shapes)
+
+
+def _restored(config):
+    """The Keras loss of a configuration, a structure of losses inside it included."""
+    restore = keras.saving.deserialize_keras_object
+    for kind in (distillation.LogitsDistillation, distillation.FeatureDistillation):
+        if config["class_name"] == kind.__name__ and config["module"] == "keras.distillation":
+            # Keras's own from_config takes a dictionary of losses for one loss.
+            return kind(**{**config["config"], "loss": restore(config["config"]["loss"])})
+    return restore(config)
 
 
 def _summed(losses, one, teacher, student):

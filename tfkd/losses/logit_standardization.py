@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import as_float32_pair
+from tfkd.losses.maps import safe_root
 from tfkd.losses.soft_targets import SoftTargets, soft_targets
 
 _EPSILON = 1e-7
@@ -39,8 +40,7 @@ def logit_standardization(teacher, student, temperature: float = 2.0):
 def _z_score(logits):
     centred = logits - ops.mean(logits, axis=-1, keepdims=True)
     variance = ops.sum(centred**2, axis=-1, keepdims=True) / max(logits.shape[-1] - 1, 1)
-    # The floor keeps the gradient finite where all logits are equal.
-    return centred / (ops.sqrt(ops.maximum(variance, 1e-30)) + _EPSILON)
+    return centred / (safe_root(variance) + _EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -55,13 +55,13 @@ class LogitStandardization(SoftTargets):
         ValueError: if the temperature is not positive.
 
     Example:
-        >>> tfkd.Distiller(teacher, student, LogitStandardization(), [9.0])
+        >>> tfkd.Distiller(teacher, student, LogitStandardization(), [10.0], student_loss_weight=0.1)
 
     Reference:
         Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
     """
 
-    published_weight = 9.0
+    published_weight = 90.0
 
     def __init__(self, temperature: float = 2.0, **kwargs) -> None:
         super().__init__(temperature, **kwargs)

@@ -24,9 +24,13 @@ def pooled_pair(teacher, student):
     teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
     ranks = len(teacher.shape), len(student.shape)
     if ranks == (4, 4):
-        size = [min(t, s) for t, s in zip(teacher.shape[1:3], student.shape[1:3], strict=True)]
-        teacher, student = average_pool_to(teacher, *size), average_pool_to(student, *size)
-    if ranks[0] != ranks[1] or (ranks[0] == 3 and teacher.shape[1] != student.shape[1]):
+        sizes = teacher.shape[1:3], student.shape[1:3]
+        # Sizes that only the data tell must agree.
+        if None not in (*sizes[0], *sizes[1]):
+            size = [min(t, s) for t, s in zip(*sizes, strict=True)]
+            teacher, student = average_pool_to(teacher, *size), average_pool_to(student, *size)
+    steps = teacher.shape[1:2] + student.shape[1:2]
+    if ranks[0] != ranks[1] or (ranks[0] == 3 and None not in steps and steps[0] != steps[1]):
         raise ValueError(
             "`teacher` and `student` must both be maps (batch, height, width, channels), or agree but "
             f"for the last axis. Received: teacher {tuple(teacher.shape)}, student "
@@ -71,7 +75,7 @@ def flat_positions(maps):
     if len(maps.shape) == 3:
         return maps
     if len(maps.shape) == 4:
-        return ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2], maps.shape[3]))
+        return ops.reshape(maps, (ops.shape(maps)[0], -1, maps.shape[3]))
     raise ValueError(
         "Features must be maps (batch, height, width, channels) or sequences (batch, steps, channels). "
         f"Received: shape {tuple(maps.shape)}. Tap a layer that keeps positions."
@@ -79,6 +83,13 @@ def flat_positions(maps):
 
 
 def l2_normalized(values, axis: int, epsilon: float = 1e-12):
-    """Values over their Euclidean norm, which is taken as `epsilon` at least."""
+    """Values over their Euclidean norm; 0, without a gradient, where that is not above `epsilon`."""
     squares = ops.sum(ops.square(values), axis=axis, keepdims=True)
-    return values * ops.rsqrt(ops.maximum(squares, epsilon**2))
+    positive = squares > epsilon**2
+    return values * ops.where(positive, ops.rsqrt(ops.where(positive, squares, 1.0)), 0.0)
+
+
+def safe_root(squares):
+    """Square root whose gradient at 0 is 0, not infinite."""
+    positive = squares > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)

@@ -8,7 +8,7 @@ from keras import ops
 
 from tfkd import taps
 from tfkd.losses.base import as_float32
-from tfkd.losses.features import FeatureLoss, normalized_projector
+from tfkd.losses.features import FeatureLoss, as_list, halving_sum, normalized_projector, shape_list
 from tfkd.losses.maps import matching_pair
 
 _FACTOR = 1 / 1000
@@ -98,24 +98,21 @@ class Overhaul(FeatureLoss):
     """
 
     def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
-        super().__init__(teacher_layer, student_layer, True if projector is None else projector, **kwargs)
+        super().__init__(teacher_layer, student_layer, projector or True, **kwargs)
         self.margins: list = []
 
     def bind(self, teacher, student):
-        if teacher is None or self.margins:
-            return
-        paths = [self.teacher_layer] if isinstance(self.teacher_layer, str) else self.teacher_layer
-        self._add_margins([_margin_of(teacher, path) for path in paths])
+        if teacher is not None:
+            self._set_margins([_margin_of(teacher, path) for path in as_list(self.teacher_layer)])
 
     def build(self, teacher_shape, student_shape):
         super().build(teacher_shape, student_shape)
         if not self.margins:
             # Without a teacher yet, as when a file is loaded: the margins come with the weights.
-            shapes = teacher_shape if isinstance(teacher_shape[0], list | tuple) else [teacher_shape]
-            self._add_margins([np.zeros(shape[-1], "float32") for shape in shapes])
+            self._set_margins([np.zeros(shape[-1], "float32") for shape in shape_list(teacher_shape)])
 
-    def _add_margins(self, values):
-        self.margins = [
+    def _set_margins(self, values):
+        self.margins = self.margins or [
             self.add_weight(shape=value.shape, initializer="zeros", trainable=False, name=f"margin_{i}")
             for i, value in enumerate(values)
         ]
@@ -128,7 +125,7 @@ class Overhaul(FeatureLoss):
     def call(self, teacher, student, mask=None, training=None):
         pairs = self.pairs(teacher, student, mask, training)
         values = [overhaul(t, s, m) for (t, s, _), m in zip(pairs, self.margins, strict=True)]
-        return sum(value / 2**i for i, value in enumerate(reversed(values)))
+        return halving_sum(values)
 
 
 def _margin_of(teacher, path):

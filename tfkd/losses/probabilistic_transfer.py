@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.features import RelationLoss
+from tfkd.losses.maps import safe_root
 from tfkd.losses.relations import example_weights, flat_pair, pair_mean
 
 _EPSILON = 1e-7
@@ -40,8 +41,7 @@ def probabilistic_transfer(teacher, student, sample_weight=None):
 
 
 def _neighbourhood(features, weights):
-    squares = ops.sum(features**2, axis=1, keepdims=True)
-    norms = ops.sqrt(ops.maximum(squares, 1e-30))
+    norms = safe_root(ops.sum(features**2, axis=1, keepdims=True))
     directions = features / (norms + _EPSILON)
     similarities = (ops.matmul(directions, ops.transpose(directions)) + 1) / 2
     return ops.divide_no_nan(similarities, ops.sum(similarities * weights, axis=1, keepdims=True))

@@ -5,6 +5,7 @@ from keras import ops
 
 from tfkd.losses.base import check_not_negative
 from tfkd.losses.features import RelationLoss
+from tfkd.losses.maps import safe_root
 from tfkd.losses.relations import example_weights, flat_pair, pair_mean
 
 
@@ -60,7 +61,7 @@ def _geometry(features):
     squared = squares[:, None] + squares[None] - 2 * dots
     # Rounding leaves tiny numbers where examples are equal.
     apart = squared > 1e-6 * ops.maximum(squares[:, None] + squares[None], 1e-6)
-    return dots, ops.where(apart, ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
+    return dots, safe_root(ops.where(apart, squared, 0.0))
 
 
 def _relative(distances, weights):

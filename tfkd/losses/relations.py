@@ -33,8 +33,14 @@ def example_weights(sample_weight, like):
     """float32 weights `(batch,)` of the examples: those given, or ones."""
     if sample_weight is None:
         return ops.ones_like(like[:, 0])
+    return per_row(sample_weight, 1)
+
+
+def per_row(sample_weight, rank: int):
+    """float32 weights of at most `rank` axes: the mean over those behind, such as tokens."""
     weights = ops.cast(sample_weight, "float32")
-    return ops.reshape(weights, (-1,))
+    extra = tuple(range(rank, len(weights.shape)))
+    return ops.mean(weights, axis=extra) if extra else weights
 
 
 def pair_mean(values, weights):

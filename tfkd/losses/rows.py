@@ -9,6 +9,7 @@ def as_rows(teacher, student, weights=None):
     """Both as `(rows, classes)`, and the weights of the rows, ones where none are given."""
     classes = student.shape[-1]
     teacher, student = (ops.reshape(values, (-1, classes)) for values in (teacher, student))
+    weights = None if weights is None else ops.reshape(weights, (-1,))
     return teacher, student, example_weights(weights, student)
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.features import RelationLoss
+from tfkd.losses.maps import safe_root
 from tfkd.losses.relations import example_weights, flat_pair, pair_mean
 
 
@@ -40,8 +41,8 @@ def similarity_preserving(teacher, student, sample_weight=None):
 
 def _similarities(features, columns):
     gram = ops.matmul(features, ops.transpose(features))
-    norms = ops.sum((gram * columns) ** 2, axis=1, keepdims=True)
-    return gram * ops.rsqrt(ops.maximum(norms, 1e-24))
+    norms = safe_root(ops.sum((gram * columns) ** 2, axis=1, keepdims=True))
+    return ops.divide_no_nan(gram, norms)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

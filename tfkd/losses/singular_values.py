@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfkd.losses.base import as_float32_pair, check_positive
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.base import as_float32, as_float32_pair, check_count
+from tfkd.losses.features import FeatureLoss, check_several
 from tfkd.losses.maps import PROJECTOR_REMEDY, flat_positions, l2_normalized
 
 # How many singular vectors more are looked at in the student, and the width of the kernel.
@@ -42,7 +42,7 @@ def singular_values(teacher, student, k: int = 1):
         as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open; here
         their entries add up to a positive number, as they do up to a common sign for features after a ReLU.
     """
-    check_positive(k=k)
+    check_count(k=k)
     if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
         raise ValueError("`teacher` and `student` must be lists of the same two or more layers' maps.")
     layers = [_aligned_vectors(t, s, k) for t, s in zip(teacher, student, strict=True)]
@@ -54,6 +54,7 @@ def singular_values(teacher, student, k: int = 1):
 
 def _aligned_vectors(teacher, student, k):
     teacher, student = (flat_positions(maps) for maps in (teacher, student))
+    teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
     as_float32_pair(teacher[:, :1], student[:, :1], remedy=PROJECTOR_REMEDY)
     (values, of_teacher), (_, of_student) = _svd(teacher, k), _svd(student, k + _EXTRA)
     cosines = ops.einsum("bci,bcj->bij", of_student, of_teacher)
@@ -66,20 +67,15 @@ def _aligned_vectors(teacher, student, k):
 
 def _svd(features, n):
     """The largest `n` singular values `(batch, n)` and right singular vectors `(batch, channels, n)`."""
+    # Beyond as many as there are positions, vectors are arbitrary.
+    n = min(n, features.shape[1] or n)
     # In float64, since the Gram matrix squares the condition number.
     features = ops.cast(features, "float64")
-    gram = _finite_gradient(ops.einsum("bpi,bpj->bij", features, features))
-    squares, vectors = tf.linalg.eigh(gram)
+    squares, vectors = tf.linalg.eigh(ops.einsum("bpi,bpj->bij", features, features))
     values = ops.sqrt(ops.maximum(squares[:, ::-1][:, :n], 0.0))
     vectors = vectors[:, :, ::-1][:, :, :n]
     vectors = ops.where(ops.sum(vectors, axis=1, keepdims=True) < 0, -vectors, vectors)
     return ops.cast(ops.stop_gradient(values), "float32"), ops.cast(vectors, "float32")
-
-
-@tf.custom_gradient
-def _finite_gradient(x):
-    """Passes on gradients but for what equal singular values make infinite."""
-    return x, lambda upstream: tf.where(tf.math.is_finite(upstream), upstream, 0.0)
 
 
 def _kernel(high, low):
@@ -109,12 +105,8 @@ class SingularValues(FeatureLoss):
 
     def __init__(self, teacher_layer, student_layer, k: int = 1, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_positive(k=k)
-        if isinstance(teacher_layer, str) or len(teacher_layer) < 2:
-            raise ValueError(
-                "`teacher_layer` must be a list of at least two layers, from low to high. Received: "
-                f"teacher_layer={teacher_layer!r}."
-            )
+        check_count(k=k)
+        check_several(teacher_layer)
         self.k = k
 
     def call(self, teacher, student, mask=None, training=None):

@@ -5,8 +5,8 @@ import math
 import keras
 from keras import layers, ops
 
-from tfkd.losses.base import as_float32, check_positive
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.base import as_float32
+from tfkd.losses.features import FeatureLoss, float32_stack, shape_list
 from tfkd.losses.maps import matching_pair, per_example_mean
 
 _EPSILON = 1e-5
@@ -59,7 +59,8 @@ class VariationalInformation(FeatureLoss):
         >>> tfkd.Distiller(teacher, student, VariationalInformation("block3", "block3"))
 
     Reference:
-        Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019, as in RepDistiller.
+        Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019, as in RepDistiller,
+        which pools larger student maps before the regressor, not after it.
     """
 
     averages_positions = True
@@ -72,22 +73,25 @@ class VariationalInformation(FeatureLoss):
         projector=None,
         **kwargs,
     ) -> None:
-        super().__init__(teacher_layer, student_layer, True if projector is None else projector, **kwargs)
-        check_positive(initial_variance=initial_variance - _EPSILON)
+        super().__init__(teacher_layer, student_layer, projector or True, **kwargs)
+        if not _EPSILON < initial_variance < math.inf:
+            raise ValueError(
+                f"`initial_variance` must be above {_EPSILON} and finite. Received: "
+                f"initial_variance={initial_variance!r}."
+            )
         self.initial_variance = initial_variance
         self.log_scales: list = []
 
     def build(self, teacher_shape, student_shape):
         super().build(teacher_shape, student_shape)
         start = math.log(math.expm1(self.initial_variance - _EPSILON))
-        shapes = teacher_shape if isinstance(teacher_shape[0], list | tuple) else [teacher_shape]
         self.log_scales = [
             self.add_weight(
                 shape=(shape[-1],),
                 initializer=keras.initializers.Constant(start),
                 name=f"log_scale_{i}",
             )
-            for i, shape in enumerate(shapes)
+            for i, shape in enumerate(shape_list(teacher_shape))
         ]
 
     def make_projector(self, channels, rank):
@@ -95,7 +99,7 @@ class VariationalInformation(FeatureLoss):
         kind, options = convolution
         options = {**options, "use_bias": False, "dtype": "float32"}
         hidden = [kind(channels, activation="relu", **options) for _ in range(2)]
-        return keras.Sequential([*hidden, kind(channels, **options)], name="regressor")
+        return float32_stack([*hidden, kind(channels, **options)], "regressor")
 
     def call(self, teacher, student, mask=None, training=None):
         pairs, total = self.pairs(teacher, student, mask, training), 0.0

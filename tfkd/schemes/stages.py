@@ -4,14 +4,17 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfkd import files, taps
 from tfkd.distiller import Distiller
+from tfkd.fingerprints import fingerprint
+from tfkd.losses.features import as_list
+from tfkd.losses.keras_losses import as_knowledge_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,18 @@ class Stage:
         if share is None:
             share = 0.5 if losses else 1.0
         return Distiller(teacher, student, losses, self.loss_weights, share)
+
+    def description(self) -> dict:
+        """What the stage does, in values that can be compared and written."""
+        losses = [] if self.losses is None else as_list(self.losses)
+        return {
+            "losses": [keras.saving.serialize_keras_object(as_knowledge_loss(loss)) for loss in losses],
+            "epochs": self.epochs,
+            "loss_weights": self.loss_weights,
+            "student_loss_weight": self.student_loss_weight,
+            "trainable": self.trainable,
+            "optimizer": keras.saving.serialize_keras_object(self.fresh_optimizer()),
+        }
 
     def fresh_optimizer(self) -> keras.optimizers.Optimizer:
         """An optimizer like the stage's, without its state."""
@@ -125,8 +140,8 @@ class Stages:
             metrics: metrics of the student's outputs; a stage gets copies of its own.
             jit_compile: as in `Distiller.compile`.
             callbacks: for every stage.
-            backup_dir: folder in which finished stages and epochs are kept, so that the same call goes
-                on where it was interrupted; None for none. Its contents stay when training ends.
+            backup_dir: folder in which every epoch is kept, so that the same call, with models that are
+                built, goes on where it was interrupted; None for none. It stays when training ends.
             **kwargs: passed to `Distiller.fit`: `batch_size`, `validation_data`, `verbose` and so on.
 
         Returns:
@@ -134,92 +149,90 @@ class Stages:
             NaN where a stage has no such value.
 
         Raises:
-            ValueError: if `backup_dir` holds another plan.
+            ValueError: if `backup_dir` holds a run of another teacher or of other stages.
         """
-        progress = _Progress(backup_dir, [stage.epochs for stage in self.stages])
+        progress = _Progress(backup_dir, self._plan(teacher))
         for number, stage in enumerate(self.stages):
             with _only(student, stage.trainable):
                 self.distiller = stage.distiller(teacher, student)
-                copies = _copies(metrics)
                 needs_loss = self.distiller.student_loss_weight > 0
                 self.distiller.compile(
-                    stage.fresh_optimizer(), loss if needs_loss else None, copies, jit_compile
+                    stage.fresh_optimizer(), loss if needs_loss else None, _copies(metrics), jit_compile
                 )
-                if progress.load(number, self.distiller):
-                    continue
                 first = sum(earlier.epochs for earlier in self.stages[:number])
-                extra = [*callbacks, *stage.callbacks, *progress.callbacks(number, first)]
-                epochs = {"initial_epoch": first, "epochs": first + stage.epochs}
-                self.distiller.fit(x, y, callbacks=extra, **epochs, **kwargs)
-                progress.finish(number, self.distiller)
+                last = first + stage.epochs
+                epoch = progress.restore(number, first, self.distiller)
+                if epoch == last:
+                    continue
+                extra = [*callbacks, *stage.callbacks, progress.callback(number, self.distiller)]
+                self.distiller.fit(x, y, callbacks=extra, initial_epoch=epoch, epochs=last, **kwargs)
         return progress.history(self.distiller)
+
+    def _plan(self, teacher):
+        """What must be the same for a backup to fit, as JSON would give it back."""
+        stages = [stage.description() for stage in self.stages]
+        known = None if teacher is None else fingerprint(teacher)
+        plan = json.loads(json.dumps({"teacher": known, "stages": stages}, default=str))
+        return _without_names(plan)
 
 
 class _Progress:
-    """What happened so far, in memory and, if there is one, in a folder."""
+    """What happened so far, in memory and, if there is one, in a folder.
 
-    def __init__(self, folder, epochs):
+    The folder has the weights of the last epoch of every stage begun, and `progress.json`, which names
+    them and is replaced after they are written: whenever a run is killed, the folder holds a whole epoch.
+    """
+
+    def __init__(self, folder, plan):
         self.folder = None if folder is None else os.fspath(folder)
-        self.state = {"epochs": epochs, "finished": 0, "logs": []}
+        self.state = {"plan": plan, "weights": {}, "logs": []}
         path = self._path("progress.json")
         if path and os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 found = json.load(file)
-            if found["epochs"] != epochs:
+            if found["plan"] != plan:
                 raise ValueError(
-                    f"`backup_dir` {self.folder!r} holds stages of {found['epochs']} epochs, not {epochs}. "
-                    "Give another folder, or remove that one."
+                    f"`backup_dir` {self.folder!r} holds a run of another teacher or of other stages. Give "
+                    "another folder, or remove that one."
                 )
             self.state = found
 
     def _path(self, name):
         return None if self.folder is None else os.path.join(self.folder, name)
 
-    def load(self, number, distiller):
-        """Whether the stage is finished; if so, its student and losses get what it left."""
-        if number >= self.state["finished"]:
-            return False
-        distiller.load_weights(self._path(f"stage_{number}.weights.h5"))
-        return True
+    def restore(self, number, first, distiller):
+        """Gives student, losses and optimizer what the stage left last; returns the epoch to go on with."""
+        saved = self.state["weights"].get(str(number))
+        if saved is None:
+            return first
+        distiller.load_weights(self._path(saved["file"]))
+        return saved["epochs"]
 
-    def callbacks(self, number, first):
-        """Those that keep epochs; what a backup will repeat is forgotten."""
-        record = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: self._forget_from(epoch),
-            on_epoch_end=lambda epoch, logs: self._add({"epoch": epoch, "stage": number, **logs}),
+    def callback(self, number, distiller):
+        """The one that keeps every epoch."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self._keep(number, epoch, logs, distiller)
         )
-        if self.folder is None:
-            return [record]
-        os.makedirs(self.folder, exist_ok=True)
-        # The record comes first: an epoch in the backup is then surely in the record, too.
-        backup = keras.callbacks.BackupAndRestore(self._path("running"), delete_checkpoint=False)
-        return [record, backup]
 
-    def _forget_from(self, epoch):
-        self.state["logs"] = [logs for logs in self.state["logs"] if logs["epoch"] < epoch]
-
-    def _add(self, logs):
-        self.state["logs"].append({key: float(value) for key, value in logs.items()})
-        self._save()
-
-    def finish(self, number, distiller):
-        self.state["finished"] = number + 1
+    def _keep(self, number, epoch, logs, distiller):
+        values = {key: np.asarray(value).tolist() for key, value in logs.items()}
+        self.state["logs"].append({"epoch": epoch, "stage": number, **values})
         if self.folder is None:
             return
-        with files.replacing(self._path(f"stage_{number}.weights.h5")) as temporary:
+        before = self.state["weights"].get(str(number))
+        name = f"stage_{number}_epoch_{epoch}.weights.h5"
+        with files.replacing(self._path(name)) as temporary:
             distiller.save_weights(temporary)
-        self._save()
-        shutil.rmtree(self._path("running"), ignore_errors=True)
-
-    def _save(self):
-        if self.folder is not None:
-            files.write_text(self._path("progress.json"), json.dumps(self.state))
+        self.state["weights"][str(number)] = {"file": name, "epochs": epoch + 1}
+        files.write_text(self._path("progress.json"), json.dumps(self.state))
+        if before is not None:
+            os.remove(self._path(before["file"]))
 
     def history(self, distiller):
         """All epochs as one History."""
         history = keras.callbacks.History()
         history.set_model(distiller)
-        history.epoch = [int(logs["epoch"]) for logs in self.state["logs"]]
+        history.epoch = [logs["epoch"] for logs in self.state["logs"]]
         keys = dict.fromkeys(key for logs in self.state["logs"] for key in logs if key != "epoch")
         history.history = {
             key: [logs.get(key, float("nan")) for logs in self.state["logs"]] for key in keys
@@ -237,24 +250,34 @@ def _only(student, trainable) -> Iterator[None]:
     for path in paths:
         taps.resolve(student, path)
     named = taps.named_layers(student)
-    trained = {id(v) for path in paths for v in named[path].variables}
-    leaves = [layer for layer in named.values() if layer.variables and not _inner(layer)]
+    trained = {id(variable) for path in paths for variable in named[path].variables}
+    # Layers, not only variables: a frozen batch normalization also keeps its statistics.
     frozen = [
         layer
-        for layer in leaves
+        for layer in named.values()
         if layer.trainable and not any(id(variable) in trained for variable in layer.variables)
     ]
-    for layer in frozen:
-        layer.trainable = False
+    states = [(layer, layer.trainable) for layer in named.values()]
+    loose = [v for v in student.trainable_variables if id(v) not in trained]
+    for each in (*frozen, *loose):
+        each.trainable = False
     try:
         yield
     finally:
-        for layer in frozen:
-            layer.trainable = True
+        for each in loose:
+            each.trainable = True
+        for layer, trainable in states:
+            layer.trainable = trainable
 
 
-def _inner(layer):
-    return layer._flatten_layers(include_self=False, recursive=False)
+def _without_names(config):
+    """A configuration without what differs between two objects made alike."""
+    if isinstance(config, list):
+        return [_without_names(each) for each in config]
+    if not isinstance(config, dict):
+        return config
+    aside = "name", "build_config", "shared_object_id"
+    return {key: _without_names(value) for key, value in config.items() if key not in aside}
 
 
 def _copies(metrics):
