@@ -68,7 +68,7 @@ def stage(loss, epochs: int, **kwargs) -> Stage:
     """A stage with Adam and a learning rate that falls along it."""
     updates = epochs * -(-FLAGS.examples // FLAGS.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, updates)
-    return Stage(loss, epochs, optimizer=keras.optimizers.Adam(schedule), **kwargs)
+    return Stage(loss, epochs, optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), **kwargs)
 
 
 def factor_transfer() -> list[Stage]:

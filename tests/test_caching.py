@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfkd
 from tests.conftest import blobs, small_network
 from tfkd import caching, losses
+from tfkd.fingerprints import fingerprint
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(40)
@@ -132,6 +133,31 @@ def test_stale_caches_are_refused(tmp_path):
         distiller.compile("sgd")
         with pytest.raises(ValueError, match=message):
             distiller.fit(cached, verbose=0)
+
+
+def test_teachers_are_told_apart_by_their_layers_too(trained, teacher):
+    """The same weights with another ending, or under other names."""
+    assert fingerprint(trained) != fingerprint(teacher)
+    copy = keras.models.clone_model(trained, clone_function=renamed)
+    copy.set_weights(trained.get_weights())
+    assert fingerprint(copy) == fingerprint(trained)
+
+
+def renamed(layer):
+    return type(layer).from_config({**layer.get_config(), "name": f"other_{layer.name}"})
+
+
+def test_inputs_of_text_and_outputs_of_several_sizes(tmp_path):
+    text = keras.layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=2)
+    inputs = keras.Input((1,), dtype="string")
+    teacher = keras.Model(inputs, keras.layers.Embedding(4, 2)(text(inputs)))
+    words = tf.data.Dataset.from_tensor_slices(np.array([["a"], ["b"], ["a b"]])).batch(2)
+    assert len(list(tfkd.cache_teacher(words, teacher))) == 2
+    tokens = keras.Input((None,), dtype="int32")
+    teacher = keras.Model(tokens, keras.layers.Embedding(4, 2)(tokens))
+    uneven = tf.data.Dataset.from_tensor_slices([2, 3]).map(lambda n: tf.ones((1, n), "int32"))
+    with pytest.raises(ValueError, match="outputs of one size"):
+        tfkd.cache_teacher(uneven, teacher)
 
 
 def test_data_that_changes_between_epochs_is_refused():

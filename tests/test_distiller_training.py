@@ -126,6 +126,13 @@ def test_replicas_share_a_batch():
     for ours, theirs in zip(*after, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     assert logs[0] == pytest.approx(logs[1], rel=1e-3)
+    distiller = None
+    with strategy.scope():
+        distiller = make()
+    uneven = distiller.evaluate(X[:33], Y[:33], batch_size=32, return_dict=True, verbose=0)
+    alone = make().evaluate(X[:33], Y[:33], batch_size=32, return_dict=True, verbose=0)
+    assert uneven == pytest.approx(alone, rel=1e-4)
+    assert np.isfinite(distiller.fit(X[:33], Y[:33], batch_size=32, verbose=0).history["loss"]).all()
     assert logs[1]["loss"] > 0.5 * (logs[1]["student_loss"] + logs[1]["distillation_loss"])
 
 
@@ -145,6 +152,55 @@ def test_models_of_every_make(make_teacher, make_student):
     assert history["loss"][-1] < history["loss"][0]
     harness.assert_same_weights(before, teacher)
     assert distiller.predict(X, verbose=0).shape == (40, CLASSES)
+
+
+def test_projectors_of_models_without_a_graph_are_there_before_the_first_step(tmp_path):
+    """So that weights can be loaded, and replicas can be trained."""
+
+    def make():
+        teacher, student = Subclassed(4), Subclassed(3)
+        teacher(X[:1]), student(X[:1])
+        hint = losses.Hint("block/relu", "block/relu", projector=True)
+        distiller = tfkd.Distiller(teacher, student, hint)
+        distiller.compile("adam", LABELS_LOSS)
+        return distiller
+
+    trained, fresh = make(), make()
+    trained.fit(X, Y, verbose=0)
+    trained.save_weights(tmp_path / "d.weights.h5")
+    fresh.load_weights(tmp_path / "d.weights.h5")
+    harness.assert_same_weights(harness.snapshot(trained), fresh)
+    assert float(fresh.optimizer.iterations) == 2
+
+
+def test_students_that_were_not_built_train_and_are_saved(teacher, tmp_path):
+    student = keras.Sequential([layers.Flatten(), layers.Dense(CLASSES)])
+    distiller = tfkd.Distiller(teacher, student, losses.SoftTargets())
+    distiller.compile("adam", LABELS_LOSS)
+    distiller.fit(X, Y, verbose=0)
+    distiller.save_weights(tmp_path / "d.weights.h5")
+    assert student.built and distiller.built
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float64"])
+def test_other_policies(policy, teacher):
+    keras.config.set_dtype_policy(policy)
+    try:
+        student = small_network(4)
+        distiller = tfkd.Distiller(teacher, student, losses.Hint("relu1", "relu1", projector=True))
+        distiller.compile("adam", LABELS_LOSS, ["accuracy"])
+        history = distiller.fit(X, Y, validation_data=(X, Y), verbose=0).history
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_nothing_to_train_is_said(teacher, student):
+    student.trainable = False
+    distiller = tfkd.Distiller(teacher, student, losses.SoftTargets())
+    distiller.compile("adam", LABELS_LOSS)
+    with pytest.warns(UserWarning, match="nothing to train"):
+        distiller.fit(X, Y, verbose=0)
 
 
 class Stop(Exception):
@@ -218,6 +274,10 @@ def test_several_inputs_and_labels_for_each_output():
     distiller.compile("adam", {"one": LABELS_LOSS, "two": LABELS_LOSS}, {"one": ["accuracy"], "two": []})
     history = distiller.fit(x, y, epochs=2, batch_size=8, verbose=0).history
     assert "one_accuracy" in history and history["loss"][1] < history["loss"][0]
+    distiller.student.compile(loss=distiller.loss, metrics={"one": ["accuracy"], "two": []})
+    expected = distiller.student.evaluate(x, y, batch_size=8, return_dict=True, verbose=0)
+    results = distiller.evaluate(x, y, batch_size=8, return_dict=True, verbose=0)
+    assert results == pytest.approx(expected, rel=1e-5)
     weights = {"one": np.ones(20, "float32"), "two": np.zeros(20, "float32")}
     assert np.isfinite(distiller.fit(x, y, sample_weight=weights, verbose=0).history["loss"]).all()
 

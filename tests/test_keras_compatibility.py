@@ -4,6 +4,7 @@ One test for each fault, in the order of the list in the project's reference not
 """
 
 import io
+import warnings
 import zipfile
 
 import h5py
@@ -213,6 +214,11 @@ def test_12_logits_with_a_loss_of_probabilities_are_warned_of(teacher, student):
     with pytest.warns(tfkd.LogitsWarning, match="takes the outputs of the student.*softmax"):
         distiller = tfkd.Distiller(teacher, softmax, distillation.LogitsDistillation())
     distiller.compile("adam", "sparse_categorical_crossentropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tfkd.LogitsWarning)
+        distiller = tfkd.Distiller(teacher, student, [tfkd.losses.SoftTargets(), tfkd.losses.DIST()])
+        distiller.compile("adam", LABELS_LOSS)
+        distiller.compile("adam", "mse")
 
 
 def test_arguments_as_keras_takes_them(teacher, student):
@@ -264,6 +270,10 @@ def test_nested_outputs_with_a_loss_each(kind):
     structure = {"a": "mse", "b": None} if kind is dict else ["mse", None]
     _, logs = step(teacher, student, distillation.FeatureDistillation(structure), x)
     assert logs["loss"] == pytest.approx(float(np.mean((t[0] - s[0]) ** 2)), rel=1e-4)
+    copy = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(as_knowledge_loss(distillation.FeatureDistillation(structure)))
+    )
+    np.testing.assert_allclose(copy(teacher(x), student(x)), np.mean((t[0] - s[0]) ** 2, -1), rtol=1e-4)
     _, logs = step(teacher, student, tfkd.losses.SoftTargets(2.0), x)
     both = sum(np.mean(tfkd.losses.soft_targets(a, b, 2.0)) for a, b in zip(t, s, strict=True))
     assert logs["loss"] == pytest.approx(float(both), rel=1e-4)

@@ -9,10 +9,11 @@ import tensorflow as tf
 from keras import ops, tree
 
 from tfkd import caching, forward, names, taps
+from tfkd.arguments import all_taps, as_losses, as_weights, check_share
 from tfkd.compatibility import check_model, check_outputs, check_pair, warn_of_logits, warn_of_probabilities
 from tfkd.fingerprints import fingerprint
 from tfkd.losses import KnowledgeLoss, SoftTargets
-from tfkd.losses.keras_losses import KerasLogits, as_knowledge_loss
+from tfkd.losses.keras_losses import KerasLogits
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -71,8 +72,8 @@ class Distiller(keras.Model):
         **kwargs,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        _check_share(student_loss_weight)
-        losses = _as_losses(distillation_losses, student_loss_weight)
+        check_share(student_loss_weight)
+        losses = as_losses(distillation_losses, student_loss_weight)
         awaited = isinstance(teacher, Awaited)
         check_model(student, "student")
         if not awaited and any(loss.uses_teacher for loss in losses):
@@ -83,13 +84,13 @@ class Distiller(keras.Model):
         self.student = student
         self.student_loss_weight = student_loss_weight
         self.distillation_losses = losses
-        self.distillation_loss_weights = _as_weights(distillation_loss_weights, losses)
+        self.distillation_loss_weights = as_weights(distillation_loss_weights, losses)
         # What a schedule multiplies the weights with; a variable, so that steps need no new trace.
         self.loss_factors = self.add_weight(
             shape=(len(losses),), dtype="float32", initializer="ones", trainable=False, name="loss_factors"
         )
-        self._teacher_taps = _taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
-        self._student_taps = _taps(loss.student_layer for loss in losses)
+        self._teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
+        self._student_taps = all_taps(loss.student_layer for loss in losses)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self._distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
         component_names = names.numbered([loss.name for loss in losses])
@@ -394,55 +395,3 @@ def _replicas():
 
 def _batch_size(outputs):
     return ops.shape(tree.flatten(outputs)[0])[0]
-
-
-def _taps(layers):
-    """All taps that losses name, each once."""
-    named = (layer for layer in layers if layer)
-    return list(
-        dict.fromkeys(tap for layer in named for tap in ([layer] if isinstance(layer, str) else layer))
-    )
-
-
-def _check_share(share):
-    if isinstance(share, bool) or not isinstance(share, int | float):
-        raise TypeError(
-            f"`student_loss_weight` must be a number. Received: {share!r} of type {type(share)}."
-        )
-    if not 0 <= share <= 1:
-        raise ValueError(
-            "`student_loss_weight` must be between 0 (no labels) and 1 (labels only). "
-            f"Received: student_loss_weight={share!r}."
-        )
-
-
-def _as_losses(losses, student_loss_weight):
-    losses = list(losses) if isinstance(losses, list | tuple) else [losses]
-    if not losses and student_loss_weight < 1:
-        raise ValueError(
-            "`distillation_losses` is empty. Give at least one, such as tfkd.losses.SoftTargets()."
-        )
-    return [as_knowledge_loss(loss) for loss in losses]
-
-
-def _as_weights(weights, losses):
-    if weights is None:
-        return [1.0] * len(losses)
-    if isinstance(weights, str):
-        if weights != "published":
-            raise ValueError(
-                f'`distillation_loss_weights` must be numbers, None or "published". Received: {weights!r}.'
-            )
-        return [loss.published_weight for loss in losses]
-    weights = [weights] if isinstance(weights, int | float) else list(weights)
-    if len(weights) != len(losses):
-        raise ValueError(
-            "`distillation_loss_weights` must have one weight for each of the "
-            f"{len(losses)} losses. Received: {weights!r}."
-        )
-    if not all(0 < weight < float("inf") for weight in weights):
-        raise ValueError(
-            f"`distillation_loss_weights` must be finite and above 0. Received: {weights!r}. Leave a loss "
-            "out instead, or fade it with tfkd.callbacks.WeightSchedule."
-        )
-    return weights

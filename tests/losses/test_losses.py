@@ -58,6 +58,7 @@ def halves(x):
 
 TWO_LAYERS = {"batch": ((2, 4, 4, 10), (2, 4, 4, 10)), "larger student": ((1, 4, 4, 10), (1, 8, 8, 10))}
 PAIR = ["a", "b"], ["c", "d"]
+TWO = [keras.layers.Dense(3), keras.layers.Conv2D(4, 1)]
 
 METHODS = {
     "soft_targets": Method(losses.soft_targets, oracles.soft_targets, LOGITS, losses.SoftTargets),
@@ -72,25 +73,28 @@ METHODS = {
         lambda t, s: losses.decoupled(t, s, labels_like(t)),
         lambda t, s: oracles.decoupled(t, s, t.argmin(-1)),
         LOGITS,
-        lambda: losses.DecoupledKnowledge(beta=2.0),
+        lambda: losses.DecoupledKnowledge(2.0, 3.0, 5.0),
     ),
     "dist": Method(
         lambda t, s: losses.dist(t, s, 2.0, 3.0, 4.0),
         lambda t, s: oracles.dist(t, s, 2.0, 3.0, 4.0),
         LOGITS,
-        lambda: losses.DIST(temperature=4.0),
+        lambda: losses.DIST(2.0, 3.0, 4.0),
     ),
     "logit_standardization": Method(
         losses.logit_standardization, oracles.logit_standardization, LOGITS, losses.LogitStandardization
     ),
     "multi_level": Method(
-        losses.multi_level, oracles.multi_level, LOGITS, lambda: losses.MultiLevelLogits((1.0, 2.0))
+        losses.multi_level,
+        oracles.multi_level,
+        LOGITS,
+        lambda: losses.MultiLevelLogits((1.0, 2.0), 2, 3, 4),
     ),
     "label_smoothing_teacher": Method(
         lambda t, s: losses.label_smoothing_teacher(s, labels_like(t)),
         lambda t, s: oracles.label_smoothing_teacher(s, t.argmin(-1)),
         LOGITS,
-        losses.TeacherFree,
+        lambda: losses.TeacherFree(0.9, 10.0),
         itself=None,
     ),
     "hint": Method(losses.hint, oracles.hint, MAPS | ROWS, lambda: losses.Hint(*PAIR, projector=True)),
@@ -125,7 +129,10 @@ METHODS = {
         lambda: losses.SimilarityPreserving("a", "b"),
     ),
     "relational": Method(
-        losses.relational, oracles.relational, EMBEDDINGS | ALONE, lambda: losses.Relational("a", "b", 1, 2)
+        losses.relational,
+        oracles.relational,
+        EMBEDDINGS | ALONE,
+        lambda: losses.Relational("a", "b", 1, 2, projector=True),
     ),
     "probabilistic_transfer": Method(
         losses.probabilistic_transfer,
@@ -143,7 +150,7 @@ METHODS = {
         lambda t, s: losses.correlation_congruence(t, s, "taylor"),
         oracles.correlation_congruence_taylor,
         EMBEDDINGS | ALONE,
-        lambda: losses.CorrelationCongruence("a", "b", kernel="taylor"),
+        lambda: losses.CorrelationCongruence("a", "b", "taylor", 3, 0.5),
     ),
     "neuron_selectivity": Method(
         losses.neuron_selectivity,
@@ -152,20 +159,23 @@ METHODS = {
         lambda: losses.NeuronSelectivity("a", "b"),
     ),
     "factor_transfer": Method(
-        losses.factor_transfer, oracles.factor_transfer, WIDTHS, lambda: losses.FactorTransfer("a", "b")
+        losses.factor_transfer,
+        oracles.factor_transfer,
+        WIDTHS,
+        lambda: losses.FactorTransfer("a", "b", 2.0, 0.25),
     ),
     "activation_boundary": Method(
         losses.activation_boundary,
         oracles.activation_boundary,
         MAPS | ROWS,
-        lambda: losses.ActivationBoundary(*PAIR, projector=True),
+        lambda: losses.ActivationBoundary(*PAIR, 0.5, projector=TWO),
         itself=None,
     ),
     "variational_information": Method(
         lambda t, s: losses.variational_information(t, s, variances(t)),
         lambda t, s: oracles.variational_information(t, s, variances(t)),
         MAPS | ROWS,
-        lambda: losses.VariationalInformation(*PAIR),
+        lambda: losses.VariationalInformation(*PAIR, 3.0),
         itself=None,
     ),
     "overhaul": Method(
@@ -178,13 +188,15 @@ METHODS = {
         losses.hierarchical_context,
         oracles.hierarchical_context,
         MAPS | {"pixels": ((2, 8, 8, 2), (2, 8, 8, 2))},
-        lambda: losses.Review(*PAIR),
+        lambda: losses.Review(*PAIR, width=4),
     ),
     "contrastive": Method(
         lambda t, s: losses.contrastive(s, 20),
         lambda t, s: oracles.contrastive(s, 20),
         ROWS,
-        lambda: losses.Contrastive("a", "b", examples=20, negatives=4, seed=1),
+        lambda: losses.Contrastive(
+            "a", "b", examples=20, negatives=4, temperature=0.1, momentum=0.2, seed=1
+        ),
         positive=True,
         itself=None,
     ),
@@ -192,7 +204,7 @@ METHODS = {
         lambda t, s: losses.singular_values(halves(t), halves(s)),
         lambda t, s: oracles.singular_values(halves(t), halves(s)),
         TWO_LAYERS,
-        lambda: losses.SingularValues(*PAIR, projector=True),
+        lambda: losses.SingularValues(*PAIR, 2, projector=True),
     ),
 }
 CASES = [
@@ -225,6 +237,14 @@ def test_configuration(name):
     config = keras.saving.serialize_keras_object(loss)
     copy = keras.saving.deserialize_keras_object(config)
     assert type(copy) is type(loss) and keras.saving.serialize_keras_object(copy) == config
+    # An option that the configuration forgot would be back at its default.
+    assert options(copy) == options(loss)
+
+
+def options(loss):
+    plain = int, float, str, list, dict
+    own = {key: value for key, value in vars(loss).items() if key[0] != "_" and isinstance(value, plain)}
+    return {key: value for key, value in own.items() if "keras" not in str(type(value)) or not value}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -393,6 +413,17 @@ def test_singular_values_see_neither_sign_nor_strength():
     teacher = [rng.normal(size=(2, 3, 3, 5)).astype("float32") for _ in range(2)]
     student = [teacher[0] * 3, -teacher[1]]
     np.testing.assert_allclose(losses.singular_values(teacher, student), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["hint", "attention_transfer", "neuron_selectivity", "overhaul"])
+def test_maps_whose_size_only_the_data_tell(name):
+    method = METHODS[name]
+    teacher, student = values(method, ((2, 4, 4, 5), (2, 4, 4, 5)))
+    unknown = [tf.TensorSpec((None, None, None, 5))] * 2
+    compiled = tf.function(method.function, unknown)
+    np.testing.assert_allclose(
+        compiled(teacher, student), method.oracle(teacher, student), rtol=1e-4, atol=1e-5
+    )
 
 
 # Bad input.
