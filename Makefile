@@ -13,7 +13,7 @@ long: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/long.flags --overwrite
 
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import blobs
-from tests.losses.test_losses import log_softmax
+from tests.losses.oracles import log_softmax
 from tfkd import taps
 from tfkd.datafree import objectives
 

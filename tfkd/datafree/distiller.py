@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd import names, taps
+from tfkd.compatibility import check_model
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.objectives import Synthesized
 from tfkd.datafree.recipe import Recipe
@@ -66,12 +67,15 @@ class DataFreeDistiller(Distiller):
                 "`recipe` must be a tfkd.datafree recipe, such as tfkd.datafree.Procedural(). "
                 f"Received: {recipe!r} of type {type(recipe)}."
             )
-        loss = recipe.build_student_loss()
-        super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
-        image_shape, self.classes = _classifier_shapes(teacher)
+        check_model(teacher, "teacher")
+        check_model(student, "student")
+        image_shape, classes = _classifier_shapes(teacher)
         if not student.built:
             student(ops.zeros((1, *image_shape)))
         _check_ending(student)
+        loss = recipe.build_student_loss()
+        super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
+        self.classes = classes
         self.recipe = recipe
         self._objectives = recipe.build_objectives()
         self._objective_taps = [objective.taps(teacher) for objective in self._objectives]
