@@ -1,6 +1,5 @@
 """What every method must satisfy, whatever it computes; a new method is tested by adding a line."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -46,15 +45,6 @@ def _check_gradient(function, oracle, teacher, student, step=1e-5):
         )
         slope = (up - down) / (2 * step)
         np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=2e-3, atol=1e-4)
-
-
-def check_serialization(instance, *inputs):
-    """A copy made from the configuration gives the same values."""
-    config = keras.saving.serialize_keras_object(instance)
-    copy = keras.saving.deserialize_keras_object(config)
-    assert copy.get_config() == instance.get_config()
-    np.testing.assert_allclose(copy(*inputs), instance(*inputs), rtol=1e-6)
-    return copy
 
 
 def snapshot(model) -> list[np.ndarray]:

@@ -126,7 +126,6 @@ def test_replicas_share_a_batch():
     for ours, theirs in zip(*after, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     assert logs[0] == pytest.approx(logs[1], rel=1e-3)
-    distiller = None
     with strategy.scope():
         distiller = make()
     uneven = distiller.evaluate(X[:33], Y[:33], batch_size=32, return_dict=True, verbose=0)

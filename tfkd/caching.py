@@ -156,16 +156,17 @@ class _Cache:
         self._fill(places)
 
     def _fill(self, places):
-        size = sum(int(batch.shape[0]) for batch in places.map(lambda *e: _unpacked(e).index))
+        examples = places.map(lambda *element: (_unpacked(element).inputs, _unpacked(element).index))
+        size = sum(int(index.shape[0]) for _, index in examples)
         if not size:
             raise ValueError("`dataset` is empty: there is nothing to cache.")
-        first = next(iter(places.map(lambda *element: _unpacked(element).inputs)))
+        first, _ = next(iter(examples))
         ask = tf.function(self._ask)
         outputs = ask(first)
         self.structure = tree.map_structure(lambda _: None, outputs)
         done = self._open(size, [np.asarray(output) for output in tree.flatten(outputs)])
         saved = done
-        for inputs, index in places.map(lambda *e: (_unpacked(e).inputs, _unpacked(e).index)):
+        for inputs, index in examples:
             rows = index.numpy()
             checks = _checksums([leaf.numpy() for leaf in tree.flatten(inputs)])
             old = rows < done

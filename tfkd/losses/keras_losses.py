@@ -94,19 +94,23 @@ class KerasCustom(KnowledgeLoss):
         return cls(_restored(config["loss"]), config["name"])
 
 
+class KerasOutputs(KerasCustom):
+    """A loss of Keras's own with one Keras loss for each output; subclasses say what `_one` computes."""
+
+    def bind(self, teacher, student):
+        """Nothing: taps and outputs are checked as those of all losses are."""
+
+    def call(self, teacher, student):
+        return _summed(self.loss.loss, self._one, teacher, student)
+
+
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasLogits(KerasCustom):
+class KerasLogits(KerasOutputs):
     """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
 
     KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
     other losses compare the scaled logits.
     """
-
-    def bind(self, teacher, student):
-        pass
-
-    def call(self, teacher, student):
-        return _summed(self.loss.loss, self._one, teacher, student)
 
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student)
@@ -136,14 +140,8 @@ def _is(loss, function, kind):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasFeatures(KerasCustom):
+class KerasFeatures(KerasOutputs):
     """`keras.distillation.FeatureDistillation`: a Keras loss of two layers' outputs."""
-
-    def bind(self, teacher, student):
-        pass
-
-    def call(self, teacher, student):
-        return _summed(self.loss.loss, self._one, teacher, student)
 
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student, remedy=_FEATURES_REMEDY)
