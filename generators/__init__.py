@@ -1,8 +1,18 @@
 """What makes inputs: trained generators and procedural priors. Knows nothing of distillation."""
 
 from generators.base import Generator
+from generators.conditional import ConditionalGenerator
 from generators.convolutional import ConvGenerator
 from generators.dead_leaves import DeadLeaves
+from generators.noisy_label import NoisyLabelGenerator, default_embeddings
 from generators.smooth_noise import SmoothNoise
 
-__all__ = ["ConvGenerator", "DeadLeaves", "Generator", "SmoothNoise"]
+__all__ = [
+    "ConditionalGenerator",
+    "ConvGenerator",
+    "DeadLeaves",
+    "Generator",
+    "NoisyLabelGenerator",
+    "SmoothNoise",
+    "default_embeddings",
+]

@@ -11,6 +11,8 @@ from generators.checks import check_positive
 # Images of up to 8 x 8 are made from the latent directly; larger ones by doubling.
 _LARGEST_SEED_MAP = 8
 
+OUTPUTS = ("sigmoid", "normalized", "scaled", "unsquashed")
+
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ConvGenerator(Generator):
@@ -22,9 +24,10 @@ class ConvGenerator(Generator):
         image_shape: `(height, width, channels)`, any sides of at least 4.
         latent_size: number of standard-normal values an image is made from.
         filters: channels of the first maps; the last block has half of them.
-        output: "sigmoid" for images in [0, 1], or "normalized" for the unbounded output of DAFL and
-            DFAD: tanh, then batch normalization without scale or offset, then
-            `pixel_mean + pixel_std * value`.
+        output: "sigmoid" for images in [0, 1]; "normalized" for the unbounded output of DAFL and DFAD: tanh,
+            then batch normalization without scale or offset, then `pixel_mean + pixel_std * value`; "scaled"
+            for ZSKT's: batch normalization with both, then the same; "unsquashed" for DFME's: batch
+            normalization without either, still to be squashed into pixels.
         pixel_mean: mean of the "normalized" output, a number or one per channel, on the [0, 1] scale.
         pixel_std: its standard deviation, likewise.
         momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1).
@@ -63,8 +66,8 @@ class ConvGenerator(Generator):
         **kwargs,
     ) -> None:
         super().__init__(image_shape, latent_size, name=name, **kwargs)
-        if output not in ("sigmoid", "normalized"):
-            raise ValueError(f"`output` must be 'sigmoid' or 'normalized'. Received: output={output!r}.")
+        if output not in OUTPUTS:
+            raise ValueError(f"`output` must be one of {OUTPUTS}. Received: output={output!r}.")
         if min(self.image_shape[:2]) < 4:
             raise ValueError(f"`image_shape` needs sides of at least 4. Received: {self.image_shape}.")
         self.filters = check_positive("filters", filters)
@@ -90,23 +93,29 @@ class ConvGenerator(Generator):
             x = self._normalize(self.epsilon, f"norm{i + 1}")(x)
             x = layers.LeakyReLU(0.2, name=f"leaky{i + 1}")(x)
         x = layers.Conv2D(channels, 3, padding="same", name="pixels")(x)
-        if self.output_kind == "sigmoid":
-            x = layers.Activation("sigmoid", dtype="float32", name="sigmoid")(x)
-        else:
-            x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
-            x = layers.BatchNormalization(
-                momentum=self.momentum,
-                epsilon=1e-5,
-                center=False,
-                scale=False,
-                dtype="float32",
-                name="standardize",
-            )(x)
-            x = layers.Rescaling(self.pixel_std, self.pixel_mean, dtype="float32", name="to_pixels")(x)
+        x = self._to_pixels(x)
         extra_rows, extra_columns = rows * scale - height, columns * scale - width
         if extra_rows or extra_columns:
             x = layers.CenterCrop(height, width, dtype="float32", name="crop")(x)
         return keras.Model(inputs, x, name="network")
+
+    def _to_pixels(self, x):
+        if self.output_kind == "sigmoid":
+            return layers.Activation("sigmoid", dtype="float32", name="sigmoid")(x)
+        if self.output_kind == "normalized":
+            x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+        affine = self.output_kind == "scaled"
+        x = layers.BatchNormalization(
+            momentum=self.momentum,
+            epsilon=1e-5,
+            center=affine,
+            scale=affine,
+            dtype="float32",
+            name="standardize",
+        )(x)
+        if self.output_kind == "unsquashed":
+            return x
+        return layers.Rescaling(self.pixel_std, self.pixel_mean, dtype="float32", name="to_pixels")(x)
 
     def _normalize(self, epsilon, name):
         return layers.BatchNormalization(momentum=self.momentum, epsilon=epsilon, name=name)

@@ -252,7 +252,8 @@ class Distiller(keras.Model):
             distillation_loss = self._distill(teacher, student, context)
             loss = self._total_loss(y, student.output, distillation_loss, sample_weight)
             scaled = self.optimizer.scale_loss(loss)
-        self._update(tape, scaled, self.trainable_variables)
+        variables = self.trainable_variables
+        self._update(tape.gradient(scaled, variables), variables)
         self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
@@ -350,12 +351,12 @@ class Distiller(keras.Model):
     def _regularization(self):
         return sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses) / _replicas()
 
-    def _update(self, tape, loss, variables):
+    def _update(self, gradients, variables):
         """One step of the optimizer; parts of losses that this step did not use stay as they are."""
         if not self.optimizer.built:
             self.optimizer.build(variables)
         of_losses = {id(v) for loss in self.distillation_losses for v in loss.trainable_variables}
-        pairs = zip(tape.gradient(loss, variables), variables, strict=True)
+        pairs = zip(gradients, variables, strict=True)
         pairs = [(g, v) for g, v in pairs if g is not None or id(v) not in of_losses]
         if pairs:
             self.optimizer.apply_gradients(pairs)

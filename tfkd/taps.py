@@ -98,6 +98,25 @@ def penultimate(model: keras.Model) -> str:
     return weighted[-1] + _INPUT
 
 
+def stages(model: keras.Model) -> dict[tuple[int, int], str]:
+    """The last layer of each size of maps, which is where a convolutional network's stages end.
+
+    Args:
+        model: a model whose graph is known.
+
+    Returns:
+        `{(height, width): tap}` in the model's own order, sizes of one position left out.
+    """
+    found = {}
+    for path, layer in named_layers(model).items():
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        seen = shape(model, path)
+        if isinstance(seen, tuple) and len(seen) == 4 and None not in seen[1:] and seen[1] * seen[2] > 1:
+            found[seen[1:3]] = path
+    return found
+
+
 class Record(dict):
     """What the taps of one forward pass saw: `record[tap]` is the value at the layer's last call.
 

@@ -1,17 +1,45 @@
 """Distillation without data: recipes, objectives, memory and the distiller that uses them."""
 
 from tfkd.datafree import objectives
+from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.distiller import DataFreeDistiller
+from tfkd.datafree.inversion_recipe import InversionRecipe
 from tfkd.datafree.memory import Memory
+from tfkd.datafree.moments import measure
 from tfkd.datafree.recipe import Recipe
-from tfkd.datafree.recipes import DAFL, DFAD, Procedural
+from tfkd.datafree.recipes import (
+    CMI,
+    DAFL,
+    DFAD,
+    DFQ,
+    GDFQ,
+    NAYER,
+    ZSKT,
+    BlackBox,
+    DeepInversion,
+    Fast,
+    Procedural,
+    ZeroQ,
+)
 
 __all__ = [
+    "CMI",
     "DAFL",
     "DFAD",
+    "DFQ",
+    "GDFQ",
+    "NAYER",
+    "ZSKT",
+    "BlackBox",
     "DataFreeDistiller",
+    "DeepInversion",
+    "Fast",
+    "InversionRecipe",
     "Memory",
+    "ObjectiveWarning",
     "Procedural",
     "Recipe",
+    "ZeroQ",
+    "measure",
     "objectives",
 ]

@@ -1,7 +1,6 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 
 import keras
@@ -9,25 +8,26 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd import names, taps
+from tfkd import forward
 from tfkd.compatibility import check_model
+from tfkd.datafree import checks, views
+from tfkd.datafree.labelled import likeliest
 from tfkd.datafree.memory import Memory
-from tfkd.datafree.objectives import Synthesized
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.synthesis import Synthesizer
 from tfkd.distiller import Distiller, with_loss_scaling
 from tfkd.forward import Pass
-from tfkd.teachers import probabilities_ending
 
-_LABEL_ROUNDS = 20
+# Up to here what a step repeats is written out, which runs a little faster; from here on it is a loop.
+_WRITTEN_OUT = 10
 
 
 class DataFreeDistiller(Distiller):
     """Trains a student on nothing but a teacher.
 
     Inputs are synthesized on the device as the recipe says; one step, generator updates included, is
-    one compiled function. Generator, memory, both optimizers and the random state are variables of
+    one compiled function. Generator, memory, all optimizers and the random state are variables of
     the distiller, so `save_weights` and `keras.callbacks.BackupAndRestore` resume a run exactly.
 
     Args:
@@ -37,12 +37,17 @@ class DataFreeDistiller(Distiller):
         recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
         seed: int that all random numbers drawn in training follow from; None for a fresh one. Initial
             weights follow `keras.utils.set_random_seed`, as in Keras.
+        student_loss_weight: weight of the labels' loss of real examples given to `fit`, in [0, 1].
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
         ValueError: if the shapes of teacher and student differ, or are not those of an image
-            classifier with at least two classes, or the student ends in probabilities.
+            classifier with at least two classes, or the student ends in probabilities, or the recipe cannot
+            work with this teacher.
+
+    Warns:
+        ObjectiveWarning: for each objective that has nothing to say about this teacher's images.
 
     Example:
         >>> teacher = tfkd.load_teacher("teacher.keras", input_range=(0, 1))
@@ -58,6 +63,7 @@ class DataFreeDistiller(Distiller):
         student: keras.Model,
         recipe: Recipe | None = None,
         seed: int | None = None,
+        student_loss_weight: float = 0.0,
         name: str = "data_free_distiller",
         **kwargs,
     ) -> None:
@@ -69,34 +75,42 @@ class DataFreeDistiller(Distiller):
             )
         check_model(teacher, "teacher")
         check_model(student, "student")
-        image_shape, classes = _classifier_shapes(teacher)
+        image_shape, classes = checks.classifier_shapes(teacher)
         if not student.built:
             student(ops.zeros((1, *image_shape)))
-        _check_ending(student)
-        loss = recipe.build_student_loss()
-        super().__init__(teacher, student, loss, student_loss_weight=0.0, name=name, **kwargs)
+        checks.check_ending(student)
+        checks.check_recipe(recipe, teacher)
+        losses, weights = zip(*recipe.build_student_losses(teacher, student), strict=True)
+        super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
         self.classes = classes
         self.recipe = recipe
-        self._objectives = recipe.build_objectives()
-        self._objective_taps = [objective.taps(teacher) for objective in self._objectives]
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.generator = recipe.build_generator(image_shape)
+        self.generator = recipe.build_generator(image_shape, classes)
+        self.inversion = recipe.build_inversion(image_shape, classes, self.seed_generator)
+        made = self.generator is not None or self.inversion is not None
+        self._critic = recipe.build_critic(teacher, student, self.seed_generator) if made else None
+        # For Keras to track: what the objectives remember is state of the run.
+        self._objective_states = [s for s in self._critic.states if s is not None] if made else []
+        self._objective_trackers = self._critic.trackers if made else []
         self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
         capacity = recipe.memory_capacity(image_shape)
-        self.memory = Memory(capacity, image_shape, self.classes) if capacity else None
+        self.memory = None
+        if capacity:
+            self.memory = Memory(
+                capacity, image_shape, classes, recipe.memory_dtype, saved=recipe.save_memory
+            )
         self.generator_optimizer = None
         # Steps taken, resumed runs included; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
-        objective_names = names.numbered([f"generator_{o.name}" for o in self._objectives])
-        self._objective_trackers = [keras.metrics.Mean(name=name) for name in objective_names]
 
     def compile(
         self,
         optimizer=None,
         generator_optimizer=None,
+        loss=None,
         metrics=None,
         jit_compile="auto",
         **kwargs,
@@ -106,22 +120,27 @@ class DataFreeDistiller(Distiller):
         Args:
             optimizer: optimizer of the student; None for the recipe's, whose learning rate then follows
                 the length of `fit`.
-            generator_optimizer: optimizer of a trained generator; None for the recipe's.
+            generator_optimizer: optimizer of a trained generator; None for the recipe's, likewise.
+            loss: the labels' loss, for real examples given to `fit` where `student_loss_weight` is above 0.
             metrics: metrics of the student's outputs, computed on validation data.
-            jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU.
+            jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU and for a
+                teacher that is a black box.
             **kwargs: passed to `keras.Model.compile`.
         """
-        self._planned_updates = None
+        self._planned = [None, None]
+        steps = self.recipe.epochs * self.recipe.steps_per_epoch
         if optimizer is None:
-            self._planned_updates = self._updates(self.recipe.epochs, self.recipe.steps_per_epoch)
-            optimizer = self.recipe.student_optimizer(self._planned_updates)
-        super().compile(optimizer=optimizer, metrics=metrics, jit_compile=jit_compile, **kwargs)
+            optimizer = self.recipe.student_optimizer(self._updates(steps))
+            self._planned[0] = self._updates(steps)
+        jit_compile = checks.jit_compile(jit_compile, self.teacher)
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
         if self.generator is not None:
-            self.generator_optimizer = with_loss_scaling(
-                generator_optimizer or self.recipe.generator_optimizer(), self.generator.network
-            )
+            if generator_optimizer is None:
+                generator_optimizer = self.recipe.generator_optimizer(self._generator_updates(steps))
+                self._planned[1] = self._generator_updates(steps)
+            self.generator_optimizer = with_loss_scaling(generator_optimizer, self.generator.network)
             self.generator_optimizer.build(self.generator.trainable_variables)
         self._forget_traces()
 
@@ -131,38 +150,57 @@ class DataFreeDistiller(Distiller):
             "and save_weights or keras.callbacks.BackupAndRestore to resume training."
         )
 
-    def fit(self, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
-        """Trains without data.
+    def fit(self, x=None, y=None, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
+        """Trains without data, or on real examples mixed with synthesized ones.
 
         Args:
+            x: None to train without data; else images in [0, 1] or a `tf.data.Dataset` or the like, as in
+                `keras.Model.fit`. Each step then takes one batch of them into each of its student updates,
+                beside as many synthesized images as make `real_share` of the recipe.
+            y: labels of `x`, needed where `student_loss_weight` is above 0.
             epochs: how many epochs; None for the recipe's.
-            steps_per_epoch: steps of the recipe in each; None for the recipe's.
-            **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`,
-                `validation_batch_size`, `validation_steps`, `initial_epoch`, as in `keras.Model.fit`.
+            steps_per_epoch: steps of the recipe in each; None for the recipe's, or for all of `x`.
+            **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`, `batch_size` and so on, as
+                in `keras.Model.fit`.
 
         Returns:
             A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
-            inputs, the generator's objectives, and the validation metrics.
+            inputs, the objectives of the images that are made, and the validation metrics.
         """
         epochs = self.recipe.epochs if epochs is None else epochs
+        if x is not None:
+            steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
+            self._plan(steps or epochs * self.recipe.steps_per_epoch)
+            return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
+        if y is not None:
+            raise ValueError("`y` was given without `x`. Give both, or neither to train without data.")
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
-        self._plan(self._updates(epochs, steps_per_epoch))
-        steps = tf.data.Dataset.from_tensors(np.zeros((1,), "int32")).repeat()
-        return super().fit(steps, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
+        self._plan(epochs * steps_per_epoch)
+        nothing = tf.data.Dataset.from_tensors(_NOTHING).repeat()
+        return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
-    def _updates(self, epochs, steps_per_epoch):
-        """Student updates of a run of this length."""
-        return epochs * steps_per_epoch * self.recipe.updates_per_step()
+    def _updates(self, steps):
+        """Student updates of a run of so many steps."""
+        return max(1, steps - self.recipe.warmup_steps) * self.recipe.updates_per_step()
 
-    def _plan(self, updates):
-        """Fits the recipe's learning rate to the length of the run; the user's own is left alone."""
-        if self._planned_updates in (None, updates):
-            return
-        schedule = self.recipe.student_optimizer(updates)._learning_rate
-        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-            self.optimizer.learning_rate = schedule
-            self._planned_updates = updates
-            self._forget_traces()
+    def _generator_updates(self, steps):
+        return max(1, steps) * self.recipe.generator_steps
+
+    def _plan(self, steps):
+        """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
+        for i, (updates, optimizer, recipes) in enumerate(
+            (
+                (self._updates(steps), self.optimizer, self.recipe.student_optimizer),
+                (self._generator_updates(steps), self.generator_optimizer, self.recipe.generator_optimizer),
+            )
+        ):
+            if self._planned[i] in (None, updates):
+                continue
+            schedule = recipes(updates)._learning_rate
+            if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+                optimizer.learning_rate = schedule
+                self._planned[i] = updates
+                self._forget_traces()
 
     def _forget_traces(self):
         """Has the step traced anew; what it repeats is traced once, not once for each repetition."""
@@ -172,26 +210,147 @@ class DataFreeDistiller(Distiller):
         self.train_function = None
 
     def train_step(self, data):
+        recipe = self.recipe
+        real = keras.utils.unpack_x_y_sample_weight(data)
+        if real[0].dtype == _NOTHING.dtype:
+            real = None
+        adversary = ops.cast(self.steps_done.value >= recipe.warmup_steps, "float32")
         generated = None
-        for _ in range(self.recipe.generator_steps if self.recipe.same_inputs else 0):
-            generated = self._generator_update()
-        for _ in range(self.recipe.student_steps):
-            images, logits = self.synthesizer.new_inputs(generated)
-            if self.memory is not None:
-                self.memory.add(images, logits)
-            self._student_update(images, logits, new=True)
-        if self.memory is not None:
-            for _ in range(self.recipe.replay_steps):
-                self._student_update(
-                    *self.memory.draw(self.recipe.batch_size, self.seed_generator), new=False
-                )
-        for _ in range(0 if self.recipe.same_inputs else self.recipe.generator_steps):
-            self._generator_update()
+        if self.inversion is not None:
+            _repeat(recipe.inversions, lambda: self._invert(adversary))
+        elif recipe.same_inputs or recipe.same_latent:
+            generated = self._update_generator_first(adversary)
+        if recipe.warmup_steps:
+            tf.cond(adversary > 0, lambda: self._teach(generated, real), lambda: None)
+        else:
+            self._teach(generated, real)
+        if generated is None and self.generator is not None:
+            for _ in range(recipe.generator_steps):
+                self._generator_update(self._draw_latent(), adversary)
         self.steps_done.assign_add(1)
         return self.get_metrics_result()
 
+    def _teach(self, generated, real):
+        """The student updates of a step."""
+        recipe = self.recipe
+        same = self.synthesizer.new_inputs(generated) if recipe.same_latent else None
+
+        def on_new():
+            images, logits = self.synthesizer.new_inputs(generated) if same is None else same
+            if self.memory is not None:
+                self.memory.add(images, logits)
+            self._student_update(images, logits, real, new=True)
+
+        def on_remembered():
+            drawn = self.memory.draw(recipe.batch_size, self.seed_generator)
+            # Where nothing is new in a step, what is remembered has to tell how the student is doing.
+            self._student_update(*drawn, real, new=not recipe.student_steps)
+
+        _repeat(recipe.student_steps, on_new)
+        if self.memory is not None:
+            _repeat(recipe.replay_steps, on_remembered)
+
+    def _invert(self, adversary):
+        """Makes one batch and remembers it, with the prior's share."""
+        recipe = self.recipe
+        targets = recipe.draw_targets(self.classes, self.seed_generator)
+        start = None
+        if recipe.start == "prior":
+            start, _ = self.synthesizer.from_prior(recipe.inversion_batch)
+        images = self.inversion.make(self._critic, targets, start, adversary)
+        self.memory.add(images, self.synthesizer.ask_teacher(images))
+        if from_prior := recipe.prior_images_per_inversion():
+            self.memory.add(*self.synthesizer.from_prior(from_prior))
+
+    def _update_generator_first(self, adversary):
+        """Generator updates before the student's; returns the images it is then to learn on."""
+        latent = self._draw_latent()
+        for _ in range(self.recipe.generator_steps):
+            if self.recipe.same_inputs:
+                latent = self._draw_latent()
+            images = self._generator_update(latent, adversary)
+        if self.recipe.same_inputs:
+            return images
+        return tf.stop_gradient(self.recipe.pixels(self._generate(*latent)))
+
+    def _draw_latent(self):
+        """Latents of a batch, with the classes that a conditional generator is told."""
+        n = self.recipe.batch_size
+        latent = self.generator.draw_latent(n, self.seed_generator)
+        if not hasattr(self.generator, "classes"):
+            return latent, None
+        return latent, keras.random.randint((n,), 0, self.classes, seed=self.seed_generator)
+
+    def _generate(self, latent, labels):
+        told = {} if labels is None else {"labels": labels}
+        return ops.cast(self.generator(latent, training=True, **told), "float32")
+
+    def _update_generator(self, latent, adversary):
+        """One generator update; returns the images it was computed on."""
+        with tf.GradientTape() as tape:
+            generated = self._generate(*latent)
+        _, slope, of_objectives = self._critic.judge(generated, latent[1], adversary)
+        variables = self.generator.trainable_variables
+        slope = self.generator_optimizer.scale_loss(slope)
+        gradients = tape.gradient(generated, variables, output_gradients=slope)
+        self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._critic.learn(of_objectives)
+        self._critic.finish()
+        return tf.stop_gradient(self.recipe.pixels(generated))
+
+    def _update_student(self, images, logits, real, new):
+        """One student update on synthesized images, and on real ones where there are some."""
+        view = self.recipe.student_view()
+        if view is not None:
+            images = views.apply(images, view.draw(*images.shape[:3], self.seed_generator))
+            logits = self.synthesizer.ask_teacher(images)
+        if real is None:
+            parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
+            steps = [self._learn(*part, (None, None)) for part in zip(*parts, strict=True)]
+        else:
+            x, y, sample_weight = real
+            images, logits = self._mixed(ops.cast(x, "float32"), images, logits)
+            steps = [self._learn(images, logits, (y, sample_weight))]
+        losses, agreements, gradients = zip(*steps, strict=True)
+        self._update(
+            [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
+        )
+        if new:
+            self._loss_tracker.update_state(_mean(losses))
+            self._agreement_tracker.update_state(_mean(agreements))
+
+    def _mixed(self, x, images, logits):
+        """Real examples with as many synthesized ones behind them as the recipe's share says."""
+        share = self.recipe.real_share
+        wanted = ops.cast(ops.shape(x)[0], "float32") * (1 - share) / share
+        n = ops.minimum(ops.cast(ops.round(wanted), "int32"), ops.shape(images)[0])
+        answers = self.synthesizer.ask_teacher(x)
+        return ops.concatenate([x, images[:n]]), ops.concatenate([answers, logits[:n]])
+
+    def _learn(self, images, logits, labels):
+        """Loss, agreement with the teacher and gradients of a batch, the first of whose examples have labels."""
+        teacher = Pass(logits, {})
+        if self._teacher_taps:
+            teacher = forward.run(self.teacher, self._teacher_taps, images, training=False)
+        y, sample_weight = labels
+        with tf.GradientTape() as tape:
+            student = forward.run(self.student, self._student_taps, images, training=True)
+            distillation_loss = self._distill(teacher, student, {"sample_weight": None})
+            known = None if y is None else student.output[: ops.shape(y)[0]]
+            loss = self._total_loss(
+                y, student.output if known is None else known, distillation_loss, sample_weight
+            )
+            scaled = self.optimizer.scale_loss(loss)
+        if known is not None and self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, known, sample_weight=sample_weight)
+        same = ops.argmax(student.output, axis=-1) == ops.argmax(teacher.output, axis=-1)
+        gradients = tape.gradient(scaled, self._student_variables)
+        return loss, ops.mean(ops.cast(same, "float32")), gradients
+
     def synthesize(self, n: int, labels=None) -> np.ndarray:
         """Makes images as training makes them.
+
+        Recipes that make images one batch at a time draw them from memory once it holds some.
 
         Args:
             n: how many images.
@@ -207,53 +366,43 @@ class DataFreeDistiller(Distiller):
         """
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
+        if self.inversion is not None and not int(self.memory.size):
+            self._invert_now()
         if labels is None:
             batches = -(-n // self.recipe.batch_size)
             images = [self._synthesize_batch().numpy() for _ in range(batches)]
             return np.clip(np.concatenate(images)[:n], 0.0, 1.0)
-        labels = np.asarray(labels)
-        if labels.shape != (n,) or labels.min() < 0 or labels.max() >= self.classes:
-            raise ValueError(
-                f"`labels` must be {n} classes from 0 to {self.classes - 1}. Received: shape "
-                f"{labels.shape}, values {np.unique(labels)[:10].tolist()}."
-            )
-        return self._synthesize_labelled(labels.astype("int32"))
+        labels = checks.checked_labels(labels, n, self.classes)
+        images = likeliest(self._labelled_batch, labels, self.classes, self.recipe.batch_size)
+        return np.clip(images, 0.0, 1.0)
 
-    def _synthesize_labelled(self, labels):
-        """For each class as many images as asked for, those with the highest probabilities drawn."""
-        wanted = np.bincount(labels, minlength=self.classes)
-        best = [(np.zeros((0, *self.teacher.input_shape[1:]), "float32"), np.zeros(0)) for _ in wanted]
-        for _ in range(_LABEL_ROUNDS * -(-len(labels) // self.recipe.batch_size)):
-            sure = [np.sum(scores > np.log(0.9)) for _, scores in best]
-            missing = np.flatnonzero(sure < wanted)
-            if not len(missing):
-                break
-            targets = tf.constant(np.resize(missing, self.recipe.batch_size).astype("int32"))
-            images, log_p = (t.numpy() for t in self._labelled_batch(targets))
-            best = [_likeliest(*best[c], images, log_p[:, c], n) for c, n in enumerate(wanted)]
-        chosen = np.concatenate([images for images, _ in best])
-        in_order = np.argsort(np.argsort(labels, kind="stable"), kind="stable")
-        return np.clip(chosen[in_order], 0.0, 1.0)
+    @tf.function
+    def _invert_now(self):
+        self._invert(ops.zeros(()))
 
     @tf.function
     def _synthesize_batch(self):
+        if self.inversion is not None:
+            return self.memory.draw(self.recipe.batch_size, self.seed_generator)[0]
         images, _ = self.synthesizer.new_inputs()
         # In a batch, what is refined or generated stands together.
         return keras.random.shuffle(images, axis=0, seed=self.seed_generator)
 
     @tf.function
     def _labelled_batch(self, targets):
+        if self.inversion is not None:
+            images, logits = self.memory.draw(self.recipe.batch_size, self.seed_generator)
+            return images, ops.log_softmax(logits, axis=-1)
         images = self.synthesizer.candidates(self.recipe.batch_size)
-        if self.recipe.refine_steps:
+        if self.recipe.refine_steps and self.recipe.differentiates_teacher:
             images = self.synthesizer.refined(images, targets)
         return images, ops.log_softmax(self.synthesizer.ask_teacher(images), axis=-1)
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Puts every variable but the memory's back, when the block ends, to what it was."""
-        optimizers = [o for o in (self.optimizer, self.generator_optimizer) if o is not None]
         remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
-        variables = [*self.variables, *(v for o in optimizers for v in o.variables)]
+        variables = [*self.variables, *(v for o in self._optimizers() for v in o.variables)]
         kept = [(v, v.numpy()) for v in variables if id(v) not in remembered]
         try:
             yield
@@ -261,10 +410,17 @@ class DataFreeDistiller(Distiller):
             for variable, value in kept:
                 variable.assign(value)
 
+    def _optimizers(self):
+        """All there are: Keras does not count their variables among a model's."""
+        holders = [layer for layer in (self, self.inversion, *self._objective_states) if layer is not None]
+        found = (value for holder in holders for value in vars(holder).values())
+        return [value for value in found if isinstance(value, keras.optimizers.Optimizer)]
+
     def get_metrics_result(self):
         results = super().get_metrics_result()
-        # The labels' loss has no place here, and one component is the whole.
-        for tracker in super()._training_trackers:
+        # Without labels, and with one component that is the whole, the parts of the loss have no place here.
+        parts = super()._training_trackers
+        for tracker in parts if self.student_loss_weight == 0 else ():
             results.pop(tracker.name)
         return results
 
@@ -277,69 +433,25 @@ class DataFreeDistiller(Distiller):
         losses = (v for loss in self.distillation_losses for v in loss.trainable_variables)
         return [*self.student.trainable_variables, *losses]
 
-    def _update_generator(self):
-        """One generator update; returns the images it was computed on."""
-        with tf.GradientTape() as tape:
-            images = self.generator.sample(self.recipe.batch_size, self.seed_generator, training=True)
-            with taps.record(self.teacher, itertools.chain(*self._objective_taps)) as seen:
-                teacher_logits = self.synthesizer.ask_teacher(images)
-            needs_student = any(objective.needs_student for objective in self._objectives)
-            student_logits = self.student(images, training=False) if needs_student else None
-            total = 0.0
-            for objective, tapped, tracker in zip(
-                self._objectives, self._objective_taps, self._objective_trackers, strict=True
-            ):
-                features = tuple(seen[tap] for tap in tapped)
-                value = objective.value(Synthesized(images, teacher_logits, student_logits, features))
-                tracker.update_state(value)
-                total += objective.weight * value
-            scaled = self.generator_optimizer.scale_loss(total)
-        variables = self.generator.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return tf.stop_gradient(images)
 
-    def _update_student(self, images, teacher_logits, new):
-        with tf.GradientTape() as tape:
-            outputs = self.student(images, training=True)
-            seen = Pass(teacher_logits, {}), Pass(outputs, {})
-            distillation_loss = self._distill(*seen, {"sample_weight": None})
-            loss = self._total_loss(None, outputs, distillation_loss, None)
-            scaled = self.optimizer.scale_loss(loss)
-        self._update(tape, scaled, self._student_variables)
-        if new:
-            self._loss_tracker.update_state(loss)
-            same = ops.argmax(outputs, axis=-1) == ops.argmax(teacher_logits, axis=-1)
-            self._agreement_tracker.update_state(ops.cast(same, "float32"))
+# Stands for a batch where `fit` was given no data: a batch of images has another dtype.
+_NOTHING = np.zeros((1,), "bool")
 
 
-def _likeliest(images, scores, new_images, new_scores, n):
-    """The `n` images with the highest scores of both sets, and those scores."""
-    images, scores = np.concatenate([images, new_images]), np.concatenate([scores, new_scores])
-    first = np.argsort(-scores, kind="stable")[:n]
-    return images[first], scores[first]
+def _repeat(times, function):
+    """Calls a function so many times, in a loop of the graph where they are many."""
+    if times <= _WRITTEN_OUT or tf.executing_eagerly():
+        for _ in range(times):
+            function()
+        return
+
+    def body(i):
+        function()
+        return (i + 1,)
+
+    tf.while_loop(lambda i: i < times, body, (0,), parallel_iterations=1, maximum_iterations=times)
 
 
-def _check_ending(student):
-    if ending := probabilities_ending(student):
-        raise ValueError(
-            f"`student` must return logits. Received: {student.name!r}, which {ending}. Build it without "
-            "that; tfkd.load_teacher(student) makes such a copy of a trained model."
-        )
-
-
-def _classifier_shapes(teacher):
-    """The teacher's image shape and number of classes."""
-    image_shape, output_shape = teacher.input_shape[1:], teacher.output_shape
-    if len(image_shape) != 3 or None in image_shape or len(output_shape) != 2:
-        raise ValueError(
-            "`teacher` must take images (batch, height, width, channels) of one known size and "
-            f"return (batch, classes). Received: input shape {teacher.input_shape}, output shape "
-            f"{output_shape}."
-        )
-    if output_shape[-1] < 2:
-        raise ValueError(
-            "`teacher` must have at least two logits. Received: output shape "
-            f"{output_shape}. tfkd.load_teacher turns one sigmoid unit into two logits."
-        )
-    return tuple(image_shape), output_shape[-1]
+def _mean(values):
+    """The mean of scalars or gradients; None where a variable had no part."""
+    return None if values[0] is None else sum(values) / len(values)

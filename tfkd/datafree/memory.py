@@ -1,8 +1,14 @@
 """A replay memory on the device: remembered images with the teacher's answers."""
 
+import math
+import os
+
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
+
+DTYPES = ("float32", "float16", "uint8")
 
 
 class Memory(keras.Layer):
@@ -15,19 +21,32 @@ class Memory(keras.Layer):
         capacity: how many images are kept before the oldest are overwritten.
         image_shape: `(height, width, channels)`.
         classes: number of the teacher's logits.
+        pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1].
+        saved: whether the contents are saved with the weights.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if the capacity is below 1.
+        ValueError: if the capacity is below 1, the dtype unknown, or the machine's memory too small.
     """
 
-    def __init__(self, capacity: int, image_shape: tuple[int, int, int], classes: int, **kwargs) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        pixels: str = "float32",
+        saved: bool = True,
+        **kwargs,
+    ) -> None:
         super().__init__(trainable=False, dtype="float32", **kwargs)
         if capacity < 1:
             raise ValueError(f"`capacity` must be at least 1. Received: capacity={capacity!r}.")
-        self.capacity = capacity
+        if pixels not in DTYPES:
+            raise ValueError(f"`pixels` must be one of {DTYPES}. Received: pixels={pixels!r}.")
+        _check_fits(capacity, image_shape, classes, np.dtype(pixels).itemsize)
+        self.capacity, self.pixels, self.saved = capacity, pixels, saved
         zeros = {"initializer": "zeros", "trainable": False}
-        self.images = self.add_weight(shape=(capacity, *image_shape), name="images", **zeros)
+        self.images = self.add_weight(shape=(capacity, *image_shape), dtype=pixels, name="images", **zeros)
         self.logits = self.add_weight(shape=(capacity, classes), name="logits", **zeros)
         self.written = self.add_weight(shape=(), dtype="int64", name="written", **zeros)
         self.built = True
@@ -47,7 +66,7 @@ class Memory(keras.Layer):
         batch = tf.shape(images, out_type="int64")[0]
         slots = ((self.written.value + tf.range(batch)) % self.capacity)[:, None]
         # In place: assigning the whole variable would copy the buffer on every step.
-        self.images.value.scatter_nd_update(slots, images)
+        self.images.value.scatter_nd_update(slots, self._packed(images))
         self.logits.value.scatter_nd_update(slots, logits)
         self.written.assign_add(batch)
 
@@ -65,4 +84,35 @@ class Memory(keras.Layer):
         held = ops.maximum(self.size, 1)
         slots = ops.cast(share * ops.cast(held, "float32"), "int64")
         slots = ops.minimum(slots, held - 1)
-        return tf.gather(self.images.value, slots), tf.gather(self.logits.value, slots)
+        return self._unpacked(tf.gather(self.images.value, slots)), tf.gather(self.logits.value, slots)
+
+    def _packed(self, images):
+        if self.pixels == "uint8":
+            images = ops.round(255.0 * ops.clip(images, 0.0, 1.0))
+        return ops.cast(images, self.pixels)
+
+    def _unpacked(self, images):
+        images = ops.cast(images, "float32")
+        return images / 255.0 if self.pixels == "uint8" else images
+
+    def save_own_variables(self, store):
+        if self.saved:
+            super().save_own_variables(store)
+
+    def load_own_variables(self, store):
+        if self.saved:
+            super().load_own_variables(store)
+
+
+def _check_fits(capacity, image_shape, classes, pixel_bytes):
+    """Told before the allocation, which otherwise ends the process."""
+    needed = capacity * (pixel_bytes * math.prod(image_shape) + 4 * classes)
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
+        return
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise ValueError(
+            f"`memory`: {capacity:,} images of shape {tuple(image_shape)} take {needed / 2**30:,.1f} GiB, and this "
+            f"machine has {there / 2**30:,.1f}. Remember fewer, or keep them as memory_dtype='uint8'."
+        )

@@ -3,14 +3,19 @@
 import dataclasses
 import math
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 import generators
 from generators import Generator
+from generators.convolutional import OUTPUTS
 from tfkd import names
+from tfkd.datafree import views
+from tfkd.datafree.critic import Critic
+from tfkd.datafree.inversion import Inversion
+from tfkd.datafree.memory import DTYPES
 from tfkd.datafree.objectives import Objective
 from tfkd.losses import KnowledgeLoss, SoftTargets
 
@@ -25,21 +30,28 @@ class Recipe:
 
     One step of `DataFreeDistiller` is `student_steps` updates of the student on new inputs,
     `replay_steps` updates on remembered ones where there is a memory, and `generator_steps` updates of
-    a trained generator where there is one: these come last, or first with `same_inputs`. New inputs
-    come from the trained generator, except for `prior_share` of them, which come from the procedural
-    `prior`.
+    a trained generator where there is one: these come last, or first with `same_inputs` and `same_latent`.
+    New inputs come from the trained generator, except for `prior_share` of them, which come from the
+    procedural `prior`. Recipes that make images one batch at a time derive from `InversionRecipe`.
 
     Args:
-        objectives: what the generator minimizes, added to those of a subclass.
+        objectives: what images are made for, added to those of a subclass.
         student_loss: what the student minimizes: a loss of the two networks' outputs.
         generator_steps: generator updates a step; 0 where nothing is trained to generate.
         student_steps: student updates on new inputs a step.
         same_inputs: whether the student learns on the images of the last generator update instead
             of fresh ones.
+        same_latent: whether it learns on the images that the updated generator makes of the same latents,
+            in all student steps.
+        warmup_steps: steps at the beginning in which images are made and remembered, but the student is
+            neither taught nor asked.
         batch_size: images in each update.
+        accumulate: in how many parts of equal size a batch goes through the networks, for batches that
+            memory does not hold; generator updates stay the same, and so do student updates but for
+            batch normalizations in the student, which see a part at a time.
         latent_size: of the trained generator.
         filters: width of the trained generator.
-        output: pixels of the trained generator, "sigmoid" or "normalized".
+        output: pixels of the trained generator, "sigmoid", "normalized" or "scaled".
         pixel_mean: mean of "normalized" pixels on the [0, 1] scale.
         pixel_std: standard deviation of "normalized" pixels on that scale.
         norm_epsilon: of the trained generator's batch normalizations after convolutions.
@@ -55,8 +67,16 @@ class Recipe:
         refine_adversarial: weight of leaving the student behind against reaching the target class.
         memory: how many images are remembered with the teacher's logits; 0 for none, None for
             20,480 or as many as 256 MiB hold.
+        memory_dtype: how their pixels are kept: "float32", "float16" or "uint8" (clipped to [0, 1], in
+            256 levels).
+        save_memory: whether they are saved with the weights; without, files are small, and a resumed run
+            goes on with an empty memory.
         replay_steps: student updates a step on remembered inputs; without effect where there is no
             memory.
+        student_shift: pixels by which the student's inputs are shifted at random; above 0, or with
+            `student_flip`, the teacher is asked again.
+        student_flip: whether half of the student's inputs are mirrored left to right.
+        real_share: share of real examples in the student's updates where `fit` is given some, in (0, 1].
         epochs: epochs of a run where none are asked for.
         steps_per_epoch: steps in an epoch where none are asked for.
 
@@ -66,19 +86,27 @@ class Recipe:
     Example:
         >>> from tfkd.datafree import objectives
         >>> recipe = Recipe(
-        ...     objectives=(objectives.Adversarial(), objectives.ClassBalance(5.0)),
+        ...     objectives=[objectives.Adversarial(), objectives.ClassBalance(5.0)],
         ...     generator_steps=1,
         ...     student_steps=5,
         ...     memory=8192,
         ... )
     """
 
+    # Fewer make no sense where nothing is remembered.
+    fewest_student_steps: ClassVar[int] = 1
+    # Whether the teacher is differentiated, which a black box does not allow.
+    differentiates_teacher: ClassVar[bool] = True
+
     objectives: tuple[Objective, ...] = ()
     student_loss: KnowledgeLoss = dataclasses.field(default_factory=SoftTargets)
     generator_steps: int = 0
     student_steps: int = 1
     same_inputs: bool = False
+    same_latent: bool = False
+    warmup_steps: int = 0
     batch_size: int = 256
+    accumulate: int = 1
     latent_size: int = 100
     filters: int = 128
     output: str = "sigmoid"
@@ -95,17 +123,30 @@ class Recipe:
     refine_size: float = 0.1
     refine_adversarial: float = 0.0
     memory: int | None = 0
+    memory_dtype: str = "float32"
+    save_memory: bool = True
     replay_steps: int = 1
+    student_shift: int = 0
+    student_flip: bool = False
+    real_share: float = 0.5
     epochs: int = 40
     steps_per_epoch: int = 50
 
     def __post_init__(self) -> None:
-        self._at_least(0, "generator_steps", "refine_steps", "replay_steps")
-        self._at_least(1, "student_steps", "batch_size", "latent_size", "filters", "overdraw")
+        object.__setattr__(self, "objectives", tuple(self.objectives))
+        self._at_least(
+            0, "generator_steps", "refine_steps", "replay_steps", "warmup_steps", "student_shift"
+        )
+        self._at_least(self.fewest_student_steps, "student_steps")
+        self._at_least(1, "batch_size", "latent_size", "filters", "overdraw", "accumulate")
         self._at_least(1, "epochs", "steps_per_epoch")
-        self._in_range(0, 1, "prior_share", "refine_share")
+        self._in_range(0, 1, "prior_share", "refine_share", "real_share")
         self._in_range(0, math.inf, "balance", "disagreement", "refine_size", "refine_adversarial")
-        self._above_0("norm_epsilon")
+        self._above_0("norm_epsilon", "real_share")
+        if self.batch_size % self.accumulate:
+            self._refuse("accumulate", f"a divisor of the batch size ({self.batch_size})")
+        if self.same_inputs and self.same_latent:
+            self._refuse("same_latent", "False where `same_inputs` is True")
         for name in self.prior:
             names.lookup(priors(), name, "prior")
         self._check_student_loss()
@@ -122,8 +163,8 @@ class Recipe:
     def _check_generator(self):
         if not np.min(self.pixel_std) > 0:
             self._refuse("pixel_std", "above 0")
-        if self.output not in ("sigmoid", "normalized"):
-            self._refuse("output", "'sigmoid' or 'normalized'")
+        if self.output not in OUTPUTS:
+            self._refuse("output", f"one of {', '.join(map(repr, OUTPUTS))}")
         if self.prior_share > 0 and not self.prior:
             self._refuse("prior", "a procedural generator while `prior_share` is above 0")
         if self.generator_steps:
@@ -139,6 +180,13 @@ class Recipe:
             self._refuse("refine_share", "0 where `prior_share` is 0: only the prior's images are refined")
 
     def _check_memory(self):
+        if self.memory_dtype not in DTYPES:
+            self._refuse("memory_dtype", f"one of {', '.join(map(repr, DTYPES))}")
+        if self.memory_dtype == "uint8" and self.output != "sigmoid" and self.memory != 0:
+            self._refuse(
+                "memory_dtype",
+                f"'float32' or 'float16' with output={self.output!r}, whose pixels leave [0, 1]",
+            )
         if self.memory is None:
             return
         self._at_least(0, "memory")
@@ -182,25 +230,44 @@ class Recipe:
         """A new loss of the student, so that distillers share none."""
         return type(self.student_loss).from_config(self.student_loss.get_config())
 
-    def build_generator(self, image_shape: tuple[int, int, int]) -> Generator | None:
+    def build_student_losses(
+        self, teacher: keras.Model, student: keras.Model
+    ) -> list[tuple[KnowledgeLoss, float]]:
+        """All the student minimizes, with weights."""
+        return [(self.build_student_loss(), 1.0)]
+
+    def student_view(self) -> views.View | None:
+        """How the student looks at its inputs; None for as they are."""
+        if not (self.student_shift or self.student_flip):
+            return None
+        return views.Shift(self.student_shift, self.student_flip)
+
+    def build_generator(self, image_shape: tuple[int, int, int], classes: int) -> Generator | None:
         """A new trained generator, or None where the recipe trains none."""
         if not self.generator_steps:
             return None
-        return generators.ConvGenerator(
-            image_shape,
-            latent_size=self.latent_size,
-            filters=self.filters,
-            output=self.output,
-            pixel_mean=self.pixel_mean,
-            pixel_std=self.pixel_std,
-            epsilon=self.norm_epsilon,
-        )
+        return generators.ConvGenerator(image_shape, **self.generator_options())
+
+    def generator_options(self) -> dict[str, Any]:
+        """The arguments of a convolutional generator."""
+        return {
+            "latent_size": self.latent_size,
+            "filters": self.filters,
+            "output": self.output,
+            "pixel_mean": self.pixel_mean,
+            "pixel_std": self.pixel_std,
+            "epsilon": self.norm_epsilon,
+        }
 
     def build_priors(self, image_shape: tuple[int, int, int]) -> list[Generator]:
-        """The procedural generators of the prior; none where its share is 0."""
-        if not self.prior_share:
+        """The procedural generators of the prior; none where they are not used."""
+        if not self.uses_prior():
             return []
         return [names.lookup(priors(), name, "prior")(image_shape) for name in self.prior]
+
+    def uses_prior(self) -> bool:
+        """Whether anything comes from the procedural prior."""
+        return self.prior_share > 0
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         """The recipe's optimizer of the student, a new one.
@@ -210,15 +277,37 @@ class Recipe:
         """
         return keras.optimizers.Adam(1e-3)
 
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the generator, a new one."""
+    def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        """The recipe's optimizer of the generator, a new one.
+
+        Args:
+            updates: generator updates of the whole run, for a learning rate that follows a schedule.
+        """
         return keras.optimizers.Adam(1e-3)
+
+    def build_critic(
+        self, teacher: keras.Model, student: keras.Model, seed: keras.random.SeedGenerator
+    ) -> Critic:
+        """What judges the images that are made."""
+        return Critic(
+            teacher, student, self.build_objectives(), self.batch_size, seed, accumulate=self.accumulate
+        )
+
+    def build_inversion(
+        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
+    ) -> Inversion | None:
+        """What makes images one batch at a time; None where a generator is trained or none is."""
+        return None
+
+    def pixels(self, generated):
+        """Images of what the trained generator returns."""
+        return generated
 
     def memory_capacity(self, image_shape: tuple[int, int, int]) -> int:
         """How many images of this shape are remembered."""
         if self.memory is not None:
             return self.memory
-        fitting = _MEMORY_BYTES // (4 * math.prod(image_shape))
+        fitting = _MEMORY_BYTES // (np.dtype(self.memory_dtype).itemsize * math.prod(image_shape))
         return max(self.batch_size, min(_MEMORY_IMAGES, fitting))
 
     def updates_per_step(self) -> int:
@@ -234,7 +323,8 @@ class Recipe:
         from_prior = self.prior_images(self.batch_size)
         generated = 0 if self.same_inputs else self.batch_size - from_prior
         new = generated + from_prior * self.overdraw
-        return self.generator_steps * self.batch_size + self.student_steps * new
+        batches = 1 if self.same_latent else self.student_steps
+        return self.generator_steps * self.batch_size + batches * new
 
     def describe(self) -> dict[str, Any]:
         """The recipe's options as plain values, for records."""

@@ -50,7 +50,7 @@ class Synthesizer:
         """
         n = self.recipe.batch_size
         from_prior = self.recipe.prior_images(n)
-        parts = [self._from_prior(from_prior)] if from_prior else []
+        parts = [self.from_prior(from_prior)] if from_prior else []
         if from_prior < n:
             images = self._generate(n - from_prior) if generated is None else generated[from_prior:]
             parts.append((images, self.ask_teacher(images)))
@@ -78,9 +78,11 @@ class Synthesizer:
         )
 
     def _generate(self, n):
-        return tf.stop_gradient(self.generator.sample(n, self.seed_generator, training=True))
+        raw = self.generator.sample(n, self.seed_generator, training=True)
+        return tf.stop_gradient(self.recipe.pixels(raw))
 
-    def _from_prior(self, n):
+    def from_prior(self, n: int):
+        """`n` images of the prior, selected and refined as the recipe says, with the teacher's logits."""
         images = self._draw_prior(n * self.recipe.overdraw)
         logits = self.ask_teacher(images)
         if self.recipe.overdraw > 1:

@@ -3,24 +3,74 @@
 import dataclasses
 from typing import ClassVar
 
+import numpy as np
 from keras import ops
 
 from tfkd.datafree.objectives.base import Objective, Synthesized
 from tfkd.losses import l1_logits, soft_targets
+from tfkd.losses.base import as_float32_pair, check_positive
 
-_DISTANCES = {"l1": l1_logits, "kl": soft_targets}
+
+def jensen_shannon(teacher, student, temperature: float = 1.0):
+    """Jensen-Shannon divergence of softened probabilities.
+
+    With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. Symmetric; no factor for the
+    temperature; computed from log-softmax, nothing is clipped. Reduction: one value per example.
+
+    Args:
+        teacher: the teacher's logits `(batch, classes)`.
+        student: the student's logits.
+        temperature: what both logits are divided by, above 0.
+
+    Returns:
+        A float32 tensor `(batch,)` between 0 and log 2.
+
+    Reference:
+        Yin et al., "Dreaming to Distill" (DeepInversion), 2020, whose code clips probabilities to
+        [0.01, 0.99] and the result to [0, 1].
+    """
+    check_positive(temperature=temperature)
+    log_t, log_s = (
+        ops.log_softmax(logits / temperature, axis=-1) for logits in as_float32_pair(teacher, student)
+    )
+    log_m = ops.logaddexp(log_t, log_s) - np.log(2.0)
+    from_t = ops.sum(ops.exp(log_t) * (log_t - log_m), axis=-1)
+    from_s = ops.sum(ops.exp(log_s) * (log_s - log_m), axis=-1)
+    return (from_t + from_s) / 2
 
 
-def adversarial(teacher_logits, student_logits, distance: str = "l1"):
+_DISTANCES = {
+    "l1": lambda teacher, student, temperature: l1_logits(teacher, student),
+    "kl": soft_targets,
+    "jsd": jensen_shannon,
+}
+# L1 as DFAD's segmentation has it, after the mean over the batch.
+_LOG_L1 = "log_l1"
+
+
+def check_distance(distance: str) -> None:
+    """Raises ValueError for a distance that `adversarial` does not know."""
+    known = [*_DISTANCES, _LOG_L1]
+    if distance not in known:
+        raise ValueError(f"`distance` must be one of {sorted(known)}. Received: distance={distance!r}.")
+
+
+def adversarial(
+    teacher_logits, student_logits, distance: str = "l1", temperature: float = 1.0, agreeing: bool = False
+):
     """Negated mean distance between teacher and student.
 
-    Reduction: mean over the batch (and over classes for "l1", summed over them for "kl").
-    Direction of "kl": KL(teacher || student), temperature 1.
+    Reduction: mean over the batch (and over classes for "l1" and "log_l1", summed over them otherwise).
+    Direction of "kl": KL(teacher || student), times the squared temperature.
 
     Args:
         teacher_logits: `(batch, classes)`.
         student_logits: `(batch, classes)`.
-        distance: "l1" (DFAD) or "kl" (ZSKT).
+        distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (ZSKT) or
+            "jsd" (DeepInversion).
+        temperature: of "kl" and "jsd".
+        agreeing: whether images on which both predict different classes count as 0, so that the
+            gradient looks for the boundary instead of running on behind it (CMI).
 
     Returns:
         A float32 scalar, at most 0.
@@ -29,14 +79,13 @@ def adversarial(teacher_logits, student_logits, distance: str = "l1"):
         ValueError: for an unknown distance.
 
     Reference:
-        Fang et al., "Data-Free Adversarial Distillation", 2019; Micaelli and Storkey, "Zero-shot
-        Knowledge Transfer via Adversarial Belief Matching", 2019.
+        Fang et al., "Data-Free Adversarial Distillation", 2019; Micaelli, Storkey, "Zero-shot
+        Knowledge Transfer via Adversarial Belief Matching", 2019; Fang et al., "Contrastive Model
+        Inversion", 2021.
     """
-    if distance not in _DISTANCES:
-        raise ValueError(
-            f"`distance` must be one of {sorted(_DISTANCES)}. Received: distance={distance!r}."
-        )
-    return -ops.mean(_DISTANCES[distance](teacher_logits, student_logits))
+    objective = Adversarial(1.0, distance, temperature, agreeing)
+    mean = ops.mean(objective.distances(teacher_logits, student_logits))
+    return -ops.log1p(mean) if distance == _LOG_L1 else -mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +94,30 @@ class Adversarial(Objective):
 
     Args:
         weight: factor of the term.
-        distance: "l1" or "kl".
+        distance: "l1", "log_l1", "kl" or "jsd".
+        temperature: of "kl" and "jsd".
+        agreeing: whether only images on which both networks predict the same class count.
     """
 
     distance: str = "l1"
+    temperature: float = 1.0
+    agreeing: bool = False
     needs_student: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        check_distance(self.distance)
+        check_positive(temperature=self.temperature)
+
+    def distances(self, teacher_logits, student_logits):
+        """What is to grow, image by image: a float32 tensor `(batch,)`."""
+        distance = _DISTANCES["l1" if self.distance == _LOG_L1 else self.distance]
+        values = distance(teacher_logits, student_logits, self.temperature)
+        if self.agreeing:
+            same = ops.argmax(teacher_logits, axis=-1) == ops.argmax(student_logits, axis=-1)
+            values = values * ops.cast(same, "float32")
+        return values
+
     def value(self, batch: Synthesized):
-        return adversarial(batch.teacher_logits, batch.student_logits, self.distance)
+        return adversarial(
+            batch.teacher_logits, batch.student_logits, self.distance, self.temperature, self.agreeing
+        )

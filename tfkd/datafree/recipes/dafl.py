@@ -64,5 +64,5 @@ class DAFL(Recipe):
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.student_learning_rate)
 
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
+    def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate)

@@ -61,5 +61,5 @@ class DFAD(Recipe):
             self.student_learning_rate, momentum, weight_decay=self.weight_decay / (1 - momentum)
         )
 
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
+    def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate)

@@ -1,0 +1,110 @@
+"""What is refused before a data-free run begins."""
+
+import keras
+import numpy as np
+
+from tfkd.datafree.objectives import ClassBalance
+from tfkd.datafree.recipe import Recipe
+from tfkd.teachers import probabilities_ending
+
+
+def check_ending(student: keras.Model) -> None:
+    """Raises ValueError for a student that returns probabilities."""
+    if ending := probabilities_ending(student):
+        raise ValueError(
+            f"`student` must return logits. Received: {student.name!r}, which {ending}. Build it without "
+            "that; tfkd.load_teacher(student) makes such a copy of a trained model."
+        )
+
+
+def classifier_shapes(teacher: keras.Model) -> tuple[tuple[int, int, int], int]:
+    """The teacher's image shape and number of classes.
+
+    Raises:
+        ValueError: if it has several outputs, is no image classifier, or its shapes are not known.
+    """
+    image_shape, output_shape = teacher.input_shape[1:], teacher.output_shape
+    if isinstance(output_shape, dict) or (output_shape and isinstance(output_shape[0], (tuple, list))):
+        names = list(output_shape) if isinstance(output_shape, dict) else teacher.output_names
+        raise ValueError(
+            f"`teacher` must have one output. Received: {teacher.name!r} with {len(names)}: {names}. Say "
+            "which: tfkd.load_teacher(teacher, output=...)."
+        )
+    if len(image_shape) != 3 or None in image_shape or len(output_shape) != 2 or output_shape[-1] is None:
+        raise ValueError(
+            "`teacher` must take images (batch, height, width, channels) of one known size and "
+            f"return (batch, classes) with a known number of classes. Received: input shape "
+            f"{teacher.input_shape}, output shape {output_shape}."
+        )
+    if output_shape[-1] < 2:
+        raise ValueError(
+            "`teacher` must have at least two logits. Received: output shape "
+            f"{output_shape}. tfkd.load_teacher turns one sigmoid unit into two logits."
+        )
+    return tuple(image_shape), output_shape[-1]
+
+
+def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
+    """Raises ValueError where a recipe cannot work with a teacher."""
+    if is_black_box(teacher) and (recipe.differentiates_teacher and not _only_asks(recipe)):
+        raise ValueError(
+            f"`recipe`: {type(recipe).__name__} differentiates the teacher, and {teacher.name!r} is a black box "
+            "that only answers. Use BlackBox, or Procedural(refine_steps=0)."
+        )
+    classes = teacher.output_shape[-1]
+    balanced = any(isinstance(objective, ClassBalance) for objective in recipe.build_objectives())
+    part = recipe.batch_size
+    if balanced and part < classes:
+        raise ValueError(
+            f"`recipe`: {type(recipe).__name__} balances {classes} classes within a batch, which needs at least "
+            f"batch_size={classes}. Received: batch_size={part}. Where memory is short, raise `accumulate`."
+        )
+
+
+def _only_asks(recipe):
+    """Whether nothing is trained to generate, and nothing refined."""
+    return not recipe.generator_steps and not (recipe.refine_steps and recipe.refine_share)
+
+
+def is_black_box(teacher: keras.Model) -> bool:
+    """Whether a teacher only answers."""
+    return getattr(teacher, "black_box", False)
+
+
+def jit_compile(wanted: bool | str, teacher: keras.Model) -> bool | str:
+    """The `jit_compile` that a teacher allows: a black box answers outside of TensorFlow."""
+    if not is_black_box(teacher) or not wanted:
+        return wanted
+    if wanted == "auto":
+        return False
+    raise ValueError(
+        f"`jit_compile` must be False or 'auto' with teacher {teacher.name!r}, a black box: XLA cannot compile "
+        f"what it does. Received: jit_compile={wanted!r}."
+    )
+
+
+def checked_labels(labels, n: int, classes: int) -> np.ndarray:
+    """The labels of `synthesize` as int32 `(n,)`.
+
+    Raises:
+        ValueError: if they are not `n` classes of the teacher.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (n,) or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"`labels` must be {n} classes from 0 to {classes - 1}. Received: shape "
+            f"{labels.shape}, values {np.unique(labels)[:10].tolist()}."
+        )
+    return labels.astype("int32")
+
+
+def steps_of(x, batch_size: int | None) -> int | None:
+    """Steps in an epoch over given examples; None if they do not tell."""
+    if hasattr(x, "cardinality"):
+        cardinality = int(x.cardinality())
+        return cardinality if cardinality > 0 else None
+    try:
+        n = len(x)
+    except TypeError:
+        return None
+    return -(-n // (batch_size or 32)) if hasattr(x, "shape") or isinstance(x, (list, tuple)) else n

@@ -1,0 +1,103 @@
+"""Inversion: a batch of images made by gradient steps on whatever they are made from."""
+
+from abc import abstractmethod
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+class Inversion(keras.Layer):
+    """Makes batches of images for target classes; subclasses say from what.
+
+    What a batch is made from (pixels, latents, a generator) is held in variables and drawn anew for each
+    batch; the best images of its steps, by the total of the objectives, are what comes out.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        batch_size: images in a batch.
+        steps: gradient steps on a batch.
+        seed: the `keras.random.SeedGenerator` that all randomness comes from.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        batch_size: int,
+        steps: int,
+        seed: keras.random.SeedGenerator,
+        **kwargs,
+    ) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.image_shape, self.batch_size, self.steps = tuple(image_shape), batch_size, steps
+        # In a tuple, so that it is tracked where it belongs and not here too.
+        self._random = (seed,)
+        self.built = True
+
+    @property
+    def seed(self) -> keras.random.SeedGenerator:
+        """Where all randomness comes from."""
+        return self._random[0]
+
+    @property
+    @abstractmethod
+    def moved(self) -> list[keras.Variable]:
+        """The variables that gradient steps change."""
+
+    @abstractmethod
+    def restart(self, start) -> None:
+        """Draws anew what a batch is made from; `start` are images to begin with, or None."""
+
+    @abstractmethod
+    def render(self, targets):
+        """The images as they are now: float32 `(batch, height, width, channels)`."""
+
+    @abstractmethod
+    def descend(self, gradients) -> None:
+        """One gradient step."""
+
+    def conclude(self) -> None:
+        """What is done when the steps on a batch are done."""
+
+    def make(self, critic, targets, start=None, adversary=1.0):
+        """Makes one batch.
+
+        Args:
+            critic: judges the images, see `tfkd.datafree.critic.Critic`.
+            targets: int classes `(batch,)`.
+            start: images to begin with, where there are some; None for noise.
+            adversary: factor of the objectives that ask the student.
+
+        Returns:
+            The images without gradient.
+        """
+        self.restart(start)
+
+        def step(i, least, best):
+            with tf.GradientTape() as tape:
+                images = self.render(targets)
+            total, slope, of_objectives = critic.judge(images, targets, adversary)
+            self.descend(tape.gradient(images, self.moved, output_gradients=slope))
+            critic.learn(of_objectives)
+            better = total < least
+            return i + 1, ops.where(better, total, least), ops.where(better, images, best)
+
+        nothing = ops.zeros((self.batch_size, *self.image_shape))
+        _, _, best = tf.while_loop(
+            lambda i, *_: i < self.steps,
+            step,
+            (0, float("inf"), nothing),
+            parallel_iterations=1,
+            maximum_iterations=self.steps,
+        )
+        critic.finish()
+        self.conclude()
+        return tf.stop_gradient(best)
+
+
+def restart_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes a built optimizer forget all steps; its learning rate stays."""
+    for variable in optimizer.variables:
+        if variable is not optimizer._learning_rate:
+            variable.assign(ops.zeros_like(variable))

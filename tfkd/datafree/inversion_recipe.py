@@ -1,0 +1,134 @@
+"""InversionRecipe: images made one batch at a time and remembered, and a student taught from memory."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import keras
+from keras import ops
+
+from tfkd.datafree import views
+from tfkd.datafree.critic import Critic
+from tfkd.datafree.recipe import Recipe
+from tfkd.losses import KnowledgeLoss, SoftTargets
+
+_STARTS = ("noise", "prior")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InversionRecipe(Recipe):
+    """What recipes have in common that make a batch by gradient steps on what it is made from.
+
+    One step of `DataFreeDistiller` makes `inversions` batches of `inversion_batch` images with
+    `generator_steps` gradient steps each, remembers them with the teacher's logits (`prior_share` of what is
+    remembered comes from the procedural prior instead), and then teaches the student in `replay_steps` updates
+    from memory.
+
+    Args:
+        inversions: batches of images made in a step.
+        inversion_batch: images in such a batch.
+        start: what images start from, "noise" or "prior"; without effect where they are made by a
+            generator.
+        view_shift: pixels by which the networks' view of images is shifted at random while they are made.
+        view_flip: whether half of the views are mirrored left to right.
+        temperature: of the student's soft targets; without effect where a `student_loss` is given.
+        student_learning_rate: of SGD, at the beginning.
+        weight_decay: of the student, coupled to the gradient as in PyTorch.
+        student_loss: what the student minimizes; None for soft targets at `temperature`.
+        **kwargs: the other fields of `Recipe`; `generator_steps` are the gradient steps on a batch.
+    """
+
+    fewest_student_steps: ClassVar[int] = 0
+
+    inversions: int = 1
+    inversion_batch: int = 256
+    start: str = "noise"
+    view_shift: int = 0
+    view_flip: bool = False
+    temperature: float = 20.0
+    student_learning_rate: float = 0.1
+    weight_decay: float = 1e-4
+    student_loss: KnowledgeLoss | None = None
+    generator_steps: int = 100
+    student_steps: int = 0
+    memory: int | None = None
+    replay_steps: int = 100
+    steps_per_epoch: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._above_0("temperature", "student_learning_rate")
+        self._in_range(0, math.inf, "weight_decay")
+        self._at_least(1, "inversions", "inversion_batch", "generator_steps", "replay_steps")
+        self._at_least(0, "view_shift")
+        if self.start not in _STARTS:
+            self._refuse("start", f"one of {', '.join(map(repr, _STARTS))}")
+        if self.student_steps:
+            self._refuse("student_steps", "0: the student is taught from memory, in `replay_steps`")
+        least = max(self.batch_size, self.images_per_inversion())
+        if self.memory is not None and self.memory < least:
+            self._refuse(
+                "memory", f"None or at least {least}, the images that are made or learned at a time"
+            )
+        if self.inversion_batch % self.accumulate:
+            self._refuse("accumulate", f"a divisor of the inversion batch ({self.inversion_batch})")
+
+    def build_student_loss(self) -> KnowledgeLoss:
+        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
+
+    def uses_prior(self) -> bool:
+        return self.start == "prior" or super().uses_prior()
+
+    def view(self) -> views.View | None:
+        """How the networks look at images while these are made."""
+        if not (self.view_shift or self.view_flip):
+            return None
+        return views.Shift(self.view_shift, self.view_flip)
+
+    def build_critic(
+        self, teacher: keras.Model, student: keras.Model, seed: keras.random.SeedGenerator
+    ) -> Critic:
+        return Critic(
+            teacher,
+            student,
+            self.build_objectives(),
+            self.inversion_batch,
+            seed,
+            self.view(),
+            views.ResizedCrop(flip=self.view_flip),
+            self.accumulate,
+        )
+
+    def build_generator(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        """No generator is trained for good: what makes a batch belongs to the inversion."""
+        return None
+
+    def draw_targets(self, classes: int, seed: keras.random.SeedGenerator):
+        """Classes that a batch is made for: int32 `(inversion_batch,)`, uniform and sorted."""
+        return ops.sort(keras.random.randint((self.inversion_batch,), 0, classes, seed=seed))
+
+    def prior_images_per_inversion(self) -> int:
+        """How many images of the prior are remembered with each batch."""
+        return round(self.inversion_batch * self.prior_share / (1 - self.prior_share))
+
+    def images_per_inversion(self) -> int:
+        """How many images are remembered at a time."""
+        return self.inversion_batch + self.prior_images_per_inversion()
+
+    def memory_capacity(self, image_shape: tuple[int, int, int]) -> int:
+        return max(super().memory_capacity(image_shape), self.images_per_inversion())
+
+    def updates_per_step(self) -> int:
+        return self.replay_steps
+
+    def images_per_step(self) -> int:
+        return self.inversions * (self.inversion_batch + self.prior_images_per_inversion() * self.overdraw)
+
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        """SGD with momentum whose rate decays as a cosine, as CMI, Fast and NAYER have it."""
+        momentum = 0.9
+        return keras.optimizers.SGD(
+            keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3),
+            momentum,
+            weight_decay=self.weight_decay / (1 - momentum),
+        )

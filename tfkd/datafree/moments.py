@@ -1,0 +1,117 @@
+"""Means and variances of what enters a teacher's normalizations, image by image, so that batches can be split."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import keras
+from keras import layers, ops
+
+from tfkd import taps
+
+
+class Moments(NamedTuple):
+    """What one normalization saw of a batch, and what it remembers of the teacher's training.
+
+    Deviations are measured from the remembered mean, which keeps small variances exact. Statistics of a batch
+    are means over its images, so a batch may be looked at in parts.
+
+    Args:
+        mean: `(batch, channels)`, mean over positions of each image.
+        square: `(batch, channels)`, mean over positions of the squared deviation from `stored_mean`.
+        stored_mean: `(channels,)`.
+        stored_variance: `(channels,)`.
+        positions: how many positions an image has.
+    """
+
+    mean: object
+    square: object
+    stored_mean: object
+    stored_variance: object
+    positions: int
+
+    def of_batch(self):
+        """Mean and biased variance over the batch, both `(channels,)`."""
+        mean = ops.mean(self.mean, axis=0)
+        return mean, ops.relu(ops.mean(self.square, axis=0) - (mean - self.stored_mean) ** 2)
+
+    def of_images(self):
+        """Mean and unbiased variance of each image, both `(batch, channels)`."""
+        variance = ops.relu(self.square - (self.mean - self.stored_mean) ** 2)
+        return self.mean, variance * (self.positions / max(1, self.positions - 1))
+
+
+def normalization_taps(model: keras.Model) -> tuple[str, ...]:
+    """Taps of what enters each batch normalization of a model, nested ones too.
+
+    Args:
+        model: any Keras model.
+
+    Returns:
+        Paths with `:input`; empty where there is none.
+    """
+    return tuple(
+        f"{path}:input"
+        for path, layer in taps.named_layers(model).items()
+        if isinstance(layer, layers.BatchNormalization)
+    )
+
+
+def stored_by(model: keras.Model, tap: str):
+    """Mean and variance that the batch normalization behind a tap remembers."""
+    layer = taps.resolve(model, tap)
+    return layer.moving_mean.value, layer.moving_variance.value, layer.axis
+
+
+def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
+    """The moments of what a layer saw in one call.
+
+    Args:
+        values: `(batch, ..., channels)`.
+        stored_mean: `(channels,)`.
+        stored_variance: `(channels,)`.
+        axis: where the channels are.
+
+    Returns:
+        The moments in float32.
+    """
+    values = ops.moveaxis(ops.cast(values, "float32"), axis, -1)
+    stored_mean, stored_variance = (ops.cast(v, "float32") for v in (stored_mean, stored_variance))
+    over = tuple(range(1, len(values.shape) - 1))
+    positions = 1
+    for place in over:
+        positions *= values.shape[place]
+    return Moments(
+        ops.mean(values, axis=over) if over else values,
+        ops.mean((values - stored_mean) ** 2, axis=over) if over else (values - stored_mean) ** 2,
+        stored_mean,
+        stored_variance,
+        positions,
+    )
+
+
+def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
+    """Means and variances of inner features over given images, for teachers that remember none.
+
+    A vision transformer or a network with folded normalizations has no statistics of its training data; those
+    of a few real images (or of others that resemble them) can stand in.
+
+    Args:
+        model: the teacher.
+        images: `(n, height, width, channels)`.
+        layer_taps: paths of layers, tokens or maps with channels last, `:input` for inputs.
+
+    Returns:
+        `{tap: (mean, variance)}`, arrays `(channels,)`, for `BatchStatistics(given=...)`.
+
+    Example:
+        >>> given = measure(vit, few_images, ["block2", "block4"])
+        >>> objectives.BatchStatistics(10.0, given=given)
+    """
+    with taps.record(model, layer_taps) as seen:
+        model(ops.convert_to_tensor(images), training=False)
+    measured = {}
+    for tap in layer_taps:
+        values = ops.cast(seen[tap], "float32")
+        over = tuple(range(len(values.shape) - 1))
+        measured[tap] = tuple(ops.convert_to_numpy(v) for v in ops.moments(values, axes=over))
+    return measured
