@@ -24,10 +24,10 @@ class ConvGenerator(Generator):
         image_shape: `(height, width, channels)`, any sides of at least 4.
         latent_size: number of standard-normal values an image is made from.
         filters: channels of the first maps; the last block has half of them.
-        output: "sigmoid" for images in [0, 1]; "normalized" for the unbounded output of DAFL and DFAD: tanh,
-            then batch normalization without scale or offset, then `pixel_mean + pixel_std * value`; "scaled"
-            for ZSKT's: batch normalization with both, then the same; "unsquashed" for DFME's: batch
-            normalization without either, still to be squashed into pixels.
+        output: "sigmoid" for images in [0, 1]; "normalized" for the unbounded output of DAFL and DFAD:
+            tanh, then batch normalization without scale or offset, then `pixel_mean + pixel_std * value`;
+            "scaled" for ZSKT's: batch normalization with both, then the same; "unsquashed" for DFME's:
+            batch normalization without either, still to be squashed into pixels.
         pixel_mean: mean of the "normalized" output, a number or one per channel, on the [0, 1] scale.
         pixel_std: its standard deviation, likewise.
         momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1).

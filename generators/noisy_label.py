@@ -52,7 +52,8 @@ class NoisyLabelGenerator(ConvGenerator):
         embeddings = np.asarray(embeddings, "float32")
         if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
             raise ValueError(
-                "`embeddings` must be finite numbers (classes, dimension), one row for each class. Received: "
+                "`embeddings` must be finite numbers (classes, dimension), one row for each class. "
+                "Received: "
                 f"shape {embeddings.shape}."
             )
         super().__init__(image_shape, check_positive("noise_size", noise_size), name=name, **kwargs)

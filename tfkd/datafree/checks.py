@@ -46,18 +46,18 @@ def classifier_shapes(teacher: keras.Model) -> tuple[tuple[int, int, int], int]:
 
 def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
     """Raises ValueError where a recipe cannot work with a teacher."""
-    if is_black_box(teacher) and (recipe.differentiates_teacher and not _only_asks(recipe)):
+    if is_black_box(teacher) and recipe.differentiates_teacher and not _only_asks(recipe):
         raise ValueError(
-            f"`recipe`: {type(recipe).__name__} differentiates the teacher, and {teacher.name!r} is a black box "
-            "that only answers. Use BlackBox, or Procedural(refine_steps=0)."
+            f"`recipe`: {type(recipe).__name__} differentiates the teacher, and {teacher.name!r} is a "
+            "black box that only answers. Use BlackBox, or Procedural(refine_steps=0)."
         )
     classes = teacher.output_shape[-1]
     balanced = any(isinstance(objective, ClassBalance) for objective in recipe.build_objectives())
-    part = recipe.batch_size
-    if balanced and part < classes:
+    if balanced and recipe.batch_size < classes:
         raise ValueError(
-            f"`recipe`: {type(recipe).__name__} balances {classes} classes within a batch, which needs at least "
-            f"batch_size={classes}. Received: batch_size={part}. Where memory is short, raise `accumulate`."
+            f"`recipe`: {type(recipe).__name__} balances {classes} classes within a batch, which needs at "
+            f"least batch_size={classes}. Received: batch_size={recipe.batch_size}. Where memory is "
+            "short, raise `accumulate`."
         )
 
 
@@ -78,8 +78,8 @@ def jit_compile(wanted: bool | str, teacher: keras.Model) -> bool | str:
     if wanted == "auto":
         return False
     raise ValueError(
-        f"`jit_compile` must be False or 'auto' with teacher {teacher.name!r}, a black box: XLA cannot compile "
-        f"what it does. Received: jit_compile={wanted!r}."
+        f"`jit_compile` must be False or 'auto' with teacher {teacher.name!r}, a black box: XLA cannot "
+        f"compile what it does. Received: jit_compile={wanted!r}."
     )
 
 

@@ -20,17 +20,17 @@ class ObjectiveWarning(UserWarning):
 class Critic:
     """The weighted objectives of a batch of images and their gradient by the images.
 
-    The gradient stops at the images, so a critic knows nothing of what made them. Where the batch is looked at
-    in parts (`accumulate`), each part goes through the networks twice: once for what the objectives need of it
-    (logits, features, moments), then, when the objectives of the whole batch have been differentiated by
-    those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
+    The gradient stops at the images, so a critic knows nothing of what made them. Where the batch is looked
+    at in parts (`accumulate`), each part goes through the networks twice: once for what the objectives need
+    of it (logits, features, moments), then, when the objectives of the whole batch have been differentiated
+    by those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
     objectives compute of it.
 
     Args:
         teacher: a model from images in [0, 1] to logits.
         student: the student.
-        objectives: what images are made for; those that have nothing to say about this teacher are left out,
-            with a warning.
+        objectives: what images are made for; those that have nothing to say about this teacher are left
+            out, with a warning.
         batch_size: images in a batch.
         seed: the `keras.random.SeedGenerator` that all randomness comes from.
         view: how the networks look at the images; None for as they are.
@@ -61,7 +61,7 @@ class Critic:
         self.stored = [objective.stored(teacher) for objective in self.objectives]
         self.taps = [objective.taps(teacher) for objective in self.objectives]
         self.student_taps = [objective.student_taps(student) for objective in self.objectives]
-        # What does not depend on the images: of each call of each layer, the stored statistics and positions.
+        # What does not depend on the images, of each call of each layer.
         self._kept = [[] for _ in self.objectives]
         black = ops.zeros((1, *teacher.input_shape[1:]))
         example = self._look(black, self._draw(black))
@@ -194,7 +194,7 @@ class Critic:
         done = []
         for i in range(self.accumulate):
             with tf.control_dependencies(tree.flatten(done[-1:])):
-                done.append(function(*(tree.map_structure(lambda x: x[i], part) for part in parts)))
+                done.append(function(*(_part(whole, i) for whole in parts)))
         return tree.map_structure(lambda *values: ops.concatenate(values), *done)
 
     def _slope_of_part(self, images, drawn, upstream):
@@ -202,6 +202,10 @@ class Critic:
             tape.watch(images)
             look = self._look(images, drawn)
         return tape.gradient(look, images, output_gradients=upstream)
+
+
+def _part(stacked, i):
+    return tree.map_structure(lambda values: values[i], stacked)
 
 
 def _applicable(teacher, objectives):

@@ -1,7 +1,6 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -11,11 +10,13 @@ from keras import ops
 from tfkd import forward
 from tfkd.compatibility import check_model
 from tfkd.datafree import checks, views
+from tfkd.datafree.generation import Generation
 from tfkd.datafree.labelled import likeliest
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.synthesis import Synthesizer
+from tfkd.datafree.undisturbed import optimizers_of, put_back
 from tfkd.distiller import Distiller, with_loss_scaling
 from tfkd.forward import Pass
 
@@ -87,11 +88,17 @@ class DataFreeDistiller(Distiller):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.generator = recipe.build_generator(image_shape, classes)
         self.inversion = recipe.build_inversion(image_shape, classes, self.seed_generator)
-        made = self.generator is not None or self.inversion is not None
-        self._critic = recipe.build_critic(teacher, student, self.seed_generator) if made else None
-        # For Keras to track: what the objectives remember is state of the run.
-        self._objective_states = [s for s in self._critic.states if s is not None] if made else []
-        self._objective_trackers = self._critic.trackers if made else []
+        self._critic = self._generation = None
+        self._objective_states, self._objective_trackers = [], []
+        if self.generator is not None or self.inversion is not None:
+            self._critic = recipe.build_critic(teacher, student, self.seed_generator)
+            # For Keras to track: what the objectives remember is state of the run.
+            self._objective_states = [state for state in self._critic.states if state is not None]
+            self._objective_trackers = self._critic.trackers
+        if self.generator is not None:
+            self._generation = Generation(
+                self.generator, self._critic, recipe, classes, self.seed_generator
+            )
         self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
         capacity = recipe.memory_capacity(image_shape)
         self.memory = None
@@ -160,8 +167,8 @@ class DataFreeDistiller(Distiller):
             y: labels of `x`, needed where `student_loss_weight` is above 0.
             epochs: how many epochs; None for the recipe's.
             steps_per_epoch: steps of the recipe in each; None for the recipe's, or for all of `x`.
-            **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`, `batch_size` and so on, as
-                in `keras.Model.fit`.
+            **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`, `batch_size` and so on,
+                as in `keras.Model.fit`.
 
         Returns:
             A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
@@ -217,16 +224,15 @@ class DataFreeDistiller(Distiller):
         adversary = ops.cast(self.steps_done.value >= recipe.warmup_steps, "float32")
         generated = None
         if self.inversion is not None:
-            _repeat(recipe.inversions, lambda: self._invert(adversary))
-        elif recipe.same_inputs or recipe.same_latent:
+            _repeat(recipe.inversions, lambda: self._remember(self._invert(adversary)))
+        elif recipe.updates_generator_first:
             generated = self._update_generator_first(adversary)
         if recipe.warmup_steps:
             tf.cond(adversary > 0, lambda: self._teach(generated, real), lambda: None)
         else:
             self._teach(generated, real)
-        if generated is None and self.generator is not None:
-            for _ in range(recipe.generator_steps):
-                self._generator_update(self._draw_latent(), adversary)
+        if self.generator is not None and not recipe.updates_generator_first:
+            self._update_generator_last(adversary)
         self.steps_done.assign_add(1)
         return self.get_metrics_result()
 
@@ -251,52 +257,37 @@ class DataFreeDistiller(Distiller):
             _repeat(recipe.replay_steps, on_remembered)
 
     def _invert(self, adversary):
-        """Makes one batch and remembers it, with the prior's share."""
+        """Makes one batch, with the prior's share; returns pairs of images and teacher logits."""
         recipe = self.recipe
         targets = recipe.draw_targets(self.classes, self.seed_generator)
         start = None
         if recipe.start == "prior":
             start, _ = self.synthesizer.from_prior(recipe.inversion_batch)
         images = self.inversion.make(self._critic, targets, start, adversary)
-        self.memory.add(images, self.synthesizer.ask_teacher(images))
+        made = [(images, self.synthesizer.ask_teacher(images))]
         if from_prior := recipe.prior_images_per_inversion():
-            self.memory.add(*self.synthesizer.from_prior(from_prior))
+            made.append(self.synthesizer.from_prior(from_prior))
+        return made
+
+    def _remember(self, made):
+        for images, logits in made:
+            self.memory.add(images, logits)
 
     def _update_generator_first(self, adversary):
         """Generator updates before the student's; returns the images it is then to learn on."""
-        latent = self._draw_latent()
+        drawn = self._generation.draw()
         for _ in range(self.recipe.generator_steps):
             if self.recipe.same_inputs:
-                latent = self._draw_latent()
-            images = self._generator_update(latent, adversary)
-        if self.recipe.same_inputs:
-            return images
-        return tf.stop_gradient(self.recipe.pixels(self._generate(*latent)))
+                drawn = self._generation.draw()
+            images = self._generator_update(drawn, adversary)
+        return images if self.recipe.same_inputs else self._generation.images(drawn)
 
-    def _draw_latent(self):
-        """Latents of a batch, with the classes that a conditional generator is told."""
-        n = self.recipe.batch_size
-        latent = self.generator.draw_latent(n, self.seed_generator)
-        if not hasattr(self.generator, "classes"):
-            return latent, None
-        return latent, keras.random.randint((n,), 0, self.classes, seed=self.seed_generator)
+    def _update_generator_last(self, adversary):
+        for _ in range(self.recipe.generator_steps):
+            self._generator_update(self._generation.draw(), adversary)
 
-    def _generate(self, latent, labels):
-        told = {} if labels is None else {"labels": labels}
-        return ops.cast(self.generator(latent, training=True, **told), "float32")
-
-    def _update_generator(self, latent, adversary):
-        """One generator update; returns the images it was computed on."""
-        with tf.GradientTape() as tape:
-            generated = self._generate(*latent)
-        _, slope, of_objectives = self._critic.judge(generated, latent[1], adversary)
-        variables = self.generator.trainable_variables
-        slope = self.generator_optimizer.scale_loss(slope)
-        gradients = tape.gradient(generated, variables, output_gradients=slope)
-        self.generator_optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self._critic.learn(of_objectives)
-        self._critic.finish()
-        return tf.stop_gradient(self.recipe.pixels(generated))
+    def _update_generator(self, drawn, adversary):
+        return self._generation.update(drawn, self.generator_optimizer, adversary)
 
     def _update_student(self, images, logits, real, new):
         """One student update on synthesized images, and on real ones where there are some."""
@@ -328,7 +319,7 @@ class DataFreeDistiller(Distiller):
         return ops.concatenate([x, images[:n]]), ops.concatenate([answers, logits[:n]])
 
     def _learn(self, images, logits, labels):
-        """Loss, agreement with the teacher and gradients of a batch, the first of whose examples have labels."""
+        """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
         teacher = Pass(logits, {})
         if self._teacher_taps:
             teacher = forward.run(self.teacher, self._teacher_taps, images, training=False)
@@ -378,7 +369,7 @@ class DataFreeDistiller(Distiller):
 
     @tf.function
     def _invert_now(self):
-        self._invert(ops.zeros(()))
+        self._remember(self._invert(ops.zeros(())))
 
     @tf.function
     def _synthesize_batch(self):
@@ -398,27 +389,16 @@ class DataFreeDistiller(Distiller):
             images = self.synthesizer.refined(images, targets)
         return images, ops.log_softmax(self.synthesizer.ask_teacher(images), axis=-1)
 
-    @contextlib.contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Puts every variable but the memory's back, when the block ends, to what it was."""
+    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        """A context at whose end every variable but the memory's is put back to what it was."""
         remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
-        variables = [*self.variables, *(v for o in self._optimizers() for v in o.variables)]
-        kept = [(v, v.numpy()) for v in variables if id(v) not in remembered]
-        try:
-            yield
-        finally:
-            for variable, value in kept:
-                variable.assign(value)
-
-    def _optimizers(self):
-        """All there are: Keras does not count their variables among a model's."""
-        holders = [layer for layer in (self, self.inversion, *self._objective_states) if layer is not None]
-        found = (value for holder in holders for value in vars(holder).values())
-        return [value for value in found if isinstance(value, keras.optimizers.Optimizer)]
+        holders = [self, *self._objective_states, *filter(None, [self.inversion])]
+        optimizers = (v for optimizer in optimizers_of(holders) for v in optimizer.variables)
+        return put_back([v for v in (*self.variables, *optimizers) if id(v) not in remembered])
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
-        # Without labels, and with one component that is the whole, the parts of the loss have no place here.
+        # Without labels the parts of the loss have no place here.
         parts = super()._training_trackers
         for tracker in parts if self.student_loss_weight == 0 else ():
             results.pop(tracker.name)

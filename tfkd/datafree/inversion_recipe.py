@@ -20,9 +20,9 @@ class InversionRecipe(Recipe):
     """What recipes have in common that make a batch by gradient steps on what it is made from.
 
     One step of `DataFreeDistiller` makes `inversions` batches of `inversion_batch` images with
-    `generator_steps` gradient steps each, remembers them with the teacher's logits (`prior_share` of what is
-    remembered comes from the procedural prior instead), and then teaches the student in `replay_steps` updates
-    from memory.
+    `generator_steps` gradient steps each, remembers them with the teacher's logits (`prior_share` of what
+    is remembered comes from the procedural prior instead), and then teaches the student in `replay_steps`
+    updates from memory.
 
     Args:
         inversions: batches of images made in a step.

@@ -113,6 +113,7 @@ def _check_fits(capacity, image_shape, classes, pixel_bytes):
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise ValueError(
-            f"`memory`: {capacity:,} images of shape {tuple(image_shape)} take {needed / 2**30:,.1f} GiB, and this "
-            f"machine has {there / 2**30:,.1f}. Remember fewer, or keep them as memory_dtype='uint8'."
+            f"`memory`: {capacity:,} images of shape {tuple(image_shape)} take {needed / 2**30:,.1f} GiB, "
+            f"and this machine has {there / 2**30:,.1f}. Remember fewer, or keep them as "
+            "memory_dtype='uint8'."
         )

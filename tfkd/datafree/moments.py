@@ -1,4 +1,4 @@
-"""Means and variances of what enters a teacher's normalizations, image by image, so that batches can be split."""
+"""Means and variances of what enters a teacher's normalizations, image by image."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from tfkd import taps
 class Moments(NamedTuple):
     """What one normalization saw of a batch, and what it remembers of the teacher's training.
 
-    Deviations are measured from the remembered mean, which keeps small variances exact. Statistics of a batch
-    are means over its images, so a batch may be looked at in parts.
+    Deviations are measured from the remembered mean, which keeps small variances exact. Statistics of a
+    batch are means over its images, so a batch may be looked at in parts.
 
     Args:
         mean: `(batch, channels)`, mean over positions of each image.
@@ -92,8 +92,8 @@ def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
 def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
     """Means and variances of inner features over given images, for teachers that remember none.
 
-    A vision transformer or a network with folded normalizations has no statistics of its training data; those
-    of a few real images (or of others that resemble them) can stand in.
+    A vision transformer or a network with folded normalizations has no statistics of its training data;
+    those of a few real images (or of others that resemble them) can stand in.
 
     Args:
         model: the teacher.

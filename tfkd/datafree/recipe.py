@@ -222,6 +222,11 @@ class Recipe:
         """The recipe's name on command lines."""
         return names.snake_case(type(self).__name__)
 
+    @property
+    def updates_generator_first(self) -> bool:
+        """Whether a step's generator updates come before the student's."""
+        return self.same_inputs or self.same_latent
+
     def build_objectives(self) -> tuple[Objective, ...]:
         """All objectives of the generator."""
         return self.objectives

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from tfkd.datafree.distiller import DataFreeDistiller
 
@@ -22,27 +23,35 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     """
     recipe, synthesizer = distiller.recipe, distiller.synthesizer
 
-    def synthesis():
-        for _ in range(recipe.generator_steps):
-            generated = distiller._generator_update()
-        if recipe.same_inputs:
-            return synthesizer.new_inputs(generated)
-        return [synthesizer.new_inputs() for _ in range(recipe.student_steps)]
-
     def updates(images, logits):
         for _ in range(recipe.updates_per_step()):
-            distiller._student_update(images, logits, new=False)
+            distiller._student_update(images, logits, None, new=False)
 
+    # Making a batch by inversion takes long enough to be timed once.
+    repeats = 1 if distiller.inversion is not None else repeats
     with distiller.undisturbed():
-        inputs = distiller._synthesize_batch()
+        inputs = ops.convert_to_tensor(distiller.synthesize(recipe.batch_size))
         seconds = [
             median_seconds(tf.function(half, jit_compile=distiller.jit_compile), args, repeats)
             for half, args in (
-                (synthesis, ()),
+                (lambda: _synthesis(distiller), ()),
                 (updates, (inputs, synthesizer.ask_teacher(inputs))),
             )
         ]
     return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
+
+
+def _synthesis(distiller):
+    """All of a step but the student's updates; returns what was made, so that none of it is left out."""
+    recipe, adversary = distiller.recipe, ops.ones(())
+    if distiller.inversion is not None:
+        return [distiller._invert(adversary) for _ in range(recipe.inversions)]
+    generated = distiller._update_generator_first(adversary) if recipe.updates_generator_first else None
+    batches = 1 if recipe.same_latent else recipe.student_steps
+    made = [distiller.synthesizer.new_inputs(generated) for _ in range(batches)]
+    if distiller.generator is not None and not recipe.updates_generator_first:
+        distiller._update_generator_last(adversary)
+    return made
 
 
 def median_seconds(function: Callable, args: tuple, repeats: int) -> float:

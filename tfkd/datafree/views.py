@@ -12,7 +12,8 @@ from keras import ops
 class View:
     """How a batch is looked at: `rows @ image @ columns.T`, matrices drawn anew for each batch.
 
-    Products with matrices are differentiable and compile everywhere, and what was drawn can be applied again.
+    Products with matrices are differentiable and compile everywhere, and what was drawn can be applied
+    again.
     """
 
     def draw(self, n: int, height: int, width: int, seed):

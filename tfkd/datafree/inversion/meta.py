@@ -8,10 +8,10 @@ from tfkd.datafree.inversion.base import Inversion, restart_optimizer
 
 
 class Meta(Inversion):
-    """Fast's way: a copy of the meta generator is moved for one batch, and the meta generator learns from it.
+    """Fast's way: a copy of the meta generator makes a batch, and the meta generator learns from it.
 
-    After the steps on a batch the meta generator follows the sum of their gradients (FOMAML) or the way from
-    its weights to the copy's (Reptile).
+    After the steps on a batch the meta generator follows the sum of their gradients (FOMAML) or the way
+    from its weights to the copy's (Reptile).
 
     Args:
         *args: of `Inversion`.

@@ -9,7 +9,7 @@ from tfkd.datafree.inversion.latents import redraw
 
 
 class NoisyLabels(Inversion):
-    """NAYER's way: embeddings of the classes go through a noisy layer into the generator; there are no latents.
+    """NAYER's way: embeddings of the classes, not latents, go through a noisy layer into the generator.
 
     The noisy layer is drawn anew for each batch, the whole generator after every `life` batches.
 

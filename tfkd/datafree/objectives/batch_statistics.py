@@ -50,8 +50,8 @@ class BatchStatistics(Objective):
     """Distance of the batch's statistics to those the teacher's batch normalizations remember.
 
     What enters each normalization is compared (nested ones and every call of shared ones included); the
-    batch's variance is biased. Norms differ by orders of magnitude, and so do the weights that go with them:
-    1 to 100 for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
+    batch's variance is biased. Norms differ by orders of magnitude, and so do the weights that go with
+    them: 1 to 100 for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
 
     Args:
         weight: factor of the term.
@@ -82,7 +82,8 @@ class BatchStatistics(Objective):
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={self.momentum!r}.")
         if self.momentum and self.norm == _PER_IMAGE:
             raise ValueError(
-                f"`momentum` must be 0 with norm='per_image', which knows no batch. Received: {self.momentum!r}."
+                "`momentum` must be 0 with norm='per_image', which knows no batch. Received: "
+                f"{self.momentum!r}."
             )
 
     def stored(self, teacher: keras.Model) -> dict[str, tuple]:

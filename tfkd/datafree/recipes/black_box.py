@@ -16,10 +16,10 @@ from tfkd.losses import KnowledgeLoss, L1Logits
 class BlackBox(Recipe):
     """Data-free model extraction: DFAD with the generator's gradient estimated from the teacher's answers.
 
-    Defaults are the published ones: batch 256, latent 256, student SGD 0.1, generator Adam 1e-4, both times 0.3
-    at 10, 30 and 50 % of the run, five student updates to one of the generator, one direction of length 1e-3. A
-    step asks the teacher for 1,792 images. `Procedural(refine_steps=0)` also teaches from a black box, at
-    far fewer questions.
+    Defaults are the published ones: batch 256, latent 256, student SGD 0.1, generator Adam 1e-4, both times
+    0.3 at 10, 30 and 50 % of the run, five student updates to one of the generator, one direction of length
+    1e-3. A step asks the teacher for 1,792 images. `Procedural(refine_steps=0)` also teaches from a black
+    box, at far fewer questions.
 
     Args:
         step: length of the moves of the forward differences.
@@ -34,8 +34,8 @@ class BlackBox(Recipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.BlackBox())
 
     Reference:
-        Truong et al., "Data-Free Model Extraction", 2021. Deviations: images are (tanh + 1) / 2, in [0, 1]; the
-        number of values of an image is counted, where the authors' code has 3 * 32 * 32.
+        Truong et al., "Data-Free Model Extraction", 2021. Deviations: images are (tanh + 1) / 2, in [0, 1];
+        the number of values of an image is counted, where the authors' code has 3 * 32 * 32.
     """
 
     differentiates_teacher: ClassVar[bool] = False

@@ -20,11 +20,11 @@ from tfkd.losses.base import check_positive
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CMI(InversionRecipe):
-    """For each batch a new generator and new latents, trained against labels, statistics and all images so far.
+    """For each batch a new generator and latents: the right labels and statistics, and unlike all before.
 
-    Defaults are the published ones of training from scratch on CIFAR-10: 200 steps of Adam 1e-3 on 256 images,
-    then 400 updates of the student at temperature 20; published: WRN-40-2 94.87 % -> WRN-16-1 88.82 % (90.01 %
-    from images inverted before).
+    Defaults are the published ones of training from scratch on CIFAR-10: 200 steps of Adam 1e-3 on 256
+    images, then 400 updates of the student at temperature 20. Published: WRN-40-2 94.87 % -> WRN-16-1 88.82
+    % (90.01 % from images inverted before).
 
     Args:
         one_hot: weight of the cross-entropy with the targets.
@@ -42,9 +42,9 @@ class CMI(InversionRecipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.CMI())
 
     Reference:
-        Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021. Deviations: images
-        are remembered as they are, not through 8-bit files (`memory_dtype="uint8"` does that); 8,192 images
-        are remembered for contrast instead of 40,960.
+        Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021. Deviations:
+        images are remembered as they are, not through 8-bit files (`memory_dtype="uint8"` does that); 8,192
+        images are remembered for contrast instead of 40,960.
     """
 
     one_hot: float = 1.0

@@ -1,4 +1,4 @@
-"""DeepInversion: pixels optimized until the teacher's statistics fit, and a student taught on the result."""
+"""DeepInversion: pixels optimized until the teacher's statistics fit."""
 
 import dataclasses
 import math
@@ -16,11 +16,12 @@ class DeepInversion(InversionRecipe):
     """Batches of pixels optimized against labels, batch statistics and image priors.
 
     Defaults are the published CIFAR-10 settings: 2,000 Adam steps of 0.1 on batches of 256, statistics 10,
-    total variation 2.5e-5, jitter of 2 pixels. `competition` above 0 makes it adaptive (ADI): images on which
-    the student disagrees, by a Jensen-Shannon divergence that nothing clips; the authors have it where the
-    student has learned from 50 updates on each batch before. On ImageNet they have `pixel_learning_rate=0.2`,
-    `beta=0.5`, `cosine=True`, `statistics=0.05`, `first=10`, `total_variation=1e-4`, `l2=1e-5`,
-    `view_shift=30`. Published (by others, 50,000 images): CIFAR-10 ResNet-34 95.70 % -> ResNet-18 93.26 %.
+    total variation 2.5e-5, jitter of 2 pixels. `competition` above 0 makes it adaptive (ADI): images on
+    which the student disagrees, by a Jensen-Shannon divergence that nothing clips; the authors have it
+    where the student has learned from 50 updates on each batch before. On ImageNet they have
+    `pixel_learning_rate=0.2`, `beta=0.5`, `cosine=True`, `statistics=0.05`, `first=10`,
+    `total_variation=1e-4`, `l2=1e-5`, `view_shift=30`. Published (by others, 50,000 images): CIFAR-10
+    ResNet-34 95.70 % -> ResNet-18 93.26 %.
 
     Args:
         one_hot: weight of the cross-entropy with the targets.

@@ -13,14 +13,15 @@ from tfkd.datafree.recipe import Recipe
 class DFQ(Recipe):
     """Data-free quantization's adversary: KL against the student, entropies and Gaussian batch statistics.
 
-    Defaults are the published ones: batch 256, latent 512, generator Adam 1e-3 with first moment 0.5, student
-    Nesterov SGD 0.1 decayed as a cosine, ten student updates to one of the generator, 20,000 generator updates
-    of warm-up without the adversary. Published re-runs: CIFAR-10, ResNet-34 95.70 % -> ResNet-18 94.61 %.
+    Defaults are the published ones: batch 256, latent 512, generator Adam 1e-3 with first moment 0.5,
+    student Nesterov SGD 0.1 decayed as a cosine, ten student updates to one of the generator, 20,000
+    generator updates of warm-up without the adversary. Published re-runs: CIFAR-10, ResNet-34 95.70 % ->
+    ResNet-18 94.61 %.
 
     Args:
         adversarial: weight of KL(teacher || student).
-        statistics: weight of the batch statistics (norm "gaussian_kl"); left out, with a warning, for teachers
-            without normalization.
+        statistics: weight of the batch statistics (norm "gaussian_kl"); left out, with a warning, for
+            teachers without normalization.
         class_balance: weight of the balance of classes.
         entropy: weight of the teacher's entropy.
         generator_learning_rate: of Adam.
@@ -31,8 +32,9 @@ class DFQ(Recipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DFQ(warmup_steps=500))
 
     Reference:
-        Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020. Deviations:
-        the generator is this project's; its rate is constant in warm-up and decays as a cosine afterwards.
+        Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020.
+        Deviations: the generator is this project's; its rate is constant in warm-up and decays as a cosine
+        afterwards.
     """
 
     adversarial: float = 1.0

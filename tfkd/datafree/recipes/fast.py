@@ -16,11 +16,12 @@ _RATES = {2: (0.015, 5e-3), 5: (0.01, 3e-3), 10: (0.01, 2e-3)}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fast(InversionRecipe):
-    """A generator is meta-learned, so that a few steps from it make a batch; statistics run on from batch to batch.
+    """A generator is meta-learned, so that any batch is a few steps from it; statistics run on.
 
-    Defaults are the published ones for CIFAR-10 and wide ResNets (`Fast-5`): 5 steps on 256 images, then 400
-    updates of the student at temperature 20; 20 batches before the first. Published: WRN-40-2 94.87 % -> WRN-16-1
-    88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates hours.
+    Defaults are the published ones for CIFAR-10 and wide ResNets (`Fast-5`): 5 steps on 256 images, then
+    400 updates of the student at temperature 20; 20 batches before the first. Published: WRN-40-2 94.87 %
+    -> WRN-16-1 88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates
+    hours.
 
     Args:
         one_hot: weight of the cross-entropy with the targets.
@@ -39,8 +40,9 @@ class Fast(InversionRecipe):
 
     Reference:
         Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
-        remembered as they are, not through 8-bit files; the first normalization's scales are drawn anew around
-        1, where the authors' are drawn around 0; the meta generator keeps the copy's moving statistics.
+        remembered as they are, not through 8-bit files; the first normalization's scales are drawn anew
+        around 1, where the authors' are drawn around 0; the meta generator keeps the copy's moving
+        statistics.
     """
 
     one_hot: float = 0.4

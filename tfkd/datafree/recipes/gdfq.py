@@ -14,11 +14,11 @@ from tfkd.losses import KnowledgeLoss, SoftTargets
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GDFQ(Recipe):
-    """A conditional generator trained with cross-entropy and batch statistics; the student learns soft targets.
+    """A conditional generator held to classes and batch statistics; the student learns soft targets.
 
-    Defaults are the published ones for CIFAR-100: batch 200, latent 100, generator Adam 1e-3 with first moment
-    0.5, one update of each a step. The authors fine-tune a quantized copy of the teacher, at a rate of 1e-4; a
-    student that starts from nothing needs the rate that is the default here.
+    Defaults are the published ones for CIFAR-100: batch 200, latent 100, generator Adam 1e-3 with first
+    moment 0.5, one update of each a step. The authors fine-tune a quantized copy of the teacher, at a rate
+    of 1e-4; a student that starts from nothing needs the rate that is the default here.
 
     Args:
         one_hot: weight of the cross-entropy with the classes.
@@ -33,8 +33,8 @@ class GDFQ(Recipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.GDFQ())
 
     Reference:
-        Xu et al., "Generative Low-bitwidth Data Free Quantization", 2020. Deviations: the student is a network of
-        its own and learns soft targets only; both rates decay as a cosine.
+        Xu et al., "Generative Low-bitwidth Data Free Quantization", 2020. Deviations: the student is a
+        network of its own and learns soft targets only; both rates decay as a cosine.
     """
 
     one_hot: float = 1.0

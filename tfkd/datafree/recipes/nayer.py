@@ -44,8 +44,8 @@ class NAYER(InversionRecipe):
 
     Reference:
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
-        Distillation", 2024. Deviations: five times as many batches before the first update, instead of in each
-        epoch of the warm-up; images are remembered as they are, not through 8-bit files.
+        Distillation", 2024. Deviations: five times as many batches before the first update, instead of in
+        each epoch of the warm-up; images are remembered as they are, not through 8-bit files.
     """
 
     embeddings: Sequence[Sequence[float]] | None = None
@@ -93,8 +93,8 @@ class NAYER(InversionRecipe):
             embeddings = generators.default_embeddings(classes)
         elif len(embeddings) != classes:
             raise ValueError(
-                f"NAYER: `embeddings` must have one row for each of the teacher's {classes} classes. Received: "
-                f"shape {np.shape(embeddings)}."
+                f"NAYER: `embeddings` must have one row for each of the teacher's {classes} classes. "
+                f"Received: shape {np.shape(embeddings)}."
             )
         return NoisyLabels(
             image_shape,

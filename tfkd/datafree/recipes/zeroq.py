@@ -4,7 +4,6 @@ import dataclasses
 
 import keras
 
-from tfkd.datafree import views
 from tfkd.datafree.inversion import Inversion, Pixels
 from tfkd.datafree.inversion_recipe import InversionRecipe
 from tfkd.datafree.objectives import BatchStatistics, Objective
@@ -27,9 +26,9 @@ class ZeroQ(InversionRecipe):
 
     Reference:
         Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: what enters each
-        normalization is compared, where the authors pair convolutions and normalizations by their order; noise
-        starts with the deviation that they mean (they divide by the variance); the rate is constant, where
-        theirs follows a plateau.
+        normalization is compared, where the authors pair convolutions and normalizations by their order;
+        noise starts with the deviation that they mean (they divide by the variance); the rate is constant,
+        where theirs follows a plateau.
     """
 
     pixel_learning_rate: float = 0.5

@@ -15,14 +15,14 @@ from tfkd.taps import stages
 class ZSKT(Recipe):
     """Zero-shot knowledge transfer: one generator update, then ten of the student on the same latents.
 
-    Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a cosine
-    and clipped at norm 5, attention 250 beside a divergence that is divided by the number of classes. Published:
-    CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
+    Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a
+    cosine and clipped at norm 5, attention 250 beside a divergence that is divided by the number of
+    classes. Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
 
     Args:
         attention: weight of the attention term; 0 to leave it out.
-        attention_layers: pairs of taps, teacher's and student's; None for the last of each size of maps that
-            both networks have.
+        attention_layers: pairs of taps, teacher's and student's; None for the last of each size of maps
+            that both networks have.
         generator_learning_rate: of Adam.
         student_learning_rate: of Adam.
         **kwargs: the fields of `Recipe`.
@@ -31,9 +31,9 @@ class ZSKT(Recipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZSKT())
 
     Reference:
-        Micaelli, Storkey, "Zero-shot Knowledge Transfer via Adversarial Belief Matching", 2019. Deviations: the
-        student is in inference mode while the generator is updated; the ten updates see the same images, which
-        the authors compute ten times.
+        Micaelli, Storkey, "Zero-shot Knowledge Transfer via Adversarial Belief Matching", 2019. Deviations:
+        the student is in inference mode while the generator is updated; the ten updates see the same
+        images, which the authors compute ten times.
     """
 
     attention: float = 250.0
@@ -69,8 +69,8 @@ class ZSKT(Recipe):
             pairs = [(theirs[size], ours[size]) for size in theirs if size in ours]
         if not pairs:
             raise ValueError(
-                "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no maps of the "
-                "same size. Give them, or attention=0."
+                "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no "
+                "maps of the same size. Give them, or attention=0."
             )
         return [
             *losses,
