@@ -11,9 +11,10 @@ from absl import app, flags, logging
 import tfkd
 from tfkd import callbacks, export
 from tfkd.cli import inputs, monitoring
-from tfkd.cli.outcome import Outcome, predict
+from tfkd.cli.batch_statistics import predict
+from tfkd.cli.outcome import Outcome
 from tfkd.cli.run_folder import RunFolder
-from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.export import pictures
 from tfkd.export.verification import require_litert
 from tfkd.teachers import barely_chance
@@ -100,9 +101,9 @@ def distil() -> str | None:
     data = _evaluation_data(teacher)
     distiller = _make_distiller(teacher)
     folder.begin()
-    history, stopped = _train(distiller, folder, data)
+    history, health, stopped = _train(distiller, folder, data)
     outcome = Outcome(distiller, folder, data, settings)
-    outcome.write(history, stopped, start)
+    outcome.write(history, health, stopped, start)
     return stopped or outcome.problem
 
 
@@ -161,7 +162,7 @@ def _train(distiller, folder, data):
         initial_epoch = int(distiller.steps_done.numpy()) // recipe.steps_per_epoch
         print(f"resuming after epoch {initial_epoch} of {recipe.epochs}", flush=True)
     history = monitoring.RunHistory(folder.file("history.json"))
-    keep = callbacks.KeepLastGood()
+    keep, health = callbacks.KeepLastGood(), Health(every=max(1, recipe.epochs // 40))
     distiller.fit(
         initial_epoch=initial_epoch,
         validation_data=data,
@@ -169,6 +170,7 @@ def _train(distiller, folder, data):
         validation_freq=max(1, recipe.epochs // 8),
         callbacks=[
             keep,
+            health,
             history,
             monitoring.ImageGrids(folder.file("images"), recipe.epochs),
             keras.callbacks.TensorBoard(folder.file("tensorboard"), write_graph=False),
@@ -177,10 +179,14 @@ def _train(distiller, folder, data):
         verbose=2 if not sys.stdout.isatty() else 1,
     )
     if keep.stopped_epoch is None:
-        return history, None
-    return history, (
-        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
-        f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+        return history, health, None
+    return (
+        history,
+        health,
+        (
+            f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
+            f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+        ),
     )
 
 

@@ -12,15 +12,19 @@ import tensorflow as tf
 
 import tfkd
 from tfkd import export, files
+from tfkd.cli import batch_statistics
+from tfkd.cli.batch_statistics import predict
 from tfkd.cli.monitoring import RunHistory
 from tfkd.cli.run_folder import RunFolder
-from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.datafree.timing import time_shares
 from tfkd.export import pictures
 
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
+# For the statistics of batch normalization, and as many others to judge them by.
+_STATISTICS_IMAGES = 1000
 
 
 class Outcome:
@@ -46,6 +50,10 @@ class Outcome:
         self.distiller, self.folder, self.data, self.settings = distiller, folder, data, settings
         self.teacher, self.student = distiller.teacher, distiller.student
         self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
+        others = distiller.synthesize(2 * _STATISTICS_IMAGES)
+        self.batch_statistics = batch_statistics.choose(
+            self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
+        )
         self.synthetic_labels = predict(self.teacher, self.synthetic).argmax(-1)
         compared = self.synthetic if data is None else data[0]
         self.teacher_labels = predict(self.teacher, compared).argmax(-1)
@@ -53,11 +61,12 @@ class Outcome:
         self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
         self.problem: str | None = None
 
-    def write(self, history: RunHistory, stopped: str | None, start: float) -> None:
+    def write(self, history: RunHistory, health: Health, stopped: str | None, start: float) -> None:
         """Writes everything, the metrics last: where they stand, the run is complete.
 
         Args:
             history: the run's history.
+            health: what watched the run.
             stopped: why training stopped early, or None.
             start: `time.perf_counter()` when the program started.
         """
@@ -65,6 +74,7 @@ class Outcome:
             self.student.save(temporary)
         checks = self._export()
         metrics = self._metrics(history, stopped, checks)
+        metrics["health"] = _health(health, history.rows)
         metrics["wall_seconds"] = self._wall_seconds(history, start)
         export.write_report(
             self.folder.file("report.html"),
@@ -133,6 +143,7 @@ class Outcome:
                 "student": self.student.count_params(),
             },
             "classes": self.distiller.classes,
+            "batch_statistics": self.batch_statistics,
             "rarest_class_share": float(counts.min() / counts.sum()),
             "evaluation_images": None if data is None else len(data[0]),
             "synthetic_images": len(self.synthetic),
@@ -172,9 +183,14 @@ class Outcome:
         print(f"{metrics['wall_seconds']:.0f} s; see {self.folder.file('report.html')}")
 
 
-def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's logits, quietly."""
-    return model.predict(x, batch_size=256, verbose=0)
+def _health(health, rows):
+    """Findings and figures of all epochs, those before an interruption included."""
+    rows = [row for row in rows if "health_agreement" in row]
+    names = ["epoch", *(name for name in rows[0] if name.startswith("health_"))] if rows else []
+    return {
+        "findings": health.review(rows),
+        "series": {name: [row[name] for row in rows] for name in names},
+    }
 
 
 def _about(model, file):
