@@ -200,17 +200,17 @@ def test_roll_back_restores_exactly_and_stops_in_the_end(teacher, monkeypatch):
         for variable in [*restored, *(optimizer.iterations for optimizer in optimizers)]:
             variable.assign(variable + 1)
 
-    health = datafree.Health(images=32, action="roll_back", patience=2)
-    sick = IDENTICAL, 0.0
-    _, kinds = watch(distiller, monkeypatch, [(VARIED, 1.0), sick, (VARIED, 1.0), sick], health, train)
-    assert [bool(k) for k in kinds] == [False, True, False, True]
-    for variable, first, after_one, after_another in zip(restored, starts[0], *starts[2:], strict=True):
-        np.testing.assert_array_equal(after_one, first + 1)
-        np.testing.assert_array_equal(after_another, first + 1 + 1)
-        np.testing.assert_array_equal(variable, after_another)
+    health = datafree.Health(images=32, action="roll_back", patience=3)
+    well, sick = (VARIED, 1.0), (IDENTICAL, 0.0)
+    _, kinds = watch(distiller, monkeypatch, [well, sick, well, sick, sick], health, train)
+    assert [bool(k) for k in kinds] == [False, True, False, True, True]
+    for variable, *at_start in zip(restored, *starts, strict=True):
+        np.testing.assert_array_equal(at_start[2], at_start[0] + 1)
+        np.testing.assert_array_equal(at_start[4], at_start[2] + 1)
+        np.testing.assert_array_equal(variable, at_start[4])
     # The clock of the learning rate goes on.
-    assert [optimizer.iterations.numpy() for optimizer in optimizers] == [4, 4]
-    assert health.roll_backs == 2 and health.last_healthy_epoch == 2 and distiller.stop_training
+    assert [optimizer.iterations.numpy() for optimizer in optimizers] == [5, 5]
+    assert health.roll_backs == 3 and health.last_healthy_epoch == 2 and distiller.stop_training
 
 
 def test_roll_back_before_any_healthy_epoch_is_to_the_start(distiller, monkeypatch):

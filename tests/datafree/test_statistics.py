@@ -5,7 +5,7 @@ from keras import layers
 
 from tests import harness
 from tests.conftest import SHAPE, blobs, small_network
-from tfkd.cli import batch_statistics
+from tfkd.cli.outcome import choose_statistics
 from tfkd.datafree import reestimate_statistics
 
 
@@ -101,7 +101,7 @@ def test_the_program_keeps_what_agrees_more(teacher, trained, spoil):
     else:
         other = 30 * images(64)
     before = harness.snapshot(student)
-    record = batch_statistics.choose(teacher, student, other, judging, (x, y))
+    record = choose_statistics(teacher, student, other, judging, (x, y))
     trained_figures, new_figures = record["as_trained"], record["reestimated"]
     if spoil == "training's":
         assert record["kept"] == "reestimated" and new_figures["agreement"] > trained_figures["agreement"]
@@ -116,8 +116,8 @@ def test_the_program_keeps_what_agrees_more(teacher, trained, spoil):
 def test_equal_statistics_stay_as_trained_and_none_are_nothing_to_choose(teacher, student):
     x = blobs(32)[0]
     reestimate_statistics(student, x)
-    record = batch_statistics.choose(teacher, student, x, x, None)
+    record = choose_statistics(teacher, student, x, x, None)
     assert record["kept"] == "as_trained" and record["as_trained"] == record["reestimated"]
     assert record["as_trained"]["accuracy"] is None
     plain = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(4)])
-    assert batch_statistics.choose(teacher, plain, x, x, None) is None
+    assert choose_statistics(teacher, plain, x, x, None) is None

@@ -11,8 +11,7 @@ from absl import app, flags, logging
 import tfkd
 from tfkd import callbacks, export
 from tfkd.cli import inputs, monitoring
-from tfkd.cli.batch_statistics import predict
-from tfkd.cli.outcome import Outcome
+from tfkd.cli.outcome import Outcome, predict
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.export import pictures
@@ -178,16 +177,13 @@ def _train(distiller, folder, data):
         ],
         verbose=2 if not sys.stdout.isatty() else 1,
     )
-    if keep.stopped_epoch is None:
-        return history, health, None
-    return (
-        history,
-        health,
-        (
+    stopped = None
+    if keep.stopped_epoch is not None:
+        stopped = (
             f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
             f"and the student is that of the end of epoch {keep.good_epoch + 1}"
-        ),
-    )
+        )
+    return history, health, stopped
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ import tensorflow as tf
 
 import tfkd
 from tfkd import export, files
-from tfkd.cli import batch_statistics
-from tfkd.cli.batch_statistics import predict
 from tfkd.cli.monitoring import RunHistory
 from tfkd.cli.run_folder import RunFolder
-from tfkd.datafree import DataFreeDistiller, Health
+from tfkd.datafree import DataFreeDistiller, Health, reestimate_statistics
 from tfkd.datafree.timing import time_shares
 from tfkd.export import pictures
 
@@ -51,7 +49,7 @@ class Outcome:
         self.teacher, self.student = distiller.teacher, distiller.student
         self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
         others = distiller.synthesize(2 * _STATISTICS_IMAGES)
-        self.batch_statistics = batch_statistics.choose(
+        self.batch_statistics = choose_statistics(
             self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
         )
         self.synthetic_labels = predict(self.teacher, self.synthetic).argmax(-1)
@@ -181,6 +179,50 @@ class Outcome:
             print(f"TFLite   {size:>10,} bytes ({self.settings['tflite']})", _of(metrics["tflite"]))
         print(f"agreement on {metrics['agreement_on']}: {metrics['agreement']:.2%}")
         print(f"{metrics['wall_seconds']:.0f} s; see {self.folder.file('report.html')}")
+
+
+def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The model's logits, quietly."""
+    return model.predict(x, batch_size=256, verbose=0)
+
+
+def choose_statistics(
+    teacher: keras.Model,
+    student: keras.Model,
+    images: np.ndarray,
+    judging: np.ndarray,
+    data: tuple[np.ndarray, np.ndarray] | None,
+) -> dict | None:
+    """Estimates the student's batch statistics anew and keeps those that agree more with the teacher.
+
+    Args:
+        teacher: a model from images to logits.
+        student: the student after training; has the statistics that were kept afterwards.
+        images: synthetic images the statistics are estimated on.
+        judging: other synthetic images, on which agreement decides; as trained if it is the same.
+        data: real `(images, labels)`, only to measure, or None.
+
+    Returns:
+        Agreement and accuracy "as_trained" and "reestimated", and which of them was "kept"; None where
+        there is nothing to estimate.
+    """
+    labels = predict(teacher, judging).argmax(-1)
+
+    def figures():
+        same = np.mean(predict(student, judging).argmax(-1) == labels)
+        right = data and float(np.mean(predict(student, data[0]).argmax(-1) == data[1]))
+        return {"agreement": float(same), "accuracy": right}
+
+    as_trained = student.get_weights()
+    before = figures()
+    if not reestimate_statistics(student, images):
+        return None
+    after = figures()
+    better = after["agreement"] > before["agreement"]
+    if not better:
+        student.set_weights(as_trained)
+    kept = "reestimated" if better else "as_trained"
+    return {"as_trained": before, "reestimated": after, "kept": kept}
 
 
 def _health(health, rows):
