@@ -199,7 +199,7 @@ def choose_statistics(
         teacher: a model from images to logits.
         student: the student after training; has the statistics that were kept afterwards.
         images: synthetic images the statistics are estimated on.
-        judging: other synthetic images, on which agreement decides; if it is the same, those of training stay.
+        judging: other synthetic images, on which agreement decides; a tie changes nothing.
         data: real `(images, labels)`, only to measure, or None.
 
     Returns:
