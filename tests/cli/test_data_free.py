@@ -79,13 +79,27 @@ def test_metrics_tell_the_truth(finished, eval_file):
     assert metrics["wall_seconds"] > metrics["training_seconds"] > 0
     assert {"tfkd", "tensorflow", "keras", "python"} <= metrics["versions"].keys()
     assert "agreement" in metrics
+    statistics = metrics["batch_statistics"]
+    assert statistics[statistics["kept"]]["accuracy"] == metrics["student"]["accuracy"]
+
+
+def test_health_is_in_history_metrics_and_report(finished):
+    folder, done = finished
+    rows = json.loads((folder / "history.json").read_text())
+    health = json.loads((folder / "metrics.json").read_text())["health"]
+    assert health["series"]["epoch"] == [1, 2]
+    assert health["series"]["health_agreement"] == [row["health_agreement"] for row in rows]
+    html = (folder / "report.html").read_text()
+    for finding in health["findings"]:
+        assert finding["message"] in done.stderr and finding["message"][:40] in html
+    assert ("Nothing found" in html) == (not health["findings"])
 
 
 def test_report_is_self_contained(finished):
     folder, _ = finished
     html = (folder / "report.html").read_text()
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert html.count("data:image/png;base64,") == 4
+    assert html.count("data:image/png;base64,") == 5
     assert not re.search(r'(src|href)=(?!"data:)', html)
     assert f"{metrics['student']['accuracy'] * 100:.2f} %" in html
     assert "used only to measure" in html

@@ -13,7 +13,7 @@ from tfkd import callbacks, export
 from tfkd.cli import inputs, monitoring
 from tfkd.cli.outcome import Outcome, predict
 from tfkd.cli.run_folder import RunFolder
-from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.export import pictures
 from tfkd.export.verification import require_litert
 from tfkd.teachers import barely_chance
@@ -100,9 +100,9 @@ def distil() -> str | None:
     data = _evaluation_data(teacher)
     distiller = _make_distiller(teacher)
     folder.begin()
-    history, stopped = _train(distiller, folder, data)
+    history, health, stopped = _train(distiller, folder, data)
     outcome = Outcome(distiller, folder, data, settings)
-    outcome.write(history, stopped, start)
+    outcome.write(history, health, stopped, start)
     return stopped or outcome.problem
 
 
@@ -161,7 +161,7 @@ def _train(distiller, folder, data):
         initial_epoch = int(distiller.steps_done.numpy()) // recipe.steps_per_epoch
         print(f"resuming after epoch {initial_epoch} of {recipe.epochs}", flush=True)
     history = monitoring.RunHistory(folder.file("history.json"))
-    keep = callbacks.KeepLastGood()
+    keep, health = callbacks.KeepLastGood(), Health(every=max(1, recipe.epochs // 40))
     distiller.fit(
         initial_epoch=initial_epoch,
         validation_data=data,
@@ -169,6 +169,7 @@ def _train(distiller, folder, data):
         validation_freq=max(1, recipe.epochs // 8),
         callbacks=[
             keep,
+            health,
             history,
             monitoring.ImageGrids(folder.file("images"), recipe.epochs),
             keras.callbacks.TensorBoard(folder.file("tensorboard"), write_graph=False),
@@ -176,12 +177,13 @@ def _train(distiller, folder, data):
         ],
         verbose=2 if not sys.stdout.isatty() else 1,
     )
-    if keep.stopped_epoch is None:
-        return history, None
-    return history, (
-        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
-        f"and the student is that of the end of epoch {keep.good_epoch + 1}"
-    )
+    stopped = None
+    if keep.stopped_epoch is not None:
+        stopped = (
+            f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
+            f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+        )
+    return history, health, stopped
 
 
 if __name__ == "__main__":

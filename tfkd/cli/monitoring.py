@@ -31,16 +31,14 @@ class RunHistory(keras.callbacks.Callback):
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
         if self.resumed_rows is None:
             self.resumed_rows = len(self.rows)
-        self._start, self._testing = time.perf_counter(), 0.0
+        self._start = time.perf_counter()
 
-    def on_test_begin(self, logs=None):
-        self._test_start = time.perf_counter()
-
-    def on_test_end(self, logs=None):
-        self._testing += time.perf_counter() - self._test_start
+    def on_train_batch_end(self, batch, logs=None):
+        # What follows the last step, validation and other callbacks, is not training.
+        self._end = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self._start - self._testing
+        seconds = self._end - self._start
         values = {name: float(value) for name, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **values})
         files.write_text(self.path, json.dumps(self.rows, indent=1) + "\n")

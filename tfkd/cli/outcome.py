@@ -14,13 +14,15 @@ import tfkd
 from tfkd import export, files
 from tfkd.cli.monitoring import RunHistory
 from tfkd.cli.run_folder import RunFolder
-from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree import DataFreeDistiller, Health, reestimate_statistics
 from tfkd.datafree.timing import time_shares
 from tfkd.export import pictures
 
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
+# For the statistics of batch normalization, and as many others to judge them by.
+_STATISTICS_IMAGES = 1000
 
 
 class Outcome:
@@ -46,6 +48,10 @@ class Outcome:
         self.distiller, self.folder, self.data, self.settings = distiller, folder, data, settings
         self.teacher, self.student = distiller.teacher, distiller.student
         self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
+        others = distiller.synthesize(2 * _STATISTICS_IMAGES)
+        self.batch_statistics = choose_statistics(
+            self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
+        )
         self.synthetic_labels = predict(self.teacher, self.synthetic).argmax(-1)
         compared = self.synthetic if data is None else data[0]
         self.teacher_labels = predict(self.teacher, compared).argmax(-1)
@@ -53,11 +59,12 @@ class Outcome:
         self.agreement = float(np.mean(self.teacher_labels == self.student_labels))
         self.problem: str | None = None
 
-    def write(self, history: RunHistory, stopped: str | None, start: float) -> None:
+    def write(self, history: RunHistory, health: Health, stopped: str | None, start: float) -> None:
         """Writes everything, the metrics last: where they stand, the run is complete.
 
         Args:
             history: the run's history.
+            health: what watched the run.
             stopped: why training stopped early, or None.
             start: `time.perf_counter()` when the program started.
         """
@@ -65,6 +72,7 @@ class Outcome:
             self.student.save(temporary)
         checks = self._export()
         metrics = self._metrics(history, stopped, checks)
+        metrics["health"] = _health(health, history.rows)
         metrics["wall_seconds"] = self._wall_seconds(history, start)
         export.write_report(
             self.folder.file("report.html"),
@@ -133,6 +141,7 @@ class Outcome:
                 "student": self.student.count_params(),
             },
             "classes": self.distiller.classes,
+            "batch_statistics": self.batch_statistics,
             "rarest_class_share": float(counts.min() / counts.sum()),
             "evaluation_images": None if data is None else len(data[0]),
             "synthetic_images": len(self.synthetic),
@@ -175,6 +184,55 @@ class Outcome:
 def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """The model's logits, quietly."""
     return model.predict(x, batch_size=256, verbose=0)
+
+
+def choose_statistics(
+    teacher: keras.Model,
+    student: keras.Model,
+    images: np.ndarray,
+    judging: np.ndarray,
+    data: tuple[np.ndarray, np.ndarray] | None,
+) -> dict | None:
+    """Estimates the student's batch statistics anew and keeps those that agree more with the teacher.
+
+    Args:
+        teacher: a model from images to logits.
+        student: the student after training; has the statistics that were kept afterwards.
+        images: synthetic images the statistics are estimated on.
+        judging: other synthetic images, on which agreement decides; a tie changes nothing.
+        data: real `(images, labels)`, only to measure, or None.
+
+    Returns:
+        Agreement and accuracy "as_trained" and "reestimated", and which of them was "kept"; None where
+        there is nothing to estimate.
+    """
+    labels = predict(teacher, judging).argmax(-1)
+
+    def figures():
+        same = np.mean(predict(student, judging).argmax(-1) == labels)
+        right = data and float(np.mean(predict(student, data[0]).argmax(-1) == data[1]))
+        return {"agreement": float(same), "accuracy": right}
+
+    as_trained = student.get_weights()
+    before = figures()
+    if not reestimate_statistics(student, images):
+        return None
+    after = figures()
+    better = after["agreement"] > before["agreement"]
+    if not better:
+        student.set_weights(as_trained)
+    kept = "reestimated" if better else "as_trained"
+    return {"as_trained": before, "reestimated": after, "kept": kept}
+
+
+def _health(health, rows):
+    """Findings and figures of all epochs, those before an interruption included."""
+    rows = [row for row in rows if "health_agreement" in row]
+    names = ["epoch", *(name for name in rows[0] if name.startswith("health_"))] if rows else []
+    return {
+        "findings": health.review(rows),
+        "series": {name: [row[name] for row in rows] for name in names},
+    }
 
 
 def _about(model, file):

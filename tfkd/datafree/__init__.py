@@ -3,7 +3,9 @@
 from tfkd.datafree import objectives
 from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.distiller import DataFreeDistiller
+from tfkd.datafree.health import Health, HealthWarning
 from tfkd.datafree.inversion_recipe import InversionRecipe
+from tfkd.datafree.keep_best import KeepBest
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.moments import measure
 from tfkd.datafree.recipe import Recipe
@@ -21,6 +23,7 @@ from tfkd.datafree.recipes import (
     Procedural,
     ZeroQ,
 )
+from tfkd.datafree.statistics import reestimate_statistics
 
 __all__ = [
     "CMI",
@@ -34,7 +37,10 @@ __all__ = [
     "DataFreeDistiller",
     "DeepInversion",
     "Fast",
+    "Health",
+    "HealthWarning",
     "InversionRecipe",
+    "KeepBest",
     "Memory",
     "ObjectiveWarning",
     "Procedural",
@@ -42,4 +48,5 @@ __all__ = [
     "ZeroQ",
     "measure",
     "objectives",
+    "reestimate_statistics",
 ]

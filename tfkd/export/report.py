@@ -10,6 +10,11 @@ from tfkd import files
 from tfkd.export import pictures
 
 _TEMPLATE = "report.html.j2"
+_HEALTH_GROUPS = {
+    "agreement with the teacher": ("health_agreement", "health_agreement_synthetic"),
+    "what the teacher sees": ("health_class_entropy", "health_confidence"),
+    "the images": ("health_diversity", "health_duplicates"),
+}
 
 
 def write_report(
@@ -46,6 +51,7 @@ def write_report(
     environment.filters.update(percent=_percent, size=_size, seconds=_seconds)
     shown = {
         "curves": pictures.curves(history, _curve_groups(history)),
+        "health": pictures.curves(history, _HEALTH_GROUPS),
         "grid": grid,
         "histogram": pictures.class_histogram(synthetic_labels, classes),
         "confusion": pictures.confusion(teacher_labels, student_labels, classes),
