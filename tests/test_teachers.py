@@ -10,7 +10,8 @@ from keras import layers, ops
 import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
-from tfkd.teachers import TeacherWarning, probe_images, suspicion
+from tfkd.probing import probe_images, suspicion
+from tfkd.teachers import TeacherWarning
 
 
 def load_quietly(*args, **kwargs):
@@ -264,3 +265,42 @@ def test_not_an_image_classifier():
 def test_bad_scaling(trained, scaling, message):
     with pytest.raises(ValueError, match=message):
         tfkd.load_teacher(trained, **scaling)
+
+
+def with_two_outputs(kind=list):
+    inputs = keras.Input(SHAPE)
+    x = layers.Flatten()(inputs)
+    places = layers.Dense(2, name="place")(x)
+    classes = layers.Dense(CLASSES, activation="softmax", name="kind")(x)
+    return keras.Model(inputs, [places, classes] if kind is list else {"where": places, "what": classes})
+
+
+@pytest.mark.parametrize(("kind", "name", "place"), [(list, "kind", 1), (dict, "what", 0)])
+def test_one_of_several_outputs(kind, name, place):
+    model = with_two_outputs(kind)
+    x, _ = blobs(8)
+    outputs = model(x)
+    expected = outputs[1] if kind is list else outputs["what"]
+    for output in (name, place):
+        teacher = load_quietly(model, output=output)
+        np.testing.assert_allclose(ops.softmax(teacher(x)), expected, rtol=1e-4)
+    for output in (None, "kinds", 2):
+        with pytest.raises(ValueError, match=rf"`output` must say.*--teacher_output.*{name}.*{output}"):
+            tfkd.load_teacher(model, output=output)
+
+
+def test_images_without_channels():
+    model = keras.Sequential(
+        [keras.Input(SHAPE[:2]), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")]
+    )
+    x, _ = blobs(8)
+    teacher = load_quietly(model)
+    assert teacher.input_shape == (None, *SHAPE)
+    np.testing.assert_allclose(ops.softmax(teacher(x)), model(x[..., 0]), rtol=1e-4)
+
+
+def test_an_input_that_is_a_list_of_one():
+    inputs = keras.Input(SHAPE)
+    model = keras.Model([inputs], [layers.Dense(CLASSES)(layers.Flatten()(inputs))])
+    x, _ = blobs(8)
+    np.testing.assert_allclose(load_quietly(model)(x), ops.reshape(model([x]), (8, CLASSES)), rtol=1e-4)

@@ -9,6 +9,7 @@ if keras.config.backend() != "tensorflow":
     )
 
 from tfkd import callbacks, datafree, export, losses, optimizers, schemes, students, taps
+from tfkd.black_box import BlackBoxTeacher
 from tfkd.caching import cache_teacher, with_index
 from tfkd.compatibility import LogitsWarning
 from tfkd.datafree import DataFreeDistiller
@@ -18,6 +19,7 @@ from tfkd.teachers import TeacherWarning, load_teacher
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlackBoxTeacher",
     "DataFreeDistiller",
     "Distiller",
     "LogitsWarning",

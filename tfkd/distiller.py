@@ -140,6 +140,8 @@ class Distiller(keras.Model):
         """Checks that what the losses look at is there, and has them made for it."""
         if teacher is not None:
             check_pair(teacher, self.student)
+            # A step is compiled as a whole, and the teacher is not among the layers Keras asks.
+            self.supports_jit = all(layer.supports_jit for layer in teacher._flatten_layers())
         for model, tapped in ((teacher, self._teacher_taps), (self.student, self._student_taps)):
             for tap in tapped:
                 if model is not None and tap != taps.INPUT_GRADIENT:

@@ -7,9 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd.probing import probe_images
+
 
 def fingerprint(model: keras.Model) -> str:
     """Sixteen hexadecimal digits that follow from a model's layers and weights, whatever their names.
+
+    A black box is told by the classes it gives to the same synthetic images, of which it is asked 128.
 
     Args:
         model: a built model.
@@ -20,6 +24,8 @@ def fingerprint(model: keras.Model) -> str:
     Raises:
         ValueError: if the model has no weights yet.
     """
+    if getattr(model, "black_box", False):
+        return _of_answers(model)
     if not model.weights:
         raise ValueError(
             f"Model {model.name!r} has no weights to tell it by. Build it first, by calling it on a batch."
@@ -36,6 +42,12 @@ def fingerprint(model: keras.Model) -> str:
             digest.update(f"{values.shape} {values.dtype}".encode())
             digest.update(values.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _of_answers(model):
+    with tf.init_scope():
+        classes = model(probe_images(model)).numpy().argmax(axis=-1)
+    return hashlib.sha256(f"{model.output_shape} {classes.tolist()}".encode()).hexdigest()[:16]
 
 
 def _options(layer):

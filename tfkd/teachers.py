@@ -2,18 +2,18 @@
 
 import os
 import warnings
-import zipfile
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from generators import DeadLeaves, SmoothNoise
+from tfkd.black_box import from_file
 from tfkd.graphs import apply_layers, copy_weights, first_upstream, has_graph, times_used
+from tfkd.probing import image_shape, probe_images, suspicion
+from tfkd.teacher_files import read
 
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
-_PROBE_IMAGES = 128
 
 
 class TeacherWarning(UserWarning):
@@ -26,6 +26,7 @@ def load_teacher(
     mean: float | Sequence[float] | np.ndarray = 0.0,
     std: float | Sequence[float] | np.ndarray = 1.0,
     from_logits: bool | None = None,
+    output: str | int | None = None,
 ) -> keras.Model:
     """Loads a trained classifier as a model from float32 images in [0, 1] to logits.
 
@@ -33,21 +34,28 @@ def load_teacher(
     subtracted and the result divided by `std`. A final softmax or sigmoid is taken off; ReLU and
     linear endings are logits as they stand. One sigmoid unit becomes the two logits (0, z).
 
+    `.h5` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or a
+    SavedModel folder becomes a `tfkd.BlackBoxTeacher`: black box only - answers, no gradients, no inner
+    layers. Of a SavedModel its signature `serving_default` is asked.
+
     Args:
-        path: a `.keras` file, or a Keras model already loaded.
+        path: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
+            Images are (height, width, channels), or (height, width), which become one channel.
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
             (0, 255) or (-1, 1) for instance.
         mean: what that pipeline subtracts, on that scale: a number, one per channel, or an image.
         std: what it then divides by, likewise; not 0.
         from_logits: True if the outputs are logits, False if they are probabilities, None to find
-            out from the last layer.
+            out from the last layer; of a black box, from its answers to 128 synthetic images.
+        output: name or place of the output that holds the classes, of a model with several.
 
     Returns:
-        A Keras model whose weights are the teacher's.
+        A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a Keras model, or the model no image classifier.
+        ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
+        ValueError: if the file holds no model that can be read, or the model is no image classifier.
 
     Warns:
         TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled.
@@ -56,49 +64,27 @@ def load_teacher(
         >>> teacher = tfkd.load_teacher("resnet.keras", input_range=(0, 255),
         ...                             mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     """
-    model = path if isinstance(path, keras.Model) else _read(os.fspath(path))
-    _check_classifier(model)
-    scale, offset = _scaling(input_range, mean, std, model.input_shape[1:])
-    teacher = _with_logits(_Ending(model, from_logits), scale, offset, from_logits)
+    if getattr(path, "black_box", False):
+        raise ValueError(
+            f"`path`: {path.name!r} is a black box already, a teacher as it stands. Whatever scaling it "
+            "needs belongs into its function."
+        )
+    loaded = path if isinstance(path, keras.Model) else read(os.fspath(path))
+    if isinstance(loaded, keras.Model):
+        model = _with_one_output(loaded, output)
+        _check_classifier(model.name, *_shapes(model))
+        scale, offset = _scaling(input_range, mean, std, image_shape(model.input_shape[1:]))
+        teacher = _with_logits(_Ending(model, from_logits), scale, offset, from_logits)
+    else:
+        name = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
+        place = _place(list(loaded.output_shapes), output, name)
+        _check_classifier(name, loaded.input_shape, list(loaded.output_shapes.values())[place])
+        scale, offset = _scaling(input_range, mean, std, image_shape(loaded.input_shape[1:]))
+        teacher = from_file(loaded, place, scale, offset, from_logits, name)
     problem = suspicion(teacher)
     if problem:
-        warnings.warn(f"Teacher {model.name!r}: {problem}", TeacherWarning, stacklevel=2)
+        warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=2)
     return teacher
-
-
-def suspicion(teacher: keras.Model) -> str | None:
-    """Why a teacher looks untrained or wrongly scaled, judged on synthetic images.
-
-    Args:
-        teacher: a model from images in [0, 1] to logits.
-
-    Returns:
-        A sentence that names the remedy, or None if nothing looks wrong.
-    """
-    logits = np.asarray(ops.cast(teacher(probe_images(teacher), training=False), "float32"))
-    if not np.isfinite(logits).all():
-        return "its outputs are not finite; check its weights and `input_range`, `mean`, `std`."
-    classes = logits.shape[-1]
-    confidence = np.asarray(ops.softmax(logits, axis=-1)).max(axis=-1)
-    commonest = np.bincount(logits.argmax(axis=-1), minlength=classes).max() / len(logits)
-    remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
-    seen = (
-        f"on synthetic images its mean confidence is {confidence.mean():.2f} and its commonest "
-        f"class takes {commonest:.0%}"
-    )
-    if confidence.mean() < barely_chance(classes):
-        return f"{seen}, hardly more than chance: it looks untrained, or {remedy}."
-    if commonest > 0.95:
-        return f"{seen}: it hardly looks at its input; {remedy}."
-    if np.median(confidence) > 0.9999:
-        return f"{seen}: it is saturated, as when images come too large; {remedy}."
-    return None
-
-
-def barely_chance(classes: int) -> float:
-    """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
-    chance = 1 / classes
-    return chance + min(0.5 * chance, 0.15 * (1 - chance))
 
 
 def probabilities_ending(model: keras.Model) -> str | None:
@@ -111,62 +97,61 @@ def probabilities_ending(model: keras.Model) -> str | None:
     return "returns probabilities" if ending.kind == "probabilities" else None
 
 
-def probe_images(model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0) -> np.ndarray:
-    """Synthetic images for a model, half smooth noise and half dead leaves.
+def _with_one_output(model, output):
+    """The model, cut to the output asked for where it has several."""
+    if isinstance(model, keras.Sequential) or not has_graph(model):
+        _place([model.name], output, model.name)
+        return model
+    place = _place(_output_names(model), output, model.name)
+    plain = not (keras.tree.is_nested(model.input) or keras.tree.is_nested(model.output))
+    if plain or len(model.inputs) > 1:
+        return model
+    return keras.Model(model.inputs[0], model.outputs[place], name=model.name)
 
-    Args:
-        model: a model that takes images of one known size.
-        n: how many images, at least 2.
-        seed: the same images come for the same seed.
 
-    Returns:
-        float32 `(n, height, width, channels)` in [0, 1].
-    """
-    shape = tuple(model.input_shape[1:])
-    parts = (
-        SmoothNoise(shape).sample(n // 2, seed=seed),
-        DeadLeaves(shape).sample(n - n // 2, seed=seed),
+def _output_names(model):
+    if isinstance(model.output, dict):
+        return keras.tree.flatten({key: key for key in model.output})
+    return model.output_names
+
+
+def _place(names, output, teacher):
+    """Which of a teacher's outputs is meant, as a number."""
+    if output is None and len(names) == 1:
+        return 0
+    if output in names:
+        return names.index(output)
+    if isinstance(output, int) and 0 <= output < len(names):
+        return output
+    raise ValueError(
+        f"`output` must say which output of the teacher {teacher!r} holds the classes, as a name or place "
+        f"(--teacher_output). Its outputs: {names}. Received: output={output!r}."
     )
-    return np.concatenate([np.asarray(part) for part in parts])
 
 
-def _read(path):
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"`path`: there is no file {path!r}. Give a trained .keras file.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"`path`: {path!r} is not a .keras file, or it is damaged. Save the model with "
-            "model.save('name.keras'); for other formats load it yourself and pass the model."
-        )
+def _shapes(model):
     try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise ValueError(
-            f"`path`: {path!r} cannot be loaded as a Keras model: {error} If it has Lambda or custom "
-            "layers, load it yourself with keras.models.load_model(..., safe_mode=False, "
-            "custom_objects=...) and pass the model instead of the path."
-        ) from error
-
-
-def _check_classifier(model):
-    try:
-        inputs, outputs = model.input_shape, model.output_shape
+        return model.input_shape, model.output_shape
     except (AttributeError, ValueError):
-        inputs = outputs = None
-    if isinstance(inputs, list) or isinstance(outputs, (list, dict)) or not inputs or not outputs:
+        return None, None
+
+
+def _check_classifier(name, inputs, outputs):
+    if not isinstance(inputs, tuple) or not isinstance(outputs, tuple):
         raise ValueError(
-            f"The teacher {model.name!r} must have one image input and one output of known shape. "
+            f"The teacher {name!r} must have one image input and one output of known shape. "
             f"Received: input {inputs}, output {outputs}. Build it on an image first, or wrap it in "
             "a model with one input and output."
         )
-    if len(inputs) != 4 or None in inputs[1:] or len(outputs) != 2 or outputs[-1] is None:
+    if len(inputs) not in (3, 4) or None in inputs[1:] or len(outputs) != 2 or outputs[-1] is None:
         raise ValueError(
-            f"The teacher {model.name!r} must take images (batch, height, width, channels) of one "
-            f"known size and return (batch, classes). Received: input {inputs}, output {outputs}."
+            f"The teacher {name!r} must take images (batch, height, width, channels) or (batch, height, "
+            f"width) of one known size and return (batch, classes). Received: input {inputs}, output "
+            f"{outputs}. Put a keras.layers.Reshape in front of one that takes flat rows of pixels."
         )
 
 
-def _scaling(input_range, mean, std, image_shape):
+def _scaling(input_range, mean, std, shape):
     try:
         low, high = (float(value) for value in input_range)
     except (TypeError, ValueError):
@@ -178,10 +163,10 @@ def _scaling(input_range, mean, std, image_shape):
         raise ValueError(f"`input_range` must be (low, high) with low < high: got {input_range!r}.")
     for name, value in (("mean", mean), ("std", std)):
         try:
-            np.broadcast_to(value, image_shape)
+            np.broadcast_to(value, shape)
         except ValueError:
             raise ValueError(
-                f"`{name}` must be a number, one per channel, or an image of shape {image_shape}. "
+                f"`{name}` must be a number, one per channel, or an image of shape {shape}. "
                 f"Received: shape {value.shape}."
             ) from None
     if not (std > 0).all():
@@ -256,11 +241,13 @@ def _is_of_keras(layer):
 
 def _with_logits(ending, scale, offset, from_logits):
     model = ending.model
-    inputs = keras.Input(model.input_shape[1:], name="image", dtype="float32")
+    inputs = keras.Input(image_shape(model.input_shape[1:]), name="image", dtype="float32")
     x = inputs
     if (scale != 1).any() or (offset != 0).any():
         plain = [v.item() if v.ndim == 0 else v for v in (scale, offset)]
         x = layers.Rescaling(*plain, dtype="float32", name="teacher_scaling")(x)
+    if len(model.input_shape) == 3:
+        x = layers.Reshape(model.input_shape[1:], name="without_channels")(x)
     x = _body(ending, x)
     if len(x.shape) > 2:
         x = layers.Flatten(name="logits_of_classes")(x)

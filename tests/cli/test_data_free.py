@@ -11,10 +11,11 @@ import time
 import keras
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
 import tfkd
 from tests.conftest import small_network
-from tfkd.cli import outcome, run_folder
+from tfkd.cli import data_free, outcome, run_folder
 
 FAST = ("--epochs=2", "--steps_per_epoch=3", "--batch_size=32", "--memory=64", "--seed=1")
 
@@ -224,6 +225,20 @@ def test_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher_file, tmp_p
     student = keras.models.load_model(folder / "student.keras")
     assert all(np.isfinite(w).all() for w in student.get_weights())
     assert "no longer finite" in json.loads((folder / "metrics.json").read_text())["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], {"from_logits": None, "output": None}),
+        (["--from_logits=true", "--teacher_output=1"], {"from_logits": True, "output": 1}),
+        (["--from_logits=false", "--teacher_output=kind"], {"from_logits": False, "output": "kind"}),
+    ],
+)
+def test_how_the_teacher_ends_can_be_said(typed, expected):
+    with flagsaver.flagsaver():
+        data_free.FLAGS(["program", "--teacher=t.h5", "--output_dir=out", *typed])
+        assert data_free._ending() == expected
 
 
 def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):

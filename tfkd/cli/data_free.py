@@ -10,18 +10,23 @@ from absl import app, flags, logging
 
 import tfkd
 from tfkd import callbacks, export
+from tfkd.black_box_files import require_litert
 from tfkd.cli import inputs, monitoring
 from tfkd.cli.outcome import Outcome, predict
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.export import pictures
-from tfkd.export.verification import require_litert
-from tfkd.teachers import barely_chance
+from tfkd.probing import barely_chance
 
 FLAGS = flags.FLAGS
 
 _FLAGS = (
-    flags.DEFINE_string("teacher", None, "trained Keras model, a .keras file", required=True),
+    flags.DEFINE_string(
+        "teacher",
+        None,
+        "trained classifier: a .keras or .h5 file; or a SavedModel folder or .tflite file, as a black box",
+        required=True,
+    ),
     flags.DEFINE_list(
         "input_range", ["0", "1"], "low,high: the scale the teacher's own pipeline starts from"
     ),
@@ -31,6 +36,15 @@ _FLAGS = (
         "what that pipeline subtracts on that scale, one value or one a channel",
     ),
     flags.DEFINE_list("input_std", ["1"], "what it then divides by, one value or one a channel"),
+    flags.DEFINE_enum(
+        "from_logits",
+        "auto",
+        ["auto", "true", "false"],
+        "whether the teacher's outputs are logits; auto: found out",
+    ),
+    flags.DEFINE_string(
+        "teacher_output", None, "name or place of the output with the classes, of a teacher with several"
+    ),
     flags.DEFINE_string(
         "student",
         "0.5x",
@@ -96,7 +110,7 @@ def distil() -> str | None:
         print(f"The run in {folder.path!r} is complete; nothing to resume.")
         return None
     keras.utils.set_random_seed(FLAGS.seed)
-    teacher = tfkd.load_teacher(FLAGS.teacher, *_scaling())
+    teacher = tfkd.load_teacher(FLAGS.teacher, *_scaling(), **_ending())
     data = _evaluation_data(teacher)
     distiller = _make_distiller(teacher)
     folder.begin()
@@ -116,6 +130,14 @@ def _scaling():
             f"Received: {FLAGS.input_range}, {FLAGS.input_mean}, {FLAGS.input_std}."
         ) from None
     return (low, high), *(v[0] if len(v) == 1 else v for v in (mean, std))
+
+
+def _ending():
+    output = FLAGS.teacher_output
+    return {
+        "from_logits": {"auto": None, "true": True, "false": False}[FLAGS.from_logits],
+        "output": int(output) if output and output.isdigit() else output,
+    }
 
 
 def _evaluation_data(teacher):

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd import files
-from tfkd.export.verification import TFLiteCheck, require_litert, verify_tflite
-from tfkd.teachers import probe_images
+from tfkd.black_box_files import require_litert
+from tfkd.export.verification import TFLiteCheck, verify_tflite
+from tfkd.probing import probe_images
 
 QUANTIZATIONS = ("float32", "dynamic", "float16", "int8")
 _IMAGES = 256

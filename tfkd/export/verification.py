@@ -6,6 +6,8 @@ import time
 import keras
 import numpy as np
 
+from tfkd.black_box_files import TFLiteFile
+
 _WARMUP_RUNS = 10
 _TIMED_RUNS = 100
 
@@ -31,16 +33,6 @@ class TFLiteCheck:
     accuracy: float | None = None
     model_accuracy: float | None = None
     real_agreement: float | None = None
-
-
-def require_litert() -> None:
-    """Raises ImportError with the remedy if TFLite files cannot be run here."""
-    try:
-        import ai_edge_litert.interpreter  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Running TFLite files needs ai-edge-litert: pip install 'tfkd[litert]'."
-        ) from error
 
 
 def verify_tflite(
@@ -106,41 +98,16 @@ def run_tflite(content: bytes, images: np.ndarray) -> np.ndarray:
     Returns:
         float32 logits `(n, classes)`, dequantized if the file returns int8.
     """
-    interpreter, source, target = _open(content)
-    images = _quantize(np.asarray(images, "float32"), source)
-    outputs = []
-    for image in images:
-        interpreter.set_tensor(source["index"], image[None])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(target["index"])[0])
-    outputs = np.stack(outputs).astype("float32")
-    scale, zero = target["quantization"]
-    return (outputs - zero) * scale if scale else outputs
-
-
-def _quantize(images, source):
-    scale, zero = source["quantization"]
-    if source["dtype"] == np.float32:
-        return images
-    limits = np.iinfo(source["dtype"])
-    return np.clip(np.round(images / scale + zero), limits.min, limits.max).astype(source["dtype"])
+    return TFLiteFile(content)(images)[0]
 
 
 def _latency_ms(content):
-    interpreter, source, _ = _open(content)
-    interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
+    file = TFLiteFile(content)
+    # The interpreter keeps this image as its input.
+    file(np.zeros((1, *file.input_shape[1:]), "float32"))
     seconds = []
     for _ in range(_WARMUP_RUNS + _TIMED_RUNS):
         start = time.perf_counter()
-        interpreter.invoke()
+        file.interpreter.invoke()
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds[_WARMUP_RUNS:]) * 1000)
-
-
-def _open(content):
-    require_litert()
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
-    return interpreter, interpreter.get_input_details()[0], interpreter.get_output_details()[0]
