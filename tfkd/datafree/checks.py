@@ -71,16 +71,13 @@ def is_black_box(teacher: keras.Model) -> bool:
     return getattr(teacher, "black_box", False)
 
 
-def jit_compile(wanted: bool | str, teacher: keras.Model) -> bool | str:
-    """The `jit_compile` that a teacher allows: a black box answers outside of TensorFlow."""
-    if not is_black_box(teacher) or not wanted:
-        return wanted
-    if wanted == "auto":
-        return False
-    raise ValueError(
-        f"`jit_compile` must be False or 'auto' with teacher {teacher.name!r}, a black box: XLA cannot "
-        f"compile what it does. Received: jit_compile={wanted!r}."
-    )
+def check_jit_compile(wanted: bool | str, teacher: keras.Model) -> None:
+    """Raises ValueError for XLA with a black box, which answers outside of TensorFlow."""
+    if is_black_box(teacher) and wanted is True:
+        raise ValueError(
+            f"`jit_compile` must be False or 'auto' with teacher {teacher.name!r}, a black box: XLA cannot "
+            f"compile what it does. Received: jit_compile={wanted!r}."
+        )
 
 
 def checked_labels(labels, n: int, classes: int) -> np.ndarray:

@@ -139,7 +139,7 @@ class DataFreeDistiller(Distiller):
         if optimizer is None:
             optimizer = self.recipe.student_optimizer(self._updates(steps))
             self._planned[0] = self._updates(steps)
-        jit_compile = checks.jit_compile(jit_compile, self.teacher)
+        checks.check_jit_compile(jit_compile, self.teacher)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)

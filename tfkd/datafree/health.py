@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 
 from tfkd.datafree.vital_signs import NEAR, vital_signs
-from tfkd.teachers import probe_images
+from tfkd.probing import probe_images
 
 # Not the seed of the images that teachers are tried on.
 _PROBE_SEED = 1
