@@ -6,6 +6,7 @@ from generators.convolutional import ConvGenerator
 from generators.dead_leaves import DeadLeaves
 from generators.noisy_label import NoisyLabelGenerator, default_embeddings
 from generators.smooth_noise import SmoothNoise
+from generators.strokes import Strokes
 
 __all__ = [
     "ConditionalGenerator",
@@ -14,5 +15,6 @@ __all__ = [
     "Generator",
     "NoisyLabelGenerator",
     "SmoothNoise",
+    "Strokes",
     "default_embeddings",
 ]

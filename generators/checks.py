@@ -17,3 +17,11 @@ def check_positive(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
     return value
+
+
+def check_range(name: str, value) -> tuple[float, float]:
+    """Returns `value` as a tuple `(low, high)` with 0 < low <= high, or raises ValueError naming it."""
+    pair = tuple(value)
+    if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+        raise ValueError(f"`{name}` must be (low, high) with 0 < low <= high. Received: {name}={value!r}.")
+    return pair

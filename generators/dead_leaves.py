@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 
 from generators.base import Generator
-from generators.checks import check_positive
+from generators.checks import check_positive, check_range
+from generators.distributions import uniform
 
 # Latent values of one leaf: centre (2), log radius, aspect, angle, squareness, fill, stripes (angle,
 # frequency, phase, strength); its colour takes one more for each channel.
@@ -49,22 +50,17 @@ class DeadLeaves(Generator):
         **kwargs,
     ) -> None:
         check_positive("leaves", leaves)
-        if not 0 < radius[0] <= radius[1]:
-            raise ValueError(
-                f"`radius` must be (small, large) with 0 < small <= large. Received: {radius!r}."
-            )
+        radius = check_range("radius", radius)
         channels = image_shape[-1]
         super().__init__(image_shape, leaves * (_LEAF_VALUES + channels) + channels, name=name, **kwargs)
         self.leaves = leaves
-        self.radius = tuple(radius)
+        self.radius = radius
         self.built = True
 
     def call(self, latent, training=None):
         height, width, channels = self.image_shape
         side = max(height, width)
-        # Uniform values in (0, 1) from the standard-normal latents.
-        uniform = 0.5 + 0.5 * ops.erf(latent / np.sqrt(2.0))
-        background, leaves = ops.split(uniform, [channels], axis=-1)
+        background, leaves = ops.split(uniform(latent), [channels], axis=-1)
         leaves = ops.reshape(leaves, (-1, self.leaves, _LEAF_VALUES + channels))
         rows = (np.arange(height, dtype="float32")[:, None] + 0.5) / side
         columns = (np.arange(width, dtype="float32")[None, :] + 0.5) / side

@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 
 from generators.base import Generator
-from generators.checks import check_positive
+from generators.checks import check_positive, check_range
+from generators.distributions import log_uniform
 
 
 def bicubic_matrix(size: int, grid: int) -> np.ndarray:
@@ -60,15 +61,12 @@ class SmoothNoise(Generator):
     ) -> None:
         for grid in grids:
             check_positive("grids", grid)
-        if not 0 < contrast[0] <= contrast[1]:
-            raise ValueError(
-                f"`contrast` must be (low, high) with 0 < low <= high. Received: contrast={contrast!r}."
-            )
+        contrast = check_range("contrast", contrast)
         channels = image_shape[-1]
         cells = sum(grid * grid for grid in grids) * channels
         super().__init__(image_shape, cells + len(grids) + channels + 1, name=name, **kwargs)
         self.grids = tuple(grids)
-        self.contrast = tuple(contrast)
+        self.contrast = contrast
         self.built = True
 
     def call(self, latent, training=None):
@@ -85,9 +83,7 @@ class SmoothNoise(Generator):
                 "yi,xj,bijc->byxc", bicubic_matrix(height, grid), bicubic_matrix(width, grid), field
             )
             image += mixture[:, i, None, None, None] * stretched
-        low, high = np.log(self.contrast)
-        uniform = 0.5 + 0.5 * ops.erf(contrast / np.sqrt(2.0))
-        gain = ops.exp(low + (high - low) * uniform)[:, :, None, None]
+        gain = log_uniform(contrast, *self.contrast)[:, :, None, None]
         return ops.sigmoid(gain * (image + offset[:, None, None, :]))
 
     def get_config(self):

@@ -4,16 +4,17 @@ import pytest
 import tensorflow as tf
 
 import generators
-from generators import ConvGenerator, DeadLeaves, SmoothNoise
+from generators import ConvGenerator, DeadLeaves, SmoothNoise, Strokes
 from generators.smooth_noise import bicubic_matrix
 from tests import harness
 
-SHAPES = [(28, 28, 1), (32, 32, 3), (64, 64, 3), (224, 224, 3), (30, 21, 2)]
+SHAPES = [(28, 28, 1), (32, 32, 3), (64, 64, 3), (224, 224, 3), (30, 21, 2), (9, 14, 3)]
 KINDS = {
     "conv": lambda shape: ConvGenerator(shape, latent_size=6, filters=4),
     "conv normalized": lambda shape: ConvGenerator(shape, 6, 4, output="normalized"),
     "smooth_noise": SmoothNoise,
     "dead_leaves": DeadLeaves,
+    "strokes": Strokes,
 }
 
 
@@ -66,7 +67,7 @@ def test_images_follow_from_the_seed(kind):
     assert not np.allclose(first[0], first[1])
 
 
-@pytest.mark.parametrize("kind", [SmoothNoise, DeadLeaves])
+@pytest.mark.parametrize("kind", [DeadLeaves, SmoothNoise, Strokes])
 def test_priors_have_nothing_to_train_and_use_the_whole_range(kind):
     generator = kind((28, 28, 1))
     assert generator.procedural and not generator.weights
@@ -79,6 +80,27 @@ def test_smooth_noise_is_smooth():
     images = SmoothNoise((32, 32, 1), grids=(4,), contrast=(1, 2)).sample(64, seed=0).numpy()
     neighbours = np.abs(np.diff(images, axis=1)).mean()
     assert neighbours < 0.2 * np.abs(images - images[::-1]).mean()
+
+
+def test_strokes_of_both_polarities_on_paper():
+    images = Strokes((28, 28, 3)).sample(256, seed=0).numpy()
+    # Ink covers the smaller part, so the mean leans from the median towards the ink.
+    lean = images.mean(axis=(1, 2)) - np.median(images, axis=(1, 2))
+    assert (lean > 0.05).mean() > 0.2 and (lean < -0.05).mean() > 0.2
+
+
+def test_strokes_are_as_wide_as_asked():
+    generator = Strokes((64, 64, 1), strokes=1, width=(0.05, 0.05))
+    controls = np.array([[32, 8], [32, 24], [32, 40], [32, 56]], "float32")[None, None] / 64
+    deviation = 0.05 * 64 / np.sqrt(2 * np.log(2))
+    # Straight along row 32: dense to 3.2 pixels on both sides, from column 8 to 56.
+    density = generator._density(
+        64 * controls, np.ones((1, 1), "float32"), np.array([deviation], "float32")
+    )
+    density = np.asarray(density)[0]
+    np.testing.assert_allclose(density[31:33, 20:44], np.exp(-((0.5 / deviation) ** 2) / 2), rtol=1e-3)
+    np.testing.assert_array_equal(np.flatnonzero(density[:, 32] > 0.5), np.arange(29, 35))
+    assert density[32, :4].max() < 0.1 and density[32, 60:].max() < 0.1
 
 
 def test_bicubic_matrix():
@@ -139,6 +161,9 @@ def test_mixed_precision_generator_gives_float32(kind):
         (lambda: SmoothNoise((28, 28, 1), contrast=(3, 1)), "contrast"),
         (lambda: DeadLeaves((28, 28, 1), leaves=0), "leaves"),
         (lambda: DeadLeaves((28, 28, 1), radius=(0.5, 0.1)), "radius"),
+        (lambda: Strokes((28, 28, 1), strokes=0), "strokes"),
+        (lambda: Strokes((28, 28, 1), width=(0.0, 0.1)), "width"),
+        (lambda: Strokes((28, 28)), "image_shape"),
         (lambda: ConvGenerator((3, 28, 1)), "sides of at least 4"),
         (lambda: ConvGenerator((28, 28, 1), latent_size=0), "latent_size"),
         (lambda: ConvGenerator((28, 28, 1), filters=1.5), "filters"),
