@@ -7,33 +7,10 @@ from keras import layers
 import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
+from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, make
 from tfkd import datafree
 from tfkd.datafree import objectives
 from tfkd.datafree.timing import time_shares
-
-# Every recipe at a size for tests; a new recipe is tested by adding a line.
-TINY = {"batch_size": 16, "steps_per_epoch": 2, "epochs": 2}
-TINY_GENERATOR = {**TINY, "latent_size": 6, "filters": 4, "student_steps": 2}
-RECIPES = {
-    "procedural": datafree.Procedural(**TINY, memory=64, replay_steps=2),
-    "procedural, both priors, hard": datafree.Procedural(
-        **TINY,
-        memory=0,
-        prior=("smooth_noise", "dead_leaves"),
-        disagreement=0.5,
-        refine_adversarial=1.0,
-    ),
-    "dfad": datafree.DFAD(**TINY_GENERATOR),
-    "dfad with prior and memory": datafree.DFAD(
-        **TINY_GENERATOR, prior_share=0.5, overdraw=2, balance=1.0, memory=32, replay_steps=1
-    ),
-    "dafl": datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1}),
-    "by hand": datafree.Recipe(
-        **TINY_GENERATOR,
-        generator_steps=2,
-        objectives=(objectives.Adversarial(0.5, distance="kl"), objectives.ClassBalance(5.0)),
-    ),
-}
 
 
 @pytest.fixture(params=RECIPES)
@@ -45,13 +22,6 @@ def recipe(request):
 SOME = pytest.mark.parametrize(
     "recipe", ["procedural", "dafl", "dfad with prior and memory"], indirect=True
 )
-
-
-def make(teacher, recipe, seed=1, **compile_options):
-    keras.utils.set_random_seed(seed)
-    distiller = tfkd.DataFreeDistiller(teacher, small_network(4), recipe, seed=seed)
-    distiller.compile(metrics=["accuracy"], **compile_options)
-    return distiller
 
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
@@ -92,18 +62,6 @@ def assert_same_state(expected, ours):
         np.testing.assert_allclose(other, variable, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
-def test_resumed_training_equals_uninterrupted(teacher, recipe, tmp_path):
-    whole = make(teacher, recipe)
-    whole.fit(epochs=2, verbose=0)
-    first = make(teacher, recipe)
-    first.fit(epochs=2, verbose=0, callbacks=[StopAfterFirst()])
-    first.save_weights(tmp_path / "state.weights.h5")
-    second = make(teacher, recipe, seed=99)
-    second.load_weights(tmp_path / "state.weights.h5")
-    second.fit(epochs=2, initial_epoch=1, verbose=0)
-    assert_same_state(whole, second)
-
-
 def test_dropout_resumes_too(teacher, tmp_path):
     def distiller(seed):
         keras.utils.set_random_seed(seed)
@@ -120,20 +78,6 @@ def test_dropout_resumes_too(teacher, tmp_path):
     second.load_weights(tmp_path / "state.weights.h5")
     second.fit(epochs=2, initial_epoch=1, verbose=0)
     assert_same_state(whole, second)
-
-
-@SOME
-def test_backup_and_restore_resumes(teacher, recipe, tmp_path):
-    def backup():
-        return keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
-
-    whole = make(teacher, recipe)
-    whole.fit(epochs=2, verbose=0)
-    make(teacher, recipe).fit(epochs=2, callbacks=[backup(), StopAfterFirst()], verbose=0)
-    resumed = make(teacher, recipe, seed=99)
-    history = resumed.fit(epochs=2, callbacks=[backup()], verbose=0)
-    assert history.epoch == [1]
-    assert_same_state(whole, resumed)
 
 
 def test_learning_rate_follows_the_length_of_fit(teacher):

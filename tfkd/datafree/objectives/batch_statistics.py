@@ -23,13 +23,15 @@ def mse_distance(mean, variance, stored_mean, stored_variance):
 def gaussian_kl(mean, variance, stored_mean, stored_variance):
     """KL(batch || stored) of normal distributions, summed over channels: DFQ.
 
-    Both variances have a floor of a thousandth of the layer's mean variance, so that a channel that was
-    dead in training (variance 0) weighs no more than others.
+    Channels that were dead in training (variance below a thousandth of the layer's mean) are left out,
+    since what they see now would be divided by next to nothing.
     """
     floor = 1e-3 * ops.mean(stored_variance) + 1e-10
-    variance, stored_variance = variance + floor, stored_variance + floor
-    ratio = variance / stored_variance
-    return 0.5 * ops.sum(ratio + (mean - stored_mean) ** 2 / stored_variance - 1.0 - ops.log(ratio))
+    alive = stored_variance > floor
+    known = ops.where(alive, stored_variance, 1.0)
+    ratio = (variance + 1e-10) / known
+    divergence = ratio + (mean - stored_mean) ** 2 / known - 1.0 - ops.log(ratio)
+    return 0.5 * ops.sum(ops.where(alive, divergence, 0.0))
 
 
 _NORMS = {"l2": l2_distance, "mse": mse_distance, "gaussian_kl": gaussian_kl}
