@@ -1,3 +1,5 @@
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,9 +9,9 @@ from keras import layers
 import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
-from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, make
+from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, TINY_INVERSION, make
 from tfkd import datafree
-from tfkd.datafree import objectives
+from tfkd.datafree import checks, objectives
 from tfkd.datafree.timing import time_shares
 
 
@@ -36,7 +38,8 @@ def test_a_run_teaches_the_student_and_leaves_the_teacher_alone(teacher, recipe,
     harness.assert_same_weights(before, teacher)
     harness.assert_other_weights(student_before, distiller.student.trainable_variables)
     assert distiller.steps_done.numpy() == 4
-    assert distiller.optimizer.iterations.numpy() == 4 * recipe.updates_per_step()
+    taught = 4 - recipe.warmup_steps
+    assert distiller.optimizer.iterations.numpy() == taught * recipe.updates_per_step()
 
 
 @SOME
@@ -128,7 +131,7 @@ def test_student_is_in_inference_mode_in_generator_updates(teacher):
     before = norm.moving_mean.numpy()
     generator_before = [v.numpy() for v in distiller.generator.trainable_variables]
     student_before = [v.numpy() for v in distiller.student.trainable_variables]
-    distiller._update_generator()
+    distiller._update_generator(distiller._generation.draw(), tf.ones(()))
     np.testing.assert_array_equal(before, norm.moving_mean)
     harness.assert_other_weights(generator_before, distiller.generator.trainable_variables)
     for kept, variable in zip(student_before, distiller.student.trainable_variables, strict=True):
@@ -138,7 +141,7 @@ def test_student_is_in_inference_mode_in_generator_updates(teacher):
 def test_student_updates_leave_the_generator_alone(teacher):
     distiller = make(teacher, RECIPES["dfad"])
     before = [v.numpy() for v in distiller.generator.trainable_variables]
-    distiller._update_student(*distiller.synthesizer.new_inputs(), new=True)
+    distiller._update_student(*distiller.synthesizer.new_inputs(), None, new=True)
     for kept, variable in zip(before, distiller.generator.trainable_variables, strict=True):
         np.testing.assert_array_equal(kept, variable)
 
@@ -148,13 +151,13 @@ def test_dafl_student_learns_on_the_generators_own_batch(teacher, monkeypatch):
     made, learned = [], []
     update_generator, update_student = distiller._update_generator, distiller._update_student
 
-    def noting_generator():
-        made.append(update_generator())
+    def noting_generator(*arguments):
+        made.append(update_generator(*arguments))
         return made[-1]
 
-    def noting_student(images, logits, new):
+    def noting_student(images, logits, real, new):
         learned.append(images)
-        return update_student(images, logits, new)
+        return update_student(images, logits, real, new)
 
     monkeypatch.setattr(distiller, "_generator_update", noting_generator)
     monkeypatch.setattr(distiller, "_student_update", noting_student)
@@ -190,9 +193,11 @@ def test_every_objective_sees_its_own_layers(teacher, monkeypatch):
     distiller = make(teacher, recipe, run_eagerly=True)
     seen = []
     monkeypatch.setattr(
-        type(terms[0]), "value", lambda self, batch: seen.append(batch.teacher_seen) or self.weight * 0.0
+        type(terms[0]),
+        "value",
+        lambda self, batch: seen.append(batch.teacher_seen) or 0.0 * tf.reduce_sum(batch.images),
     )
-    distiller._update_generator()
+    distiller._update_generator(distiller._generation.draw(), tf.ones(()))
     ((penultimate,), (inner,)) = seen
     assert penultimate.shape[1:] == teacher.get_layer("logits").input.shape[1:]
     assert inner.shape[1:] == teacher.get_layer("conv2").input.shape[1:]
@@ -213,6 +218,81 @@ def test_undisturbed_puts_everything_back(teacher, recipe):
     assert min(shares) > 0
     for kept, variable in zip(before, variables, strict=True):
         np.testing.assert_array_equal(kept, variable)
+
+
+def test_zskt_teaches_on_the_updated_generators_images_of_the_same_latents(teacher, monkeypatch):
+    distiller = make(teacher, RECIPES["zskt"], run_eagerly=True)
+    drawn, learned = [], []
+    draw, update = distiller._generation.draw, distiller._update_student
+    monkeypatch.setattr(distiller._generation, "draw", lambda: drawn.append(draw()) or drawn[-1])
+    monkeypatch.setattr(
+        distiller, "_update_student", lambda x, *rest, **kw: learned.append(x) or update(x, *rest, **kw)
+    )
+    distiller._forget_traces()
+    distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    assert len(drawn) == 1 and len(learned) == 2
+    np.testing.assert_array_equal(learned[0], learned[1])
+    np.testing.assert_allclose(learned[0], distiller._generation.images(drawn[0]), atol=1e-5)
+
+
+def test_the_students_view_has_the_teacher_asked_again(teacher, monkeypatch):
+    distiller = make(teacher, datafree.Procedural(**TINY, student_flip=True), run_eagerly=True)
+    seen = []
+    learn = distiller._learn
+    monkeypatch.setattr(distiller, "_learn", lambda *given: seen.append(given[:2]) or learn(*given))
+    images, logits = distiller.synthesizer.new_inputs()
+    distiller._update_student(images, logits, None, new=True)
+    ((viewed, answers),) = seen
+    flipped = ~np.isclose(viewed, images, atol=1e-6).all((1, 2, 3))
+    assert 0 < flipped.sum() < 16
+    np.testing.assert_allclose(viewed[flipped], images[:, :, ::-1][flipped], atol=1e-6)
+    np.testing.assert_allclose(answers, teacher(viewed), rtol=1e-3, atol=1e-4)
+
+
+def test_parts_of_a_batch_give_the_students_gradients_of_the_whole(teacher):
+    """For a student without batch normalization; with it, each part has its own statistics."""
+    students = []
+    for parts in (1, 4):
+        keras.utils.set_random_seed(5)
+        head = [layers.Flatten(), layers.Dense(8, activation="relu"), layers.Dense(CLASSES)]
+        student = keras.Sequential([keras.Input(SHAPE), *head])
+        recipe = datafree.Procedural(**TINY, memory=0, accumulate=parts)
+        distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=1)
+        distiller.compile(keras.optimizers.SGD(0.1))
+        distiller.fit(epochs=1, verbose=0)
+        students.append(student)
+    for expected, weight in zip(*(student.get_weights() for student in students), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_warm_up_makes_images_but_teaches_nobody(teacher):
+    distiller = make(teacher, RECIPES["fast"])
+    before = harness.snapshot(distiller.student)
+    distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    harness.assert_same_weights(before, distiller.student)
+    assert int(distiller.memory.size) == 8 and distiller.optimizer.iterations.numpy() == 0
+    distiller.fit(epochs=2, initial_epoch=1, steps_per_epoch=1, verbose=0)
+    harness.assert_other_weights(before, distiller.student.weights)
+
+
+def test_the_priors_share_of_an_inversion_is_remembered(teacher):
+    distiller = make(teacher, RECIPES["adaptive deep inversion from the prior"])
+    distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    assert int(distiller.memory.size) == 16
+    assert distiller.memory.images.dtype == "float16"
+
+
+def test_other_teachers_than_convolutional_ones():
+    """A transformer has no normalization of batches; recipes that want statistics say so and go on."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Reshape((16, 8))(layers.Conv2D(8, 2, 2)(inputs))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 4)(x, x))
+    network = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    student = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
+    with pytest.warns(datafree.ObjectiveWarning, match="BatchStatistics is left out"):
+        distiller = tfkd.DataFreeDistiller(network, student, RECIPES["fast by reptile"], seed=1)
+    distiller.compile()
+    assert np.isfinite(distiller.fit(epochs=1, verbose=0).history["loss"][0])
 
 
 def test_three_channels_other_sizes_and_given_optimizers():
@@ -288,3 +368,45 @@ def test_bad_arguments(teacher, student):
             tfkd.DataFreeDistiller(model, keras.models.clone_model(model))
     with pytest.raises(ValueError, match="at least two logits"):
         tfkd.DataFreeDistiller(one_class, keras.models.clone_model(one_class))
+
+
+def test_teachers_that_a_recipe_cannot_use(student):
+    inputs = keras.Input(SHAPE)
+    flat = layers.Flatten()(inputs)
+    plain = keras.Model(inputs, layers.Dense(CLASSES)(flat), name="plain")
+    with (
+        pytest.warns(datafree.ObjectiveWarning),
+        pytest.raises(ValueError, match="'plain': it has no batch normalization"),
+    ):
+        tfkd.DataFreeDistiller(plain, student, datafree.ZeroQ(**TINY_INVERSION))
+    heads = keras.Model(inputs, {"a": layers.Dense(CLASSES)(flat), "b": layers.Dense(2)(flat)})
+    with pytest.raises(ValueError, match=r"`teacher` must have one output.*load_teacher.*output="):
+        tfkd.DataFreeDistiller(heads, student)
+    unknown = types.SimpleNamespace(input_shape=(None, *SHAPE), output_shape=(None, None))
+    with pytest.raises(ValueError, match="with a known number of classes"):
+        checks.classifier_shapes(unknown)
+    tiny = keras.Sequential([keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(CLASSES)])
+    with pytest.raises(ValueError, match="sides of at least 4"):
+        tfkd.DataFreeDistiller(tiny, keras.models.clone_model(tiny), datafree.DFAD(**TINY_GENERATOR))
+    recipe = datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1, "batch_size": CLASSES - 1})
+    with pytest.raises(ValueError, match=f"needs at least batch_size={CLASSES}"):
+        tfkd.DataFreeDistiller(plain, student, recipe)
+    with pytest.raises(ValueError, match=r"`memory`: .* GiB, and this machine has"):
+        tfkd.DataFreeDistiller(plain, student, datafree.Procedural(memory=10**11))
+
+
+def test_black_boxes(teacher, student):
+    def answer(images):
+        return keras.ops.convert_to_numpy(keras.ops.softmax(teacher(images)))
+
+    box = tfkd.BlackBoxTeacher(answer, SHAPE, CLASSES)
+    for recipe in (RECIPES["dfad"], RECIPES["procedural"], RECIPES["fast"]):
+        with pytest.raises(ValueError, match="differentiates the teacher, and 'black_box' is a black box"):
+            tfkd.DataFreeDistiller(box, student, recipe)
+    for recipe in (RECIPES["black box"], datafree.Procedural(**TINY, memory=0, refine_steps=0)):
+        distiller = make(box, recipe)
+        queries = box.queries
+        assert np.isfinite(distiller.fit(verbose=0).history["loss"]).all()
+        assert box.queries > queries
+        with pytest.raises(ValueError, match="XLA cannot compile"):
+            distiller.compile(jit_compile=True)

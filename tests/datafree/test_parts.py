@@ -121,7 +121,7 @@ def test_published_defaults():
         5.0,
         0.1,
     )
-    assert dafl.generator_optimizer().learning_rate.numpy() == pytest.approx(0.2)
+    assert dafl.generator_optimizer(100).learning_rate.numpy() == pytest.approx(0.2)
     assert dafl.build_objectives()[1].base == 10.0 and dafl.norm_epsilon == 0.8
     assert (dfad.batch_size, dfad.student_steps, dfad.generator_steps) == (512, 5, 1)
     sgd = dfad.student_optimizer(100)
@@ -176,7 +176,7 @@ def test_recipes_are_values():
         ({"epochs": 0}, "`epochs`"),
         ({"temperature": 0.0}, "`temperature` must be above 0"),
         ({"balance": float("nan")}, "`balance` must be at least 0"),
-        ({"output": "tanh"}, "`output` must be 'sigmoid' or 'normalized'"),
+        ({"output": "tanh"}, "`output` must be one of 'sigmoid'"),
         ({"generator_steps": 1}, "`prior_share` must be below 1"),
         ({"replay_steps": 0}, "`replay_steps` must be at least 1"),
         (

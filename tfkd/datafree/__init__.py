@@ -1,6 +1,7 @@
 """Distillation without data: recipes, objectives, memory and the distiller that uses them."""
 
 from tfkd.datafree import objectives
+from tfkd.datafree.boundary import boundary_supporting
 from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.distiller import DataFreeDistiller
 from tfkd.datafree.health import Health, HealthWarning
@@ -10,6 +11,7 @@ from tfkd.datafree.memory import Memory
 from tfkd.datafree.moments import measure
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import (
+    BSS,
     CMI,
     DAFL,
     DFAD,
@@ -26,6 +28,7 @@ from tfkd.datafree.recipes import (
 from tfkd.datafree.statistics import reestimate_statistics
 
 __all__ = [
+    "BSS",
     "CMI",
     "DAFL",
     "DFAD",
@@ -46,6 +49,7 @@ __all__ = [
     "Procedural",
     "Recipe",
     "ZeroQ",
+    "boundary_supporting",
     "measure",
     "objectives",
     "reestimate_statistics",

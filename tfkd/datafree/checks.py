@@ -66,6 +66,15 @@ def _only_asks(recipe):
     return not recipe.generator_steps and not (recipe.refine_steps and recipe.refine_share)
 
 
+def check_with_examples(recipe: Recipe) -> None:
+    """Raises ValueError for a recipe that cannot mix its images with real ones."""
+    if recipe.accumulate > 1:
+        raise ValueError(
+            "`x`: real examples go through the networks whole, so `accumulate` of the recipe must be 1. "
+            f"Received: accumulate={recipe.accumulate}. Use smaller batches."
+        )
+
+
 def is_black_box(teacher: keras.Model) -> bool:
     """Whether a teacher only answers."""
     return getattr(teacher, "black_box", False)

@@ -175,7 +175,14 @@ class DataFreeDistiller(Distiller):
             inputs, the objectives of the images that are made, and the validation metrics.
         """
         epochs = self.recipe.epochs if epochs is None else epochs
+        if x is None and self.recipe.needs_examples:
+            raise ValueError(
+                f"`x` is missing: {type(self.recipe).__name__} makes its inputs of real examples. Give "
+                "some, or "
+                "use another recipe."
+            )
         if x is not None:
+            checks.check_with_examples(self.recipe)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
             self._plan(steps or epochs * self.recipe.steps_per_epoch)
             return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
@@ -242,7 +249,7 @@ class DataFreeDistiller(Distiller):
         same = self.synthesizer.new_inputs(generated) if recipe.same_latent else None
 
         def on_new():
-            images, logits = self.synthesizer.new_inputs(generated) if same is None else same
+            images, logits = self._new_inputs(generated, real) if same is None else same
             if self.memory is not None:
                 self.memory.add(images, logits)
             self._student_update(images, logits, real, new=True)
@@ -255,6 +262,14 @@ class DataFreeDistiller(Distiller):
         _repeat(recipe.student_steps, on_new)
         if self.memory is not None:
             _repeat(recipe.replay_steps, on_remembered)
+
+    def _new_inputs(self, generated, real):
+        """New images and the teacher's answers: made of real ones where the recipe does that."""
+        if real is not None:
+            images = self.recipe.from_examples(real[0], self.teacher, self.seed_generator)
+            if images is not None:
+                return images, self.synthesizer.ask_teacher(images)
+        return self.synthesizer.new_inputs(generated)
 
     def _invert(self, adversary):
         """Makes one batch, with the prior's share; returns pairs of images and teacher logits."""

@@ -98,6 +98,9 @@ class Recipe:
     # Whether the teacher is differentiated, which a black box does not allow.
     differentiates_teacher: ClassVar[bool] = True
 
+    # Whether inputs are made of real examples, so that there is nothing to learn from without.
+    needs_examples: ClassVar[bool] = False
+
     objectives: tuple[Objective, ...] = ()
     student_loss: KnowledgeLoss = dataclasses.field(default_factory=SoftTargets)
     generator_steps: int = 0
@@ -307,6 +310,10 @@ class Recipe:
     def pixels(self, generated):
         """Images of what the trained generator returns."""
         return generated
+
+    def from_examples(self, images, teacher: keras.Model, seed: keras.random.SeedGenerator):
+        """Hard inputs made of real ones; None where they come from elsewhere."""
+        return None
 
     def memory_capacity(self, image_shape: tuple[int, int, int]) -> int:
         """How many images of this shape are remembered."""

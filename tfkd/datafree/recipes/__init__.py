@@ -1,6 +1,7 @@
 """The data-free systems, one recipe a file, with their published hyper-parameters as defaults."""
 
 from tfkd.datafree.recipes.black_box import BlackBox
+from tfkd.datafree.recipes.bss import BSS
 from tfkd.datafree.recipes.cmi import CMI
 from tfkd.datafree.recipes.dafl import DAFL
 from tfkd.datafree.recipes.deep_inversion import DeepInversion
@@ -14,6 +15,7 @@ from tfkd.datafree.recipes.zeroq import ZeroQ
 from tfkd.datafree.recipes.zskt import ZSKT
 
 __all__ = [
+    "BSS",
     "CMI",
     "DAFL",
     "DFAD",

@@ -60,7 +60,7 @@ class Procedural(Recipe):
         warmup = max(1, updates // 20)
         schedule = keras.optimizers.schedules.CosineDecay(
             self.learning_rate / 20,
-            updates - warmup,
+            max(1, updates - warmup),
             warmup_target=self.learning_rate,
             warmup_steps=warmup,
         )
