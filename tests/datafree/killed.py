@@ -1,5 +1,9 @@
-"""A run that kills itself: python -m tests.datafree.killed RECIPE TEACHER_FILE BACKUP_FOLDER STEP."""
+"""Runs that kill themselves: python -m tests.datafree.killed, then a line of JSON for each on its input.
 
+TensorFlow is loaded once; each run is a fork of the process made before it does anything.
+"""
+
+import json
 import os
 import signal
 import sys
@@ -9,7 +13,7 @@ import keras
 import tfkd
 from tests.datafree.recipes import RECIPES, make
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 class KillAt(keras.callbacks.Callback):
@@ -29,12 +33,24 @@ def backup(folder):
     return keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
 
 
-def run(teacher, name, callbacks, seed=1):
-    distiller = make(teacher, RECIPES[name], seed)
+def run(teacher, name, callbacks):
+    """A whole run; returns the distiller."""
+    distiller = make(teacher, RECIPES[name])
     distiller.fit(epochs=EPOCHS, steps_per_epoch=2, verbose=0, callbacks=callbacks)
     return distiller
 
 
+def main():
+    """Answers each line with the signal that ended its run, or 0."""
+    for line in sys.stdin:
+        name, teacher_file, folder, step = json.loads(line)
+        child = os.fork()
+        if not child:
+            run(tfkd.load_teacher(teacher_file), name, [backup(folder), KillAt(step)])
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, flush=True)
+
+
 if __name__ == "__main__":
-    name, teacher_file, folder, step = sys.argv[1:]
-    run(tfkd.load_teacher(teacher_file), name, [backup(folder), KillAt(int(step))])
+    main()

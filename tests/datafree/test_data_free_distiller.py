@@ -14,32 +14,35 @@ from tfkd import datafree
 from tfkd.datafree import checks, objectives
 from tfkd.datafree.timing import time_shares
 
+# One variant of each method; compiling takes a while.
+COMPILED = [
+    name for name in RECIPES if " by " not in name and " with " not in name and " three " not in name
+]
+
 
 @pytest.fixture(params=RECIPES)
 def recipe(request):
     return RECIPES[request.param]
 
 
-# For what does not depend on the recipe: one with a prior, one with a generator, one with both.
-SOME = pytest.mark.parametrize(
-    "recipe", ["procedural", "dafl", "dfad with prior and memory"], indirect=True
-)
+# For what does not depend on the recipe: one with a prior, one with a generator as well.
+SOME = pytest.mark.parametrize("recipe", ["procedural", "dfad with prior and memory"], indirect=True)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
-def test_a_run_teaches_the_student_and_leaves_the_teacher_alone(teacher, recipe, jit_compile):
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_run_under_xla_teaches_the_student_and_leaves_the_teacher_alone(teacher, name):
+    recipe = RECIPES[name]
     before = harness.snapshot(teacher)
-    distiller = make(teacher, recipe, jit_compile=jit_compile)
+    distiller = make(teacher, recipe, jit_compile=True)
     student_before = [v.numpy() for v in distiller.student.trainable_variables]
     history = distiller.fit(validation_data=blobs(64, 1), verbose=0).history
     assert len(history["loss"]) == 2 and np.isfinite(history["loss"]).all()
     names = {f"generator_{objective.name}" for objective in recipe.build_objectives()}
     assert set(history) == {"loss", "agreement", "val_accuracy"} | names
+    assert all(np.isfinite(values).all() for values in history.values())
     harness.assert_same_weights(before, teacher)
     harness.assert_other_weights(student_before, distiller.student.trainable_variables)
     assert distiller.steps_done.numpy() == 4
-    taught = 4 - recipe.warmup_steps
-    assert distiller.optimizer.iterations.numpy() == taught * recipe.updates_per_step()
 
 
 @SOME

@@ -1,5 +1,6 @@
-"""A killed run, resumed, ends as an uninterrupted one."""
+"""Every recipe: a run teaches, and a killed run, resumed, ends as an uninterrupted one."""
 
+import json
 import os
 import pathlib
 import signal
@@ -9,26 +10,51 @@ import sys
 import numpy as np
 import pytest
 
+from tests import harness
 from tests.datafree import killed
 from tests.datafree.recipes import RECIPES
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_killed_at_a_random_step_and_resumed(name, teacher, teacher_file, tmp_path):
-    # After the first epoch, before which nothing is saved, and before the last step.
-    step = np.random.default_rng(list(name.encode())).integers(3, 2 * killed.EPOCHS)
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.datafree.killed", name, teacher_file, str(tmp_path), str(step)],
+@pytest.fixture(scope="module")
+def killer():
+    """Starts a run in another process that is killed at a step; returns the signal that ended it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.datafree.killed"],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert process.returncode == -signal.SIGKILL
+
+    def kill(*request):
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield kill
+    process.stdin.close()
+    process.wait()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_teaches_and_resumes_when_killed(name, teacher, teacher_file, tmp_path, killer):
+    recipe = RECIPES[name]
+    before = harness.snapshot(teacher)
     whole = killed.run(teacher, name, [])
-    # Another seed, so that whatever is not restored shows.
-    resumed = killed.run(teacher, name, [killed.backup(tmp_path)], seed=99)
-    assert len(resumed.history.epoch) < killed.EPOCHS
-    for variable, other in zip(whole.variables, resumed.variables, strict=True):
-        np.testing.assert_allclose(other, variable, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+    assert np.isfinite(whole.history.history["loss"]).all()
+    harness.assert_same_weights(before, teacher)
+    taught = 2 * killed.EPOCHS - recipe.warmup_steps
+    assert whole.optimizer.iterations.numpy() == taught * recipe.updates_per_step()
+    # After the first epoch, before which nothing is saved, and before the last step.
+    step = int(np.random.default_rng(list(name.encode())).integers(3, 2 * killed.EPOCHS))
+    assert killer(name, teacher_file, str(tmp_path), step) == signal.SIGKILL
+    expected = [variable.numpy() for variable in whole.variables]
+    # The same distiller goes on from the other's backup: what that lacks is still as it was at the end.
+    whole.fit(epochs=killed.EPOCHS, steps_per_epoch=2, verbose=0, callbacks=[killed.backup(tmp_path)])
+    assert 0 < len(whole.history.epoch) < killed.EPOCHS
+    for kept, variable in zip(expected, whole.variables, strict=True):
+        np.testing.assert_allclose(variable, kept, rtol=1e-4, atol=1e-6, err_msg=variable.path)

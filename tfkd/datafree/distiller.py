@@ -81,6 +81,7 @@ class DataFreeDistiller(Distiller):
             student(ops.zeros((1, *image_shape)))
         checks.check_ending(student)
         checks.check_recipe(recipe, teacher)
+        recipe = recipe.for_teacher(teacher)
         losses, weights = zip(*recipe.build_student_losses(teacher, student), strict=True)
         super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
         self.classes = classes
@@ -218,7 +219,7 @@ class DataFreeDistiller(Distiller):
 
     def _forget_traces(self):
         """Has the step traced anew; what it repeats is traced once, not once for each repetition."""
-        once = tf.function if not self.run_eagerly else lambda function: function
+        once = (lambda function: function) if self.run_eagerly else tf.function(autograph=False)
         self._student_update = once(self._update_student)
         self._generator_update = once(self._update_generator)
         self.train_function = None
@@ -356,7 +357,8 @@ class DataFreeDistiller(Distiller):
     def synthesize(self, n: int, labels=None) -> np.ndarray:
         """Makes images as training makes them.
 
-        Recipes that make images one batch at a time draw them from memory once it holds some.
+        Recipes that make images one batch at a time take them from memory once it holds some, each once as
+        long as there are enough.
 
         Args:
             n: how many images.
@@ -374,6 +376,8 @@ class DataFreeDistiller(Distiller):
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
         if self.inversion is not None and not int(self.memory.size):
             self._invert_now()
+        if labels is None and self.inversion is not None:
+            return np.clip(self.memory.pick(n, self.seed_generator), 0.0, 1.0)
         if labels is None:
             batches = -(-n // self.recipe.batch_size)
             images = [self._synthesize_batch().numpy() for _ in range(batches)]
@@ -382,19 +386,17 @@ class DataFreeDistiller(Distiller):
         images = likeliest(self._labelled_batch, labels, self.classes, self.recipe.batch_size)
         return np.clip(images, 0.0, 1.0)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _invert_now(self):
         self._remember(self._invert(ops.zeros(())))
 
-    @tf.function
+    @tf.function(autograph=False)
     def _synthesize_batch(self):
-        if self.inversion is not None:
-            return self.memory.draw(self.recipe.batch_size, self.seed_generator)[0]
         images, _ = self.synthesizer.new_inputs()
         # In a batch, what is refined or generated stands together.
         return keras.random.shuffle(images, axis=0, seed=self.seed_generator)
 
-    @tf.function
+    @tf.function(autograph=False)
     def _labelled_batch(self, targets):
         if self.inversion is not None:
             images, logits = self.memory.draw(self.recipe.batch_size, self.seed_generator)

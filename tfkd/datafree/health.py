@@ -165,9 +165,15 @@ class Health(keras.callbacks.Callback):
     def _measure(self):
         distiller = self.model
         with distiller.undisturbed():
-            synthetic = distiller.synthesize(self.images)
+            synthetic = distiller.synthesize(self._available())
         batch_size = distiller.recipe.batch_size
         return vital_signs(distiller.teacher, distiller.student, synthetic, self._probes, batch_size)
+
+    def _available(self):
+        """How many synthetic images to look at: what comes from memory must not come twice."""
+        if getattr(self.model, "inversion", None) is None:
+            return self.images
+        return max(2, min(self.images, int(self.model.memory.size)))
 
     def _examine(self, row):
         """Judges an epoch by its logs and those of the ones before; returns what is new."""

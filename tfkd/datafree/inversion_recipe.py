@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import keras
 from keras import ops
@@ -75,6 +75,10 @@ class InversionRecipe(Recipe):
 
     def build_student_loss(self) -> KnowledgeLoss:
         return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
+
+    def for_teacher(self, teacher: keras.Model) -> Self:
+        recipe = super().for_teacher(teacher)
+        return recipe if recipe is self else dataclasses.replace(recipe, start="prior")
 
     def uses_prior(self) -> bool:
         return self.start == "prior" or super().uses_prior()

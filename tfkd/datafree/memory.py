@@ -86,6 +86,19 @@ class Memory(keras.Layer):
         slots = ops.minimum(slots, held - 1)
         return self._unpacked(tf.gather(self.images.value, slots)), tf.gather(self.logits.value, slots)
 
+    def pick(self, n: int, seed) -> np.ndarray:
+        """Picks remembered images in random order, each once before any comes again.
+
+        Args:
+            n: how many.
+            seed: a `keras.random.SeedGenerator`.
+
+        Returns:
+            float32 images.
+        """
+        order = keras.random.shuffle(tf.range(self.size), seed=seed).numpy()
+        return self._unpacked(tf.gather(self.images.value, np.resize(order, n))).numpy()
+
     def _packed(self, images):
         if self.pixels == "uint8":
             images = ops.round(255.0 * ops.clip(images, 0.0, 1.0))

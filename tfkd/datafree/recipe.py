@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import numbers
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from tfkd.datafree import views
 from tfkd.datafree.critic import Critic
 from tfkd.datafree.inversion import Inversion
 from tfkd.datafree.memory import DTYPES
-from tfkd.datafree.objectives import Objective
+from tfkd.datafree.objectives import BatchStatistics, Objective
 from tfkd.losses import KnowledgeLoss, SoftTargets
 
 # What a memory of unspecified size holds at most.
@@ -116,7 +116,7 @@ class Recipe:
     pixel_mean: float = 0.5
     pixel_std: float = 0.25
     norm_epsilon: float = 1e-5
-    prior: tuple[str, ...] = ("smooth_noise",)
+    prior: tuple[str, ...] = ("strokes",)
     prior_share: float = 0.0
     overdraw: int = 1
     balance: float = 0.0
@@ -224,6 +224,17 @@ class Recipe:
     def name(self) -> str:
         """The recipe's name on command lines."""
         return names.snake_case(type(self).__name__)
+
+    def for_teacher(self, teacher: keras.Model) -> Self:
+        """This recipe, or what stands in for it where a teacher has no statistics to match.
+
+        Images that only have to please a teacher are noise to the eye; half of the inputs come from the
+        procedural prior then, unless a share was asked for.
+        """
+        statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
+        if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
+            return self
+        return dataclasses.replace(self, prior_share=0.5)
 
     @property
     def updates_generator_first(self) -> bool:

@@ -1,0 +1,278 @@
+"""Recipes side by side: accuracy of the student for the same wall-clock budget, a row at a time.
+
+    python benchmarks/data_free_recipes.py --case=mnist --recipes=procedural,dfad --seeds=1,2,3 --minutes=5
+    python benchmarks/data_free_recipes.py --case=mnist --report=docs/results.md
+
+A row (case, recipe, seed) is a JSON file in --rows; rows that are there are not run again. Real images only
+measure: the accuracy of each row is that of its last epoch. The number of steps is what the budget holds by
+    the time of
+a few steps measured first, so that learning rates end where they should; looking at test images takes no
+part of it. `--report` writes the table of all rows of a case, and a plot beside it.
+"""
+
+import dataclasses
+import json
+import os
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+import tfkd
+from tfkd import files
+from tfkd.cli.inputs import load_evaluation_data, make_recipe, make_student
+from tfkd.datafree.timing import time_shares
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("case", "mnist", "one of the cases below")
+flags.DEFINE_list("recipes", ["procedural"], "names of recipes")
+flags.DEFINE_list("seeds", ["1"], "one row for each")
+flags.DEFINE_float("minutes", 5.0, "training time of a row")
+flags.DEFINE_string("rows", "docs/rows", "where rows are kept")
+flags.DEFINE_string(
+    "shared", "../shared", "folder of data sets and teachers that are no part of this project"
+)
+flags.DEFINE_multi_string("options", [], "key=value for the recipes, over the settings below")
+flags.DEFINE_string("label", "", "what to call rows with such options")
+flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")
+
+_MEASURED_STEPS = 3
+_POINTS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A teacher, a student and data to measure on; paths that begin with "shared/" are in --shared."""
+
+    teacher: str
+    student: str
+    data: str
+    scaling: tuple = ()
+
+
+CASES = {
+    "mnist": Case("examples/assets/lenet5_mnist.keras", "lenet5_half", "examples/assets/mnist_test.npz"),
+    "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "0.25x", "shared/data/mnist.npz"),
+    "fashion_mnist": Case("docs/teachers/fashion_mnist.keras", "0.5x", "shared/data/fashion_mnist.npz"),
+    "cifar10": Case(
+        "shared/teachers/resnet32_cifar10.keras",
+        "resnet14",
+        "shared/data/cifar10_test.npz",
+        ((0, 255), (125.307, 122.95, 113.865), (62.9932, 62.0887, 66.7048)),
+    ),
+}
+# Published settings are for GPUs. On two cores a generator of a quarter of the width and smaller batches
+# teach more in the same time; temperatures and weights stay.
+_SMALL = {"batch_size": 128, "filters": 32}
+_SMALL_INVERSION = {
+    **_SMALL,
+    "inversion_batch": 128,
+    "replay_steps": 60,
+    "warmup_steps": 5,
+    "student_learning_rate": 0.02,
+}
+SETTINGS = {
+    "dafl": _SMALL,
+    "dfad": _SMALL,
+    "zskt": _SMALL,
+    "dfq": {**_SMALL, "warmup_steps": 50, "latent_size": 100},
+    "gdfq": _SMALL,
+    "black_box": {"batch_size": 128, "filters": 32},
+    "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
+    "cmi": {
+        **_SMALL_INVERSION,
+        "generator_steps": 50,
+        "compared": 512,
+        "warmup_steps": 0,
+        "view_flip": "false",
+    },
+    "fast": {**_SMALL_INVERSION, "generator_steps": 10, "view_flip": "false"},
+    "nayer": {**_SMALL_INVERSION, "generator_steps": 20, "noise_size": 200, "view_flip": "false"},
+}
+
+
+def path_of(name: str) -> str:
+    """The path of a case's file."""
+    return os.path.join(FLAGS.shared, name.removeprefix("shared/")) if name.startswith("shared/") else name
+
+
+class Curve(keras.callbacks.Callback):
+    """Accuracy on real images against training time, at a dozen points."""
+
+    def __init__(self, data, epochs):
+        super().__init__()
+        self.data, self.epochs = data, epochs
+        self.points, self.seconds = [], 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds += time.perf_counter() - self._start
+        if (epoch + 1) % max(1, self.epochs // _POINTS) == 0 or epoch + 1 == self.epochs:
+            x, y = self.data
+            predicted = self.model.student.predict(x, batch_size=500, verbose=0).argmax(-1)
+            self.points.append((self.seconds, float(np.mean(predicted == y))))
+
+
+def distiller(case: Case, recipe_name: str, seed: int, epochs: int, steps: int) -> tfkd.DataFreeDistiller:
+    """A compiled distiller of a row."""
+    keras.utils.set_random_seed(seed)
+    teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
+    student = make_student(case.student, teacher)
+    settings = [f"{key}={value}" for key, value in SETTINGS.get(recipe_name, {}).items()]
+    recipe = make_recipe(recipe_name, [*settings, *FLAGS.options], epochs=epochs, steps_per_epoch=steps)
+    made = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
+    made.compile()
+    return made
+
+
+def step_seconds(case: Case, recipe_name: str, seed: int) -> float:
+    """Time of a step, taken of a distiller that is thrown away; warm-up steps are left out."""
+    tried = distiller(case, recipe_name, seed, 1, 1)
+    tried.steps_done.assign(tried.recipe.warmup_steps)
+    tried.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    start = time.perf_counter()
+    tried.fit(epochs=1, steps_per_epoch=_MEASURED_STEPS, verbose=0)
+    return (time.perf_counter() - start) / _MEASURED_STEPS
+
+
+def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
+    """Trains one student; returns the row."""
+    case = CASES[case_name]
+    one = step_seconds(case, recipe_name, seed)
+    steps = max(_POINTS, int(60 * FLAGS.minutes / one))
+    epochs = min(steps, 4 * _POINTS)
+    made = distiller(case, recipe_name, seed, epochs, steps // epochs)
+    teacher = made.teacher
+    data = load_evaluation_data(path_of(case.data), teacher.input_shape[1:], teacher.output_shape[-1])
+    curve, health = Curve(data, epochs), tfkd.datafree.Health(every=max(1, epochs // _POINTS))
+    made.fit(callbacks=[health, curve], verbose=0)
+    synthesis, taught = time_shares(made, repeats=3)
+    predicted = made.student.predict(data[0], batch_size=500, verbose=0).argmax(-1)
+    answers = teacher.predict(data[0], batch_size=500, verbose=0).argmax(-1)
+    return {
+        "case": case_name,
+        "recipe": FLAGS.label or recipe_name,
+        "seed": seed,
+        "accuracy": float(np.mean(predicted == data[1])),
+        "teacher_accuracy": float(np.mean(answers == data[1])),
+        "agreement": float(np.mean(predicted == answers)),
+        "parameters": {"teacher": teacher.count_params(), "student": made.student.count_params()},
+        "seconds": curve.seconds,
+        "synthesis_seconds": curve.seconds * synthesis,
+        "student_seconds": curve.seconds * taught,
+        "student_updates": int(made.optimizer.iterations.numpy()),
+        "curve": curve.points,
+        "health": [finding["kind"] for finding in health.findings],
+        "options": made.recipe.describe(),
+    }
+
+
+def rows_of(case_name: str) -> list[dict]:
+    """The rows of a case that are there."""
+    rows = []
+    for name in sorted(os.listdir(FLAGS.rows)):
+        with open(os.path.join(FLAGS.rows, name), encoding="utf-8") as file:
+            rows.append(json.load(file))
+    return [row for row in rows if row["case"] == case_name]
+
+
+def table(rows: list[dict]) -> str:
+    """One line for each recipe, best first: mean and standard deviation over seeds."""
+    by_recipe = {}
+    for row in rows:
+        by_recipe.setdefault(row["recipe"], []).append(row)
+    lines = [
+        "| recipe | accuracy | seeds | agreement | updates | synthesis, s | student, s | found by Health |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for recipe, same in sorted(by_recipe.items(), key=lambda kv: -np.mean([r["accuracy"] for r in kv[1]])):
+        mean = {key: np.mean([row[key] for row in same]) for key in same[0] if _is_number(same[0][key])}
+        spread = f" ± {100 * np.std([row['accuracy'] for row in same]):.2f}" if len(same) > 1 else ""
+        found = ", ".join(sorted({kind for row in same for kind in row["health"]})) or "nothing"
+        cells = [
+            recipe,
+            f"{100 * mean['accuracy']:.2f}{spread}",
+            len(same),
+            f"{100 * mean['agreement']:.2f}",
+            *(round(mean[key]) for key in ("student_updates", "synthesis_seconds", "student_seconds")),
+            found,
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def plot(rows: list[dict], path: str) -> None:
+    """Accuracy against training time, a line for each row, a colour for each recipe."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    recipes = sorted({row["recipe"] for row in rows})
+    for row in rows:
+        seconds, accuracy = zip(*row["curve"], strict=True)
+        number = recipes.index(row["recipe"])
+        first = row is next(r for r in rows if r["recipe"] == row["recipe"])
+        label = row["recipe"] if first else None
+        axes.plot(
+            np.array(seconds) / 60,
+            100 * np.array(accuracy),
+            color=f"C{number % 10}",
+            label=label,
+            linestyle="--" if number >= 10 else "-",
+        )
+    axes.set(xlabel="minutes of training", ylabel="test accuracy, %", ylim=(None, 100))
+    axes.legend(loc="lower right", fontsize=8)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", format="png")
+    pyplot.close(figure)
+
+
+def report(case_name: str, path: str) -> None:
+    """Puts a case's table and plot into a Markdown file, between marks, or at its end."""
+    rows = rows_of(case_name)
+    png = os.path.join(os.path.dirname(path), f"{case_name}.png")
+    plot(rows, png)
+    first, last = f"<!-- {case_name} -->", f"<!-- /{case_name} -->"
+    inner = f"{first}\n{table(rows)}\n\n![{case_name}]({os.path.basename(png)})\n{last}"
+    text = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    if first in text:
+        text = text[: text.index(first)] + inner + text[text.index(last) + len(last) :]
+    else:
+        text = f"{text}\n{inner}\n"
+    files.write_text(path, text)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the rows that are missing, or writes the report."""
+    if FLAGS.report:
+        report(FLAGS.case, FLAGS.report)
+        return
+    case = CASES[FLAGS.case]
+    missing = [path_of(p) for p in (case.teacher, case.data) if not os.path.exists(path_of(p))]
+    if missing:
+        print(f"skipped: {', '.join(missing)} is not there; see --shared")
+        return
+    os.makedirs(FLAGS.rows, exist_ok=True)
+    for seed in map(int, FLAGS.seeds):
+        for recipe in FLAGS.recipes:
+            path = os.path.join(FLAGS.rows, f"{FLAGS.case}-{FLAGS.label or recipe}-{seed}.json")
+            if not os.path.exists(path):
+                row = run_row(FLAGS.case, recipe, seed)
+                files.write_text(path, json.dumps(row, indent=1) + "\n")
+                print(f"{recipe}, seed {seed}: {row['accuracy']:.2%} in {row['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
