@@ -1,0 +1,216 @@
+"""Published settings, and the traps of the published codes that are none here."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfkd
+from tests.conftest import CLASSES, SHAPE, small_network
+from tests.datafree.recipes import RECIPES, TINY_GENERATOR, make
+from tfkd import datafree
+
+PUBLISHED = {
+    datafree.DAFL: {
+        "batch_size": 512,
+        "latent_size": 100,
+        "one_hot": 1,
+        "class_balance": 5,
+        "activation": 0.1,
+    },
+    datafree.DFAD: {"batch_size": 512, "student_steps": 5, "generator_steps": 1, "weight_decay": 1e-4},
+    datafree.ZSKT: {
+        "batch_size": 128,
+        "student_steps": 10,
+        "attention": 250,
+        "student_learning_rate": 2e-3,
+    },
+    datafree.DFQ: {"batch_size": 256, "latent_size": 512, "student_steps": 10, "statistics": 0.01},
+    datafree.DeepInversion: {
+        "generator_steps": 2000,
+        "pixel_learning_rate": 0.1,
+        "statistics": 10,
+        "total_variation": 2.5e-5,
+        "view_shift": 2,
+        "inversion_batch": 256,
+        "temperature": 3,
+    },
+    datafree.CMI: {
+        "generator_steps": 200,
+        "generator_learning_rate": 1e-3,
+        "adversarial": 0.5,
+        "statistics": 1,
+        "one_hot": 1,
+        "contrastive": 0.8,
+        "contrast_temperature": 0.1,
+        "temperature": 20,
+        "batch_size": 128,
+        "inversion_batch": 256,
+        "replay_steps": 400,
+    },
+    datafree.Fast: {
+        "generator_steps": 5,
+        "statistics": 10,
+        "momentum": 0.9,
+        "adversarial": 1.1,
+        "one_hot": 0.4,
+        "temperature": 20,
+        "student_learning_rate": 0.2,
+        "warmup_steps": 20,
+        "forget_at": 140,
+        "replay_steps": 400,
+    },
+    datafree.NAYER: {
+        "generator_steps": 30,
+        "generator_learning_rate": 4e-3,
+        "statistics": 10,
+        "adversarial": 1.33,
+        "one_hot": 0.5,
+        "noise_size": 1000,
+        "inversion_batch": 400,
+        "batch_size": 512,
+        "temperature": 20,
+    },
+    datafree.GDFQ: {
+        "one_hot": 1,
+        "statistics": 0.1,
+        "batch_size": 200,
+        "latent_size": 100,
+        "temperature": 20,
+    },
+    datafree.ZeroQ: {"generator_steps": 500, "pixel_learning_rate": 0.5},
+    datafree.BlackBox: {"step": 1e-3, "directions": 1, "batch_size": 256, "generator_learning_rate": 1e-4},
+    datafree.BSS: {"attack_steps": 10, "attack_step_size": 0.3, "temperature": 3},
+}
+
+
+@pytest.mark.parametrize("recipe", PUBLISHED, ids=lambda cls: cls.__name__)
+def test_defaults_are_the_published_ones(recipe):
+    made = recipe()
+    for name, value in PUBLISHED[recipe].items():
+        assert getattr(made, name) == pytest.approx(value), name
+
+
+def test_temperature_is_not_ignored():
+    """CMI's and Fast's codes overwrite the criterion in some methods, and T with it."""
+    for recipe in (datafree.CMI(), datafree.Fast(), datafree.NAYER(), datafree.GDFQ()):
+        assert recipe.build_student_loss().temperature == 20
+    assert datafree.DAFL().build_student_loss().temperature == 1
+
+
+def test_zskt_divides_its_divergence_by_the_classes_and_clips_the_whole_gradient(teacher, student):
+    recipe = datafree.ZSKT()
+    (divergence, share), (attention, weight) = recipe.build_student_losses(teacher, student)
+    assert divergence.temperature == 1 and share == pytest.approx(1 / CLASSES) and weight == 250
+    # The last layer of each size of maps.
+    assert attention.teacher_layer == ["relu1", "conv2"] == attention.student_layer
+    for optimizer in (recipe.student_optimizer(100), recipe.generator_optimizer(100)):
+        # `clipnorm` would clip each variable by itself.
+        assert optimizer.global_clipnorm == 5 and optimizer.clipnorm is None
+        assert float(optimizer._learning_rate(100)) == pytest.approx(0, abs=1e-9)
+    own = datafree.ZSKT(attention_layers=(("conv1", "conv1"),))
+    assert own.build_student_losses(teacher, student)[1][0].teacher_layer == ["conv1"]
+    assert len(datafree.ZSKT(attention=0.0).build_student_losses(teacher, student)) == 1
+
+
+def test_fast_has_a_rate_for_each_number_of_steps():
+    for steps, (of_latents, of_generator) in {2: (0.015, 5e-3), 5: (0.01, 3e-3), 10: (0.01, 2e-3)}.items():
+        for reptile in (False, True):
+            recipe = datafree.Fast(generator_steps=steps, latent_size=4, filters=2, reptile=reptile)
+            maker = recipe.build_inversion(SHAPE, CLASSES, keras.random.SeedGenerator(0))
+            assert float(maker.latent_optimizer.learning_rate) == pytest.approx(of_latents)
+            assert float(maker.optimizer.learning_rate) == pytest.approx(of_generator)
+            meta = of_generator if reptile else steps * of_generator
+            assert float(maker.meta_optimizer.learning_rate) == pytest.approx(meta)
+
+
+def test_rates_do_not_decay_in_warm_up_nor_rise_again():
+    """DFQAD's code steps the generator's schedule in warm-up, past its end."""
+    schedule = datafree.DFQ(warmup_steps=100).generator_optimizer(1000)._learning_rate
+    rates = [float(schedule(step)) for step in (0, 50, 100, 400, 999)]
+    np.testing.assert_allclose(rates[:3], 1e-3, rtol=1e-4)
+    assert rates[2] > rates[3] > rates[4]
+    recipe = RECIPES["dfq"]
+    assert recipe.warmup_steps == 1
+
+
+def test_the_students_schedule_begins_after_warm_up(teacher):
+    distiller = make(teacher, RECIPES["fast"])
+    distiller.fit(epochs=2, steps_per_epoch=2, verbose=0)
+    taught = (4 - 1) * RECIPES["fast"].replay_steps
+    assert distiller.optimizer.iterations.numpy() == taught
+    peak = RECIPES["fast"].student_learning_rate
+    assert float(distiller.optimizer.learning_rate) == pytest.approx(1e-3 * peak, rel=1e-3)
+
+
+def test_black_box_rates_fall_three_times():
+    optimizer = datafree.BlackBox().student_optimizer(1000)
+    rates = [float(optimizer._learning_rate(step)) for step in (50, 200, 400, 900)]
+    np.testing.assert_allclose(rates, [0.1, 0.03, 0.009, 0.0027], rtol=1e-5)
+
+
+def test_black_box_asks_as_often_as_published(teacher):
+    """Two questions an image of the generator's batch and one of each of the student's."""
+    box = tfkd.BlackBoxTeacher(lambda x: keras.ops.convert_to_numpy(teacher(x)), SHAPE, CLASSES, True)
+    recipe = datafree.BlackBox(**{**TINY_GENERATOR, "student_steps": 5, "output": "unsquashed"})
+    distiller = make(box, recipe)
+    before = box.queries
+    distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
+    assert box.queries - before == 3 * 16 * 7
+
+
+def test_student_and_teacher_statistics_stay_while_images_are_made(teacher):
+    """DFAD and ZSKT let these batches move the student's batch normalization."""
+    for name in ("zskt", "cmi", "adaptive deep inversion from the prior"):
+        distiller = make(teacher, RECIPES[name])
+        norm = distiller.student.get_layer("norm1")
+        before = norm.moving_mean.numpy(), teacher.get_layer("norm1").moving_mean.numpy()
+        if distiller.inversion is None:
+            distiller._update_generator_first(keras.ops.ones(()))
+        else:
+            distiller._invert(keras.ops.ones(()))
+        np.testing.assert_array_equal(before[0], norm.moving_mean)
+        np.testing.assert_array_equal(before[1], teacher.get_layer("norm1").moving_mean)
+
+
+def test_recipes_for_statistics_lean_on_the_prior_where_there_are_none(student):
+    inputs = keras.Input(SHAPE)
+    plain = keras.Model(inputs, keras.layers.Dense(CLASSES)(keras.layers.Flatten()(inputs)))
+    for name in ("cmi", "dfq"):
+        with pytest.warns(datafree.ObjectiveWarning, match="BatchStatistics is left out"):
+            distiller = tfkd.DataFreeDistiller(plain, small_network(4), RECIPES[name])
+        assert distiller.recipe.prior_share == 0.5
+        assert getattr(distiller.recipe, "start", "prior") == "prior"
+    with_own = datafree.DFQ(**TINY_GENERATOR, prior_share=0.25)
+    with pytest.warns(datafree.ObjectiveWarning):
+        assert tfkd.DataFreeDistiller(plain, small_network(4), with_own).recipe.prior_share == 0.25
+
+
+def test_uint8_memory_is_for_pixels_in_range():
+    with pytest.raises(
+        ValueError, match="`memory_dtype` must be 'float32' or 'float16' with output='normalized'"
+    ):
+        datafree.DFAD(memory=1024, memory_dtype="uint8")
+    with pytest.raises(ValueError, match="`memory_dtype` must be one of"):
+        datafree.Procedural(memory_dtype="int4")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: datafree.Fast(memory=256, inversion_batch=512), "`memory` must be None or at least 512"),
+        (lambda: datafree.Fast(student_steps=1), "`student_steps` must be 0"),
+        (lambda: datafree.Fast(start="image"), "`start` must be one of 'noise', 'prior'"),
+        (lambda: datafree.Fast(accumulate=3), "`accumulate` must be a divisor"),
+        (lambda: datafree.Fast(generator_learning_rate=0.0), "`generator_learning_rate` must be above 0"),
+        (lambda: datafree.DAFL(same_latent=True), "`same_latent` must be False"),
+        (lambda: datafree.BlackBox(output="sigmoid"), "`output` must be 'unsquashed'"),
+        (lambda: datafree.BlackBox(directions=0), "`directions` must be an integer of at least 1"),
+        (lambda: datafree.DeepInversion(competition=-1.0), "`competition` must be at least 0"),
+        (lambda: datafree.CMI(compared=0), "`compared` must be above 0"),
+        (lambda: datafree.NAYER(life=0), "`life` must be an integer of at least 1"),
+        (lambda: datafree.Recipe(objectives=[], prior_share=1.0, warmup_steps=-1), "`warmup_steps`"),
+    ],
+)
+def test_values_out_of_range(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
