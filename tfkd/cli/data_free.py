@@ -50,7 +50,9 @@ _FLAGS = (
         "0.5x",
         "a .keras file, a zoo name (lenet5_half, resnet20), or a factor of the teacher's width",
     ),
-    flags.DEFINE_string("recipe", "procedural", "how the student is taught: procedural, dfad or dafl"),
+    flags.DEFINE_string(
+        "recipe", "procedural", f"how the student is taught: {', '.join(sorted(inputs.recipes()))}"
+    ),
     flags.DEFINE_multi_string("recipe_options", [], "key=value, a field of the recipe; may be repeated"),
     flags.DEFINE_integer("epochs", None, "epochs; default: the recipe's", lower_bound=1),
     flags.DEFINE_integer(

@@ -129,6 +129,11 @@ def _load_student(path):
         ) from error
 
 
+def recipes() -> dict[str, type[Recipe]]:
+    """The recipes that need no data, by name."""
+    return names.members(datafree.recipes, Recipe, lambda recipe: not recipe.needs_examples)
+
+
 def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
     """The recipe that `--recipe` and `--recipe_options` ask for.
 
@@ -143,7 +148,7 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
     Raises:
         ValueError: for an unknown name or key, with close matches, or a value out of range.
     """
-    recipe = names.lookup(names.members(datafree, Recipe), name.lower(), "recipe")
+    recipe = names.lookup(recipes(), name.lower().replace("-", "_"), "recipe")
     fields = {
         field.name: field
         for field in dataclasses.fields(recipe)
