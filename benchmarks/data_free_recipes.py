@@ -71,6 +71,8 @@ _SMALL_INVERSION = {
     "replay_steps": 60,
     "warmup_steps": 5,
     "student_learning_rate": 0.02,
+    "student_shift": 0,
+    "student_flip": "false",
 }
 SETTINGS = {
     "dafl": _SMALL,

@@ -42,7 +42,9 @@ class ConditionalGenerator(ConvGenerator):
     ) -> None:
         super().__init__(image_shape, latent_size, name=name, **kwargs)
         self.classes = check_positive("classes", classes)
-        self.embed = layers.Embedding(classes, latent_size, "random_normal", name="embed")
+        self.embed = layers.Embedding(
+            classes, latent_size, keras.initializers.RandomNormal(stddev=1.0), name="embed"
+        )
         self.embed.build((None,))
 
     def call(self, latent, labels=None, training=None):

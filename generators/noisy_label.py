@@ -75,6 +75,26 @@ class NoisyLabelGenerator(ConvGenerator):
         self.noise.assign(keras.random.normal(self.noise.shape, seed=seed))
         self.noise_bias.assign(ops.zeros_like(self.noise_bias))
 
+    def sample(self, n: int, seed=None, training: bool = False):
+        """Draws a batch of images of each class in turn, through layers of new noise.
+
+        Args:
+            n: how many, at most the batch size.
+            seed: a `keras.random.SeedGenerator`, an int, or None for a fresh one.
+            training: whether batch normalization uses the statistics of this batch.
+
+        Returns:
+            A float32 tensor `(n, height, width, channels)`.
+
+        Raises:
+            ValueError: if more are asked for than a batch has.
+        """
+        if n > self.batch_size:
+            raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
+        self.redraw_noise(keras.random.SeedGenerator(seed) if not hasattr(seed, "state") else seed)
+        labels = np.arange(self.batch_size) % len(self.embeddings)
+        return ops.cast(self(labels, training=training), "float32")[:n]
+
     def call(self, labels, training=None):
         classes = len(self.embeddings)
         known = self.normalize(ops.take(self.embeddings, labels, axis=0), training=training)

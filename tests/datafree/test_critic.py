@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import CLASSES, blobs
+from tests.conftest import CLASSES, blobs, small_network
 from tfkd import datafree
 from tfkd.datafree import objectives, views
 from tfkd.datafree.critic import Critic
@@ -117,6 +117,37 @@ def test_contrast_remembers_images_and_tells_them_apart(teacher, student):
     # One more term: those remembered are to be told apart, too.
     again, _, _ = judged.judge(images)
     assert float(again) > float(total) + 0.2
+
+
+def test_contrast_knows_directions_only(teacher, student):
+    """Projections have length 1, and of an earlier image no copy stands against it."""
+    term = objectives.ContrastiveInversion(remembered=16, compared=100, dimension=6)
+    (state,) = critic(teacher, student, (term,), second_view=views.ResizedCrop()).states
+    rng = np.random.default_rng(0)
+    local, others = (tf.constant(rng.normal(0, 10, (16, 8)).astype("float32")) for _ in range(2))
+    first = float(state.loss(local, others))
+    kernel = state.project.trainable_variables[2]
+    kernel.assign(1000 * kernel)
+    assert float(state.loss(local, others)) == pytest.approx(first, rel=1e-3)
+    assert first < np.log(16) + 20
+    state.remember()
+    chosen, known = state._earlier()
+    assert int(tf.reduce_sum(tf.cast(known, "int32"))) == 16 == len(np.unique(chosen.numpy(), axis=0))
+
+
+def test_gradients_survive_half_precision(student):
+    """Statistics by their mean square have gradients that float16 has no numbers for."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = small_network(8)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    whole = small_network(8)
+    whole.set_weights(half.get_weights())
+    term = (objectives.BatchStatistics(0.1, "mse"),)
+    slopes = [critic(teacher, student, term).judge(IMAGES)[1].numpy() for teacher in (half, whole)]
+    cosine = np.sum(slopes[0] * slopes[1]) / np.linalg.norm(slopes[0]) / np.linalg.norm(slopes[1])
+    assert cosine > 0.95
 
 
 def test_forward_differences_estimate_the_gradient():

@@ -271,11 +271,14 @@ def test_parts_of_a_batch_give_the_students_gradients_of_the_whole(teacher):
 def test_warm_up_makes_images_but_teaches_nobody(teacher):
     distiller = make(teacher, RECIPES["fast"])
     before = harness.snapshot(distiller.student)
-    distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    best = datafree.KeepBest("loss", "min")
+    with pytest.warns(UserWarning, match="not taught in the first warmup_steps=1 steps"):
+        distiller.fit(epochs=1, steps_per_epoch=1, verbose=0, callbacks=[datafree.Health()])
     harness.assert_same_weights(before, distiller.student)
     assert int(distiller.memory.size) == 8 and distiller.optimizer.iterations.numpy() == 0
-    distiller.fit(epochs=2, initial_epoch=1, steps_per_epoch=1, verbose=0)
+    distiller.fit(epochs=2, initial_epoch=1, steps_per_epoch=1, verbose=0, callbacks=[best])
     harness.assert_other_weights(before, distiller.student.weights)
+    assert best.best_epoch == 1
 
 
 def test_the_priors_share_of_an_inversion_is_remembered(teacher):

@@ -95,6 +95,8 @@ def test_bad_arguments(teacher):
     distiller = make(teacher, RECIPES["procedural"])
     with pytest.raises(ValueError, match="`y` was given without `x`"):
         distiller.fit(y=Y)
+    with pytest.raises(ValueError, match=r"`x` must be float images in \[0, 1\].*uint8"):
+        distiller.fit((255 * X).astype("uint8"))
     in_parts = make(teacher, datafree.DFAD(**TINY_GENERATOR, accumulate=2))
     with pytest.raises(ValueError, match="`accumulate` of the recipe must be 1"):
         in_parts.fit(X, epochs=1)

@@ -1,5 +1,7 @@
 """What is refused before a data-free run begins."""
 
+import warnings
+
 import keras
 import numpy as np
 
@@ -53,21 +55,43 @@ def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
         )
     classes = teacher.output_shape[-1]
     balanced = any(isinstance(objective, ClassBalance) for objective in recipe.build_objectives())
-    if balanced and recipe.batch_size < classes:
+    batch_size = getattr(recipe, "inversion_batch", recipe.batch_size)
+    if balanced and batch_size < classes:
         raise ValueError(
             f"`recipe`: {type(recipe).__name__} balances {classes} classes within a batch, which needs at "
-            f"least batch_size={classes}. Received: batch_size={recipe.batch_size}. Where memory is "
+            f"least {classes} images. Received: {batch_size}. Where memory is "
             "short, raise `accumulate`."
         )
 
 
 def _only_asks(recipe):
     """Whether nothing is trained to generate, and nothing refined."""
-    return not recipe.generator_steps and not (recipe.refine_steps and recipe.refine_share)
+    refines = recipe.refine_steps and recipe.refine_share
+    return not (recipe.generator_steps or refines or recipe.needs_examples)
 
 
-def check_with_examples(recipe: Recipe) -> None:
-    """Raises ValueError for a recipe that cannot mix its images with real ones."""
+def warn_of_warm_up(distiller, epochs: int, steps_per_epoch: int | None) -> None:
+    """Warns of a run in which the student is not taught at all."""
+    recipe = distiller.recipe
+    steps = epochs * (steps_per_epoch or recipe.steps_per_epoch)
+    if recipe.warmup_steps >= max(steps, int(distiller.steps_done.numpy()) + 1):
+        warnings.warn(
+            f"The student is not taught in the first warmup_steps={recipe.warmup_steps} steps of the "
+            "recipe, and "
+            f"this run has {steps}. Train longer, or choose a smaller `warmup_steps`.",
+            stacklevel=3,
+        )
+
+
+def check_with_examples(recipe: Recipe, x) -> None:
+    """Raises ValueError for a recipe that cannot mix its images with real ones, or integer images."""
+    if isinstance(x, dict):
+        raise ValueError(f"`x` must be images, one tensor. Received: a dictionary of {sorted(x)}.")
+    if hasattr(x, "dtype") and not np.issubdtype(getattr(x.dtype, "as_numpy_dtype", x.dtype), np.floating):
+        raise ValueError(
+            "`x` must be float images in [0, 1], which is what the synthesized ones are. Received: "
+            f"{x.dtype}. Divide by 255."
+        )
     if recipe.accumulate > 1:
         raise ValueError(
             "`x`: real examples go through the networks whole, so `accumulate` of the recipe must be 1. "

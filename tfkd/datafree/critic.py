@@ -9,8 +9,12 @@ from keras import ops, tree
 
 from tfkd import names, taps
 from tfkd.datafree import views
+from tfkd.datafree.in_turn import in_turn
 from tfkd.datafree.moments import Moments, moments
 from tfkd.datafree.objectives import Objective, Synthesized
+
+# Keeps gradients through networks in half precision from vanishing; a power of 2 alters no float32.
+_SCALE = 2.0**12
 
 
 class ObjectiveWarning(UserWarning):
@@ -94,18 +98,21 @@ class Critic:
             with tf.GradientTape() as tape:
                 tape.watch(images)
                 total = self._total(self._look(images, drawn), targets, adversary)
-            slope, *gradients = tape.gradient(total, [images, *self.trainable_variables])
-            return total, slope, gradients
+                scaled = _SCALE * total
+            slope, *gradients = tape.gradient(scaled, [images, *self.trainable_variables])
+            return total, slope / _SCALE, [gradient / _SCALE for gradient in gradients]
         parts = tree.map_structure(self._split, (images, drawn))
         whole = self._each(self._look, parts)
         with tf.GradientTape() as tape:
             tape.watch(whole)
             total = self._total(whole, targets, adversary)
+            scaled = _SCALE * total
         upstream, gradients = tape.gradient(
-            total, [whole, self.trainable_variables], unconnected_gradients="zero"
+            scaled, [whole, self.trainable_variables], unconnected_gradients="zero"
         )
         upstream = tree.map_structure(self._split, upstream)
-        return total, self._each(self._slope_of_part, (*parts, upstream)), gradients
+        slope = self._each(self._slope_of_part, (*parts, upstream))
+        return total, slope / _SCALE, [gradient / _SCALE for gradient in gradients]
 
     def learn(self, gradients) -> None:
         """One step of what the objectives train along with the images."""
@@ -190,11 +197,8 @@ class Critic:
         return ops.reshape(whole, (self.accumulate, -1, *whole.shape[1:]))
 
     def _each(self, function, parts):
-        """The function's values for the parts, joined; a part waits for the one before it."""
-        done = []
-        for i in range(self.accumulate):
-            with tf.control_dependencies(tree.flatten(done[-1:])):
-                done.append(function(*(_part(whole, i) for whole in parts)))
+        """The function's values for the parts, joined."""
+        done = in_turn(function, [[_part(whole, i) for whole in parts] for i in range(self.accumulate)])
         return tree.map_structure(lambda *values: ops.concatenate(values), *done)
 
     def _slope_of_part(self, images, drawn, upstream):

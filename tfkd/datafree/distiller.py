@@ -11,10 +11,12 @@ from tfkd import forward
 from tfkd.compatibility import check_model
 from tfkd.datafree import checks, views
 from tfkd.datafree.generation import Generation
+from tfkd.datafree.in_turn import in_turn
 from tfkd.datafree.labelled import likeliest
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
+from tfkd.datafree.selection import resample
 from tfkd.datafree.synthesis import Synthesizer
 from tfkd.datafree.undisturbed import optimizers_of, put_back
 from tfkd.distiller import Distiller, with_loss_scaling
@@ -165,17 +167,22 @@ class DataFreeDistiller(Distiller):
             x: None to train without data; else images in [0, 1] or a `tf.data.Dataset` or the like, as in
                 `keras.Model.fit`. Each step then takes one batch of them into each of its student updates,
                 beside as many synthesized images as make `real_share` of the recipe.
-            y: labels of `x`, needed where `student_loss_weight` is above 0.
+            y: labels of `x`, needed where `student_loss_weight` is above 0; sample weights weigh their loss
+                only.
             epochs: how many epochs; None for the recipe's.
-            steps_per_epoch: steps of the recipe in each; None for the recipe's, or for all of `x`.
+            steps_per_epoch: steps of the recipe in each; None for the recipe's, or for all of `x` (give it
+                where `x` does not tell its length, or learning rates follow the recipe's).
             **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`, `batch_size` and so on,
                 as in `keras.Model.fit`.
+
+        A recipe's learning rates end with the run: compile again before another one.
 
         Returns:
             A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
             inputs, the objectives of the images that are made, and the validation metrics.
         """
         epochs = self.recipe.epochs if epochs is None else epochs
+        checks.warn_of_warm_up(self, epochs, steps_per_epoch)
         if x is None and self.recipe.needs_examples:
             raise ValueError(
                 f"`x` is missing: {type(self.recipe).__name__} makes its inputs of real examples. Give "
@@ -183,7 +190,7 @@ class DataFreeDistiller(Distiller):
                 "use another recipe."
             )
         if x is not None:
-            checks.check_with_examples(self.recipe)
+            checks.check_with_examples(self.recipe, x)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
             self._plan(steps or epochs * self.recipe.steps_per_epoch)
             return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
@@ -227,7 +234,7 @@ class DataFreeDistiller(Distiller):
     def train_step(self, data):
         recipe = self.recipe
         real = keras.utils.unpack_x_y_sample_weight(data)
-        if real[0].dtype == _NOTHING.dtype:
+        if len(real[0].shape) == len(_NOTHING.shape):
             real = None
         adversary = ops.cast(self.steps_done.value >= recipe.warmup_steps, "float32")
         generated = None
@@ -313,7 +320,7 @@ class DataFreeDistiller(Distiller):
             logits = self.synthesizer.ask_teacher(images)
         if real is None:
             parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
-            steps = [self._learn(*part, (None, None)) for part in zip(*parts, strict=True)]
+            steps = in_turn(self._learn, list(zip(*parts, strict=True)))
         else:
             x, y, sample_weight = real
             images, logits = self._mixed(ops.cast(x, "float32"), images, logits)
@@ -330,11 +337,16 @@ class DataFreeDistiller(Distiller):
         """Real examples with as many synthesized ones behind them as the recipe's share says."""
         share = self.recipe.real_share
         wanted = ops.cast(ops.shape(x)[0], "float32") * (1 - share) / share
-        n = ops.minimum(ops.cast(ops.round(wanted), "int32"), ops.shape(images)[0])
+        # In a batch, what is refined or generated stands together.
+        order = resample(ops.zeros(images.shape[:1]), images.shape[0], self.seed_generator)
+        chosen = order[: ops.minimum(ops.cast(ops.round(wanted), "int32"), images.shape[0])]
         answers = self.synthesizer.ask_teacher(x)
-        return ops.concatenate([x, images[:n]]), ops.concatenate([answers, logits[:n]])
+        return (
+            ops.concatenate([x, ops.take(images, chosen, axis=0)]),
+            ops.concatenate([answers, ops.take(logits, chosen, axis=0)]),
+        )
 
-    def _learn(self, images, logits, labels):
+    def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
         teacher = Pass(logits, {})
         if self._teacher_taps:
@@ -423,7 +435,7 @@ class DataFreeDistiller(Distiller):
 
     @property
     def _training_trackers(self):
-        return [self._agreement_tracker, *self._objective_trackers]
+        return [*super()._training_trackers, self._agreement_tracker, *self._objective_trackers]
 
     @property
     def _student_variables(self):
@@ -431,7 +443,7 @@ class DataFreeDistiller(Distiller):
         return [*self.student.trainable_variables, *losses]
 
 
-# Stands for a batch where `fit` was given no data: a batch of images has another dtype.
+# Stands for a batch where `fit` was given no data: a batch of images has more axes.
 _NOTHING = np.zeros((1,), "bool")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import keras
 
-from tfkd.datafree.vital_signs import NEAR, vital_signs
+from tfkd.datafree.vital_signs import NEAR, in_warm_up, vital_signs
 from tfkd.probing import probe_images
 
 # Not the seed of the images that teachers are tried on.
@@ -147,7 +147,7 @@ class Health(keras.callbacks.Callback):
             self._keep(epoch - 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch > 0 and (epoch + 1) % self.every:
+        if (epoch > 0 and (epoch + 1) % self.every) or in_warm_up(self.model):
             return
         logs = {} if logs is None else logs
         logs.update(self._measure())

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -61,6 +61,10 @@ class InversionRecipe(Recipe):
         self._in_range(0, math.inf, "weight_decay")
         self._at_least(1, "inversions", "inversion_batch", "generator_steps", "replay_steps")
         self._at_least(0, "view_shift")
+        if self.prior_share > 0.9:
+            self._refuse("prior_share", "at most 0.9, or next to nothing is made")
+        if self.output != "sigmoid":
+            self._refuse("output", "'sigmoid', which generators of single batches end in")
         if self.start not in _STARTS:
             self._refuse("start", f"one of {', '.join(map(repr, _STARTS))}")
         if self.student_steps:
@@ -76,9 +80,11 @@ class InversionRecipe(Recipe):
     def build_student_loss(self) -> KnowledgeLoss:
         return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
 
-    def for_teacher(self, teacher: keras.Model) -> Self:
-        recipe = super().for_teacher(teacher)
-        return recipe if recipe is self else dataclasses.replace(recipe, start="prior")
+    def leaning_on_prior(self) -> dict[str, Any]:
+        changed = {**super().leaning_on_prior(), "start": "prior"}
+        if self.memory is not None:
+            changed["memory"] = max(self.memory, 2 * self.inversion_batch)
+        return changed
 
     def uses_prior(self) -> bool:
         return self.start == "prior" or super().uses_prior()

@@ -5,6 +5,8 @@ import warnings
 import keras
 import numpy as np
 
+from tfkd.datafree.vital_signs import in_warm_up
+
 
 class KeepBest(keras.callbacks.Callback):
     """Gives the student, when training ends, its weights of the epoch with the best figure.
@@ -53,6 +55,8 @@ class KeepBest(keras.callbacks.Callback):
         self.best_epoch = self.best_value = self._weights = None
 
     def on_epoch_end(self, epoch, logs=None):
+        if in_warm_up(self.model):
+            return
         value = (logs or {}).get(self.monitor, np.nan)
         if np.isfinite(value) and not self._worse(value):
             self.best_epoch, self.best_value = epoch, float(value)

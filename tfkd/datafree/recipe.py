@@ -234,7 +234,11 @@ class Recipe:
         statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
         if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
             return self
-        return dataclasses.replace(self, prior_share=0.5)
+        return dataclasses.replace(self, **self.leaning_on_prior())
+
+    def leaning_on_prior(self) -> dict[str, Any]:
+        """What changes in the recipe where it has to lean on the prior."""
+        return {"prior_share": 0.5}
 
     @property
     def updates_generator_first(self) -> bool:

@@ -17,7 +17,8 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     """How a step's time divides, measured now on a few of its halves.
 
     Args:
-        distiller: a compiled distiller; all its variables are put back afterwards.
+        distiller: a compiled distiller; all its variables are put back afterwards, but for an empty memory
+            that inversion fills.
         repeats: how often each half is timed.
 
     Returns:

@@ -81,6 +81,10 @@ class ResizedCrop(View):
     smallest: float = 0.25
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= 1:
+            raise ValueError(f"`smallest` must be in (0, 1]. Received: smallest={self.smallest!r}.")
+
     def draw(self, n, height, width, seed):
         area = keras.random.uniform((n,), self.smallest, 1.0, seed=seed)
         # Aspect ratios between 3/4 and 4/3, log-uniform.

@@ -73,3 +73,8 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
     products = rows @ rows.T / rows.shape[1]
     squares = np.diag(products)
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
+
+
+def in_warm_up(distiller: keras.Model) -> bool:
+    """Whether no student has been taught yet, so that its loss and agreement, both 0, mean nothing."""
+    return 0 < int(distiller.steps_done.numpy()) <= distiller.recipe.warmup_steps

@@ -131,18 +131,24 @@ class _Descriptions(keras.Layer):
 
     def loss(self, local, others):
         self.latest.assign(ops.stop_gradient(ops.concatenate([local, others], axis=-1)))
-        held = ops.minimum(self.written.value, self.bank.shape[0])
-        n = self.objective.compared
-        share = keras.random.uniform((n,), seed=self.random[0])
-        slots = ops.cast(share * ops.cast(held, "float32"), "int64")
-        earlier = ops.split(tf.gather(self.bank.value, slots), 2, axis=-1)
+        earlier, known = self._earlier()
         local, others = (
-            self.project(ops.concatenate(parts)) for parts in zip((local, others), earlier, strict=True)
+            _unit(self.project(ops.concatenate(parts)))
+            for parts in zip((local, others), ops.split(earlier, 2, axis=-1), strict=True)
         )
-        counted = ops.concatenate([ops.ones(self.batch_size, "bool"), ops.broadcast_to(held > 0, (n,))])
+        counted = ops.concatenate([ops.ones(self.batch_size, "bool"), known])
         values = contrastive(local, others, self.objective.temperature, counted)
         ours, theirs = values[: self.batch_size], values[self.batch_size :]
-        return ops.mean(ours) + ops.where(held > 0, ops.mean(theirs), 0.0)
+        known = ops.cast(known, "float32")
+        return ops.mean(ours) + ops.divide_no_nan(ops.sum(known * theirs), ops.sum(known))
+
+    def _earlier(self):
+        """Descriptions of different earlier images, and which of the rows are any."""
+        rows = self.bank.shape[0]
+        held = ops.arange(rows, dtype="int64") < self.written.value
+        chance = ops.where(held, keras.random.uniform((rows,), seed=self.random[0]), -1.0)
+        chosen, slots = ops.top_k(chance, min(self.objective.compared, rows))
+        return tf.gather(self.bank.value, slots), chosen >= 0
 
     def remember(self):
         slots = (self.written.value + tf.range(self.batch_size, dtype="int64")) % self.bank.shape[0]

@@ -1,6 +1,7 @@
 """BlackBox: a teacher that only answers, and a generator that learns from differences of its answers."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import keras
@@ -57,6 +58,7 @@ class BlackBox(Recipe):
         super().__post_init__()
         self._above_0("step", "student_learning_rate", "generator_learning_rate")
         self._at_least(1, "directions")
+        self._in_range(0, math.inf, "weight_decay")
         if self.output != "unsquashed":
             self._refuse("output", "'unsquashed': differences are taken before pixels are squashed")
         if self.objectives:

@@ -61,6 +61,8 @@ class CMI(InversionRecipe):
     replay_steps: int = 400
     view_shift: int = 4
     view_flip: bool = True
+    student_shift: int = 4
+    student_flip: bool = True
     epochs: int = 200
 
     def __post_init__(self) -> None:

@@ -30,9 +30,8 @@ class DAFL(Recipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DAFL())
 
     Reference:
-        Chen et al., "Data-Free Learning of Student Networks", 2019. Deviations: the student is in
-        inference mode while the generator is updated; "normalized" pixels have a mean and deviation
-        of their own instead of the data set's.
+        Chen et al., "Data-Free Learning of Student Networks", 2019. Deviation: "normalized" pixels
+        have a mean and deviation of their own instead of the data set's.
     """
 
     one_hot: float = 1.0

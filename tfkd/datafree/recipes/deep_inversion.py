@@ -25,8 +25,8 @@ class DeepInversion(InversionRecipe):
 
     Args:
         one_hot: weight of the cross-entropy with the targets.
-        statistics: weight of the batch statistics (norm "l2"); 0 for teachers without normalization, whose
-            images then start from the prior.
+        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
+            without normalization.
         first: factor of the first layer in it.
         total_variation: its weight.
         l2: weight of the pixels' norm.
@@ -66,7 +66,7 @@ class DeepInversion(InversionRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._above_0("pixel_learning_rate", "first")
-        self._in_range(0, 1, "beta")
+        self._in_range(0, 0.9999, "beta")
         self._in_range(0, math.inf, "one_hot", "statistics", "total_variation", "l2", "competition")
 
     def build_objectives(self) -> tuple[Objective, ...]:

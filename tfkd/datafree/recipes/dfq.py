@@ -33,7 +33,8 @@ class DFQ(Recipe):
 
     Reference:
         Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020.
-        Deviations: the generator is this project's; its rate is constant in warm-up and decays as a cosine
+        Deviations: the generator is this project's and uses the statistics of its batch for the student's
+            images too; its rate is constant in warm-up and decays as a cosine
         afterwards.
     """
 
@@ -70,10 +71,11 @@ class DFQ(Recipe):
         return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        warmup = self.warmup_steps * self.generator_steps
         schedule = keras.optimizers.schedules.CosineDecay(
             self.generator_learning_rate,
-            max(1, updates - self.warmup_steps),
+            max(1, updates - warmup),
             warmup_target=self.generator_learning_rate,
-            warmup_steps=self.warmup_steps,
+            warmup_steps=warmup,
         )
         return keras.optimizers.Adam(schedule, beta_1=0.5)

@@ -59,12 +59,16 @@ class Fast(InversionRecipe):
     warmup_steps: int = 20
     view_shift: int = 4
     view_flip: bool = True
+    student_shift: int = 4
+    student_flip: bool = True
     student_learning_rate: float = 0.2
     epochs: int = 220
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._in_range(0, math.inf, "one_hot", "statistics", "adversarial")
+        if self.forget_at is not None:
+            self._at_least(0, "forget_at")
         for name in ("latent_learning_rate", "generator_learning_rate"):
             if getattr(self, name) is not None:
                 self._above_0(name)

@@ -34,7 +34,8 @@ class GDFQ(Recipe):
 
     Reference:
         Xu et al., "Generative Low-bitwidth Data Free Quantization", 2020. Deviations: the student is a
-        network of its own and learns soft targets only; both rates decay as a cosine.
+        network of its own, learns soft targets only (summed over classes, where the authors average), from
+        the beginning and without weight decay; both rates decay as a cosine.
     """
 
     one_hot: float = 1.0
@@ -44,6 +45,7 @@ class GDFQ(Recipe):
     student_learning_rate: float = 0.1
     student_loss: KnowledgeLoss | None = None
     generator_steps: int = 1
+    same_inputs: bool = True
     batch_size: int = 200
     output: str = "normalized"
     norm_epsilon: float = 0.8

@@ -64,8 +64,10 @@ class NAYER(InversionRecipe):
     warmup_steps: int = 100
     view_shift: int = 4
     view_flip: bool = True
+    student_shift: int = 4
+    student_flip: bool = True
     student_learning_rate: float = 0.2
-    epochs: int = 320
+    epochs: int = 400
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,7 +25,8 @@ class ZeroQ(InversionRecipe):
         >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZeroQ())
 
     Reference:
-        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: what enters each
+        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: the statistics of
+        the images themselves are not compared, and pixels stay in [0, 1]; what enters each
         normalization is compared, where the authors pair convolutions and normalizations by their order;
         noise starts with the deviation that they mean (they divide by the variance); the rate is constant,
         where theirs follows a plateau.
