@@ -15,9 +15,7 @@ from tfkd.datafree import checks, objectives
 from tfkd.datafree.timing import time_shares
 
 # One variant of each method; compiling takes a while.
-COMPILED = [
-    name for name in RECIPES if " by " not in name and " with " not in name and " three " not in name
-]
+COMPILED = [name for name in RECIPES if not {"by", "with", "from", "three"} & set(name.split())]
 
 
 @pytest.fixture(params=RECIPES)
@@ -25,8 +23,8 @@ def recipe(request):
     return RECIPES[request.param]
 
 
-# For what does not depend on the recipe: one with a prior, one with a generator as well.
-SOME = pytest.mark.parametrize("recipe", ["procedural", "dfad with prior and memory"], indirect=True)
+# For what does not depend on the recipe: one that has everything.
+SOME = pytest.mark.parametrize("recipe", ["dfad with prior and memory"], indirect=True)
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -395,7 +393,7 @@ def test_teachers_that_a_recipe_cannot_use(student):
     with pytest.raises(ValueError, match="sides of at least 4"):
         tfkd.DataFreeDistiller(tiny, keras.models.clone_model(tiny), datafree.DFAD(**TINY_GENERATOR))
     recipe = datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1, "batch_size": CLASSES - 1})
-    with pytest.raises(ValueError, match=f"needs at least batch_size={CLASSES}"):
+    with pytest.raises(ValueError, match=f"needs at least {CLASSES} images"):
         tfkd.DataFreeDistiller(plain, student, recipe)
     with pytest.raises(ValueError, match=r"`memory`: .* GiB, and this machine has"):
         tfkd.DataFreeDistiller(plain, student, datafree.Procedural(memory=10**11))
@@ -409,10 +407,9 @@ def test_black_boxes(teacher, student):
     for recipe in (RECIPES["dfad"], RECIPES["procedural"], RECIPES["fast"]):
         with pytest.raises(ValueError, match="differentiates the teacher, and 'black_box' is a black box"):
             tfkd.DataFreeDistiller(box, student, recipe)
-    for recipe in (RECIPES["black box"], datafree.Procedural(**TINY, memory=0, refine_steps=0)):
-        distiller = make(box, recipe)
-        queries = box.queries
-        assert np.isfinite(distiller.fit(verbose=0).history["loss"]).all()
-        assert box.queries > queries
-        with pytest.raises(ValueError, match="XLA cannot compile"):
-            distiller.compile(jit_compile=True)
+    distiller = make(box, datafree.Procedural(**TINY, memory=0, refine_steps=0))
+    queries = box.queries
+    assert np.isfinite(distiller.fit(verbose=0).history["loss"]).all()
+    assert box.queries > queries
+    with pytest.raises(ValueError, match="XLA cannot compile"):
+        distiller.compile(jit_compile=True)

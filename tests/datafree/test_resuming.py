@@ -40,7 +40,7 @@ def killer():
     process.wait()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if "three" not in name])
 def test_a_run_teaches_and_resumes_when_killed(name, teacher, teacher_file, tmp_path, killer):
     recipe = RECIPES[name]
     before = harness.snapshot(teacher)

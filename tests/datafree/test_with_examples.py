@@ -25,9 +25,8 @@ def labelled(teacher, recipe, weight=0.5):
     return distiller
 
 
-@pytest.mark.parametrize("name", ["dfad with prior and memory", "fast"])
-def test_labels_are_learned_beside_synthesized_images(teacher, name):
-    distiller = labelled(teacher, RECIPES[name])
+def test_labels_are_learned_beside_synthesized_images(teacher):
+    distiller = labelled(teacher, RECIPES["dfad with prior and memory"])
     before = harness.snapshot(distiller.student)
     history = distiller.fit(X, Y, batch_size=24, epochs=2, validation_data=blobs(32, 3), verbose=0).history
     assert np.isfinite(history["loss"]).all() and "student_loss" in history and "accuracy" in history
@@ -84,8 +83,9 @@ def test_boundary_supporting_samples_lie_just_across(teacher):
 
 
 def test_bss_learns_with_examples_only(teacher):
-    distiller = labelled(teacher, datafree.BSS(**TINY, attack_steps=3))
-    history = distiller.fit(X, Y, batch_size=16, epochs=2, verbose=0).history
+    distiller = labelled(teacher, datafree.BSS(**TINY, attack_steps=3, student_flip=True))
+    # The last batch is smaller.
+    history = distiller.fit(X, Y, batch_size=24, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     with pytest.raises(ValueError, match="`x` is missing: BSS makes its inputs of real examples"):
         distiller.fit(epochs=1)

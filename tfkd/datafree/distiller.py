@@ -186,8 +186,7 @@ class DataFreeDistiller(Distiller):
         if x is None and self.recipe.needs_examples:
             raise ValueError(
                 f"`x` is missing: {type(self.recipe).__name__} makes its inputs of real examples. Give "
-                "some, or "
-                "use another recipe."
+                "some, or use another recipe."
             )
         if x is not None:
             checks.check_with_examples(self.recipe, x)
@@ -316,7 +315,8 @@ class DataFreeDistiller(Distiller):
         """One student update on synthesized images, and on real ones where there are some."""
         view = self.recipe.student_view()
         if view is not None:
-            images = views.apply(images, view.draw(*images.shape[:3], self.seed_generator))
+            drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], self.seed_generator)
+            images = views.apply(images, drawn)
             logits = self.synthesizer.ask_teacher(images)
         if real is None:
             parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
@@ -338,8 +338,9 @@ class DataFreeDistiller(Distiller):
         share = self.recipe.real_share
         wanted = ops.cast(ops.shape(x)[0], "float32") * (1 - share) / share
         # In a batch, what is refined or generated stands together.
-        order = resample(ops.zeros(images.shape[:1]), images.shape[0], self.seed_generator)
-        chosen = order[: ops.minimum(ops.cast(ops.round(wanted), "int32"), images.shape[0])]
+        there = ops.shape(images)[0]
+        order = resample(ops.zeros((there,)), there, self.seed_generator)
+        chosen = order[: ops.minimum(ops.cast(ops.round(wanted), "int32"), there)]
         answers = self.synthesizer.ask_teacher(x)
         return (
             ops.concatenate([x, ops.take(images, chosen, axis=0)]),
