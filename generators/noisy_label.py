@@ -53,8 +53,7 @@ class NoisyLabelGenerator(ConvGenerator):
         if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
             raise ValueError(
                 "`embeddings` must be finite numbers (classes, dimension), one row for each class. "
-                "Received: "
-                f"shape {embeddings.shape}."
+                f"Received: shape {embeddings.shape}."
             )
         super().__init__(image_shape, check_positive("noise_size", noise_size), name=name, **kwargs)
         self.embeddings = embeddings

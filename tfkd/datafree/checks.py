@@ -77,8 +77,8 @@ def warn_of_warm_up(distiller, epochs: int, steps_per_epoch: int | None) -> None
     if recipe.warmup_steps >= max(steps, int(distiller.steps_done.numpy()) + 1):
         warnings.warn(
             f"The student is not taught in the first warmup_steps={recipe.warmup_steps} steps of the "
-            "recipe, and "
-            f"this run has {steps}. Train longer, or choose a smaller `warmup_steps`.",
+            "recipe, and this "
+            f"run has {steps}. Train longer, or choose a smaller `warmup_steps`.",
             stacklevel=3,
         )
 
