@@ -90,7 +90,8 @@ class NoisyLabelGenerator(ConvGenerator):
         """
         if n > self.batch_size:
             raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
-        self.redraw_noise(keras.random.SeedGenerator(seed) if not hasattr(seed, "state") else seed)
+        known = isinstance(seed, keras.random.SeedGenerator)
+        self.redraw_noise(seed if known else keras.random.SeedGenerator(seed))
         labels = np.arange(self.batch_size) % len(self.embeddings)
         return ops.cast(self(labels, training=training), "float32")[:n]
 

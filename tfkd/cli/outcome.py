@@ -15,6 +15,7 @@ from tfkd import export, files
 from tfkd.cli.monitoring import RunHistory
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller, Health, reestimate_statistics
+from tfkd.datafree.moments import normalization_taps
 from tfkd.datafree.timing import time_shares
 from tfkd.export import pictures
 
@@ -48,10 +49,12 @@ class Outcome:
         self.distiller, self.folder, self.data, self.settings = distiller, folder, data, settings
         self.teacher, self.student = distiller.teacher, distiller.student
         self.synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
-        others = distiller.synthesize(2 * _STATISTICS_IMAGES)
-        self.batch_statistics = choose_statistics(
-            self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
-        )
+        self.batch_statistics = None
+        if normalization_taps(self.student):
+            others = distiller.synthesize(2 * _STATISTICS_IMAGES)
+            self.batch_statistics = choose_statistics(
+                self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
+            )
         self.synthetic_labels = predict(self.teacher, self.synthetic).argmax(-1)
         compared = self.synthetic if data is None else data[0]
         self.teacher_labels = predict(self.teacher, compared).argmax(-1)

@@ -67,6 +67,7 @@ class Critic:
         self.student_taps = [objective.student_taps(student) for objective in self.objectives]
         # What does not depend on the images, of each call of each layer.
         self._kept = [[] for _ in self.objectives]
+        self.states = [None for _ in self.objectives]
         black = ops.zeros((1, *teacher.input_shape[1:]))
         example = self._look(black, self._draw(black))
         self.states = [
@@ -134,8 +135,7 @@ class Critic:
         drawn = {}
         for name, view in (("first", self.view), ("second", self.second_view if second else None)):
             if view is not None:
-                rows, columns = view.draw(n, height, width, self.seed)
-                drawn[name] = tuple(ops.broadcast_to(m, (n, *m.shape[1:])) for m in (rows, columns))
+                drawn[name] = view.draw(n, height, width, self.seed)
         return drawn
 
     def _look(self, images, drawn):
@@ -181,7 +181,7 @@ class Critic:
             tuple(look["student_seen"][i]) if "student_seen" in look else (),
             described(look["moments"][i]),
             described(look["second_moments"][i]) if "second_moments" in look else None,
-            self.states[i] if hasattr(self, "states") else None,
+            self.states[i],
         )
 
     def _total(self, look, targets, adversary):

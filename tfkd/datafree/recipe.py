@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import keras
@@ -248,6 +249,10 @@ class Recipe:
     def build_objectives(self) -> tuple[Objective, ...]:
         """All objectives of the generator."""
         return self.objectives
+
+    def with_own(self, terms: Sequence[Objective]) -> tuple[Objective, ...]:
+        """A subclass's objectives, those of weight 0 left out, and the recipe's own behind them."""
+        return (*(term for term in terms if term.weight), *self.objectives)
 
     def build_student_loss(self) -> KnowledgeLoss:
         """A new loss of the student, so that distillers share none."""

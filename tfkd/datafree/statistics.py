@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from tfkd.datafree.undisturbed import put_back
+
 
 def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: int = 256) -> int:
     """Sets the moving statistics of batch normalization to those of the given images.
@@ -53,23 +55,21 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
 
 def _averages(student, normalizing, statistics, images, batches):
     """What the statistics come to on average over the batches; the student stays as it was."""
-    kept = [(v, v.numpy()) for v in student.non_trainable_variables]
     momenta = [layer.momentum for layer in normalizing]
     totals = [np.zeros(v.shape) for v in statistics]
-    try:
-        # Without momentum, a pass leaves a layer with the statistics of that batch alone.
-        for layer in normalizing:
-            layer.momentum = 0.0
-        # A value that is not finite would outlive even that.
-        for variable in statistics:
-            variable.assign(np.zeros(variable.shape))
-        for batch in np.array_split(images, batches):
-            student(batch, training=True)
-            for total, variable in zip(totals, statistics, strict=True):
-                total += variable.numpy()
-    finally:
-        for layer, momentum in zip(normalizing, momenta, strict=True):
-            layer.momentum = momentum
-        for variable, value in kept:
-            variable.assign(value)
+    with put_back(student.non_trainable_variables):
+        try:
+            # Without momentum, a pass leaves a layer with the statistics of that batch alone.
+            for layer in normalizing:
+                layer.momentum = 0.0
+            # A value that is not finite would outlive even that.
+            for variable in statistics:
+                variable.assign(np.zeros(variable.shape))
+            for batch in np.array_split(images, batches):
+                student(batch, training=True)
+                for total, variable in zip(totals, statistics, strict=True):
+                    total += variable.numpy()
+        finally:
+            for layer, momentum in zip(normalizing, momenta, strict=True):
+                layer.momentum = momentum
     return [total / batches for total in totals]

@@ -26,8 +26,8 @@ class View:
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            `(rows, columns)`: float32 `(n or 1, height, height)` and `(n or 1, width, width)`, what each
-            pixel of the view is made of.
+            `(rows, columns)`: float32 `(n, height, height)` and `(n, width, width)`, what each pixel of the
+            view is made of.
         """
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class Jitter(Shift):
     rolled: ClassVar[bool] = True
 
     def draw(self, n, height, width, seed):
-        return super().draw(1, height, width, seed)
+        return tuple(ops.repeat(matrix, n, axis=0) for matrix in super().draw(1, height, width, seed))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +109,6 @@ def apply(images, drawn):
         Images of the same shape.
     """
     rows, columns = drawn
-    n = ops.shape(images)[0]
-    rows = ops.broadcast_to(rows, (n, *rows.shape[1:]))
-    columns = ops.broadcast_to(columns, (n, *columns.shape[1:]))
     return ops.einsum("nlk,nikc->nilc", columns, ops.einsum("nij,njkc->nikc", rows, images))
 
 

@@ -87,7 +87,7 @@ class CMI(InversionRecipe):
                 compared=self.compared,
             ),
         )
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def build_inversion(
         self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator

@@ -77,7 +77,7 @@ class DeepInversion(InversionRecipe):
             L2(self.l2, self.pixel_mean, self.pixel_std),
             Adversarial(self.competition, "jsd", temperature=3.0),
         )
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def view(self) -> views.View | None:
         return views.Jitter(self.view_shift, self.view_flip)

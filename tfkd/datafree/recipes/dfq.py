@@ -64,7 +64,7 @@ class DFQ(Recipe):
             ClassBalance(self.class_balance),
             Entropy(self.entropy),
         )
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, max(1, updates))

@@ -79,7 +79,7 @@ class Fast(InversionRecipe):
             BatchStatistics(self.statistics, momentum=self.momentum),
             Adversarial(self.adversarial, "kl", agreeing=True),
         )
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def build_inversion(
         self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator

@@ -59,7 +59,7 @@ class GDFQ(Recipe):
 
     def build_objectives(self) -> tuple[Objective, ...]:
         terms = (OneHot(self.one_hot), BatchStatistics(self.statistics, "mse"))
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def build_student_loss(self) -> KnowledgeLoss:
         return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()

@@ -81,7 +81,7 @@ class NAYER(InversionRecipe):
             BatchStatistics(self.statistics, momentum=self.momentum),
             Adversarial(self.adversarial, "kl", agreeing=True),
         )
-        return (*(term for term in terms if term.weight), *self.objectives)
+        return self.with_own(terms)
 
     def draw_targets(self, classes: int, seed: keras.random.SeedGenerator):
         """Each class in turn, which is what the noisy layers expect."""
