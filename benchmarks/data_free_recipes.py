@@ -49,6 +49,7 @@ class Case:
     student: str
     data: str
     scaling: tuple = ()
+    inherit: bool = False
 
 
 CASES = {
@@ -122,7 +123,7 @@ def distiller(case: Case, recipe_name: str, seed: int, epochs: int, steps: int) 
     """A compiled distiller of a row."""
     keras.utils.set_random_seed(seed)
     teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
-    student = make_student(case.student, teacher)
+    student = make_student(case.student, teacher, case.inherit)
     settings = [f"{key}={value}" for key, value in SETTINGS.get(recipe_name, {}).items()]
     recipe = make_recipe(recipe_name, [*settings, *FLAGS.options], epochs=epochs, steps_per_epoch=steps)
     made = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)

@@ -42,10 +42,18 @@ def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Itera
             pending.extend(inputs)
 
 
+def nodes(model: keras.Model) -> list:
+    """The calls that a model's graph is made of, from inputs to outputs; nested models are one call.
+
+    A layer may have been called outside the model too, so its own `input` and `output` may be elsewhere.
+    """
+    depths = getattr(model, "_functional", model)._nodes_by_depth
+    return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
+
+
 def times_used(model: keras.Model, operation) -> int:
     """How often an operation occurs in a model's graph and those of models nested in it."""
-    depths = getattr(model, "_functional", model)._nodes_by_depth
-    operations = [node.operation for nodes in depths.values() for node in nodes]
+    operations = [node.operation for node in nodes(model)]
     nested = [inner for inner in operations if isinstance(inner, keras.Model) and has_graph(inner)]
     here = sum(other is operation for other in operations)
     return here + sum(times_used(inner, operation) for inner in nested)

@@ -117,6 +117,12 @@ def stages(model: keras.Model) -> dict[tuple[int, int], str]:
     return found
 
 
+def shared_stages(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
+    """Pairs of taps, teacher's and student's, at the end of each stage that both have: see `stages`."""
+    theirs, ours = stages(teacher), stages(student)
+    return [(theirs[size], ours[size]) for size in theirs if size in ours]
+
+
 class Record(dict):
     """What the taps of one forward pass saw: `record[tap]` is the value at the layer's last call.
 

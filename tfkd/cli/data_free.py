@@ -48,8 +48,10 @@ _FLAGS = (
     flags.DEFINE_string(
         "student",
         "0.5x",
-        "a .keras file, a zoo name (lenet5_half, resnet20), or a factor of the teacher's width",
+        "a .keras file, a zoo name (lenet5_half, resnet20), or a factor of the teacher's width (0.5x) or "
+        "of its residual blocks (0.6deep)",
     ),
+    flags.DEFINE_boolean("inherit", False, "a student by a factor begins with its part of the weights"),
     flags.DEFINE_string(
         "recipe", "procedural", f"how the student is taught: {', '.join(sorted(inputs.recipes()))}"
     ),
@@ -159,7 +161,7 @@ def _evaluation_data(teacher):
 
 
 def _make_distiller(teacher):
-    student = inputs.make_student(FLAGS.student, teacher)
+    student = inputs.make_student(FLAGS.student, teacher, FLAGS.inherit)
     recipe = inputs.make_recipe(
         FLAGS.recipe,
         FLAGS.recipe_options,

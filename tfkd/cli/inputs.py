@@ -13,7 +13,8 @@ import numpy as np
 from tfkd import datafree, names, students
 from tfkd.datafree import Recipe
 
-_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)x")
+_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)(x|deep)")
+_SCALED = {"x": students.scale_width, "deep": students.scale_depth}
 _ZOO_NAME = re.compile(r"(.*?[a-z])[-_]?(\d+(?:[-_]\d+)*)")
 
 
@@ -83,28 +84,36 @@ def _labels(y, n, classes):
     return flat.astype("int64")
 
 
-def make_student(name: str, teacher: keras.Model) -> keras.Model:
+def make_student(name: str, teacher: keras.Model, inherit: bool = False) -> keras.Model:
     """The student that `--student` asks for.
 
     Args:
-        name: a `.keras` file; a factor such as "0.5x" of the teacher's width; or a zoo name with its
-            numbers, such as "lenet5_half", "resnet20" or "wide_resnet16_1".
+        name: a `.keras` file; a factor such as "0.5x" of the teacher's width or "0.6deep" of its residual
+            blocks; or a zoo name with its numbers, such as "lenet5_half", "resnet20" or "wide_resnet16_1".
         teacher: gives the input shape and the number of classes.
+        inherit: whether a student by a factor begins with its part of the teacher's weights.
 
     Returns:
         A Keras model.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: for an unknown name, with close matches, or a file that holds no Keras model.
+        ValueError: for an unknown name, with close matches, a file that holds no Keras model, or
+            `inherit` with a student that is no part of its teacher.
     """
+    if factor := _FACTOR.fullmatch(name):
+        return _SCALED[factor[2]](teacher, float(factor[1]), inherit=inherit)
+    if inherit:
+        raise ValueError(
+            "--inherit: only a student by a factor, such as 0.5x or 0.6deep, has a part of the teacher's "
+            f"weights. Received: --student={name}."
+        )
     if name.endswith(".keras"):
         if not os.path.exists(name):
             raise FileNotFoundError(f"--student: there is no file {name!r}.")
         return _load_student(name)
-    if factor := _FACTOR.fullmatch(name):
-        return students.scale_width(teacher, float(factor[1]))
-    zoo = {known: getattr(students, known) for known in students.__all__ if known != "scale_width"}
+    scalings = {function.__name__ for function in _SCALED.values()}
+    zoo = {known: getattr(students, known) for known in students.__all__ if known not in scalings}
     numbers = []
     if name not in zoo and (match := _ZOO_NAME.fullmatch(name)):
         name, numbers = match[1], [int(number) for number in re.split("[-_]", match[2])]

@@ -23,6 +23,7 @@ from tfkd.datafree.recipes import (
     DeepInversion,
     Fast,
     Procedural,
+    Recovery,
     ZeroQ,
 )
 from tfkd.datafree.statistics import reestimate_statistics
@@ -48,6 +49,7 @@ __all__ = [
     "ObjectiveWarning",
     "Procedural",
     "Recipe",
+    "Recovery",
     "ZeroQ",
     "boundary_supporting",
     "measure",

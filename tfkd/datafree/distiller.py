@@ -317,7 +317,8 @@ class DataFreeDistiller(Distiller):
         if view is not None:
             drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], self.seed_generator)
             images = views.apply(images, drawn)
-            logits = self.synthesizer.ask_teacher(images)
+            if not self._teacher_taps:
+                logits = self.synthesizer.ask_teacher(images)
         if real is None:
             parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
             steps = in_turn(self._learn, list(zip(*parts, strict=True)))
@@ -350,6 +351,7 @@ class DataFreeDistiller(Distiller):
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
         teacher = Pass(logits, {})
+        # Whoever has to look into the teacher gets its answers too.
         if self._teacher_taps:
             teacher = forward.run(self.teacher, self._teacher_taps, images, training=False)
         y, sample_weight = labels

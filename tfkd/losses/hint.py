@@ -1,7 +1,9 @@
 """Hints: the student's features are as the teacher's."""
 
 import keras
+from keras import ops
 
+from tfkd.losses.base import as_float32
 from tfkd.losses.features import FeatureLoss
 from tfkd.losses.maps import matching_pair, per_example_mean
 
@@ -42,6 +44,8 @@ class Hint(FeatureLoss):
         teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
         student_layer: tap of the student (the guided layer), or as many.
         projector: see `FeatureLoss`; True trains a regressor to the teacher's width.
+        relative: whether each pair's distance is divided by the mean square of the teacher's features in
+            the batch, so that layers of any scale count alike and 1 is a student that knows nothing.
         **kwargs: `name`.
 
     Example:
@@ -54,5 +58,15 @@ class Hint(FeatureLoss):
     published_weight = 100.0
     averages_positions = True
 
+    def __init__(self, teacher_layer=None, student_layer=None, relative: bool = False, **kwargs):
+        super().__init__(teacher_layer, student_layer, **kwargs)
+        self.relative = relative
+
     def compare(self, teacher, student):
-        return hint(teacher, student)
+        distance = hint(teacher, student)
+        if not self.relative:
+            return distance
+        return distance / (ops.mean(as_float32(teacher, "teacher") ** 2) + keras.config.epsilon())
+
+    def get_config(self):
+        return {**super().get_config(), "relative": self.relative}

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from tfkd.graphs import first_upstream, has_graph
+from tfkd.students.inheritance import inherit_channels, inherit_weights
 
 # What a layer's width is called in its configuration.
 _WIDTHS = {
@@ -30,9 +31,13 @@ _DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
 
 
 def scale_width(
-    model: keras.Model, factor: float, dropout: bool = False, name: str | None = None
+    model: keras.Model,
+    factor: float,
+    dropout: bool = False,
+    name: str | None = None,
+    inherit: bool = False,
 ) -> keras.Model:
-    """The same architecture with every hidden layer's width multiplied; newly initialized.
+    """The same architecture with every hidden layer's width multiplied; newly initialized or thinned.
 
     Convolutions and dense layers are scaled, except those that make the outputs; depthwise
     convolutions and normalizations follow. Rounded to the nearest integer, at least 1.
@@ -44,19 +49,29 @@ def scale_width(
         dropout: whether dropout layers keep their rates; by default these are 0, since a narrow
             student that learns from a teacher fits too little rather than too much.
         name: name of the new model; None for the model's with the factor appended.
+        inherit: whether the student begins with the weights of the channels whose kernels have the
+            largest norm (channels joined by Add stay or go together), from which it learns faster;
+            otherwise it is newly initialized.
 
     Returns:
-        An untrained model with the same input and output shapes.
+        A model with the same input and output shapes.
 
     Raises:
-        ValueError: if the factor is not positive, the model has no graph, or a layer cannot be
-            scaled; the message names it.
+        ValueError: if the factor is not positive (or above 1, with `inherit`), the model has no graph,
+            or a layer cannot be scaled; the message names it.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5)
+
+    Reference:
+        For `inherit`, Li et al., "Pruning Filters for Efficient ConvNets", 2017. Deviation: norms are
+        Euclidean, relative to their layer's mean, so that those of joined layers can be added.
     """
-    if not factor > 0:
-        raise ValueError(f"`factor` must be above 0. Received: factor={factor!r}.")
+    if not 0 < factor <= (1 if inherit else float("inf")):
+        raise ValueError(
+            f"`factor` must be above 0{' and at most 1 with inherit=True' if inherit else ''}. "
+            f"Received: factor={factor!r}."
+        )
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {type(model)}. "
@@ -91,6 +106,8 @@ def scale_width(
         ) from error
     student.name = name or f"{model.name}_{factor:g}x"
     _copy_normalization(model, student)
+    if inherit:
+        inherit_channels(model, student, tuple(_WIDTHS))
     return student
 
 
@@ -106,5 +123,4 @@ def _copy_normalization(model, student):
     """Input statistics are part of the preprocessing, not of what a student learns."""
     for old, new in zip(model._flatten_layers(), student._flatten_layers(), strict=True):
         if isinstance(old, layers.Normalization):
-            new.set_weights(old.get_weights())
-            new.finalize_state()
+            inherit_weights(old, new)

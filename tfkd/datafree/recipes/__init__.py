@@ -11,6 +11,7 @@ from tfkd.datafree.recipes.fast import Fast
 from tfkd.datafree.recipes.gdfq import GDFQ
 from tfkd.datafree.recipes.nayer import NAYER
 from tfkd.datafree.recipes.procedural import Procedural
+from tfkd.datafree.recipes.recovery import Recovery
 from tfkd.datafree.recipes.zeroq import ZeroQ
 from tfkd.datafree.recipes.zskt import ZSKT
 
@@ -27,5 +28,6 @@ __all__ = [
     "DeepInversion",
     "Fast",
     "Procedural",
+    "Recovery",
     "ZeroQ",
 ]

@@ -8,7 +8,7 @@ import keras
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import AttentionTransfer, KnowledgeLoss
-from tfkd.taps import stages
+from tfkd.taps import shared_stages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,7 @@ class ZSKT(Recipe):
             return losses
         pairs = self.attention_layers
         if pairs is None:
-            theirs, ours = stages(teacher), stages(student)
-            pairs = [(theirs[size], ours[size]) for size in theirs if size in ours]
+            pairs = shared_stages(teacher, student)
         if not pairs:
             raise ValueError(
                 "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no "

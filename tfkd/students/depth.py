@@ -1,0 +1,135 @@
+"""A model's own shape with fewer residual blocks."""
+
+import dataclasses
+
+import keras
+
+from tfkd.graphs import has_graph, nodes, operation_of, times_used
+from tfkd.students.inheritance import inherit_weights
+
+
+def scale_depth(
+    model: keras.Model, factor: float, name: str | None = None, inherit: bool = False
+) -> keras.Model:
+    """The same architecture with a share of its residual blocks left out.
+
+    A block can be left out where an `Add` joins a tensor to what was made of that tensor alone; its
+    output is then that tensor. Of the blocks of one shape, such as the stages of a ResNet, those that stay
+    are spread evenly, the last one among them. Blocks that change the shape all stay.
+
+    Args:
+        model: a functional model with residual blocks.
+        factor: share of the blocks of each shape that stay, in (0, 1]; 0.6 leaves three of five.
+        name: name of the new model; None for the model's with the factor appended.
+        inherit: whether what stays keeps its weights, from which a student learns in a small part of the
+            time; otherwise it is newly initialized.
+
+    Returns:
+        A model with the same input and output shapes and layers of the same names.
+
+    Raises:
+        ValueError: if the factor is out of range, or no residual block is found.
+
+    Example:
+        >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)  # a ResNet-20 of a ResNet-32
+
+    Reference:
+        Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", 2016, for
+        what is left when blocks go; Sanh et al., "DistilBERT", 2019, for a student that begins with every
+        second layer of its teacher.
+    """
+    if not 0 < factor <= 1:
+        raise ValueError(f"`factor` must be above 0 and at most 1. Received: factor={factor!r}.")
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional, so that its blocks can be found. Received: {type(model)}. "
+            "Choose a student from tfkd.students, or build one by hand."
+        )
+    blocks = _blocks(model)
+    if all(block.shortcut is None for block in blocks):
+        raise ValueError(
+            f"`model` has no residual block that could be left out: no Add of {model.name!r} joins a "
+            "tensor to what was made of that tensor alone. Use tfkd.students.scale_width, or a student of "
+            "the zoo."
+        )
+    student = _without(model, _left_out(blocks, factor))
+    student.name = name or f"{model.name}_{factor:g}deep"
+    if inherit:
+        for layer in student.layers:
+            if layer.weights:
+                inherit_weights(model.get_layer(layer.name), layer)
+    return student
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """An Add, and which of its two inputs is the whole block's input; None where the block has to stay."""
+
+    add: keras.Operation
+    stage: tuple
+    shortcut: int | None
+
+
+def _blocks(model):
+    """The residual blocks in the order of the graph."""
+    found = []
+    for node in nodes(model):
+        if type(node.operation).__name__ != "Add" or times_used(model, node.operation) > 1:
+            continue
+        added = node.input_tensors
+        if len(added) == 2:
+            shortcuts = [i for i in (0, 1) if _made_of_alone(added[1 - i], added[i])]
+            stage = tuple(node.outputs[0].shape)
+            found.append(_Block(node.operation, stage, shortcuts[0] if shortcuts else None))
+    return found
+
+
+def _made_of_alone(tensor, origin):
+    """Whether every way back from a tensor leads to `origin`, a tensor of its shape."""
+    if tensor.shape != origin.shape:
+        return False
+    pending, seen = [tensor], {id(origin)}
+    while pending:
+        tensor = pending.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        inputs = operation_of(tensor)[1]
+        if not inputs:
+            return False
+        pending.extend(inputs)
+    return True
+
+
+def _left_out(blocks, factor):
+    """Which input takes an Add's place, by the Add's identity."""
+    left_out = {}
+    for stage in {block.stage: None for block in blocks}:
+        same = [block for block in blocks if block.stage == stage]
+        optional = [block for block in same if block.shortcut is not None]
+        staying = max(1, round(factor * len(same))) - (len(same) - len(optional))
+        staying = min(max(0, staying), len(optional))
+        # Spread evenly, the last one always among them.
+        kept = {-(-i * len(optional) // staying) - 1 for i in range(1, staying + 1)}
+        for i, block in enumerate(optional):
+            if i not in kept:
+                left_out[id(block.add)] = block.shortcut
+    return left_out
+
+
+def _without(model, left_out):
+    """A clone in which each of those Adds passes one of its inputs on."""
+    passing = {}
+
+    def cloned(operation):
+        clone = type(operation).from_config(operation.get_config())
+        if id(operation) in left_out:
+            passing[id(clone)] = left_out[id(operation)]
+        return clone
+
+    def called(operation, *args, **kwargs):
+        if id(operation) in passing:
+            return keras.tree.flatten(args)[passing[id(operation)]]
+        return operation(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=cloned, call_function=called)

@@ -1,0 +1,197 @@
+"""The weights that a narrower network takes over from the one it was derived of."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfkd.graphs import has_graph, nodes
+
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+
+
+def inherit_weights(old: keras.Layer, new: keras.Layer) -> None:
+    """Gives `new`, a layer of the same shape, the weights of `old`."""
+    new.set_weights(old.get_weights())
+    if isinstance(old, layers.Normalization):
+        new.finalize_state()
+
+
+class Channels:
+    """The channels of a model: which layer makes them, which go together, and which are worth most.
+
+    Every channel a layer makes has a number. Channels that an Add or the like joins go together, so they
+    stay or leave together; their worth is the sum of their kernels' norms, relative to each layer's mean.
+
+    Args:
+        model: a functional or built Sequential model.
+        makers: the types of layers that make channels, all others pass theirs on.
+
+    Raises:
+        ValueError: if channels cannot be followed through a layer; the message names it.
+    """
+
+    def __init__(self, model: keras.Model, makers: tuple[type, ...]) -> None:
+        self._makers = makers
+        self._joined: list[int] = []
+        self.made: dict[int, np.ndarray] = {}
+        self.taken: dict[int, np.ndarray] = {}
+        self._layers: dict[int, keras.Layer] = {}
+        images = [self._new(tensor.shape[-1]) for tensor in model.inputs]
+        self._images = [number for numbers in images for number in numbers]
+        self._trace(model, images)
+
+    def _new(self, count):
+        first = len(self._joined)
+        self._joined.extend(range(first, first + count))
+        return np.arange(first, first + count)
+
+    def _trace(self, model, incoming):
+        known = dict(zip(map(id, model.inputs), incoming, strict=True))
+        for node in nodes(model):
+            operation = node.operation
+            if isinstance(operation, layers.InputLayer):
+                continue
+            passed = [known[id(tensor)] for tensor in node.input_tensors]
+            if isinstance(operation, keras.Model) and has_graph(operation):
+                results = self._trace(operation, passed)
+            else:
+                results = [self._through(operation, passed, node)] * len(node.outputs)
+            known.update(zip(map(id, node.outputs), results, strict=True))
+        return [known[id(tensor)] for tensor in model.outputs]
+
+    def _through(self, operation, passed, node):
+        """The channels of what an operation makes of tensors with those channels."""
+        if getattr(operation, "data_format", None) == "channels_first":
+            self._refuse(operation, "has its channels first")
+        if getattr(operation, "weights", ()):
+            self._take(operation, passed[0])
+        if isinstance(operation, self._makers):
+            return self.made.setdefault(id(operation), self._numbered(operation))
+        if isinstance(operation, _DEPTHWISE):
+            return np.repeat(passed[0], operation.depth_multiplier)
+        shape = node.outputs[0].shape
+        if isinstance(operation, layers.Flatten):
+            return np.tile(passed[0], shape[-1] // len(passed[0]))
+        if isinstance(operation, layers.Concatenate) and operation.axis in (-1, len(shape) - 1):
+            return np.concatenate(passed)
+        whole = [numbers for numbers in passed if len(numbers) == shape[-1]]
+        if not whole:
+            self._refuse(operation, "changes the number of channels")
+        for other in whole[1:]:
+            self._join(whole[0], other)
+        return whole[0]
+
+    def _refuse(self, operation, reason):
+        raise ValueError(
+            f"Weights cannot be inherited through layer {operation.name!r} "
+            f"({type(operation).__name__}), which {reason}. Use inherit=False."
+        )
+
+    def _numbered(self, layer):
+        self._layers[id(layer)] = layer
+        return self._new(_width(layer))
+
+    def _take(self, layer, numbers):
+        """Notes what a layer with weights works on; one used twice works on channels that go together."""
+        if id(layer) in self.taken:
+            self._join(self.taken[id(layer)], numbers)
+        else:
+            self.taken[id(layer)] = numbers
+
+    def _join(self, some, others):
+        for one, other in zip(some, others, strict=True):
+            self._joined[self._root(one)] = self._root(other)
+
+    def _root(self, number):
+        while self._joined[number] != number:
+            number = self._joined[number]
+        return number
+
+    def most_valuable(self, widths: dict[int, int]) -> np.ndarray:
+        """Which channels stay.
+
+        Args:
+            widths: how many of a layer's channels stay, by the layer's identity.
+
+        Returns:
+            bool for each channel number.
+
+        Raises:
+            ValueError: if channels that go together would have to stay and leave.
+        """
+        roots = np.array([self._root(number) for number in range(len(self._joined))])
+        worth = np.zeros(len(roots))
+        for key, numbers in self.made.items():
+            norms = _norms(self._layers[key])
+            np.add.at(worth, roots[numbers], norms / max(norms.mean(), 1e-12))
+        stays = {root: True for root in roots[self._images]}
+        for key in sorted(self.made, key=lambda key: len(self.made[key])):
+            own = roots[self.made[key]]
+            undecided = {root for root in own if root not in stays}
+            best_first = sorted(undecided, key=lambda root: (-worth[root], root))
+            missing = widths[key] - sum(stays.get(root, False) for root in own)
+            if not 0 <= missing <= len(best_first):
+                self._refuse(self._layers[key], "shares channels with layers of another width")
+            stays.update((root, i < missing) for i, root in enumerate(best_first))
+        return np.array([stays[root] for root in roots])
+
+
+def inherit_channels(model: keras.Model, narrow: keras.Model, makers: tuple[type, ...]) -> None:
+    """Gives a narrower network of the same layers the most valuable channels of `model`.
+
+    Args:
+        model: the model it was derived of.
+        narrow: the same architecture, some layers narrower.
+        makers: the types of layers whose width differs.
+
+    Raises:
+        ValueError: if channels cannot be followed through the model.
+    """
+    channels = Channels(model, makers)
+    pairs = list(zip(model._flatten_layers(), narrow._flatten_layers(), strict=True))
+    widths = {id(old): _width(new) for old, new in pairs if id(old) in channels.made}
+    stays = channels.most_valuable(widths)
+    for old, new in pairs:
+        if id(old) in channels.taken and not isinstance(old, layers.Normalization):
+            taken = np.flatnonzero(stays[channels.taken[id(old)]])
+            made = np.flatnonzero(stays[channels.made[id(old)]]) if id(old) in channels.made else None
+            new.set_weights(_share(old, taken, made))
+
+
+def _width(layer):
+    return layer.units if isinstance(layer, layers.Dense) else layer.filters
+
+
+def _output_axis(layer):
+    return -2 if isinstance(layer, _TRANSPOSED) else -1
+
+
+def _norms(layer):
+    """The norm of the kernel of each channel that a layer makes."""
+    kernel = layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
+    kernel = np.moveaxis(np.asarray(kernel), _output_axis(layer), -1)
+    return np.sqrt(np.sum(kernel**2, axis=tuple(range(kernel.ndim - 1))))
+
+
+def _share(layer, taken, made):
+    """The weights of a layer for some of the channels that it takes and makes."""
+    weights = layer.get_weights()
+    if isinstance(layer, _DEPTHWISE):
+        kernel, *bias = weights
+        copies = kernel.shape[-1]
+        of_each = (taken[:, None] * copies + np.arange(copies)).ravel()
+        return [np.take(kernel, taken, axis=-2), *(values[of_each] for values in bias)]
+    if made is None:
+        return [np.take(values, taken, axis=-1) for values in weights]
+    if isinstance(layer, _SEPARABLE):
+        depthwise, pointwise, *bias = weights
+        copies = depthwise.shape[-1]
+        of_each = (taken[:, None] * copies + np.arange(copies)).ravel()
+        pointwise = np.take(np.take(pointwise, of_each, axis=-2), made, axis=-1)
+        return [np.take(depthwise, taken, axis=-2), pointwise, *(values[made] for values in bias)]
+    kernel, *bias = weights
+    axis = _output_axis(layer)
+    kernel = np.take(np.take(kernel, taken, axis=-3 - axis), made, axis=axis)
+    return [kernel, *(values[made] for values in bias)]
