@@ -76,6 +76,16 @@ def test_students_by_factor_name_and_file(tmp_path):
     assert (
         inputs.make_student(str(tmp_path / "mine.keras"), teacher).count_params() == teacher.count_params()
     )
+    thinned = inputs.make_student("0.5x", teacher, inherit=True)
+    first = np.asarray(teacher.get_layer("conv1").kernel)
+    assert all(
+        any(np.array_equal(first[..., j], kernel) for j in range(8))
+        for kernel in np.moveaxis(np.asarray(thinned.get_layer("conv1").kernel), -1, 0)
+    )
+    residual = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=5)
+    assert inputs.make_student("0.5deep", residual).count_params() < residual.count_params()
+    with pytest.raises(ValueError, match="--inherit: only a student by a factor"):
+        inputs.make_student("resnet8", teacher, inherit=True)
     digits = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
     assert inputs.make_student("lenet5_half", digits).output_shape == (None, 7)
 

@@ -35,6 +35,7 @@ RECIPES = {
     "zskt": datafree.ZSKT(**TINY_GENERATOR),
     "dfq": datafree.DFQ(**TINY_GENERATOR, warmup_steps=1),
     "gdfq": datafree.GDFQ(**{**TINY_GENERATOR, "student_steps": 1}),
+    "recovery": datafree.Recovery(**{**TINY_GENERATOR, "student_steps": 1}, warmup_steps=1, memory=32),
     "black box": datafree.BlackBox(**TINY_GENERATOR),
     "deep inversion": datafree.DeepInversion(**TINY_INVERSION, l2=1e-3, cosine=True),
     "adaptive deep inversion from the prior": datafree.DeepInversion(

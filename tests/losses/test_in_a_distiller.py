@@ -14,6 +14,8 @@ from tfkd import losses
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 ONE, TWO, LAST = ("relu1", "relu1"), (["relu1", "conv2"],) * 2, ("logits:input",) * 2
 
+CHANNELS = [0, 2, 5, 7]
+
 # A new method is tested by adding a line.
 METHODS = {
     "soft_targets": lambda: losses.SoftTargets(4.0),
@@ -25,6 +27,7 @@ METHODS = {
     "teacher_free": losses.TeacherFree,
     "hint": lambda: losses.Hint(*ONE, projector=True),
     "hint_twice": lambda: losses.Hint(*TWO, projector=True),
+    "hint_of_chosen_channels": lambda: losses.Hint(*ONE, channels=[CHANNELS], relative=True),
     "cosine_embedding": lambda: losses.CosineEmbedding(*LAST, projector=layers.Dense(576)),
     "attention_transfer": lambda: losses.AttentionTransfer(*TWO),
     "gradient_attention": losses.GradientAttention,

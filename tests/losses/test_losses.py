@@ -495,3 +495,18 @@ def test_bad_options(build, message):
 def test_a_projector_that_is_no_layer():
     with pytest.raises(TypeError, match="`projector` must be True, None, a Keras layer"):
         losses.Hint("a", "b", projector="dense")
+
+
+def test_relative_hint_of_chosen_channels():
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(4, 5, 5, 6)).astype("float32"), rng.normal(size=(4, 5, 5, 2))
+    student = student.astype("float32")
+    loss = losses.Hint("a", "b", channels=[[1, 4]], relative=True)
+    chosen = teacher[..., [1, 4]]
+    expected = np.mean((chosen - student) ** 2, axis=(1, 2, 3)) / np.mean(chosen**2)
+    np.testing.assert_allclose(loss.call(teacher, student), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.call(100 * teacher, 100 * student), expected, rtol=1e-5)
+    again = type(loss).from_config(loss.get_config())
+    np.testing.assert_allclose(again.call(teacher, student), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="`channels` must be a list for each of the 2 pairs"):
+        losses.Hint(["a", "b"], ["a", "b"], channels=[[1]])

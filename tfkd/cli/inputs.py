@@ -112,8 +112,8 @@ def make_student(name: str, teacher: keras.Model, inherit: bool = False) -> kera
         if not os.path.exists(name):
             raise FileNotFoundError(f"--student: there is no file {name!r}.")
         return _load_student(name)
-    scalings = {function.__name__ for function in _SCALED.values()}
-    zoo = {known: getattr(students, known) for known in students.__all__ if known not in scalings}
+    public = {known: getattr(students, known) for known in students.__all__}
+    zoo = {known: f for known, f in public.items() if "classes" in inspect.signature(f).parameters}
     numbers = []
     if name not in zoo and (match := _ZOO_NAME.fullmatch(name)):
         name, numbers = match[1], [int(number) for number in re.split("[-_]", match[2])]

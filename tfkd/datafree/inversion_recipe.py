@@ -10,7 +10,7 @@ from keras import ops
 from tfkd.datafree import views
 from tfkd.datafree.critic import Critic
 from tfkd.datafree.recipe import Recipe
-from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.optimizers import sgd_of_the_papers
 
 _STARTS = ("noise", "prior")
 
@@ -31,10 +31,8 @@ class InversionRecipe(Recipe):
             generator.
         view_shift: pixels by which the networks' view of images is shifted at random while they are made.
         view_flip: whether half of the views are mirrored left to right.
-        temperature: of the student's soft targets; without effect where a `student_loss` is given.
         student_learning_rate: of SGD, at the beginning.
         weight_decay: of the student, coupled to the gradient as in PyTorch.
-        student_loss: what the student minimizes; None for soft targets at `temperature`.
         **kwargs: the other fields of `Recipe`; `generator_steps` are the gradient steps on a batch.
     """
 
@@ -48,7 +46,6 @@ class InversionRecipe(Recipe):
     temperature: float = 20.0
     student_learning_rate: float = 0.1
     weight_decay: float = 1e-4
-    student_loss: KnowledgeLoss | None = None
     generator_steps: int = 100
     student_steps: int = 0
     memory: int | None = None
@@ -57,7 +54,7 @@ class InversionRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._above_0("temperature", "student_learning_rate")
+        self._above_0("student_learning_rate")
         self._in_range(0, math.inf, "weight_decay")
         self._at_least(1, "inversions", "inversion_batch", "generator_steps", "replay_steps")
         self._at_least(0, "view_shift")
@@ -76,9 +73,6 @@ class InversionRecipe(Recipe):
             )
         if self.inversion_batch % self.accumulate:
             self._refuse("accumulate", f"a divisor of the inversion batch ({self.inversion_batch})")
-
-    def build_student_loss(self) -> KnowledgeLoss:
-        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
 
     def leaning_on_prior(self) -> dict[str, Any]:
         changed = {**super().leaning_on_prior(), "start": "prior"}
@@ -136,9 +130,5 @@ class InversionRecipe(Recipe):
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         """SGD with momentum whose rate decays as a cosine, as CMI, Fast and NAYER have it."""
-        momentum = 0.9
-        return keras.optimizers.SGD(
-            keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3),
-            momentum,
-            weight_decay=self.weight_decay / (1 - momentum),
-        )
+        rate = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3)
+        return sgd_of_the_papers(rate, self.weight_decay)

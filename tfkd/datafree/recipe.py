@@ -15,6 +15,7 @@ from generators.convolutional import OUTPUTS
 from tfkd import names
 from tfkd.datafree import views
 from tfkd.datafree.critic import Critic
+from tfkd.datafree.feature_matching import feature_hint
 from tfkd.datafree.inversion import Inversion
 from tfkd.datafree.memory import DTYPES
 from tfkd.datafree.objectives import BatchStatistics, Objective
@@ -37,7 +38,12 @@ class Recipe:
 
     Args:
         objectives: what images are made for, added to those of a subclass.
-        student_loss: what the student minimizes: a loss of the two networks' outputs.
+        student_loss: what the student minimizes: a loss of the two networks' outputs; None for soft
+            targets.
+        temperature: of the soft targets; without effect where a `student_loss` is given.
+        features: weight of the relative distance of features at the end of each stage beside that, for
+            students with the teacher's layers; 0 for none.
+        feature_layers: pairs of taps, teacher's and student's, that are compared instead.
         generator_steps: generator updates a step; 0 where nothing is trained to generate.
         student_steps: student updates on new inputs a step.
         same_inputs: whether the student learns on the images of the last generator update instead
@@ -103,7 +109,10 @@ class Recipe:
     needs_examples: ClassVar[bool] = False
 
     objectives: tuple[Objective, ...] = ()
-    student_loss: KnowledgeLoss = dataclasses.field(default_factory=SoftTargets)
+    student_loss: KnowledgeLoss | None = None
+    temperature: float = 1.0
+    features: float = 0.0
+    feature_layers: tuple[tuple[str, str], ...] | None = None
     generator_steps: int = 0
     student_steps: int = 1
     same_inputs: bool = False
@@ -146,7 +155,8 @@ class Recipe:
         self._at_least(1, "epochs", "steps_per_epoch")
         self._in_range(0, 1, "prior_share", "refine_share", "real_share")
         self._in_range(0, math.inf, "balance", "disagreement", "refine_size", "refine_adversarial")
-        self._above_0("norm_epsilon", "real_share")
+        self._in_range(0, math.inf, "features")
+        self._above_0("norm_epsilon", "real_share", "temperature")
         if self.batch_size % self.accumulate:
             self._refuse("accumulate", f"a divisor of the batch size ({self.batch_size})")
         if self.same_inputs and self.same_latent:
@@ -255,14 +265,19 @@ class Recipe:
         return (*(term for term in terms if term.weight), *self.objectives)
 
     def build_student_loss(self) -> KnowledgeLoss:
-        """A new loss of the student, so that distillers share none."""
+        """A new loss of the student's outputs, so that distillers share none."""
+        if self.student_loss is None:
+            return SoftTargets(self.temperature)
         return type(self.student_loss).from_config(self.student_loss.get_config())
 
     def build_student_losses(
         self, teacher: keras.Model, student: keras.Model
     ) -> list[tuple[KnowledgeLoss, float]]:
         """All the student minimizes, with weights."""
-        return [(self.build_student_loss(), 1.0)]
+        losses = [(self.build_student_loss(), 1.0)]
+        if self.features:
+            losses.append((feature_hint(teacher, student, self.feature_layers), self.features))
+        return losses
 
     def student_view(self) -> views.View | None:
         """How the student looks at its inputs; None for as they are."""

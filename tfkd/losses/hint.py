@@ -1,10 +1,12 @@
 """Hints: the student's features are as the teacher's."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
 from tfkd.losses.base import as_float32
-from tfkd.losses.features import FeatureLoss
+from tfkd.losses.features import FeatureLoss, as_list
 from tfkd.losses.maps import matching_pair, per_example_mean
 
 
@@ -44,6 +46,8 @@ class Hint(FeatureLoss):
         teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
         student_layer: tap of the student (the guided layer), or as many.
         projector: see `FeatureLoss`; True trains a regressor to the teacher's width.
+        channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
+            thinned student, `tfkd.students.kept_channels` tells them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
             the batch, so that layers of any scale count alike and 1 is a student that knows nothing.
         **kwargs: `name`.
@@ -58,9 +62,28 @@ class Hint(FeatureLoss):
     published_weight = 100.0
     averages_positions = True
 
-    def __init__(self, teacher_layer=None, student_layer=None, relative: bool = False, **kwargs):
+    def __init__(
+        self,
+        teacher_layer=None,
+        student_layer=None,
+        channels: Sequence[Sequence[int]] | None = None,
+        relative: bool = False,
+        **kwargs,
+    ):
         super().__init__(teacher_layer, student_layer, **kwargs)
+        if channels is not None and len(channels) != len(as_list(teacher_layer)):
+            raise ValueError(
+                f"`channels` must be a list for each of the {len(as_list(teacher_layer))} pairs of layers. "
+                f"Received: {len(channels)}."
+            )
+        self.channels = channels
         self.relative = relative
+
+    def pairs(self, teacher, student, mask=None, training=None):
+        if self.channels is not None:
+            chosen = zip(as_list(teacher), self.channels, strict=True)
+            teacher = [ops.take(features, channels, axis=-1) for features, channels in chosen]
+        return super().pairs(teacher, student, mask, training)
 
     def compare(self, teacher, student):
         distance = hint(teacher, student)
@@ -69,4 +92,4 @@ class Hint(FeatureLoss):
         return distance / (ops.mean(as_float32(teacher, "teacher") ** 2) + keras.config.epsilon())
 
     def get_config(self):
-        return {**super().get_config(), "relative": self.relative}
+        return {**super().get_config(), "channels": self.channels, "relative": self.relative}

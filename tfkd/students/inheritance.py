@@ -5,7 +5,19 @@ import numpy as np
 from keras import layers
 
 from tfkd.graphs import has_graph, nodes
+from tfkd.taps import named_layers
 
+# Layers that make channels, and what their width is called in their configuration.
+WIDTHS = {
+    layers.Conv1D: "filters",
+    layers.Conv2D: "filters",
+    layers.Conv3D: "filters",
+    layers.Conv1DTranspose: "filters",
+    layers.Conv2DTranspose: "filters",
+    layers.SeparableConv1D: "filters",
+    layers.SeparableConv2D: "filters",
+    layers.Dense: "units",
+}
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -26,17 +38,16 @@ class Channels:
 
     Args:
         model: a functional or built Sequential model.
-        makers: the types of layers that make channels, all others pass theirs on.
 
     Raises:
         ValueError: if channels cannot be followed through a layer; the message names it.
     """
 
-    def __init__(self, model: keras.Model, makers: tuple[type, ...]) -> None:
-        self._makers = makers
+    def __init__(self, model: keras.Model) -> None:
         self._joined: list[int] = []
         self.made: dict[int, np.ndarray] = {}
         self.taken: dict[int, np.ndarray] = {}
+        self.passed_on: dict[int, np.ndarray] = {}
         self._layers: dict[int, keras.Layer] = {}
         images = [self._new(tensor.shape[-1]) for tensor in model.inputs]
         self._images = [number for numbers in images for number in numbers]
@@ -58,6 +69,7 @@ class Channels:
                 results = self._trace(operation, passed)
             else:
                 results = [self._through(operation, passed, node)] * len(node.outputs)
+            self.passed_on[id(operation)] = results[0]
             known.update(zip(map(id, node.outputs), results, strict=True))
         return [known[id(tensor)] for tensor in model.outputs]
 
@@ -67,8 +79,8 @@ class Channels:
             self._refuse(operation, "has its channels first")
         if getattr(operation, "weights", ()):
             self._take(operation, passed[0])
-        if isinstance(operation, self._makers):
-            return self.made.setdefault(id(operation), self._numbered(operation))
+        if type(operation) in WIDTHS:
+            return self._make(operation)
         if isinstance(operation, _DEPTHWISE):
             return np.repeat(passed[0], operation.depth_multiplier)
         shape = node.outputs[0].shape
@@ -89,9 +101,11 @@ class Channels:
             f"({type(operation).__name__}), which {reason}. Use inherit=False."
         )
 
-    def _numbered(self, layer):
-        self._layers[id(layer)] = layer
-        return self._new(_width(layer))
+    def _make(self, layer):
+        if id(layer) not in self.made:
+            self._layers[id(layer)] = layer
+            self.made[id(layer)] = self._new(_width(layer))
+        return self.made[id(layer)]
 
     def _take(self, layer, numbers):
         """Notes what a layer with weights works on; one used twice works on channels that go together."""
@@ -138,30 +152,62 @@ class Channels:
         return np.array([stays[root] for root in roots])
 
 
-def inherit_channels(model: keras.Model, narrow: keras.Model, makers: tuple[type, ...]) -> None:
+def inherit_channels(model: keras.Model, narrow: keras.Model) -> None:
     """Gives a narrower network of the same layers the most valuable channels of `model`.
 
     Args:
         model: the model it was derived of.
         narrow: the same architecture, some layers narrower.
-        makers: the types of layers whose width differs.
 
     Raises:
         ValueError: if channels cannot be followed through the model.
     """
-    channels = Channels(model, makers)
-    pairs = list(zip(model._flatten_layers(), narrow._flatten_layers(), strict=True))
-    widths = {id(old): _width(new) for old, new in pairs if id(old) in channels.made}
-    stays = channels.most_valuable(widths)
-    for old, new in pairs:
+    channels, stays = _chosen(model, narrow)
+    for old, new in zip(model._flatten_layers(), narrow._flatten_layers(), strict=True):
         if id(old) in channels.taken and not isinstance(old, layers.Normalization):
             taken = np.flatnonzero(stays[channels.taken[id(old)]])
             made = np.flatnonzero(stays[channels.made[id(old)]]) if id(old) in channels.made else None
             new.set_weights(_share(old, taken, made))
 
 
+def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int]]:
+    """Which channels of each layer's output a narrower network of the same layers has kept, or would keep.
+
+    Args:
+        model: the model it was derived of.
+        narrow: the same architecture, some layers narrower; its weights do not matter.
+
+    Returns:
+        Channel numbers in rising order, by the layer's tap.
+
+    Raises:
+        ValueError: if the layers differ in more than width, or channels cannot be followed.
+    """
+    channels, stays = _chosen(model, narrow)
+    return {
+        tap: np.flatnonzero(stays[channels.passed_on[id(layer)]]).tolist()
+        for tap, layer in named_layers(model).items()
+        if id(layer) in channels.passed_on
+    }
+
+
+def _chosen(model, narrow):
+    """The channels of a model, and whether each stays."""
+    old, new = list(model._flatten_layers()), list(narrow._flatten_layers())
+    if [type(layer) for layer in old] != [type(layer) for layer in new]:
+        raise ValueError(
+            f"`narrow` must have the layers of {model.name!r} in other widths, as scale_width makes it. "
+            f"Received: {narrow.name!r}, with {len(new)} layers against {len(old)}."
+        )
+    channels = Channels(model)
+    widths = {
+        id(layer): _width(other) for layer, other in zip(old, new, strict=True) if type(layer) in WIDTHS
+    }
+    return channels, channels.most_valuable(widths)
+
+
 def _width(layer):
-    return layer.units if isinstance(layer, layers.Dense) else layer.filters
+    return getattr(layer, WIDTHS[type(layer)])
 
 
 def _output_axis(layer):

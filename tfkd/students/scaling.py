@@ -4,19 +4,8 @@ import keras
 from keras import layers
 
 from tfkd.graphs import first_upstream, has_graph
-from tfkd.students.inheritance import inherit_channels, inherit_weights
+from tfkd.students.inheritance import WIDTHS, inherit_channels, inherit_weights
 
-# What a layer's width is called in its configuration.
-_WIDTHS = {
-    layers.Conv1D: "filters",
-    layers.Conv2D: "filters",
-    layers.Conv3D: "filters",
-    layers.Conv1DTranspose: "filters",
-    layers.Conv2DTranspose: "filters",
-    layers.SeparableConv1D: "filters",
-    layers.SeparableConv2D: "filters",
-    layers.Dense: "units",
-}
 # Layers with weights that follow the width of their input.
 _FOLLOWERS = (
     layers.DepthwiseConv1D,
@@ -77,11 +66,11 @@ def scale_width(
             f"`model` must be functional or a built Sequential model. Received: {type(model)}. "
             "Build a smaller student by hand, or choose one from tfkd.students."
         )
-    outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in _WIDTHS)}
+    outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in WIDTHS)}
 
     def scaled(layer):
         config = layer.get_config()
-        width = _WIDTHS.get(type(layer))
+        width = WIDTHS.get(type(layer))
         if width and id(layer) not in outputs:
             config[width] = max(1, round(config[width] * factor))
             _check_groups(layer, config)
@@ -107,7 +96,7 @@ def scale_width(
     student.name = name or f"{model.name}_{factor:g}x"
     _copy_normalization(model, student)
     if inherit:
-        inherit_channels(model, student, tuple(_WIDTHS))
+        inherit_channels(model, student)
     return student
 
 

@@ -11,6 +11,7 @@ from tfkd.datafree.forward_differences import ForwardDifferences
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import KnowledgeLoss, L1Logits
+from tfkd.optimizers import sgd_of_the_papers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,12 +81,7 @@ class BlackBox(Recipe):
         return (ops.tanh(generated) + 1.0) / 2.0
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        momentum = 0.9
-        return keras.optimizers.SGD(
-            _stepped(self.student_learning_rate, updates),
-            momentum,
-            weight_decay=self.weight_decay / (1 - momentum),
-        )
+        return sgd_of_the_papers(_stepped(self.student_learning_rate, updates), self.weight_decay)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(_stepped(self.generator_learning_rate, updates))

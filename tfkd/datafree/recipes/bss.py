@@ -7,7 +7,7 @@ import keras
 
 from tfkd.datafree.boundary import boundary_supporting
 from tfkd.datafree.recipe import Recipe
-from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.optimizers import cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,6 @@ class BSS(Recipe):
     Args:
         attack_steps: steps towards the border at most.
         attack_step_size: share of the way that a step takes, in (0, 1].
-        temperature: of the soft targets; without effect where a `student_loss` is given.
         learning_rate: of SGD, at the beginning.
         **kwargs: the other fields of `Recipe`.
 
@@ -44,22 +43,17 @@ class BSS(Recipe):
     attack_step_size: float = 0.3
     temperature: float = 3.0
     learning_rate: float = 0.1
-    student_loss: KnowledgeLoss | None = None
     prior_share: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._at_least(1, "attack_steps")
-        self._above_0("temperature", "learning_rate", "attack_step_size")
+        self._above_0("learning_rate", "attack_step_size")
         self._in_range(0, 1, "attack_step_size")
-
-    def build_student_loss(self) -> KnowledgeLoss:
-        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
 
     def from_examples(self, images, teacher: keras.Model, seed: keras.random.SeedGenerator):
         hard, _ = boundary_supporting(images, teacher, seed, self.attack_steps, self.attack_step_size)
         return hard
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, max(1, updates))
-        return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
+        return cosine_nesterov(self.learning_rate, updates)

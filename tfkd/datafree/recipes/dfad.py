@@ -8,6 +8,7 @@ import keras
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.datafree.recipe import Recipe
 from tfkd.losses import KnowledgeLoss, L1Logits
+from tfkd.optimizers import sgd_of_the_papers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,7 @@ class DFAD(Recipe):
         return (Adversarial(self.adversarial), *self.objectives)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        momentum = 0.9
-        return keras.optimizers.SGD(
-            self.student_learning_rate, momentum, weight_decay=self.weight_decay / (1 - momentum)
-        )
+        return sgd_of_the_papers(self.student_learning_rate, self.weight_decay)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate)

@@ -7,6 +7,7 @@ import keras
 
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, ClassBalance, Entropy, Objective
 from tfkd.datafree.recipe import Recipe
+from tfkd.optimizers import cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,7 @@ class DFQ(Recipe):
         return self.with_own(terms)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        schedule = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, max(1, updates))
-        return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
+        return cosine_nesterov(self.student_learning_rate, updates)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         warmup = self.warmup_steps * self.generator_steps

@@ -9,7 +9,7 @@ import generators
 from generators import Generator
 from tfkd.datafree.objectives import BatchStatistics, Objective, OneHot
 from tfkd.datafree.recipe import Recipe
-from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.optimizers import cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,6 @@ class GDFQ(Recipe):
         one_hot: weight of the cross-entropy with the classes.
         statistics: weight of the batch statistics (norm "mse"); left out, with a warning, for teachers
             without normalization.
-        temperature: of the soft targets; without effect where a `student_loss` is given.
         generator_learning_rate: of Adam.
         student_learning_rate: of Nesterov SGD, decayed as a cosine.
         **kwargs: the fields of `Recipe`.
@@ -43,7 +42,6 @@ class GDFQ(Recipe):
     temperature: float = 20.0
     generator_learning_rate: float = 1e-3
     student_learning_rate: float = 0.1
-    student_loss: KnowledgeLoss | None = None
     generator_steps: int = 1
     same_inputs: bool = True
     batch_size: int = 200
@@ -54,22 +52,18 @@ class GDFQ(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._above_0("temperature", "student_learning_rate", "generator_learning_rate")
+        self._above_0("student_learning_rate", "generator_learning_rate")
         self._in_range(0, math.inf, "one_hot", "statistics")
 
     def build_objectives(self) -> tuple[Objective, ...]:
         terms = (OneHot(self.one_hot), BatchStatistics(self.statistics, "mse"))
         return self.with_own(terms)
 
-    def build_student_loss(self) -> KnowledgeLoss:
-        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
-
     def build_generator(self, image_shape: tuple[int, int, int], classes: int) -> Generator:
         return generators.ConditionalGenerator(image_shape, classes, **self.generator_options())
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        schedule = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, max(1, updates))
-        return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
+        return cosine_nesterov(self.student_learning_rate, updates)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         schedule = keras.optimizers.schedules.CosineDecay(self.generator_learning_rate, max(1, updates))

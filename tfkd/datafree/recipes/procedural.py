@@ -5,9 +5,7 @@ import dataclasses
 import keras
 
 from tfkd.datafree.recipe import Recipe
-from tfkd.losses import KnowledgeLoss, SoftTargets
-from tfkd.losses.base import check_positive
-from tfkd.optimizers import Muon
+from tfkd.optimizers import Muon, warmed_up_cosine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +19,8 @@ class Procedural(Recipe):
     student by a few smoothed gradient steps. No default depends on the data set.
 
     Args:
-        temperature: of the soft targets; without effect where a `student_loss` is given.
         learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
             to 0 as a cosine.
-        student_loss: what the student minimizes; None for soft targets at `temperature`.
         **kwargs: the other fields of `Recipe`.
 
     Example:
@@ -37,7 +33,6 @@ class Procedural(Recipe):
 
     temperature: float = 4.0
     learning_rate: float = 1.5e-2
-    student_loss: KnowledgeLoss | None = None
     prior_share: float = 1.0
     overdraw: int = 2
     balance: float = 1.0
@@ -50,18 +45,7 @@ class Procedural(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(temperature=self.temperature)
         self._above_0("learning_rate")
 
-    def build_student_loss(self) -> KnowledgeLoss:
-        return SoftTargets(self.temperature) if self.student_loss is None else super().build_student_loss()
-
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        warmup = max(1, updates // 20)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate / 20,
-            max(1, updates - warmup),
-            warmup_target=self.learning_rate,
-            warmup_steps=warmup,
-        )
-        return Muon(schedule)
+        return Muon(warmed_up_cosine(self.learning_rate, updates))

@@ -7,9 +7,7 @@ import keras
 
 from tfkd.datafree.objectives import BatchStatistics, ClassBalance, Objective, OneHot
 from tfkd.datafree.recipe import Recipe
-from tfkd.losses import Hint, KnowledgeLoss, SoftTargets
-from tfkd.losses.base import check_positive
-from tfkd.taps import shared_stages
+from tfkd.optimizers import warmed_up_cosine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,10 +25,6 @@ class Recovery(Recipe):
             without normalization, where half of the images come from the prior instead.
         one_hot: weight of sure classes.
         class_balance: weight of the balance of classes.
-        features: weight of the relative distance of features beside the soft targets; 0 to leave it out.
-        feature_layers: pairs of taps, teacher's and student's; None for the last of each size of maps
-            that both networks have.
-        temperature: of the soft targets.
         generator_learning_rate: of Adam with first moment 0.5.
         student_learning_rate: peak rate of Adam, which warms up over the first 5 % of the updates and
             decays to 0 as a cosine.
@@ -49,7 +43,6 @@ class Recovery(Recipe):
     one_hot: float = 1.0
     class_balance: float = 5.0
     features: float = 50.0
-    feature_layers: tuple[tuple[str, str], ...] | None = None
     temperature: float = 4.0
     generator_learning_rate: float = 1e-3
     student_learning_rate: float = 1e-3
@@ -67,9 +60,8 @@ class Recovery(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(temperature=self.temperature)
         self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "statistics", "one_hot", "class_balance", "features")
+        self._in_range(0, math.inf, "statistics", "one_hot", "class_balance")
 
     def build_objectives(self) -> tuple[Objective, ...]:
         terms = (
@@ -79,35 +71,8 @@ class Recovery(Recipe):
         )
         return self.with_own(terms)
 
-    def build_student_loss(self) -> KnowledgeLoss:
-        return SoftTargets(self.temperature)
-
-    def build_student_losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> list[tuple[KnowledgeLoss, float]]:
-        losses = [(self.build_student_loss(), 1.0)]
-        if not self.features:
-            return losses
-        pairs = self.feature_layers
-        if pairs is None:
-            pairs = shared_stages(teacher, student)
-        if not pairs:
-            raise ValueError(
-                "Recovery: `feature_layers` must name pairs of layers, since teacher and student have no "
-                "maps of the same size. Give them, or features=0."
-            )
-        teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
-        return [*losses, (Hint(teachers, students, relative=True), self.features)]
-
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        warmup = max(1, updates // 20)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            self.student_learning_rate / 20,
-            max(1, updates - warmup),
-            warmup_target=self.student_learning_rate,
-            warmup_steps=warmup,
-        )
-        return keras.optimizers.Adam(schedule)
+        return keras.optimizers.Adam(warmed_up_cosine(self.student_learning_rate, updates))
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate, beta_1=0.5)

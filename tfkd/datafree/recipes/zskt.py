@@ -60,7 +60,8 @@ class ZSKT(Recipe):
         self, teacher: keras.Model, student: keras.Model
     ) -> list[tuple[KnowledgeLoss, float]]:
         # Per element, which is the scale that the attention's weight goes with.
-        losses = [(self.build_student_loss(), 1 / teacher.output_shape[-1])]
+        (outputs, _), *losses = super().build_student_losses(teacher, student)
+        losses.append((outputs, 1 / teacher.output_shape[-1]))
         if not self.attention:
             return losses
         pairs = self.attention_layers

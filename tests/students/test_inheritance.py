@@ -1,0 +1,118 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from tests.students.test_students import branches
+from tfkd import students
+
+
+def randomize(model, seed=0):
+    """Weights of any size everywhere, moving variances above 0."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([np.abs(rng.normal(size=w.shape)) + 0.1 for w in model.get_weights()])
+    for layer in model._flatten_layers():
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    return model
+
+
+def silence(layer, channels):
+    """Has a layer make nothing but zeros in some of its channels."""
+    for weight in layer.weights[-2:]:
+        values = weight.numpy()
+        values[..., channels] = 0
+        weight.assign(values)
+
+
+def check_lossless(model, silent, factor=0.5):
+    """Where half of the channels never reach another layer, half of the width computes the same."""
+    for name, channels in silent.items():
+        silence(model.get_layer(name), channels)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.beta.assign(0 * layer.beta)
+            layer.moving_mean.assign(0 * layer.moving_mean)
+        if isinstance(layer, layers.DepthwiseConv2D) and layer.use_bias:
+            layer.bias.assign(0 * layer.bias)
+    x = np.random.default_rng(1).uniform(size=(3, *model.input_shape[1:])).astype("float32")
+    narrow = students.scale_width(model, factor, inherit=True)
+    assert narrow.count_params() < model.count_params()
+    np.testing.assert_allclose(narrow(x), model(x), rtol=1e-4, atol=1e-5)
+    return narrow
+
+
+def test_flattened_channels():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 5, 2)),
+            layers.Conv2D(4, 3, activation="relu", name="conv"),
+            layers.Flatten(),
+            layers.Dense(6, activation="relu", name="hidden"),
+            layers.Dense(3),
+        ]
+    )
+    check_lossless(randomize(model), {"conv": [0, 3], "hidden": [1, 2, 5]})
+
+
+def test_channels_joined_and_laid_side_by_side():
+    silent = [0, 2, 3, 7]
+    check_lossless(randomize(branches()), {"a": silent, "sep": silent, "hidden": [0, 1, 5]})
+
+
+def test_normalized_separable_and_transposed():
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="a")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.PReLU(shared_axes=[1, 2])(x)
+    x = layers.DepthwiseConv2D(2, depth_multiplier=2, use_bias=False)(x)
+    x = layers.SeparableConv2D(4, 2, depth_multiplier=3, name="b")(x)
+    x = keras.ops.relu(x / 2.0)
+    x = layers.Conv2DTranspose(6, 3, name="c", use_bias=False)(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalMaxPooling2D()(x)))
+    randomize(model)
+    # The kernel of a transposed convolution has the channels it makes before those it takes.
+    kernel = model.get_layer("c").kernel.numpy()
+    kernel[:, :, [0, 4, 5], :] = 0
+    model.get_layer("c").kernel.assign(kernel)
+    kernel = model.get_layer("a").kernel.numpy()
+    kernel[..., [1, 2]] = 0
+    model.get_layer("a").kernel.assign(kernel)
+    check_lossless(model, {"b": [0, 2]})
+
+
+def test_shared_and_nested():
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(4, name="first")], name="inner")
+    shared = layers.Dense(4, name="shared")
+    inputs = keras.Input((3,))
+    x = inner(inputs)
+    x = layers.Add()([shared(x), shared(keras.ops.relu(x))])
+    model = randomize(keras.Model(inputs, layers.Dense(2)(x)))
+    silence(inner.get_layer("first"), [1, 2])
+    check_lossless(model, {"shared": [0, 3]})
+
+
+def test_kept_channels_are_those_of_the_largest_norm():
+    model = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(4, name="a"), layers.ReLU(name="r"), layers.Dense(2)]
+    )
+    model.get_layer("a").kernel.assign([[1.0, -3.0, 0.5, 2.0], [0.0, 0.0, 0.5, 0.0]])
+    narrow = students.scale_width(model, 0.5)
+    kept = students.kept_channels(model, narrow)
+    assert kept["a"] == kept["r"] == [1, 3]
+    inheriting = students.scale_width(model, 0.5, inherit=True)
+    np.testing.assert_array_equal(inheriting.get_layer("a").kernel, [[-3.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(inheriting.layers[-1].kernel, np.asarray(model.layers[-1].kernel)[[1, 3]])
+
+
+def test_networks_that_cannot_be_thinned():
+    with pytest.raises(ValueError, match="at most 1 with inherit=True"):
+        students.scale_width(branches(), 2.0, inherit=True)
+    inputs = keras.Input((4, 4, 1))
+    x = layers.Conv2D(4, 1)(inputs)
+    x = layers.Reshape((4, -1), name="rows")(x)
+    model = keras.Model(inputs, layers.Dense(2)(layers.Dense(8)(x)))
+    with pytest.raises(ValueError, match=r"'rows' .*changes the number of channels. Use inherit=False"):
+        students.scale_width(model, 0.5, inherit=True)
+    with pytest.raises(ValueError, match="must have the layers of"):
+        students.kept_channels(model, branches())

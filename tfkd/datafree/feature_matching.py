@@ -1,0 +1,51 @@
+"""Which of the teacher's inner features a student is to have too."""
+
+from collections.abc import Sequence
+
+import keras
+
+from tfkd.losses import Hint
+from tfkd.students import kept_channels
+from tfkd.taps import shape, shared_stages
+
+
+def feature_hint(
+    teacher: keras.Model, student: keras.Model, pairs: Sequence[tuple[str, str]] | None = None
+) -> Hint:
+    """The relative distance of features at the end of each stage.
+
+    Args:
+        teacher: a model whose graph is known.
+        student: a model with maps of the same sizes; a narrower one has the teacher's layers and is
+            compared with those channels that `scale_width(inherit=True)` keeps.
+        pairs: taps of teacher and student to compare instead; None for the last of each size of maps that
+            both networks have.
+
+    Returns:
+        A loss, 1 for each pair at a student that knows nothing.
+
+    Raises:
+        ValueError: if there is nothing to compare, or a narrower student is of another make.
+    """
+    pairs = shared_stages(teacher, student) if pairs is None else pairs
+    if not pairs:
+        raise ValueError(
+            "`feature_layers` must name pairs of layers, since teacher and student have no maps of the "
+            "same size. Give them, or features=0."
+        )
+    teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
+    return Hint(teachers, students, channels=_channels(teacher, student, pairs), relative=True)
+
+
+def _channels(teacher, student, pairs):
+    """The teacher's channels that a narrower student is compared with; None for all of them."""
+    if all(shape(teacher, theirs)[-1] == shape(student, ours)[-1] for theirs, ours in pairs):
+        return None
+    try:
+        kept = kept_channels(teacher, student)
+    except ValueError as error:
+        raise ValueError(
+            "`features` must be 0, or `feature_layers` of equal widths, for a student that is narrower "
+            f"than its teacher and no thinned copy of it. {error}"
+        ) from error
+    return [kept[theirs] for theirs, _ in pairs]
