@@ -1,6 +1,7 @@
-"""Trains the LeNet-5 teacher that the repository ships, from an npz file of images.
+"""Trains the LeNet-5 teacher that the repository ships, or a network of the zoo, from an npz of images.
 
     python examples/train_teacher.py --data=mnist.npz --output=examples/assets/lenet5_mnist.keras
+    python examples/train_teacher.py --data=fashion_mnist.npz --network=resnet8 --flip --epochs=20
 
 The npz file has x_train, y_train, x_test and y_test, with uint8 images (n, 28, 28) or (n, 28, 28, c).
 The student's tests never see it; the accuracy printed is that of the last epoch.
@@ -10,12 +11,14 @@ import keras
 import numpy as np
 from absl import app, flags
 
-import tfkd
 from tfkd import files
+from tfkd.cli.inputs import from_zoo
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "npz with x_train, y_train, x_test, y_test", required=True)
 flags.DEFINE_string("output", "teacher.keras", "where the teacher goes")
+flags.DEFINE_string("network", "lenet5", "a network of tfkd.students with its numbers, such as resnet8")
+flags.DEFINE_boolean("flip", False, "mirror half of the images left to right")
 flags.DEFINE_string("test_output", None, "also save x_test and y_test, compressed, as this npz")
 flags.DEFINE_integer("epochs", 10, "epochs", lower_bound=1)
 flags.DEFINE_integer("batch_size", 256, "images in each update", lower_bound=1)
@@ -38,25 +41,26 @@ def main(argv: list[str]) -> None:
     data = load(FLAGS.data)
     keras.utils.set_random_seed(FLAGS.seed)
     classes = int(data["y_train"].max()) + 1
-    teacher = tfkd.students.lenet5(data["x_train"].shape[1:], classes)
+    teacher = from_zoo(FLAGS.network, data["x_train"].shape[1:], classes)
+    trained = keras.Sequential([keras.layers.RandomFlip("horizontal"), teacher]) if FLAGS.flip else teacher
     updates = FLAGS.epochs * -(-len(data["x_train"]) // FLAGS.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, updates)
-    teacher.compile(
+    trained.compile(
         keras.optimizers.AdamW(schedule, weight_decay=0.01),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    teacher.fit(
+    trained.fit(
         data["x_train"],
         data["y_train"],
         batch_size=FLAGS.batch_size,
         epochs=FLAGS.epochs,
         verbose=2,
     )
-    _, accuracy = teacher.evaluate(data["x_test"], data["y_test"], batch_size=500, verbose=0)
+    _, accuracy = trained.evaluate(data["x_test"], data["y_test"], batch_size=500, verbose=0)
     print(f"test accuracy: {accuracy:.2%}")
     # An uncompiled copy leaves the optimizer's state out of the file.
-    plain = tfkd.students.lenet5(data["x_train"].shape[1:], classes)
+    plain = from_zoo(FLAGS.network, data["x_train"].shape[1:], classes)
     plain.set_weights(teacher.get_weights())
     with files.replacing(FLAGS.output) as temporary:
         plain.save(temporary)

@@ -112,6 +112,23 @@ def make_student(name: str, teacher: keras.Model, inherit: bool = False) -> kera
         if not os.path.exists(name):
             raise FileNotFoundError(f"--student: there is no file {name!r}.")
         return _load_student(name)
+    return from_zoo(name, tuple(teacher.input_shape[1:]), teacher.output_shape[-1])
+
+
+def from_zoo(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """A network of `tfkd.students` by its name with its numbers, such as "resnet20".
+
+    Args:
+        name: of the function, then its numbers.
+        input_shape: `(height, width, channels)`.
+        classes: number of logits.
+
+    Returns:
+        An untrained Keras model.
+
+    Raises:
+        ValueError: for an unknown name, with close matches, or too few or many numbers.
+    """
     public = {known: getattr(students, known) for known in students.__all__}
     zoo = {known: f for known, f in public.items() if "classes" in inspect.signature(f).parameters}
     numbers = []
@@ -125,7 +142,7 @@ def make_student(name: str, teacher: keras.Model, inherit: bool = False) -> kera
             f"Student {name!r} takes {len(needed)} numbers ({', '.join(needed)}) behind its name, as "
             f"'resnet20' and 'wide_resnet16_1' do. Received: {numbers}."
         )
-    return build(*numbers, input_shape=tuple(teacher.input_shape[1:]), classes=teacher.output_shape[-1])
+    return build(*numbers, input_shape=input_shape, classes=classes)
 
 
 def _load_student(path):

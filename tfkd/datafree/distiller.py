@@ -12,8 +12,8 @@ from tfkd.compatibility import check_model
 from tfkd.datafree import checks, views
 from tfkd.datafree.generation import Generation
 from tfkd.datafree.in_turn import in_turn
-from tfkd.datafree.labelled import likeliest
 from tfkd.datafree.memory import Memory
+from tfkd.datafree.on_demand import OnDemand
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.selection import resample
@@ -109,6 +109,14 @@ class DataFreeDistiller(Distiller):
             self.memory = Memory(
                 capacity, image_shape, classes, recipe.memory_dtype, saved=recipe.save_memory
             )
+        self._on_demand = OnDemand(
+            recipe,
+            self.synthesizer,
+            self.memory,
+            None if self.inversion is None else lambda: self._remember(self._invert(ops.zeros(()))),
+            classes,
+            self.seed_generator,
+        )
         self.generator_optimizer = None
         # Steps taken, resumed runs included; saved with the weights.
         self.steps_done = self.add_weight(
@@ -389,37 +397,11 @@ class DataFreeDistiller(Distiller):
         """
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
-        if self.inversion is not None and not int(self.memory.size):
-            self._invert_now()
-        if labels is None and self.inversion is not None:
-            return np.clip(self.memory.pick(n, self.seed_generator), 0.0, 1.0)
         if labels is None:
-            batches = -(-n // self.recipe.batch_size)
-            images = [self._synthesize_batch().numpy() for _ in range(batches)]
-            return np.clip(np.concatenate(images)[:n], 0.0, 1.0)
-        labels = checks.checked_labels(labels, n, self.classes)
-        images = likeliest(self._labelled_batch, labels, self.classes, self.recipe.batch_size)
+            images = self._on_demand.images(n)
+        else:
+            images = self._on_demand.of_classes(checks.checked_labels(labels, n, self.classes))
         return np.clip(images, 0.0, 1.0)
-
-    @tf.function(autograph=False)
-    def _invert_now(self):
-        self._remember(self._invert(ops.zeros(())))
-
-    @tf.function(autograph=False)
-    def _synthesize_batch(self):
-        images, _ = self.synthesizer.new_inputs()
-        # In a batch, what is refined or generated stands together.
-        return keras.random.shuffle(images, axis=0, seed=self.seed_generator)
-
-    @tf.function(autograph=False)
-    def _labelled_batch(self, targets):
-        if self.inversion is not None:
-            images, logits = self.memory.draw(self.recipe.batch_size, self.seed_generator)
-            return images, ops.log_softmax(logits, axis=-1)
-        images = self.synthesizer.candidates(self.recipe.batch_size)
-        if self.recipe.refine_steps and self.recipe.differentiates_teacher:
-            images = self.synthesizer.refined(images, targets)
-        return images, ops.log_softmax(self.synthesizer.ask_teacher(images), axis=-1)
 
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""
