@@ -22,7 +22,7 @@ def feature_hint(
             both networks have.
 
     Returns:
-        A loss, 1 for each pair at a student that knows nothing.
+        A loss, 1 for each pair where a student's features are 0.
 
     Raises:
         ValueError: if there is nothing to compare, or a narrower student is of another make.

@@ -49,7 +49,7 @@ class Hint(FeatureLoss):
         channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
             thinned student, `tfkd.students.kept_channels` tells them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
-            the batch, so that layers of any scale count alike and 1 is a student that knows nothing.
+            the batch, so that layers of any scale count alike.
         **kwargs: `name`.
 
     Example:

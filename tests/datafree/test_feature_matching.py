@@ -1,0 +1,56 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfkd
+from tests.conftest import SHAPE, small_network
+from tests.datafree.recipes import TINY
+from tfkd import datafree, students
+from tfkd.datafree.feature_matching import feature_hint
+
+
+def test_ends_of_stages_are_compared_whole_at_equal_widths():
+    hint = feature_hint(small_network(8), small_network(8))
+    assert hint.teacher_layer == hint.student_layer == ["relu1", "conv2"]
+    assert hint.channels is None and hint.relative
+
+
+def test_narrower_students_are_compared_with_what_thinning_keeps():
+    teacher = small_network(8)
+    thinned = students.scale_width(teacher, 0.5, inherit=True)
+    hint = feature_hint(teacher, thinned)
+    kept = students.kept_channels(teacher, thinned)
+    assert hint.channels == [kept["relu1"], kept["conv2"]]
+    # Right after thinning, the first features are the teacher's own.
+    x = np.random.default_rng(0).uniform(size=(4, *SHAPE)).astype("float32")
+    first = [keras.Model(m.input, m.get_layer("relu1").output)(x) for m in (teacher, thinned)]
+    np.testing.assert_allclose(np.asarray(first[0])[..., kept["relu1"]], first[1], rtol=1e-5, atol=1e-6)
+
+
+def test_pairs_of_ones_own():
+    pairs = [("norm1", "relu1")]
+    hint = feature_hint(small_network(8), small_network(8), pairs)
+    assert (hint.teacher_layer, hint.student_layer) == (["norm1"], ["relu1"])
+
+
+def test_a_recipe_with_features_has_the_student_learn_them():
+    teacher = small_network(8)
+    student = students.scale_width(teacher, 0.5)
+    recipe = datafree.Procedural(**TINY, memory=0, features=1000.0, student_flip=True)
+    distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=1)
+    distiller.compile()
+    losses = distiller.fit(epochs=2, verbose=0).history["loss"]
+    # Soft targets of untrained networks are next to nothing beside this.
+    assert losses[0] > 100 and losses[-1] < 0.9 * losses[0]
+
+
+def test_students_that_cannot_be_compared():
+    other = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3, padding="same"), layers.Flatten()])
+    with pytest.raises(ValueError, match=r"`features` must be 0, or `feature_layers` of equal widths"):
+        feature_hint(small_network(8), other)
+    flat = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5)])
+    with pytest.raises(ValueError, match="`feature_layers` must name pairs of layers"):
+        feature_hint(small_network(8), flat)
+    with pytest.raises(ValueError, match="`features` must be at least 0"):
+        datafree.Procedural(features=-1.0)
