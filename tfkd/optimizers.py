@@ -75,7 +75,15 @@ class Muon(keras.optimizers.Adam):
 
 
 def warmed_up_cosine(peak: float, updates: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A rate that rises for the first 5 % of the updates and then decays to 0 as a cosine."""
+    """A rate that rises for the first 5 % of the updates and then decays to 0 as a cosine.
+
+    Args:
+        peak: the highest rate, above 0.
+        updates: of the whole run.
+
+    Returns:
+        A Keras schedule.
+    """
     warmup = max(1, updates // 20)
     return keras.optimizers.schedules.CosineDecay(
         peak / 20, max(1, updates - warmup), warmup_target=peak, warmup_steps=warmup
@@ -83,7 +91,15 @@ def warmed_up_cosine(peak: float, updates: int) -> keras.optimizers.schedules.Le
 
 
 def cosine_nesterov(rate: float, updates: int) -> keras.optimizers.Optimizer:
-    """Nesterov SGD with momentum 0.9 whose rate decays to 0 as a cosine."""
+    """Nesterov SGD with momentum 0.9 whose rate decays to 0 as a cosine.
+
+    Args:
+        rate: learning rate at the beginning, above 0.
+        updates: of the whole run.
+
+    Returns:
+        A new optimizer.
+    """
     schedule = keras.optimizers.schedules.CosineDecay(rate, max(1, updates))
     return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
 
@@ -97,6 +113,9 @@ def sgd_of_the_papers(rate, weight_decay: float) -> keras.optimizers.Optimizer:
     Args:
         rate: learning rate or schedule.
         weight_decay: PyTorch's.
+
+    Returns:
+        A new optimizer.
     """
     momentum = 0.9
     return keras.optimizers.SGD(rate, momentum, weight_decay=weight_decay / (1 - momentum))

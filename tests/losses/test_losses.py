@@ -510,3 +510,13 @@ def test_relative_hint_of_chosen_channels():
     np.testing.assert_allclose(again.call(teacher, student), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="`channels` must be a list for each of the 2 pairs"):
         losses.Hint(["a", "b"], ["a", "b"], channels=[[1]])
+    with pytest.raises(ValueError, match="`projector` must be None where `channels` are chosen"):
+        losses.Hint("a", "b", projector=True, channels=[[1]])
+
+
+def test_relative_hint_leaves_padding_out():
+    teacher, student = np.ones((1, 4, 3), "float32"), np.zeros((1, 4, 3), "float32")
+    loss = losses.Hint("a", "b", relative=True)
+    mask = np.array([[True, False, False, False]])
+    np.testing.assert_allclose(loss.call(teacher, student, mask=mask), [1.0], rtol=1e-6)
+    np.testing.assert_allclose(loss.call(0 * teacher, student), [0.0])

@@ -68,6 +68,45 @@ def test_layers_that_were_called_elsewhere_too():
     assert "conv0" not in [layer.name for layer in students.scale_depth(behind_a_scaling, 0.6).layers]
 
 
+def test_statistics_of_the_input_are_kept_and_nothing_stays_frozen():
+    normalize = layers.Normalization()
+    normalize.adapt(np.arange(8.0).reshape(4, 2))
+    front = keras.Sequential([keras.Input((2,)), layers.Normalization()], name="front")
+    front.layers[0].adapt(np.arange(8.0).reshape(4, 2))
+    inputs = keras.Input((2,))
+    x = front(normalize(inputs))
+    for i in range(2):
+        x = layers.Add()([x, layers.Dense(2, name=f"d{i}")(x)])
+    model = keras.Model(inputs, layers.Dense(2, name="out")(x))
+    model.get_layer("d0").set_weights([0 * w for w in model.get_layer("d0").get_weights()])
+    model.trainable = False
+    data = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
+    shallow = students.scale_depth(model, 0.5, inherit=True)
+    np.testing.assert_allclose(shallow(data), model(data), rtol=1e-5)
+    assert len(shallow.trainable_weights) == 4
+    fresh = students.scale_depth(model, 0.5)
+    np.testing.assert_allclose(fresh.get_layer("front")(data), front(data))
+
+
+def test_long_skips_doubling_and_outputs_stay():
+    inputs = keras.Input((3,))
+    x = start = layers.Dense(3, name="stem")(inputs)
+    for i in range(4):
+        x = layers.Add()([x, layers.Dense(3, name=f"inner{i}")(x)])
+    x = layers.Add(name="long")([start, x])
+    x = layers.Add(name="doubled")([x, x])
+    out = layers.Add(name="output")([x, layers.Dense(3, name="last")(x)])
+    shallow = students.scale_depth(keras.Model(inputs, out), 0.5)
+    names = [layer.name for layer in shallow.layers]
+    assert {"long", "doubled", "output", "last", "inner3"} <= set(names)
+    assert sum(name.startswith("inner") for name in names) == 1
+
+
+def test_a_factor_that_leaves_nothing_out():
+    with pytest.raises(ValueError, match=r"leaves all 3 residual blocks .* where they are"):
+        students.scale_depth(blocks(1), 0.9)
+
+
 @pytest.mark.parametrize("factor", [0.0, 1.5])
 def test_bad_factor(factor):
     with pytest.raises(ValueError, match="`factor` must be above 0 and at most 1"):

@@ -105,14 +105,49 @@ def test_kept_channels_are_those_of_the_largest_norm():
     np.testing.assert_array_equal(inheriting.layers[-1].kernel, np.asarray(model.layers[-1].kernel)[[1, 3]])
 
 
+def image_model(*middle):
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(8, 3, padding="same"),
+            *middle,
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("middle", "reason"),
+    [
+        (layers.Reshape((4, -1)), "changes the number of channels"),
+        (layers.Permute((3, 1, 2)), "moves channels to another axis"),
+        (layers.Reshape((-1, 8)), "moves channels to another axis"),
+        (layers.BatchNormalization(axis=1), "one for each channel of the last axis"),
+        (layers.LayerNormalization(axis=[1, 2]), "one for each channel of the last axis"),
+        (layers.PReLU(shared_axes=[1, 2, 3]), None),
+    ],
+)
+def test_layers_that_channels_cannot_be_followed_through(middle, reason):
+    if reason is None:
+        students.scale_width(image_model(middle), 0.5, inherit=True)
+        return
+    with pytest.raises(ValueError, match=reason):
+        students.scale_width(image_model(middle), 0.5, inherit=True)
+
+
 def test_networks_that_cannot_be_thinned():
     with pytest.raises(ValueError, match="at most 1 with inherit=True"):
         students.scale_width(branches(), 2.0, inherit=True)
-    inputs = keras.Input((4, 4, 1))
-    x = layers.Conv2D(4, 1)(inputs)
-    x = layers.Reshape((4, -1), name="rows")(x)
-    model = keras.Model(inputs, layers.Dense(2)(layers.Dense(8)(x)))
-    with pytest.raises(ValueError, match=r"'rows' .*changes the number of channels. Use inherit=False"):
-        students.scale_width(model, 0.5, inherit=True)
     with pytest.raises(ValueError, match="must have the layers of"):
-        students.kept_channels(model, branches())
+        students.kept_channels(image_model(), branches())
+    with pytest.raises(ValueError, match="must not be wider"):
+        students.kept_channels(branches(), students.scale_width(branches(), 2.0))
+    with pytest.raises(ValueError, match="`model` must be functional"):
+        students.kept_channels(keras.Sequential(), branches())
+
+
+def test_frozen_teachers_have_students_that_learn():
+    model = image_model()
+    model.trainable = False
+    assert len(students.scale_width(model, 0.5, inherit=True).trainable_weights) == 4

@@ -39,7 +39,8 @@ def feature_hint(
 
 def _channels(teacher, student, pairs):
     """The teacher's channels that a narrower student is compared with; None for all of them."""
-    if all(shape(teacher, theirs)[-1] == shape(student, ours)[-1] for theirs, ours in pairs):
+    widths = [(_width(teacher, theirs), _width(student, ours)) for theirs, ours in pairs]
+    if all(theirs == ours for theirs, ours in widths):
         return None
     try:
         kept = kept_channels(teacher, student)
@@ -48,4 +49,19 @@ def _channels(teacher, student, pairs):
             "`features` must be 0, or `feature_layers` of equal widths, for a student that is narrower "
             f"than its teacher and no thinned copy of it. {error}"
         ) from error
+    if unknown := [theirs for theirs, _ in pairs if theirs not in kept]:
+        raise ValueError(
+            "`feature_layers` must name outputs of layers where a student is narrower than its teacher. "
+            f"Received: {unknown}."
+        )
     return [kept[theirs] for theirs, _ in pairs]
+
+
+def _width(model, tap):
+    seen = shape(model, tap)
+    if not isinstance(seen, tuple):
+        raise ValueError(
+            f"`feature_layers` must name layers with one output of known shape, which {tap!r} of "
+            f"{model.name!r} is not. Name others, or use features=0."
+        )
+    return seen[-1]

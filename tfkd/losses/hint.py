@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfkd.losses.base import as_float32
-from tfkd.losses.features import FeatureLoss, as_list
+from tfkd.losses.features import FeatureLoss, Projector, as_list
 from tfkd.losses.maps import matching_pair, per_example_mean
 
 
@@ -49,8 +49,11 @@ class Hint(FeatureLoss):
         channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
             thinned student, `tfkd.students.kept_channels` tells them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
-            the batch, so that layers of any scale count alike.
+            the batch, so that layers of any scale count alike; where those are all 0, it is 0.
         **kwargs: `name`.
+
+    Raises:
+        ValueError: if there are not as many lists of channels as pairs, or a projector beside them.
 
     Example:
         >>> tfkd.Distiller(teacher, student, Hint("block2", "block2", projector=True), [100.0])
@@ -66,15 +69,21 @@ class Hint(FeatureLoss):
         self,
         teacher_layer=None,
         student_layer=None,
+        projector: Projector = None,
         channels: Sequence[Sequence[int]] | None = None,
         relative: bool = False,
         **kwargs,
     ):
-        super().__init__(teacher_layer, student_layer, **kwargs)
+        super().__init__(teacher_layer, student_layer, projector, **kwargs)
         if channels is not None and len(channels) != len(as_list(teacher_layer)):
             raise ValueError(
                 f"`channels` must be a list for each of the {len(as_list(teacher_layer))} pairs of layers. "
                 f"Received: {len(channels)}."
+            )
+        if channels is not None and self.projector is not None:
+            raise ValueError(
+                "`projector` must be None where `channels` are chosen: the student's own are compared with "
+                f"them. Received: projector={projector!r}."
             )
         self.channels = channels
         self.relative = relative
@@ -85,11 +94,19 @@ class Hint(FeatureLoss):
             teacher = [ops.take(features, channels, axis=-1) for features, channels in chosen]
         return super().pairs(teacher, student, mask, training)
 
+    def call(self, teacher, student, mask=None, training=None):
+        total = 0.0
+        for t, s, m in self.pairs(teacher, student, mask, training):
+            distance = self._unpadded(self.compare(t, s), m)
+            if self.relative:
+                # Padding is 0 in both.
+                share = 1.0 if m is None else ops.mean(ops.cast(m, "float32"))
+                distance = ops.divide_no_nan(distance * share, ops.mean(as_float32(t, "teacher") ** 2))
+            total += distance
+        return total
+
     def compare(self, teacher, student):
-        distance = hint(teacher, student)
-        if not self.relative:
-            return distance
-        return distance / (ops.mean(as_float32(teacher, "teacher") ** 2) + keras.config.epsilon())
+        return hint(teacher, student)
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "relative": self.relative}

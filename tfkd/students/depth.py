@@ -13,9 +13,10 @@ def scale_depth(
 ) -> keras.Model:
     """The same architecture with a share of its residual blocks left out.
 
-    A block can be left out where an `Add` joins a tensor to what was made of that tensor alone; its
-    output is then that tensor. Of the blocks of one shape, such as the stages of a ResNet, those that stay
-    are spread evenly, the last one among them. Blocks that change the shape all stay.
+    A block can be left out where an `Add` joins a tensor to what layers with weights made of that
+    tensor alone; its output is then that tensor. Of the blocks of one shape, such as the stages of a
+    ResNet, those that stay are spread evenly, the last one, and so at least one, among them. Blocks that
+    change the shape, that hold others or that make an output stay, and so do those of nested models.
 
     Args:
         model: a functional model with residual blocks.
@@ -28,7 +29,8 @@ def scale_depth(
         A model with the same input and output shapes and layers of the same names.
 
     Raises:
-        ValueError: if the factor is out of range, or no residual block is found.
+        ValueError: if the factor is out of range, the model is not functional, no residual block is found,
+            or all of them stay.
 
     Example:
         >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)  # a ResNet-20 of a ResNet-32
@@ -49,15 +51,21 @@ def scale_depth(
     if all(block.shortcut is None for block in blocks):
         raise ValueError(
             f"`model` has no residual block that could be left out: no Add of {model.name!r} joins a "
-            "tensor to what was made of that tensor alone. Use tfkd.students.scale_width, or a student of "
-            "the zoo."
+            "tensor to what was made of that tensor alone (nested models are not searched). Use "
+            "tfkd.students.scale_width, or a student of the zoo."
         )
-    student = _without(model, _left_out(blocks, factor))
+    left_out = _left_out(blocks, factor)
+    if factor < 1 and not left_out:
+        raise ValueError(
+            f"`factor` leaves all {len(blocks)} residual blocks of {model.name!r} where they are: one of "
+            f"each shape stays. Received: factor={factor!r}. Use a smaller one if there are several of a "
+            "shape, or tfkd.students.scale_width."
+        )
+    student = _without(model, left_out)
     student.name = name or f"{model.name}_{factor:g}deep"
-    if inherit:
-        for layer in student.layers:
-            if layer.weights:
-                inherit_weights(model.get_layer(layer.name), layer)
+    for layer in student.layers:
+        if layer.weights:
+            inherit_weights(model.get_layer(layer.name), layer, statistics_only=not inherit)
     return student
 
 
@@ -73,32 +81,38 @@ class _Block:
 def _blocks(model):
     """The residual blocks in the order of the graph."""
     found = []
+    made_here = {id(tensor) for tensor in model.outputs}
     for node in nodes(model):
-        if type(node.operation).__name__ != "Add" or times_used(model, node.operation) > 1:
+        if not _adds_two(node) or times_used(model, node.operation) > 1:
             continue
         added = node.input_tensors
-        if len(added) == 2:
-            shortcuts = [i for i in (0, 1) if _made_of_alone(added[1 - i], added[i])]
-            stage = tuple(node.outputs[0].shape)
-            found.append(_Block(node.operation, stage, shortcuts[0] if shortcuts else None))
+        shortcuts = [i for i in (0, 1) if _is_branch(added[1 - i], added[i])]
+        optional = shortcuts and id(node.outputs[0]) not in made_here
+        stage = tuple(node.outputs[0].shape)
+        found.append(_Block(node.operation, stage, shortcuts[0] if optional else None))
     return found
 
 
-def _made_of_alone(tensor, origin):
-    """Whether every way back from a tensor leads to `origin`, a tensor of its shape."""
+def _adds_two(node):
+    return type(node.operation).__name__ == "Add" and len(node.input_tensors) == 2
+
+
+def _is_branch(tensor, origin):
+    """Whether layers made a tensor of `origin` alone, with weights, without a block in between."""
     if tensor.shape != origin.shape:
         return False
-    pending, seen = [tensor], {id(origin)}
+    pending, seen, weights = [tensor], {id(origin)}, 0
     while pending:
         tensor = pending.pop()
         if id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        inputs = operation_of(tensor)[1]
-        if not inputs:
+        operation, inputs = operation_of(tensor)
+        if not inputs or (type(operation).__name__ == "Add" and len(inputs) == 2):
             return False
+        weights += len(getattr(operation, "weights", ()))
         pending.extend(inputs)
-    return True
+    return weights > 0
 
 
 def _left_out(blocks, factor):
@@ -122,14 +136,17 @@ def _without(model, left_out):
     passing = {}
 
     def cloned(operation):
-        clone = type(operation).from_config(operation.get_config())
+        config = operation.get_config()
+        if "trainable" in config:
+            config["trainable"] = True
+        clone = type(operation).from_config(config)
         if id(operation) in left_out:
             passing[id(clone)] = left_out[id(operation)]
         return clone
 
     def called(operation, *args, **kwargs):
         if id(operation) in passing:
-            return keras.tree.flatten(args)[passing[id(operation)]]
+            return keras.tree.flatten((args, kwargs))[passing[id(operation)]]
         return operation(*args, **kwargs)
 
     return keras.models.clone_model(model, clone_function=cloned, call_function=called)

@@ -23,11 +23,21 @@ _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
-def inherit_weights(old: keras.Layer, new: keras.Layer) -> None:
-    """Gives `new`, a layer of the same shape, the weights of `old`."""
-    new.set_weights(old.get_weights())
-    if isinstance(old, layers.Normalization):
-        new.finalize_state()
+def inherit_weights(old: keras.Layer, new: keras.Layer, statistics_only: bool = False) -> None:
+    """Gives `new`, a layer or model of the same shape, the weights of `old`.
+
+    Args:
+        old: where they come from.
+        new: where they go.
+        statistics_only: whether only statistics of the input go there (adapted `Normalization` layers):
+            they are part of the preprocessing, not of what a student learns.
+    """
+    if not statistics_only:
+        new.set_weights(old.get_weights())
+    for ours, theirs in zip(new._flatten_layers(), old._flatten_layers(), strict=True):
+        if isinstance(ours, layers.Normalization):
+            ours.set_weights(theirs.get_weights())
+            ours.finalize_state()
 
 
 class Channels:
@@ -77,7 +87,10 @@ class Channels:
         """The channels of what an operation makes of tensors with those channels."""
         if getattr(operation, "data_format", None) == "channels_first":
             self._refuse(operation, "has its channels first")
+        if getattr(operation, "groups", 1) > 1:
+            self._refuse(operation, "is a grouped convolution")
         if getattr(operation, "weights", ()):
+            self._check_follows(operation, len(node.outputs[0].shape), len(passed[0]))
             self._take(operation, passed[0])
         if type(operation) in WIDTHS:
             return self._make(operation)
@@ -95,10 +108,21 @@ class Channels:
             self._join(whole[0], other)
         return whole[0]
 
-    def _refuse(self, operation, reason):
+    def _check_follows(self, layer, rank, channels):
+        """Refuses a layer without a width of its own whose weights are not one for each channel, or one."""
+        if type(layer) in WIDTHS or isinstance(layer, _DEPTHWISE):
+            return
+        axes = getattr(layer, "axis", -1)
+        on_others = any(axis not in (-1, rank - 1) for axis in keras.tree.flatten(axes))
+        if on_others or any(weight.shape[-1:] not in ((channels,), (1,)) for weight in layer.weights):
+            self._refuse(layer, "has weights that are not one for each channel of the last axis")
+
+    @staticmethod
+    def _refuse(operation, reason):
         raise ValueError(
-            f"Weights cannot be inherited through layer {operation.name!r} "
-            f"({type(operation).__name__}), which {reason}. Use inherit=False."
+            f"Channels cannot be followed through layer {operation.name!r} "
+            f"({type(operation).__name__}), which {reason}. A student of this model can begin afresh only "
+            "(inherit=False, and features=0 in the recipe)."
         )
 
     def _make(self, layer):
@@ -181,7 +205,7 @@ def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int
         Channel numbers in rising order, by the layer's tap.
 
     Raises:
-        ValueError: if the layers differ in more than width, or channels cannot be followed.
+        ValueError: if the layers are others or wider, or channels cannot be followed.
     """
     channels, stays = _chosen(model, narrow)
     return {
@@ -193,6 +217,11 @@ def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int
 
 def _chosen(model, narrow):
     """The channels of a model, and whether each stays."""
+    for name, network in (("model", model), ("narrow", narrow)):
+        if not has_graph(network):
+            raise ValueError(
+                f"`{name}` must be functional or a built Sequential model. Received: {network}."
+            )
     old, new = list(model._flatten_layers()), list(narrow._flatten_layers())
     if [type(layer) for layer in old] != [type(layer) for layer in new]:
         raise ValueError(
@@ -203,7 +232,21 @@ def _chosen(model, narrow):
     widths = {
         id(layer): _width(other) for layer, other in zip(old, new, strict=True) if type(layer) in WIDTHS
     }
-    return channels, channels.most_valuable(widths)
+    if wider := [layer.name for layer in old if id(layer) in widths and widths[id(layer)] > _width(layer)]:
+        raise ValueError(f"`narrow` must not be wider than {model.name!r}. Received: wider in {wider}.")
+    stays = channels.most_valuable(widths)
+    _check_sizes(channels, stays, model, narrow)
+    return channels, stays
+
+
+def _check_sizes(channels, stays, model, narrow):
+    """Refuses operations, such as Permute, that put other things where channels were."""
+    for ours, theirs in zip(nodes(model), nodes(narrow), strict=True):
+        if isinstance(ours.operation, keras.Model) and has_graph(ours.operation):
+            _check_sizes(channels, stays, ours.operation, theirs.operation)
+        numbers = channels.passed_on.get(id(ours.operation))
+        if numbers is not None and np.sum(stays[numbers]) != theirs.outputs[0].shape[-1]:
+            Channels._refuse(ours.operation, "moves channels to another axis")
 
 
 def _width(layer):
@@ -230,7 +273,7 @@ def _share(layer, taken, made):
         of_each = (taken[:, None] * copies + np.arange(copies)).ravel()
         return [np.take(kernel, taken, axis=-2), *(values[of_each] for values in bias)]
     if made is None:
-        return [np.take(values, taken, axis=-1) for values in weights]
+        return [values if values.shape[-1] == 1 else np.take(values, taken, axis=-1) for values in weights]
     if isinstance(layer, _SEPARABLE):
         depthwise, pointwise, *bias = weights
         copies = depthwise.shape[-1]

@@ -47,7 +47,8 @@ def scale_width(
 
     Raises:
         ValueError: if the factor is not positive (or above 1, with `inherit`), the model has no graph,
-            or a layer cannot be scaled; the message names it.
+            a layer cannot be scaled, or channels cannot be followed through one that is inherited; the
+            message names it.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5)
@@ -70,6 +71,8 @@ def scale_width(
 
     def scaled(layer):
         config = layer.get_config()
+        if "trainable" in config:
+            config["trainable"] = True
         width = WIDTHS.get(type(layer))
         if width and id(layer) not in outputs:
             config[width] = max(1, round(config[width] * factor))
@@ -93,8 +96,10 @@ def scale_width(
             "width; a layer with fixed sizes (such as Reshape), or an Add with one branch that "
             f"cannot be scaled, is the usual reason. {error}"
         ) from error
+    # A clone of a Sequential model is as frozen as that is.
+    student.trainable = True
     student.name = name or f"{model.name}_{factor:g}x"
-    _copy_normalization(model, student)
+    inherit_weights(model, student, statistics_only=True)
     if inherit:
         inherit_channels(model, student)
     return student
@@ -106,10 +111,3 @@ def _check_groups(layer, config):
             f"Layer {layer.name!r} is a grouped convolution ({config['groups']} groups), whose "
             "width cannot be scaled. Build the student by hand."
         )
-
-
-def _copy_normalization(model, student):
-    """Input statistics are part of the preprocessing, not of what a student learns."""
-    for old, new in zip(model._flatten_layers(), student._flatten_layers(), strict=True):
-        if isinstance(old, layers.Normalization):
-            inherit_weights(old, new)
