@@ -219,3 +219,6 @@ def test_images_made_in_a_step():
     assert datafree.DAFL(batch_size=10).images_per_step() == 10
     assert datafree.DFAD(batch_size=10).images_per_step() == 60
     assert datafree.DFAD(batch_size=10, prior_share=0.5, overdraw=2).images_per_step() == 10 + 5 * 15
+    assert datafree.Recovery(batch_size=10, warmup_steps=4).images_made(6) == 4 * 10 + 2 * 20
+    assert datafree.Recovery(batch_size=10, warmup_steps=4).images_made(3) == 3 * 10
+    assert datafree.Fast(batch_size=10, inversion_batch=16, warmup_steps=4).images_made(6) == 6 * 16

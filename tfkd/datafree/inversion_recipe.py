@@ -128,6 +128,9 @@ class InversionRecipe(Recipe):
     def images_per_step(self) -> int:
         return self.inversions * (self.inversion_batch + self.prior_images_per_inversion() * self.overdraw)
 
+    def images_made(self, steps: int) -> int:
+        return steps * self.images_per_step()
+
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         """SGD with momentum whose rate decays as a cosine, as CMI, Fast and NAYER have it."""
         rate = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3)

@@ -373,6 +373,11 @@ class Recipe:
         batches = 1 if self.same_latent else self.student_steps
         return self.generator_steps * self.batch_size + batches * new
 
+    def images_made(self, steps: int) -> int:
+        """Images made in so many steps, of which those of warm-up train the generator only."""
+        warm_up = min(steps, self.warmup_steps)
+        return warm_up * self.generator_steps * self.batch_size + (steps - warm_up) * self.images_per_step()
+
     def describe(self) -> dict[str, Any]:
         """The recipe's options as plain values, for records."""
         plain = {"name": self.name}

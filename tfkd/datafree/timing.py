@@ -1,4 +1,4 @@
-"""Where a data-free step's time goes."""
+"""Where the time of a data-free run goes."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _TIMED_UPDATES = 10
 
 
 def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, float]:
-    """How a step's time divides, measured now on a few of its halves.
+    """How the time of the steps taken divides, measured now on a few of a step's halves.
 
     Args:
         distiller: a compiled distiller; all its variables are put back afterwards, but for an empty memory
@@ -23,7 +23,7 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
 
     Returns:
         The shares of synthesis (generator updates, new inputs, the teacher's answers) and of
-        student updates; they sum to 1.
+        student updates, of which there are none in warm-up; they sum to 1.
     """
     recipe, synthesizer = distiller.recipe, distiller.synthesizer
 
@@ -44,7 +44,9 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
                 (updates, (inputs, synthesizer.ask_teacher(inputs))),
             )
         ]
-    seconds[1] *= recipe.updates_per_step() / timed
+    steps = int(distiller.steps_done.numpy())
+    taught = max(0, steps - recipe.warmup_steps) / steps if steps else 1.0
+    seconds[1] *= taught * recipe.updates_per_step() / timed
     return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
 
 
