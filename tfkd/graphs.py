@@ -59,12 +59,30 @@ def times_used(model: keras.Model, operation) -> int:
     return here + sum(times_used(inner, operation) for inner in nested)
 
 
-def copy_weights(source: keras.Model, target: keras.Model) -> None:
+def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     """Gives `target`, a clone, the weights of `source`, adapted input statistics included."""
     target.set_weights(source.get_weights())
     for layer in target._flatten_layers():
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+
+
+def copy_input_statistics(source: keras.Layer, target: keras.Layer) -> None:
+    """Gives `target`, of the same layers, what `Normalization` layers of `source` were adapted to.
+
+    That is part of the preprocessing, not of what a network learns.
+    """
+    for old, new in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+        if isinstance(old, keras.layers.Normalization):
+            copy_weights(old, new)
+
+
+def trainable_config(operation: keras.Operation) -> dict:
+    """The configuration of a layer or another operation, thawed where that is frozen."""
+    config = operation.get_config()
+    if "trainable" in config:
+        config["trainable"] = True
+    return config
 
 
 def apply_layers(model: keras.Model, x):

@@ -4,8 +4,15 @@ import dataclasses
 
 import keras
 
-from tfkd.graphs import has_graph, nodes, operation_of, times_used
-from tfkd.students.inheritance import inherit_weights
+from tfkd.graphs import (
+    copy_input_statistics,
+    copy_weights,
+    has_graph,
+    nodes,
+    operation_of,
+    times_used,
+    trainable_config,
+)
 
 
 def scale_depth(
@@ -63,9 +70,10 @@ def scale_depth(
         )
     student = _without(model, left_out)
     student.name = name or f"{model.name}_{factor:g}deep"
+    copy = copy_weights if inherit else copy_input_statistics
     for layer in student.layers:
         if layer.weights:
-            inherit_weights(model.get_layer(layer.name), layer, statistics_only=not inherit)
+            copy(model.get_layer(layer.name), layer)
     return student
 
 
@@ -81,20 +89,21 @@ class _Block:
 def _blocks(model):
     """The residual blocks in the order of the graph."""
     found = []
-    made_here = {id(tensor) for tensor in model.outputs}
+    outputs = {id(tensor) for tensor in model.outputs}
     for node in nodes(model):
-        if not _adds_two(node) or times_used(model, node.operation) > 1:
+        if not _adds_two(node.operation, node.input_tensors) or times_used(model, node.operation) > 1:
             continue
         added = node.input_tensors
         shortcuts = [i for i in (0, 1) if _is_branch(added[1 - i], added[i])]
-        optional = shortcuts and id(node.outputs[0]) not in made_here
+        optional = shortcuts and id(node.outputs[0]) not in outputs
         stage = tuple(node.outputs[0].shape)
         found.append(_Block(node.operation, stage, shortcuts[0] if optional else None))
     return found
 
 
-def _adds_two(node):
-    return type(node.operation).__name__ == "Add" and len(node.input_tensors) == 2
+def _adds_two(operation, inputs):
+    # The layer, and the operation behind `+`.
+    return type(operation).__name__ == "Add" and len(inputs) == 2
 
 
 def _is_branch(tensor, origin):
@@ -108,7 +117,7 @@ def _is_branch(tensor, origin):
             continue
         seen.add(id(tensor))
         operation, inputs = operation_of(tensor)
-        if not inputs or (type(operation).__name__ == "Add" and len(inputs) == 2):
+        if not inputs or _adds_two(operation, inputs):
             return False
         weights += len(getattr(operation, "weights", ()))
         pending.extend(inputs)
@@ -136,10 +145,7 @@ def _without(model, left_out):
     passing = {}
 
     def cloned(operation):
-        config = operation.get_config()
-        if "trainable" in config:
-            config["trainable"] = True
-        clone = type(operation).from_config(config)
+        clone = type(operation).from_config(trainable_config(operation))
         if id(operation) in left_out:
             passing[id(clone)] = left_out[id(operation)]
         return clone

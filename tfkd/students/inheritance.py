@@ -23,23 +23,6 @@ _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
-def inherit_weights(old: keras.Layer, new: keras.Layer, statistics_only: bool = False) -> None:
-    """Gives `new`, a layer or model of the same shape, the weights of `old`.
-
-    Args:
-        old: where they come from.
-        new: where they go.
-        statistics_only: whether only statistics of the input go there (adapted `Normalization` layers):
-            they are part of the preprocessing, not of what a student learns.
-    """
-    if not statistics_only:
-        new.set_weights(old.get_weights())
-    for ours, theirs in zip(new._flatten_layers(), old._flatten_layers(), strict=True):
-        if isinstance(ours, layers.Normalization):
-            ours.set_weights(theirs.get_weights())
-            ours.finalize_state()
-
-
 class Channels:
     """The channels of a model: which layer makes them, which go together, and which are worth most.
 
@@ -269,18 +252,21 @@ def _share(layer, taken, made):
     weights = layer.get_weights()
     if isinstance(layer, _DEPTHWISE):
         kernel, *bias = weights
-        copies = kernel.shape[-1]
-        of_each = (taken[:, None] * copies + np.arange(copies)).ravel()
-        return [np.take(kernel, taken, axis=-2), *(values[of_each] for values in bias)]
+        made = _multiplied(taken, kernel.shape[-1])
+        return [np.take(kernel, taken, axis=-2), *(values[made] for values in bias)]
     if made is None:
         return [values if values.shape[-1] == 1 else np.take(values, taken, axis=-1) for values in weights]
     if isinstance(layer, _SEPARABLE):
         depthwise, pointwise, *bias = weights
-        copies = depthwise.shape[-1]
-        of_each = (taken[:, None] * copies + np.arange(copies)).ravel()
-        pointwise = np.take(np.take(pointwise, of_each, axis=-2), made, axis=-1)
+        between = _multiplied(taken, depthwise.shape[-1])
+        pointwise = np.take(np.take(pointwise, between, axis=-2), made, axis=-1)
         return [np.take(depthwise, taken, axis=-2), pointwise, *(values[made] for values in bias)]
     kernel, *bias = weights
     axis = _output_axis(layer)
     kernel = np.take(np.take(kernel, taken, axis=-3 - axis), made, axis=axis)
     return [kernel, *(values[made] for values in bias)]
+
+
+def _multiplied(channels, multiplier):
+    """The channels that a depthwise convolution makes of these."""
+    return (channels[:, None] * multiplier + np.arange(multiplier)).ravel()

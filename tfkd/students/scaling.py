@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from tfkd.graphs import first_upstream, has_graph
-from tfkd.students.inheritance import WIDTHS, inherit_channels, inherit_weights
+from tfkd.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
+from tfkd.students.inheritance import WIDTHS, inherit_channels
 
 # Layers with weights that follow the width of their input.
 _FOLLOWERS = (
@@ -70,9 +70,7 @@ def scale_width(
     outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in WIDTHS)}
 
     def scaled(layer):
-        config = layer.get_config()
-        if "trainable" in config:
-            config["trainable"] = True
+        config = trainable_config(layer)
         width = WIDTHS.get(type(layer))
         if width and id(layer) not in outputs:
             config[width] = max(1, round(config[width] * factor))
@@ -99,7 +97,7 @@ def scale_width(
     # A clone of a Sequential model is as frozen as that is.
     student.trainable = True
     student.name = name or f"{model.name}_{factor:g}x"
-    inherit_weights(model, student, statistics_only=True)
+    copy_input_statistics(model, student)
     if inherit:
         inherit_channels(model, student)
     return student
