@@ -31,6 +31,7 @@ flags.DEFINE_string("case", "mnist", "one of the cases below")
 flags.DEFINE_list("recipes", ["procedural"], "names of recipes")
 flags.DEFINE_list("seeds", ["1"], "one row for each")
 flags.DEFINE_float("minutes", 5.0, "training time of a row")
+flags.DEFINE_integer("threads", 0, "cores for each operation; 0: all. Two runs on a core each teach most")
 flags.DEFINE_string("rows", "docs/rows", "where rows are kept")
 flags.DEFINE_string(
     "shared", "../shared", "folder of data sets and teachers that are no part of this project"
@@ -188,7 +189,7 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
         "chosen_accuracy": chosen_accuracy(curve.points),
         "best_accuracy": max(accuracy for _, accuracy, _ in curve.points),
         "curve": curve.points,
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "threads": FLAGS.threads or os.cpu_count(),
         "health": [finding["kind"] for finding in health.findings],
         "options": made.recipe.describe(),
     }
@@ -295,6 +296,7 @@ def main(argv: list[str]) -> None:
     if missing:
         print(f"skipped: {', '.join(missing)} is not there; see --shared")
         return
+    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     os.makedirs(FLAGS.rows, exist_ok=True)
     for seed in map(int, FLAGS.seeds):
         for recipe in FLAGS.recipes:
