@@ -40,7 +40,7 @@ flags.DEFINE_multi_string("options", [], "key=value for the recipes, over the se
 flags.DEFINE_string("label", "", "what to call rows with such options")
 flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")
 
-_MEASURED_STEPS = 3
+_TRACED_STEPS, _MEASURED_SECONDS = 3, 8
 _POINTS = 12
 
 
@@ -150,14 +150,30 @@ def distiller(case: Case, recipe_name: str, seed: int, epochs: int, steps: int) 
     return made
 
 
+class StepTimes(keras.callbacks.Callback):
+    """Stops once steps have been timed for long enough; the first ones, which are traced, do not count."""
+
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
+        timed = self.ends[_TRACED_STEPS - 1 :]
+        if len(timed) > 1 and timed[-1] - timed[0] > _MEASURED_SECONDS:
+            self.model.stop_training = True
+
+    def step(self) -> float:
+        """The median, in seconds."""
+        return float(np.median(np.diff(self.ends[_TRACED_STEPS - 1 :])))
+
+
 def step_seconds(case: Case, recipe_name: str, seed: int) -> float:
     """Time of a step, taken of a distiller that is thrown away; warm-up steps are left out."""
-    tried = distiller(case, recipe_name, seed, 1, 1)
+    tried, times = distiller(case, recipe_name, seed, 1, 1), StepTimes()
     tried.steps_done.assign(tried.recipe.warmup_steps)
-    tried.fit(epochs=1, steps_per_epoch=1, verbose=0)
-    start = time.perf_counter()
-    tried.fit(epochs=1, steps_per_epoch=_MEASURED_STEPS, verbose=0)
-    return (time.perf_counter() - start) / _MEASURED_STEPS
+    tried.fit(epochs=1, steps_per_epoch=10_000, callbacks=[times], verbose=0)
+    return times.step()
 
 
 def run_row(case_name: str, recipe_name: str, seed: int) -> dict:

@@ -105,6 +105,25 @@ def test_kept_channels_are_those_of_the_largest_norm():
     np.testing.assert_array_equal(inheriting.layers[-1].kernel, np.asarray(model.layers[-1].kernel)[[1, 3]])
 
 
+def test_dead_channels_leave_first():
+    """Those whose normalization remembers hardly any variance, however large their kernels are."""
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="a")(inputs)
+    x = layers.BatchNormalization(name="n")(x)
+    shortcut = layers.Conv2D(4, 1, name="b")(x)
+    x = layers.Add()([shortcut, layers.BatchNormalization(name="m")(layers.Conv2D(4, 1, name="c")(x))])
+    model = randomize(keras.Model(inputs, layers.Dense(2)(layers.GlobalMaxPooling2D()(x))))
+    for name, norms in {"a": [4, 3, 2, 1], "b": [1, 1, 3, 2], "c": [9, 9, 1, 1]}.items():
+        kernel = model.get_layer(name).kernel
+        kernel.assign(np.ones(kernel.shape) * norms)
+    model.get_layer("n").moving_variance.assign([1e-4, 2.0, 1e-5, 3.0])
+    # Of channels that an Add joins, only what is dead counts for nothing: 1 + 0 against 3 + 1 here.
+    model.get_layer("m").moving_variance.assign([1.0, 1e-6, 1.0, 1.0])
+    kept = students.kept_channels(model, students.scale_width(model, 0.5))
+    assert kept["a"] == [1, 3]
+    assert kept["b"] == [0, 2]
+
+
 def image_model(*middle):
     return keras.Sequential(
         [

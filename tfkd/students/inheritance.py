@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from tfkd.dead_channels import alive
 from tfkd.graphs import has_graph, nodes
 from tfkd.taps import named_layers
 
@@ -28,6 +29,7 @@ class Channels:
 
     Every channel a layer makes has a number. Channels that an Add or the like joins go together, so they
     stay or leave together; their worth is the sum of their kernels' norms, relative to each layer's mean.
+    Where batch normalization saw that a channel is dead, the kernel that makes it is worth nothing.
 
     Args:
         model: a functional or built Sequential model.
@@ -110,7 +112,6 @@ class Channels:
 
     def _make(self, layer):
         if id(layer) not in self.made:
-            self._layers[id(layer)] = layer
             self.made[id(layer)] = self._new(_width(layer))
         return self.made[id(layer)]
 
@@ -119,6 +120,7 @@ class Channels:
         if id(layer) in self.taken:
             self._join(self.taken[id(layer)], numbers)
         else:
+            self._layers[id(layer)] = layer
             self.taken[id(layer)] = numbers
 
     def _join(self, some, others):
@@ -143,9 +145,9 @@ class Channels:
             ValueError: if channels that go together would have to stay and leave.
         """
         roots = np.array([self._root(number) for number in range(len(self._joined))])
-        worth = np.zeros(len(roots))
+        worth, dead = np.zeros(len(roots)), self._dead()
         for key, numbers in self.made.items():
-            norms = _norms(self._layers[key])
+            norms = np.where(dead[numbers], 0.0, _norms(self._layers[key]))
             np.add.at(worth, roots[numbers], norms / max(norms.mean(), 1e-12))
         stays = {root: True for root in roots[self._images]}
         for key in sorted(self.made, key=lambda key: len(self.made[key])):
@@ -157,6 +159,15 @@ class Channels:
                 self._refuse(self._layers[key], "shares channels with layers of another width")
             stays.update((root, i < missing) for i, root in enumerate(best_first))
         return np.array([stays[root] for root in roots])
+
+    def _dead(self):
+        """Whether a channel is normalized somewhere, and nowhere alive."""
+        normalized, living = np.zeros((2, len(self._joined)), bool)
+        for key, numbers in self.taken.items():
+            if isinstance(self._layers[key], layers.BatchNormalization):
+                np.logical_or.at(normalized, numbers, True)
+                np.logical_or.at(living, numbers, alive(self._layers[key].moving_variance.numpy()))
+        return normalized & ~living
 
 
 def inherit_channels(model: keras.Model, narrow: keras.Model) -> None:
