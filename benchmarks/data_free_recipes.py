@@ -31,7 +31,12 @@ flags.DEFINE_string("case", "mnist", "one of the cases below")
 flags.DEFINE_list("recipes", ["procedural"], "names of recipes")
 flags.DEFINE_list("seeds", ["1"], "one row for each")
 flags.DEFINE_float("minutes", 5.0, "training time of a row")
-flags.DEFINE_integer("threads", 0, "cores for each operation; 0: all. Two runs on a core each teach most")
+flags.DEFINE_bool(
+    "one_core",
+    False,
+    "run on one core and count its time, which other work does not disturb; two such rows "
+    "side by side teach more than one after the other",
+)
 flags.DEFINE_string("rows", "docs/rows", "where rows are kept")
 flags.DEFINE_string(
     "shared", "../shared", "folder of data sets and teachers that are no part of this project"
@@ -118,6 +123,11 @@ def path_of(name: str) -> str:
     return os.path.join(FLAGS.shared, name.removeprefix("shared/")) if name.startswith("shared/") else name
 
 
+def _clock() -> float:
+    """Seconds of the core that is used, or of the clock on the wall."""
+    return time.process_time() if FLAGS.one_core else time.perf_counter()
+
+
 class Curve(keras.callbacks.Callback):
     """At a dozen points: training time, accuracy on real images, and what `KeepBest` chooses by."""
 
@@ -127,10 +137,10 @@ class Curve(keras.callbacks.Callback):
         self.points, self.seconds = [], 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.perf_counter()
+        self._start = _clock()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seconds += time.perf_counter() - self._start
+        self.seconds += _clock() - self._start
         if (epoch + 1) % max(1, self.epochs // _POINTS) == 0 or epoch + 1 == self.epochs:
             x, y = self.data
             predicted = self.model.student.predict(x, batch_size=500, verbose=0).argmax(-1)
@@ -158,7 +168,7 @@ class StepTimes(keras.callbacks.Callback):
         self.ends = []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
+        self.ends.append(_clock())
         timed = self.ends[_TRACED_STEPS - 1 :]
         if len(timed) > 1 and timed[-1] - timed[0] > _MEASURED_SECONDS:
             self.model.stop_training = True
@@ -205,7 +215,7 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
         "chosen_accuracy": chosen_accuracy(curve.points),
         "best_accuracy": max(accuracy for _, accuracy, _ in curve.points),
         "curve": curve.points,
-        "threads": FLAGS.threads or os.cpu_count(),
+        "cores": 1 if FLAGS.one_core else os.cpu_count(),
         "health": [finding["kind"] for finding in health.findings],
         "options": made.recipe.describe(),
     }
@@ -312,7 +322,9 @@ def main(argv: list[str]) -> None:
     if missing:
         print(f"skipped: {', '.join(missing)} is not there; see --shared")
         return
-    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
+    if FLAGS.one_core:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     os.makedirs(FLAGS.rows, exist_ok=True)
     for seed in map(int, FLAGS.seeds):
         for recipe in FLAGS.recipes:
