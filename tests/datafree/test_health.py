@@ -9,6 +9,7 @@ import pytest
 import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
+from tests.datafree import recipes
 from tfkd import datafree
 from tfkd.datafree.vital_signs import rms_distances, vital_signs
 
@@ -211,6 +212,26 @@ def test_roll_back_restores_exactly_and_stops_in_the_end(teacher, monkeypatch):
     # The clock of the learning rate goes on.
     assert [optimizer.iterations.numpy() for optimizer in optimizers] == [5, 5]
     assert health.roll_backs == 3 and health.last_healthy_epoch == 2 and distiller.stop_training
+
+
+def test_roll_back_mends_what_inversions_start_from(teacher):
+    distiller = recipes.make(teacher, recipes.RECIPES["fast"])
+    anything = {"diversity": 0, "duplicates": 1, "entropy": 0, "explosion": 1e9, "fall": 1}
+    health = datafree.Health(images=16, action="roll_back", **anything)
+    own = [*distiller.student.weights, *distiller.inversion.weights]
+    own = [variable for variable in own if variable.dtype == "float32"]
+
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                logs["loss"] = np.nan
+                for variable in own:
+                    variable.assign(np.full(variable.shape, np.nan))
+
+    with pytest.warns(datafree.HealthWarning, match="No longer finite"):
+        distiller.fit(epochs=3, verbose=0, callbacks=[Poison(), health])
+    assert health.roll_backs == 1
+    assert all(np.isfinite(variable.numpy()).all() for variable in own)
 
 
 def test_roll_back_before_any_healthy_epoch_is_to_the_start(distiller, monkeypatch):

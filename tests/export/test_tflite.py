@@ -25,6 +25,7 @@ def test_file_behaves_like_the_model(teacher, tmp_path, quantization):
     largest = np.abs(logits - teacher.predict(x, verbose=0)).max()
     limit = {"float32": 1e-4, "float16": 0.1, "dynamic": 1.5, "int8": 1.5}[quantization]
     assert largest < limit
+    np.testing.assert_array_equal(export.run_tflite(path, x), logits)
     assert os.listdir(tmp_path) == ["model.tflite"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import keras
 
+from tfkd.datafree.undisturbed import optimizers_of
 from tfkd.datafree.vital_signs import NEAR, in_warm_up, vital_signs
 from tfkd.probing import probe_images
 
@@ -39,8 +40,9 @@ class Health(keras.callbacks.Callback):
         every: epochs from one look to the next.
         images: how many images of either kind are looked at, at least 2.
         action: "warn" warns once for each kind of finding until it clears; "stop" warns and stops;
-            "roll_back" warns and returns student, generator and the moments of their optimizers to the
-            last healthy epoch, or the start of training. Learning rate, memory and random numbers go on.
+            "roll_back" warns and returns student, generator (or what inversion starts from) and the moments
+            of their optimizers to the last healthy epoch, or the start of training. Learning rate, memory
+            and random numbers go on.
         patience: roll-backs after which training stops.
         diversity: share of the first diversity that must be left, in [0, 1]; 0 for any.
         duplicates: share of images with a near copy that is borne, in [0, 1]; 1 for any.
@@ -275,12 +277,11 @@ class Health(keras.callbacks.Callback):
         self._warn(findings, consequence + ".")
 
     def _variables(self):
-        """What a roll-back puts back: weights, and the optimizers' moments but not their clock."""
+        """What a roll-back puts back: weights, and the optimizers' moments, but no clock."""
         distiller = self.model
-        optimizers = [distiller.optimizer, getattr(distiller, "generator_optimizer", None)]
-        moments = [v for optimizer in optimizers if optimizer is not None for v in optimizer.variables]
-        models = [model for model in (distiller.student, distiller.generator) if model is not None]
-        return [
-            *(v for model in models for v in model.weights),
-            *(v for v in moments if v.name not in ("iteration", "learning_rate")),
-        ]
+        parts = [distiller.student, distiller.generator, distiller.inversion]
+        parts = [part for part in parts if part is not None]
+        moments = (v for optimizer in optimizers_of([distiller, *parts]) for v in optimizer.variables)
+        values = [*(v for part in parts for v in part.weights), *moments]
+        # Whole numbers count steps and batches.
+        return [v for v in values if v.name != "learning_rate" and keras.backend.is_float_dtype(v.dtype)]

@@ -1,6 +1,8 @@
 """Runs a TFLite file and says how it compares with the model it was made from."""
 
 import dataclasses
+import os
+import pathlib
 import time
 
 import keras
@@ -88,16 +90,17 @@ def _checked(evaluation_data, model):
     return x, y
 
 
-def run_tflite(content: bytes, images: np.ndarray) -> np.ndarray:
+def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarray:
     """The logits a TFLite file gives for float images.
 
     Args:
-        content: the file's bytes.
+        file: its path, or its content.
         images: `(n, height, width, channels)` in [0, 1]; quantized here if the file takes int8.
 
     Returns:
         float32 logits `(n, classes)`, dequantized if the file returns int8.
     """
+    content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
     return TFLiteFile(content)(images)[0]
 
 
