@@ -38,7 +38,9 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     with distiller.undisturbed():
         inputs = ops.convert_to_tensor(distiller.synthesize(recipe.batch_size))
         seconds = [
-            median_seconds(tf.function(half, jit_compile=distiller.jit_compile), args, repeats)
+            median_seconds(
+                tf.function(half, autograph=False, jit_compile=distiller.jit_compile), args, repeats
+            )
             for half, args in (
                 (lambda: _synthesis(distiller), ()),
                 (updates, (inputs, synthesizer.ask_teacher(inputs))),

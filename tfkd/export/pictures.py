@@ -33,13 +33,17 @@ def image_grid(images: np.ndarray, teacher: keras.Model, columns: int = 8) -> by
     logits = teacher.predict(images, verbose=0)
     confidence = np.asarray(keras.ops.softmax(logits, axis=-1)).max(axis=-1)
     rows = -(-len(images) // columns)
-    figure, axes = _figure(columns * 1.05, rows * 1.25, rows, columns)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image, label, sure in zip(axes.flat, images, logits.argmax(-1), confidence, strict=False):
+    across, down = 1.1, images.shape[1] / images.shape[2] + 0.3
+    figure, ((axis,),) = _figure(columns * 1.05, rows * 1.05 * down / across, 1, 1)
+    # One pair of axes for all: drawing one for each image takes five times as long.
+    for i, (image, label, sure) in enumerate(zip(images, logits.argmax(-1), confidence, strict=True)):
+        left, top = i % columns * across, -(i // columns) * down
         shown = image if image.shape[-1] == 3 else image[..., 0]
-        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(f"{label}  {sure:.0%}", fontsize=8, pad=2)
+        place = (left, left + 1, top + 0.3 - down, top)
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=place)
+        axis.text(left + 0.5, top + 0.04, f"{label}  {sure:.0%}", fontsize=8, ha="center", va="bottom")
+    axis.axis("off")
+    axis.set(xlim=(0, columns * across), ylim=(-rows * down, 0.3))
     return _png(figure)
 
 
