@@ -57,13 +57,16 @@ def test_flattened_channels():
 
 def test_channels_joined_and_laid_side_by_side():
     silent = [0, 2, 3, 7]
-    check_lossless(randomize(branches()), {"a": silent, "sep": silent, "hidden": [0, 1, 5]})
+    model = randomize(branches())
+    norm = next(layer for layer in model.layers if isinstance(layer, layers.BatchNormalization))
+    norm.moving_variance.assign([0.0 if i in silent else 1.0 for i in range(8)])
+    check_lossless(model, {"a": silent, "sep": silent, "hidden": [0, 1, 5]})
 
 
 def test_normalized_separable_and_transposed():
     inputs = keras.Input((4, 4, 2))
     x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="a")(inputs)
-    x = layers.BatchNormalization()(x)
+    x = layers.BatchNormalization(name="n")(x)
     x = layers.PReLU(shared_axes=[1, 2])(x)
     x = layers.DepthwiseConv2D(2, depth_multiplier=2, use_bias=False)(x)
     x = layers.SeparableConv2D(4, 2, depth_multiplier=3, name="b")(x)
@@ -78,6 +81,7 @@ def test_normalized_separable_and_transposed():
     kernel = model.get_layer("a").kernel.numpy()
     kernel[..., [1, 2]] = 0
     model.get_layer("a").kernel.assign(kernel)
+    model.get_layer("n").moving_variance.assign([1.0, 0.0, 0.0, 1.0])
     check_lossless(model, {"b": [0, 2]})
 
 
@@ -93,10 +97,12 @@ def test_shared_and_nested():
 
 
 def test_kept_channels_are_those_of_the_largest_norm():
+    """Of the kernel that makes them times the kernel that takes them."""
     model = keras.Sequential(
         [keras.Input((2,)), layers.Dense(4, name="a"), layers.ReLU(name="r"), layers.Dense(2)]
     )
-    model.get_layer("a").kernel.assign([[1.0, -3.0, 0.5, 2.0], [0.0, 0.0, 0.5, 0.0]])
+    model.get_layer("a").kernel.assign([[1.0, -3.0, 4.0, 2.0], [0.0, 0.0, 3.0, 0.0]])
+    model.layers[-1].kernel.assign([[3.0, 0.0], [-2.0, 0.0], [0.1, 0.0], [0.0, 2.0]])
     narrow = students.scale_width(model, 0.5)
     kept = students.kept_channels(model, narrow)
     assert kept["a"] == kept["r"] == [1, 3]
@@ -105,23 +111,50 @@ def test_kept_channels_are_those_of_the_largest_norm():
     np.testing.assert_array_equal(inheriting.layers[-1].kernel, np.asarray(model.layers[-1].kernel)[[1, 3]])
 
 
-def test_dead_channels_leave_first():
-    """Those whose normalization remembers hardly any variance, however large their kernels are."""
+def normalized_branches():
     inputs = keras.Input((4, 4, 2))
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="a")(inputs)
     x = layers.BatchNormalization(name="n")(x)
     shortcut = layers.Conv2D(4, 1, name="b")(x)
     x = layers.Add()([shortcut, layers.BatchNormalization(name="m")(layers.Conv2D(4, 1, name="c")(x))])
+    x = layers.Conv2DTranspose(3, 2, name="d")(x)
     model = randomize(keras.Model(inputs, layers.Dense(2)(layers.GlobalMaxPooling2D()(x))))
-    for name, norms in {"a": [4, 3, 2, 1], "b": [1, 1, 3, 2], "c": [9, 9, 1, 1]}.items():
-        kernel = model.get_layer(name).kernel
-        kernel.assign(np.ones(kernel.shape) * norms)
-    model.get_layer("n").moving_variance.assign([1e-4, 2.0, 1e-5, 3.0])
-    # Of channels that an Add joins, only what is dead counts for nothing: 1 + 0 against 3 + 1 here.
-    model.get_layer("m").moving_variance.assign([1.0, 1e-6, 1.0, 1.0])
-    kept = students.kept_channels(model, students.scale_width(model, 0.5))
-    assert kept["a"] == [1, 3]
-    assert kept["b"] == [0, 2]
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(np.ones(layer.kernel.shape))
+        if isinstance(layer, layers.BatchNormalization):
+            layer.gamma.assign(np.ones(4))
+            layer.moving_variance.assign(np.ones(4))
+    return model
+
+
+def kept(model, *names):
+    chosen = students.kept_channels(model, students.scale_width(model, 0.5))
+    return [chosen[name] for name in names]
+
+
+def test_dead_channels_leave_first_however_large_their_kernels_are():
+    model = normalized_branches()
+    kernel = model.get_layer("a").kernel
+    kernel.assign(np.ones(kernel.shape) * [40, 3, 2, 10])
+    model.get_layer("n").moving_variance.assign([1e-6, 20.0, 10.0, 0.0])
+    assert kept(model, "a") == [[1, 2]]
+
+
+def test_joined_channels_are_worth_what_all_their_layers_say():
+    model = normalized_branches()
+    # The normalized branch makes most of the last; the kernel that takes them doubles the first.
+    model.get_layer("m").gamma.assign([0.7, 0.1, 0.6, -1.0])
+    kernel = model.get_layer("d").kernel
+    kernel.assign(np.ones(kernel.shape) * [2, 1, 1, 1])
+    assert kept(model, "b", "c", "m") == [[0, 3]] * 3
+    # Without normalization 1 * 5, 2 * 2, 3 * 1 and 4 * 0.5.
+    plain = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(4, name="e"), layers.Dense(4, name="f"), layers.Dense(2)]
+    )
+    plain.get_layer("e").kernel.assign([[1, 2, 3, 4], [0, 0, 0, 0]])
+    plain.get_layer("f").kernel.assign(np.diag([5.0, 2.0, 1.0, 0.5]))
+    assert kept(plain, "e") == [[0, 1]]
 
 
 def image_model(*middle):

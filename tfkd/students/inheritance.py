@@ -4,7 +4,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfkd.dead_channels import alive
 from tfkd.graphs import has_graph, nodes
 from tfkd.taps import named_layers
 
@@ -28,8 +27,10 @@ class Channels:
     """The channels of a model: which layer makes them, which go together, and which are worth most.
 
     Every channel a layer makes has a number. Channels that an Add or the like joins go together, so they
-    stay or leave together; their worth is the sum of their kernels' norms, relative to each layer's mean.
-    Where batch normalization saw that a channel is dead, the kernel that makes it is worth nothing.
+    stay or leave together. Their worth is their size times the norm of the kernels that take them, each
+    relative to its layer's mean and summed: so no scaling that a later layer takes back changes it. Their
+    size is what batch normalization makes of them, next to nothing for channels that were dead in
+    training, and without one the norm of the kernel that makes them.
 
     Args:
         model: a functional or built Sequential model.
@@ -145,10 +146,7 @@ class Channels:
             ValueError: if channels that go together would have to stay and leave.
         """
         roots = np.array([self._root(number) for number in range(len(self._joined))])
-        worth, dead = np.zeros(len(roots)), self._dead()
-        for key, numbers in self.made.items():
-            norms = np.where(dead[numbers], 0.0, _norms(self._layers[key]))
-            np.add.at(worth, roots[numbers], norms / max(norms.mean(), 1e-12))
+        worth = self._worth(roots)
         stays = {root: True for root in roots[self._images]}
         for key in sorted(self.made, key=lambda key: len(self.made[key])):
             own = roots[self.made[key]]
@@ -160,14 +158,22 @@ class Channels:
             stays.update((root, i < missing) for i, root in enumerate(best_first))
         return np.array([stays[root] for root in roots])
 
-    def _dead(self):
-        """Whether a channel is normalized somewhere, and nowhere alive."""
-        normalized, living = np.zeros((2, len(self._joined)), bool)
+    def _worth(self, roots):
+        made, normalized, is_normalized, taken = np.zeros((4, len(roots)))
+        for key, numbers in self.made.items():
+            made[numbers] = _relative(_norms_made(self._layers[key]))
         for key, numbers in self.taken.items():
-            if isinstance(self._layers[key], layers.BatchNormalization):
-                np.logical_or.at(normalized, numbers, True)
-                np.logical_or.at(living, numbers, alive(self._layers[key].moving_variance.numpy()))
-        return normalized & ~living
+            layer = self._layers[key]
+            if isinstance(layer, layers.BatchNormalization):
+                np.add.at(normalized, numbers, _relative(_normalized_sizes(layer)))
+                is_normalized[numbers] = True
+            elif type(layer) in WIDTHS:
+                np.add.at(taken, numbers, _relative(_norms_taken(layer)))
+        sizes, taken = (
+            np.bincount(roots, values, len(roots))
+            for values in (np.where(is_normalized, normalized, made), taken)
+        )
+        return sizes * np.where(taken > 0, taken, 1.0)
 
 
 def inherit_channels(model: keras.Model, narrow: keras.Model) -> None:
@@ -251,11 +257,32 @@ def _output_axis(layer):
     return -2 if isinstance(layer, _TRANSPOSED) else -1
 
 
-def _norms(layer):
+def _norms_made(layer):
     """The norm of the kernel of each channel that a layer makes."""
     kernel = layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
-    kernel = np.moveaxis(np.asarray(kernel), _output_axis(layer), -1)
+    return _norms(kernel, _output_axis(layer))
+
+
+def _norms_taken(layer):
+    """The norm of the kernel of each channel that a layer takes."""
+    kernel = layer.depthwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
+    return _norms(kernel, -3 - _output_axis(layer))
+
+
+def _norms(kernel, axis):
+    kernel = np.moveaxis(np.asarray(kernel), axis, -1)
     return np.sqrt(np.sum(kernel**2, axis=tuple(range(kernel.ndim - 1))))
+
+
+def _normalized_sizes(layer):
+    """The standard deviation of what a batch normalization made of each channel in training."""
+    variance = layer.moving_variance.numpy()
+    scales = np.abs(layer.gamma.numpy()) if layer.scale else 1.0
+    return scales * np.sqrt(variance / (variance + layer.epsilon))
+
+
+def _relative(sizes):
+    return sizes / max(sizes.mean(), 1e-12)
 
 
 def _share(layer, taken, made):

@@ -38,9 +38,10 @@ def scale_width(
         dropout: whether dropout layers keep their rates; by default these are 0, since a narrow
             student that learns from a teacher fits too little rather than too much.
         name: name of the new model; None for the model's with the factor appended.
-        inherit: whether the student begins with the weights of the channels whose kernels have the
-            largest norm (channels joined by Add stay or go together), from which it learns faster;
-            otherwise it is newly initialized.
+        inherit: whether the student begins with the weights of the channels that are worth most (channels
+            joined by Add stay or go together), from which it learns faster; otherwise it is newly
+            initialized. A channel is worth its size, after batch normalization where there is one, times
+            the norm of the kernels that take it.
 
     Returns:
         A model with the same input and output shapes.
@@ -54,8 +55,10 @@ def scale_width(
         >>> student = tfkd.students.scale_width(teacher, 0.5)
 
     Reference:
-        For `inherit`, Li et al., "Pruning Filters for Efficient ConvNets", 2017. Deviation: norms are
-        Euclidean, relative to their layer's mean, so that those of joined layers can be added.
+        For `inherit`, Li et al., "Pruning Filters for Efficient ConvNets", 2017, and Liu et al., "Learning
+        Efficient Convolutional Networks through Network Slimming", 2017. Deviation: the size of a channel
+        (norm of its kernel, scale of its normalization) counts times the norms of the kernels that take it,
+        relative to their layer's mean, so that those of joined layers can be added.
     """
     if not 0 < factor <= (1 if inherit else float("inf")):
         raise ValueError(

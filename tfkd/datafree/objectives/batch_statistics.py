@@ -8,7 +8,6 @@ from keras import ops
 
 from tfkd.datafree.moments import Moments, normalization_taps, stored_by
 from tfkd.datafree.objectives.base import Objective, Synthesized
-from tfkd.dead_channels import alive
 
 
 def l2_distance(mean, variance, stored_mean, stored_variance):
@@ -24,14 +23,15 @@ def mse_distance(mean, variance, stored_mean, stored_variance):
 def gaussian_kl(mean, variance, stored_mean, stored_variance):
     """KL(batch || stored) of normal distributions, summed over channels: DFQ.
 
-    Channels that were dead in training are left out, since what they see now would be divided by next to
-    nothing.
+    Channels that were dead in training (variance below a thousandth of the layer's mean) are left out,
+    since what they see now would be divided by next to nothing.
     """
-    living = alive(stored_variance)
-    known = ops.where(living, stored_variance, 1.0)
+    floor = 1e-3 * ops.mean(stored_variance) + 1e-10
+    alive = stored_variance > floor
+    known = ops.where(alive, stored_variance, 1.0)
     ratio = (variance + 1e-10) / known
     divergence = ratio + (mean - stored_mean) ** 2 / known - 1.0 - ops.log(ratio)
-    return 0.5 * ops.sum(ops.where(living, divergence, 0.0))
+    return 0.5 * ops.sum(ops.where(alive, divergence, 0.0))
 
 
 _NORMS = {"l2": l2_distance, "mse": mse_distance, "gaussian_kl": gaussian_kl}
