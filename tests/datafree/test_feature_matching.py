@@ -39,7 +39,7 @@ def test_a_recipe_with_features_has_the_student_learn_them(teacher):
     recipe = datafree.Procedural(**TINY, memory=0, features=1000.0, student_flip=True)
     distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=1)
     distiller.compile()
-    losses = distiller.fit(epochs=3, steps_per_epoch=4, verbose=0).history["loss"]
+    losses = distiller.fit(epochs=8, steps_per_epoch=4, verbose=0).history["loss"]
     # Soft targets are next to nothing beside this.
     assert losses[0] > 100 and losses[-1] < 0.9 * losses[0]
 
