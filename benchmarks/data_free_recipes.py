@@ -69,7 +69,7 @@ CASES = {
     "mnist": Case("examples/assets/lenet5_mnist.keras", "lenet5_half", "examples/assets/mnist_test.npz"),
     "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "0.25x", "shared/data/mnist.npz"),
     "fashion_mnist": Case(
-        "examples/assets/resnet8_fashion_mnist.keras", "0.5x", "shared/data/fashion_mnist.npz"
+        "examples/assets/resnet8_fashion_mnist.keras", "0.5x", "shared/data/fashion_mnist.npz", inherit=True
     ),
     "cifar10": Case(_RESNET32, "0.6deep", "shared/data/cifar10_test.npz", _RESNET32_SCALING, inherit=True),
     "cifar10_afresh": Case(_RESNET32, "resnet14", "shared/data/cifar10_test.npz", _RESNET32_SCALING),
