@@ -100,7 +100,9 @@ SETTINGS = {
     "zskt": _SMALL,
     "dfq": {**_SMALL, "warmup_steps": 50, "latent_size": 100},
     "gdfq": _SMALL,
-    "black_box": {"batch_size": 128, "filters": 32},
+    # At the published 0.1 this student's units die.
+    "black_box": {**_SMALL, "student_learning_rate": 0.01},
+    "recovery": {**_SMALL, "warmup_steps": 50},
     "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
     "cmi": {
         **_SMALL_INVERSION,

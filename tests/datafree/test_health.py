@@ -75,14 +75,18 @@ def test_figures_are_those_of_numpy(teacher, student):
     apart = [
         math.sqrt(np.mean((a - b).astype("float64") ** 2)) for a, b in itertools.combinations(synthetic, 2)
     ]
+    every = np.concatenate([synthetic, probes])
+    spreads = [np.std(model(every, training=False), axis=0).mean() for model in (teacher, student)]
     on_probes = [np.asarray(model(probes, training=False)).argmax(-1) for model in (teacher, student)]
     expected = {
         "health_agreement": np.mean(on_probes[0] == on_probes[1]),
+        "health_guess": np.bincount(on_probes[0]).max() / 20,
         "health_agreement_synthetic": np.mean(t.argmax(-1) == s.argmax(-1)),
         "health_class_entropy": -sum(q * math.log(q) for q in share if q) / math.log(CLASSES),
         "health_diversity": np.mean(apart),
         "health_duplicates": 4 / 12,
         "health_confidence": np.mean(p.max(-1)),
+        "health_student_spread": spreads[1] / spreads[0],
     }
     assert figures == pytest.approx(expected, rel=1e-4)
 
@@ -98,10 +102,10 @@ def test_a_healthy_run_finds_nothing(distiller):
     best = datafree.KeepBest("health_confidence", mode="min")
     with warnings.catch_warnings():
         warnings.simplefilter("error", datafree.HealthWarning)
-        history = distiller.fit(verbose=0, callbacks=[health, best]).history
+        history = distiller.fit(steps_per_epoch=100, verbose=0, callbacks=[health, best]).history
     assert health.findings == [] and health.healthy and health.last_healthy_epoch == 2
     names = [name for name in history if name.startswith("health_")]
-    assert len(names) == 6 and all(len(history[name]) == 3 for name in names)
+    assert len(names) == 8 and all(len(history[name]) == 3 for name in names)
     # Nothing is trained to generate, so diversity is that of the prior throughout.
     assert np.ptp(history["health_diversity"]) < 0.2 * history["health_diversity"][0]
     assert best.best_value == min(history["health_confidence"])
@@ -177,7 +181,7 @@ def test_a_student_that_forgets_is_noticed(teacher, monkeypatch):
 
     health = datafree.Health(images=64)
     logs, kinds = watch(distiller, monkeypatch, [(VARIED, 1.0)] * 2, health, forget)
-    assert kinds == [[], ["agreement_fall"]]
+    assert kinds == [[], ["student_constant", "agreement_fall"]]
     assert logs[0]["health_agreement"] == 1 and logs[1]["health_agreement"] < 0.8
 
 
@@ -187,6 +191,32 @@ def test_stop_stops_and_keeps_the_student_as_it_is(distiller, monkeypatch):
     watch(distiller, monkeypatch, [(VARIED, 1.0), (IDENTICAL, 0.0)], health)
     assert distiller.stop_training and not health.healthy
     harness.assert_same_weights(before, distiller.student)
+
+
+def test_a_student_that_died_is_noticed(distiller, monkeypatch):
+    health = datafree.Health(images=32)
+
+    def die(epoch):
+        if epoch == 1:
+            distiller.student.get_layer("conv2").bias.assign(np.full(8, -1e6))
+
+    _, kinds = watch(distiller, monkeypatch, [(VARIED, 1.0)] * 3, health, die)
+    assert kinds[0] == [] and "student_constant" in kinds[1] and not health.healthy
+
+
+def test_a_run_that_taught_nothing_says_so_at_its_end(distiller, monkeypatch):
+    health = datafree.Health(images=32)
+    rows, _ = watch(distiller, monkeypatch, [(VARIED, 1.0)] * 2, health)
+    rows = [{**row, "epoch": epoch, "health_agreement": 0.3} for epoch, row in enumerate(rows)]
+    for guess, expected in ((0.3, ["no_better_than_guessing"]), (0.2, []), (1.0, [])):
+        findings = health.review([{**row, "health_guess": guess} for row in rows])
+        assert [f["kind"] for f in findings if f["epoch"] == 1] == expected
+    health._examine({**rows[-1], "health_guess": 0.5})
+    with pytest.warns(
+        datafree.HealthWarning, match="where always giving the commonest class would be right"
+    ):
+        health.on_train_end()
+    assert not health.healthy and health.findings[-1]["kind"] == "no_better_than_guessing"
 
 
 def test_roll_back_restores_exactly_and_stops_in_the_end(teacher, monkeypatch):
@@ -230,7 +260,7 @@ def test_roll_back_mends_what_inversions_start_from(teacher):
 
     with pytest.warns(datafree.HealthWarning, match="No longer finite"):
         distiller.fit(epochs=3, verbose=0, callbacks=[Poison(), health])
-    assert health.roll_backs == 1
+    assert health.roll_backs
     assert all(np.isfinite(variable.numpy()).all() for variable in own)
 
 
@@ -251,8 +281,10 @@ def test_review_of_rows_equals_what_was_found(distiller, monkeypatch):
     health = datafree.Health(images=32)
     logs, _ = watch(distiller, monkeypatch, epochs, health)
     rows = [{"epoch": epoch, **row} for epoch, row in enumerate(logs)]
+    with pytest.warns(datafree.HealthWarning, match="next to nothing"):
+        health.on_train_end()
     found = list(health.findings)
-    assert len(found) == 3
+    assert len(found) == 4
     assert health.review([*rows, {"epoch": 5, "loss": 1e9}]) == found == health.findings
 
 

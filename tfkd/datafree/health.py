@@ -16,7 +16,9 @@ from tfkd.probing import probe_images
 _PROBE_SEED = 1
 _ACTIONS = ("warn", "stop", "roll_back")
 # After these an epoch's figures, such as a loss of next to nothing, are no measure for others.
-_COLLAPSES = {"not_finite", "duplicates", "diversity_lost"}
+_COLLAPSES = {"not_finite", "duplicates", "diversity_lost", "student_constant"}
+# A student just initialized is above this; one whose units are all dead, or as good as that, is below.
+_LEAST_SPREAD = 1e-3
 
 
 class HealthWarning(UserWarning):
@@ -33,8 +35,9 @@ class Health(keras.callbacks.Callback):
     the list.
 
     Findings are of these kinds: `not_finite` (loss or figures), `duplicates`, `diversity_lost`,
-    `few_classes`, `loss_explosion`, `agreement_fall`. What they are compared with, the first diversity and
-    the best loss and agreement, leaves out epochs of the first three kinds.
+    `student_constant`, `few_classes`, `loss_explosion`, `agreement_fall`, and when training ends
+    `no_better_than_guessing`. What they are compared with, the first diversity and the best loss and
+    agreement, leaves out epochs of the first four kinds.
 
     Args:
         every: epochs from one look to the next.
@@ -113,6 +116,7 @@ class Health(keras.callbacks.Callback):
         self.roll_backs = 0
         self._present: set[str] = set()
         self._sound_rows: list[dict] = []
+        self._last_row: dict | None = None
         self._kept = None
 
     @property
@@ -133,6 +137,7 @@ class Health(keras.callbacks.Callback):
         for row in rows:
             if "health_agreement" in row:
                 other._examine(row)
+        other._examine_end()
         return other.findings
 
     def on_train_begin(self, logs=None):
@@ -164,6 +169,9 @@ class Health(keras.callbacks.Callback):
         else:
             self._warn(new)
 
+    def on_train_end(self, logs=None):
+        self._warn(self._examine_end())
+
     def _measure(self):
         distiller = self.model
         with distiller.undisturbed():
@@ -179,6 +187,7 @@ class Health(keras.callbacks.Callback):
 
     def _examine(self, row):
         """Judges an epoch by its logs and those of the ones before; returns what is new."""
+        self._last_row = row
         found = self._judge(row)
         new = [
             {"epoch": row["epoch"], "kind": kind, "message": message}
@@ -190,6 +199,21 @@ class Health(keras.callbacks.Callback):
         if not _COLLAPSES & found.keys():
             self._sound_rows.append(row)
         return new
+
+    def _examine_end(self):
+        """Judges what came of the run; returns what is new."""
+        row = self._last_row
+        if row is None or not row["health_agreement"] <= row["health_guess"] < 1:
+            return []
+        message = (
+            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural images, where "
+            f"always giving the commonest class would be right on {row['health_guess']:.0%}: so far the "
+            "student has learned next to nothing; a longer run or another recipe usually helps."
+        )
+        new = {"epoch": row["epoch"], "kind": "no_better_than_guessing", "message": message}
+        self.findings.append(new)
+        self._present.add(new["kind"])
+        return [new]
 
     def _judge(self, row):
         """Kinds and messages of all that is wrong in an epoch."""
@@ -226,6 +250,11 @@ class Health(keras.callbacks.Callback):
 
     def _judge_student(self, row):
         found = {}
+        if row["health_student_spread"] < _LEAST_SPREAD:
+            found["student_constant"] = (
+                "The student answers all images alike: its units are dead, or its batch statistics far "
+                "from what it sees; a lower learning rate of the student usually helps."
+            )
         if not self._sound_rows:
             return found
         best = min(sound.get("loss", math.inf) for sound in self._sound_rows)

@@ -26,29 +26,36 @@ def vital_signs(
 
     Returns:
         `health_agreement`: share of the probes to which both give the same class.
-        `health_agreement_synthetic`: the same on the synthetic images.
+        `health_guess`: what that would be for a student that always gives the teacher's commonest class.
+        `health_agreement_synthetic`: the share of the synthetic images to which both give the same class.
         `health_class_entropy`: entropy of the teacher's classes of these, 1 for an even mix, 0 for one
         class.
         `health_diversity`: distance of two of them on average, in root mean square of pixels.
         `health_duplicates`: share of them that have another within 0.01 in that distance.
         `health_confidence`: probability of the teacher's class, on average.
+        `health_student_spread`: standard deviation of the student's logits over all images, as a multiple
+        of the teacher's; 0 if it answers all alike.
     """
     images, n = np.concatenate([synthetic, probes]), len(synthetic)
-    logits = _logits(teacher, images, batch_size)
+    logits, answers = (_logits(model, images, batch_size) for model in (teacher, student))
     classes = logits.shape[-1]
-    same = logits.argmax(-1) == _logits(student, images, batch_size).argmax(-1)
-    shares = np.bincount(logits[:n].argmax(-1), minlength=classes) / n
+    same = logits.argmax(-1) == answers.argmax(-1)
+    shares, on_probes = (
+        np.bincount(part.argmax(-1), minlength=classes) / len(part) for part in (logits[:n], logits[n:])
+    )
     present = shares[shares > 0]
     distances = rms_distances(synthetic)
     pairs = distances[np.triu_indices(len(distances), 1)]
     np.fill_diagonal(distances, np.inf)
     figures = {
         "health_agreement": np.mean(same[n:]),
+        "health_guess": on_probes.max(),
         "health_agreement_synthetic": np.mean(same[:n]),
         "health_class_entropy": np.sum(present * np.log(1 / present)) / np.log(classes),
         "health_diversity": np.mean(pairs),
         "health_duplicates": np.mean(distances.min(axis=1) < NEAR),
         "health_confidence": np.mean(np.asarray(ops.softmax(logits[:n], axis=-1)).max(-1)),
+        "health_student_spread": answers.std(axis=0).mean() / (logits.std(axis=0).mean() + 1e-12),
     }
     return {name: float(value) for name, value in figures.items()}
 
