@@ -14,6 +14,7 @@ from tfkd.datafree.generation import Generation
 from tfkd.datafree.in_turn import in_turn
 from tfkd.datafree.memory import Memory
 from tfkd.datafree.on_demand import OnDemand
+from tfkd.datafree.planning import Plan
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.selection import resample
@@ -145,19 +146,16 @@ class DataFreeDistiller(Distiller):
                 teacher that is a black box.
             **kwargs: passed to `keras.Model.compile`.
         """
-        self._planned = [None, None]
-        steps = self.recipe.epochs * self.recipe.steps_per_epoch
+        self._plan = Plan(self.recipe)
         if optimizer is None:
-            optimizer = self.recipe.student_optimizer(self._updates(steps))
-            self._planned[0] = self._updates(steps)
+            optimizer = self._plan.student_optimizer()
         checks.check_jit_compile(jit_compile, self.teacher)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
         if self.generator is not None:
             if generator_optimizer is None:
-                generator_optimizer = self.recipe.generator_optimizer(self._generator_updates(steps))
-                self._planned[1] = self._generator_updates(steps)
+                generator_optimizer = self._plan.generator_optimizer()
             self.generator_optimizer = with_loss_scaling(generator_optimizer, self.generator.network)
             self.generator_optimizer.build(self.generator.trainable_variables)
         self._forget_traces()
@@ -199,37 +197,19 @@ class DataFreeDistiller(Distiller):
         if x is not None:
             checks.check_with_examples(self.recipe, x)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
-            self._plan(steps or epochs * self.recipe.steps_per_epoch)
+            self._follow(steps or epochs * self.recipe.steps_per_epoch)
             return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
         if y is not None:
             raise ValueError("`y` was given without `x`. Give both, or neither to train without data.")
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
-        self._plan(epochs * steps_per_epoch)
+        self._follow(epochs * steps_per_epoch)
         nothing = tf.data.Dataset.from_tensors(_NOTHING).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
-    def _updates(self, steps):
-        """Student updates of a run of so many steps."""
-        return max(1, steps - self.recipe.warmup_steps) * self.recipe.updates_per_step()
-
-    def _generator_updates(self, steps):
-        return max(1, steps) * self.recipe.generator_steps
-
-    def _plan(self, steps):
+    def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
-        for i, (updates, optimizer, recipes) in enumerate(
-            (
-                (self._updates(steps), self.optimizer, self.recipe.student_optimizer),
-                (self._generator_updates(steps), self.generator_optimizer, self.recipe.generator_optimizer),
-            )
-        ):
-            if self._planned[i] in (None, updates):
-                continue
-            schedule = recipes(updates)._learning_rate
-            if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-                optimizer.learning_rate = schedule
-                self._planned[i] = updates
-                self._forget_traces()
+        if self._plan.follow(steps):
+            self._forget_traces()
 
     def _forget_traces(self):
         """Has the step traced anew; what it repeats is traced once, not once for each repetition."""

@@ -1,0 +1,67 @@
+"""Learning rates of a recipe, which end where a run ends."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from tfkd.datafree.recipe import Recipe
+
+
+@dataclasses.dataclass
+class _Follower:
+    """An optimizer whose learning rate follows the length of the run."""
+
+    optimizer: keras.optimizers.Optimizer
+    make: Callable[[int], keras.optimizers.Optimizer]
+    count: Callable[[int], int]
+    updates: int
+
+
+class Plan:
+    """Makes a recipe's optimizers, and fits their learning rates to a run.
+
+    Args:
+        recipe: the recipe.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._followers: list[_Follower] = []
+
+    def student_optimizer(self) -> keras.optimizers.Optimizer:
+        """The recipe's optimizer of the student, for a run of the recipe's own length."""
+        return self._made(self._recipe.student_optimizer, self._updates)
+
+    def generator_optimizer(self) -> keras.optimizers.Optimizer:
+        """The recipe's optimizer of the generator, likewise."""
+        return self._made(self._recipe.generator_optimizer, self._generator_updates)
+
+    def follow(self, steps: int) -> bool:
+        """Has the learning rates of the optimizers made here end after so many steps.
+
+        Returns:
+            Whether any is another now; what was traced with it is out of date.
+        """
+        changed = False
+        for follower in self._followers:
+            updates = follower.count(steps)
+            if updates == follower.updates:
+                continue
+            schedule = follower.make(updates)._learning_rate
+            if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+                follower.optimizer.learning_rate = schedule
+                follower.updates, changed = updates, True
+        return changed
+
+    def _made(self, make, count):
+        updates = count(self._recipe.epochs * self._recipe.steps_per_epoch)
+        optimizer = make(updates)
+        self._followers.append(_Follower(optimizer, make, count, updates))
+        return optimizer
+
+    def _updates(self, steps):
+        return max(1, steps - self._recipe.warmup_steps) * self._recipe.updates_per_step()
+
+    def _generator_updates(self, steps):
+        return max(1, steps) * self._recipe.generator_steps
