@@ -102,7 +102,6 @@ SETTINGS = {
     # At the published 0.1 all units of a student without normalization die, with GDFQ one time in two.
     "gdfq": {**_SMALL, "student_learning_rate": 0.02},
     "black_box": {**_SMALL, "student_learning_rate": 0.01},
-    "recovery": {**_SMALL, "warmup_steps": 50},
     "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
     "cmi": {
         **_SMALL_INVERSION,
