@@ -99,14 +99,16 @@ SETTINGS = {
     "dfad": _SMALL,
     "zskt": _SMALL,
     "dfq": {**_SMALL, "warmup_steps": 50, "latent_size": 100},
-    # At the published 0.1 all units of a student without normalization die, with GDFQ one time in two.
-    "gdfq": {**_SMALL, "student_learning_rate": 0.02},
+    # At the published 0.1 all units of a student without normalization die, with GDFQ one time in two,
+    # and with CMI they do at 0.02.
+    "gdfq": {**_SMALL, "student_learning_rate": 0.01},
     "black_box": {**_SMALL, "student_learning_rate": 0.01},
     "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
     "cmi": {
         **_SMALL_INVERSION,
         "generator_steps": 50,
         "compared": 512,
+        "student_learning_rate": 0.01,
         "warmup_steps": 0,
         "view_flip": "false",
     },
