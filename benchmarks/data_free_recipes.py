@@ -45,7 +45,7 @@ flags.DEFINE_multi_string("options", [], "key=value for the recipes, over the se
 flags.DEFINE_string("label", "", "what to call rows with such options")
 flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")
 
-_TRACED_STEPS, _MEASURED_SECONDS = 3, 8
+_TRACED_STEPS, _MEASURED_SECONDS, _LONGEST = 3, 8, 10_000
 _POINTS = 12
 
 
@@ -151,13 +151,17 @@ class Curve(keras.callbacks.Callback):
             self.points.append((self.seconds, float(np.mean(predicted == y)), figure))
 
 
-def distiller(case: Case, recipe_name: str, seed: int, epochs: int, steps: int) -> tfkd.DataFreeDistiller:
-    """A compiled distiller of a row."""
+def distiller(
+    case: Case, recipe_name: str, seed: int, epochs: int, steps: int, more: tuple[str, ...] = ()
+) -> tfkd.DataFreeDistiller:
+    """A compiled distiller of a row; `more` are options over all others."""
     keras.utils.set_random_seed(seed)
     teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
     student = make_student(case.student, teacher, case.inherit)
     settings = [f"{key}={value}" for key, value in SETTINGS.get(recipe_name, {}).items()]
-    recipe = make_recipe(recipe_name, [*settings, *FLAGS.options], epochs=epochs, steps_per_epoch=steps)
+    recipe = make_recipe(
+        recipe_name, [*settings, *FLAGS.options, *more], epochs=epochs, steps_per_epoch=steps
+    )
     made = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
     made.compile()
     return made
@@ -181,19 +185,25 @@ class StepTimes(keras.callbacks.Callback):
         return float(np.median(np.diff(self.ends[_TRACED_STEPS - 1 :])))
 
 
-def step_seconds(case: Case, recipe_name: str, seed: int) -> float:
-    """Time of a step, taken of a distiller that is thrown away; warm-up steps are left out."""
-    tried, times = distiller(case, recipe_name, seed, 1, 1), StepTimes()
-    tried.steps_done.assign(tried.recipe.warmup_steps)
-    tried.fit(epochs=1, steps_per_epoch=10_000, callbacks=[times], verbose=0)
+def step_seconds(case: Case, recipe_name: str, seed: int, warmup: int) -> float:
+    """Time of a step with so many warm-up steps before it, taken of a distiller that is thrown away."""
+    tried = distiller(case, recipe_name, seed, 1, 1, (f"warmup_steps={warmup}",))
+    times = StepTimes()
+    tried.fit(epochs=1, steps_per_epoch=_LONGEST, callbacks=[times], verbose=0)
     return times.step()
+
+
+def steps_within(seconds: float, case: Case, recipe_name: str, seed: int) -> int:
+    """How many steps a budget holds, warm-up steps among them, which take less."""
+    warmup = distiller(case, recipe_name, seed, 1, 1).recipe.warmup_steps
+    before = warmup * step_seconds(case, recipe_name, seed, _LONGEST) if warmup else 0.0
+    return warmup + max(_POINTS, int((seconds - before) / step_seconds(case, recipe_name, seed, 0)))
 
 
 def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
     """Trains one student; returns the row."""
     case = CASES[case_name]
-    one = step_seconds(case, recipe_name, seed)
-    steps = max(_POINTS, int(60 * FLAGS.minutes / one))
+    steps = steps_within(60 * FLAGS.minutes, case, recipe_name, seed)
     epochs = min(steps, 4 * _POINTS)
     made = distiller(case, recipe_name, seed, epochs, steps // epochs)
     teacher = made.teacher

@@ -7,7 +7,7 @@ import keras
 
 from tfkd.datafree.objectives import BatchStatistics, ClassBalance, Objective, OneHot
 from tfkd.datafree.recipe import Recipe
-from tfkd.optimizers import warmed_up_cosine
+from tfkd.optimizers import Muon, warmed_up_cosine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class Recovery(Recipe):
         one_hot: weight of sure classes.
         class_balance: weight of the balance of classes.
         generator_learning_rate: of Adam with first moment 0.5.
-        student_learning_rate: peak rate of Adam, which warms up over the first 5 % of the updates and
-            decays to 0 as a cosine.
+        student_learning_rate: peak rate of `tfkd.optimizers.Muon`, which warms up over the first 5 % of
+            the updates and decays to 0 as a cosine.
         **kwargs: the other fields of `Recipe`.
 
     Example:
@@ -45,7 +45,7 @@ class Recovery(Recipe):
     features: float = 50.0
     temperature: float = 4.0
     generator_learning_rate: float = 1e-3
-    student_learning_rate: float = 1e-3
+    student_learning_rate: float = 6e-3
     generator_steps: int = 1
     warmup_steps: int = 500
     batch_size: int = 128
@@ -72,7 +72,7 @@ class Recovery(Recipe):
         return self.with_own(terms)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        return keras.optimizers.Adam(warmed_up_cosine(self.student_learning_rate, updates))
+        return Muon(warmed_up_cosine(self.student_learning_rate, updates))
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate, beta_1=0.5)
