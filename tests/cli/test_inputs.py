@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -122,6 +124,18 @@ def test_recipes():
     assert recipe.prior == ("smooth_noise", "dead_leaves")
     assert recipe.batch_size == 64 and recipe.epochs == 18
     assert inputs.make_recipe("dafl", ["same_inputs=false"]).same_inputs is False
+
+
+def test_embeddings_come_from_a_file(tmp_path):
+    table = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "names.npy", table)
+    recipe = inputs.make_recipe("nayer", [f"embeddings={tmp_path / 'names.npy'}"])
+    np.testing.assert_array_equal(recipe.embeddings, table)
+    json.dumps(recipe.describe())
+    np.save(tmp_path / "flat.npy", table[0])
+    for path in ("none.npy", tmp_path / "flat.npy"):
+        with pytest.raises(ValueError, match=r"embeddings must be a \.npy file with a row for each class"):
+            inputs.make_recipe("nayer", [f"embeddings={path}"])
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,14 @@ CASES = {
             )
         ),
     ),
+    "pixel statistics": (
+        objectives.pixel_statistics,
+        (IMAGES,),
+        sum(
+            ((ours - known) ** 2).sum() / 3
+            for ours, known in ((WIDE.mean((1, 2)), 0), (WIDE.std((1, 2), ddof=1), np.sqrt(1 + 1e-6)))
+        ),
+    ),
     "l2": (objectives.l2, (IMAGES,), np.sqrt((WIDE**2).sum((1, 2, 3))).mean()),
     "contrastive": (
         lambda a, b: keras.ops.mean(objectives.contrastive(a, b)),
@@ -274,6 +282,7 @@ def test_each_works_on_a_batch(teacher, student):
         objectives.Entropy(),
         objectives.TotalVariation(),
         objectives.L2(),
+        objectives.PixelStatistics(),
     )
     tapped = [tap for term in terms for tap in term.taps(teacher)]
     assert tapped == ["logits:input", "relu1"]
@@ -306,8 +315,20 @@ def test_names_and_bad_arguments():
             BatchStatistics(**options)
     with pytest.raises(ValueError, match="`temperature` must be above 0"):
         objectives.ContrastiveInversion(temperature=0.0)
-    with pytest.raises(ValueError, match="`pixel_std` must be above 0"):
-        objectives.L2(pixel_std=0.0)
+    for term in (objectives.L2, objectives.PixelStatistics):
+        with pytest.raises(ValueError, match="`pixel_std` must be above 0"):
+            term(pixel_std=0.0)
+
+
+def test_pixel_statistics_are_of_normalized_pixels():
+    """Images with the mean and deviation that were given cost nothing, brighter ones do."""
+    fitting = 0.3 + 0.1 * (IMAGES - IMAGES.mean((1, 2), keepdims=True)) / IMAGES.std(
+        (1, 2), keepdims=True, ddof=1
+    )
+    term = objectives.PixelStatistics(pixel_mean=0.3, pixel_std=0.1)
+    assert float(term.value(objectives.Synthesized(fitting, None))) < 1e-6
+    brighter = term.value(objectives.Synthesized(fitting + 0.1, None))
+    np.testing.assert_allclose(brighter, IMAGES.shape[-1], rtol=1e-4)
 
 
 def test_objectives_compare_by_value():

@@ -165,7 +165,7 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
 
     Args:
         name: a recipe's name, in any case.
-        options: `key=value` strings; lists are separated by commas.
+        options: `key=value` strings; lists are separated by commas, tables are `.npy` files.
         **overrides: further fields; None keeps the recipe's own value.
 
     Returns:
@@ -178,7 +178,7 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
     fields = {
         field.name: field
         for field in dataclasses.fields(recipe)
-        if _kind(field) in (bool, int, float, str, tuple) and field.name != "objectives"
+        if _kind(field) in _PARSERS and field.name != "objectives"
     }
     values = {key: value for key, value in overrides.items() if value is not None}
     for option in options:
@@ -195,13 +195,26 @@ def _kind(field):
     return typing.get_args(field.type)[0] if field.default is None else type(field.default)
 
 
+def _table(path):
+    """Rows of numbers from a file."""
+    return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
+
+
+_TABLE = Sequence[Sequence[float]]
+_PARSERS = {
+    bool: lambda text: {"true": True, "false": False}[text.lower()],
+    int: int,
+    float: float,
+    str: str,
+    tuple: lambda text: tuple(text.split(",")),
+    _TABLE: _table,
+}
+
+
 def _parse(field, text):
     kind = _kind(field)
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return tuple(text.split(",")) if kind is tuple else kind(text)
-    except (KeyError, ValueError):
-        raise ValueError(
-            f"--recipe_options: {field.name} must be of type {kind.__name__}. Received: {text!r}."
-        ) from None
+        return _PARSERS[kind](text)
+    except (KeyError, ValueError, TypeError, OSError):
+        wanted = "a .npy file with a row for each class" if kind == _TABLE else f"of type {kind.__name__}"
+        raise ValueError(f"--recipe_options: {field.name} must be {wanted}. Received: {text!r}.") from None

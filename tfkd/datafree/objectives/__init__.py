@@ -10,6 +10,7 @@ from tfkd.datafree.objectives.entropy import Entropy, entropy
 from tfkd.datafree.objectives.feature_alignment import FeatureAlignment
 from tfkd.datafree.objectives.l2 import L2, l2
 from tfkd.datafree.objectives.one_hot import OneHot, one_hot
+from tfkd.datafree.objectives.pixel_statistics import PixelStatistics, pixel_statistics
 from tfkd.datafree.objectives.total_variation import TotalVariation, total_variation
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FeatureAlignment",
     "Objective",
     "OneHot",
+    "PixelStatistics",
     "Synthesized",
     "TotalVariation",
     "activation",
@@ -33,5 +35,6 @@ __all__ = [
     "jensen_shannon",
     "l2",
     "one_hot",
+    "pixel_statistics",
     "total_variation",
 ]

@@ -6,7 +6,7 @@ import keras
 
 from tfkd.datafree.inversion import Inversion, Pixels
 from tfkd.datafree.inversion_recipe import InversionRecipe
-from tfkd.datafree.objectives import BatchStatistics, Objective
+from tfkd.datafree.objectives import BatchStatistics, Objective, PixelStatistics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,8 @@ class ZeroQ(InversionRecipe):
 
     Made for calibrating quantization: `distiller.fit(epochs=1)` and then `distiller.synthesize(64)` as
     `representative_data`. Defaults are the published ones: 500 Adam steps of 0.5. A teacher needs batch
-    normalization.
+    normalization, and `pixel_mean` and `pixel_std` should be those of its images, which each image is
+    held to.
 
     Args:
         pixel_learning_rate: of Adam on normalized pixels.
@@ -25,11 +26,10 @@ class ZeroQ(InversionRecipe):
         >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZeroQ())
 
     Reference:
-        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: the statistics of
-        the images themselves are not compared, and pixels stay in [0, 1]; what enters each
-        normalization is compared, where the authors pair convolutions and normalizations by their order;
-        noise starts with the deviation that they mean (they divide by the variance); the rate is constant,
-        where theirs follows a plateau.
+        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: pixels
+        stay in [0, 1]; what enters each normalization is compared, where the authors pair convolutions and
+        normalizations by their order; noise starts with the deviation that they mean (they divide by the
+        variance); the rate is constant, where theirs follows a plateau.
     """
 
     pixel_learning_rate: float = 0.5
@@ -44,7 +44,8 @@ class ZeroQ(InversionRecipe):
         self._above_0("pixel_learning_rate")
 
     def build_objectives(self) -> tuple[Objective, ...]:
-        return (BatchStatistics(1.0, "per_image"), *self.objectives)
+        of_pixels = PixelStatistics(1.0, self.pixel_mean, self.pixel_std)
+        return (BatchStatistics(1.0, "per_image"), of_pixels, *self.objectives)
 
     def build_inversion(
         self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator

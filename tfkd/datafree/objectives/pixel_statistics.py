@@ -1,0 +1,50 @@
+"""Pixel statistics: images each of which is as bright and as rich in contrast as images are on average."""
+
+import dataclasses
+from typing import ClassVar
+
+from keras import ops
+
+from tfkd.datafree.moments import moments
+from tfkd.datafree.objectives.base import Objective, Synthesized
+from tfkd.datafree.objectives.batch_statistics import per_image_distance
+from tfkd.losses.base import check_positive
+
+
+def pixel_statistics(images):
+    """Squared distance of each image's means and deviations, a channel each, to 0 and 1.
+
+    Summed over channels, mean over the batch; variances are unbiased.
+
+    Args:
+        images: `(batch, height, width, channels)`, normalized: over all images mean 0 and deviation 1.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Reference:
+        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020.
+    """
+    channels = images.shape[-1]
+    return per_image_distance(moments(images, ops.zeros(channels), ops.ones(channels)))
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelStatistics(Objective):
+    """`pixel_statistics` as an objective, of normalized pixels.
+
+    Args:
+        weight: factor of the term.
+        pixel_mean: mean of the pixels of real images, in [0, 1].
+        pixel_std: their standard deviation.
+    """
+
+    pixel_mean: float = 0.5
+    pixel_std: float = 0.25
+    asks_networks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_positive(pixel_std=self.pixel_std)
+
+    def value(self, batch: Synthesized):
+        return pixel_statistics((batch.images - self.pixel_mean) / self.pixel_std)
