@@ -13,7 +13,7 @@ from tests.datafree.recipes import RECIPES, TINY_INVERSION, make
 from tfkd import datafree
 from tfkd.datafree import objectives
 from tfkd.datafree.critic import Critic
-from tfkd.datafree.inversion import Meta, Pixels
+from tfkd.datafree.inversion import Latents, Meta, Pixels
 
 TARGETS = np.arange(8, dtype="int32") % CLASSES
 
@@ -72,7 +72,33 @@ def test_pixels_stay_in_range_where_asked():
     for clip in (True, False):
         critic = Recorded()
         pixels(2, clip=clip, noise=4.0).make(critic, TARGETS)
-        assert (critic.shown[1].min() >= 0 and critic.shown[1].max() <= 1) == clip
+        for shown in critic.shown:
+            assert (shown.min() >= 0 and shown.max() <= 1) == clip
+
+
+class Faint(Recorded):
+    """A critic whose slopes are too small for half precision."""
+
+    def judge(self, images, targets, adversary):
+        total, slope, none = super().judge(images, targets, adversary)
+        return total, 1e-7 * slope, none
+
+
+def test_faint_slopes_reach_generators_in_half_precision():
+    moved = {}
+    for policy in ("mixed_float16", "float32"):
+        keras.config.set_dtype_policy(policy)
+        try:
+            generator = generators.ConvGenerator(SHAPE, 5, 4, name="generator")
+        finally:
+            keras.config.set_dtype_policy("float32")
+        optimizer, random = keras.optimizers.SGD(1.0), keras.random.SeedGenerator(0)
+        maker = Latents(SHAPE, 8, 1, random, generator=generator, optimizer=optimizer)
+        maker.descend = lambda gradients, policy=policy: moved.setdefault(policy, gradients)
+        maker.make(Faint(), TARGETS)
+    # One number for each weight; those of biases before a normalization are nothing but rounding.
+    half, whole = (np.concatenate([np.ravel(g) for g in moved[p]]) for p in ("mixed_float16", "float32"))
+    np.testing.assert_allclose(half, whole, atol=0.05 * np.abs(whole).max())
 
 
 def meta(reptile, rate=0.01):

@@ -44,6 +44,11 @@ CASES = {
         (TEACHER, STUDENT),
         -KL.mean(),
     ),
+    "adversarial mean kl": (
+        lambda t, s: objectives.adversarial(t, s, "mean_kl"),
+        (TEACHER, STUDENT),
+        -KL.mean() / 5,
+    ),
     "adversarial kl where both agree": (
         lambda t, s: objectives.adversarial(t, s, "kl", agreeing=True),
         (TEACHER, STUDENT),
@@ -304,7 +309,9 @@ def test_names_and_bad_arguments():
         lambda: objectives.adversarial(TEACHER, STUDENT, "l2"),
         lambda: objectives.Adversarial(distance="l2"),
     ):
-        with pytest.raises(ValueError, match=r"`distance` must be one of \['jsd', 'kl', 'l1', 'log_l1'\]"):
+        with pytest.raises(
+            ValueError, match=r"`distance` must be one of \['jsd', 'kl', 'l1', 'log_l1', 'mean_kl'\]"
+        ):
             build()
     for options, message in (
         ({"norm": "l3"}, "`norm` must be one of"),

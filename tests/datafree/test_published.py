@@ -8,6 +8,8 @@ import tfkd
 from tests.conftest import CLASSES, SHAPE, small_network
 from tests.datafree.recipes import RECIPES, TINY_GENERATOR, make
 from tfkd import datafree
+from tfkd.cli import inputs
+from tfkd.datafree import objectives
 
 PUBLISHED = {
     datafree.DAFL: {
@@ -91,6 +93,53 @@ def test_defaults_are_the_published_ones(recipe):
         assert getattr(made, name) == pytest.approx(value), name
 
 
+def test_terms_have_the_published_form():
+    """Norms of the statistics differ by orders of magnitude, and weights go with them."""
+    norms = {"DFQ": "gaussian_kl", "GDFQ": "mse", "ZeroQ": "per_image"}
+    for recipe in (
+        *(datafree.DeepInversion, datafree.CMI, datafree.Fast, datafree.NAYER),
+        *(datafree.DFQ, datafree.GDFQ, datafree.ZeroQ),
+    ):
+        terms = [o for o in recipe().build_objectives() if isinstance(o, objectives.BatchStatistics)]
+        assert [term.norm for term in terms] == [norms.get(recipe.__name__, "l2")]
+    adversaries = {
+        datafree.CMI(): ("kl", True),
+        datafree.Fast(): ("kl", True),
+        datafree.NAYER(): ("kl", True),
+        datafree.DFQ(): ("kl", False),
+        datafree.ZSKT(): ("mean_kl", False),
+        datafree.DFAD(): ("l1", False),
+        datafree.DeepInversion(competition=1.0): ("jsd", False),
+    }
+    for recipe, form in adversaries.items():
+        (term,) = (o for o in recipe.build_objectives() if isinstance(o, objectives.Adversarial))
+        assert (term.distance, term.agreeing) == form
+        assert term.temperature == (3 if form[0] == "jsd" else 1)
+
+
+def test_generators_have_the_published_epsilon():
+    for recipe, epsilon in ((datafree.DAFL, 0.8), (datafree.GDFQ, 0.8), (datafree.DFAD, 1e-5)):
+        generator = recipe(latent_size=4, filters=2).build_generator(SHAPE, CLASSES)
+        inner = [
+            layer.epsilon
+            for layer in generator._flatten_layers()
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        assert epsilon in [pytest.approx(value) for value in inner]
+
+
+def test_nayer_asks_for_classes_in_equal_parts():
+    targets = datafree.NAYER(inversion_batch=10).draw_targets(4, keras.random.SeedGenerator(0))
+    counts = np.bincount(keras.ops.convert_to_numpy(targets), minlength=4)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_every_recipe_can_be_asked_for_by_name():
+    """NAYER's program does not let one choose NAYER."""
+    asked = set(inputs.recipes())
+    assert asked == {getattr(datafree, name)().name for name in datafree.recipes.__all__} - {"bss"}
+
+
 def test_temperature_is_not_ignored():
     """CMI's and Fast's codes overwrite the criterion in some methods, and T with it."""
     for recipe in (datafree.CMI(), datafree.Fast(), datafree.NAYER(), datafree.GDFQ()):
@@ -150,12 +199,21 @@ def test_black_box_rates_fall_three_times():
 
 def test_black_box_asks_as_often_as_published(teacher):
     """Two questions an image of the generator's batch and one of each of the student's."""
-    box = tfkd.BlackBoxTeacher(lambda x: keras.ops.convert_to_numpy(teacher(x)), SHAPE, CLASSES, True)
+    seen = []
+
+    def answer(x):
+        seen.append((np.min(x), np.max(x)))
+        return keras.ops.convert_to_numpy(teacher(x))
+
+    box = tfkd.BlackBoxTeacher(answer, SHAPE, CLASSES, True)
     recipe = datafree.BlackBox(**{**TINY_GENERATOR, "student_steps": 5, "output": "unsquashed"})
     distiller = make(box, recipe)
     before = box.queries
     distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
     assert box.queries - before == 3 * 16 * 7
+    # All of the range that a teacher knows, not half of it, and nothing beyond.
+    low, high = np.array(seen[-10:]).T
+    assert low.min() >= 0 and high.max() <= 1 and high.max() - low.min() > 0.5
 
 
 def test_student_and_teacher_statistics_stay_while_images_are_made(teacher):
@@ -192,6 +250,9 @@ def test_uint8_memory_is_for_pixels_in_range():
         datafree.DFAD(memory=1024, memory_dtype="uint8")
     with pytest.raises(ValueError, match="`memory_dtype` must be one of"):
         datafree.Procedural(memory_dtype="int4")
+    with pytest.raises(ValueError, match="with clip=False"):
+        datafree.DeepInversion(memory_dtype="uint8", clip=False)
+    assert datafree.DeepInversion(memory_dtype="uint8").clip
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,9 @@ def test_the_program_keeps_what_agrees_more(teacher, trained, spoil):
     else:
         assert record["kept"] == "as_trained" and trained_figures == {"agreement": 1.0, "accuracy": 1.0}
         harness.assert_same_weights(before, student)
+    # Whatever real labels say: nobody without data has them.
+    student.set_weights(before)
+    assert choose_statistics(teacher, student, other, judging, (x, (y + 1) % 4))["kept"] == record["kept"]
     kept = np.mean(student.predict(x, verbose=0).argmax(-1) == y)
     assert record[record["kept"]]["accuracy"] == pytest.approx(kept)
 

@@ -49,6 +49,7 @@ class Pixels(Inversion):
             self.canvas.assign(self.noise * keras.random.normal(self.canvas.shape, seed=self.seed))
         else:
             self.canvas.assign((start - self.pixel_mean) / self.pixel_std)
+        self._clip()
         restart_optimizer(self.optimizer)
 
     def render(self, targets):
@@ -56,6 +57,9 @@ class Pixels(Inversion):
 
     def descend(self, gradients) -> None:
         self.optimizer.apply(gradients, self.moved)
+        self._clip()
+
+    def _clip(self):
         if self.clip:
             limits = ((limit - self.pixel_mean) / self.pixel_std for limit in (0.0, 1.0))
             self.canvas.assign(ops.clip(self.canvas.value, *limits))

@@ -42,6 +42,10 @@ def jensen_shannon(teacher, student, temperature: float = 1.0):
 _DISTANCES = {
     "l1": lambda teacher, student, temperature: l1_logits(teacher, student),
     "kl": soft_targets,
+    # Its mean over classes, which clipped gradients do not forgive to leave out.
+    "mean_kl": lambda teacher, student, temperature: (
+        soft_targets(teacher, student, temperature) / teacher.shape[-1]
+    ),
     "jsd": jensen_shannon,
 }
 # L1 as DFAD's segmentation has it, after the mean over the batch.
@@ -60,15 +64,15 @@ def adversarial(
 ):
     """Negated mean distance between teacher and student.
 
-    Reduction: mean over the batch (and over classes for "l1" and "log_l1", summed over them otherwise).
-    Direction of "kl": KL(teacher || student), times the squared temperature.
+    Reduction: mean over the batch (and over classes for "l1", "log_l1" and "mean_kl", summed over them
+    otherwise). Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature.
 
     Args:
         teacher_logits: `(batch, classes)`.
         student_logits: `(batch, classes)`.
-        distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (ZSKT) or
-            "jsd" (DeepInversion).
-        temperature: of "kl" and "jsd".
+        distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (CMI, Fast,
+            NAYER, DFQ), "mean_kl" (ZSKT) or "jsd" (DeepInversion).
+        temperature: of "kl", "mean_kl" and "jsd".
         agreeing: whether images on which both predict different classes count as 0, so that the
             gradient looks for the boundary instead of running on behind it (CMI).
 
@@ -94,8 +98,8 @@ class Adversarial(Objective):
 
     Args:
         weight: factor of the term.
-        distance: "l1", "log_l1", "kl" or "jsd".
-        temperature: of "kl" and "jsd".
+        distance: "l1", "log_l1", "kl", "mean_kl" or "jsd".
+        temperature: of "kl", "mean_kl" and "jsd".
         agreeing: whether only images on which both networks predict the same class count.
     """
 

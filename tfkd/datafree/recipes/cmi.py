@@ -43,8 +43,9 @@ class CMI(InversionRecipe):
 
     Reference:
         Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021. Deviations:
-        images are remembered as they are, not through 8-bit files (`memory_dtype="uint8"` does that); 8,192
-        images are remembered for contrast instead of 40,960.
+        images are remembered as they are, not through 8-bit files (`memory_dtype="uint8"` does that), and
+        only the latest (`memory`), where theirs are all kept; 8,192 images are remembered for contrast
+        instead of 40,960.
     """
 
     one_hot: float = 1.0

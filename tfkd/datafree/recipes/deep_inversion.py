@@ -44,7 +44,8 @@ class DeepInversion(InversionRecipe):
     Reference:
         Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", 2020. The authors
         released no student loop; temperature 3 and 50 updates a batch are from their answers to questions.
-        Deviations: pixels are kept in [0, 1]; the best images of a batch's steps are kept, not the last.
+        Deviations: pixels are kept in [0, 1]; the best images of a batch's steps are kept, not the last;
+        the student learns from the latest images (`memory`), not from the last batch alone.
     """
 
     one_hot: float = 1.0
@@ -66,6 +67,10 @@ class DeepInversion(InversionRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._above_0("pixel_learning_rate", "first")
+        if self.memory_dtype == "uint8" and not self.clip:
+            self._refuse(
+                "memory_dtype", "'float32' or 'float16' with clip=False, whose pixels leave [0, 1]"
+            )
         self._in_range(0, 0.9999, "beta")
         self._in_range(0, math.inf, "one_hot", "statistics", "total_variation", "l2", "competition")
 

@@ -18,7 +18,8 @@ class DFAD(Recipe):
     Defaults are the published MNIST settings (batch 512, latent 100, student SGD 0.01 with momentum
     0.9, generator Adam 1e-3). Published: LeNet-5 98.9 % -> LeNet-5-half 98.3 % in 40 x 50 steps. For
     CIFAR the authors use `batch_size=256`, `latent_size=256`, `student_learning_rate=0.1`,
-    `weight_decay=5e-4`.
+    `weight_decay=5e-4`, `epochs=500`, and both rates fall to a tenth after 100 and 200 epochs: give
+    `compile` optimizers with such a schedule.
 
     Args:
         adversarial: weight of the adversarial objective (L1).

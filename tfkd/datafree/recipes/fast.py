@@ -40,9 +40,9 @@ class Fast(InversionRecipe):
 
     Reference:
         Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
-        remembered as they are, not through 8-bit files; the first normalization's scales are drawn anew
-        around 1, where the authors' are drawn around 0; the meta generator keeps the copy's moving
-        statistics.
+        remembered as they are, not through 8-bit files, and only the latest (`memory`), where theirs are
+        all kept; the first normalization's scales are drawn anew around 1, where the authors' are drawn
+        around 0; the meta generator keeps the copy's moving statistics.
     """
 
     one_hot: float = 0.4

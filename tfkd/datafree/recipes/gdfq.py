@@ -34,7 +34,8 @@ class GDFQ(Recipe):
     Reference:
         Xu et al., "Generative Low-bitwidth Data Free Quantization", 2020. Deviations: the student is a
         network of its own, learns soft targets only (summed over classes, where the authors average), from
-        the beginning and without weight decay; both rates decay as a cosine.
+        the beginning, without weight decay and with batch statistics of its own, which the authors freeze;
+        both rates decay as a cosine; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
     one_hot: float = 1.0

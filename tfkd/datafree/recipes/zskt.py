@@ -16,8 +16,8 @@ class ZSKT(Recipe):
     """Zero-shot knowledge transfer: one generator update, then ten of the student on the same latents.
 
     Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a
-    cosine and clipped at norm 5, attention 250 beside a divergence that is divided by the number of
-    classes. Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
+    cosine and clipped at norm 5, attention 250; both divergences are divided by the number of classes.
+    Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
 
     Args:
         attention: weight of the attention term; 0 to leave it out.
@@ -33,7 +33,7 @@ class ZSKT(Recipe):
     Reference:
         Micaelli, Storkey, "Zero-shot Knowledge Transfer via Adversarial Belief Matching", 2019. Deviations:
         the student is in inference mode while the generator is updated; the ten updates see the same
-        images, which the authors compute ten times.
+        images, which the authors compute ten times; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
     attention: float = 250.0
@@ -54,7 +54,7 @@ class ZSKT(Recipe):
         self._in_range(0, math.inf, "attention")
 
     def build_objectives(self) -> tuple[Objective, ...]:
-        return (Adversarial(1.0, "kl"), *self.objectives)
+        return (Adversarial(1.0, "mean_kl"), *self.objectives)
 
     def build_student_losses(
         self, teacher: keras.Model, student: keras.Model
