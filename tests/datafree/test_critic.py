@@ -133,6 +133,19 @@ def test_contrast_knows_directions_only(teacher, student):
     assert int(tf.reduce_sum(tf.cast(known, "int32"))) == 16 == len(np.unique(chosen.numpy(), axis=0))
 
 
+def test_descriptions_go_round_where_the_batch_does_not_divide_them(teacher, student):
+    """CMI's bank is written past its end where it is no multiple of the batch."""
+    term = objectives.ContrastiveInversion(remembered=20, compared=8, dimension=6)
+    (state,) = critic(teacher, student, (term,), second_view=views.ResizedCrop()).states
+    rng = np.random.default_rng(0)
+    batches = rng.normal(size=(2, 16, 8)).astype("float32")
+    for batch in batches:
+        state.loss(tf.constant(batch), tf.constant(batch))
+        state.remember()
+    expected = np.concatenate([batches[1][4:], batches[0][12:], batches[1][:4]])
+    np.testing.assert_allclose(state.bank[:, :8], expected, rtol=1e-5)
+
+
 def test_gradients_survive_half_precision(student):
     """Statistics by their mean square have gradients that float16 has no numbers for."""
     keras.config.set_dtype_policy("mixed_float16")

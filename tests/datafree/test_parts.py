@@ -46,6 +46,21 @@ def test_memory_draws_only_what_was_added():
         Memory(0, (2, 2, 1), 3)
 
 
+def test_memory_in_fewer_bits_rounds_and_does_not_distort():
+    """Published codes write 8-bit files, cut off or stretch what leaves [0, 1], and read them again."""
+    given = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 2, 2, 1)).astype("float32")
+    for pixels, within, kept in (
+        ("uint8", 0.5 / 255, np.clip(given, 0, 1)),
+        ("float16", 5e-4, given),
+        ("float32", 0, given),
+    ):
+        memory = Memory(50, (2, 2, 1), 1, pixels)
+        memory.add(given, np.arange(50, dtype="float32")[:, None])
+        images, logits = memory.draw(200, keras.random.SeedGenerator(0))
+        drawn = np.asarray(logits[:, 0], int)
+        np.testing.assert_allclose(images, kept[drawn], atol=within + 1e-6)
+
+
 def test_selection_balances_classes():
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 900, p=[0.9, 0.08, 0.02])

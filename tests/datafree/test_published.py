@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfkd
+from tests import harness
 from tests.conftest import CLASSES, SHAPE, small_network
 from tests.datafree.recipes import RECIPES, TINY_GENERATOR, make
 from tfkd import datafree
@@ -228,6 +229,26 @@ def test_student_and_teacher_statistics_stay_while_images_are_made(teacher):
             distiller._invert(keras.ops.ones(()))
         np.testing.assert_array_equal(before[0], norm.moving_mean)
         np.testing.assert_array_equal(before[1], teacher.get_layer("norm1").moving_mean)
+
+
+def test_student_statistics_stay_while_hard_examples_are_chosen_and_refined(teacher):
+    for name in ("procedural, three priors, hard", "black box"):
+        distiller = make(teacher, RECIPES[name])
+        before = harness.snapshot(distiller.student)
+        if distiller.generator is None:
+            distiller.synthesizer.new_inputs()
+        else:
+            distiller._update_generator_last(keras.ops.ones(()))
+        harness.assert_same_weights(before, distiller.student)
+
+
+def test_generators_are_sampled_with_the_statistics_of_the_batch(teacher):
+    """Their moving statistics lag, or were never updated (Fast's copies)."""
+    distiller = make(teacher, RECIPES["dfad"])
+    for variable in distiller.generator.non_trainable_variables:
+        if variable.name == "moving_variance":
+            variable.assign(keras.ops.full_like(variable, 1e6))
+    assert keras.ops.std(distiller.synthesizer.new_inputs()[0]) > 0.1
 
 
 def test_recipes_for_statistics_lean_on_the_prior_where_there_are_none(student):
