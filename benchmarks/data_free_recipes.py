@@ -151,18 +151,19 @@ class Curve(keras.callbacks.Callback):
             self.points.append((self.seconds, float(np.mean(predicted == y)), figure))
 
 
-def distiller(
-    case: Case, recipe_name: str, seed: int, epochs: int, steps: int, more: tuple[str, ...] = ()
-) -> tfkd.DataFreeDistiller:
-    """A compiled distiller of a row; `more` are options over all others."""
+def recipe_of(name: str, **overrides) -> tfkd.datafree.Recipe:
+    """A recipe with the settings above and those of the command line; `overrides` stand over both."""
+    settings = [f"{key}={value}" for key, value in SETTINGS.get(name, {}).items()]
+    return dataclasses.replace(make_recipe(name, [*settings, *FLAGS.options]), **overrides)
+
+
+def distiller(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> tfkd.DataFreeDistiller:
+    """A compiled distiller of a row."""
     keras.utils.set_random_seed(seed)
     teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
-    student = make_student(case.student, teacher, case.inherit)
-    settings = [f"{key}={value}" for key, value in SETTINGS.get(recipe_name, {}).items()]
-    recipe = make_recipe(
-        recipe_name, [*settings, *FLAGS.options, *more], epochs=epochs, steps_per_epoch=steps
+    made = tfkd.DataFreeDistiller(
+        teacher, make_student(case.student, teacher, case.inherit), recipe, seed=seed
     )
-    made = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
     made.compile()
     return made
 
@@ -185,19 +186,23 @@ class StepTimes(keras.callbacks.Callback):
         return float(np.median(np.diff(self.ends[_TRACED_STEPS - 1 :])))
 
 
-def step_seconds(case: Case, recipe_name: str, seed: int, warmup: int) -> float:
-    """Time of a step with so many warm-up steps before it, taken of a distiller that is thrown away."""
-    tried = distiller(case, recipe_name, seed, 1, 1, (f"warmup_steps={warmup}",))
+def step_seconds(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> float:
+    """Time of one of a recipe's first steps, taken of a distiller that is thrown away."""
     times = StepTimes()
-    tried.fit(epochs=1, steps_per_epoch=_LONGEST, callbacks=[times], verbose=0)
+    distiller(case, recipe, seed).fit(epochs=1, steps_per_epoch=_LONGEST, callbacks=[times], verbose=0)
     return times.step()
 
 
 def steps_within(seconds: float, case: Case, recipe_name: str, seed: int) -> int:
     """How many steps a budget holds, warm-up steps among them, which take less."""
-    warmup = distiller(case, recipe_name, seed, 1, 1).recipe.warmup_steps
-    before = warmup * step_seconds(case, recipe_name, seed, _LONGEST) if warmup else 0.0
-    return warmup + max(_POINTS, int((seconds - before) / step_seconds(case, recipe_name, seed, 0)))
+
+    def each(warmup):
+        once = recipe_of(recipe_name, warmup_steps=warmup, epochs=1, steps_per_epoch=1)
+        return step_seconds(case, once, seed)
+
+    warmup = recipe_of(recipe_name).warmup_steps
+    before = warmup * each(_LONGEST) if warmup else 0.0
+    return warmup + max(_POINTS, int((seconds - before) / each(0)))
 
 
 def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
@@ -205,7 +210,8 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
     case = CASES[case_name]
     steps = steps_within(60 * FLAGS.minutes, case, recipe_name, seed)
     epochs = min(steps, 4 * _POINTS)
-    made = distiller(case, recipe_name, seed, epochs, steps // epochs)
+    recipe = recipe_of(recipe_name, epochs=epochs, steps_per_epoch=steps // epochs)
+    made = distiller(case, recipe, seed)
     teacher = made.teacher
     data = load_evaluation_data(path_of(case.data), teacher.input_shape[1:], teacher.output_shape[-1])
     curve, health = Curve(data, epochs), tfkd.datafree.Health(every=max(1, epochs // _POINTS))

@@ -8,7 +8,7 @@ import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, small_network
 from tests.datafree.recipes import RECIPES, TINY_GENERATOR, make
-from tfkd import datafree
+from tfkd import datafree, taps
 from tfkd.cli import inputs
 from tfkd.datafree import objectives
 
@@ -123,7 +123,7 @@ def test_generators_have_the_published_epsilon():
         generator = recipe(latent_size=4, filters=2).build_generator(SHAPE, CLASSES)
         inner = [
             layer.epsilon
-            for layer in generator._flatten_layers()
+            for layer in taps.named_layers(generator).values()
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
         assert epsilon in [pytest.approx(value) for value in inner]

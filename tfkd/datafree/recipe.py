@@ -196,10 +196,10 @@ class Recipe:
     def _check_memory(self):
         if self.memory_dtype not in DTYPES:
             self._refuse("memory_dtype", f"one of {', '.join(map(repr, DTYPES))}")
-        if self.memory_dtype == "uint8" and self.output != "sigmoid" and self.memory != 0:
+        unbounded = self.leaving_range()
+        if self.memory_dtype == "uint8" and unbounded and self.memory != 0:
             self._refuse(
-                "memory_dtype",
-                f"'float32' or 'float16' with output={self.output!r}, whose pixels leave [0, 1]",
+                "memory_dtype", f"'float32' or 'float16' with {unbounded}, whose pixels leave [0, 1]"
             )
         if self.memory is None:
             return
@@ -250,6 +250,10 @@ class Recipe:
     def leaning_on_prior(self) -> dict[str, Any]:
         """What changes in the recipe where it has to lean on the prior."""
         return {"prior_share": 0.5}
+
+    def leaving_range(self) -> str | None:
+        """The option by which pixels leave [0, 1]; None where they stay."""
+        return None if self.output == "sigmoid" else f"output={self.output!r}"
 
     @property
     def updates_generator_first(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfkd.datafree.moments import Moments
+from tfkd.losses.base import check_positive
 from tfkd.names import snake_case
 
 
@@ -93,3 +94,25 @@ class Objective:
 
     def finish(self, state: keras.Layer | None) -> None:
         """Called when a batch of images is done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OfPixels(Objective):
+    """A term that looks at normalized pixels and at nothing else.
+
+    Args:
+        weight: factor of the term.
+        pixel_mean: what is subtracted from pixels in [0, 1].
+        pixel_std: what they are then divided by.
+    """
+
+    pixel_mean: float = 0.5
+    pixel_std: float = 0.25
+    asks_networks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_positive(pixel_std=self.pixel_std)
+
+    def normalized(self, images):
+        """Images on the scale that the term is defined on."""
+        return (images - self.pixel_mean) / self.pixel_std

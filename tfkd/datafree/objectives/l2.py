@@ -1,12 +1,10 @@
 """L2: images whose pixels stay near the middle of their scale."""
 
 import dataclasses
-from typing import ClassVar
 
 from keras import ops
 
-from tfkd.datafree.objectives.base import Objective, Synthesized
-from tfkd.losses.base import check_positive
+from tfkd.datafree.objectives.base import OfPixels, Synthesized
 
 
 def l2(images):
@@ -26,7 +24,7 @@ def l2(images):
 
 
 @dataclasses.dataclass(frozen=True)
-class L2(Objective):
+class L2(OfPixels):
     """`l2` as an objective, of normalized pixels.
 
     Args:
@@ -35,12 +33,5 @@ class L2(Objective):
         pixel_std: what they are then divided by.
     """
 
-    pixel_mean: float = 0.5
-    pixel_std: float = 0.25
-    asks_networks: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_positive(pixel_std=self.pixel_std)
-
     def value(self, batch: Synthesized):
-        return l2((batch.images - self.pixel_mean) / self.pixel_std)
+        return l2(self.normalized(batch.images))

@@ -1,14 +1,12 @@
 """Pixel statistics: images each of which is as bright and as rich in contrast as images are on average."""
 
 import dataclasses
-from typing import ClassVar
 
 from keras import ops
 
 from tfkd.datafree.moments import moments
-from tfkd.datafree.objectives.base import Objective, Synthesized
+from tfkd.datafree.objectives.base import OfPixels, Synthesized
 from tfkd.datafree.objectives.batch_statistics import per_image_distance
-from tfkd.losses.base import check_positive
 
 
 def pixel_statistics(images):
@@ -30,7 +28,7 @@ def pixel_statistics(images):
 
 
 @dataclasses.dataclass(frozen=True)
-class PixelStatistics(Objective):
+class PixelStatistics(OfPixels):
     """`pixel_statistics` as an objective, of normalized pixels.
 
     Args:
@@ -39,12 +37,5 @@ class PixelStatistics(Objective):
         pixel_std: their standard deviation.
     """
 
-    pixel_mean: float = 0.5
-    pixel_std: float = 0.25
-    asks_networks: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_positive(pixel_std=self.pixel_std)
-
     def value(self, batch: Synthesized):
-        return pixel_statistics((batch.images - self.pixel_mean) / self.pixel_std)
+        return pixel_statistics(self.normalized(batch.images))

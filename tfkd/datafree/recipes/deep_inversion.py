@@ -67,12 +67,11 @@ class DeepInversion(InversionRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._above_0("pixel_learning_rate", "first")
-        if self.memory_dtype == "uint8" and not self.clip:
-            self._refuse(
-                "memory_dtype", "'float32' or 'float16' with clip=False, whose pixels leave [0, 1]"
-            )
         self._in_range(0, 0.9999, "beta")
         self._in_range(0, math.inf, "one_hot", "statistics", "total_variation", "l2", "competition")
+
+    def leaving_range(self) -> str | None:
+        return super().leaving_range() if self.clip else "clip=False"
 
     def build_objectives(self) -> tuple[Objective, ...]:
         terms = (
