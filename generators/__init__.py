@@ -5,6 +5,7 @@ from generators.conditional import ConditionalGenerator
 from generators.convolutional import ConvGenerator
 from generators.dead_leaves import DeadLeaves
 from generators.noisy_label import NoisyLabelGenerator, default_embeddings
+from generators.silhouettes import Silhouettes
 from generators.smooth_noise import SmoothNoise
 from generators.strokes import Strokes
 
@@ -14,6 +15,7 @@ __all__ = [
     "DeadLeaves",
     "Generator",
     "NoisyLabelGenerator",
+    "Silhouettes",
     "SmoothNoise",
     "Strokes",
     "default_embeddings",

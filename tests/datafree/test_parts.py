@@ -8,10 +8,13 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import CLASSES, blobs
-from tfkd import datafree
+from tfkd import datafree, taps
+from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.memory import Memory
+from tfkd.datafree.moments import moments, normalization_taps, recorded
 from tfkd.datafree.refinement import refine
-from tfkd.datafree.selection import resample, selection_log_weights
+from tfkd.datafree.selection import misfit, resample, selection_log_weights
+from tfkd.datafree.synthesis import Synthesizer
 from tfkd.losses import SoftTargets
 
 
@@ -81,6 +84,60 @@ def test_selection_prefers_disagreement():
     weights = selection_log_weights(teacher, student, disagreement=1.0)
     kept = resample(weights, 100, keras.random.SeedGenerator(0)).numpy()
     assert np.mean(kept < 100) > 0.9
+
+
+def test_misfit_is_measured_in_deviations_of_each_channel_and_leaves_dead_ones_out():
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, 2, (5, 4, 4, 3)).astype("float32")
+    mean, variance = np.array([2.0, 4.0, 0.0]), np.array([4.0, 1.0, 1e-8])
+    means, deviations = values.mean((1, 2)), values.std((1, 2), ddof=1)
+    squares = ((means - mean) ** 2 + (deviations - np.sqrt(variance)) ** 2) / variance
+    expected = squares[:, :2].mean(1)
+    seen = moments(values, mean, variance)
+    np.testing.assert_allclose(misfit([seen]), expected, rtol=1e-4)
+    other = moments(values, mean, 4 * variance)
+    both = (expected + np.asarray(misfit([other]))) / 2
+    np.testing.assert_allclose(misfit([seen, other]), both, rtol=1e-5)
+
+
+def test_selection_prefers_typical_candidates_and_balances_those():
+    misfits = np.repeat(np.float32([0.1, 0.6]), 300)
+    labels = np.concatenate([np.repeat([0, 1], [270, 30]), np.ones(300, int)])
+    logits = np.eye(2, dtype="float32")[labels]
+    weights = selection_log_weights(logits, misfits=misfits, typicality=20.0)
+    kept = resample(weights, 40, keras.random.SeedGenerator(0)).numpy()
+    assert np.mean(kept < 300) > 0.95
+    # Among typical ones class 1 is rare, however common it is elsewhere.
+    assert 12 <= labels[kept].sum() <= 28
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_a_prior_is_chosen_from_by_the_teachers_statistics(teacher, graph):
+    """The share of chosen images with low misfit rises, and their logits stay theirs."""
+
+    def made(typicality):
+        recipe = datafree.Procedural(
+            overdraw=8, balance=0.0, typicality=typicality, refine_share=0.0, batch_size=32
+        )
+        synthesizer = Synthesizer(teacher, teacher, recipe, None, keras.random.SeedGenerator(0))
+        draw = tf.function(synthesizer.from_prior) if graph else synthesizer.from_prior
+        images, logits = draw(32)
+        np.testing.assert_allclose(logits, teacher(images, training=False), atol=1e-4)
+        with taps.record(teacher, normalization_taps(teacher)) as record:
+            teacher(images, training=False)
+        return float(np.mean(misfit(recorded(teacher, record))))
+
+    assert made(100.0) < 0.7 * made(0.0)
+
+
+def test_typicality_needs_statistics(teacher):
+    recipe = datafree.Procedural(typicality=20.0)
+    assert recipe.for_teacher(teacher) is recipe
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.warns(ObjectiveWarning, match="typicality"):
+        assert recipe.for_teacher(plain).typicality == 0
+    with pytest.raises(ValueError, match="typicality"):
+        datafree.Procedural(typicality=-1.0)
 
 
 @pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])

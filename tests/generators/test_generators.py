@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import generators
-from generators import ConvGenerator, DeadLeaves, SmoothNoise, Strokes
+from generators import ConvGenerator, DeadLeaves, Silhouettes, SmoothNoise, Strokes
 from generators.smooth_noise import bicubic_matrix
 from tests import harness
 
@@ -15,6 +15,7 @@ KINDS = {
     "smooth_noise": SmoothNoise,
     "dead_leaves": DeadLeaves,
     "strokes": Strokes,
+    "silhouettes": Silhouettes,
 }
 
 
@@ -67,7 +68,7 @@ def test_images_follow_from_the_seed(kind):
     assert not np.allclose(first[0], first[1])
 
 
-@pytest.mark.parametrize("kind", [DeadLeaves, SmoothNoise, Strokes])
+@pytest.mark.parametrize("kind", [DeadLeaves, Silhouettes, SmoothNoise, Strokes])
 def test_priors_have_nothing_to_train_and_use_the_whole_range(kind):
     generator = kind((28, 28, 1))
     assert generator.procedural and not generator.weights
@@ -101,6 +102,28 @@ def test_strokes_are_as_wide_as_asked():
     np.testing.assert_allclose(density[31:33, 20:44], np.exp(-((0.5 / deviation) ** 2) / 2), rtol=1e-3)
     np.testing.assert_array_equal(np.flatnonzero(density[:, 32] > 0.5), np.arange(29, 35))
     assert density[32, :4].max() < 0.1 and density[32, 60:].max() < 0.1
+
+
+def test_silhouettes_are_things_on_a_plain_ground():
+    images = Silhouettes((32, 32, 1)).sample(512, seed=0).numpy()[..., 0]
+    corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    ground = np.median(corners, axis=1)[:, None, None]
+    thing = np.abs(images - ground) > 0.1
+    assert (np.ptp(corners, axis=1) < 0.05).mean() > 0.6
+    # What stands out lies in the middle, not at the rim.
+    assert thing[:, 8:24, 8:24].mean() > 2.5 * thing[:, [0, -1]].mean()
+    # Two thirds are the same left and right but for where they stand.
+    rolled = [np.roll(images[:, :, ::-1], shift, axis=2) for shift in range(-6, 7)]
+    lopsided = np.min([np.abs(images - other).mean((1, 2)) for other in rolled], axis=0)
+    assert 0.4 < (lopsided < 0.03).mean() < 0.95
+
+
+def test_silhouettes_are_as_large_as_asked():
+    def share(size):
+        images = Silhouettes((32, 32, 1), size=size).sample(256, seed=0).numpy()
+        return (np.abs(images - images[:, :1, :1]) > 0.1).mean()
+
+    assert share((0.9, 1.0)) > 2 * share((0.3, 0.4))
 
 
 def test_bicubic_matrix():

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -14,10 +15,11 @@ from generators import Generator
 from generators.convolutional import OUTPUTS
 from tfkd import names
 from tfkd.datafree import views
-from tfkd.datafree.critic import Critic
+from tfkd.datafree.critic import Critic, ObjectiveWarning
 from tfkd.datafree.feature_matching import feature_hint
 from tfkd.datafree.inversion import Inversion
 from tfkd.datafree.memory import DTYPES
+from tfkd.datafree.moments import normalization_taps
 from tfkd.datafree.objectives import BatchStatistics, Objective
 from tfkd.losses import KnowledgeLoss, SoftTargets
 
@@ -65,9 +67,13 @@ class Recipe:
         prior: procedural generators that new inputs are drawn from, in equal parts.
         prior_share: share of new inputs drawn from the prior, in [0, 1].
         overdraw: how many candidates are drawn for each image of the prior that is used; above 1
-            they are resampled by `balance` and `disagreement`.
+            they are resampled by `balance`, `disagreement` and `typicality`.
         balance: exponent on the inverse frequency of the teacher's predicted class.
         disagreement: exponent on the divergence of student from teacher.
+        typicality: how much candidates are preferred whose own statistics are those that the teacher's
+            batch normalizations remember; their weight falls by a factor e with each 1 / `typicality` of
+            `selection.misfit`, which is about 0.1 for real images. Without effect, with a warning, for
+            teachers without batch normalization.
         refine_share: share of the prior's images that is refined by gradient, in [0, 1].
         refine_steps: smoothed gradient steps on those images.
         refine_size: root-mean-square pixel change of a step.
@@ -131,6 +137,7 @@ class Recipe:
     overdraw: int = 1
     balance: float = 0.0
     disagreement: float = 0.0
+    typicality: float = 0.0
     refine_share: float = 0.0
     refine_steps: int = 0
     refine_size: float = 0.1
@@ -154,8 +161,8 @@ class Recipe:
         self._at_least(1, "batch_size", "latent_size", "filters", "overdraw", "accumulate")
         self._at_least(1, "epochs", "steps_per_epoch")
         self._in_range(0, 1, "prior_share", "refine_share", "real_share")
-        self._in_range(0, math.inf, "balance", "disagreement", "refine_size", "refine_adversarial")
-        self._in_range(0, math.inf, "features")
+        self._in_range(0, math.inf, "balance", "disagreement", "typicality", "features")
+        self._in_range(0, math.inf, "refine_size", "refine_adversarial")
         self._above_0("norm_epsilon", "real_share", "temperature")
         if self.batch_size % self.accumulate:
             self._refuse("accumulate", f"a divisor of the batch size ({self.batch_size})")
@@ -240,8 +247,17 @@ class Recipe:
         """This recipe, or what stands in for it where a teacher has no statistics to match.
 
         Images that only have to please a teacher are noise to the eye; half of the inputs come from the
-        procedural prior then, unless a share was asked for.
+        procedural prior then, unless a share was asked for. Candidates are then not told apart by their
+        statistics either, with a warning.
         """
+        if self.typicality and not normalization_taps(teacher):
+            warnings.warn(
+                f"`typicality` is left out for teacher {teacher.name!r}: it has no batch normalization, so "
+                "nobody knows which images are typical.",
+                ObjectiveWarning,
+                stacklevel=4,
+            )
+            return dataclasses.replace(self, typicality=0.0).for_teacher(teacher)
         statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
         if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
             return self

@@ -6,9 +6,11 @@ import tensorflow as tf
 from keras import ops
 
 from generators import Generator
+from tfkd import taps
+from tfkd.datafree.moments import normalization_taps, recorded
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.refinement import refine
-from tfkd.datafree.selection import resample, selection_log_weights
+from tfkd.datafree.selection import misfit, resample, selection_log_weights
 
 
 class Synthesizer:
@@ -84,10 +86,10 @@ class Synthesizer:
     def from_prior(self, n: int):
         """`n` images of the prior, selected and refined as the recipe says, with the teacher's logits."""
         images = self._draw_prior(n * self.recipe.overdraw)
-        logits = self.ask_teacher(images)
         if self.recipe.overdraw > 1:
-            kept = self._select(images, logits, n)
-            images, logits = ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
+            images, logits = self._select(images, n)
+        else:
+            logits = self.ask_teacher(images)
         refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
         if not refined:
             return images, logits
@@ -98,12 +100,22 @@ class Synthesizer:
             ops.concatenate([self.ask_teacher(carried), logits[refined:]]),
         )
 
-    def _select(self, images, logits, n):
-        """Which candidates are kept."""
-        disagreement = self.recipe.disagreement
-        student_logits = self.student(images, training=False) if disagreement else None
-        log_weights = selection_log_weights(logits, student_logits, self.recipe.balance, disagreement)
-        return resample(log_weights, n, self.seed_generator)
+    def _select(self, images, n):
+        """The candidates that are kept, and the teacher's logits for them."""
+        recipe = self.recipe
+        tapped = normalization_taps(self.teacher) if recipe.typicality else ()
+        with taps.record(self.teacher, tapped) as record:
+            logits = self.ask_teacher(images)
+        log_weights = selection_log_weights(
+            logits,
+            self.student(images, training=False) if recipe.disagreement else None,
+            recipe.balance,
+            recipe.disagreement,
+            misfit(recorded(self.teacher, record)) if recipe.typicality else None,
+            recipe.typicality,
+        )
+        kept = resample(log_weights, n, self.seed_generator)
+        return ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
 
     def _draw_prior(self, n):
         """`n` images from the priors, in parts as equal as can be, shuffled together."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
-from tfkd.datafree.moments import Moments, normalization_taps, stored_by
+from tfkd.datafree.moments import Moments, is_alive, normalization_taps, stored_by
 from tfkd.datafree.objectives.base import Objective, Synthesized
 
 
@@ -23,11 +23,10 @@ def mse_distance(mean, variance, stored_mean, stored_variance):
 def gaussian_kl(mean, variance, stored_mean, stored_variance):
     """KL(batch || stored) of normal distributions, summed over channels: DFQ.
 
-    Channels that were dead in training (variance below a thousandth of the layer's mean) are left out,
-    since what they see now would be divided by next to nothing.
+    Channels that were dead in training are left out, since what they see now would be divided by next to
+    nothing.
     """
-    floor = 1e-3 * ops.mean(stored_variance) + 1e-10
-    alive = stored_variance > floor
+    alive = is_alive(stored_variance)
     known = ops.where(alive, stored_variance, 1.0)
     ratio = (variance + 1e-10) / known
     divergence = ratio + (mean - stored_mean) ** 2 / known - 1.0 - ops.log(ratio)
