@@ -33,14 +33,23 @@ def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
     found: dict[str, keras.Layer] = {}
 
     def visit(layer, prefix):
-        for child in layer._flatten_layers(include_self=False, recursive=False):
-            path = prefix + child.name
+        for name, child in _children(layer):
+            path = prefix + name
             if path not in found:
                 found[path] = child
                 visit(child, path + "/")
 
     visit(model, "")
     return found
+
+
+def _children(layer):
+    """The layers right inside a layer, by name; of a bridge to another Keras, those behind it."""
+    for child in layer._flatten_layers(include_self=False, recursive=False):
+        if hasattr(child, "inner_layers"):
+            yield from child.inner_layers().items()
+        else:
+            yield child.name, child
 
 
 def resolve(model: keras.Model, tap: str) -> keras.Layer:
@@ -77,9 +86,12 @@ def shape(model: keras.Model, tap: str):
     Returns:
         A shape whose first axis is None.
     """
-    nodes = resolve(model, tap)._inbound_nodes
+    layer = resolve(model, tap)
+    nodes = layer._inbound_nodes
     if not nodes:
         return None
+    if not isinstance(layer, keras.Layer):
+        return layer.get_input_shape_at(-1) if tap.endswith(_INPUT) else layer.get_output_shape_at(-1)
     arguments = nodes[-1].arguments.args
     seen = arguments[0] if tap.endswith(_INPUT) and arguments else nodes[-1].output_tensors
     seen = seen[0] if isinstance(seen, list) and len(seen) == 1 else seen

@@ -428,4 +428,4 @@ def _repeat(times, function):
 
 def _mean(values):
     """The mean of scalars or gradients; None where a variable had no part."""
-    return None if values[0] is None else sum(values) / len(values)
+    return None if values[0] is None else tf.add_n(values) / len(values)

@@ -1,0 +1,209 @@
+"""Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from tfkd.compression.same_outputs import check_same_outputs
+from tfkd.graphs import has_graph, nodes
+
+_REMEDY = (
+    "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
+    "of the model that does without."
+)
+# Options of layers that are called otherwise in tf_keras.
+_RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
+
+
+def to_tf_keras(model: keras.Model) -> Any:
+    """The same network in tf_keras: same layers, names, weights and outputs.
+
+    Args:
+        model: a functional or built Sequential model of Keras 3, nested and shared layers, several inputs
+            and outputs included.
+
+    Returns:
+        A functional `tf_keras.Model` with weights of its own, not compiled.
+
+    Raises:
+        ValueError: if the model's graph is not known, a layer has no counterpart in tf_keras (the message
+            names it), or the rebuilt model computes something else.
+
+    Example:
+        >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))
+    """
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
+            f"({type(model).__name__}), whose layers are called by code that cannot be rebuilt. Write it "
+            "as a functional model and give that the weights of this one."
+        )
+    rebuilt = _Rebuilding().model(model)
+    check_same_outputs(model, rebuilt, "tf_keras")
+    return rebuilt
+
+
+class _Rebuilding:
+    """Counterparts of layers, each made once, however often it is called."""
+
+    def __init__(self):
+        self._made = {}
+
+    def model(self, model):
+        """The counterpart of a functional or Sequential model."""
+        import tf_keras
+
+        graph = getattr(model, "_functional", model)
+        known = {
+            id(tensor): tf_keras.Input(
+                batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
+            )
+            for tensor in graph.inputs
+        }
+        given = tree.map_structure(lambda tensor: known[id(tensor)], graph._inputs_struct)
+        for node in nodes(model):
+            if not isinstance(node.operation, keras.layers.InputLayer):
+                outputs = self._call(node, known)
+                known.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+        made = tree.map_structure(lambda tensor: known[id(tensor)], graph._outputs_struct)
+        return tf_keras.Model(given, made, name=model.name)
+
+    def _call(self, node, known):
+        """The outputs of a node's counterpart."""
+        args, kwargs = tree.map_structure(
+            lambda value: known.get(id(value), value) if keras.backend.is_keras_tensor(value) else value,
+            (node.arguments.args, node.arguments.kwargs),
+        )
+        operation = node.operation
+        if not isinstance(operation, keras.Layer):
+            return _arithmetic(operation)(*args, **kwargs)
+        kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        if id(operation) in self._made:
+            return self._made[id(operation)](*args, **kwargs)
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            made = self.model(operation)
+            outputs = made(*args, **kwargs)
+        else:
+            made = _counterpart(operation)
+            outputs = made(*args, **kwargs)
+            _copy(operation, made)
+        made.trainable = operation.trainable
+        self._made[id(operation)] = made
+        return outputs
+
+
+def _counterpart(layer):
+    """A tf_keras layer of the same kind and options, not built."""
+    import tf_keras
+
+    ours = getattr(keras.layers, type(layer).__name__, None)
+    theirs = getattr(tf_keras.layers, type(layer).__name__, None)
+    if type(layer) is not ours or theirs is None or isinstance(layer, keras.layers.Lambda):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has no counterpart in tf_keras. {_REMEDY}"
+        )
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.Normalization):
+        # What it was adapted to is given, not copied: tf_keras counts examples in a weight of its own.
+        config |= {"mean": np.ravel(layer.mean), "variance": np.ravel(layer.variance)}
+    return _built_of({"class_name": type(layer).__name__, "config": config}, layer.name)
+
+
+def _built_of(entry, owner):
+    """A tf_keras layer from a Keras 3 layer's class name and configuration."""
+    import tf_keras
+
+    kind = entry["class_name"]
+    layer_class = getattr(tf_keras.layers, kind, None)
+    if layer_class is None:
+        raise ValueError(f"Layer {owner!r} holds a {kind}, which tf_keras does not have. {_REMEDY}")
+    renamed = _RENAMED.get(kind, {})
+    config = {renamed.get(key, key): value for key, value in entry["config"].items()}
+    known = _options(layer_class)
+    return layer_class(
+        **{
+            key: _option(key, value, owner)
+            for key, value in config.items()
+            # Weights are copied, so nobody asks how they began.
+            if key in known and not key.endswith("_initializer") and value is not None
+        }
+    )
+
+
+def _option(key, value, owner):
+    """One option as tf_keras takes it."""
+    import tf_keras
+
+    if key.endswith("activation"):
+        return _activation(value)
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    if key == "dtype":
+        return value["config"]["name"]
+    plain = {"class_name": value["class_name"], "config": value["config"]}
+    if key.endswith("_regularizer"):
+        return tf_keras.regularizers.get(plain)
+    if key.endswith("_constraint"):
+        return tf_keras.constraints.get(plain)
+    return _built_of(plain, owner)
+
+
+def _options(layer_class):
+    """The arguments of a layer's class, and of those it derives from."""
+    known = {"name", "trainable", "dtype"}
+    for each in layer_class.__mro__:
+        if "__init__" in vars(each):
+            known |= set(inspect.signature(each.__init__).parameters)
+    return known
+
+
+def _activation(serialized):
+    """The activation's name where tf_keras has the same under it, else Keras 3's own function."""
+    import tf_keras
+
+    ours = keras.activations.get(serialized)
+    name = ours.__name__
+    x = tf.linspace(-9.0, 9.0, 73)[None]
+    try:
+        if np.allclose(tf_keras.activations.get(name)(x), ours(x), atol=1e-6):
+            return name
+    except ValueError:
+        pass
+    # On TensorFlow the two understand the same tensors.
+    return tf_keras.utils.register_keras_serializable("tfkd", name)(ours)
+
+
+def _arithmetic(operation):
+    """The TensorFlow function of an operation between layers, such as `x * 2`."""
+    functions = {
+        "Add": tf.add,
+        "Subtract": tf.subtract,
+        "Multiply": tf.multiply,
+        "Divide": tf.divide,
+        "TrueDivide": tf.divide,
+    }
+    kind = type(operation).__name__
+    if kind not in functions:
+        raise ValueError(
+            f"Operation {operation.name!r} ({kind}) has no counterpart in tf_keras. Use a layer instead, "
+            "such as Reshape for keras.ops.reshape. Operations that have one: + - * /."
+        )
+    return functions[kind]
+
+
+def _copy(layer, made):
+    """Gives a new layer the weights of the one it was made of."""
+    if isinstance(layer, keras.layers.Normalization):
+        return
+    weights, places = layer.get_weights(), made.get_weights()
+    if [w.shape for w in weights] != [p.shape for p in places]:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) keeps weights of shapes "
+            f"{[w.shape for w in weights]}, its counterpart in tf_keras of {[p.shape for p in places]}. "
+            f"{_REMEDY}"
+        )
+    made.set_weights(weights)

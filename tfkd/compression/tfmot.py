@@ -1,0 +1,40 @@
+"""Imports tensorflow-model-optimization without changing what `tf.keras` is."""
+
+import contextlib
+import os
+from types import ModuleType
+
+import tensorflow as tf
+
+_VARIABLE = "TF_USE_LEGACY_KERAS"
+
+
+def load() -> ModuleType:
+    """The package, imported at first use.
+
+    Its import sets an environment variable by which TensorFlow decides what `tf.keras` is when that is
+    first looked at, in this process and in those it starts.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    # Looked at before the import, so that it stays what it is.
+    _ = tf.keras.__version__
+    before = os.environ.get(_VARIABLE)
+    try:
+        import tensorflow_model_optimization
+    finally:
+        os.environ.pop(_VARIABLE, None)
+        if before is not None:
+            os.environ[_VARIABLE] = before
+    return tensorflow_model_optimization
+
+
+def scopes() -> contextlib.ExitStack:
+    """A context in which tf_keras knows all layers of tfmot when it reads a configuration."""
+    tfmot = load()
+    stack = contextlib.ExitStack()
+    stack.enter_context(tfmot.sparsity.keras.prune_scope())
+    stack.enter_context(tfmot.quantization.keras.quantize_scope())
+    stack.enter_context(tfmot.clustering.keras.cluster_scope())
+    return stack
