@@ -14,10 +14,7 @@ from tfkd.compression import to_tf_keras
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "networks",
-    [
-        *("MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "ResNet50", "EfficientNetB0"),
-        *("DenseNet121", "Xception"),
-    ],
+    "MobileNetV2,MobileNetV3Small,MobileNetV3Large,ResNet50,EfficientNetB0,DenseNet121,Xception",
     "names in keras.applications",
 )
 flags.DEFINE_integer("side", 96, "height and width of the images")

@@ -7,7 +7,7 @@ from keras import ops
 from generators.base import Generator
 from generators.checks import check_image_shape, check_range
 from generators.distributions import log_uniform, uniform
-from generators.smooth_noise import bicubic_matrix
+from generators.smooth_noise import stretched
 
 # Cells along a side of the Gaussian grids that outlines and textures are stretched from, coarse and fine.
 _OUTLINE, _TEXTURE = (4, 7), (3, 14)
@@ -103,8 +103,7 @@ class Silhouettes(Generator):
             grid = ops.reshape(values, (-1, side, side))
             both = (grid + ops.flip(grid, axis=2)) / np.sqrt(2.0)
             grid = mirrored * both + (1 - mirrored) * grid
-            down, along = bicubic_matrix(height, side), bicubic_matrix(width, side)
-            yield ops.einsum("yi,xj,bij->byx", down, along, grid)
+            yield stretched(grid[..., None], height, width)[..., 0]
 
     def get_config(self):
         return {**super().get_config(), "size": list(self.size)}

@@ -27,6 +27,12 @@ def bicubic_matrix(size: int, grid: int) -> np.ndarray:
     return matrix
 
 
+def stretched(cells, height: int, width: int):
+    """Grids `(batch, rows, columns, channels)` as smooth fields over images of those sides."""
+    rows, columns = bicubic_matrix(height, cells.shape[1]), bicubic_matrix(width, cells.shape[2])
+    return ops.einsum("yi,xj,bijc->byxc", rows, columns, cells)
+
+
 @keras.saving.register_keras_serializable(package="tfkd")
 class SmoothNoise(Generator):
     """Multi-scale smooth random fields with random contrast; nothing to train.
@@ -79,10 +85,7 @@ class SmoothNoise(Generator):
         image = 0.0
         for i, (grid, field) in enumerate(zip(self.grids, fields, strict=True)):
             field = ops.reshape(field, (-1, grid, grid, channels))
-            stretched = ops.einsum(
-                "yi,xj,bijc->byxc", bicubic_matrix(height, grid), bicubic_matrix(width, grid), field
-            )
-            image += mixture[:, i, None, None, None] * stretched
+            image += mixture[:, i, None, None, None] * stretched(field, height, width)
         gain = log_uniform(contrast, *self.contrast)[:, :, None, None]
         return ops.sigmoid(gain * (image + offset[:, None, None, :]))
 

@@ -7,7 +7,7 @@ from keras import ops
 from generators.base import Generator
 from generators.checks import check_image_shape, check_positive, check_range
 from generators.distributions import log_uniform, uniform
-from generators.smooth_noise import bicubic_matrix
+from generators.smooth_noise import stretched
 
 # Cubic curves have four control points, and this many samples are enough for the thinnest default pen.
 _CONTROLS = 4
@@ -114,8 +114,7 @@ class Strokes(Generator):
         """A smooth field over the image from a grid of cells."""
         height, width, _ = self.image_shape
         grid = ops.reshape(cells, (-1, _PAPER_GRID, _PAPER_GRID, 1))
-        rows, columns = bicubic_matrix(height, _PAPER_GRID), bicubic_matrix(width, _PAPER_GRID)
-        return ops.einsum("yi,xj,bijc->byxc", rows, columns, grid)
+        return stretched(grid, height, width)
 
     def get_config(self):
         return {**super().get_config(), "strokes": self.strokes, "width": list(self.width)}

@@ -11,7 +11,7 @@ from tests.conftest import CLASSES, blobs
 from tfkd import datafree, taps
 from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.memory import Memory
-from tfkd.datafree.moments import moments, normalization_taps, recorded
+from tfkd.datafree.moments import moments, recorded, stored_statistics
 from tfkd.datafree.refinement import refine
 from tfkd.datafree.selection import misfit, resample, selection_log_weights
 from tfkd.datafree.synthesis import Synthesizer
@@ -123,9 +123,10 @@ def test_a_prior_is_chosen_from_by_the_teachers_statistics(teacher, graph):
         draw = tf.function(synthesizer.from_prior) if graph else synthesizer.from_prior
         images, logits = draw(32)
         np.testing.assert_allclose(logits, teacher(images, training=False), atol=1e-4)
-        with taps.record(teacher, normalization_taps(teacher)) as record:
+        stored = stored_statistics(teacher)
+        with taps.record(teacher, stored) as record:
             teacher(images, training=False)
-        return float(np.mean(misfit(recorded(teacher, record))))
+        return float(np.mean(misfit(recorded(record, stored))))
 
     assert made(100.0) < 0.7 * made(0.0)
 

@@ -1,18 +1,13 @@
 """Rebuilds tf_keras models in Keras 3."""
 
-import inspect
 import json
 from typing import Any
 
 import keras
 
+from tfkd.compression.layer_options import NEW_NAMES, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import copy_weights
-
-_NEW_NAMES = {
-    "InputLayer": {"batch_input_shape": "batch_shape"},
-    "LeakyReLU": {"alpha": "negative_slope"},
-}
 
 
 def from_tf_keras(model: Any) -> keras.Model:
@@ -37,7 +32,7 @@ def from_tf_keras(model: Any) -> keras.Model:
     config = _modern(config)
     made = getattr(keras, config["class_name"].replace("Functional", "Model")).from_config(config["config"])
     _copy_by_name(model, made)
-    check_same_outputs(made, model, "Keras 3")
+    check_same_outputs(made, model, "tf_keras", "Keras 3")
     return made
 
 
@@ -73,9 +68,9 @@ def _modern(entry):
         if "input_layers" in config:
             _connect(config)
     else:
-        renamed = _NEW_NAMES.get(entry["class_name"], {})
+        renamed = NEW_NAMES.get(entry["class_name"], {})
         config = {renamed.get(key, key): value for key, value in config.items()}
-        known = _options(getattr(keras.layers, entry["class_name"]))
+        known = options_of(getattr(keras.layers, entry["class_name"]))
         config = {key: _option(value) for key, value in config.items() if key in known}
         if isinstance(config.get("dtype"), dict):
             config["dtype"] = config["dtype"]["config"]["name"]
@@ -142,17 +137,6 @@ def _counted_from_0(node, nested):
     if node[0] in nested:
         return [node[0], node[1] - 1, *node[2:]]
     return [_counted_from_0(each, nested) for each in node]
-
-
-def _options(layer_class):
-    """The arguments of a layer's class, and of those it derives from as far as it passes them on."""
-    known = set()
-    for constructor in (each.__init__ for each in layer_class.__mro__ if "__init__" in vars(each)):
-        parameters = inspect.signature(constructor).parameters.values()
-        known |= {parameter.name for parameter in parameters}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return known
 
 
 def _copy_by_name(old, new):

@@ -1,6 +1,5 @@
 """Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
 
-import inspect
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tfkd.compression.layer_options import NEW_NAMES, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import has_graph, nodes
 
@@ -15,8 +15,6 @@ _REMEDY = (
     "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
     "of the model that does without."
 )
-# Options of layers that are called otherwise in tf_keras.
-_RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 
 
 def to_tf_keras(model: keras.Model) -> Any:
@@ -43,7 +41,7 @@ def to_tf_keras(model: keras.Model) -> Any:
             "as a functional model and give that the weights of this one."
         )
     rebuilt = _Rebuilding().model(model)
-    check_same_outputs(model, rebuilt, "tf_keras")
+    check_same_outputs(model, rebuilt, "Keras 3", "tf_keras")
     return rebuilt
 
 
@@ -121,9 +119,9 @@ def _built_of(entry, owner):
     layer_class = getattr(tf_keras.layers, kind, None)
     if layer_class is None:
         raise ValueError(f"Layer {owner!r} holds a {kind}, which tf_keras does not have. {_REMEDY}")
-    renamed = _RENAMED.get(kind, {})
+    renamed = {new: old for old, new in NEW_NAMES.get(kind, {}).items()}
     config = {renamed.get(key, key): value for key, value in entry["config"].items()}
-    known = _options(layer_class)
+    known = options_of(layer_class)
     return layer_class(
         **{
             key: _option(key, value, owner)
@@ -150,15 +148,6 @@ def _option(key, value, owner):
     if key.endswith("_constraint"):
         return tf_keras.constraints.get(plain)
     return _built_of(plain, owner)
-
-
-def _options(layer_class):
-    """The arguments of a layer's class, and of those it derives from."""
-    known = {"name", "trainable", "dtype"}
-    for each in layer_class.__mro__:
-        if "__init__" in vars(each):
-            known |= set(inspect.signature(each.__init__).parameters)
-    return known
 
 
 def _activation(serialized):

@@ -11,13 +11,14 @@ _TOLERANCE = 1e-5
 _OPEN_SIZE = 32
 
 
-def check_same_outputs(model: keras.Model, other: Any, rebuilt_in: str) -> None:
+def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in: str) -> None:
     """Refuses a rebuilt model that computes something else than the one it was made of.
 
     Args:
         model: the model of Keras 3, functional or Sequential.
         other: the model of tf_keras.
-        rebuilt_in: which of the two libraries the rebuilt one is of, for the message.
+        made_in: the library of the model that was there, for the message.
+        rebuilt_in: that of the rebuilt one.
 
     Raises:
         ValueError: if outputs on random inputs differ by more than 1e-5 of the largest.
@@ -36,6 +37,6 @@ def check_same_outputs(model: keras.Model, other: Any, rebuilt_in: str) -> None:
         # NaN compares as false, so that a difference of NaN is refused, too.
         if not difference <= _TOLERANCE * max(1.0, np.abs(one).max()):
             raise ValueError(
-                f"{model.name!r}, built again in {rebuilt_in}, computes something else: outputs on random "
-                f"inputs differ by up to {difference:.2g}."
+                f"{model.name!r}, built again in {rebuilt_in}, computes something else than in {made_in}: "
+                f"outputs on random inputs differ by up to {difference:.2g}."
             )

@@ -10,7 +10,7 @@ from keras import ops, tree
 from tfkd import names, taps
 from tfkd.datafree import views
 from tfkd.datafree.in_turn import in_turn
-from tfkd.datafree.moments import Moments, moments
+from tfkd.datafree.moments import Moments, recorded
 from tfkd.datafree.objectives import Objective, Synthesized
 
 # Keeps gradients through networks in half precision from vanishing; a power of 2 alters no float32.
@@ -159,10 +159,7 @@ class Critic:
 
     def _moments(self, record):
         """For each objective, of each call of each layer, the two moments that depend on the images."""
-        found = [
-            [moments(values, *kept) for tap, kept in stored.items() for values in record.calls[tap]]
-            for stored in self.stored
-        ]
+        found = [recorded(record, stored) for stored in self.stored]
         self._kept = [[each[2:] for each in calls] for calls in found]
         return [[each[:2] for each in calls] for calls in found]
 

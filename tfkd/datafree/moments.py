@@ -62,23 +62,24 @@ def stored_by(model: keras.Model, tap: str):
     return layer.moving_mean.value, layer.moving_variance.value, layer.axis
 
 
+def stored_statistics(model: keras.Model) -> dict[str, tuple]:
+    """Mean, variance and axis of each batch normalization of a model, by `normalization_taps`."""
+    return {tap: stored_by(model, tap) for tap in normalization_taps(model)}
+
+
 def is_alive(stored_variance):
     """Which channels were not dead in training: variance above a thousandth of the layer's mean."""
     return stored_variance > 1e-3 * ops.mean(stored_variance) + 1e-10
 
 
-def recorded(model: keras.Model, record: taps.Record) -> list[Moments]:
-    """The moments of every call of every batch normalization in a recorded pass.
+def recorded(record: taps.Record, stored: Mapping[str, tuple]) -> list[Moments]:
+    """The moments of every call of every tapped layer in a recorded pass.
 
     Args:
-        model: any Keras model.
-        record: of its `normalization_taps`.
+        record: what the taps saw.
+        stored: mean, variance and axis that is compared with, by tap.
     """
-    return [
-        moments(values, *stored_by(model, tap))
-        for tap in normalization_taps(model)
-        for values in record.calls[tap]
-    ]
+    return [moments(values, *kept) for tap, kept in stored.items() for values in record.calls[tap]]
 
 
 def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:

@@ -7,7 +7,7 @@ from keras import ops
 
 from generators import Generator
 from tfkd import taps
-from tfkd.datafree.moments import normalization_taps, recorded
+from tfkd.datafree.moments import recorded, stored_statistics
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.refinement import refine
 from tfkd.datafree.selection import misfit, resample, selection_log_weights
@@ -103,15 +103,15 @@ class Synthesizer:
     def _select(self, images, n):
         """The candidates that are kept, and the teacher's logits for them."""
         recipe = self.recipe
-        tapped = normalization_taps(self.teacher) if recipe.typicality else ()
-        with taps.record(self.teacher, tapped) as record:
+        stored = stored_statistics(self.teacher) if recipe.typicality else {}
+        with taps.record(self.teacher, stored) as record:
             logits = self.ask_teacher(images)
         log_weights = selection_log_weights(
             logits,
             self.student(images, training=False) if recipe.disagreement else None,
             recipe.balance,
             recipe.disagreement,
-            misfit(recorded(self.teacher, record)) if recipe.typicality else None,
+            misfit(recorded(record, stored)) if stored else None,
             recipe.typicality,
         )
         kept = resample(log_weights, n, self.seed_generator)

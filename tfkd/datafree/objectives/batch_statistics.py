@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
-from tfkd.datafree.moments import Moments, is_alive, normalization_taps, stored_by
+from tfkd.datafree.moments import Moments, is_alive, stored_statistics
 from tfkd.datafree.objectives.base import Objective, Synthesized
 
 
@@ -90,7 +90,7 @@ class BatchStatistics(Objective):
     def stored(self, teacher: keras.Model) -> dict[str, tuple]:
         if self.given is not None:
             return {tap: (*statistics, -1) for tap, statistics in self.given.items()}
-        return {tap: stored_by(teacher, tap) for tap in normalization_taps(teacher)}
+        return stored_statistics(teacher)
 
     def problem(self, teacher: keras.Model) -> str | None:
         if self.stored(teacher):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfkd import taps
-from tfkd.datafree.moments import normalization_taps, stored_by
+from tfkd.datafree.moments import stored_statistics
 from tfkd.datafree.objectives.base import Objective, Synthesized
 from tfkd.losses.base import check_positive
 
@@ -74,7 +74,7 @@ class ContrastiveInversion(Objective):
         )
 
     def stored(self, teacher: keras.Model) -> dict[str, tuple]:
-        if found := {tap: stored_by(teacher, tap) for tap in normalization_taps(teacher)}:
+        if found := stored_statistics(teacher):
             return found
         weighted = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense, layers.EinsumDense)
         return {

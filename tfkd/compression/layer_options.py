@@ -1,0 +1,20 @@
+"""The options of layers, as Keras 3 and tf_keras know them."""
+
+import inspect
+
+# What an option of tf_keras is called in Keras 3, by class of layer.
+NEW_NAMES = {
+    "InputLayer": {"batch_input_shape": "batch_shape"},
+    "LeakyReLU": {"alpha": "negative_slope"},
+}
+
+
+def options_of(layer_class: type) -> set[str]:
+    """The arguments of a layer's class, and of those it derives from as far as it passes them on."""
+    known = set()
+    for constructor in (each.__init__ for each in layer_class.__mro__ if "__init__" in vars(each)):
+        parameters = inspect.signature(constructor).parameters.values()
+        known |= {parameter.name for parameter in parameters}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return known
