@@ -1,7 +1,25 @@
-"""What a student is made of: tf_keras models for tfmot, pruning, quantization, clustering."""
+"""What a student is made of: pruned, clustered and quantization-aware models of tfmot under Keras 3."""
 
 from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.calibration import calibrate
+from tfkd.compression.clustering import cluster
 from tfkd.compression.modernizing import from_tf_keras
+from tfkd.compression.pruning import prune
+from tfkd.compression.quantizing import float_layers, is_quantization_aware, quantize_aware
 from tfkd.compression.rebuilding import to_tf_keras
+from tfkd.compression.sparse import sparsity
+from tfkd.compression.stripping import strip
 
-__all__ = ["BridgedModel", "from_tf_keras", "to_tf_keras"]
+__all__ = [
+    "BridgedModel",
+    "calibrate",
+    "cluster",
+    "float_layers",
+    "from_tf_keras",
+    "is_quantization_aware",
+    "prune",
+    "quantize_aware",
+    "sparsity",
+    "strip",
+    "to_tf_keras",
+]

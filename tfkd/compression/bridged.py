@@ -5,7 +5,11 @@ from typing import Any
 
 import keras
 
+from tfkd.compression.layer_options import adapted_options
 from tfkd.compression.tfmot import scopes
+
+# What tfmot calls the values that clustered weights take.
+_CENTROIDS = "cluster_centroids"
 
 
 @keras.saving.register_keras_serializable("tfkd")
@@ -13,27 +17,49 @@ class Bridge(keras.Layer):
     """One layer that runs a whole tf_keras model and owns its variables.
 
     Keras 3's variables share the TensorFlow variables of the model, so whoever assigns either has
-    assigned both.
+    assigned both. What is pruned, or was 0 and has to stay so, is so after every update.
 
     Args:
         inner: a built `tf_keras.Model`.
+        zeros_stay: whether weights of trained kernels that are 0 now remain 0.
         **kwargs: passed to `keras.Layer`.
     """
 
-    def __init__(self, inner: Any, **kwargs) -> None:
+    def __init__(self, inner: Any, zeros_stay: bool = False, **kwargs) -> None:
         # The inner model has precisions of its own.
         super().__init__(autocast=False, **kwargs)
-        self.inner = inner
-        trained = {id(variable) for variable in inner.trainable_weights}
+        self.inner, self.zeros_stay = inner, zeros_stay
+        self._pruned = [layer for layer in inner._flatten_layers() if hasattr(layer, "pruning_step")]
+        masks = {id(weight): mask for layer in self._pruned for weight, mask, _ in layer.pruning_vars}
+        # Wrappers list weights of frozen layers among the trained ones.
+        trained = {id(v) for layer in inner.layers if layer.trainable for v in layer.trainable_weights}
+        self._of_clusters = {id(kernel) for kernel in _kernels_of_clusters(inner)}
+        trained -= self._of_clusters
         for variable in inner.weights:
-            self._track_variable(_shared(variable, id(variable) in trained))
+            self._track_variable(_shared(variable, id(variable) in trained, masks.get(id(variable))))
+        if zeros_stay:
+            self._keep_zeros()
+        if self._pruned:
+            # As a variable it is saved, and pruning goes on where it was.
+            self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
         self.built = True
 
+    def _keep_zeros(self):
+        kernels = [w for w in self.trainable_weights if len(w.shape) > 1 or _CENTROIDS in w.name]
+        for weight in kernels:
+            mask = keras.ops.cast(weight.value != 0, weight.dtype)
+            kept = self.add_weight(
+                weight.shape, "ones", weight.dtype, trainable=False, name=f"{weight.name}_kept"
+            )
+            kept.assign(mask)
+            weight.constraint = _Masked(kept, weight.constraint)
+
     def call(self, inputs, training=None):
-        for layer in self.inner._flatten_layers() if training else ():
-            # tfmot's pruning counts the updates of whoever trains, and asks a callback to do so.
-            if hasattr(layer, "pruning_step"):
-                layer.pruning_step.assign_add(1)
+        if training and self._pruned:
+            # tfmot's layers add one to this themselves, once for each call of a layer.
+            for layer in self._pruned:
+                layer.pruning_step.assign(self._updates.value)
+            self._updates.assign_add(1)
         outputs = self.inner(inputs, training=bool(training))
         for loss in self.inner.losses:
             self.add_loss(loss)
@@ -44,7 +70,21 @@ class Bridge(keras.Layer):
         return {getattr(layer, "layer", layer).name: layer for layer in self.inner.layers}
 
     def get_config(self):
-        return {**super().get_config(), "inner": json.loads(self.inner.to_json(), object_hook=_unbuilt)}
+        if self._of_clusters or any(getattr(each, "preserve_sparsity", 0) for each in self.inner.layers):
+            raise ValueError(
+                "A student that preserves clusters, or zeros while it is clustered, cannot be saved whole: "
+                "tfmot makes its variables and masks of the weights it is given. Use `save_weights`, and "
+                "`load_weights` of a student made of the same model; or save strip(student), or its TFLite "
+                "file."
+            )
+        patterns = {layer.name: layer.sparsity_m_by_n for layer in self._pruned if layer.sparsity_m_by_n}
+        return {
+            **super().get_config(),
+            "inner": json.loads(self.inner.to_json(), object_hook=_unbuilt),
+            "zeros_stay": self.zeros_stay,
+            # What tfmot's own configuration leaves out.
+            "m_by_n": patterns,
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -52,7 +92,10 @@ class Bridge(keras.Layer):
 
         with scopes():
             inner = tf_keras.models.model_from_json(json.dumps(config["inner"]))
-        return cls(inner, name=config["name"], trainable=config["trainable"])
+        for name, pattern in config["m_by_n"].items():
+            layer = inner.get_layer(name)
+            layer.sparsity_m_by_n = layer.pruning_obj._sparsity_m_by_n = tuple(pattern)
+        return cls(inner, config["zeros_stay"], name=config["name"], trainable=config["trainable"])
 
 
 @keras.saving.register_keras_serializable("tfkd")
@@ -65,31 +108,88 @@ class BridgedModel(keras.Model):
     Args:
         inner: a built functional `tf_keras.Model`.
         name: of the model; None for the inner one's.
+        plain: the Keras 3 model that the inner one was made of, which `strip` gives back; None if there
+            is none.
+        zeros_stay: whether weights of trained kernels that are 0 now remain 0.
 
     Example:
         >>> student = BridgedModel(tfkd.compression.to_tf_keras(model))
     """
 
-    def __init__(self, inner: Any, name: str | None = None) -> None:
-        inputs = keras.tree.map_structure(_input_like, inner.input)
-        super().__init__(inputs, Bridge(inner, name="bridge")(inputs), name=name or inner.name)
+    def __init__(
+        self,
+        inner: Any,
+        name: str | None = None,
+        plain: keras.Model | None = None,
+        zeros_stay: bool = False,
+    ) -> None:
+        self._connect(Bridge(inner, zeros_stay, name="bridge"), name, plain and _architecture(plain))
+
+    def _connect(self, bridge, name, architecture):
+        inputs = keras.tree.map_structure(_input_like, bridge.inner.input)
+        super().__init__(inputs, bridge(inputs), name=name or bridge.inner.name)
+        self._architecture = architecture
 
     @property
     def inner(self) -> Any:
         """The tf_keras model."""
         return self.get_layer("bridge").inner
 
+    def plain(self) -> keras.Model | None:
+        """The Keras 3 model that the inner one was made of, with weights that nobody has set."""
+        if self._architecture is None:
+            return None
+        return keras.saving.deserialize_keras_object(json.loads(self._architecture))
+
     def summary(self, *args, **kwargs):
         """The inner model's layers, as `tf_keras.Model.summary` prints them."""
         self.inner.summary(*args, **kwargs)
 
     def get_config(self):
-        return {"bridge": keras.saving.serialize_keras_object(self.get_layer("bridge")), "name": self.name}
+        return {
+            "bridge": keras.saving.serialize_keras_object(self.get_layer("bridge")),
+            "name": self.name,
+            "architecture": self._architecture,
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         bridge = keras.saving.deserialize_keras_object(config["bridge"], custom_objects)
-        return cls(bridge.inner, config["name"])
+        model = cls.__new__(cls)
+        model._connect(bridge, config["name"], config["architecture"])
+        return model
+
+
+def _kernels_of_clusters(inner):
+    """Kernels that tfmot computes of centroids in every pass."""
+    return [
+        kernel
+        for layer in inner.layers
+        for kernel, _, variables in getattr(layer, "_weight_vars", ())
+        if _CENTROIDS in "".join(variables)
+    ]
+
+
+class _Masked:
+    """A constraint that sets weights to 0 where a mask is."""
+
+    def __init__(self, mask, then):
+        self.mask, self.then = mask, then
+
+    def __call__(self, weight):
+        weight = weight if self.then is None else self.then(weight)
+        return weight * keras.ops.convert_to_tensor(self.mask)
+
+
+def _architecture(model):
+    """A model's configuration as text, what its `Normalization` layers were adapted to included."""
+
+    def fixed(layer):
+        config = {**layer.get_config(), **adapted_options(layer)}
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=fixed, recursive=True)
+    return json.dumps(keras.saving.serialize_keras_object(copy))
 
 
 def _unbuilt(entry):
@@ -105,7 +205,7 @@ def _name(tensor_or_variable):
     return tensor_or_variable.name.partition(":")[0]
 
 
-def _shared(variable, trainable):
+def _shared(variable, trainable, mask):
     """A variable of Keras 3 around one of TensorFlow."""
     ours = keras.Variable(
         "zeros",
@@ -116,4 +216,5 @@ def _shared(variable, trainable):
         name=_name(variable).replace("/", "_"),
     )
     ours._value = variable
+    ours.constraint = variable.constraint if mask is None else _Masked(mask, variable.constraint)
     return ours

@@ -2,6 +2,9 @@
 
 import inspect
 
+import keras
+import numpy as np
+
 # What an option of tf_keras is called in Keras 3, by class of layer.
 NEW_NAMES = {
     "InputLayer": {"batch_input_shape": "batch_shape"},
@@ -18,3 +21,13 @@ def options_of(layer_class: type) -> set[str]:
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
     return known
+
+
+def adapted_options(layer: keras.Layer) -> dict:
+    """What a `Normalization` layer was adapted to, as its own options; nothing of other layers.
+
+    tf_keras counts examples in a weight of its own, so that these weights cannot be copied.
+    """
+    if not isinstance(layer, keras.layers.Normalization):
+        return {}
+    return {"mean": np.squeeze(layer.mean), "variance": np.squeeze(layer.variance)}

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from tfkd.compression.layer_options import NEW_NAMES, options_of
+from tfkd.compression.layer_options import NEW_NAMES, adapted_options, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import has_graph, nodes
 
@@ -17,12 +17,14 @@ _REMEDY = (
 )
 
 
-def to_tf_keras(model: keras.Model) -> Any:
+def to_tf_keras(model: keras.Model, flatten: bool = False) -> Any:
     """The same network in tf_keras: same layers, names, weights and outputs.
 
     Args:
         model: a functional or built Sequential model of Keras 3, nested and shared layers, several inputs
             and outputs included.
+        flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
+            since tfmot does not look into nested models.
 
     Returns:
         A functional `tf_keras.Model` with weights of its own, not compiled.
@@ -40,7 +42,7 @@ def to_tf_keras(model: keras.Model) -> Any:
             f"({type(model).__name__}), whose layers are called by code that cannot be rebuilt. Write it "
             "as a functional model and give that the weights of this one."
         )
-    rebuilt = _Rebuilding().model(model)
+    rebuilt = _Rebuilding(flatten).model(model)
     check_same_outputs(model, rebuilt, "Keras 3", "tf_keras")
     return rebuilt
 
@@ -48,29 +50,34 @@ def to_tf_keras(model: keras.Model) -> Any:
 class _Rebuilding:
     """Counterparts of layers, each made once, however often it is called."""
 
-    def __init__(self):
+    def __init__(self, flatten):
+        self._flatten = flatten
         self._made = {}
 
     def model(self, model):
         """The counterpart of a functional or Sequential model."""
         import tf_keras
 
+        def input_like(tensor):
+            name = tensor._keras_history.operation.name
+            return tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
         graph = getattr(model, "_functional", model)
-        known = {
-            id(tensor): tf_keras.Input(
-                batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
-            )
-            for tensor in graph.inputs
-        }
-        given = tree.map_structure(lambda tensor: known[id(tensor)], graph._inputs_struct)
+        given = tree.map_structure(input_like, graph._inputs_struct)
+        return tf_keras.Model(given, self._run(model, given, ""), name=model.name)
+
+    def _run(self, model, given, path):
+        """The outputs of a model's counterpart for given inputs."""
+        graph = getattr(model, "_functional", model)
+        # A single tensor may be given to a model that calls it a list of one.
+        known = dict(zip(map(id, graph.inputs), tree.flatten(given), strict=True))
         for node in nodes(model):
             if not isinstance(node.operation, keras.layers.InputLayer):
-                outputs = self._call(node, known)
+                outputs = self._call(node, known, path)
                 known.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
-        made = tree.map_structure(lambda tensor: known[id(tensor)], graph._outputs_struct)
-        return tf_keras.Model(given, made, name=model.name)
+        return tree.map_structure(lambda tensor: known[id(tensor)], graph._outputs_struct)
 
-    def _call(self, node, known):
+    def _call(self, node, known, path):
         """The outputs of a node's counterpart."""
         args, kwargs = tree.map_structure(
             lambda value: known.get(id(value), value) if keras.backend.is_keras_tensor(value) else value,
@@ -80,22 +87,22 @@ class _Rebuilding:
         if not isinstance(operation, keras.Layer):
             return _arithmetic(operation)(*args, **kwargs)
         kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        nested = isinstance(operation, keras.Model) and has_graph(operation)
+        if nested and self._flatten:
+            return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
         if id(operation) in self._made:
             return self._made[id(operation)](*args, **kwargs)
-        if isinstance(operation, keras.Model) and has_graph(operation):
-            made = self.model(operation)
-            outputs = made(*args, **kwargs)
-        else:
-            made = _counterpart(operation)
-            outputs = made(*args, **kwargs)
+        made = self.model(operation) if nested else _counterpart(operation, path)
+        outputs = made(*args, **kwargs)
+        if not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
         self._made[id(operation)] = made
         return outputs
 
 
-def _counterpart(layer):
-    """A tf_keras layer of the same kind and options, not built."""
+def _counterpart(layer, path):
+    """A tf_keras layer of the same kind and options, not built, its name preceded by a path."""
     import tf_keras
 
     ours = getattr(keras.layers, type(layer).__name__, None)
@@ -104,10 +111,7 @@ def _counterpart(layer):
         raise ValueError(
             f"Layer {layer.name!r} ({type(layer).__name__}) has no counterpart in tf_keras. {_REMEDY}"
         )
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.Normalization):
-        # What it was adapted to is given, not copied: tf_keras counts examples in a weight of its own.
-        config |= {"mean": np.ravel(layer.mean), "variance": np.ravel(layer.variance)}
+    config = {**layer.get_config(), **adapted_options(layer), "name": path + layer.name}
     return _built_of({"class_name": type(layer).__name__, "config": config}, layer.name)
 
 
@@ -142,6 +146,8 @@ def _option(key, value, owner):
         return value
     if key == "dtype":
         return value["config"]["name"]
+    if value["class_name"] in ("__numpy__", "__tensor__"):
+        return value["config"]["value"]
     plain = {"class_name": value["class_name"], "config": value["config"]}
     if key.endswith("_regularizer"):
         return tf_keras.regularizers.get(plain)

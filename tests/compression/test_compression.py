@@ -1,0 +1,274 @@
+"""Pruned, clustered and quantization-aware students, and what is left when they are stripped."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfkd
+from tests import harness
+from tests.compression.test_bridge import CLASSES, X, Y, scrambled, small
+from tfkd import compression
+from tfkd.compression import BridgedModel, prune, quantize_aware, strip
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def sparse():
+    """A plain model with two thirds of its kernels' weights 0."""
+    model = small()
+    for weight in compression.sparse.kernels(model):
+        values = weight.numpy()
+        weight.assign(np.where(np.abs(values) < np.quantile(np.abs(values), 2 / 3), 0, values))
+    return model
+
+
+def few_values(offset=0.1):
+    """A plain model with three values a kernel; one is 0 without the offset."""
+    model = small()
+    for weight in compression.sparse.kernels(model):
+        weight.assign(np.round(weight.numpy() / np.abs(weight).max()) / 4 + offset)
+    return model
+
+
+STUDENTS = {
+    "pruned": lambda: prune(small(), 0.5, schedule=(0, 4)),
+    "pruned 2 of 4": lambda: prune(small(), schedule=(0, 0), m_by_n=(2, 4), layers=["skip", "logits"]),
+    "pruned in blocks": lambda: prune(small(), 0.5, schedule=(0, 0), block_size=(2, 1)),
+    "quantized": lambda: quantize_aware(small()),
+    "quantized per tensor": lambda: quantize_aware(small(), scheme="int8_per_tensor"),
+    "quantized in part": lambda: quantize_aware(small(), layers=["conv", "relu"]),
+    "clustered": lambda: compression.cluster(small(), 4),
+    "sparse, clustered": lambda: compression.cluster(sparse(), 4, "linear", preserve_sparsity=True),
+    "sparse, quantized": lambda: quantize_aware(sparse(), preserve="sparsity"),
+    "clustered, quantized": lambda: quantize_aware(few_values(), preserve="clusters"),
+    "sparse, clustered, quantized": lambda: quantize_aware(
+        few_values(0), preserve=["sparsity", "clusters"]
+    ),
+}
+KEEP_ZEROS = [name for name in STUDENTS if name.startswith("sparse")]
+FEW_VALUES = [name for name in STUDENTS if "clustered" in name]
+CANNOT_BE_SAVED_WHOLE = ("clustered, quantized", "sparse, clustered, quantized", "sparse, clustered")
+
+
+def made(name):
+    keras.utils.set_random_seed(0)
+    return STUDENTS[name]()
+
+
+def trained(name, jit_compile=False, epochs=3):
+    student = made(name)
+    student.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=jit_compile)
+    student.fit(X, Y, batch_size=8, epochs=epochs, verbose=0)
+    return student
+
+
+IN_GRAPHS = [(name, False) for name in STUDENTS]
+UNDER_XLA = [(name, True) for name in ("pruned", "quantized", "sparse, clustered, quantized")]
+
+
+@pytest.mark.parametrize("name, jit_compile", IN_GRAPHS + UNDER_XLA)
+def test_learns_and_is_stripped(name, jit_compile):
+    zeros = compression.sparsity(made(name))
+    student = trained(name, jit_compile, epochs=6)
+    losses = student.history.history["loss"]
+    assert losses[-1] < losses[0]
+    plain = strip(student)
+    assert not isinstance(plain, BridgedModel) and plain.count_params() == small().count_params()
+    if "quantized" not in name:
+        np.testing.assert_allclose(
+            plain.predict(X, verbose=0), student.predict(X, verbose=0), rtol=1e-5, atol=1e-5
+        )
+    if name in KEEP_ZEROS:
+        assert compression.sparsity(plain) >= zeros > 0.3
+    if name in FEW_VALUES:
+        kernels = (kernel.numpy() for kernel in compression.sparse.kernels(plain))
+        # tfmot finds the values of each channel of a convolution that is quantized.
+        channels = (channel for kernel in kernels for channel in np.moveaxis(kernel, -1, 0))
+        assert all(len(np.unique(channel)) <= 4 for channel in channels)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_is_saved_and_goes_on(name, tmp_path):
+    student = trained(name, epochs=1)
+    student.save_weights(tmp_path / "some.weights.h5")
+    same = made(name)
+    same.load_weights(tmp_path / "some.weights.h5")
+    harness.assert_same_weights(harness.snapshot(student), same)
+    np.testing.assert_allclose(same.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-6)
+    if name in CANNOT_BE_SAVED_WHOLE:
+        with pytest.raises(ValueError, match="strip"):
+            student.save(tmp_path / "student.keras")
+        return
+    student.save(tmp_path / "student.keras")
+    loaded = keras.models.load_model(tmp_path / "student.keras")
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-6)
+    for each in (student, loaded):
+        each.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-4)
+    for ours, theirs in zip(strip(student).get_weights(), strip(loaded).get_weights(), strict=True):
+        np.testing.assert_array_equal(ours == 0, theirs == 0)
+
+
+def test_sparsity_follows_the_schedule_of_updates():
+    student = prune(small(), 0.75, schedule=(4, 12), layers=["conv", "logits"])
+    student.compile("sgd", LOSS)
+    seen = []
+    for _ in range(14):
+        student.fit(X[:8], Y[:8], verbose=0)
+        seen.append(compression.sparsity(strip(student)))
+    whole = compression.sparse.kernels(small())
+    share = sum(np.size(w) for w in whole if w.path.startswith(("conv", "logits"))) / sum(
+        map(np.size, whole)
+    )
+    assert max(seen[:3]) == 0 and seen == sorted(seen)
+    assert seen[-1] == pytest.approx(0.75 * share, abs=0.01)
+    # Cubic: more than half of it in the first half.
+    assert seen[7] > 0.6 * seen[-1]
+
+
+def test_pruned_weights_are_zero_right_after_every_update():
+    student = prune(small(), 0.5, schedule=(0, 0))
+    student.compile("adam", LOSS)
+    student.fit(X[:8], Y[:8], verbose=0)
+    kernel = next(w for w in student.weights if w.name == "conv_kernel")
+    assert np.mean(kernel.numpy() == 0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_two_of_four_neighbours_along_the_inputs():
+    student = trained("pruned 2 of 4")
+    kernel = strip(student).get_layer("skip").kernel.numpy().reshape(-1, 8)
+    assert kernel.shape == (8, 8)
+    assert (np.sum(kernel.T.reshape(-1, 4) == 0, axis=1) == 2).all()
+
+
+def test_ranges_begin_with_those_of_images():
+    model = small()
+    student = quantize_aware(model, images=X)
+    expected = model.predict(X, verbose=0)
+    error = np.abs(student.predict(X, verbose=0) - expected).max()
+    assert 0 < error < 0.05 * np.ptp(expected)
+    other = quantize_aware(model, images=X / 10)
+    assert np.abs(other.predict(X, verbose=0) - expected).max() > 3 * error
+    compression.calibrate(other, X)
+    np.testing.assert_allclose(other.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-5)
+    harness.assert_same_weights(harness.snapshot(model), model)
+
+
+def test_what_stays_in_float_is_listed():
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Rescaling(2.0, name="scaling")(inputs)
+    x = layers.Conv2D(4, 3, activation="elu", name="elu")(x)
+    x = layers.BatchNormalization(name="before")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.Conv2D(4, 3, activation="swish", name="swish")(x)
+    x = layers.Conv2D(4, 3, name="conv")(x)
+    x = layers.BatchNormalization(name="folded")(x)
+    x = layers.Activation("hard_silu", name="hard")(x)
+    outputs = layers.Dense(CLASSES, name="logits")(layers.Flatten(name="flat")(x))
+    student = quantize_aware(scrambled(keras.Model(inputs, outputs)))
+    assert compression.float_layers(student) == ["scaling", "elu", "before", "hard"]
+    assert compression.is_quantization_aware(student)
+    assert not compression.is_quantization_aware(prune(small()))
+
+
+def test_nested_and_normalized_models():
+    norm = layers.Normalization(name="norm")
+    norm.adapt(X)
+    inner = keras.Sequential([keras.Input((8, 8, 2)), norm, layers.Conv2D(4, 3, name="conv")], name="block")
+    inputs = keras.Input((8, 8, 2))
+    model = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(inner(inputs))))
+    expected = model.predict(X, verbose=0)
+    students = (
+        prune(model, layers=["block/conv"]),
+        quantize_aware(model, images=X),
+        compression.cluster(model),
+    )
+    for student in students:
+        assert "block/conv" in tfkd.taps.named_layers(student)
+        assert np.abs(student.predict(X, verbose=0) - expected).max() < 0.2 * np.ptp(expected)
+    plain = strip(prune(model))
+    np.testing.assert_allclose(plain.predict(X, verbose=0), expected, atol=1e-5)
+
+
+def test_frozen_layers_stay():
+    model = small()
+    model.get_layer("conv").trainable = False
+    for make in (prune, quantize_aware, compression.cluster):
+        student = make(model)
+        names = {weight.name for weight in student.trainable_weights}
+        assert "skip_kernel" in names or "quant_skip_kernel" in names or any("skip" in n for n in names)
+        assert not any(name.endswith("conv_kernel") for name in names)
+
+
+def test_quantization_distillation_with_data():
+    teacher = small("teacher")
+    student = quantize_aware(scrambled(small(), seed=3))
+    distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(2.0), student_loss_weight=0.3)
+    distiller.compile(keras.optimizers.Adam(0.01), LOSS)
+    history = distiller.fit(X, Y, epochs=4, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize("name", ["pruned", "quantized", "sparse, quantized"])
+def test_quantization_distillation_without_data(name):
+    teacher = small("teacher")
+    recipe = tfkd.datafree.DFAD(batch_size=8, latent_size=8, filters=4, student_steps=2, epochs=1)
+    distiller = tfkd.DataFreeDistiller(teacher, STUDENTS[name](), recipe, seed=0)
+    distiller.compile()
+    history = distiller.fit(epochs=1, steps_per_epoch=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def subclassed():
+    class Code(keras.Model):
+        def call(self, x):
+            return x
+
+    return Code()
+
+
+def with_lambda():
+    inputs = keras.Input((8, 8, 2))
+    return keras.Model(inputs, layers.Conv2D(2, 1)(layers.Lambda(lambda x: x, name="code")(inputs)))
+
+
+def with_shared_layer():
+    inputs = keras.Input((8, 8, 2))
+    conv = layers.Conv2D(2, 1, name="twice")
+    return keras.Model(inputs, conv(conv(inputs)))
+
+
+BAD = [
+    (lambda: prune(subclassed()), ValueError, "functional"),
+    (lambda: prune(with_lambda()), ValueError, r"'code' \(Lambda\) has no counterpart"),
+    (lambda: quantize_aware(with_shared_layer()), ValueError, "called several times.*: twice"),
+    (lambda: prune(prune(small())), ValueError, "wrapped already.*strip"),
+    (lambda: quantize_aware(prune(small())), ValueError, "wrapped already.*preserve"),
+    (lambda: prune(small(), 1.0), ValueError, "`final_sparsity` must be at least 0 and below 1.*1.0"),
+    (lambda: prune(small(), -0.1), ValueError, "`final_sparsity`"),
+    (lambda: prune(small(), "half"), TypeError, "`final_sparsity` must be a number"),
+    (lambda: prune(small(), schedule=(10, 5)), ValueError, "`schedule`"),
+    (lambda: prune(small(), schedule=100), ValueError, "`schedule` must be two whole numbers"),
+    (lambda: prune(small(), m_by_n=(4, 2)), ValueError, "`m_by_n`"),
+    (lambda: prune(small(), m_by_n=(2, 4), block_size=(2, 1)), ValueError, "exclude each other"),
+    (lambda: prune(small(), block_size=(2, 2), layers=["conv"]), ValueError, "in blocks.*: conv"),
+    (lambda: prune(small(), layers=["relu"]), ValueError, r"cannot be pruned: relu \(ReLU\)"),
+    (lambda: prune(small(), layers=["con"]), ValueError, "Did you mean 'conv'"),
+    (lambda: prune(small(), layers="conv"), TypeError, "several names"),
+    (lambda: compression.cluster(small(), 1), ValueError, "at least 2"),
+    (lambda: compression.cluster(small(), 2.5), TypeError, "whole number"),
+    (lambda: compression.cluster(small(), 4, "best"), ValueError, "kmeans_plus_plus"),
+    (lambda: quantize_aware(small(), scheme="int7"), ValueError, "int8_per_tensor"),
+    (lambda: quantize_aware(small(), preserve="size"), ValueError, "sparsity and clusters"),
+    (lambda: quantize_aware(small(), preserve="sparsity"), ValueError, "no zeros to keep"),
+    (lambda: quantize_aware(small(), images=X[:, :4]), ValueError, r"\(n, 8, 8, 2\)"),
+    (lambda: strip(small()), TypeError, "nothing to strip"),
+    (lambda: strip(BridgedModel(compression.to_tf_keras(small()))), ValueError, "plain=model"),
+]
+
+
+@pytest.mark.parametrize("make, error, message", BAD)
+def test_bad_input(make, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        make()

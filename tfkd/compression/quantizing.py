@@ -1,0 +1,143 @@
+"""Students that learn with the rounding of 8-bit arithmetic in their way."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.calibration import calibrate
+from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
+from tfkd.compression.sparse import sparsity
+from tfkd.compression.tfmot import load, scopes
+from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
+from tfkd.probing import probe_images
+
+SCHEMES = ("int8", "int8_per_tensor")
+PRESERVED = ("sparsity", "clusters")
+_IMAGES = 256
+
+
+def quantize_aware(
+    model: keras.Model,
+    layers: Iterable[str] | None = None,
+    scheme: str | Any = "int8",
+    preserve: Iterable[str] = (),
+    images: np.ndarray | None = None,
+) -> BridgedModel:
+    """A student that computes with weights and activations rounded to 8 bits, and learns to.
+
+    `tfkd.export.export_tflite(student, path, "int8")` writes it with the ranges that it learned. Right
+    after this call it is what quantization after training would give.
+
+    Args:
+        model: a functional or built Sequential Keras 3 model; it stays as it is.
+        layers: names ("block/conv" in nested models) of those to quantize; None for all that tfmot can.
+            The others stay in float; `float_layers(student)` lists them.
+        scheme: "int8" (kernels of convolutions with a scale for each channel), "int8_per_tensor" or a
+            `QuantizeScheme` of tfmot.
+        preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
+            (zeros), "clusters" (few values a kernel), or both.
+        images: inputs that the ranges of activations begin with, for instance
+            `distiller.synthesize(256)`; None for images of the procedural generators.
+
+    Returns:
+        A Keras 3 model to be compiled and trained like any other.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: for unknown options, layers that do not exist, cannot be quantized or are called
+            several times, nothing to preserve, or a model that is subclassed, wrapped already or has
+            layers without a counterpart in tf_keras.
+
+    Example:
+        >>> student = tfkd.compression.quantize_aware(model)
+        >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
+
+    Reference:
+        Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+        Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
+        6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
+        is saved, so that a loaded student keeps them too.
+    """
+    preserve = _preserved(model, preserve)
+    scheme = _scheme(scheme, preserve)
+    inner = rebuilt(model)
+    registry = scheme.get_quantize_registry()
+    chosen = chosen_layers(inner, layers, lambda layer: is_quantizable(layer, registry), "quantized")
+    _check_called_once(inner, chosen)
+    chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
+    outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
+    annotate = load().quantization.keras.quantize_annotate_layer
+    annotated = wrap_layers(inner, chosen, annotate)
+    annotated = wrap_layers(annotated, outputs_only, lambda layer: annotate(layer, output_only()))
+    with scopes():
+        quantized = load().quantization.keras.quantize_apply(annotated, scheme)
+    student = BridgedModel(
+        quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in preserve
+    )
+    calibrate(student, probe_images(student, _IMAGES) if images is None else images)
+    return student
+
+
+def float_layers(student: BridgedModel) -> list[str]:
+    """The names of those layers of a quantization-aware student that compute in float.
+
+    Args:
+        student: what `quantize_aware` made.
+    """
+    return [name for name, layer in student.get_layer("bridge").inner_layers().items() if in_float(layer)]
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Whether `quantize_aware` made a model."""
+    return isinstance(model, BridgedModel) and any(
+        hasattr(layer, "quantize_config") for layer in model.inner.layers
+    )
+
+
+def _preserved(model, preserve):
+    preserve = {preserve} if isinstance(preserve, str) else set(preserve)
+    if unknown := preserve - set(PRESERVED):
+        raise ValueError(f"`preserve` knows {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
+    if "sparsity" in preserve and not sparsity(model):
+        raise ValueError(
+            f"`preserve`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, ...)) "
+            "after training."
+        )
+    return preserve
+
+
+def _scheme(scheme, preserve):
+    """A scheme of tfmot."""
+    quantization = load().quantization.keras
+    if isinstance(scheme, quantization.QuantizeScheme):
+        return scheme
+    if scheme not in SCHEMES:
+        raise ValueError(
+            f"`scheme` must be one of {', '.join(SCHEMES)} or a QuantizeScheme of tfmot. Received: "
+            f"{scheme!r}."
+        )
+    if "clusters" not in preserve:
+        return quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
+    if scheme != "int8":
+        raise ValueError(f"`preserve`: clusters need scheme='int8'. Received: {scheme!r}.")
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        default_8bit_cluster_preserve_quantize_scheme as preserving,
+    )
+
+    # Zeros are kept by the bridge, for all kernels alike.
+    return preserving.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=False)
+
+
+def _check_called_once(inner, chosen):
+    shared = [
+        layer.name for layer in inner.layers if layer.name in chosen and len(layer._inbound_nodes) > 1
+    ]
+    if shared:
+        raise ValueError(
+            f"`model`: these layers are called several times, and tfmot can only quantize a layer that is "
+            f"called once: {', '.join(shared)}. Give each call a layer of its own, or leave them out by "
+            "`layers`."
+        )

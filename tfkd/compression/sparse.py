@@ -1,0 +1,37 @@
+"""How sparse a model is."""
+
+import keras
+import numpy as np
+
+from tfkd import taps
+from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.stripping import strip
+
+
+def sparsity(model: keras.Model) -> float:
+    """The share of zeros in a model's kernels.
+
+    Args:
+        model: a Keras model, or a student that `prune` or `quantize_aware` made.
+
+    Returns:
+        A number in [0, 1]; biases and normalizations do not count.
+
+    Example:
+        >>> tfkd.compression.sparsity(student)
+        0.8
+    """
+    if isinstance(model, BridgedModel):
+        model = strip(model)
+    weights = [np.asarray(weight) for weight in kernels(model)]
+    return float(sum(np.sum(w == 0) for w in weights) / max(1, sum(w.size for w in weights)))
+
+
+def kernels(model: keras.Model) -> list[keras.Variable]:
+    """The weights of two and more axes, which are what is pruned.
+
+    Args:
+        model: a Keras model.
+    """
+    unique = {id(weight): weight for layer in taps.named_layers(model).values() for weight in layer.weights}
+    return [weight for weight in unique.values() if len(weight.shape) > 1]
