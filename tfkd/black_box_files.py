@@ -22,12 +22,13 @@ def require_litert() -> None:
 
 
 class TFLiteFile:
-    """A TFLite file with one input, ready to run on one thread.
+    """A TFLite file with one input, ready to run.
 
     Integer inputs and outputs are scaled as the file says.
 
     Args:
         content: the file's bytes.
+        threads: how many threads it may use.
 
     Attributes:
         interpreter: LiteRT's.
@@ -40,11 +41,11 @@ class TFLiteFile:
         ValueError: if it is no TFLite file, or has several inputs.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, threads: int = 1) -> None:
         require_litert()
         from ai_edge_litert.interpreter import Interpreter
 
-        self.interpreter = Interpreter(model_content=content, num_threads=1)
+        self.interpreter = Interpreter(model_content=content, num_threads=threads)
         self.interpreter.allocate_tensors()
         inputs, self._targets = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         if len(inputs) != 1:

@@ -71,6 +71,9 @@ def test_bad_requests(teacher, tmp_path):
         ({"interface": "int8"}, "needs quantization='int8'"),
         ({"representative_data": np.zeros((4, 5, 5, 1))}, r"images of shape \(n, 12, 12, 1\)"),
         ({"representative_data": np.zeros((0, *SHAPE))}, "representative_data"),
+        ({"sparse": True, "quantization": "int8"}, "no sparse kernels of 8 bits"),
+        ({"min_agreement": 90}, "`min_agreement` must be between 0 and 1"),
+        ({"labels": ["cat", "dog"]}, "`labels` must be 4 names"),
     ):
         with pytest.raises(ValueError, match=message):
             export.export_tflite(teacher, path, **options)
@@ -97,7 +100,8 @@ def test_what_tflite_cannot_do_is_said(tmp_path):
 
     inputs = keras.Input((4, 4, 1))
     model = keras.Model(inputs, Determinant()(inputs), name="determinant")
-    with pytest.raises(RuntimeError, match="TFLite cannot represent model 'determinant'"):
+    said = "TFLite cannot represent model 'determinant'.*no operator MatrixDeterminant"
+    with pytest.raises(RuntimeError, match=said):
         export.export_tflite(model, tmp_path / "m.tflite")
     assert not os.listdir(tmp_path)
 
@@ -143,3 +147,42 @@ def test_an_unwritable_place_is_named(tmp_path):
     blocked.write_text("in the way")
     with pytest.raises(OSError, match=r"Cannot write .*report.html"):
         files.write_text(blocked / "report.html", "text")
+
+
+def test_a_file_that_disagrees_is_an_error(teacher, tmp_path, monkeypatch):
+    path = tmp_path / "m.tflite"
+    # Ranges of images a thousand times too dark: everything saturates.
+    dark = np.full((8, *SHAPE), 1e-3)
+    options = {"quantization": "int8", "representative_data": dark, "verification_data": blobs(100)[0]}
+    check = export.export_tflite(teacher, None, **options)
+    assert check.agreement < 0.9
+    with pytest.raises(RuntimeError, match=r"below `min_agreement` 90.00%; it was not written"):
+        export.export_tflite(teacher, path, min_agreement=0.9, **options)
+    assert not path.exists()
+
+
+def test_what_is_no_image_needs_examples():
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match="`representative_data` is needed"):
+        export.export_tflite(model, None, "int8")
+    examples = np.random.default_rng(0).normal(size=(50, 6))
+    assert export.export_tflite(model, None, "int8", examples).agreement > 0.9
+
+
+def test_the_file_says_what_it_is(teacher, tmp_path):
+    path = tmp_path / "m.tflite"
+    names = ["a", "b", "c", "\u00e9"]
+    export.export_tflite(teacher, path, labels=names, input_range=(0, 1))
+    assert export.read_metadata(path) == {"labels": names, "input_range": [0, 1]}
+    export.export_tflite(teacher, path)
+    assert export.read_metadata(path.read_bytes())["labels"] is None
+
+
+def test_images_of_another_kind_are_refused(teacher, tmp_path):
+    path = tmp_path / "m.tflite"
+    export.export_tflite(teacher, path)
+    with pytest.raises(TypeError, match=r"floats in \[0, 1\].*uint8.*Divide"):
+        export.run_tflite(path, np.zeros((2, *SHAPE), "uint8"))
+    with pytest.raises(ValueError, match=r"\(n, 12, 12, 1\)"):
+        export.run_tflite(path, np.zeros((2, 5, 5, 1)))

@@ -1,5 +1,6 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
+from tfkd.export.metadata import read_metadata
 from tfkd.export.report import write_report
 from tfkd.export.tflite import QUANTIZATIONS, export_tflite
 from tfkd.export.verification import TFLiteCheck, run_tflite, verify_tflite
@@ -8,6 +9,7 @@ __all__ = [
     "QUANTIZATIONS",
     "TFLiteCheck",
     "export_tflite",
+    "read_metadata",
     "run_tflite",
     "verify_tflite",
     "write_report",

@@ -1,13 +1,16 @@
-"""TFLite files from Keras models: float, half, dynamic range and full integer."""
+"""TFLite files from Keras models: float, half, dynamic range, full integer and sparse."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfkd import files
 from tfkd.black_box_files import require_litert
+from tfkd.compression import BridgedModel, is_quantization_aware, strip
+from tfkd.export.conversion import convert
+from tfkd.export.metadata import with_metadata
 from tfkd.export.verification import TFLiteCheck, verify_tflite
 from tfkd.probing import probe_images
 
@@ -23,30 +26,44 @@ def export_tflite(
     interface: str = "float32",
     evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
     verification_data: np.ndarray | None = None,
+    sparse: bool = False,
+    min_agreement: float = 0.0,
+    labels: Sequence[str] | None = None,
+    input_range: tuple[float, float] = (0.0, 1.0),
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
     The file takes one image at a time. Nothing is written unless conversion and check succeed.
 
     Args:
-        model: a Keras model from images (in [0, 1]) to logits.
+        model: a Keras model from images to logits, or a student of `tfkd.compression`: pruned and clustered
+            ones are stripped, quantization-aware ones bring the ranges they learned.
         path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
-            weights); or "int8" (weights, activations and arithmetic).
+            weights); or "int8" (weights, activations and arithmetic), which is all that a
+            quantization-aware student can be.
         representative_data: images `(n, height, width, channels)` that "int8" takes its ranges from,
             for instance `distiller.synthesize(256)`; None for images of the procedural generators.
         interface: "float32" or "int8", what an "int8" file takes and returns.
         evaluation_data: real `(images, labels)` to measure accuracy on as well; None for none.
         verification_data: images on which file and model are compared, best others of the same kind;
             None for the representative ones, or for other procedural images where there are none.
+        sparse: whether kernels of many zeros are stored without them ("float32" and "float16" only), which
+            makes the file itself small; a dense file of a pruned model is small once it is zipped.
+        min_agreement: share of images on which file and model have to predict the same class, in [0, 1];
+            a file below is an error.
+        labels: names of the classes, written into the file.
+        input_range: the lowest and highest value of inputs, likewise.
 
     Returns:
-        A `TFLiteCheck` with agreement, differences, accuracy, size and latency.
+        A `TFLiteCheck` with agreement, differences, accuracy, sizes and latency.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        ValueError: for an unknown option, or data of another shape than the model takes.
-        RuntimeError: if the converter refuses the model; the message holds its reason.
+        ValueError: for an unknown option, data of another shape than the model takes, or a model that
+            takes no images if none are given.
+        RuntimeError: if the converter refuses the model (the message names operators that it lacks), or
+            file and model agree too little.
         OSError: if the file cannot be written.
 
     Example:
@@ -55,18 +72,34 @@ def export_tflite(
         >>> print(check.agreement, check.size_bytes)
     """
     require_litert()
-    _check_options(quantization, interface)
-    calibration = _images(model, representative_data, "representative_data", seed=0)
-    content = _convert(model, quantization, calibration, interface)
+    _check_options(quantization, interface, sparse, min_agreement)
+    learned = is_quantization_aware(model)
+    if learned and quantization != "int8":
+        raise ValueError(
+            f"`quantization`: {model.name!r} is quantization-aware, so its file is 'int8'. Received: "
+            f"{quantization!r}. Export tfkd.compression.strip(model) for other kinds."
+        )
+    if isinstance(model, BridgedModel) and not learned:
+        model = strip(model)
+    _check_labels(labels, model)
+    calibration = None if learned else _images(model, representative_data, "representative_data", seed=0)
+    content = convert(model, quantization, calibration, interface, sparse)
+    content = with_metadata(content, labels, input_range)
     compared = representative_data if verification_data is None else verification_data
     images = _images(model, compared, "verification_data", seed=1)
     check = verify_tflite(content, model, images, evaluation_data)
+    if check.agreement < min_agreement:
+        raise RuntimeError(
+            f"The {quantization} TFLite file of {model.name!r} predicts what the model does on "
+            f"{check.agreement:.2%} of images, below `min_agreement` {min_agreement:.2%}; it was not "
+            "written. Try other representative_data, quantize_aware training, or 'float16'."
+        )
     if path is not None:
         files.write_bytes(path, content)
     return check
 
 
-def _check_options(quantization, interface):
+def _check_options(quantization, interface, sparse, min_agreement):
     if quantization not in QUANTIZATIONS:
         raise ValueError(
             f"`quantization` must be one of {', '.join(QUANTIZATIONS)}. Received: {quantization!r}."
@@ -75,11 +108,31 @@ def _check_options(quantization, interface):
         raise ValueError(f"`interface` must be 'float32' or 'int8'. Received: {interface!r}.")
     if interface == "int8" and quantization != "int8":
         raise ValueError(f"`interface='int8'` needs quantization='int8'. Received: {quantization!r}.")
+    if sparse and quantization not in ("float32", "float16"):
+        raise ValueError(
+            "`sparse`: the runtime has no sparse kernels of 8 bits, so it needs quantization 'float32' or "
+            f"'float16'. Received: {quantization!r}. Zip the dense file instead; zeros take no room there."
+        )
+    if not 0 <= min_agreement <= 1:
+        raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
+
+
+def _check_labels(labels, model):
+    classes = model.output_shape[-1]
+    if labels is not None and len(labels) != classes:
+        raise ValueError(
+            f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
+        )
 
 
 def _images(model, data, name, seed):
     shape = tuple(model.input_shape[1:])
     if data is None:
+        if len(shape) not in (2, 3):
+            raise ValueError(
+                f"`{name}` is needed: {model.name!r} takes inputs of shape {shape}, which are no images "
+                "that the procedural generators could make."
+            )
         return probe_images(model, _IMAGES, seed)
     data = np.asarray(data, "float32")
     if data.shape[1:] != shape or not len(data):
@@ -87,27 +140,3 @@ def _images(model, data, name, seed):
             f"`{name}` must be images of shape (n, {', '.join(map(str, shape))}). Received: {data.shape}."
         )
     return data
-
-
-def _convert(model, quantization, images, interface):
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), "float32", name="image")]
-    serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
-    # What the converter freezes are the TensorFlow variables inside Keras's.
-    trackable = tf.Module()
-    trackable.frozen = [variable.value for variable in model.variables]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], trackable)
-    if quantization != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
-        converter.representative_dataset = lambda: ([image[None]] for image in images)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.as_dtype(interface)
-        converter.inference_output_type = tf.as_dtype(interface)
-    try:
-        return converter.convert()
-    except Exception as error:
-        raise RuntimeError(
-            f"TFLite cannot represent model {model.name!r} as {quantization}: {error}"
-        ) from error

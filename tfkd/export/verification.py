@@ -1,6 +1,7 @@
 """Runs a TFLite file and says how it compares with the model it was made from."""
 
 import dataclasses
+import gzip
 import os
 import pathlib
 import time
@@ -20,7 +21,9 @@ class TFLiteCheck:
 
     Attributes:
         size_bytes: size of the file.
-        latency_ms: median time of one image at one thread, in milliseconds.
+        gzip_bytes: its size zipped by gzip, as app stores send it.
+        latency_ms: median time of one image at one thread, in milliseconds, with XNNPACK.
+        latency_2_threads_ms: the same at two threads.
         agreement: share of synthetic images on which both predict the same class.
         max_difference: largest difference of a logit on those images.
         accuracy: share of real images classified correctly; None without real data.
@@ -29,7 +32,9 @@ class TFLiteCheck:
     """
 
     size_bytes: int
+    gzip_bytes: int
     latency_ms: float
+    latency_2_threads_ms: float
     agreement: float
     max_difference: float
     accuracy: float | None = None
@@ -71,7 +76,10 @@ def verify_tflite(
         }
     return TFLiteCheck(
         size_bytes=len(content),
-        latency_ms=_latency_ms(content),
+        # Without a time stamp, so that the size is the same each time.
+        gzip_bytes=len(gzip.compress(content, mtime=0)),
+        latency_ms=_latency_ms(content, threads=1),
+        latency_2_threads_ms=_latency_ms(content, threads=2),
         agreement=float(np.mean(logits.argmax(-1) == expected.argmax(-1))),
         max_difference=float(np.abs(logits - expected).max()),
         **real,
@@ -99,13 +107,28 @@ def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarra
 
     Returns:
         float32 logits `(n, classes)`, dequantized if the file returns int8.
+
+    Raises:
+        TypeError: if the images are no floats.
+        ValueError: if they are of another shape than the file takes.
     """
+    images = np.asarray(images)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise TypeError(
+            f"`images` must be floats in [0, 1]. Received: {images.dtype}. Divide uint8 images by 255."
+        )
     content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
-    return TFLiteFile(content)(images)[0]
+    network = TFLiteFile(content)
+    if images.shape[1:] != network.input_shape[1:]:
+        raise ValueError(
+            f"`images` must be of shape (n, {', '.join(map(str, network.input_shape[1:]))}), as the file "
+            f"takes them. Received: {images.shape}."
+        )
+    return network(images)[0]
 
 
-def _latency_ms(content):
-    file = TFLiteFile(content)
+def _latency_ms(content, threads):
+    file = TFLiteFile(content, threads)
     # The interpreter keeps this image as its input.
     file(np.zeros((1, *file.input_shape[1:]), "float32"))
     seconds = []
