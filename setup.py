@@ -37,5 +37,10 @@ setup(
             "tensorboard>=2.19",
         ],
     },
-    entry_points={"console_scripts": ["tfkd-data-free = tfkd.cli.data_free:run"]},
+    entry_points={
+        "console_scripts": [
+            "tfkd-data-free = tfkd.cli.data_free:run",
+            "tfkd-compress = tfkd.cli.compress:run",
+        ]
+    },
 )

@@ -23,7 +23,8 @@ from absl import app, flags
 
 import tfkd
 from tfkd import files
-from tfkd.cli.inputs import load_evaluation_data, make_recipe, make_student
+from tfkd.cli.image_files import load_images
+from tfkd.cli.inputs import make_recipe, make_student
 from tfkd.datafree.timing import time_shares
 
 FLAGS = flags.FLAGS
@@ -213,7 +214,7 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
     recipe = recipe_of(recipe_name, epochs=epochs, steps_per_epoch=steps // epochs)
     made = distiller(case, recipe, seed)
     teacher = made.teacher
-    data = load_evaluation_data(path_of(case.data), teacher.input_shape[1:], teacher.output_shape[-1])
+    data = load_images(path_of(case.data), teacher.input_shape[1:], teacher.output_shape[-1])
     curve, health = Curve(data, epochs), tfkd.datafree.Health(every=max(1, epochs // _POINTS))
     made.fit(callbacks=[health, curve], verbose=0)
     synthesis, taught = time_shares(made, repeats=3)

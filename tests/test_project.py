@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import tfkd
-from tfkd.cli import data_free
+from tfkd.cli import compress, data_free, shared_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 HEAVY = ("matplotlib", "jinja2", "ai_edge_litert", "tf_keras", "tensorflow_model_optimization")
@@ -30,15 +30,19 @@ def test_another_backend_is_refused_with_the_remedy(monkeypatch):
 
 
 def test_public_names_exist():
-    for module in (tfkd, tfkd.losses, tfkd.datafree, tfkd.datafree.objectives, tfkd.students, tfkd.export):
+    packages = tfkd.losses, tfkd.datafree, tfkd.datafree.objectives, tfkd.students, tfkd.export
+    for module in (tfkd, *packages, tfkd.compression):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_documents_name_only_flags_there_are():
     known = {flag.name for flag in data_free._FLAGS} | {"flagfile"}
-    table = (ROOT / "README.md").read_text().split("| flag | meaning |")[1].split("\n\n")[0]
-    named = set(re.findall(r"`--(\w+)`", table)) | {"output_dir"}
+    _, table, of_compress = (ROOT / "README.md").read_text().split("| flag | meaning |")
+    named = set(re.findall(r"`--(\w+)`", table.split("\n\n")[0])) | {"output_dir"}
     assert named == known
+    shared = {flag.name for flag in shared_flags.SHARED}
+    named = set(re.findall(r"`--(\w+)`", of_compress.split("\n\n")[0]))
+    assert named - shared == {flag.name for flag in compress._FLAGS} - shared
     for preset in (ROOT / "examples").glob("*.flags"):
         assert set(re.findall(r"^--(\w+)", preset.read_text(), re.M)) <= known
 

@@ -8,7 +8,7 @@ if keras.config.backend() != "tensorflow":
         "environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from tfkd import callbacks, datafree, export, losses, optimizers, schemes, students, taps
+from tfkd import callbacks, compression, datafree, export, losses, optimizers, schemes, students, taps
 from tfkd.black_box import BlackBoxTeacher
 from tfkd.caching import cache_teacher, with_index
 from tfkd.compatibility import LogitsWarning
@@ -26,6 +26,7 @@ __all__ = [
     "TeacherWarning",
     "cache_teacher",
     "callbacks",
+    "compression",
     "datafree",
     "export",
     "load_teacher",

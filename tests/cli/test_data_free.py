@@ -19,7 +19,7 @@ from absl.testing import flagsaver
 
 import tfkd
 from tests.conftest import small_network
-from tfkd.cli import data_free, outcome, run_folder
+from tfkd.cli import data_free, outcome, run_folder, shared_flags
 
 FAST = ("--epochs=2", "--steps_per_epoch=3", "--batch_size=32", "--memory=64", "--seed=1")
 
@@ -215,7 +215,7 @@ def test_a_teacher_that_tflite_cannot_represent_costs_no_result(teacher, tmp_pat
     def export(model, path, quantization, **data):
         if model is teacher or quantization == "int8":
             raise RuntimeError("no such operation")
-        return tfkd.export.TFLiteCheck(1, 1.0, 1.0, 0.0)
+        return tfkd.export.TFLiteCheck(1, 1, 1.0, 1.0, 1.0, 0.0)
 
     monkeypatch.setattr(outcome.export, "export_tflite", export)
     distiller = tfkd.DataFreeDistiller(teacher, small_network(4))
@@ -254,7 +254,7 @@ def test_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher_file, tmp_p
 def test_how_the_teacher_ends_can_be_said(typed, expected):
     with flagsaver.flagsaver():
         data_free.FLAGS(["program", "--teacher=t.h5", "--output_dir=out", *typed])
-        assert data_free._ending() == expected
+        assert shared_flags.ending() == expected
 
 
 def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):

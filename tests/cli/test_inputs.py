@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import CLASSES, SHAPE, small_network
-from tfkd.cli import inputs
+from tfkd.cli import image_files, inputs
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ Y = np.arange(6) % CLASSES
     ids=["uint8", "no channel", "float64", "float16"],
 )
 def test_evaluation_data_of_every_form(save, x, y):
-    images, labels = inputs.load_evaluation_data(save(x_test=x, y_test=y), SHAPE, CLASSES)
+    images, labels = image_files.load_images(save(x_test=x, y_test=y), SHAPE, CLASSES)
     assert images.dtype == np.float32 and labels.dtype == np.int64
     np.testing.assert_allclose(images, X / 255.0, atol=1e-3)
     np.testing.assert_array_equal(labels, Y)
@@ -54,15 +54,15 @@ def test_evaluation_data_of_every_form(save, x, y):
 )
 def test_evaluation_data_that_does_not_fit(save, arrays, message):
     with pytest.raises(ValueError, match=message):
-        inputs.load_evaluation_data(save(**arrays), SHAPE, CLASSES)
+        image_files.load_images(save(**arrays), SHAPE, CLASSES)
 
 
 def test_evaluation_data_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="--eval_data"):
-        inputs.load_evaluation_data(str(tmp_path / "none.npz"), SHAPE, CLASSES)
+        image_files.load_images(str(tmp_path / "none.npz"), SHAPE, CLASSES)
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(ValueError, match="not a readable npz"):
-        inputs.load_evaluation_data(str(tmp_path / "text.npz"), SHAPE, CLASSES)
+        image_files.load_images(str(tmp_path / "text.npz"), SHAPE, CLASSES)
 
 
 def test_students_by_factor_name_and_file(tmp_path):

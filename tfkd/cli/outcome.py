@@ -158,9 +158,9 @@ class Outcome:
             "recipe": recipe.describe(),
             "seed": self.settings["seed"],
             "stopped": stopped,
-            "device": _device(),
+            "device": device(),
             "flags": self.settings,
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _accuracy(self, role):
@@ -246,7 +246,8 @@ def _of(entry):
     return "" if entry["accuracy"] is None else f"  accuracy {entry['accuracy']:.2%}"
 
 
-def _device():
+def device() -> str:
+    """What a run ran on."""
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         for gpu in tf.config.list_physical_devices("GPU")
@@ -254,7 +255,8 @@ def _device():
     return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
 
 
-def _versions():
+def versions() -> dict[str, str]:
+    """Of the libraries that its result depends on."""
     return {
         "tfkd": tfkd.__version__,
         "python": platform.python_version(),

@@ -14,6 +14,8 @@ _CONTENTS = (
     "report.html",
     "student.keras",
     "student.tflite",
+    "model.keras",
+    "model.tflite",
     "images",
     "tensorboard",
     "state",
@@ -26,7 +28,7 @@ class RunFolder:
     Args:
         path: the folder.
         settings: the run's flags, kept in `run.json` so that only the same run is continued.
-        resume: continue an interrupted run.
+        resume: continue an interrupted run; None if this program cannot.
         overwrite: clear an earlier run away first.
 
     Raises:
@@ -35,9 +37,9 @@ class RunFolder:
         OSError: if it cannot be written.
     """
 
-    def __init__(self, path: str, settings: dict, resume: bool, overwrite: bool) -> None:
+    def __init__(self, path: str, settings: dict, resume: bool | None, overwrite: bool) -> None:
         self.path, self.settings = path, settings
-        self._stale = False
+        self._stale, self._resumable = False, resume is not None
         if resume and overwrite:
             raise ValueError("--resume and --overwrite exclude each other.")
         if os.path.exists(path) and not os.path.isdir(path):
@@ -74,8 +76,9 @@ class RunFolder:
                     "or another --output_dir."
                 )
         elif not overwrite or earlier is None:
+            continued = "continue it with --resume, or " if self._resumable else ""
             remedy = (
-                "continue it with --resume, or replace it with --overwrite"
+                f"{continued}replace it with --overwrite"
                 if earlier is not None
                 else "it is no run of this program, so name another folder"
             )

@@ -3,6 +3,8 @@
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate
 from tfkd.compression.clustering import cluster
+from tfkd.compression.iterative import iterative_pruning
+from tfkd.compression.masking import magnitude_masks, masked
 from tfkd.compression.modernizing import from_tf_keras
 from tfkd.compression.pruning import prune
 from tfkd.compression.quantizing import float_layers, is_quantization_aware, quantize_aware
@@ -17,6 +19,9 @@ __all__ = [
     "float_layers",
     "from_tf_keras",
     "is_quantization_aware",
+    "iterative_pruning",
+    "magnitude_masks",
+    "masked",
     "prune",
     "quantize_aware",
     "sparsity",

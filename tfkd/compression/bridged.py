@@ -1,6 +1,7 @@
 """A tf_keras model as one of Keras 3: what tfmot wraps is trained, saved and run like any other."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -52,7 +53,7 @@ class Bridge(keras.Layer):
                 weight.shape, "ones", weight.dtype, trainable=False, name=f"{weight.name}_kept"
             )
             kept.assign(mask)
-            weight.constraint = _Masked(kept, weight.constraint)
+            weight.constraint = Masked(kept, weight.constraint)
 
     def call(self, inputs, training=None):
         if training and self._pruned:
@@ -170,10 +171,15 @@ def _kernels_of_clusters(inner):
     ]
 
 
-class _Masked:
-    """A constraint that sets weights to 0 where a mask is."""
+class Masked:
+    """A constraint that keeps weights at 0 where a mask is 0.
 
-    def __init__(self, mask, then):
+    Args:
+        mask: an array or variable of 0 and 1.
+        then: another constraint, which comes first, or None.
+    """
+
+    def __init__(self, mask: Any, then: Callable | None) -> None:
         self.mask, self.then = mask, then
 
     def __call__(self, weight):
@@ -216,5 +222,5 @@ def _shared(variable, trainable, mask):
         name=_name(variable).replace("/", "_"),
     )
     ours._value = variable
-    ours.constraint = variable.constraint if mask is None else _Masked(mask, variable.constraint)
+    ours.constraint = variable.constraint if mask is None else Masked(mask, variable.constraint)
     return ours

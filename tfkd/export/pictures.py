@@ -115,6 +115,35 @@ def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: i
     return _png(figure)
 
 
+def sizes(rows: Sequence[dict]) -> bytes:
+    """Variants of a model: accuracy, or agreement where none was measured, against the zipped size.
+
+    Args:
+        rows: variants with "name", "quantization", "accuracy" (or None), "agreement" and "gzip_bytes".
+
+    Returns:
+        A PNG.
+    """
+    figure, axes = _figure(8.0, 4.2, 1, 1)
+    axis = axes.flat[0]
+    measured = rows[0]["accuracy"] is not None
+    for number, row in enumerate(rows):
+        axis.scatter(
+            row["gzip_bytes"] / 1024,
+            100 * row["accuracy" if measured else "agreement"],
+            marker="os^vD<>pPX*"[number % 11],
+            color=f"C{number % 10}",
+            s=50,
+            label=f"{row['name']}, {row['quantization']}",
+        )
+    axis.set_xscale("log")
+    axis.set_xlabel("zipped file, KiB")
+    axis.set_ylabel("accuracy, %" if measured else "agreement with its model, %")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _png(figure)
+
+
 def _figure(width, height, rows, columns):
     require_report()
     # The object interface: no global state and no window, whatever backend the user has set.

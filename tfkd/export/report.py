@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,7 @@ def write_report(
         OSError: if the file cannot be written.
     """
     pictures.require_report()
-    import jinja2
-
     classes = metrics["classes"]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
-    )
-    environment.filters.update(percent=_percent, size=_size, seconds=_seconds)
     shown = {
         "curves": pictures.curves(history, _curve_groups(history)),
         "health": pictures.curves(history, _HEALTH_GROUPS),
@@ -56,12 +51,27 @@ def write_report(
         "histogram": pictures.class_histogram(synthetic_labels, classes),
         "confusion": pictures.confusion(teacher_labels, student_labels, classes),
     }
-    html = environment.get_template(_TEMPLATE).render(
-        metrics=metrics,
-        trust=trust(metrics),
-        pictures={name: base64.b64encode(png).decode() for name, png in shown.items()},
+    html = (
+        template_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            metrics=metrics,
+            trust=trust(metrics),
+            pictures={name: base64.b64encode(png).decode() for name, png in shown.items()},
+        )
     )
     files.write_text(path, html)
+
+
+def template_environment() -> Any:
+    """Jinja's environment with the templates of this package and how they write figures."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
+    )
+    environment.filters.update(percent=_percent, size=_size, seconds=_seconds)
+    return environment
 
 
 def trust(metrics: dict) -> list[str]:

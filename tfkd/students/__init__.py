@@ -5,6 +5,16 @@ from tfkd.students.inheritance import kept_channels
 from tfkd.students.lenet import lenet5, lenet5_half
 from tfkd.students.resnet import resnet
 from tfkd.students.scaling import scale_width
+from tfkd.students.sparsity import from_sparsity
 from tfkd.students.wide_resnet import wide_resnet
 
-__all__ = ["kept_channels", "lenet5", "lenet5_half", "resnet", "scale_depth", "scale_width", "wide_resnet"]
+__all__ = [
+    "from_sparsity",
+    "kept_channels",
+    "lenet5",
+    "lenet5_half",
+    "resnet",
+    "scale_depth",
+    "scale_width",
+    "wide_resnet",
+]

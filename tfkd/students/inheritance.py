@@ -7,6 +7,8 @@ from keras import layers
 from tfkd.graphs import has_graph, nodes
 from tfkd.taps import named_layers
 
+# What a channel is worth, by name of the criterion.
+CRITERIA = ("worth", "norm", "scale")
 # Layers that make channels, and what their width is called in their configuration.
 WIDTHS = {
     layers.Conv1D: "filters",
@@ -133,11 +135,16 @@ class Channels:
             number = self._joined[number]
         return number
 
-    def most_valuable(self, widths: dict[int, int]) -> np.ndarray:
+    def groups(self, numbers: np.ndarray) -> np.ndarray:
+        """For each channel the number that it shares with those that stay or leave with it."""
+        return np.array([self._root(number) for number in numbers])
+
+    def most_valuable(self, widths: dict[int, int], criterion: str = "worth") -> np.ndarray:
         """Which channels stay.
 
         Args:
             widths: how many of a layer's channels stay, by the layer's identity.
+            criterion: one of `CRITERIA`.
 
         Returns:
             bool for each channel number.
@@ -145,8 +152,8 @@ class Channels:
         Raises:
             ValueError: if channels that go together would have to stay and leave.
         """
-        roots = np.array([self._root(number) for number in range(len(self._joined))])
-        worth = self._worth(roots)
+        roots = self.groups(np.arange(len(self._joined)))
+        worth = self._worth(roots, criterion)
         stays = {root: True for root in roots[self._images]}
         for key in sorted(self.made, key=lambda key: len(self.made[key])):
             own = roots[self.made[key]]
@@ -158,35 +165,38 @@ class Channels:
             stays.update((root, i < missing) for i, root in enumerate(best_first))
         return np.array([stays[root] for root in roots])
 
-    def _worth(self, roots):
-        made, normalized, is_normalized, taken = np.zeros((4, len(roots)))
+    def _worth(self, roots, criterion):
+        made, normalized, scales, is_normalized, taken = np.zeros((5, len(roots)))
         for key, numbers in self.made.items():
             made[numbers] = _relative(_norms_made(self._layers[key]))
         for key, numbers in self.taken.items():
             layer = self._layers[key]
             if isinstance(layer, layers.BatchNormalization):
                 np.add.at(normalized, numbers, _relative(_normalized_sizes(layer)))
+                np.add.at(scales, numbers, _relative(_scales(layer)))
                 is_normalized[numbers] = True
             elif type(layer) in WIDTHS:
                 np.add.at(taken, numbers, _relative(_norms_taken(layer)))
+        chosen = {"worth": normalized, "norm": made, "scale": scales}[criterion]
         sizes, taken = (
             np.bincount(roots, values, len(roots))
-            for values in (np.where(is_normalized, normalized, made), taken)
+            for values in (np.where(is_normalized, chosen, made), taken)
         )
-        return sizes * np.where(taken > 0, taken, 1.0)
+        return sizes * np.where(taken > 0, taken, 1.0) if criterion == "worth" else sizes
 
 
-def inherit_channels(model: keras.Model, narrow: keras.Model) -> None:
+def inherit_channels(model: keras.Model, narrow: keras.Model, criterion: str = "worth") -> None:
     """Gives a narrower network of the same layers the most valuable channels of `model`.
 
     Args:
         model: the model it was derived of.
         narrow: the same architecture, some layers narrower.
+        criterion: which are most valuable, one of `CRITERIA`.
 
     Raises:
         ValueError: if channels cannot be followed through the model.
     """
-    channels, stays = _chosen(model, narrow)
+    channels, stays = _chosen(model, narrow, criterion)
     for old, new in zip(model._flatten_layers(), narrow._flatten_layers(), strict=True):
         if id(old) in channels.taken and not isinstance(old, layers.Normalization):
             taken = np.flatnonzero(stays[channels.taken[id(old)]])
@@ -194,12 +204,15 @@ def inherit_channels(model: keras.Model, narrow: keras.Model) -> None:
             new.set_weights(_share(old, taken, made))
 
 
-def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int]]:
+def kept_channels(
+    model: keras.Model, narrow: keras.Model, criterion: str = "worth"
+) -> dict[str, list[int]]:
     """Which channels of each layer's output a narrower network of the same layers has kept, or would keep.
 
     Args:
         model: the model it was derived of.
         narrow: the same architecture, some layers narrower; its weights do not matter.
+        criterion: by which they were chosen, see `scale_width`.
 
     Returns:
         Channel numbers in rising order, by the layer's tap.
@@ -207,7 +220,7 @@ def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int
     Raises:
         ValueError: if the layers are others or wider, or channels cannot be followed.
     """
-    channels, stays = _chosen(model, narrow)
+    channels, stays = _chosen(model, narrow, criterion)
     return {
         tap: np.flatnonzero(stays[channels.passed_on[id(layer)]]).tolist()
         for tap, layer in named_layers(model).items()
@@ -215,7 +228,7 @@ def kept_channels(model: keras.Model, narrow: keras.Model) -> dict[str, list[int
     }
 
 
-def _chosen(model, narrow):
+def _chosen(model, narrow, criterion):
     """The channels of a model, and whether each stays."""
     for name, network in (("model", model), ("narrow", narrow)):
         if not has_graph(network):
@@ -234,7 +247,7 @@ def _chosen(model, narrow):
     }
     if wider := [layer.name for layer in old if id(layer) in widths and widths[id(layer)] > _width(layer)]:
         raise ValueError(f"`narrow` must not be wider than {model.name!r}. Received: wider in {wider}.")
-    stays = channels.most_valuable(widths)
+    stays = channels.most_valuable(widths, criterion)
     _check_sizes(channels, stays, model, narrow)
     return channels, stays
 
@@ -277,8 +290,11 @@ def _norms(kernel, axis):
 def _normalized_sizes(layer):
     """The standard deviation of what a batch normalization made of each channel in training."""
     variance = layer.moving_variance.numpy()
-    scales = np.abs(layer.gamma.numpy()) if layer.scale else 1.0
-    return scales * np.sqrt(variance / (variance + layer.epsilon))
+    return _scales(layer) * np.sqrt(variance / (variance + layer.epsilon))
+
+
+def _scales(layer):
+    return np.abs(layer.gamma.numpy()) if layer.scale else np.ones(layer.moving_variance.shape)
 
 
 def _relative(sizes):

@@ -1,0 +1,153 @@
+"""tfkd-compress as users start it: by flags."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import types
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from absl import app
+from absl.testing import flagsaver
+
+import tfkd
+from tests.conftest import blobs, small_network
+from tfkd.cli import compress
+from tfkd.compression import sparsity
+
+FAST = ("--epochs=2", "--steps_per_epoch=2", "--batch_size=16", "--memory=32", "--seed=1")
+
+
+def run(*flags, status=0):
+    """Runs the program here and checks its exit status."""
+    out, err = io.StringIO(), io.StringIO()
+    ended = 0
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        compress.FLAGS.unparse_flags()
+        compress.FLAGS(["tfkd-compress", *flags])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                compress.main(["tfkd-compress"])
+            except SystemExit as end:
+                ended = end.code
+    assert ended == status, out.getvalue() + err.getvalue()
+    return types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def finished(teacher_file, eval_file, tmp_path_factory):
+    """A run with all three stages."""
+    folder = tmp_path_factory.mktemp("compress") / "out"
+    stages = ("--prune=0.6", "--cluster=8", "--quantize", "--min_agreement=0.8")
+    model = (f"--model={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={folder}")
+    return folder, run(*model, *stages, *FAST)
+
+
+def test_everything_is_written(finished):
+    folder, done = finished
+    assert set(os.listdir(folder)) == {
+        "run.json",
+        "metrics.json",
+        "report.html",
+        "model.keras",
+        "model.tflite",
+    }
+    assert "quantization-aware: 2 epochs" in done.stdout and "clustered, int8" in done.stdout
+
+
+def test_metrics_tell_the_truth(finished, eval_file):
+    folder, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    names = [(row["name"], row["quantization"]) for row in metrics["variants"]]
+    assert names == [
+        ("original", "float32"),
+        ("original", "int8"),
+        ("original, calibrated by noise", "int8"),
+        ("pruned", "float32"),
+        ("pruned", "int8"),
+        ("clustered", "float32"),
+        ("clustered", "int8"),
+        ("written file", "int8"),
+    ]
+    content = (folder / "model.tflite").read_bytes()
+    written = metrics["variants"][-1]
+    assert written["size_bytes"] == len(content)
+    arrays = np.load(eval_file)
+    x = arrays["x_test"][..., None].astype("float32") / 255
+    predicted = tfkd.export.run_tflite(content, x).argmax(-1)
+    assert written["accuracy"] == pytest.approx(np.mean(predicted == arrays["y_test"]))
+    model = keras.models.load_model(folder / "model.keras")
+    assert metrics["sparsity"] == pytest.approx(sparsity(model)) and sparsity(model) >= 0.59
+    values = model.get_layer("logits").kernel.numpy()
+    assert len(np.unique(values)) <= 8
+    assert [stage["name"] for stage in metrics["stages"]] == ["pruned", "clustered", "quantization-aware"]
+    assert all(stage["updates"] == 2 * 2 * 6 and stage["seconds"] > 0 for stage in metrics["stages"])
+
+
+def test_report_is_self_contained(finished):
+    folder, _ = finished
+    html = (folder / "report.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert html.count("data:image/png;base64,") == 1
+    assert not re.search(r'(src|href)=(?!"data:)', html)
+    for row in metrics["variants"]:
+        assert (
+            f"<td>{row['name']}, {row['quantization']}</td><td>{100 * row['accuracy']:.2f} %</td>" in html
+        )
+
+
+def test_without_stages_or_data_the_model_is_only_converted(teacher_file, tmp_path):
+    done = run(f"--model={teacher_file}", "--tflite=float16", f"--output_dir={tmp_path / 'out'}", *FAST)
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert [row["name"] for row in metrics["variants"]] == ["original", "written file"]
+    assert metrics["stages"] == [] and metrics["variants"][0]["accuracy"] is None
+    assert "No real data was given" in (tmp_path / "out/report.html").read_text()
+    assert "written file, float16" in done.stdout
+
+
+def test_with_data_and_another_teacher(teacher_file, tmp_path):
+    x, y = blobs(64)
+    np.savez(tmp_path / "train.npz", x_train=x, y_train=y)
+    small_network(4, name="smaller").save(tmp_path / "model.keras")
+    flags = (
+        f"--model={tmp_path / 'model.keras'}",
+        f"--teacher={teacher_file}",
+        f"--train_data={tmp_path / 'train.npz'}",
+        "--prune=0.5",
+        "--tflite=none",
+        f"--output_dir={tmp_path / 'out'}",
+    )
+    run(*flags, *FAST)
+    assert set(os.listdir(tmp_path / "out")) == {"run.json", "metrics.json", "report.html", "model.keras"}
+    again = run(*flags, *FAST, status=2)
+    assert "is not empty; replace it with --overwrite" in again.stderr
+    run(*flags, *FAST, "--overwrite")
+
+
+def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
+    inputs = keras.Input((12, 12, 1))
+    x = keras.layers.Flatten()(keras.layers.UpSampling2D()(keras.ops.sin(inputs)))
+    keras.Model(inputs, keras.layers.Dense(4)(x)).save(tmp_path / "sine.keras")
+    good = {"model": teacher_file, "output_dir": tmp_path / "out", "epochs": 1, "steps_per_epoch": 1}
+    for changes, message in (
+        ({"model": tmp_path / "none.keras"}, "there is no file"),
+        ({"model": tmp_path / "sine.keras", "quantize": "true"}, "has no counterpart in tf_keras"),
+        ({"quantize": "true", "tflite": "float16"}, "--quantize trains for an int8 file"),
+        ({"train_data": eval_file}, "--train_data: .* lacks x_train and y_train"),
+        ({"recipe": "nothing"}, "Unknown recipe"),
+        ({"prune": 0.5, "learning_rate": 1e30}, "no longer finite in epoch 1"),
+    ):
+        flags = [f"--{name}={value}" for name, value in {**good, **changes}.items()]
+        done = run(*flags, "--overwrite", status=2)
+        assert re.search(message, done.stderr) and "Traceback" not in done.stderr
+        assert not (tmp_path / "out/metrics.json").exists()
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(app.UsageError, match="tfkd-compress needs --model and --output_dir"):
+        run()

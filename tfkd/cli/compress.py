@@ -1,0 +1,213 @@
+"""tfkd-compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
+
+import json
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+import tfkd
+from tfkd import compression, export, files
+from tfkd.black_box_files import require_litert
+from tfkd.cli import shared_flags
+from tfkd.cli.image_files import load_images
+from tfkd.cli.outcome import device, versions
+from tfkd.cli.run_folder import RunFolder
+from tfkd.cli.variants import Variants
+from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
+from tfkd.export import pictures
+from tfkd.optimizers import warmed_up_cosine
+
+FLAGS = flags.FLAGS
+_CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
+# The share of a stage's updates in which sparsity grows; in the others the rest of the weights settles.
+_PRUNING_SHARE = 0.6
+
+_FLAGS = (
+    *shared_flags.SHARED,
+    flags.DEFINE_string(
+        "model",
+        None,
+        "trained classifier to compress: a .keras or .h5 file. The input_ and from_logits flags are about "
+        "it, and about --teacher if that is given",
+    ),
+    flags.DEFINE_float(
+        "prune", None, "share of each kernel to become 0", lower_bound=0.0, upper_bound=0.999
+    ),
+    flags.DEFINE_integer("cluster", None, "different values in each kernel", lower_bound=2),
+    flags.DEFINE_boolean("quantize", False, "train with the rounding of 8 bits, for an int8 file"),
+    flags.DEFINE_string(
+        "train_data", None, "npz with x_train and y_train, put beside the synthesized images; default: none"
+    ),
+    flags.DEFINE_float(
+        "learning_rate",
+        1e-3,
+        "peak rate of Adam in each stage; trained weights want smaller steps than those of a recipe",
+        lower_bound=0.0,
+    ),
+    flags.DEFINE_float(
+        "min_agreement",
+        0.9,
+        "share of synthesized images on which the file has to answer as the model that it was made of",
+        lower_bound=0.0,
+        upper_bound=1.0,
+    ),
+)
+flags.adopt_module_key_flags(shared_flags)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app.run(main)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program; bad input ends it with a message and exit status 2."""
+    shared_flags.run_program(compress, "tfkd-compress", ["model", "output_dir"], argv)
+
+
+def compress() -> None:
+    """One run from the flags."""
+    start = time.perf_counter()
+    pictures.require_report()
+    require_litert()
+    if FLAGS.quantize and FLAGS.tflite not in ("int8", "none"):
+        raise ValueError(f"--quantize trains for an int8 file. Received: --tflite={FLAGS.tflite}.")
+    settings = {flag.name: flag.value for flag in _FLAGS}
+    settings.pop("overwrite")
+    folder = RunFolder(FLAGS.output_dir, settings, resume=None, overwrite=FLAGS.overwrite)
+    keras.utils.set_random_seed(FLAGS.seed)
+    model = _load(FLAGS.model)
+    teacher = _load(FLAGS.teacher) if FLAGS.teacher else model
+    data = shared_flags.evaluation_data(model, "model")
+    examples = _examples(model)
+    stages = Stages(teacher, shared_flags.recipe(), examples)
+    variants = Variants(data, stages.calibration, stages.judging)
+    folder.begin()
+    variants.measure("original", model, "float32")
+    if FLAGS.tflite == "int8":
+        variants.measure_random_calibration("original", model)
+    compressed = _compress(model, stages, variants)
+    kind = FLAGS.tflite
+    if kind != "none":
+        variants.write(compressed, kind, folder.file("model.tflite"), FLAGS.min_agreement)
+    plain = compression.strip(compressed) if compressed is not model else model
+    with files.replacing(folder.file("model.keras")) as temporary:
+        plain.save(temporary)
+    metrics = {
+        "model": {"name": model.name, "file": FLAGS.model, "params": model.count_params()},
+        "teacher": FLAGS.teacher or FLAGS.model,
+        "sparsity": compression.sparsity(plain),
+        "evaluation_images": None if data is None else len(data[0]),
+        "synthetic_images": len(stages.judging),
+        "stages": stages.rows,
+        "variants": variants.rows,
+        "recipe": stages.recipe.describe(),
+        "seed": FLAGS.seed,
+        "device": device(),
+        "flags": settings,
+        "versions": versions(),
+        "wall_seconds": time.perf_counter() - start,
+    }
+    export.write_compression_report(folder.file("report.html"), metrics)
+    files.write_text(folder.file("metrics.json"), json.dumps(metrics, indent=2) + "\n")
+    variants.print_table()
+    print(f"{metrics['wall_seconds']:.0f} s; see {folder.file('report.html')}")
+
+
+def _compress(model, stages, variants):
+    """The model after the stages that were asked for, still wrapped by the last; measured after each."""
+    current, wrapped, kept = model, model, set()
+    if FLAGS.prune is not None:
+        updates = stages.updates()
+        grown = int(_PRUNING_SHARE * updates)
+        wrapped = stages.run("pruned", compression.prune(current, FLAGS.prune, schedule=(0, grown)))
+        current, kept = compression.strip(wrapped), {"sparsity"} if FLAGS.prune else set()
+        variants.measure("pruned", current, "float32")
+        variants.measure("pruned", current, "int8")
+    if FLAGS.cluster is not None:
+        clustered = compression.cluster(current, FLAGS.cluster, preserve_sparsity="sparsity" in kept)
+        wrapped = stages.run("clustered", clustered)
+        current, kept = compression.strip(wrapped), kept | {"clusters"}
+        variants.measure("clustered", current, "float32")
+        variants.measure("clustered", current, "int8")
+    if FLAGS.quantize:
+        aware = compression.quantize_aware(current, preserve=kept, images=stages.calibration)
+        wrapped = stages.run("quantization-aware", aware)
+        if left := compression.float_layers(wrapped):
+            print(f"in float, since tfmot cannot quantize them: {', '.join(left)}")
+    return wrapped
+
+
+class Stages:
+    """Trains one wrapped student after the other, each by the same recipe.
+
+    Args:
+        teacher: what students learn from.
+        recipe: how.
+        examples: real `(images, labels)` to put beside synthesized images, or None.
+
+    Attributes:
+        rows: for each stage its name, seconds, updates, last loss and agreement.
+        calibration: synthetic images that ranges are taken from.
+        judging: others, on which files are compared with their models.
+    """
+
+    def __init__(
+        self,
+        teacher: keras.Model,
+        recipe: Recipe,
+        examples: tuple[np.ndarray, np.ndarray] | None,
+    ) -> None:
+        self.teacher, self.recipe, self.examples = teacher, recipe, examples
+        self.rows: list[dict] = []
+        # The prior's images, balanced and refined, whatever recipe trains; nothing has to be learned.
+        maker = DataFreeDistiller(
+            teacher, keras.models.clone_model(teacher), Procedural(memory=0), seed=FLAGS.seed
+        )
+        images = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
+        self.calibration, self.judging = images[:_CALIBRATION_IMAGES], images[_CALIBRATION_IMAGES:]
+
+    def updates(self) -> int:
+        """The student's updates in a stage."""
+        steps = self.recipe.epochs * self.recipe.steps_per_epoch - self.recipe.warmup_steps
+        return max(1, steps) * self.recipe.updates_per_step()
+
+    def run(self, name: str, student: keras.Model) -> keras.Model:
+        """Trains a student; returns it."""
+        print(f"{name}: {self.recipe.epochs} epochs", flush=True)
+        distiller = DataFreeDistiller(self.teacher, student, self.recipe, seed=FLAGS.seed)
+        rate = warmed_up_cosine(FLAGS.learning_rate, self.updates())
+        distiller.compile(keras.optimizers.Adam(rate), jit_compile=shared_flags.jit_compile())
+        keep, start = tfkd.callbacks.KeepLastGood(), time.perf_counter()
+        history = distiller.fit(*(self.examples or ()), callbacks=[keep], verbose=2).history
+        if keep.stopped_epoch is not None:
+            raise RuntimeError(
+                f"stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
+                "smaller --learning_rate."
+            )
+        self.rows.append(
+            {
+                "name": name,
+                "seconds": time.perf_counter() - start,
+                "updates": int(distiller.optimizer.iterations.numpy()),
+                "loss": history["loss"][-1],
+                "agreement": history["agreement"][-1],
+            }
+        )
+        return student
+
+
+def _load(path):
+    return tfkd.load_teacher(path, *shared_flags.scaling(), **shared_flags.ending())
+
+
+def _examples(model):
+    if FLAGS.train_data is None:
+        return None
+    return load_images(FLAGS.train_data, model.input_shape[1:], model.output_shape[-1], "train")
+
+
+if __name__ == "__main__":
+    run()
