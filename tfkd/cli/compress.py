@@ -42,7 +42,7 @@ _FLAGS = (
     ),
     flags.DEFINE_float(
         "learning_rate",
-        1e-3,
+        2e-3,
         "peak rate of Adam in each stage; trained weights want smaller steps than those of a recipe",
         lower_bound=0.0,
     ),

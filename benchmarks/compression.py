@@ -1,0 +1,161 @@
+"""Compressed without data: accuracy, bytes and milliseconds of every variant, a row at a time.
+
+    python benchmarks/compression.py --case=lenet5 --seeds=1,2,3
+    python benchmarks/compression.py --report=docs/compression.md
+
+A row (case, seed) is what `tfkd-compress` measured, once quantized only and once pruned to 80 % and then
+quantized; rows that are there are not run again. Real images only measure. `--report` writes the table.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from absl import app, flags
+
+from tfkd import files
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("case", "lenet5", "one of the cases below")
+flags.DEFINE_list("seeds", ["1"], "one row for each")
+flags.DEFINE_string("rows", "docs/compression_rows", "where rows are kept")
+flags.DEFINE_string(
+    "shared", "../shared", "folder of data sets and teachers that are no part of this project"
+)
+flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model to compress, data to measure on, and flags; "shared/" stands for --shared."""
+
+    model: str
+    data: str
+    flags: tuple[str, ...] = ()
+
+
+_CLOTHES = ("prior=strokes,silhouettes", "typicality=20", "overdraw=8")
+CASES = {
+    "lenet5": Case("examples/assets/lenet5_mnist.keras", "examples/assets/mnist_test.npz"),
+    "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=8",)),
+    "resnet8": Case(
+        "examples/assets/resnet8_fashion_mnist.keras",
+        "shared/data/fashion_mnist.npz",
+        ("--epochs=8", *(f"--recipe_options={option}" for option in _CLOTHES)),
+    ),
+}
+RUNS = {"quantized": ("--quantize",), "pruned": ("--prune=0.8", "--quantize")}
+
+
+def path_of(name: str) -> str:
+    """The path of a case's file."""
+    return os.path.join(FLAGS.shared, name.removeprefix("shared/")) if name.startswith("shared/") else name
+
+
+def run_row(case: Case, seed: int) -> dict:
+    """Compresses a case's model in both ways; returns the row."""
+    row = {}
+    for name, stages in RUNS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            command = [
+                *(sys.executable, "-m", "tfkd.cli.compress"),
+                f"--model={path_of(case.model)}",
+                f"--eval_data={path_of(case.data)}",
+                f"--output_dir={folder}/out",
+                f"--seed={seed}",
+                *case.flags,
+                *stages,
+            ]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            with open(f"{folder}/out/metrics.json", encoding="utf-8") as file:
+                metrics = json.load(file)
+        row[name] = {key: metrics[key] for key in ("variants", "stages", "sparsity", "wall_seconds")}
+        row["parameters"] = metrics["model"]["params"]
+    return row
+
+
+# What a line of the table is called, and where its figures are: run, variant, kind of file.
+LINES = {
+    "float32": ("quantized", "original", "float32"),
+    "int8, calibrated by synthetic images": ("quantized", "original", "int8"),
+    "int8, calibrated by noise": ("quantized", "original, calibrated by noise", "int8"),
+    "int8, quantization-aware": ("quantized", "written file", "int8"),
+    "80 % sparse, float32": ("pruned", "pruned", "float32"),
+    "80 % sparse, int8 after training": ("pruned", "pruned", "int8"),
+    "80 % sparse, int8, quantization-aware": ("pruned", "written file", "int8"),
+}
+
+
+def table(rows: list[dict]) -> str:
+    """Every variant of a case: mean and standard deviation over seeds."""
+    lines = [
+        "| variant | accuracy | against float32 | gzip, bytes | of the float32 file | ms, 1 thread |",
+        "|---|---|---|---|---|---|",
+    ]
+    base = [_variant(row, *LINES["float32"]) for row in rows]
+    for name, where in LINES.items():
+        found = [_variant(row, *where) for row in rows]
+        accuracy = 100 * np.array([each["accuracy"] for each in found])
+        lost = accuracy.mean() - 100 * np.mean([each["accuracy"] for each in base])
+        zipped = np.mean([each["gzip_bytes"] for each in found])
+        lines.append(
+            f"| {name} | {accuracy.mean():.2f} ± {accuracy.std():.2f} | {lost:+.2f} | {zipped:,.0f} | "
+            f"{zipped / base[0]['size_bytes']:.1%} | {np.mean([f['latency_ms'] for f in found]):.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def _variant(row, run, name, quantization):
+    found = (v for v in row[run]["variants"] if v["name"] == name and v["quantization"] == quantization)
+    return next(found)
+
+
+def report(path: str) -> None:
+    """Puts the tables of all cases with rows into a Markdown file, between marks, or at its end."""
+    text = ""
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    for case in CASES:
+        names = [name for name in sorted(os.listdir(FLAGS.rows)) if name.startswith(f"{case}-")]
+        rows = []
+        for name in names:
+            with open(os.path.join(FLAGS.rows, name), encoding="utf-8") as file:
+                rows.append(json.load(file))
+        if not rows:
+            continue
+        first, last = f"<!-- {case} -->", f"<!-- /{case} -->"
+        inner = (
+            f"{first}\n{rows[0]['parameters']:,} parameters, {len(rows)} seeds.\n\n{table(rows)}\n{last}"
+        )
+        if first in text:
+            text = text[: text.index(first)] + inner + text[text.index(last) + len(last) :]
+        else:
+            text = f"{text}\n{inner}\n"
+    files.write_text(path, text)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the rows that are missing, or writes the report."""
+    if FLAGS.report:
+        report(FLAGS.report)
+        return
+    case = CASES[FLAGS.case]
+    missing = [path_of(p) for p in (case.model, case.data) if not os.path.exists(path_of(p))]
+    if missing:
+        print(f"skipped: {', '.join(missing)} is not there; see --shared")
+        return
+    os.makedirs(FLAGS.rows, exist_ok=True)
+    for seed in map(int, FLAGS.seeds):
+        path = os.path.join(FLAGS.rows, f"{FLAGS.case}-{seed}.json")
+        if not os.path.exists(path):
+            files.write_text(path, json.dumps(run_row(case, seed), indent=1) + "\n")
+            print(f"{FLAGS.case}, seed {seed}", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
