@@ -41,11 +41,11 @@ class Case:
 _CLOTHES = ("prior=strokes,silhouettes", "typicality=20", "overdraw=8")
 CASES = {
     "lenet5": Case("examples/assets/lenet5_mnist.keras", "examples/assets/mnist_test.npz"),
-    "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=8",)),
+    "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=5",)),
     "resnet8": Case(
         "examples/assets/resnet8_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        ("--epochs=8", *(f"--recipe_options={option}" for option in _CLOTHES)),
+        ("--epochs=5", *(f"--recipe_options={option}" for option in _CLOTHES)),
     ),
 }
 RUNS = {"quantized": ("--quantize",), "pruned": ("--prune=0.8", "--quantize")}
