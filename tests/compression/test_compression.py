@@ -201,6 +201,29 @@ def test_frozen_layers_stay():
         assert not any(name.endswith("conv_kernel") for name in names)
 
 
+def test_a_frozen_student_keeps_statistics_ranges_and_sparsity():
+    for name in ("pruned", "quantized"):
+        student = made(name)
+        student.trainable = False
+        before = harness.snapshot(student)
+        student(X, training=True)
+        harness.assert_same_weights(before, student)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small()
+        for make in (prune, quantize_aware, compression.cluster):
+            student = make(model)
+            student.compile("adam", LOSS)
+            history = student.fit(X, Y, epochs=4, verbose=0).history["loss"]
+            assert np.isfinite(history).all() and history[-1] < history[0]
+            assert {w.dtype for w in student.trainable_variables} == {"float32"}
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_quantization_distillation_with_data():
     teacher = small("teacher")
     student = quantize_aware(scrambled(small(), seed=3))

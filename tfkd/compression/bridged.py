@@ -56,12 +56,14 @@ class Bridge(keras.Layer):
             weight.constraint = Masked(kept, weight.constraint)
 
     def call(self, inputs, training=None):
+        # As a frozen batch normalization does, a frozen model keeps its statistics and ranges.
+        training = bool(training) and self.trainable
         if training and self._pruned:
             # tfmot's layers add one to this themselves, once for each call of a layer.
             for layer in self._pruned:
                 layer.pruning_step.assign(self._updates.value)
             self._updates.assign_add(1)
-        outputs = self.inner(inputs, training=bool(training))
+        outputs = self.inner(inputs, training=training)
         for loss in self.inner.losses:
             self.add_loss(loss)
         return outputs
