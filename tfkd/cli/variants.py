@@ -63,10 +63,12 @@ class Variants:
 
     def print_table(self) -> None:
         """One line for each variant."""
-        print(f"\n{'':32} accuracy  agrees     bytes      gzip       ms")
-        for row in self.rows:
+        names = [f"{row['name']}, {row['quantization']}" for row in self.rows]
+        width = max(map(len, names))
+        print(f"\n{'':{width}} accuracy  agrees     bytes      gzip       ms")
+        for name, row in zip(names, self.rows, strict=True):
             accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
             print(
-                f"{row['name'] + ', ' + row['quantization']:32} {accuracy:>8} {row['agreement']:>7.1%} "
+                f"{name:{width}} {accuracy:>8} {row['agreement']:>7.1%} "
                 f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>8.3f}"
             )

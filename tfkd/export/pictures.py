@@ -137,6 +137,8 @@ def sizes(rows: Sequence[dict]) -> bytes:
             label=f"{row['name']}, {row['quantization']}",
         )
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
     axis.set_xlabel("zipped file, KiB")
     axis.set_ylabel("accuracy, %" if measured else "agreement with its model, %")
     axis.grid(alpha=0.3, which="both")
