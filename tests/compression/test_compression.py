@@ -88,7 +88,7 @@ def test_learns_and_is_stripped(name, jit_compile):
         assert all(len(np.unique(channel)) <= 4 for channel in channels)
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", [name for name in STUDENTS if not name.endswith(("blocks", "tensor"))])
 def test_is_saved_and_goes_on(name, tmp_path):
     student = trained(name, epochs=1)
     student.save_weights(tmp_path / "some.weights.h5")
