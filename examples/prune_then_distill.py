@@ -185,11 +185,10 @@ def table(folder: str) -> str:
         figures = [row["students"][experiment] for row in rows]
         accuracies = {kind: 100 * np.array([each[kind] for each in figures]) for kind in kinds}
         cells = [f"{values.mean():.2f} ± {values.std():.2f}" for values in accuracies.values()]
-        parameters = np.mean([each["parameters"] for each in figures])
         wins = [np.sum(accuracies["pruned"] >= accuracies[kind]) for kind in kinds[:2]]
-        lines.append(
-            f"| {experiment} | {parameters:,.0f} | {' | '.join(cells)} | {wins[0]}, {wins[1]} of {len(rows)} |"
-        )
+        cells += [f"{wins[0]}, {wins[1]} of {len(rows)}"]
+        parameters = np.mean([each["parameters"] for each in figures])
+        lines.append(f"| {experiment} | {parameters:,.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
