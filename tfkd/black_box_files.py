@@ -35,6 +35,7 @@ class TFLiteFile:
         input_shape: with None for the batch, as a Keras model's.
         output_shapes: by the output's name, likewise.
         steps: for each output, how far apart its values lie; 0 for floats.
+        dtypes: of the input, and of each output.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
@@ -61,6 +62,7 @@ class TFLiteFile:
             for each in self._targets
         }
         self.steps = [each["quantization"][0] for each in self._targets]
+        self.dtypes = [np.dtype(each["dtype"]).name for each in (self._source, *self._targets)]
 
     def _names_in_signature(self):
         """The outputs' names for people, by their index; files of other tools may have none."""

@@ -132,8 +132,30 @@ def test_with_data_and_another_teacher(teacher_file, tmp_path):
     )
     run(*flags, *FAST)
     assert set(os.listdir(tmp_path / "out")) == {"run.json", "metrics.json", "report.html", "model.keras"}
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    # As long as without data, so that pruning comes to its end.
+    assert metrics["stages"][0]["updates"] == 2 * 2 * 6
+    assert metrics["sparsity"] == pytest.approx(0.5, abs=0.02)
     again = run(*flags, *FAST, status=2)
     assert "is not empty; replace it with --overwrite" in again.stderr
+
+
+def test_a_file_that_disagrees_costs_no_result(teacher_file, tmp_path, monkeypatch):
+    def disagrees(*arguments):
+        raise RuntimeError("below `min_agreement`")
+
+    monkeypatch.setattr(compress.Variants, "write", disagrees)
+    done = run(f"--model={teacher_file}", f"--output_dir={tmp_path / 'out'}", *FAST, status=1)
+    assert "there is no model.tflite: below `min_agreement`" in done.stderr
+    assert "Attention: there is no model.tflite" in (tmp_path / "out/report.html").read_text()
+    assert {"model.keras", "metrics.json"} <= set(os.listdir(tmp_path / "out"))
+
+
+def test_a_black_box_teaches(teacher_file, teacher, tmp_path):
+    tfkd.export.export_tflite(teacher, tmp_path / "teacher.tflite")
+    flags = (f"--model={teacher_file}", f"--teacher={tmp_path / 'teacher.tflite'}", "--tflite=none")
+    run(*flags, "--prune=0.3", f"--output_dir={tmp_path / 'out'}", *FAST)
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["sparsity"] > 0.28
 
 
 def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):

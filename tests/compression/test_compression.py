@@ -1,5 +1,8 @@
 """Pruned, clustered and quantization-aware students, and what is left when they are stripped."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -191,14 +194,63 @@ def test_nested_and_normalized_models():
     np.testing.assert_allclose(plain.predict(X, verbose=0), expected, atol=1e-5)
 
 
-def test_frozen_layers_stay():
+@pytest.mark.parametrize("make", [lambda model: prune(model, 0.5, (0, 0)), quantize_aware])
+def test_frozen_layers_stay(make, tmp_path):
     model = small()
     model.get_layer("conv").trainable = False
-    for make in (prune, quantize_aware, compression.cluster):
-        student = make(model)
-        names = {weight.name for weight in student.trainable_weights}
-        assert "skip_kernel" in names or "quant_skip_kernel" in names or any("skip" in n for n in names)
-        assert not any(name.endswith("conv_kernel") for name in names)
+    student = make(model)
+    student.compile("adam", LOSS)
+    student.fit(X, Y, epochs=2, verbose=0)
+    plain = strip(student)
+    np.testing.assert_array_equal(plain.get_layer("conv").kernel, model.get_layer("conv").kernel)
+    assert not np.array_equal(plain.get_layer("skip").kernel, model.get_layer("skip").kernel)
+
+
+def test_a_frozen_student_that_keeps_zeros_is_loaded(tmp_path):
+    student = made("sparse, quantized")
+    student.trainable = False
+    student.save(tmp_path / "student.keras")
+    loaded = keras.models.load_model(tmp_path / "student.keras")
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-6)
+
+
+def test_activations_of_keras_3_are_known_in_another_process(tmp_path):
+    inputs = keras.Input((4,))
+    x = layers.Activation("hard_sigmoid")(layers.Dense(3)(inputs))
+    student = prune(keras.Model(inputs, x), 0.5)
+    student.save(tmp_path / "student.keras")
+    np.save(tmp_path / "expected.npy", student.predict(np.eye(4), verbose=0))
+    program = (
+        "import sys, keras, numpy as np, tfkd; folder = sys.argv[1]; "
+        "loaded = keras.models.load_model(folder + '/student.keras'); "
+        "expected = np.load(folder + '/expected.npy'); "
+        "assert np.allclose(loaded.predict(np.eye(4), verbose=0), expected, atol=1e-6)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_kernels_are_pruned_and_counted():
+    inputs = keras.Input((4, 6))
+    x = layers.PReLU(shared_axes=[1])(layers.Dense(5)(inputs))
+    model = keras.Model(inputs, layers.MultiHeadAttention(2, 3)(x, x))
+    assert compression.sparsity(model) == 0.0
+    names = {kernel.name for kernel in compression.sparse.kernels(model)}
+    assert names == {"kernel"} and len(compression.sparse.kernels(model)) == 5
+
+
+def test_several_inputs_are_calibrated_in_their_structure():
+    one, two = keras.Input((4,), name="one"), keras.Input((3,), name="two")
+    x = layers.Concatenate()([layers.Dense(4)(one), layers.Dense(4)(two)])
+    model = keras.Model({"one": one, "two": two}, layers.Dense(2)(x))
+    rng = np.random.default_rng(0)
+    images = {"one": rng.normal(size=(50, 4)), "two": rng.normal(size=(50, 3))}
+    student = quantize_aware(model, images=images)
+    expected = model.predict(images, verbose=0)
+    assert np.abs(student.predict(images, verbose=0) - expected).max() < 0.05 * np.ptp(expected)
+    with pytest.raises(ValueError, match="`images` is needed"):
+        quantize_aware(model)
 
 
 def test_a_frozen_student_keeps_statistics_ranges_and_sparsity():
@@ -286,6 +338,10 @@ BAD = [
     (lambda: quantize_aware(small(), preserve="size"), ValueError, "sparsity and clusters"),
     (lambda: quantize_aware(small(), preserve="sparsity"), ValueError, "no zeros to keep"),
     (lambda: quantize_aware(small(), images=X[:, :4]), ValueError, r"\(n, 8, 8, 2\)"),
+    (lambda: quantize_aware(small(), preserve="clusters"), ValueError, "few different values"),
+    (lambda: compression.cluster(small(), preserve_sparsity=True), ValueError, "no zeros to keep"),
+    (lambda: compression.calibrate(small(), X), TypeError, "quantize_aware made"),
+    (lambda: compression.float_layers(prune(small())), TypeError, "quantize_aware made"),
     (lambda: strip(small()), TypeError, "nothing to strip"),
     (lambda: strip(BridgedModel(compression.to_tf_keras(small()))), ValueError, "plain=model"),
 ]

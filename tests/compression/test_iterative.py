@@ -76,6 +76,21 @@ def test_the_published_learning_rate():
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001, 0.001], rel=1e-6)
 
 
+def test_bad_masks():
+    model = small_network()
+    before = harness.snapshot(model)
+    for share in (1.0, -0.5):
+        with pytest.raises(ValueError, match="`sparsity` must be at least 0"):
+            magnitude_masks(model, share)
+    with pytest.raises(ValueError, match="`masks` must have the shapes"), masked(model, []):
+        pass
+    with pytest.raises(TypeError, match="strip"), masked(compression.prune(model), []):
+        pass
+    harness.assert_same_weights(before, model)
+    with pytest.raises(ValueError, match="no trainable kernel"):
+        magnitude_masks(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), 0.5)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -49,6 +49,13 @@ def test_quantization_aware_files_have_the_ranges_of_training(trained, tmp_path,
         export.export_tflite(student, path, "float32")
 
 
+def test_an_interface_of_8_bits_needs_ends_that_are_quantized(trained):
+    student = quantize_aware(tfkd.load_teacher(trained), layers=["conv2"])
+    export.export_tflite(student, None, "int8")
+    with pytest.raises(ValueError, match="compute in float"):
+        export.export_tflite(student, None, "int8", interface="int8")
+
+
 @pytest.mark.parametrize("quantization", ["float32", "float16"])
 def test_sparse_files_are_small(sparse_model, quantization):
     x, y = blobs(100, 1)

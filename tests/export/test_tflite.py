@@ -179,6 +179,30 @@ def test_the_file_says_what_it_is(teacher, tmp_path):
     assert export.read_metadata(path.read_bytes())["labels"] is None
 
 
+def test_the_range_of_inputs_is_that_of_procedural_images():
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(4)(x))
+    for given in ({}, {"representative_data": 255 * blobs(100)[0]}):
+        check = export.export_tflite(model, None, "int8", input_range=(0, 255), **given)
+        # Otherwise everything above 1 would be cut off.
+        logits = model.predict(255 * blobs(100)[0], verbose=0)
+        assert check.agreement > 0.9 and check.max_difference < 0.1 * np.ptp(logits)
+
+
+def test_descriptions_are_checked_first(teacher):
+    for options, error, message in (
+        ({"labels": "abcd"}, TypeError, "a list of names"),
+        ({"input_range": (1,)}, ValueError, "`input_range` must be"),
+        ({"input_range": (1, 0)}, ValueError, "`input_range` must be"),
+        ({"sparse": True}, ValueError, "has no zeros"),
+    ):
+        with pytest.raises(error, match=message):
+            export.export_tflite(teacher, None, **options)
+    check = {"labels": np.arange(4), "input_range": np.array([0, 1], "float32")}
+    assert export.export_tflite(teacher, None, **check).agreement == 1.0
+
+
 def test_images_of_another_kind_are_refused(teacher, tmp_path):
     path = tmp_path / "m.tflite"
     export.export_tflite(teacher, path)

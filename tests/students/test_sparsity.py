@@ -71,7 +71,32 @@ def test_as_many_parameters_as_are_left(make):
     assert np.isfinite(student(np.zeros((1, *model.input_shape[1:])))).all()
 
 
+def test_concatenated_and_separable_layers():
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(32, 3, padding="same")(x)
+    for _ in range(3):
+        new = layers.SeparableConv2D(32, 3, padding="same", activation="relu")(x)
+        x = layers.Concatenate()([x, new])
+    model = keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        kernel = getattr(layer, "pointwise_kernel", getattr(layer, "kernel", None))
+        if kernel is not None:
+            kernel.assign(kernel * (rng.uniform(size=kernel.shape) < 0.3))
+    student = students.from_sparsity(model)
+
+    def pointwise(network):
+        found = [layer for layer in network.layers if isinstance(layer, layers.SeparableConv2D)]
+        return sum(np.count_nonzero(layer.pointwise_kernel) for layer in found)
+
+    assert pointwise(student) == pytest.approx(pointwise(model), rel=0.1)
+
+
 def test_bad_input():
+    dense = keras.Sequential([keras.Input((8,)), layers.Dense(4)])
+    dense.layers[0].kernel.assign(np.eye(8, 4))
+    with pytest.raises(ValueError, match="no hidden layer"):
+        students.from_sparsity(dense)
     with pytest.raises(ValueError, match="has no zeros in its kernels"):
         students.from_sparsity(small_network())
     model = small_network()

@@ -5,10 +5,12 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
 import tfkd
 from tfkd import compression, export, files
+from tfkd.black_box import BlackBoxTeacher
 from tfkd.black_box_files import require_litert
 from tfkd.cli import shared_flags
 from tfkd.cli.image_files import load_images
@@ -67,8 +69,8 @@ def main(argv: list[str]) -> None:
     shared_flags.run_program(compress, "tfkd-compress", ["model", "output_dir"], argv)
 
 
-def compress() -> None:
-    """One run from the flags."""
+def compress() -> str | None:
+    """One run from the flags; returns what its result lacks, or None."""
     start = time.perf_counter()
     pictures.require_report()
     require_litert()
@@ -82,7 +84,7 @@ def compress() -> None:
     teacher = _load(FLAGS.teacher) if FLAGS.teacher else model
     data = shared_flags.evaluation_data(model, "model")
     examples = _examples(model)
-    stages = Stages(teacher, shared_flags.recipe(), examples)
+    stages = Stages(model, teacher, shared_flags.recipe(), examples)
     variants = Variants(data, stages.calibration, stages.judging)
     folder.begin()
     variants.measure("original", model, "float32")
@@ -90,17 +92,23 @@ def compress() -> None:
         variants.measure_random_calibration("original", model)
     compressed = _compress(model, stages, variants)
     kind = FLAGS.tflite
-    if kind != "none":
-        variants.write(compressed, kind, folder.file("model.tflite"), FLAGS.min_agreement)
     plain = compression.strip(compressed) if compressed is not model else model
     with files.replacing(folder.file("model.keras")) as temporary:
         plain.save(temporary)
+    problem = None
+    if kind != "none":
+        try:
+            variants.write(compressed, kind, folder.file("model.tflite"), FLAGS.min_agreement)
+        except RuntimeError as error:
+            # What has been learned and measured is worth having all the same.
+            problem = f"there is no model.tflite: {error}"
     metrics = {
         "model": {"name": model.name, "file": FLAGS.model, "params": model.count_params()},
         "teacher": FLAGS.teacher or FLAGS.model,
         "sparsity": compression.sparsity(plain),
         "evaluation_images": None if data is None else len(data[0]),
         "synthetic_images": len(stages.judging),
+        "problem": problem,
         "stages": stages.rows,
         "variants": variants.rows,
         "recipe": stages.recipe.describe(),
@@ -114,14 +122,15 @@ def compress() -> None:
     files.write_text(folder.file("metrics.json"), json.dumps(metrics, indent=2) + "\n")
     variants.print_table()
     print(f"{metrics['wall_seconds']:.0f} s; see {folder.file('report.html')}")
+    return problem
 
 
 def _compress(model, stages, variants):
     """The model after the stages that were asked for, still wrapped by the last; measured after each."""
     current, wrapped, kept = model, model, set()
     if FLAGS.prune is not None:
-        updates = stages.updates()
-        grown = int(_PRUNING_SHARE * updates)
+        # Each part of a batch that is learned in parts is a pass of its own.
+        grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)
         wrapped = stages.run("pruned", compression.prune(current, FLAGS.prune, schedule=(0, grown)))
         current, kept = compression.strip(wrapped), {"sparsity"} if FLAGS.prune else set()
         variants.measure("pruned", current, "float32")
@@ -144,6 +153,7 @@ class Stages:
     """Trains one wrapped student after the other, each by the same recipe.
 
     Args:
+        model: what is compressed.
         teacher: what students learn from.
         recipe: how.
         examples: real `(images, labels)` to put beside synthesized images, or None.
@@ -156,6 +166,7 @@ class Stages:
 
     def __init__(
         self,
+        model: keras.Model,
         teacher: keras.Model,
         recipe: Recipe,
         examples: tuple[np.ndarray, np.ndarray] | None,
@@ -164,7 +175,10 @@ class Stages:
         self.rows: list[dict] = []
         # The prior's images, balanced and refined, whatever recipe trains; nothing has to be learned.
         maker = DataFreeDistiller(
-            teacher, keras.models.clone_model(teacher), Procedural(memory=0), seed=FLAGS.seed
+            teacher,
+            keras.models.clone_model(model),
+            Procedural(memory=0, refine_steps=0 if isinstance(teacher, BlackBoxTeacher) else 2),
+            seed=FLAGS.seed,
         )
         images = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
         self.calibration, self.judging = images[:_CALIBRATION_IMAGES], images[_CALIBRATION_IMAGES:]
@@ -181,7 +195,12 @@ class Stages:
         rate = warmed_up_cosine(FLAGS.learning_rate, self.updates())
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=shared_flags.jit_compile())
         keep, start = tfkd.callbacks.KeepLastGood(), time.perf_counter()
-        history = distiller.fit(*(self.examples or ()), callbacks=[keep], verbose=2).history
+        history = distiller.fit(
+            self._examples_again_and_again(),
+            steps_per_epoch=self.recipe.steps_per_epoch,
+            callbacks=[keep],
+            verbose=2,
+        ).history
         if keep.stopped_epoch is not None:
             raise RuntimeError(
                 f"stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
@@ -197,6 +216,14 @@ class Stages:
             }
         )
         return student
+
+    def _examples_again_and_again(self):
+        """Real examples without end, so that a stage is as long as without them; None if there are none."""
+        if self.examples is None:
+            return None
+        data = tf.data.Dataset.from_tensor_slices(self.examples)
+        data = data.shuffle(len(self.examples[0]), seed=FLAGS.seed).repeat()
+        return data.batch(self.recipe.batch_size)
 
 
 def _load(path):

@@ -6,11 +6,9 @@ from typing import Any
 
 import keras
 
-from tfkd.compression.layer_options import adapted_options
+from tfkd.compression.activations import register_activations
+from tfkd.compression.layer_options import CENTROIDS, adapted_options, is_kernel
 from tfkd.compression.tfmot import scopes
-
-# What tfmot calls the values that clustered weights take.
-_CENTROIDS = "cluster_centroids"
 
 
 @keras.saving.register_keras_serializable("tfkd")
@@ -39,14 +37,14 @@ class Bridge(keras.Layer):
         for variable in inner.weights:
             self._track_variable(_shared(variable, id(variable) in trained, masks.get(id(variable))))
         if zeros_stay:
-            self._keep_zeros()
+            self._keep_zeros(trained)
         if self._pruned:
             # As a variable it is saved, and pruning goes on where it was.
             self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
         self.built = True
 
-    def _keep_zeros(self):
-        kernels = [w for w in self.trainable_weights if len(w.shape) > 1 or _CENTROIDS in w.name]
+    def _keep_zeros(self, trained):
+        kernels = [w for w in self.weights if id(w.value) in trained and is_kernel(w)]
         for weight in kernels:
             mask = keras.ops.cast(weight.value != 0, weight.dtype)
             kept = self.add_weight(
@@ -93,6 +91,7 @@ class Bridge(keras.Layer):
     def from_config(cls, config):
         import tf_keras
 
+        register_activations(config["inner"])
         with scopes():
             inner = tf_keras.models.model_from_json(json.dumps(config["inner"]))
         for name, pattern in config["m_by_n"].items():
@@ -169,7 +168,7 @@ def _kernels_of_clusters(inner):
         kernel
         for layer in inner.layers
         for kernel, _, variables in getattr(layer, "_weight_vars", ())
-        if _CENTROIDS in "".join(variables)
+        if CENTROIDS in "".join(variables)
     ]
 
 

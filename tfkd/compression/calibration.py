@@ -1,14 +1,16 @@
 """Ranges of quantization-aware students, taken from images."""
 
+from typing import Any
 from unittest import mock
 
+import keras
 import numpy as np
 
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.tfmot import load
 
 
-def calibrate(student: BridgedModel, images: np.ndarray) -> None:
+def calibrate(student: BridgedModel, images: Any) -> None:
     """Sets the ranges of a quantization-aware student to those that its values have on images.
 
     Batch statistics and weights stay. `quantize_aware` does this; do it again after changing weights by
@@ -16,20 +18,24 @@ def calibrate(student: BridgedModel, images: np.ndarray) -> None:
 
     Args:
         student: what `quantize_aware` made.
-        images: `(n, height, width, channels)` in the scale that the student takes, some hundred.
+        images: `(n, height, width, channels)` in the scale that the student takes, some hundred; of a
+            student with several inputs, arrays in the structure of its inputs.
 
     Raises:
+        TypeError: if the student is not quantization-aware.
         ValueError: if the images are of another shape.
 
     Example:
         >>> tfkd.compression.calibrate(student, distiller.synthesize(256))
     """
-    images = np.asarray(images, "float32")
-    if images.shape[1:] != tuple(student.input_shape[1:]) or not len(images):
+    check_quantization_aware(student)
+    arrays = [np.asarray(array, "float32") for array in keras.tree.flatten(images)]
+    shapes = [tuple(tensor.shape[1:]) for tensor in student.inputs]
+    if [array.shape[1:] for array in arrays] != shapes or not all(map(len, arrays)):
+        expected = " and ".join(f"(n, {', '.join(map(str, shape))})" for shape in shapes)
         raise ValueError(
-            "`images` must be of shape (n, "
-            f"{', '.join(map(str, student.input_shape[1:]))}), as the student takes them. Received: "
-            f"{images.shape}."
+            f"`images` must be of shape {expected}, as the student takes them. Received: "
+            f"{[array.shape for array in arrays]}."
         )
     load()
     from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
@@ -44,4 +50,20 @@ def calibrate(student: BridgedModel, images: np.ndarray) -> None:
         LastValueQuantize=changed(quant_ops.LastValueQuantize, is_training=True),
         AllValuesQuantize=changed(quant_ops.AllValuesQuantize, is_training=True),
     ):
-        student.inner(images, training=False)
+        student.inner(keras.tree.pack_sequence_as(student.inner.input, arrays), training=False)
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Whether `quantize_aware` made a model."""
+    return isinstance(model, BridgedModel) and any(
+        hasattr(layer, "quantize_config") for layer in model.inner.layers
+    )
+
+
+def check_quantization_aware(student: keras.Model) -> None:
+    """Raises TypeError if `quantize_aware` did not make a model."""
+    if not is_quantization_aware(student):
+        raise TypeError(
+            f"`student` must be a model that quantize_aware made. Received: {type(student).__name__} "
+            f"{getattr(student, 'name', '')!r}."
+        )

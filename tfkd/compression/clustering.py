@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.sparse import sparsity
 from tfkd.compression.tfmot import load
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 
@@ -37,8 +38,9 @@ def cluster(
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: for values out of range, layers that do not exist or cannot be clustered, or a model
-            that is subclassed, wrapped already or has layers without a counterpart in tf_keras.
+        ValueError: for values out of range, no zeros to keep, layers that do not exist or cannot be
+            clustered, or a model that is subclassed, wrapped already or has layers without a counterpart in
+            tf_keras.
 
     Example:
         >>> student = tfkd.compression.cluster(model, clusters=16)
@@ -53,6 +55,11 @@ def cluster(
     if initialization not in INITIALIZATIONS:
         raise ValueError(
             f"`initialization` must be one of {', '.join(INITIALIZATIONS)}. Received: {initialization!r}."
+        )
+    if preserve_sparsity and not sparsity(model):
+        raise ValueError(
+            f"`preserve_sparsity`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, "
+            "...)) after training."
         )
     load()
     # Clustering that keeps zeros is not in the package's public part.

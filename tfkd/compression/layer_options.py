@@ -11,6 +11,16 @@ NEW_NAMES = {
     "LeakyReLU": {"alpha": "negative_slope"},
 }
 
+# How the weights that are multiplied with are called, whatever layer has them.
+_KERNELS = ("kernel", "embeddings")
+# What tfmot calls weights that it computes kernels of, in clustered and quantized layers.
+CENTROIDS, BEHIND_CLUSTERS = "cluster_centroids", "ori_weights_vars"
+
+
+def is_kernel(weight: keras.Variable) -> bool:
+    """Whether a weight is what pruning and clustering are about: no bias, no scale, no statistics."""
+    return weight.name.endswith(_KERNELS) or CENTROIDS in weight.name or BEHIND_CLUSTERS in weight.name
+
 
 def options_of(layer_class: type) -> set[str]:
     """The arguments of a layer's class, and of those it derives from as far as it passes them on."""

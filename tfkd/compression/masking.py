@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from tfkd.compression.bridged import Masked
+from tfkd.compression.bridged import BridgedModel, Masked
 from tfkd.compression.sparse import kernels
 
 
@@ -15,12 +15,21 @@ def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
 
     Args:
         model: a Keras model.
-        sparsity: share of the weights, zeros among them, to be masked, in [0, 1).
+        sparsity: share of the weights, zeros among them, to be masked, in [0, 1); frozen ones do not count.
 
     Returns:
-        An array of 0 and 1 for each of the model's kernels.
+        An array of 0 and 1 for each of the model's trainable kernels.
+
+    Raises:
+        ValueError: if the share is out of range, or the model has no trainable kernel.
     """
-    weights = [np.abs(kernel.numpy()) for kernel in kernels(model)]
+    if not 0 <= sparsity < 1:
+        raise ValueError(
+            f"`sparsity` must be at least 0 and below 1: it is a share. Received: {sparsity!r}."
+        )
+    weights = [np.abs(kernel.numpy()) for kernel in _trained(model)]
+    if not weights:
+        raise ValueError(f"`model`: {model.name!r} has no trainable kernel to mask.")
     sizes = np.concatenate([weight.ravel() for weight in weights])
     count = round(sparsity * sizes.size)
     masked = np.zeros(sizes.size, bool)
@@ -34,13 +43,25 @@ def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
     """Sets what is masked to 0 and keeps it so after every update, while the block runs.
 
     Any optimizer of Keras applies constraints, so this works under every `fit` and distiller that was
-    compiled within the block.
+    compiled within the block; compile a distiller again after it.
 
     Args:
-        model: a Keras model.
+        model: a plain Keras model.
         masks: what `magnitude_masks` gave.
+
+    Raises:
+        TypeError: if the model is a student that tfmot wrapped.
+        ValueError: if masks are not those of the model's trainable kernels.
     """
-    constrained = kernels(model)
+    if isinstance(model, BridgedModel):
+        raise TypeError("`model` must be a plain Keras model; call tfkd.compression.strip on it first.")
+    constrained = _trained(model)
+    shapes = [tuple(kernel.shape) for kernel in constrained]
+    if [np.shape(mask) for mask in masks] != shapes:
+        raise ValueError(
+            f"`masks` must have the shapes of the {len(shapes)} trainable kernels, {shapes}. Received: "
+            f"{[np.shape(mask) for mask in masks]}."
+        )
     before = [kernel.constraint for kernel in constrained]
     try:
         for kernel, mask in zip(constrained, masks, strict=True):
@@ -50,3 +71,9 @@ def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
     finally:
         for kernel, constraint in zip(constrained, before, strict=True):
             kernel.constraint = constraint
+        # A step that was traced knows the masks.
+        model.train_function = None
+
+
+def _trained(model):
+    return [kernel for kernel in kernels(model) if kernel.trainable]

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tfkd.compression.activations import name_in_keras
 from tfkd.compression.layer_options import NEW_NAMES, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import copy_weights
@@ -87,7 +88,7 @@ def _option(value):
         return {**_modern(value), "module": "keras.layers", "registered_name": None}
     if value["class_name"] == "function":
         # A function of Keras 3 that `to_tf_keras` put there.
-        return value["config"].removeprefix("tfkd>")
+        return name_in_keras(value["config"])
     return value
 
 

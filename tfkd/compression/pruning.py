@@ -23,8 +23,9 @@ def prune(
 ) -> BridgedModel:
     """A student whose kernels are pruned by magnitude while it trains.
 
-    Nothing has to be remembered: any `fit` counts the updates, and what is pruned is 0 after each of them.
-    Take the result out with `strip`.
+    Nothing has to be remembered: any `fit` counts the passes in training mode, of which an update has one
+    (or as many as the parts that a batch is learned in), and what is pruned is 0 after each update. Take
+    the result out with `strip`.
 
     Args:
         model: a functional or built Sequential Keras 3 model, trained or not; it stays as it is.
@@ -34,8 +35,8 @@ def prune(
         block_size: rows and columns of the blocks in which Dense kernels are pruned.
         m_by_n: `(2, 4)` makes 2 of each 4 neighbours along the inputs 0, from the first update of the
             schedule, whatever `final_sparsity` says; None for no such pattern.
-        layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes
-            (with `block_size` for all Dense ones).
+        layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
+            that are not frozen (with `block_size` for the Dense ones among them).
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -71,7 +72,7 @@ def prune(
     def able(layer):
         weights = prunable_weights(layer)
         ranks = {(1, 1): (0, 1, 2, 3, 4, 5)}.get(block_size, (2,)) if m_by_n is None else (2, 4)
-        return bool(weights) and all(weight.shape.rank in ranks for weight in weights)
+        return layer.trainable and bool(weights) and all(weight.shape.rank in ranks for weight in weights)
 
     what = "pruned" if block_size == (1, 1) else "pruned in blocks (only Dense layers can)"
     chosen = chosen_layers(inner, layers, able, what)

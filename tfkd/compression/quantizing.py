@@ -7,16 +7,16 @@ import keras
 import numpy as np
 
 from tfkd.compression.bridged import BridgedModel
-from tfkd.compression.calibration import calibrate
+from tfkd.compression.calibration import calibrate, check_quantization_aware
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
-from tfkd.compression.sparse import sparsity
+from tfkd.compression.sparse import kernels, sparsity
 from tfkd.compression.tfmot import load, scopes
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 from tfkd.probing import probe_images
 
 SCHEMES = ("int8", "int8_per_tensor")
 PRESERVED = ("sparsity", "clusters")
-_IMAGES = 256
+_IMAGES, _MOST_CLUSTERS = 256, 256
 
 
 def quantize_aware(
@@ -24,7 +24,7 @@ def quantize_aware(
     layers: Iterable[str] | None = None,
     scheme: str | Any = "int8",
     preserve: Iterable[str] = (),
-    images: np.ndarray | None = None,
+    images: Any = None,
 ) -> BridgedModel:
     """A student that computes with weights and activations rounded to 8 bits, and learns to.
 
@@ -40,7 +40,8 @@ def quantize_aware(
         preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
             (zeros), "clusters" (few values a kernel), or both.
         images: inputs that the ranges of activations begin with, for instance
-            `distiller.synthesize(256)`; None for images of the procedural generators.
+            `distiller.synthesize(256)`, in the structure of the model's inputs; None for images of the
+            procedural generators.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -64,6 +65,10 @@ def quantize_aware(
     preserve = _preserved(model, preserve)
     scheme = _scheme(scheme, preserve)
     inner = rebuilt(model)
+    if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
+        raise ValueError(
+            f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
+        )
     registry = scheme.get_quantize_registry()
     chosen = chosen_layers(inner, layers, lambda layer: is_quantizable(layer, registry), "quantized")
     _check_called_once(inner, chosen)
@@ -86,15 +91,12 @@ def float_layers(student: BridgedModel) -> list[str]:
 
     Args:
         student: what `quantize_aware` made.
+
+    Raises:
+        TypeError: if `student` is something else.
     """
+    check_quantization_aware(student)
     return [name for name, layer in student.get_layer("bridge").inner_layers().items() if in_float(layer)]
-
-
-def is_quantization_aware(model: keras.Model) -> bool:
-    """Whether `quantize_aware` made a model."""
-    return isinstance(model, BridgedModel) and any(
-        hasattr(layer, "quantize_config") for layer in model.inner.layers
-    )
 
 
 def _preserved(model, preserve):
@@ -106,13 +108,25 @@ def _preserved(model, preserve):
             f"`preserve`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, ...)) "
             "after training."
         )
+    if "clusters" in preserve and not any(map(_is_clustered, kernels(model))):
+        raise ValueError(
+            f"`preserve`: no kernel of {model.name!r} has few different values. Cluster it first: "
+            "strip(cluster(model, ...)) after training."
+        )
     return preserve
+
+
+def _is_clustered(kernel):
+    different = len(np.unique(kernel))
+    return different <= _MOST_CLUSTERS and different < kernel.numpy().size
 
 
 def _scheme(scheme, preserve):
     """A scheme of tfmot."""
     quantization = load().quantization.keras
     if isinstance(scheme, quantization.QuantizeScheme):
+        if "clusters" in preserve:
+            raise ValueError("`preserve`: a scheme of your own has to keep clusters itself.")
         return scheme
     if scheme not in SCHEMES:
         raise ValueError(

@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tfkd.compression.activations import activation_for_tf_keras
 from tfkd.compression.layer_options import NEW_NAMES, adapted_options, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import has_graph, nodes
@@ -141,7 +141,7 @@ def _option(key, value, owner):
     import tf_keras
 
     if key.endswith("activation"):
-        return _activation(value)
+        return activation_for_tf_keras(value)
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     if key == "dtype":
@@ -154,22 +154,6 @@ def _option(key, value, owner):
     if key.endswith("_constraint"):
         return tf_keras.constraints.get(plain)
     return _built_of(plain, owner)
-
-
-def _activation(serialized):
-    """The activation's name where tf_keras has the same under it, else Keras 3's own function."""
-    import tf_keras
-
-    ours = keras.activations.get(serialized)
-    name = ours.__name__
-    x = tf.linspace(-9.0, 9.0, 73)[None]
-    try:
-        if np.allclose(tf_keras.activations.get(name)(x), ours(x), atol=1e-6):
-            return name
-    except ValueError:
-        pass
-    # On TensorFlow the two understand the same tensors.
-    return tf_keras.utils.register_keras_serializable("tfkd", name)(ours)
 
 
 def _arithmetic(operation):

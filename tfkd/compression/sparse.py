@@ -5,6 +5,7 @@ import numpy as np
 
 from tfkd import taps
 from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.layer_options import is_kernel
 from tfkd.compression.stripping import strip
 
 
@@ -28,10 +29,10 @@ def sparsity(model: keras.Model) -> float:
 
 
 def kernels(model: keras.Model) -> list[keras.Variable]:
-    """The weights of two and more axes, which are what is pruned.
+    """The weights that inputs are multiplied with, which are what is pruned, each once.
 
     Args:
         model: a Keras model.
     """
     unique = {id(weight): weight for layer in taps.named_layers(model).values() for weight in layer.weights}
-    return [weight for weight in unique.values() if len(weight.shape) > 1]
+    return [weight for weight in unique.values() if is_kernel(weight)]

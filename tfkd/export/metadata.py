@@ -8,13 +8,38 @@ from collections.abc import Sequence
 _NAME = "tfkd"
 
 
-def with_metadata(content: bytes, labels: Sequence[str] | None, input_range: tuple[float, float]) -> bytes:
+def description(labels: Sequence[str] | None, input_range: tuple[float, float], classes: int) -> dict:
+    """What is written into a file, checked.
+
+    Args:
+        labels: names of the classes, or None.
+        input_range: lowest and highest value of inputs.
+        classes: how many there are.
+
+    Raises:
+        TypeError: if `labels` is a single name.
+        ValueError: if there are more or fewer names than classes, or the range is none.
+    """
+    if isinstance(labels, str):
+        raise TypeError(f"`labels` must be a list of names. Received: {labels!r}.")
+    if labels is not None and len(labels) != classes:
+        raise ValueError(
+            f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
+        )
+    values = [float(value) for value in input_range]
+    if len(values) != 2 or not values[0] < values[1]:
+        raise ValueError(
+            f"`input_range` must be the lowest and the highest value of inputs. Received: {input_range!r}."
+        )
+    return {"labels": None if labels is None else [str(label) for label in labels], "input_range": values}
+
+
+def with_metadata(content: bytes, described: dict) -> bytes:
     """The file with a metadata entry "tfkd", a JSON object.
 
     Args:
         content: a TFLite file.
-        labels: names of the classes, or None.
-        input_range: lowest and highest value of inputs.
+        described: what `description` gave.
 
     Returns:
         The file's bytes.
@@ -23,7 +48,6 @@ def with_metadata(content: bytes, labels: Sequence[str] | None, input_range: tup
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    described = {"labels": None if labels is None else list(labels), "input_range": list(input_range)}
     buffer = schema.BufferT()
     buffer.data = list(json.dumps(described).encode())
     entry = schema.MetadataT()

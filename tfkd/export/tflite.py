@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from tfkd import files
-from tfkd.black_box_files import require_litert
-from tfkd.compression import BridgedModel, is_quantization_aware, strip
+from tfkd.black_box_files import TFLiteFile, require_litert
+from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
 from tfkd.export.conversion import convert
-from tfkd.export.metadata import with_metadata
+from tfkd.export.metadata import description, with_metadata
 from tfkd.export.verification import TFLiteCheck, verify_tflite
 from tfkd.probing import probe_images
 
@@ -53,15 +53,17 @@ def export_tflite(
         min_agreement: share of images on which file and model have to predict the same class, in [0, 1];
             a file below is an error.
         labels: names of the classes, written into the file.
-        input_range: the lowest and highest value of inputs, likewise.
+        input_range: the lowest and highest value of inputs, likewise; procedural images have it, too.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, accuracy, sizes and latency.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        ValueError: for an unknown option, data of another shape than the model takes, or a model that
-            takes no images if none are given.
+        TypeError: if `labels` is a single name.
+        ValueError: for an unknown option, data of another shape than the model takes, a model that takes no
+            images if none are given, one without zeros for a sparse file, or one that is quantized in
+            part only for an interface of 8 bits.
         RuntimeError: if the converter refuses the model (the message names operators that it lacks), or
             file and model agree too little.
         OSError: if the file cannot be written.
@@ -81,12 +83,24 @@ def export_tflite(
         )
     if isinstance(model, BridgedModel) and not learned:
         model = strip(model)
-    _check_labels(labels, model)
-    calibration = None if learned else _images(model, representative_data, "representative_data", seed=0)
+    if sparse and not sparsity(model):
+        raise ValueError(f"`sparse`: {model.name!r} has no zeros. Prune it first (tfkd.compression.prune).")
+    described = description(labels, input_range, model.output_shape[-1])
+    low, high = described["input_range"]
+
+    def images_of(data, name, seed):
+        return (
+            low + (high - low) * _procedural(model, name, seed)
+            if data is None
+            else _images(model, data, name)
+        )
+
+    calibration = None if learned else images_of(representative_data, "representative_data", 0)
     content = convert(model, quantization, calibration, interface, sparse)
-    content = with_metadata(content, labels, input_range)
+    _check_interface(content, interface, model)
+    content = with_metadata(content, described)
     compared = representative_data if verification_data is None else verification_data
-    images = _images(model, compared, "verification_data", seed=1)
+    images = images_of(compared, "verification_data", 1)
     check = verify_tflite(content, model, images, evaluation_data)
     if check.agreement < min_agreement:
         raise RuntimeError(
@@ -117,23 +131,28 @@ def _check_options(quantization, interface, sparse, min_agreement):
         raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
 
 
-def _check_labels(labels, model):
-    classes = model.output_shape[-1]
-    if labels is not None and len(labels) != classes:
+def _check_interface(content, interface, model):
+    """A model that is quantized in part has floats where its first or last layer computes in float."""
+    kinds = TFLiteFile(content).dtypes
+    if any(kind != interface for kind in kinds):
         raise ValueError(
-            f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
+            f"`interface`: the file of {model.name!r} takes and returns {' and '.join(kinds)}, since "
+            "layers at its ends compute in float (tfkd.compression.float_layers). Use interface='float32'."
         )
 
 
-def _images(model, data, name, seed):
+def _procedural(model, name, seed):
     shape = tuple(model.input_shape[1:])
-    if data is None:
-        if len(shape) not in (2, 3):
-            raise ValueError(
-                f"`{name}` is needed: {model.name!r} takes inputs of shape {shape}, which are no images "
-                "that the procedural generators could make."
-            )
-        return probe_images(model, _IMAGES, seed)
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"`{name}` is needed: {model.name!r} takes inputs of shape {shape}, which are no images "
+            "that the procedural generators could make."
+        )
+    return probe_images(model, _IMAGES, seed)
+
+
+def _images(model, data, name):
+    shape = tuple(model.input_shape[1:])
     data = np.asarray(data, "float32")
     if data.shape[1:] != shape or not len(data):
         raise ValueError(

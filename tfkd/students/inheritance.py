@@ -272,8 +272,12 @@ def _output_axis(layer):
 
 def _norms_made(layer):
     """The norm of the kernel of each channel that a layer makes."""
-    kernel = layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
-    return _norms(kernel, _output_axis(layer))
+    return _norms(kernel_that_makes(layer), _output_axis(layer))
+
+
+def kernel_that_makes(layer: keras.Layer) -> keras.Variable:
+    """The kernel of a layer with a width that makes its channels."""
+    return layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
 
 
 def _norms_taken(layer):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tfkd.graphs import first_upstream, has_graph
-from tfkd.students.inheritance import WIDTHS, Channels
+from tfkd.students.inheritance import WIDTHS, Channels, kernel_that_makes
 from tfkd.students.scaling import resized
 
 # Of Newton's method, which concatenated inputs need.
@@ -15,9 +15,11 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
     """A dense student of the same depth with about as many weights as a pruned model has left.
 
     A layer that keeps `n` of its weights and takes `c` channels through kernels of `k` by `k` gets
-    `n / (c k k)` channels, where `c` is already the student's. Where an Add joins layers, they cannot all
-    have what they ask for; what they get is closest by the sum of squared logarithms. The layer that makes
-    the outputs stays as wide as it is.
+    `n / (c k k)` channels, where `c` is what the student's layer before gets. Where an Add joins layers,
+    they cannot all have what they ask for; what they get is closest by the sum of squared logarithms.
+    Widths are rounded at the end, so that very narrow students miss the count; a layer that kept much
+    behind one that kept little becomes wider than it was. The layer that makes the outputs stays as wide
+    as it is, and of a separable convolution the pointwise kernel counts.
 
     Args:
         pruned: a functional or Sequential model with zeros in its kernels, such as `iterative_pruning` or
@@ -44,16 +46,18 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
         raise ValueError(f"`pruned` must be functional or a built Sequential model. Received: {pruned}.")
     channels = Channels(pruned)
     layers = {id(layer): layer for layer in pruned._flatten_layers() if type(layer) in WIDTHS}
-    left = {key: np.count_nonzero(layer.get_weights()[0]) for key, layer in layers.items()}
-    if empty := [layer.name for key, layer in layers.items() if not left[key]]:
+    kernels = {key: kernel_that_makes(layer).numpy() for key, layer in layers.items()}
+    if empty := [layer.name for key, layer in layers.items() if not kernels[key].any()]:
         raise ValueError(f"`pruned`: nothing is left of {', '.join(empty)}. Prune less.")
-    if all(left[key] == layer.get_weights()[0].size for key, layer in layers.items()):
+    if all(kernel.all() for kernel in kernels.values()):
         raise ValueError(
             f"`pruned`: {pruned.name!r} has no zeros in its kernels. Use tfkd.students.scale_width, or "
             "prune it first."
         )
     fixed = {id(operation) for operation in first_upstream(pruned, lambda op: type(op) in WIDTHS)}
-    shares = _shares(channels, layers, left, fixed)
+    if fixed >= layers.keys():
+        raise ValueError(f"`pruned`: {pruned.name!r} has no hidden layer whose width could be changed.")
+    shares = _shares(channels, kernels, fixed)
 
     def width_of(layer, width):
         group = channels.groups(channels.made[id(layer)])[0]
@@ -68,23 +72,25 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
     )
 
 
-def _shares(channels, layers, left, fixed):
+def _shares(channels, kernels, fixed):
     """The share of its width that each group of joined channels keeps.
 
     Each layer asks that the shares of what it takes and makes have the product of its density. In
     logarithms that is linear but for concatenated inputs. Residual stages ask for too much and for too
     little at once: the least squares of smallest norm stay near the same share everywhere.
     """
-    made = {key: channels.groups(channels.made[key]) for key in layers}
-    free = sorted({made[key][0] for key in layers if key not in fixed} - {made[key][0] for key in fixed})
+    made = {key: channels.groups(channels.made[key]) for key in kernels}
+    outputs = {made[key][0] for key in kernels if key in fixed}
+    free = sorted({made[key][0] for key in kernels} - outputs)
     places = {group: place for place, group in enumerate(free)}
     # Each channel of a layer's output is known by a number of its own; one stands for all.
     place_of = {
-        number: places[made[key][0]] for key in layers if made[key][0] in places for number in made[key]
+        number: places[made[key][0]] for key in kernels if made[key][0] in places for number in made[key]
     }
-    asking = [key for key in layers if made[key][0] in places]
-    densities = {key: left[key] / layers[key].get_weights()[0].size for key in asking}
-    overall = sum(map(left.get, asking)) / sum(layers[key].get_weights()[0].size for key in asking)
+    asking = [key for key in kernels if made[key][0] in places]
+    left = {key: np.count_nonzero(kernels[key]) for key in asking}
+    densities = {key: left[key] / kernels[key].size for key in asking}
+    overall = sum(left.values()) / sum(kernels[key].size for key in asking)
     logs = np.full(len(free), np.log(overall) / 2)
     for _ in range(_PASSES):
         slopes, residuals = np.zeros((len(asking), len(free))), np.zeros(len(asking))

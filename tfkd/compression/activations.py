@@ -1,0 +1,57 @@
+"""Activations, which Keras 3 and tf_keras share or not."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# What Keras 3's functions are registered under in tf_keras.
+_PACKAGE = "tfkd"
+_PREFIX = f"{_PACKAGE}>"
+
+
+def activation_for_tf_keras(serialized) -> str | Callable:
+    """The activation's name where tf_keras has the same under it, else Keras 3's own function.
+
+    Args:
+        serialized: an activation as Keras 3's configurations have it.
+    """
+    import tf_keras
+
+    ours = keras.activations.get(serialized)
+    name = ours.__name__
+    x = tf.linspace(-9.0, 9.0, 73)[None]
+    try:
+        if np.allclose(tf_keras.activations.get(name)(x), ours(x), atol=1e-6):
+            return name
+    except ValueError:
+        pass
+    return _registered(name)
+
+
+def register_activations(entry) -> None:
+    """Makes Keras 3's functions that a tf_keras configuration names known to tf_keras.
+
+    Args:
+        entry: a configuration, or a part of one.
+    """
+    if isinstance(entry, dict):
+        entry = list(entry.values())
+    if isinstance(entry, list | tuple):
+        for each in entry:
+            register_activations(each)
+    elif isinstance(entry, str) and entry.startswith(_PREFIX):
+        _registered(name_in_keras(entry))
+
+
+def name_in_keras(registered: str) -> str:
+    """What Keras 3 calls a function that was registered here."""
+    return registered.removeprefix(_PREFIX)
+
+
+def _registered(name):
+    import tf_keras
+
+    # On TensorFlow the two understand the same tensors.
+    return tf_keras.utils.register_keras_serializable(_PACKAGE, name)(keras.activations.get(name))
