@@ -91,21 +91,11 @@ def compress() -> str | None:
     if FLAGS.tflite == "int8":
         variants.measure_random_calibration("original", model)
     compressed = _compress(model, stages, variants)
-    kind = FLAGS.tflite
-    plain = compression.strip(compressed) if compressed is not model else model
-    with files.replacing(folder.file("model.keras")) as temporary:
-        plain.save(temporary)
-    problem = None
-    if kind != "none":
-        try:
-            variants.write(compressed, kind, folder.file("model.tflite"), FLAGS.min_agreement)
-        except RuntimeError as error:
-            # What has been learned and measured is worth having all the same.
-            problem = f"there is no model.tflite: {error}"
+    problem = _write(compressed, variants, folder)
     metrics = {
         "model": {"name": model.name, "file": FLAGS.model, "params": model.count_params()},
         "teacher": FLAGS.teacher or FLAGS.model,
-        "sparsity": compression.sparsity(plain),
+        "sparsity": compression.sparsity(compressed),
         "evaluation_images": None if data is None else len(data[0]),
         "synthetic_images": len(stages.judging),
         "problem": problem,
@@ -126,27 +116,47 @@ def compress() -> str | None:
 
 
 def _compress(model, stages, variants):
-    """The model after the stages that were asked for, still wrapped by the last; measured after each."""
-    current, wrapped, kept = model, model, set()
+    """The model after the stages that were asked for, still wrapped by the last; measured after each.
+
+    Zeros stay from stage to stage, those that the model came with, too.
+    """
+    current = wrapped = model
     if FLAGS.prune is not None:
         # Each part of a batch that is learned in parts is a pass of its own.
         grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)
         wrapped = stages.run("pruned", compression.prune(current, FLAGS.prune, schedule=(0, grown)))
-        current, kept = compression.strip(wrapped), {"sparsity"} if FLAGS.prune else set()
+        current = compression.strip(wrapped)
         variants.measure("pruned", current, "float32")
         variants.measure("pruned", current, "int8")
+    zeros = compression.sparsity(current) > 0
     if FLAGS.cluster is not None:
-        clustered = compression.cluster(current, FLAGS.cluster, preserve_sparsity="sparsity" in kept)
+        clustered = compression.cluster(current, FLAGS.cluster, preserve_sparsity=zeros)
         wrapped = stages.run("clustered", clustered)
-        current, kept = compression.strip(wrapped), kept | {"clusters"}
+        current = compression.strip(wrapped)
         variants.measure("clustered", current, "float32")
         variants.measure("clustered", current, "int8")
     if FLAGS.quantize:
+        kept = ["sparsity"] * zeros + ["clusters"] * (FLAGS.cluster is not None)
         aware = compression.quantize_aware(current, preserve=kept, images=stages.calibration)
         wrapped = stages.run("quantization-aware", aware)
         if left := compression.float_layers(wrapped):
             print(f"in float, since tfmot cannot quantize them: {', '.join(left)}")
     return wrapped
+
+
+def _write(compressed, variants, folder):
+    """Writes the model and its TFLite file; returns why there is none, or None."""
+    wrapped = isinstance(compressed, compression.BridgedModel)
+    with files.replacing(folder.file("model.keras")) as temporary:
+        (compression.strip(compressed) if wrapped else compressed).save(temporary)
+    if FLAGS.tflite == "none":
+        return None
+    try:
+        variants.write(compressed, FLAGS.tflite, folder.file("model.tflite"), FLAGS.min_agreement)
+    except RuntimeError as error:
+        # What has been learned and measured is worth having all the same.
+        return f"there is no model.tflite: {error}"
+    return None
 
 
 class Stages:
