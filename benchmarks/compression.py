@@ -16,6 +16,7 @@ import tempfile
 
 import numpy as np
 from absl import app, flags
+from marked import write_marked
 
 from tfkd import files
 
@@ -116,10 +117,6 @@ def _variant(row, run, name, quantization):
 
 def report(path: str) -> None:
     """Puts the tables of all cases with rows into a Markdown file, between marks, or at its end."""
-    text = ""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
     for case in CASES:
         names = [name for name in sorted(os.listdir(FLAGS.rows)) if name.startswith(f"{case}-")]
         rows = []
@@ -128,15 +125,9 @@ def report(path: str) -> None:
                 rows.append(json.load(file))
         if not rows:
             continue
-        first, last = f"<!-- {case} -->", f"<!-- /{case} -->"
-        inner = (
-            f"{first}\n{rows[0]['parameters']:,} parameters, {len(rows)} seeds.\n\n{table(rows)}\n{last}"
+        write_marked(
+            path, case, f"{rows[0]['parameters']:,} parameters, {len(rows)} seeds.\n\n{table(rows)}"
         )
-        if first in text:
-            text = text[: text.index(first)] + inner + text[text.index(last) + len(last) :]
-        else:
-            text = f"{text}\n{inner}\n"
-    files.write_text(path, text)
 
 
 def main(argv: list[str]) -> None:

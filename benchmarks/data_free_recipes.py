@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
+from marked import write_marked
 
 import tfkd
 from tfkd import files
@@ -319,17 +320,7 @@ def report(case_name: str, path: str) -> None:
     rows = rows_of(case_name)
     png = os.path.join(os.path.dirname(path), f"{case_name}.png")
     plot(rows, png)
-    first, last = f"<!-- {case_name} -->", f"<!-- /{case_name} -->"
-    inner = f"{first}\n{table(rows)}\n\n![{case_name}]({os.path.basename(png)})\n{last}"
-    text = ""
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    if first in text:
-        text = text[: text.index(first)] + inner + text[text.index(last) + len(last) :]
-    else:
-        text = f"{text}\n{inner}\n"
-    files.write_text(path, text)
+    write_marked(path, case_name, f"{table(rows)}\n\n![{case_name}]({os.path.basename(png)})")
 
 
 def main(argv: list[str]) -> None:

@@ -1,20 +1,17 @@
 """tfkd-compress as users start it: by flags."""
 
-import contextlib
-import io
+import functools
 import json
 import os
 import re
-import types
-import warnings
 
 import keras
 import numpy as np
 import pytest
 from absl import app
-from absl.testing import flagsaver
 
 import tfkd
+from tests.cli import running
 from tests.conftest import blobs, small_network
 from tfkd.cli import compress
 from tfkd.compression import sparsity
@@ -30,21 +27,7 @@ FAST = (
 )
 
 
-def run(*flags, status=0):
-    """Runs the program here and checks its exit status."""
-    out, err = io.StringIO(), io.StringIO()
-    ended = 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        compress.FLAGS.unparse_flags()
-        compress.FLAGS(["tfkd-compress", *flags])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                compress.main(["tfkd-compress"])
-            except SystemExit as end:
-                ended = end.code
-    assert ended == status, out.getvalue() + err.getvalue()
-    return types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
+run = functools.partial(running.run, compress)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The program as users start it: by flags; in a process of its own where that matters."""
 
-import contextlib
-import io
+import functools
 import json
 import os
 import re
@@ -9,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
-import warnings
 
 import keras
 import numpy as np
@@ -18,6 +15,7 @@ import pytest
 from absl.testing import flagsaver
 
 import tfkd
+from tests.cli import running
 from tests.conftest import small_network
 from tfkd.cli import data_free, outcome, run_folder, shared_flags
 
@@ -28,22 +26,7 @@ def command(*flags):
     return [sys.executable, "-m", "tfkd.cli.data_free", *flags]
 
 
-def run(*flags, status=0):
-    """Runs the program here, which saves starting TensorFlow, and checks its exit status."""
-    out, err = io.StringIO(), io.StringIO()
-    ended = 0
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        data_free.FLAGS.unparse_flags()
-        data_free.FLAGS(["tfkd-data-free", *flags])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                data_free.main(["tfkd-data-free"])
-            except SystemExit as end:
-                ended = end.code
-    done = types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
-    assert ended == status, done.stdout + done.stderr
-    return done
+run = functools.partial(running.run, data_free)
 
 
 @pytest.fixture(scope="module")
