@@ -205,7 +205,7 @@ class Stages:
         rate = warmed_up_cosine(FLAGS.learning_rate, self.updates())
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=shared_flags.jit_compile())
         keep, start = tfkd.callbacks.KeepLastGood(), time.perf_counter()
-        # Keras would shuffle examples, and warns that it cannot: they are in another order each time anyway.
+        # Keras would shuffle examples and warns that it cannot; their order changes anyway.
         order = {} if self.examples is None else {"shuffle": False}
         history = distiller.fit(
             self._examples_again_and_again(),
