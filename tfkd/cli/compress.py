@@ -195,8 +195,7 @@ class Stages:
 
     def updates(self) -> int:
         """The student's updates in a stage."""
-        steps = self.recipe.epochs * self.recipe.steps_per_epoch - self.recipe.warmup_steps
-        return max(1, steps) * self.recipe.updates_per_step()
+        return self.recipe.student_updates(self.recipe.epochs * self.recipe.steps_per_epoch)
 
     def run(self, name: str, student: keras.Model) -> keras.Model:
         """Trains a student; returns it."""

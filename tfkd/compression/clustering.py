@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfkd.compression.bridged import BridgedModel
-from tfkd.compression.sparse import sparsity
+from tfkd.compression.sparse import check_zeros
 from tfkd.compression.tfmot import load
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 
@@ -56,11 +56,8 @@ def cluster(
         raise ValueError(
             f"`initialization` must be one of {', '.join(INITIALIZATIONS)}. Received: {initialization!r}."
         )
-    if preserve_sparsity and not sparsity(model):
-        raise ValueError(
-            f"`preserve_sparsity`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, "
-            "...)) after training."
-        )
+    if preserve_sparsity:
+        check_zeros(model, "preserve_sparsity")
     load()
     # Clustering that keeps zeros is not in the package's public part.
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (

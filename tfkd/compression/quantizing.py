@@ -9,7 +9,7 @@ import numpy as np
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, check_quantization_aware
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
-from tfkd.compression.sparse import kernels, sparsity
+from tfkd.compression.sparse import check_zeros, kernels
 from tfkd.compression.tfmot import load, scopes
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 from tfkd.probing import probe_images
@@ -103,11 +103,8 @@ def _preserved(model, preserve):
     preserve = {preserve} if isinstance(preserve, str) else set(preserve)
     if unknown := preserve - set(PRESERVED):
         raise ValueError(f"`preserve` knows {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
-    if "sparsity" in preserve and not sparsity(model):
-        raise ValueError(
-            f"`preserve`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, ...)) "
-            "after training."
-        )
+    if "sparsity" in preserve:
+        check_zeros(model, "preserve")
     if "clusters" in preserve and not any(map(_is_clustered, kernels(model))):
         raise ValueError(
             f"`preserve`: no kernel of {model.name!r} has few different values. Cluster it first: "

@@ -28,6 +28,15 @@ def sparsity(model: keras.Model) -> float:
     return float(sum(np.sum(w == 0) for w in weights) / max(1, sum(w.size for w in weights)))
 
 
+def check_zeros(model: keras.Model, argument: str) -> None:
+    """Raises ValueError if a model has no zeros that an argument asks to keep."""
+    if not sparsity(model):
+        raise ValueError(
+            f"`{argument}`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, ...)) "
+            "after training."
+        )
+
+
 def kernels(model: keras.Model) -> list[keras.Variable]:
     """The weights that inputs are multiplied with, which are what is pruned, each once.
 

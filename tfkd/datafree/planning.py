@@ -61,7 +61,7 @@ class Plan:
         return optimizer
 
     def _updates(self, steps):
-        return max(1, steps - self._recipe.warmup_steps) * self._recipe.updates_per_step()
+        return self._recipe.student_updates(steps)
 
     def _generator_updates(self, steps):
         return max(1, steps) * self._recipe.generator_steps

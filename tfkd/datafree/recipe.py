@@ -381,6 +381,10 @@ class Recipe:
         """Student updates in one step."""
         return self.student_steps + (0 if self.memory == 0 else self.replay_steps)
 
+    def student_updates(self, steps: int) -> int:
+        """Student updates in so many steps, of which those of warm-up have none; at least one step has."""
+        return max(1, steps - self.warmup_steps) * self.updates_per_step()
+
     def prior_images(self, n: int) -> int:
         """How many of `n` inputs come from the prior."""
         return round(n * self.prior_share)
