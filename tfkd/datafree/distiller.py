@@ -104,6 +104,8 @@ class DataFreeDistiller(Distiller):
                 self.generator, self._critic, recipe, classes, self.seed_generator
             )
         self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
+        # For Keras to track: where the chains are is state of the run.
+        self._chains = self.synthesizer.chains
         capacity = recipe.memory_capacity(image_shape)
         self.memory = None
         if capacity:
@@ -230,7 +232,9 @@ class DataFreeDistiller(Distiller):
         elif recipe.updates_generator_first:
             generated = self._update_generator_first(adversary)
         if recipe.warmup_steps:
-            tf.cond(adversary > 0, lambda: self._teach(generated, real), lambda: None)
+            # What is inverted has moved the chains that it began from.
+            waiting = self.synthesizer.warm_up if self.inversion is None else lambda: None
+            tf.cond(adversary > 0, lambda: self._teach(generated, real), waiting)
         else:
             self._teach(generated, real)
         if self.generator is not None and not recipe.updates_generator_first:

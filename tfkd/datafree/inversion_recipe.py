@@ -115,6 +115,10 @@ class InversionRecipe(Recipe):
         """How many images of the prior are remembered with each batch."""
         return round(self.inversion_batch * self.prior_share / (1 - self.prior_share))
 
+    def drawn_at_once(self) -> int:
+        started = self.inversion_batch if self.start == "prior" else 0
+        return max(started, self.prior_images_per_inversion())
+
     def images_per_inversion(self) -> int:
         """How many images are remembered at a time."""
         return self.inversion_batch + self.prior_images_per_inversion()
@@ -126,7 +130,8 @@ class InversionRecipe(Recipe):
         return self.replay_steps
 
     def images_per_step(self) -> int:
-        return self.inversions * (self.inversion_batch + self.prior_images_per_inversion() * self.overdraw)
+        from_prior = self.prior_images_per_inversion() * self.drawn_for_each()
+        return self.inversions * (self.inversion_batch + from_prior)
 
     def images_made(self, steps: int) -> int:
         return steps * self.images_per_step()

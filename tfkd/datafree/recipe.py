@@ -74,6 +74,12 @@ class Recipe:
             batch normalizations remember; their weight falls by a factor e with each 1 / `typicality` of
             `selection.misfit`, which is about 0.1 for real images. Without effect, with a warning, for
             teachers without batch normalization.
+        chains: how many latents of the prior walk as Markov chains (`tfkd.datafree.chains`), a class to
+            each, towards images that are typical by `typicality`, surely of that class by `sureness`, and
+            hard by `disagreement`; inputs are then the images of those that have waited longest, instead of
+            ones drawn anew. At least a batch's images of the prior for each prior; 0 for none.
+        chain_moves: moves of a chain before its image is used again. Steps of warm-up move chains, too.
+        sureness: factor of the teacher's cross-entropy to its class that a chain's log-weight falls by.
         refine_share: share of the prior's images that is refined by gradient, in [0, 1].
         refine_steps: smoothed gradient steps on those images.
         refine_size: root-mean-square pixel change of a step.
@@ -138,6 +144,9 @@ class Recipe:
     balance: float = 0.0
     disagreement: float = 0.0
     typicality: float = 0.0
+    chains: int = 0
+    chain_moves: int = 16
+    sureness: float = 8.0
     refine_share: float = 0.0
     refine_steps: int = 0
     refine_size: float = 0.1
@@ -155,13 +164,15 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "objectives", tuple(self.objectives))
         self._at_least(
-            0, "generator_steps", "refine_steps", "replay_steps", "warmup_steps", "student_shift"
+            0, "generator_steps", "refine_steps", "replay_steps", "warmup_steps", "student_shift", "chains"
         )
         self._at_least(self.fewest_student_steps, "student_steps")
         self._at_least(1, "batch_size", "latent_size", "filters", "overdraw", "accumulate")
+        self._at_least(1, "chain_moves")
         self._at_least(1, "epochs", "steps_per_epoch")
         self._in_range(0, 1, "prior_share", "refine_share", "real_share")
         self._in_range(0, math.inf, "balance", "disagreement", "typicality", "features")
+        self._in_range(0, math.inf, "sureness")
         self._in_range(0, math.inf, "refine_size", "refine_adversarial")
         self._above_0("norm_epsilon", "real_share", "temperature")
         if self.batch_size % self.accumulate:
@@ -170,6 +181,7 @@ class Recipe:
             self._refuse("same_latent", "False where `same_inputs` is True")
         for name in self.prior:
             names.lookup(priors(), name, "prior")
+        self._check_chains()
         self._check_student_loss()
         self._check_generator()
         self._check_memory()
@@ -180,6 +192,16 @@ class Recipe:
             self._refuse(
                 "student_loss", "a loss of the outputs, without `teacher_layer` and `student_layer`"
             )
+
+    def _check_chains(self):
+        if not self.chains:
+            return
+        if not self.uses_prior():
+            self._refuse("chains", "0 where the prior is not used: it is its latents that walk")
+        if self.overdraw > 1:
+            self._refuse("overdraw", "1 where `chains` walk, which need no selection")
+        if self.chains < (least := self.drawn_at_once() * len(self.prior)):
+            self._refuse("chains", f"0 or at least {least}, a batch's images of the prior for each prior")
 
     def _check_generator(self):
         if not np.min(self.pixel_std) > 0:
@@ -389,18 +411,29 @@ class Recipe:
         """How many of `n` inputs come from the prior."""
         return round(n * self.prior_share)
 
+    def drawn_at_once(self) -> int:
+        """How many images of the prior a batch takes."""
+        return self.prior_images(self.batch_size)
+
+    def drawn_for_each(self) -> int:
+        """How many images of the prior are drawn for one that is used."""
+        # The image of a chain is looked at where it stood, too.
+        return self.chain_moves + 1 if self.chains else self.overdraw
+
     def images_per_step(self) -> int:
         """Images made in one step: by generator updates, and for the student, overdrawn ones included."""
-        from_prior = self.prior_images(self.batch_size)
+        from_prior = self.drawn_at_once()
         generated = 0 if self.same_inputs else self.batch_size - from_prior
-        new = generated + from_prior * self.overdraw
+        new = generated + from_prior * self.drawn_for_each()
         batches = 1 if self.same_latent else self.student_steps
         return self.generator_steps * self.batch_size + batches * new
 
     def images_made(self, steps: int) -> int:
-        """Images made in so many steps, of which those of warm-up train the generator only."""
+        """Images made in so many steps, of which those of warm-up only train and walk."""
         warm_up = min(steps, self.warmup_steps)
-        return warm_up * self.generator_steps * self.batch_size + (steps - warm_up) * self.images_per_step()
+        moved = self.drawn_at_once() * self.drawn_for_each() if self.chains else 0
+        warming = self.generator_steps * self.batch_size + moved
+        return warm_up * warming + (steps - warm_up) * self.images_per_step()
 
     def describe(self) -> dict[str, Any]:
         """The recipe's options as plain values, for records."""

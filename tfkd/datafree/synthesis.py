@@ -7,6 +7,7 @@ from keras import ops
 
 from generators import Generator
 from tfkd import taps
+from tfkd.datafree.chains import Chains
 from tfkd.datafree.moments import recorded, stored_statistics
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.refinement import refine
@@ -36,6 +37,14 @@ class Synthesizer:
         self.generator, self.seed_generator = generator, seed_generator
         self.priors = recipe.build_priors(tuple(teacher.input_shape[1:]))
         self.classes = teacher.output_shape[-1]
+        self.chains = self._build_chains() if recipe.chains and self.priors else []
+
+    def _build_chains(self):
+        counts = _equal_parts(self.recipe.chains, len(self.priors))
+        return [
+            Chains(prior, count, self.classes, self.seed_generator)
+            for prior, count in zip(self.priors, counts, strict=True)
+        ]
 
     def ask_teacher(self, images):
         """The teacher's float32 logits, in inference mode."""
@@ -62,10 +71,18 @@ class Synthesizer:
     def candidates(self, n: int):
         """`n` images as they are drawn, from the priors in their share, else generated."""
         from_prior = self.recipe.prior_images(n)
-        parts = [self._draw_prior(from_prior)] if from_prior else []
+        parts = []
+        if from_prior:
+            parts.append(self._walk(from_prior)[0] if self.chains else self._draw_prior(from_prior))
         if from_prior < n:
             parts.append(self._generate(n - from_prior))
         return ops.concatenate(parts)
+
+    def warm_up(self) -> None:
+        """Moves the chains as for a batch."""
+        n = self.recipe.prior_images(self.recipe.batch_size)
+        if self.chains and n:
+            self._walk(n)
 
     def refined(self, images, targets):
         """The images after the recipe's gradient steps towards target classes."""
@@ -85,10 +102,12 @@ class Synthesizer:
 
     def from_prior(self, n: int):
         """`n` images of the prior, selected and refined as the recipe says, with the teacher's logits."""
-        images = self._draw_prior(n * self.recipe.overdraw)
-        if self.recipe.overdraw > 1:
-            images, logits = self._select(images, n)
+        if self.chains:
+            images, logits = self._walk(n)
+        elif self.recipe.overdraw > 1:
+            images, logits = self._select(self._draw_prior(n * self.recipe.overdraw), n)
         else:
+            images = self._draw_prior(n)
             logits = self.ask_teacher(images)
         refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
         if not refined:
@@ -102,6 +121,30 @@ class Synthesizer:
 
     def _select(self, images, n):
         """The candidates that are kept, and the teacher's logits for them."""
+        logits, log_weights = self._weighed(images, self.recipe.balance)
+        kept = resample(log_weights, n, self.seed_generator)
+        return ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
+
+    def _walk(self, n):
+        """Images of `n` chains after their moves, and the teacher's logits for them, shuffled together."""
+
+        def weigh(images, wanted):
+            # Each chain has its class; there is nothing to balance.
+            logits, log_weights = self._weighed(images, balance=0.0)
+            surprise = keras.losses.sparse_categorical_crossentropy(wanted, logits, from_logits=True)
+            return logits, log_weights - self.recipe.sureness * surprise
+
+        parts = [
+            chains.draw(size, self.recipe.chain_moves, weigh, self.seed_generator)
+            for chains, size in zip(self.chains, _equal_parts(n, len(self.chains)), strict=True)
+            if size
+        ]
+        images, logits = (ops.concatenate(values) for values in zip(*parts, strict=True))
+        order = resample(ops.zeros((n,)), n, self.seed_generator)
+        return ops.take(images, order, axis=0), ops.take(logits, order, axis=0)
+
+    def _weighed(self, images, balance):
+        """The teacher's logits, and how much the recipe would like to have each image, as a logarithm."""
         recipe = self.recipe
         stored = stored_statistics(self.teacher) if recipe.typicality else {}
         with taps.record(self.teacher, stored) as record:
@@ -109,23 +152,26 @@ class Synthesizer:
         log_weights = selection_log_weights(
             logits,
             self.student(images, training=False) if recipe.disagreement else None,
-            recipe.balance,
+            balance,
             recipe.disagreement,
             misfit(recorded(record, stored)) if stored else None,
             recipe.typicality,
         )
-        kept = resample(log_weights, n, self.seed_generator)
-        return ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
+        return logits, log_weights
 
     def _draw_prior(self, n):
         """`n` images from the priors, in parts as equal as can be, shuffled together."""
-        cuts = np.linspace(0, n, len(self.priors) + 1).round().astype(int)
         parts = [
-            prior.sample(int(size), seed=self.seed_generator)
-            for prior, size in zip(self.priors, np.diff(cuts), strict=True)
+            prior.sample(size, seed=self.seed_generator)
+            for prior, size in zip(self.priors, _equal_parts(n, len(self.priors)), strict=True)
             if size
         ]
         if len(parts) == 1:
             return parts[0]
         order = resample(ops.zeros((n,)), n, self.seed_generator)
         return ops.take(ops.concatenate(parts), order, axis=0)
+
+
+def _equal_parts(n, parts):
+    """Sizes of so many parts of `n` things, as equal as can be."""
+    return np.diff(np.linspace(0, n, parts + 1).round().astype(int)).tolist()
