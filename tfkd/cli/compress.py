@@ -17,6 +17,7 @@ from tfkd.cli.image_files import load_images
 from tfkd.cli.outcome import device, versions
 from tfkd.cli.run_folder import RunFolder
 from tfkd.cli.variants import Variants
+from tfkd.compression.distribution import DISTRIBUTIONS
 from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
 from tfkd.export import pictures
 from tfkd.optimizers import warmed_up_cosine
@@ -35,7 +36,14 @@ _FLAGS = (
         "it, and about --teacher if that is given",
     ),
     flags.DEFINE_float(
-        "prune", None, "share of each kernel to become 0", lower_bound=0.0, upper_bound=0.999
+        "prune", None, "share of all kernels' weights to become 0", lower_bound=0.0, upper_bound=0.999
+    ),
+    flags.DEFINE_enum(
+        "prune_distribution",
+        "lamp",
+        sorted(DISTRIBUTIONS),
+        "how the zeros are spread over layers: by how much weights matter in theirs (lamp), fewer in small "
+        "layers (erk), or the same share in each (uniform)",
     ),
     flags.DEFINE_integer("cluster", None, "different values in each kernel", lower_bound=2),
     flags.DEFINE_boolean("quantize", False, "train with the rounding of 8 bits, for an int8 file"),
@@ -124,7 +132,10 @@ def _compress(model, stages, variants):
     if FLAGS.prune is not None:
         # Each part of a batch that is learned in parts is a pass of its own.
         grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)
-        wrapped = stages.run("pruned", compression.prune(current, FLAGS.prune, schedule=(0, grown)))
+        pruned = compression.prune(
+            current, FLAGS.prune, schedule=(0, grown), distribution=FLAGS.prune_distribution
+        )
+        wrapped = stages.run("pruned", pruned)
         current = compression.strip(wrapped)
         variants.measure("pruned", current, "float32")
         variants.measure("pruned", current, "int8")

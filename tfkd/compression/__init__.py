@@ -3,6 +3,7 @@
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, is_quantization_aware
 from tfkd.compression.clustering import cluster
+from tfkd.compression.distribution import spread
 from tfkd.compression.iterative import iterative_pruning
 from tfkd.compression.masking import magnitude_masks, masked
 from tfkd.compression.modernizing import from_tf_keras
@@ -25,6 +26,7 @@ __all__ = [
     "prune",
     "quantize_aware",
     "sparsity",
+    "spread",
     "strip",
     "to_tf_keras",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.distribution import spread
 from tfkd.compression.tfmot import load
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 
@@ -20,6 +21,7 @@ def prune(
     block_size: tuple[int, int] = (1, 1),
     m_by_n: tuple[int, int] | None = None,
     layers: Iterable[str] | None = None,
+    distribution: str = "uniform",
 ) -> BridgedModel:
     """A student whose kernels are pruned by magnitude while it trains.
 
@@ -29,7 +31,7 @@ def prune(
 
     Args:
         model: a functional or built Sequential Keras 3 model, trained or not; it stays as it is.
-        final_sparsity: share of each kernel that becomes 0, in [0, 1).
+        final_sparsity: share of the weights of all kernels that becomes 0, in [0, 1).
         schedule: the updates between which sparsity grows from 0 to its final value, fast at first
             (cubic); or a `PruningSchedule` of tfmot, which knows its own sparsity.
         block_size: rows and columns of the blocks in which Dense kernels are pruned.
@@ -37,6 +39,8 @@ def prune(
             schedule, whatever `final_sparsity` says; None for no such pattern.
         layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
             that are not frozen (with `block_size` for the Dense ones among them).
+        distribution: how the zeros are spread over layers (`tfkd.compression.spread`): "uniform", the same
+            share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -57,7 +61,7 @@ def prune(
         compression", 2017, as tfmot has it. Deviation: updates are counted by the model, not by a callback.
     """
     sparsity = load().sparsity.keras
-    schedule = _schedule(sparsity, schedule, final_sparsity)
+    _schedule(sparsity, schedule, final_sparsity)
     block_size = _pair(block_size, "block_size", 1)
     if m_by_n is not None:
         m_by_n = _pair(m_by_n, "m_by_n", 1)
@@ -67,6 +71,11 @@ def prune(
             )
         if block_size != (1, 1):
             raise ValueError("`block_size` and `m_by_n` exclude each other.")
+    if distribution != "uniform" and (m_by_n or isinstance(schedule, sparsity.PruningSchedule)):
+        raise ValueError(
+            "`distribution` must be 'uniform' with `m_by_n` or a schedule of tfmot, which have a sparsity "
+            f"of their own. Received: {distribution!r}."
+        )
     inner = rebuilt(model)
 
     def able(layer):
@@ -76,11 +85,16 @@ def prune(
 
     what = "pruned" if block_size == (1, 1) else "pruned in blocks (only Dense layers can)"
     chosen = chosen_layers(inner, layers, able, what)
+    kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
+    shares = spread(kernels, final_sparsity, distribution)
     inner = wrap_layers(
         inner,
         chosen,
         lambda layer: sparsity.prune_low_magnitude(
-            layer, pruning_schedule=schedule, block_size=block_size, sparsity_m_by_n=m_by_n
+            layer,
+            pruning_schedule=_schedule(sparsity, schedule, shares[layer.name]),
+            block_size=block_size,
+            sparsity_m_by_n=m_by_n,
         ),
     )
     return BridgedModel(inner, f"{model.name}_pruned", plain=model)
