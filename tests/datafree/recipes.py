@@ -27,15 +27,8 @@ RECIPES = {
         disagreement=0.5,
         refine_adversarial=1.0,
     ),
-    "procedural, chains": datafree.Procedural(
-        **TINY,
-        memory=64,
-        prior=("strokes", "silhouettes"),
-        overdraw=1,
-        chains=32,
-        chain_moves=2,
-        typicality=10.0,
-        warmup_steps=1,
+    "guided prior": datafree.GuidedPrior(
+        **TINY, memory=64, replay_steps=2, chains=32, chain_moves=2, warmup_steps=1
     ),
     "dfad": datafree.DFAD(**TINY_GENERATOR),
     "dfad with prior and memory": datafree.DFAD(

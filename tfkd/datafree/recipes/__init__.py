@@ -9,6 +9,7 @@ from tfkd.datafree.recipes.dfad import DFAD
 from tfkd.datafree.recipes.dfq import DFQ
 from tfkd.datafree.recipes.fast import Fast
 from tfkd.datafree.recipes.gdfq import GDFQ
+from tfkd.datafree.recipes.guided_prior import GuidedPrior
 from tfkd.datafree.recipes.nayer import NAYER
 from tfkd.datafree.recipes.procedural import Procedural
 from tfkd.datafree.recipes.recovery import Recovery
@@ -27,6 +28,7 @@ __all__ = [
     "BlackBox",
     "DeepInversion",
     "Fast",
+    "GuidedPrior",
     "Procedural",
     "Recovery",
     "ZeroQ",
