@@ -276,7 +276,7 @@ class Health(keras.callbacks.Callback):
 
     def _remedy(self):
         if self.model.generator is None:
-            return "another `prior`, resampling (`overdraw`, `balance`), `chains` or `refine_share` usually helps"
+            return "another `prior`, `overdraw` with `balance`, `chains` or `refine_share` usually helps"
         return (
             "a lower learning rate of the generator, a heavier ClassBalance objective or a share of "
             "procedural images (`prior_share`) usually helps"
