@@ -39,32 +39,20 @@ class Case:
     flags: tuple[str, ...] = ()
 
 
-# Chains that the teacher leads through the prior, and its features, for pictures of clothes.
-_CLOTHES = (
-    "prior=strokes,silhouettes",
-    "overdraw=1",
-    "chains=4096",
-    "chain_moves=8",
-    "typicality=40",
-    "refine_share=0",
-    "features=5",
-    "student_flip=true",
-    "batch_size=128",
-    "warmup_steps=320",
-    "replay_steps=9",
-)
+_CLOTHES = ("--recipe=guided_prior", "--epochs=12")
+_CLOTHES += ("--recipe_options=features=5", "--recipe_options=student_flip=true")
 CASES = {
     "lenet5": Case("examples/assets/lenet5_mnist.keras", "examples/assets/mnist_test.npz"),
     "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=5",)),
     "resnet8": Case(
         "examples/assets/resnet8_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        ("--epochs=12", *(f"--recipe_options={option}" for option in _CLOTHES)),
+        _CLOTHES,
     ),
     "wide_resnet10_2": Case(
         "examples/assets/wide_resnet10_2_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        ("--epochs=12", *(f"--recipe_options={option}" for option in _CLOTHES)),
+        _CLOTHES,
     ),
 }
 RUNS = {"quantized": ("--quantize",), "pruned": ("--prune=0.8", "--quantize")}

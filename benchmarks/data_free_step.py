@@ -41,7 +41,7 @@ def step_flops(distiller: tfkd.DataFreeDistiller) -> float:
     generator = flops(distiller.generator.network) if distiller.generator else 0.0
     needs_student = any(objective.needs_student for objective in recipe.build_objectives())
     total = recipe.generator_steps * (3 * generator + 2 * teacher + 2 * needs_student * student)
-    new = teacher * (recipe.overdraw + (recipe.refine_share > 0)) if recipe.prior_share else teacher
+    new = teacher * (recipe.drawn_for_each() + (recipe.refine_share > 0)) if recipe.prior_share else teacher
     if generator and not recipe.same_inputs:
         new += generator
     follows_student = recipe.refine_adversarial > 0

@@ -39,6 +39,11 @@ def finished(teacher_file, eval_file, tmp_path_factory):
     return folder, run(*model, *stages, *FAST)
 
 
+def zeros_of_layers(model):
+    """The share of zeros in each kernel."""
+    return [np.mean(layer.kernel.numpy() == 0) for layer in model.layers if hasattr(layer, "kernel")]
+
+
 def test_everything_is_written(finished):
     folder, done = finished
     assert set(os.listdir(folder)) == {
@@ -76,6 +81,8 @@ def test_metrics_tell_the_truth(finished, eval_file):
     assert metrics["sparsity"] == pytest.approx(sparsity(model)) and sparsity(model) >= 0.59
     values = model.get_layer("logits").kernel.numpy()
     assert len(np.unique(values)) <= 8
+    # Zeros are spread by what weights matter.
+    assert np.ptp(zeros_of_layers(model)) > 0.1
     assert [stage["name"] for stage in metrics["stages"]] == ["pruned", "clustered", "quantization-aware"]
     assert all(stage["updates"] == 2 * 2 * 6 and stage["seconds"] > 0 for stage in metrics["stages"])
 
@@ -110,6 +117,7 @@ def test_with_data_and_another_teacher(teacher_file, tmp_path):
         f"--teacher={teacher_file}",
         f"--train_data={tmp_path / 'train.npz'}",
         "--prune=0.5",
+        "--prune_distribution=uniform",
         "--tflite=none",
         f"--output_dir={tmp_path / 'out'}",
     )
@@ -119,6 +127,7 @@ def test_with_data_and_another_teacher(teacher_file, tmp_path):
     # As long as without data, so that pruning comes to its end.
     assert metrics["stages"][0]["updates"] == 2 * 2 * 6
     assert metrics["sparsity"] == pytest.approx(0.5, abs=0.02)
+    assert np.ptp(zeros_of_layers(keras.models.load_model(tmp_path / "out/model.keras"))) < 0.05
     again = run(*flags, *FAST, status=2)
     assert "is not empty; replace it with --overwrite" in again.stderr
 

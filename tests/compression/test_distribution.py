@@ -56,6 +56,14 @@ def test_layer_adaptive_shares_do_not_depend_on_the_scale_of_a_layer():
     assert spread({**KERNELS, "dense": [np.zeros((64, 10))]}, 0.8, "lamp")["dense"] < 1
 
 
+def test_what_is_zero_goes_first_and_nearly_everything_can_go():
+    half = np.array([[0.0, 0.0, 0.0, 1.0, 2.0, 3.0]])
+    assert spread({"a": [half], "b": [half[:, 3:]]}, 3 / 9, "lamp") == {"a": 0.5, "b": 0.0}
+    shares = spread(KERNELS, 0.9999, "lamp")
+    assert all(share == 1 - 1 / KERNELS[name][0].size for name, share in shares.items())
+    compression.prune(small(), 0.9999, (0, 0), distribution="lamp")
+
+
 @pytest.mark.parametrize("distribution", ["erk", "lamp"])
 def test_a_pruned_model_has_each_layers_share(distribution):
     model = small()
@@ -76,5 +84,12 @@ def test_a_pruned_model_has_each_layers_share(distribution):
 def test_bad_input():
     with pytest.raises(ValueError, match="lamp"):
         compression.prune(small(), 0.5, distribution="lamb")
+    with pytest.raises(TypeError, match="distribution"):
+        compression.prune(small(), 0.5, distribution=None)
+    for sparsity in (-0.5, 1.0):
+        with pytest.raises(ValueError, match="sparsity"):
+            spread(KERNELS, sparsity)
+    with pytest.raises(ValueError, match="kernels"):
+        spread({}, 0.5)
     with pytest.raises(ValueError, match="distribution"):
         compression.prune(small(), m_by_n=(2, 4), distribution="erk")

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfkd
 from generators import Generator
 from tests.conftest import CLASSES
+from tests.datafree.recipes import TINY_INVERSION, make
 from tfkd import datafree, taps
 from tfkd.datafree.chains import Chains
 from tfkd.datafree.moments import recorded, stored_statistics
@@ -27,10 +29,10 @@ class Plain(Generator):
         return latent[:, None, :, None]
 
 
-def towards_2(images, classes):
+def towards_2(images, wanted):
     """A Gaussian of mean 2 and deviation a half around the first number; logits carry it and the class."""
     first = images[:, 0, 0, 0]
-    logits = tf.stack([first, tf.cast(classes, "float32")], axis=-1)
+    logits = tf.stack([first, tf.cast(wanted, "float32")], axis=-1)
     return logits, -0.5 * ((first - 2) / 0.5) ** 2
 
 
@@ -77,6 +79,7 @@ def test_a_teacher_leads_chains_to_typical_images_of_their_classes(teacher, grap
         chain_moves=40,
         typicality=40.0,
         prior=("strokes", "silhouettes"),
+        refine_share=0.0,
     )
     synthesizer = Synthesizer(teacher, teacher, recipe, None, keras.random.SeedGenerator(0))
     stored = stored_statistics(teacher)
@@ -88,7 +91,7 @@ def test_a_teacher_leads_chains_to_typical_images_of_their_classes(teacher, grap
 
     untouched, logits = judged(synthesizer._draw_prior(32))
     apart = np.abs(np.bincount(logits.argmax(-1), minlength=CLASSES) - 32 / CLASSES).sum()
-    draw = tf.function(synthesizer._walk) if graph else synthesizer._walk
+    draw = tf.function(synthesizer.from_prior) if graph else synthesizer.from_prior
     images, logits = draw(32)
     reached, expected = judged(images)
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -100,24 +103,112 @@ def test_a_teacher_leads_chains_to_typical_images_of_their_classes(teacher, grap
     assert [int(chains.drawn) for chains in synthesizer.chains] == [16, 16]
 
 
+def surely(teacher, student, **options):
+    """What 40 chains come to: logits, and how likely each is of its own class."""
+    recipe = datafree.Procedural(overdraw=1, batch_size=40, chains=40, refine_share=0.0, **options)
+    synthesizer = Synthesizer(teacher, student, recipe, None, keras.random.SeedGenerator(0))
+    images, logits = synthesizer._walk(40, recipe.disagreement)
+    own = tf.gather(tf.nn.softmax(logits), np.arange(40) % CLASSES, batch_dims=1)
+    return images, logits, float(np.mean(own))
+
+
+def test_a_chain_becomes_one_of_its_class(teacher):
+    *_, before = surely(teacher, teacher, chain_moves=1)
+    *_, after = surely(teacher, teacher, chain_moves=60, sureness=10.0)
+    assert after > before + 0.15
+
+
 def test_disagreement_leads_chains_to_what_the_student_gets_wrong(teacher, student):
     def disagreement(weight):
-        recipe = datafree.Procedural(
-            overdraw=1, batch_size=32, chains=32, chain_moves=30, sureness=1.0, disagreement=weight
-        )
-        synthesizer = Synthesizer(teacher, student, recipe, None, keras.random.SeedGenerator(0))
-        images, logits = synthesizer._walk(32)
+        images, logits, _ = surely(teacher, student, chain_moves=40, sureness=0.0, disagreement=weight)
         theirs, ours = tf.nn.log_softmax(logits), tf.nn.log_softmax(student(images, training=False))
         return float(tf.reduce_mean(tf.reduce_sum(tf.exp(theirs) * (theirs - ours), -1)))
 
-    assert disagreement(5.0) > disagreement(0.0)
+    assert disagreement(8.0) > 1.2 * disagreement(0.0)
+
+
+def test_what_is_no_number_is_left_and_never_gone_to():
+    seed = keras.random.SeedGenerator(0)
+    chains = Chains(Plain(), 500, 2, seed)
+
+    def positive(images, wanted):
+        first = images[:, 0, 0, 0]
+        return tf.zeros((500, 2)), tf.where(first > 0, first * 0, np.nan)
+
+    chains.draw(500, 40, positive, seed)
+    assert np.mean(chains.latents.numpy()[:, 0] > 0) > 0.98
+
+
+def test_more_than_there_are_cannot_be_drawn():
+    chains = Chains(Plain(), 7, 3, keras.random.SeedGenerator(0))
+    with pytest.raises(ValueError, match="at most 7"):
+        chains.draw(8, 1, towards_2, None)
+
+
+def test_chains_walk_in_warm_up_without_the_student(teacher, monkeypatch):
+    recipe = datafree.GuidedPrior(
+        batch_size=16, chains=64, chain_moves=2, warmup_steps=3, disagreement=1.0, memory=32
+    )
+    distiller = make(teacher, recipe)
+    asked = []
+    weighed = distiller.synthesizer._weighed
+    monkeypatch.setattr(
+        distiller.synthesizer,
+        "_weighed",
+        lambda images, balance, disagreement: (
+            asked.append(disagreement) or weighed(images, balance, disagreement)
+        ),
+    )
+    before = [chains.latents.numpy() for chains in distiller.synthesizer.chains]
+    with pytest.warns(UserWarning, match="not taught"):
+        distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
+    assert set(asked) == {0.0, 1.0}
+    for chains, latents in zip(distiller.synthesizer.chains, before, strict=True):
+        assert int(chains.drawn) == 3 * 8
+        moved = (chains.latents.numpy() != latents).any(1)
+        assert moved[:24].mean() > 0.5 and not moved[24:].any()
+    assert not int(distiller.memory.size)
+
+
+def test_inversions_begin_where_chains_are_and_go_on_to_their_classes(teacher, monkeypatch):
+    recipe = datafree.DeepInversion(
+        **TINY_INVERSION, start="prior", prior_share=0.5, chains=16, chain_moves=2
+    )
+    assert recipe.images_per_step() == 8 + (8 + 8) * 3
+    distiller = make(teacher, recipe)
+    wanted = []
+    invert = distiller.inversion.make
+    monkeypatch.setattr(
+        distiller.inversion,
+        "make",
+        lambda critic, targets, start, adversary: (
+            wanted.append((targets, start)) or invert(critic, targets, start, adversary)
+        ),
+    )
+    distiller._invert(tf.zeros(()))
+    targets, start = wanted[0]
+    np.testing.assert_array_equal(targets, np.argmax(teacher(start, training=False), -1))
+    assert int(distiller.synthesizer.chains[0].drawn) == 16
+
+
+def test_a_black_box_is_asked_as_often_as_is_counted(teacher):
+    box = tfkd.BlackBoxTeacher(
+        lambda images: tf.nn.softmax(teacher(images, training=False)).numpy(),
+        teacher.input_shape[1:],
+        CLASSES,
+    )
+    recipe = datafree.GuidedPrior(
+        batch_size=16, chains=32, chain_moves=3, typicality=0.0, warmup_steps=1, memory=32
+    )
+    distiller = make(box, recipe)
+    distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
+    assert box.queries == recipe.images_made(3)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"chains": -1}, "chains"),
-        ({"chains": 100}, "at least 128"),
         ({"chains": 300, "overdraw": 2}, "overdraw"),
         ({"chains": 300, "chain_moves": 0}, "chain_moves"),
         ({"sureness": -1.0}, "sureness"),
@@ -129,11 +220,16 @@ def test_values_out_of_range(options, message):
         datafree.Procedural(**{"batch_size": 128, "overdraw": 1, "refine_share": 0.0, **options})
 
 
-def test_a_batch_of_each_prior_has_chains():
-    with pytest.raises(ValueError, match="at least 256"):
-        datafree.Procedural(batch_size=128, overdraw=1, chains=200, prior=("strokes", "silhouettes"))
-    with pytest.raises(ValueError, match="at least 64"):
-        datafree.DeepInversion(inversion_batch=64, memory=128, batch_size=32, chains=63, start="prior")
+def test_there_are_chains_for_a_batch_and_for_all_classes(teacher, student):
+    for recipe, least in (
+        (datafree.GuidedPrior(batch_size=128, chains=200), 256),
+        (datafree.GuidedPrior(batch_size=2, chains=2 * CLASSES - 1), 2 * CLASSES),
+        (datafree.DeepInversion(**{**TINY_INVERSION, "inversion_batch": 16}, chains=15, start="prior"), 16),
+    ):
+        with pytest.raises(ValueError, match=f"`chains` must be 0 or at least {least}:"):
+            tfkd.DataFreeDistiller(teacher, student, recipe)
+    with pytest.raises(ValueError, match="prior_share"):
+        datafree.DeepInversion(prior_share=1.0, chains=512)
 
 
 def test_images_that_chains_look_at_are_counted():

@@ -19,18 +19,33 @@ def spread(
             by how much each weight matters among those of its layer.
 
     Returns:
-        A share in [0, 1) for each layer.
+        A share in [0, 1) for each layer. With "lamp" the largest weight of a layer always stays, whatever
+        the sparsity.
 
     Raises:
-        ValueError: for an unknown distribution.
+        TypeError: if the distribution is no string.
+        ValueError: for an unknown distribution, a sparsity out of range, or no layers at all.
 
     Example:
         >>> spread({"conv": [conv], "dense": [dense]}, 0.8, "lamp")
 
     Reference:
         "erk": Erdős-Rényi-Kernel, Evci et al., "Rigging the Lottery", 2020, after Mocanu et al., 2018;
-        "lamp": Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", 2021.
+        "lamp": Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", 2021. Deviations:
+        shares are those of the weights as they are now, while masks may change later; several weights of
+        a layer count as one kernel.
     """
+    if not isinstance(distribution, str):
+        raise TypeError(
+            f"`distribution` must be one of {', '.join(map(repr, DISTRIBUTIONS))}. "
+            f"Received: {distribution!r}."
+        )
+    if not 0 <= sparsity < 1:
+        raise ValueError(
+            f"`sparsity` must be at least 0 and below 1: it is a share. Received: {sparsity!r}."
+        )
+    if not kernels:
+        raise ValueError(f"`kernels` must have at least one layer. Received: {kernels!r}.")
     return names.lookup(DISTRIBUTIONS, distribution, "distribution")(kernels, sparsity)
 
 
@@ -54,18 +69,19 @@ def _erdos_renyi(kernels, sparsity):
 
 
 def _layer_adaptive(kernels, sparsity):
-    """What a threshold over all layers removes; scores are squares over the sum of all not smaller."""
-    scores = {}
-    for name, weights in kernels.items():
+    """What goes first, over all layers; scores are squares over the sum of all squares not smaller."""
+    scores = []
+    for weights in kernels.values():
         squares = np.sort(np.concatenate([np.ravel(weight) for weight in weights]).astype("float64") ** 2)
         rest = np.cumsum(squares[::-1])[::-1]
-        scores[name] = squares / np.maximum(rest, np.finfo("float64").tiny)
-        # The largest weight of a layer stays, so that no layer goes altogether.
-        scores[name][-1] = 1.0
-    everything = np.sort(np.concatenate(list(scores.values())))
-    count = round(sparsity * everything.size)
-    threshold = everything[count] if count else -1.0
-    return {name: float(np.mean(score < threshold)) for name, score in scores.items()}
+        # Without the largest weight, so that no layer goes altogether.
+        scores.append((squares / np.maximum(rest, np.finfo("float64").tiny))[:-1])
+    sizes = [score.size + 1 for score in scores]
+    # Ranked, not cut at a threshold, since what is 0 already is all alike.
+    first = np.argsort(np.concatenate(scores), kind="stable")[: round(sparsity * sum(sizes))]
+    layers = np.repeat(np.arange(len(sizes)), [score.size for score in scores])
+    removed = np.bincount(layers[first], minlength=len(sizes))
+    return {name: float(n / size) for name, n, size in zip(kernels, removed, sizes, strict=True)}
 
 
 DISTRIBUTIONS = {"uniform": _uniform, "erk": _erdos_renyi, "lamp": _layer_adaptive}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -25,9 +26,9 @@ class Chains(keras.Layer):
         **kwargs: passed to `keras.Layer`.
 
     Reference:
-        Metropolis et al., 1953; moves that leave a Gaussian prior as it is: Neal, "Regression and
-        Classification Using Gaussian Process Priors", 1998 (there a little of all numbers is drawn anew,
-        here some numbers as a whole).
+        Metropolis et al., 1953, and Hastings, 1970; moves that leave a Gaussian prior as it is: Neal,
+        "Regression and Classification Using Gaussian Process Priors", 1998 (there a little of all numbers
+        is drawn anew, here some numbers as a whole).
     """
 
     def __init__(self, prior: Generator, count: int, classes: int, seed, **kwargs) -> None:
@@ -48,25 +49,30 @@ class Chains(keras.Layer):
         Args:
             n: how many, at most `count`.
             moves: moves of each.
-            weigh: `weigh(images, classes)` gives the teacher's logits `(n, classes)` and the logarithm of
-                w `(n,)`.
+            weigh: `weigh(images, wanted)`, of images and the int32 classes `(n,)` that they are to become,
+                gives the teacher's logits and the logarithm of w, `(n,)`; what is not a number is w = 0.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
             Their images and the teacher's logits.
+
+        Raises:
+            ValueError: if there are fewer chains than that.
         """
+        if n > self.count:
+            raise ValueError(f"`n` must be at most {self.count}, the number of chains. Received: n={n!r}.")
         slots = (self.drawn.value + tf.range(n, dtype="int64")) % self.count
         wanted = ops.cast(slots % self.classes, "int32")
 
         def judged(latents):
             images = self.prior(latents)
-            return latents, images, *weigh(images, wanted)
+            logits, weight = weigh(images, wanted)
+            return latents, images, logits, ops.where(ops.isnan(weight), -np.inf, weight)
 
         def move(_, now):
-            *_, weight = now
-            *_, new_weight = new = judged(_partly_redrawn(now[0], seed))
+            new = judged(_partly_redrawn(now[0], seed))
             threshold = ops.log(keras.random.uniform((n,), 1e-7, 1.0, seed=seed))
-            kept = threshold < new_weight - weight
+            kept = threshold < new[-1] - now[-1]
             return tuple(_where(kept, *pair) for pair in zip(new, now, strict=True))
 
         latents, images, logits, _ = ops.fori_loop(

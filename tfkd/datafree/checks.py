@@ -62,6 +62,12 @@ def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
             f"least {classes} images. Received: {batch_size}. Where memory is "
             "short, raise `accumulate`."
         )
+    least = max(recipe.drawn_at_once(), classes) * len(recipe.prior)
+    if 0 < recipe.chains < least:
+        raise ValueError(
+            f"`recipe`: `chains` must be 0 or at least {least}: for each of {len(recipe.prior)} priors a "
+            f"batch's images of it, and one for each of {classes} classes. Received: {recipe.chains}."
+        )
 
 
 def _only_asks(recipe):

@@ -276,7 +276,9 @@ class DataFreeDistiller(Distiller):
         targets = recipe.draw_targets(self.classes, self.seed_generator)
         start = None
         if recipe.start == "prior":
-            start, _ = self.synthesizer.from_prior(recipe.inversion_batch)
+            start, logits = self.synthesizer.from_prior(recipe.inversion_batch)
+            if self._chains:
+                targets = ops.cast(self.synthesizer.targets(logits), "int32")
         images = self.inversion.make(self._critic, targets, start, adversary)
         made = [(images, self.synthesizer.ask_teacher(images))]
         if from_prior := recipe.prior_images_per_inversion():

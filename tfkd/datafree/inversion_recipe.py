@@ -130,8 +130,9 @@ class InversionRecipe(Recipe):
         return self.replay_steps
 
     def images_per_step(self) -> int:
-        from_prior = self.prior_images_per_inversion() * self.drawn_for_each()
-        return self.inversions * (self.inversion_batch + from_prior)
+        from_prior = self.prior_images_per_inversion()
+        from_prior += self.inversion_batch if self.start == "prior" else 0
+        return self.inversions * (self.inversion_batch + from_prior * self.drawn_for_each())
 
     def images_made(self, steps: int) -> int:
         return steps * self.images_per_step()

@@ -52,8 +52,8 @@ class Recipe:
             of fresh ones.
         same_latent: whether it learns on the images that the updated generator makes of the same latents,
             in all student steps.
-        warmup_steps: steps at the beginning in which images are made and remembered, but the student is
-            neither taught nor asked.
+        warmup_steps: steps at the beginning in which generators are trained, inversions are made and
+            remembered, and chains walk, but the student is neither taught nor asked.
         batch_size: images in each update.
         accumulate: in how many parts of equal size a batch goes through the networks, for batches that
             memory does not hold; generator updates stay the same, and so do student updates but for
@@ -68,7 +68,8 @@ class Recipe:
         prior_share: share of new inputs drawn from the prior, in [0, 1].
         overdraw: how many candidates are drawn for each image of the prior that is used; above 1
             they are resampled by `balance`, `disagreement` and `typicality`.
-        balance: exponent on the inverse frequency of the teacher's predicted class.
+        balance: exponent on the inverse frequency of the teacher's predicted class; without effect on
+            `chains`, which have a class each.
         disagreement: exponent on the divergence of student from teacher.
         typicality: how much candidates are preferred whose own statistics are those that the teacher's
             batch normalizations remember; their weight falls by a factor e with each 1 / `typicality` of
@@ -77,8 +78,10 @@ class Recipe:
         chains: how many latents of the prior walk as Markov chains (`tfkd.datafree.chains`), a class to
             each, towards images that are typical by `typicality`, surely of that class by `sureness`, and
             hard by `disagreement`; inputs are then the images of those that have waited longest, instead of
-            ones drawn anew. At least a batch's images of the prior for each prior; 0 for none.
-        chain_moves: moves of a chain before its image is used again. Steps of warm-up move chains, too.
+            ones drawn anew. At least as many for each prior as a batch takes of it, and as there are
+            classes; few of them make many images alike. 0 for none.
+        chain_moves: moves of a chain before its image is used again; a chain needs some hundred in all to
+            come from noise to typical images, in steps of warm-up or later.
         sureness: factor of the teacher's cross-entropy to its class that a chain's log-weight falls by.
         refine_share: share of the prior's images that is refined by gradient, in [0, 1].
         refine_steps: smoothed gradient steps on those images.
@@ -200,8 +203,6 @@ class Recipe:
             self._refuse("chains", "0 where the prior is not used: it is its latents that walk")
         if self.overdraw > 1:
             self._refuse("overdraw", "1 where `chains` walk, which need no selection")
-        if self.chains < (least := self.drawn_at_once() * len(self.prior)):
-            self._refuse("chains", f"0 or at least {least}, a batch's images of the prior for each prior")
 
     def _check_generator(self):
         if not np.min(self.pixel_std) > 0:
@@ -412,7 +413,7 @@ class Recipe:
         return round(n * self.prior_share)
 
     def drawn_at_once(self) -> int:
-        """How many images of the prior a batch takes."""
+        """How many images of the prior are used at a time, at most."""
         return self.prior_images(self.batch_size)
 
     def drawn_for_each(self) -> int:

@@ -33,13 +33,13 @@ def selection_log_weights(
     Returns:
         A float32 tensor `(candidates,)`.
     """
-    classes = teacher_logits.shape[-1]
-    predicted = ops.argmax(teacher_logits, axis=-1)
+    classes, predicted = teacher_logits.shape[-1], ops.argmax(teacher_logits, axis=-1)
     log_weights = -typicality * misfits if typicality else ops.zeros_like(teacher_logits[:, 0])
-    # Classes are counted as often as they are going to be drawn.
-    drawn = ops.softmax(log_weights)[:, None]
-    frequency = ops.sum(drawn * ops.one_hot(predicted, classes, dtype="float32"), axis=0)
-    log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / classes)
+    if balance:
+        # Classes are counted as often as they are going to be drawn.
+        drawn = ops.softmax(log_weights)[:, None]
+        frequency = ops.sum(drawn * ops.one_hot(predicted, classes, dtype="float32"), axis=0)
+        log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / classes)
     if disagreement:
         divergence = soft_targets(teacher_logits, student_logits)
         log_weights += disagreement * ops.log(divergence + _FLOOR)

@@ -73,16 +73,17 @@ class Synthesizer:
         from_prior = self.recipe.prior_images(n)
         parts = []
         if from_prior:
-            parts.append(self._walk(from_prior)[0] if self.chains else self._draw_prior(from_prior))
+            drawn = self._walked(from_prior)[0] if self.chains else self._draw_prior(from_prior)
+            parts.append(drawn)
         if from_prior < n:
             parts.append(self._generate(n - from_prior))
         return ops.concatenate(parts)
 
     def warm_up(self) -> None:
-        """Moves the chains as for a batch."""
+        """Moves the chains as for a batch, without asking the student."""
         n = self.recipe.prior_images(self.recipe.batch_size)
         if self.chains and n:
-            self._walk(n)
+            self._walk(n, disagreement=0.0)
 
     def refined(self, images, targets):
         """The images after the recipe's gradient steps towards target classes."""
@@ -103,7 +104,7 @@ class Synthesizer:
     def from_prior(self, n: int):
         """`n` images of the prior, selected and refined as the recipe says, with the teacher's logits."""
         if self.chains:
-            images, logits = self._walk(n)
+            images, logits = self._walked(n)
         elif self.recipe.overdraw > 1:
             images, logits = self._select(self._draw_prior(n * self.recipe.overdraw), n)
         else:
@@ -112,25 +113,37 @@ class Synthesizer:
         refined = round(n * self.recipe.refine_share) if self.recipe.refine_steps else 0
         if not refined:
             return images, logits
-        targets = keras.random.randint((refined,), 0, self.classes, seed=self.seed_generator)
+        targets = self.targets(logits[:refined])
         carried = self.refined(images[:refined], targets)
         return (
             ops.concatenate([carried, images[refined:]]),
             ops.concatenate([self.ask_teacher(carried), logits[refined:]]),
         )
 
+    def targets(self, logits):
+        """Classes to carry images to: where chains led them, else any."""
+        if self.chains:
+            return ops.argmax(logits, axis=-1)
+        return keras.random.randint((logits.shape[0],), 0, self.classes, seed=self.seed_generator)
+
     def _select(self, images, n):
         """The candidates that are kept, and the teacher's logits for them."""
-        logits, log_weights = self._weighed(images, self.recipe.balance)
+        logits, log_weights = self._weighed(images, self.recipe.balance, self.recipe.disagreement)
         kept = resample(log_weights, n, self.seed_generator)
         return ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
 
-    def _walk(self, n):
+    def _walked(self, n):
         """Images of `n` chains after their moves, and the teacher's logits for them, shuffled together."""
+        images, logits = self._walk(n, self.recipe.disagreement)
+        order = resample(ops.zeros((n,)), n, self.seed_generator)
+        return ops.take(images, order, axis=0), ops.take(logits, order, axis=0)
+
+    def _walk(self, n, disagreement):
+        """The same, one prior's behind the other's, each in the order of its chains."""
 
         def weigh(images, wanted):
             # Each chain has its class; there is nothing to balance.
-            logits, log_weights = self._weighed(images, balance=0.0)
+            logits, log_weights = self._weighed(images, 0.0, disagreement)
             surprise = keras.losses.sparse_categorical_crossentropy(wanted, logits, from_logits=True)
             return logits, log_weights - self.recipe.sureness * surprise
 
@@ -139,11 +152,10 @@ class Synthesizer:
             for chains, size in zip(self.chains, _equal_parts(n, len(self.chains)), strict=True)
             if size
         ]
-        images, logits = (ops.concatenate(values) for values in zip(*parts, strict=True))
-        order = resample(ops.zeros((n,)), n, self.seed_generator)
-        return ops.take(images, order, axis=0), ops.take(logits, order, axis=0)
+        images, logits = zip(*parts, strict=True)
+        return ops.concatenate(images), ops.concatenate(logits)
 
-    def _weighed(self, images, balance):
+    def _weighed(self, images, balance, disagreement):
         """The teacher's logits, and how much the recipe would like to have each image, as a logarithm."""
         recipe = self.recipe
         stored = stored_statistics(self.teacher) if recipe.typicality else {}
@@ -151,9 +163,9 @@ class Synthesizer:
             logits = self.ask_teacher(images)
         log_weights = selection_log_weights(
             logits,
-            self.student(images, training=False) if recipe.disagreement else None,
+            self.student(images, training=False) if disagreement else None,
             balance,
-            recipe.disagreement,
+            disagreement,
             misfit(recorded(record, stored)) if stored else None,
             recipe.typicality,
         )

@@ -11,10 +11,11 @@ class GuidedPrior(Procedural):
 
     Of what untrained generators draw, little is like a teacher's training images: to a teacher of clothes
     nearly all of it is a bag. Here the generators' latents walk as Markov chains whose density is that of
-    the prior, times how well the image's statistics are those of the teacher's batch normalizations, times
-    the probability of the chain's class; so each class has its images, and they stay natural, since
-    no pixel is moved by a gradient. Chains walk alone for `warmup_steps`. A student that inherited weights
-    learns more with `features=5`.
+    the prior times exp(-`typicality` x misfit) times p ** `sureness`: the misfit is how far an image's
+    statistics are from those of the teacher's batch normalizations, p the probability of the chain's own
+    class. So each class has its images, and they stay what the prior can draw, since no pixel is moved by a
+    gradient. Chains walk alone for `warmup_steps`; images asked for before that are as from the prior. A
+    student that inherited weights learns more with `features=5`.
 
     Args:
         **kwargs: the fields of `Procedural` and `Recipe`.
