@@ -28,7 +28,7 @@ RECIPES = {
         refine_adversarial=1.0,
     ),
     "guided prior": datafree.GuidedPrior(
-        **TINY, memory=64, replay_steps=2, chains=32, chain_moves=2, warmup_steps=1
+        **TINY, memory=64, replay_steps=2, prior=("strokes",), chains=32, chain_moves=2, warmup_steps=1
     ),
     "dfad": datafree.DFAD(**TINY_GENERATOR),
     "dfad with prior and memory": datafree.DFAD(

@@ -198,7 +198,13 @@ def test_a_black_box_is_asked_as_often_as_is_counted(teacher):
         CLASSES,
     )
     recipe = datafree.GuidedPrior(
-        batch_size=16, chains=32, chain_moves=3, typicality=0.0, warmup_steps=1, memory=32
+        prior=("strokes",),
+        batch_size=16,
+        chains=32,
+        chain_moves=3,
+        typicality=0.0,
+        warmup_steps=1,
+        memory=32,
     )
     distiller = make(box, recipe)
     distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
