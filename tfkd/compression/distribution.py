@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tfkd import names
+from tfkd.compression.sparse import check_sparsity
 
 
 def spread(
@@ -40,10 +41,7 @@ def spread(
             f"`distribution` must be one of {', '.join(map(repr, DISTRIBUTIONS))}. "
             f"Received: {distribution!r}."
         )
-    if not 0 <= sparsity < 1:
-        raise ValueError(
-            f"`sparsity` must be at least 0 and below 1: it is a share. Received: {sparsity!r}."
-        )
+    check_sparsity(sparsity, "sparsity")
     if not kernels:
         raise ValueError(f"`kernels` must have at least one layer. Received: {kernels!r}.")
     return names.lookup(DISTRIBUTIONS, distribution, "distribution")(kernels, sparsity)

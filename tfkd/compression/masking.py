@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfkd.compression.bridged import BridgedModel, Masked
-from tfkd.compression.sparse import kernels
+from tfkd.compression.sparse import check_sparsity, kernels
 
 
 def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
@@ -23,10 +23,7 @@ def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
     Raises:
         ValueError: if the share is out of range, or the model has no trainable kernel.
     """
-    if not 0 <= sparsity < 1:
-        raise ValueError(
-            f"`sparsity` must be at least 0 and below 1: it is a share. Received: {sparsity!r}."
-        )
+    check_sparsity(sparsity, "sparsity")
     weights = [np.abs(kernel.numpy()) for kernel in _trained(model)]
     if not weights:
         raise ValueError(f"`model`: {model.name!r} has no trainable kernel to mask.")

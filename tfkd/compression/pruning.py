@@ -8,6 +8,7 @@ import keras
 
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.distribution import spread
+from tfkd.compression.sparse import check_sparsity
 from tfkd.compression.tfmot import load
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 
@@ -61,6 +62,7 @@ def prune(
         compression", 2017, as tfmot has it. Deviation: updates are counted by the model, not by a callback.
     """
     sparsity = load().sparsity.keras
+    # Refused before the model is rebuilt; each layer has a schedule of its own below.
     _schedule(sparsity, schedule, final_sparsity)
     block_size = _pair(block_size, "block_size", 1)
     if m_by_n is not None:
@@ -120,10 +122,7 @@ def _schedule(sparsity, schedule, final_sparsity):
         return schedule
     if isinstance(final_sparsity, bool) or not isinstance(final_sparsity, numbers.Real):
         raise TypeError(f"`final_sparsity` must be a number. Received: {final_sparsity!r}.")
-    if not 0 <= final_sparsity < 1:
-        raise ValueError(
-            f"`final_sparsity` must be at least 0 and below 1: it is a share. Received: {final_sparsity!r}."
-        )
+    check_sparsity(final_sparsity, "final_sparsity")
     begin, end = _pair(schedule, "schedule", 0)
     if begin > end:
         raise ValueError(

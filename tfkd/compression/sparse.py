@@ -28,6 +28,14 @@ def sparsity(model: keras.Model) -> float:
     return float(sum(np.sum(w == 0) for w in weights) / max(1, sum(w.size for w in weights)))
 
 
+def check_sparsity(share: float, argument: str) -> None:
+    """Raises ValueError for a share of zeros that is out of range."""
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"`{argument}` must be at least 0 and below 1: it is a share. Received: {share!r}."
+        )
+
+
 def check_zeros(model: keras.Model, argument: str) -> None:
     """Raises ValueError if a model has no zeros that an argument asks to keep."""
     if not sparsity(model):

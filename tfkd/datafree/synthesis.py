@@ -73,16 +73,14 @@ class Synthesizer:
         from_prior = self.recipe.prior_images(n)
         parts = []
         if from_prior:
-            drawn = self._walked(from_prior)[0] if self.chains else self._draw_prior(from_prior)
-            parts.append(drawn)
+            parts.append(self._walked(from_prior)[0] if self.chains else self._draw_prior(from_prior))
         if from_prior < n:
             parts.append(self._generate(n - from_prior))
         return ops.concatenate(parts)
 
     def warm_up(self) -> None:
         """Moves the chains as for a batch, without asking the student."""
-        n = self.recipe.prior_images(self.recipe.batch_size)
-        if self.chains and n:
+        if self.chains and (n := self.recipe.drawn_at_once()):
             self._walk(n, disagreement=0.0)
 
     def refined(self, images, targets):
