@@ -35,6 +35,7 @@ def finished(teacher_file, eval_file, tmp_path_factory):
     """A run with all three stages."""
     folder = tmp_path_factory.mktemp("compress") / "out"
     stages = ("--prune=0.6", "--cluster=8", "--quantize", "--min_agreement=0.8")
+    stages += ("--recipe_options=warmup_steps=2",)
     model = (f"--model={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={folder}")
     return folder, run(*model, *stages, *FAST)
 
@@ -84,7 +85,8 @@ def test_metrics_tell_the_truth(finished, eval_file):
     # Zeros are spread by what weights matter.
     assert np.ptp(zeros_of_layers(model)) > 0.1
     assert [stage["name"] for stage in metrics["stages"]] == ["pruned", "clustered", "quantization-aware"]
-    assert all(stage["updates"] == 2 * 2 * 6 and stage["seconds"] > 0 for stage in metrics["stages"])
+    # Half of the first stage's steps warm up; the others go on with what it made, and are as long.
+    assert all(stage["updates"] == 2 * 6 and stage["seconds"] > 0 for stage in metrics["stages"])
 
 
 def test_report_is_self_contained(finished):

@@ -279,6 +279,36 @@ def test_warm_up_makes_images_but_teaches_nobody(teacher):
     assert best.best_epoch == 1
 
 
+@pytest.mark.parametrize("name", ["guided prior", "cmi"])
+def test_images_go_on_where_another_students_run_ended(teacher, name):
+    recipe = RECIPES[name]
+    first, second = make(teacher, recipe), make(teacher, recipe, seed=2)
+    first.fit(epochs=1, verbose=0)
+    student = harness.snapshot(second.student)
+    second.take_over(first)
+    harness.assert_same_weights(student, second.student)
+
+    def makers(distiller):
+        chains, remembered = distiller.synthesizer.chains, distiller._objective_states
+        parts = [distiller.generator, distiller.inversion, distiller.memory, *chains, *remembered]
+        return [variable.numpy() for part in parts if part is not None for variable in part.variables]
+
+    assert makers(first)
+    for taken, value in zip(makers(first), makers(second), strict=True):
+        np.testing.assert_array_equal(taken, value)
+    # Nothing is left to warm up.
+    second.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    assert second.optimizer.iterations.numpy() == recipe.updates_per_step()
+
+
+def test_images_are_only_taken_over_from_the_same_teacher_and_recipe(teacher):
+    mine = make(teacher, RECIPES["dfad"])
+    with pytest.raises(ValueError, match="`other` must have the same recipe"):
+        mine.take_over(make(teacher, RECIPES["dfq"]))
+    with pytest.raises(ValueError, match="`other` must have the same teacher"):
+        mine.take_over(make(keras.models.clone_model(teacher), RECIPES["dfad"]))
+
+
 def test_the_priors_share_of_an_inversion_is_remembered(teacher):
     distiller = make(teacher, RECIPES["adaptive deep inversion from the prior"])
     distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)

@@ -1,6 +1,7 @@
 """tfkd-compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
 
 import json
+import math
 import time
 
 import keras
@@ -173,6 +174,8 @@ def _write(compressed, variants, folder):
 class Stages:
     """Trains one wrapped student after the other, each by the same recipe.
 
+    What makes images goes on from stage to stage, so that only the first warms up.
+
     Args:
         model: what is compressed.
         teacher: what students learn from.
@@ -194,6 +197,7 @@ class Stages:
     ) -> None:
         self.teacher, self.recipe, self.examples = teacher, recipe, examples
         self.rows: list[dict] = []
+        self._last: DataFreeDistiller | None = None
         # The prior's images, balanced and refined, whatever recipe trains; nothing has to be learned.
         maker = DataFreeDistiller(
             teacher,
@@ -205,13 +209,25 @@ class Stages:
         self.calibration, self.judging = images[:_CALIBRATION_IMAGES], images[_CALIBRATION_IMAGES:]
 
     def updates(self) -> int:
-        """The student's updates in a stage."""
-        return self.recipe.student_updates(self.recipe.epochs * self.recipe.steps_per_epoch)
+        """The student's updates in the stage that comes next, about as many as in any other."""
+        steps = self.recipe.epochs * self._steps()
+        if self._last is None:
+            return self.recipe.student_updates(steps)
+        return steps * self.recipe.updates_per_step()
+
+    def _steps(self):
+        """Steps of an epoch in the next stage; warm-up is over after the first."""
+        if self._last is None:
+            return self.recipe.steps_per_epoch
+        taught = max(1, self.recipe.epochs * self.recipe.steps_per_epoch - self.recipe.warmup_steps)
+        return math.ceil(taught / self.recipe.epochs)
 
     def run(self, name: str, student: keras.Model) -> keras.Model:
         """Trains a student; returns it."""
         print(f"{name}: {self.recipe.epochs} epochs", flush=True)
         distiller = DataFreeDistiller(self.teacher, student, self.recipe, seed=FLAGS.seed)
+        if self._last is not None:
+            distiller.take_over(self._last)
         rate = warmed_up_cosine(FLAGS.learning_rate, self.updates())
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=shared_flags.jit_compile())
         keep, start = tfkd.callbacks.KeepLastGood(), time.perf_counter()
@@ -219,7 +235,7 @@ class Stages:
         order = {} if self.examples is None else {"shuffle": False}
         history = distiller.fit(
             self._examples_again_and_again(),
-            steps_per_epoch=self.recipe.steps_per_epoch,
+            steps_per_epoch=self._steps(),
             callbacks=[keep],
             verbose=2,
             **order,
@@ -229,6 +245,7 @@ class Stages:
                 f"stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
                 "smaller --learning_rate."
             )
+        self._last = distiller
         self.rows.append(
             {
                 "name": name,

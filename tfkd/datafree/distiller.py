@@ -389,6 +389,40 @@ class DataFreeDistiller(Distiller):
             images = self._on_demand.of_classes(checks.checked_labels(labels, n, self.classes))
         return np.clip(images, 0.0, 1.0)
 
+    def take_over(self, other: "DataFreeDistiller") -> None:
+        """Goes on making images where another student's run ended: one warm-up for several students.
+
+        Generators, chains, memory and what objectives remember become copies of the other's, and the
+        warm-up counts as done as far as it is there; optimizers and random numbers are this one's own.
+
+        Args:
+            other: a distiller of the same teacher by an equal recipe.
+
+        Raises:
+            ValueError: if teacher or recipe is another.
+
+        Example:
+            >>> second = tfkd.DataFreeDistiller(teacher, another_student, first.recipe)
+            >>> second.take_over(first)
+        """
+        for name, same in (
+            ("teacher", self.teacher is other.teacher),
+            ("recipe", repr(self.recipe.describe()) == repr(other.recipe.describe())),
+        ):
+            if not same:
+                raise ValueError(
+                    f"`other` must have the same {name}, since its images were made for that. Received: "
+                    f"{getattr(other, name)!r}, not {getattr(self, name)!r}."
+                )
+        for own, others in zip(self._image_state, other._image_state, strict=True):
+            own.assign(others)
+
+    @property
+    def _image_state(self):
+        """The variables that tell how images are made, optimizers left out."""
+        makers = [self.generator, self.inversion, self.memory, *self._chains, *self._objective_states]
+        return [self.steps_done, *(v for maker in makers if maker is not None for v in maker.variables)]
+
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""
         remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()

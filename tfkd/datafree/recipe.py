@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -15,6 +14,7 @@ from generators import Generator
 from generators.convolutional import OUTPUTS
 from tfkd import names
 from tfkd.datafree import views
+from tfkd.datafree.checked_fields import CheckedFields
 from tfkd.datafree.critic import Critic, ObjectiveWarning
 from tfkd.datafree.feature_matching import feature_hint
 from tfkd.datafree.inversion import Inversion
@@ -29,7 +29,7 @@ _MEMORY_BYTES = 2**28
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(CheckedFields):
     """How inputs are made and how the student learns from them; the published ones are subclasses.
 
     One step of `DataFreeDistiller` is `student_steps` updates of the student on new inputs,
@@ -238,28 +238,6 @@ class Recipe:
             self._refuse("memory", f"0 or at least the batch size ({self.batch_size})")
         if self.memory and not self.replay_steps:
             self._refuse("replay_steps", "at least 1 where there is a memory, or nothing is drawn from it")
-
-    def _at_least(self, least, *fields):
-        for field in fields:
-            value = getattr(self, field)
-            if not isinstance(value, numbers.Integral) or value < least:
-                self._refuse(field, f"an integer of at least {least}")
-
-    def _in_range(self, low, high, *fields):
-        for field in fields:
-            if not low <= getattr(self, field) <= high:
-                self._refuse(field, f"at least {low}" if high == math.inf else f"between {low} and {high}")
-
-    def _above_0(self, *fields):
-        for field in fields:
-            if not getattr(self, field) > 0:
-                self._refuse(field, "above 0")
-
-    def _refuse(self, field, expected):
-        raise ValueError(
-            f"{type(self).__name__}: `{field}` must be {expected}. "
-            f"Received: {field}={getattr(self, field)!r}."
-        )
 
     @property
     def name(self) -> str:
