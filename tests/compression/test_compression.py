@@ -175,6 +175,35 @@ def test_what_stays_in_float_is_listed():
     assert not compression.is_quantization_aware(prune(small()))
 
 
+def test_separable_convolutions_are_quantized_as_two(tmp_path):
+    inputs = keras.Input((8, 8, 2))
+    options = {"depth_multiplier": 2, "depthwise_regularizer": "l2", "pointwise_constraint": "max_norm"}
+    inner = layers.SeparableConv2D(4, 3, strides=2, padding="same", name="sep", **options)
+    x = keras.Sequential([keras.Input((8, 8, 2)), inner, layers.BatchNormalization()], name="block")(inputs)
+    x = layers.SeparableConv2D(5, 2, use_bias=False, activation="relu", name="other")(layers.ReLU()(x))
+    model = scrambled(keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x))))
+    expected = model.predict(X, verbose=0)
+    student = quantize_aware(model, images=X)
+    assert compression.float_layers(student) == []
+    assert {"block/sep", "block/sep/depthwise", "other"} <= set(tfkd.taps.named_layers(student))
+    depthwise = student.get_layer("bridge").inner_layers()["block/sep/depthwise"].layer
+    assert depthwise.depthwise_regularizer is not None and depthwise.depth_multiplier == 2
+    error = np.abs(student.predict(X, verbose=0) - expected).max()
+    assert 0 < error < 0.05 * np.ptp(expected)
+    harness.assert_same_weights(harness.snapshot(model), strip(student))
+    first = inner.depthwise_kernel.numpy()
+    student.compile("adam", "mse")
+    student.fit(X, expected, verbose=0)
+    learned = strip(student).get_layer("block").get_layer("sep").depthwise_kernel.numpy()
+    assert learned.shape == first.shape and np.abs(learned - first).max() > 0
+    tfkd.export.export_tflite(student, tmp_path / "separable.tflite", "int8")
+    written = tfkd.export.run_tflite((tmp_path / "separable.tflite").read_bytes(), X)
+    np.testing.assert_allclose(written, student.predict(X, verbose=0), atol=0.03 * np.ptp(expected))
+    chosen = quantize_aware(model, layers=["other"], images=X)
+    names = compression.float_layers(chosen)
+    assert "block/sep" in names and "block/sep/depthwise" in names and "other/depthwise" not in names
+
+
 def test_nested_and_normalized_models():
     norm = layers.Normalization(name="norm")
     norm.adapt(X)

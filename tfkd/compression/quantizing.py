@@ -9,6 +9,7 @@ import numpy as np
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, check_quantization_aware
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
+from tfkd.compression.separating import depthwise_name
 from tfkd.compression.sparse import check_zeros, kernels
 from tfkd.compression.tfmot import load, scopes
 from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
@@ -34,7 +35,8 @@ def quantize_aware(
     Args:
         model: a functional or built Sequential Keras 3 model; it stays as it is.
         layers: names ("block/conv" in nested models) of those to quantize; None for all that tfmot can.
-            The others stay in float; `float_layers(student)` lists them.
+            The others stay in float; `float_layers(student)` lists them. A separable convolution is
+            quantized as two convolutions, which it is in a TFLite file, too.
         scheme: "int8" (kernels of convolutions with a scale for each channel), "int8_per_tensor" or a
             `QuantizeScheme` of tfmot.
         preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
@@ -64,13 +66,15 @@ def quantize_aware(
     """
     preserve = _preserved(model, preserve)
     scheme = _scheme(scheme, preserve)
-    inner = rebuilt(model)
+    inner = rebuilt(model, separate=True)
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(
             f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
         )
     registry = scheme.get_quantize_registry()
     chosen = chosen_layers(inner, layers, lambda layer: is_quantizable(layer, registry), "quantized")
+    # Whoever names a separable convolution means both of its parts.
+    chosen |= {depthwise_name(name) for name in chosen} & {layer.name for layer in inner.layers}
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
     outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}

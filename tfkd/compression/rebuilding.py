@@ -9,6 +9,7 @@ from keras import tree
 from tfkd.compression.activations import activation_for_tf_keras
 from tfkd.compression.layer_options import NEW_NAMES, adapted_options, options_of
 from tfkd.compression.same_outputs import check_same_outputs
+from tfkd.compression.separating import Parts, entries_of_parts, is_separable
 from tfkd.graphs import has_graph, nodes
 
 _REMEDY = (
@@ -17,7 +18,7 @@ _REMEDY = (
 )
 
 
-def to_tf_keras(model: keras.Model, flatten: bool = False) -> Any:
+def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
     """The same network in tf_keras: same layers, names, weights and outputs.
 
     Args:
@@ -25,6 +26,8 @@ def to_tf_keras(model: keras.Model, flatten: bool = False) -> Any:
             and outputs included.
         flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
             since tfmot does not look into nested models.
+        separate: whether each `SeparableConv2D` becomes a `DepthwiseConv2D` ("name/depthwise") and a
+            `Conv2D` of its name, which tfmot can quantize.
 
     Returns:
         A functional `tf_keras.Model` with weights of its own, not compiled.
@@ -42,7 +45,7 @@ def to_tf_keras(model: keras.Model, flatten: bool = False) -> Any:
             f"({type(model).__name__}), whose layers are called by code that cannot be rebuilt. Write it "
             "as a functional model and give that the weights of this one."
         )
-    rebuilt = _Rebuilding(flatten).model(model)
+    rebuilt = _Rebuilding(flatten, separate).model(model)
     check_same_outputs(model, rebuilt, "Keras 3", "tf_keras")
     return rebuilt
 
@@ -50,8 +53,8 @@ def to_tf_keras(model: keras.Model, flatten: bool = False) -> Any:
 class _Rebuilding:
     """Counterparts of layers, each made once, however often it is called."""
 
-    def __init__(self, flatten):
-        self._flatten = flatten
+    def __init__(self, flatten, separate):
+        self._flatten, self._separate = flatten, separate
         self._made = {}
 
     def model(self, model):
@@ -92,13 +95,20 @@ class _Rebuilding:
             return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
         if id(operation) in self._made:
             return self._made[id(operation)](*args, **kwargs)
-        made = self.model(operation) if nested else _counterpart(operation, path)
+        made = self.model(operation) if nested else self._layer(operation, path)
         outputs = made(*args, **kwargs)
         if not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
         self._made[id(operation)] = made
         return outputs
+
+    def _layer(self, layer, path):
+        """The counterpart of a layer that is no model."""
+        if self._separate and is_separable(layer):
+            entries = entries_of_parts(layer, path + layer.name)
+            return Parts([_built_of(entry, layer.name) for entry in entries])
+        return _counterpart(layer, path)
 
 
 def _counterpart(layer, path):

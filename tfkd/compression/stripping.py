@@ -7,6 +7,7 @@ import numpy as np
 
 from tfkd import taps
 from tfkd.compression.bridged import BridgedModel
+from tfkd.compression.separating import depthwise_name, is_separable
 
 
 def strip(student: BridgedModel) -> keras.Model:
@@ -42,7 +43,10 @@ def strip(student: BridgedModel) -> keras.Model:
     for path, layer in taps.named_layers(plain).items():
         # Only layers of layers, such as nested models, are missing; theirs are there one by one.
         if layer.weights and path in wrapped:
-            layer.set_weights(current_weights(wrapped[path]))
+            parts = [wrapped[path]]
+            if is_separable(layer) and depthwise_name(path) in wrapped:
+                parts.insert(0, wrapped[depthwise_name(path)])
+            layer.set_weights([weight for part in parts for weight in current_weights(part)])
     plain.name = student.name
     return plain
 

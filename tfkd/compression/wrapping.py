@@ -10,8 +10,12 @@ from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.rebuilding import to_tf_keras
 
 
-def rebuilt(model: keras.Model) -> Any:
+def rebuilt(model: keras.Model, separate: bool = False) -> Any:
     """The model in tf_keras with the layers of nested ones as its own.
+
+    Args:
+        model: a Keras 3 model.
+        separate: whether separable convolutions become two layers each.
 
     Raises:
         ValueError: if the model is wrapped already, or cannot be rebuilt.
@@ -21,7 +25,7 @@ def rebuilt(model: keras.Model) -> Any:
             f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; zeros "
             "stay, and quantize_aware(..., preserve=...) can keep them and clusters."
         )
-    return to_tf_keras(model, flatten=True)
+    return to_tf_keras(model, flatten=True, separate=separate)
 
 
 def chosen_layers(
