@@ -12,7 +12,7 @@ import tfkd
 from tests import harness
 from tests.compression.test_bridge import CLASSES, X, Y, scrambled, small
 from tfkd import compression
-from tfkd.compression import BridgedModel, prune, quantize_aware, strip
+from tfkd.compression import BridgedModel, prune, quantize_aware, strip, tfmot
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -136,6 +136,17 @@ def test_pruned_weights_are_zero_right_after_every_update():
     student.fit(X[:8], Y[:8], verbose=0)
     kernel = next(w for w in student.weights if w.name == "conv_kernel")
     assert np.mean(kernel.numpy() == 0) == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_schedule_of_tfmot_knows_its_own_sparsity():
+    schedule = tfmot.load().sparsity.keras.ConstantSparsity(0.25, 0, frequency=1)
+    # What the argument says has no say.
+    student = prune(small(), 2.0, schedule)
+    student.compile("adam", LOSS)
+    student.fit(X[:8], Y[:8], verbose=0)
+    assert compression.sparsity(strip(student)) == pytest.approx(0.25, abs=0.02)
+    with pytest.raises(ValueError, match="`distribution` must be 'uniform'"):
+        prune(small(), 0.5, schedule, distribution="lamp")
 
 
 def test_two_of_four_neighbours_along_the_inputs():

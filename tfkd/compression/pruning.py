@@ -73,7 +73,8 @@ def prune(
             )
         if block_size != (1, 1):
             raise ValueError("`block_size` and `m_by_n` exclude each other.")
-    if distribution != "uniform" and (m_by_n or isinstance(schedule, sparsity.PruningSchedule)):
+    own_schedule = isinstance(schedule, sparsity.PruningSchedule)
+    if distribution != "uniform" and (m_by_n or own_schedule):
         raise ValueError(
             "`distribution` must be 'uniform' with `m_by_n` or a schedule of tfmot, which have a sparsity "
             f"of their own. Received: {distribution!r}."
@@ -88,7 +89,7 @@ def prune(
     what = "pruned" if block_size == (1, 1) else "pruned in blocks (only Dense layers can)"
     chosen = chosen_layers(inner, layers, able, what)
     kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
-    shares = spread(kernels, final_sparsity, distribution)
+    shares = dict.fromkeys(chosen) if own_schedule else spread(kernels, final_sparsity, distribution)
     inner = wrap_layers(
         inner,
         chosen,
