@@ -151,9 +151,8 @@ def report(path: str) -> None:
                 rows.append(json.load(file))
         if not rows:
             continue
-        write_marked(
-            path, case, f"{rows[0]['parameters']:,} parameters, {len(rows)} seeds.\n\n{table(rows)}"
-        )
+        seeds = "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
+        write_marked(path, case, f"{rows[0]['parameters']:,} parameters, {seeds}.\n\n{table(rows)}")
 
 
 def main(argv: list[str]) -> None:
