@@ -44,7 +44,7 @@ class Case:
 
 
 # Half generated images, half images of chains.
-_CLOTHES = (
+_CHAINS_AND_GENERATED = (
     "--recipe=recovery",
     "--epochs=16",
     "--recipe_options=filters=32",
@@ -57,19 +57,24 @@ _CLOTHES = (
     "--recipe_options=features=5",
 )
 _FEW = ("--epochs=11",)
+_CHAINS = (
+    "--recipe=guided_prior",
+    "--epochs=12",
+    "--recipe_options=features=5",
+    "--recipe_options=student_flip=true",
+)
 CASES = {
     "lenet5": Case("examples/assets/lenet5_mnist.keras", "examples/assets/mnist_test.npz"),
     "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=5",)),
     "resnet8": Case(
         "examples/assets/resnet8_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        _CLOTHES,
-        _FEW,
+        _CHAINS,
     ),
     "wide_resnet10_2": Case(
         "examples/assets/wide_resnet10_2_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        _CLOTHES,
+        _CHAINS_AND_GENERATED,
         _FEW,
     ),
 }

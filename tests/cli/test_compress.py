@@ -164,6 +164,7 @@ def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
         ({"train_data": eval_file}, "--train_data: .* lacks x_train and y_train"),
         ({"recipe": "nothing"}, "Unknown recipe"),
         ({"prune": 0.5, "learning_rate": 1e30}, "no longer finite in epoch 1"),
+        ({"prune": 0.5, "recipe_options": "warmup_steps=1"}, "warmup_steps must be below the 1 steps"),
     ):
         flags = [f"--{name}={value}" for name, value in {**good, **changes}.items()]
         done = run(*flags, "--overwrite", status=2)

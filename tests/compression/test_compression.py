@@ -191,7 +191,9 @@ def test_separable_convolutions_are_quantized_as_two(tmp_path):
     options = {"depth_multiplier": 2, "depthwise_regularizer": "l2", "pointwise_constraint": "max_norm"}
     inner = layers.SeparableConv2D(4, 3, strides=2, padding="same", name="sep", **options)
     x = keras.Sequential([keras.Input((8, 8, 2)), inner, layers.BatchNormalization()], name="block")(inputs)
-    x = layers.SeparableConv2D(5, 2, use_bias=False, activation="relu", name="other")(layers.ReLU()(x))
+    x = layers.SeparableConv2D(5, 2, use_bias=False, activation="relu", name="other")(
+        inputs=layers.ReLU()(x)
+    )
     model = scrambled(keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x))))
     expected = model.predict(X, verbose=0)
     student = quantize_aware(model, images=X)
@@ -348,9 +350,9 @@ def with_lambda():
     return keras.Model(inputs, layers.Conv2D(2, 1)(layers.Lambda(lambda x: x, name="code")(inputs)))
 
 
-def with_shared_layer():
+def with_shared_layer(kind=layers.Conv2D):
     inputs = keras.Input((8, 8, 2))
-    conv = layers.Conv2D(2, 1, name="twice")
+    conv = kind(2, 1, name="twice")
     return keras.Model(inputs, conv(conv(inputs)))
 
 
@@ -358,6 +360,7 @@ BAD = [
     (lambda: prune(subclassed()), ValueError, "functional"),
     (lambda: prune(with_lambda()), ValueError, r"'code' \(Lambda\) has no counterpart"),
     (lambda: quantize_aware(with_shared_layer()), ValueError, "called several times.*: twice"),
+    (lambda: quantize_aware(with_shared_layer(layers.SeparableConv2D)), ValueError, r"once: twice\. Give"),
     (lambda: prune(prune(small())), ValueError, "wrapped already.*strip"),
     (lambda: quantize_aware(prune(small())), ValueError, "wrapped already.*preserve"),
     (lambda: prune(small(), 1.0), ValueError, "`final_sparsity` must be at least 0 and below 1.*1.0"),

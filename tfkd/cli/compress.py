@@ -195,6 +195,12 @@ class Stages:
         recipe: Recipe,
         examples: tuple[np.ndarray, np.ndarray] | None,
     ) -> None:
+        steps = recipe.epochs * recipe.steps_per_epoch
+        if recipe.warmup_steps >= steps:
+            raise ValueError(
+                f"--recipe_options=warmup_steps must be below the {steps} steps of a stage, or it teaches "
+                f"nothing. Received: {recipe.warmup_steps}. Or raise --epochs."
+            )
         self.teacher, self.recipe, self.examples = teacher, recipe, examples
         self.rows: list[dict] = []
         self._last: DataFreeDistiller | None = None
@@ -210,16 +216,14 @@ class Stages:
 
     def updates(self) -> int:
         """The student's updates in the stage that comes next, about as many as in any other."""
-        steps = self.recipe.epochs * self._steps()
-        if self._last is None:
-            return self.recipe.student_updates(steps)
-        return steps * self.recipe.updates_per_step()
+        warmed_up = 0 if self._last is None else self.recipe.warmup_steps
+        return self.recipe.student_updates(self.recipe.epochs * self._steps() + warmed_up)
 
     def _steps(self):
         """Steps of an epoch in the next stage; warm-up is over after the first."""
         if self._last is None:
             return self.recipe.steps_per_epoch
-        taught = max(1, self.recipe.epochs * self.recipe.steps_per_epoch - self.recipe.warmup_steps)
+        taught = self.recipe.epochs * self.recipe.steps_per_epoch - self.recipe.warmup_steps
         return math.ceil(taught / self.recipe.epochs)
 
     def run(self, name: str, student: keras.Model) -> keras.Model:

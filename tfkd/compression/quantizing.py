@@ -74,7 +74,8 @@ def quantize_aware(
     registry = scheme.get_quantize_registry()
     chosen = chosen_layers(inner, layers, lambda layer: is_quantizable(layer, registry), "quantized")
     # Whoever names a separable convolution means both of its parts.
-    chosen |= {depthwise_name(name) for name in chosen} & {layer.name for layer in inner.layers}
+    parts = {layer.name for layer in inner.layers if is_quantizable(layer, registry)}
+    chosen |= parts & {depthwise_name(name) for name in chosen}
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
     outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
@@ -150,9 +151,11 @@ def _check_called_once(inner, chosen):
     shared = [
         layer.name for layer in inner.layers if layer.name in chosen and len(layer._inbound_nodes) > 1
     ]
+    # Of a separable convolution the user knows one name.
+    parts = {depthwise_name(name) for name in shared}
     if shared:
+        known = ", ".join(name for name in shared if name not in parts)
         raise ValueError(
-            f"`model`: these layers are called several times, and tfmot can only quantize a layer that is "
-            f"called once: {', '.join(shared)}. Give each call a layer of its own, or leave them out by "
-            "`layers`."
+            "`model`: these layers are called several times, and tfmot can only quantize a layer that is "
+            f"called once: {known}. Give each call a layer of its own, or leave them out by `layers`."
         )

@@ -68,10 +68,10 @@ class Parts:
     def __init__(self, layers: list[Any]) -> None:
         self._layers = layers
 
-    def __call__(self, x):
+    def __call__(self, inputs):
         for layer in self._layers:
-            x = layer(x)
-        return x
+            inputs = layer(inputs)
+        return inputs
 
     def get_weights(self):
         """The weights of all layers."""

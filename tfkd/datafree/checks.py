@@ -76,6 +76,26 @@ def _only_asks(recipe):
     return not (recipe.generator_steps or refines or recipe.needs_examples)
 
 
+def check_taken_over(distiller, other) -> None:
+    """Raises TypeError or ValueError where one distiller cannot go on with another's images."""
+    if not isinstance(other, type(distiller)):
+        raise TypeError(
+            f"`other` must be a {type(distiller).__name__}, whose run went before. Received: {other!r} of "
+            f"type {type(other)}."
+        )
+    if other.teacher is not distiller.teacher:
+        raise ValueError(
+            "`other` must have the same teacher, which its images were made for and answered by. Received: "
+            f"one of {other.teacher.name!r}, while this one's is {distiller.teacher.name!r}."
+        )
+    ours, theirs = distiller.recipe.describe(), other.recipe.describe()
+    if different := [key for key in {**ours, **theirs} if repr(ours.get(key)) != repr(theirs.get(key))]:
+        raise ValueError(
+            "`other` must have the same recipe; make this one with `other.recipe`. They differ in: "
+            f"{', '.join(different)}."
+        )
+
+
 def warn_of_warm_up(distiller, epochs: int, steps_per_epoch: int | None) -> None:
     """Warns of a run in which the student is not taught at all."""
     recipe = distiller.recipe

@@ -121,10 +121,12 @@ class DataFreeDistiller(Distiller):
             self.seed_generator,
         )
         self.generator_optimizer = None
-        # Steps taken, resumed runs included; saved with the weights.
+        # Steps taken, resumed runs and those taken over included; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
+        # Steps of warm-up that were taken over.
+        self._warmed_up = 0
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
 
     def compile(
@@ -210,7 +212,7 @@ class DataFreeDistiller(Distiller):
 
     def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
-        if self._plan.follow(steps):
+        if self._plan.follow(steps, self._warmed_up):
             self._forget_traces()
 
     def _forget_traces(self):
@@ -399,29 +401,25 @@ class DataFreeDistiller(Distiller):
             other: a distiller of the same teacher by an equal recipe.
 
         Raises:
+            TypeError: if `other` is no `DataFreeDistiller`.
             ValueError: if teacher or recipe is another.
 
         Example:
             >>> second = tfkd.DataFreeDistiller(teacher, another_student, first.recipe)
             >>> second.take_over(first)
         """
-        for name, same in (
-            ("teacher", self.teacher is other.teacher),
-            ("recipe", repr(self.recipe.describe()) == repr(other.recipe.describe())),
-        ):
-            if not same:
-                raise ValueError(
-                    f"`other` must have the same {name}, since its images were made for that. Received: "
-                    f"{getattr(other, name)!r}, not {getattr(self, name)!r}."
-                )
+        checks.check_taken_over(self, other)
         for own, others in zip(self._image_state, other._image_state, strict=True):
             own.assign(others)
+        self._warmed_up = min(int(other.steps_done.numpy()), self.recipe.warmup_steps)
 
     @property
     def _image_state(self):
-        """The variables that tell how images are made, optimizers left out."""
+        """The variables that tell how images are made, each once, without optimizers and random state."""
         makers = [self.generator, self.inversion, self.memory, *self._chains, *self._objective_states]
-        return [self.steps_done, *(v for maker in makers if maker is not None for v in maker.variables)]
+        found = {id(v): v for maker in makers if maker is not None for v in maker.variables}
+        found.pop(id(self.seed_generator.state), None)
+        return [self.steps_done, *found.values()]
 
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""

@@ -14,7 +14,7 @@ class _Follower:
 
     optimizer: keras.optimizers.Optimizer
     make: Callable[[int], keras.optimizers.Optimizer]
-    count: Callable[[int], int]
+    count: Callable[[int, int], int]
     updates: int
 
 
@@ -37,15 +37,19 @@ class Plan:
         """The recipe's optimizer of the generator, likewise."""
         return self._made(self._recipe.generator_optimizer, self._generator_updates)
 
-    def follow(self, steps: int) -> bool:
+    def follow(self, steps: int, warmed_up: int = 0) -> bool:
         """Has the learning rates of the optimizers made here end after so many steps.
+
+        Args:
+            steps: of the run.
+            warmed_up: steps of warm-up that another run had instead.
 
         Returns:
             Whether any is another now; what was traced with it is out of date.
         """
         changed = False
         for follower in self._followers:
-            updates = follower.count(steps)
+            updates = follower.count(steps, warmed_up)
             if updates == follower.updates:
                 continue
             schedule = follower.make(updates)._learning_rate
@@ -55,13 +59,13 @@ class Plan:
         return changed
 
     def _made(self, make, count):
-        updates = count(self._recipe.epochs * self._recipe.steps_per_epoch)
+        updates = count(self._recipe.epochs * self._recipe.steps_per_epoch, 0)
         optimizer = make(updates)
         self._followers.append(_Follower(optimizer, make, count, updates))
         return optimizer
 
-    def _updates(self, steps):
-        return self._recipe.student_updates(steps)
+    def _updates(self, steps, warmed_up):
+        return self._recipe.student_updates(steps + warmed_up)
 
-    def _generator_updates(self, steps):
+    def _generator_updates(self, steps, _):
         return max(1, steps) * self._recipe.generator_steps
