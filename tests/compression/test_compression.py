@@ -186,6 +186,40 @@ def test_what_stays_in_float_is_listed():
     assert not compression.is_quantization_aware(prune(small()))
 
 
+@pytest.mark.parametrize("activation", [layers.ReLU, lambda: layers.Activation("relu")])
+def test_kernels_before_a_relu_are_rounded_and_keep_their_clusters(activation, tmp_path):
+    inputs = keras.Input((8, 8, 2))
+    x = activation()(layers.Conv2D(8, 3, name="conv")(inputs))
+    x = activation()(layers.DepthwiseConv2D(3, name="depthwise")(x))
+    x = activation()(layers.Dense(8, name="dense")(layers.Flatten()(x)))
+    model = keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x))
+    for weight in compression.sparse.kernels(model):
+        weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+    student = quantize_aware(model, images=X, preserve="clusters")
+    student.compile("adam", LOSS)
+    student.fit(X, Y, epochs=2, verbose=0)
+    assert compression.float_layers(student) == []
+    for name in ("conv", "dense"):
+        kernel = strip(student).get_layer(name).kernel.numpy()
+        # Of convolutions tfmot takes each channel for itself.
+        assert all(len(np.unique(channel)) <= 2 for channel in np.moveaxis(kernel, -1, 0))
+        assert np.abs(kernel + 0.113).min() > 1e-5
+    # Rounded means that what is less than half a step is not seen.
+    plain = quantize_aware(model, images=X)
+    assert plain.get_layer("bridge").inner_layers()["depthwise"]._weight_vars
+    before = plain.predict(X, verbose=0)
+    kernel = next(w for w in plain.weights if "conv_kernel" in w.name)
+    kernel.assign(np.where(kernel.numpy() < 0, kernel.numpy(), kernel.numpy() + 1e-5))
+    np.testing.assert_array_equal(plain.predict(X, verbose=0), before)
+    tfkd.export.export_tflite(plain, tmp_path / "model.tflite", "int8")
+    written = tfkd.export.run_tflite(tmp_path / "model.tflite", X)
+    np.testing.assert_allclose(written, before, atol=0.03 * np.ptp(before))
+    plain.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        keras.models.load_model(tmp_path / "model.keras").predict(X, verbose=0), before
+    )
+
+
 def test_separable_convolutions_are_quantized_as_two(tmp_path):
     inputs = keras.Input((8, 8, 2))
     options = {"depth_multiplier": 2, "depthwise_regularizer": "l2", "pointwise_constraint": "max_norm"}

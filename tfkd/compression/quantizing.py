@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfkd.compression.before_relu import round_before_relu
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, check_quantization_aware
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
@@ -62,7 +63,8 @@ def quantize_aware(
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
         Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
         6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
-        is saved, so that a loaded student keeps them too.
+        is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
+        once are rounded, too.
     """
     preserve = _preserved(model, preserve)
     scheme = _scheme(scheme, preserve)
@@ -135,10 +137,17 @@ def _scheme(scheme, preserve):
             f"`scheme` must be one of {', '.join(SCHEMES)} or a QuantizeScheme of tfmot. Received: "
             f"{scheme!r}."
         )
-    if "clusters" not in preserve:
-        return quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
-    if scheme != "int8":
+    if "clusters" in preserve and scheme != "int8":
         raise ValueError(f"`preserve`: clusters need scheme='int8'. Received: {scheme!r}.")
+    if "clusters" in preserve:
+        made = _cluster_preserving()
+    else:
+        made = quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
+    round_before_relu(made)
+    return made
+
+
+def _cluster_preserving():
     from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
         default_8bit_cluster_preserve_quantize_scheme as preserving,
     )
