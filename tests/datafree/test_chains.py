@@ -145,24 +145,23 @@ def test_more_than_there_are_cannot_be_drawn():
         chains.draw(8, 1, towards_2, None)
 
 
+def calls(monkeypatch, owner, name):
+    """A list of what a method is called with from now on; it does what it did."""
+    seen, method = [], getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *given: seen.append(given) or method(*given))
+    return seen
+
+
 def test_chains_walk_in_warm_up_without_the_student(teacher, monkeypatch):
     recipe = datafree.GuidedPrior(
         batch_size=16, chains=64, chain_moves=2, warmup_steps=3, disagreement=1.0, memory=32
     )
     distiller = make(teacher, recipe)
-    asked = []
-    weighed = distiller.synthesizer._weighed
-    monkeypatch.setattr(
-        distiller.synthesizer,
-        "_weighed",
-        lambda images, balance, disagreement: (
-            asked.append(disagreement) or weighed(images, balance, disagreement)
-        ),
-    )
+    asked = calls(monkeypatch, distiller.synthesizer, "_weighed")
     before = [chains.latents.numpy() for chains in distiller.synthesizer.chains]
     with pytest.warns(UserWarning, match="not taught"):
         distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
-    assert set(asked) == {0.0, 1.0}
+    assert {disagreement for _, _, disagreement in asked} == {0.0, 1.0}
     for chains, latents in zip(distiller.synthesizer.chains, before, strict=True):
         assert int(chains.drawn) == 3 * 8
         moved = (chains.latents.numpy() != latents).any(1)
@@ -176,17 +175,9 @@ def test_inversions_begin_where_chains_are_and_go_on_to_their_classes(teacher, m
     )
     assert recipe.images_per_step() == 8 + (8 + 8) * 3
     distiller = make(teacher, recipe)
-    wanted = []
-    invert = distiller.inversion.make
-    monkeypatch.setattr(
-        distiller.inversion,
-        "make",
-        lambda critic, targets, start, adversary: (
-            wanted.append((targets, start)) or invert(critic, targets, start, adversary)
-        ),
-    )
+    inverted = calls(monkeypatch, distiller.inversion, "make")
     distiller._invert(tf.zeros(()))
-    targets, start = wanted[0]
+    _, targets, start, _ = inverted[0]
     np.testing.assert_array_equal(targets, np.argmax(teacher(start, training=False), -1))
     assert int(distiller.synthesizer.chains[0].drawn) == 16
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from tfkd.compression.tfmot import load
-
 _ROUNDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
@@ -32,7 +30,6 @@ class _Layout:
 
     def apply(self, model, layer_quantize_map):
         """The rewritten model, and how each of its layers is quantized."""
-        load()
         from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
             default_8bit_quantize_configs as configs,
         )

@@ -88,8 +88,10 @@ def prune(
 
     what = "pruned" if block_size == (1, 1) else "pruned in blocks (only Dense layers can)"
     chosen = chosen_layers(inner, layers, able, what)
-    kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
-    shares = dict.fromkeys(chosen) if own_schedule else spread(kernels, final_sparsity, distribution)
+    shares = dict.fromkeys(chosen)
+    if not own_schedule:
+        kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
+        shares = spread(kernels, final_sparsity, distribution)
     inner = wrap_layers(
         inner,
         chosen,

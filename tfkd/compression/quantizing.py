@@ -74,10 +74,14 @@ def quantize_aware(
             f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
         )
     registry = scheme.get_quantize_registry()
-    chosen = chosen_layers(inner, layers, lambda layer: is_quantizable(layer, registry), "quantized")
+
+    def able(layer):
+        return is_quantizable(layer, registry)
+
+    chosen = chosen_layers(inner, layers, able, "quantized")
     # Whoever names a separable convolution means both of its parts.
-    parts = {layer.name for layer in inner.layers if is_quantizable(layer, registry)}
-    chosen |= parts & {depthwise_name(name) for name in chosen}
+    parts = {depthwise_name(name) for name in chosen}
+    chosen |= {layer.name for layer in inner.layers if layer.name in parts and able(layer)}
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
     outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
