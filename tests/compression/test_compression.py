@@ -220,6 +220,33 @@ def test_kernels_before_a_relu_are_rounded_and_keep_their_clusters(activation, t
     )
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int8_per_tensor"])
+def test_kernels_before_a_concatenation_are_rounded_as_the_scheme_says(scheme, tmp_path):
+    inputs = keras.Input((8, 8, 2))
+    branches = [layers.Conv2D(4, 3, name=name)(inputs) for name in ("left", "right")]
+    x = layers.Flatten()(layers.ReLU()(layers.Concatenate()(branches)))
+    model = keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x))
+    for weight in compression.sparse.kernels(model):
+        weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+    preserve = "clusters" if scheme == "int8" else ()
+    student = quantize_aware(model, scheme=scheme, images=X, preserve=preserve)
+    student.compile("adam", LOSS)
+    student.fit(X, Y, epochs=2, verbose=0)
+    for name in ("left", "right"):
+        kernel = strip(student).get_layer(name).kernel.numpy()
+        steps = student.get_layer("bridge").inner_layers()[name]._weight_vars[0][2]["min_var"].shape
+        if scheme == "int8":
+            assert all(len(np.unique(channel)) <= 2 for channel in np.moveaxis(kernel, -1, 0))
+            assert steps == (4,)
+        else:
+            assert steps == ()
+        assert np.abs(kernel + 0.113).min() > 1e-5
+    tfkd.export.export_tflite(student, tmp_path / "model.tflite", "int8")
+    expected = student.predict(X, verbose=0)
+    written = tfkd.export.run_tflite(tmp_path / "model.tflite", X)
+    np.testing.assert_allclose(written, expected, atol=0.03 * np.ptp(expected))
+
+
 def test_separable_convolutions_are_quantized_as_two(tmp_path):
     inputs = keras.Input((8, 8, 2))
     options = {"depth_multiplier": 2, "depthwise_regularizer": "l2", "pointwise_constraint": "max_norm"}

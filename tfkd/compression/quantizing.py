@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfkd.compression.before_relu import round_before_relu
+from tfkd.compression.kernel_rounding import keep_to_scheme
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, check_quantization_aware
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
@@ -64,7 +64,7 @@ def quantize_aware(
         Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
         6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
         is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
-        once are rounded, too.
+        once are rounded, too, and those before a `Concatenate` as `scheme` says.
     """
     preserve = _preserved(model, preserve)
     scheme = _scheme(scheme, preserve)
@@ -147,7 +147,7 @@ def _scheme(scheme, preserve):
         made = _cluster_preserving()
     else:
         made = quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
-    round_before_relu(made)
+    keep_to_scheme(made)
     return made
 
 

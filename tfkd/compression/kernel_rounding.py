@@ -1,0 +1,53 @@
+"""Has tfmot round kernels as a scheme says where its rewriting of models forgets the scheme."""
+
+from typing import Any
+
+_ROUNDED = ("Conv2D", "DepthwiseConv2D", "Dense")
+
+
+def keep_to_scheme(scheme: Any) -> None:
+    """Changes a scheme so that kernels are rounded as it says whatever layer comes next.
+
+    Before a `ReLU` layer tfmot means to leave out the rounding between the two, but leaves out that of the
+    weights as well, so that nothing is learned of it. Layers that a `Concatenate` puts together get the
+    configurations of tfmot's default scheme. Either way clusters that should be preserved would be lost.
+
+    Args:
+        scheme: a `QuantizeScheme` of tfmot that nobody else holds.
+    """
+    layout, registry = scheme.get_layout_transformer(), scheme.get_quantize_registry()
+    scheme.get_layout_transformer = lambda: _Layout(layout, registry)
+
+
+class _Layout:
+    """What comes of a layout transformer, with weights rounded as the scheme's registry has it.
+
+    Args:
+        layout: the layout transformer.
+        registry: the scheme's `QuantizeRegistry`.
+    """
+
+    def __init__(self, layout: Any, registry: Any) -> None:
+        self._layout, self._registry = layout, registry
+
+    def apply(self, model, layer_quantize_map):
+        """The rewritten model, and how each of its layers is quantized."""
+        from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+            default_8bit_quantize_configs as configs,
+        )
+        from tensorflow_model_optimization.python.core.quantization.keras.quantize_aware_activation import (
+            NoOpActivation,
+        )
+
+        model, layer_quantize_map = self._layout.apply(model, layer_quantize_map)
+        for layer in model.layers:
+            entry = layer_quantize_map.get(layer.name, {})
+            config = entry.get("quantize_config")
+            if isinstance(config, configs.NoOpQuantizeConfig) and type(layer).__name__ in _ROUNDED:
+                # What the registry has for this layer.
+                entry["quantize_config"] = None
+                if layer.activation.__name__ == "linear":
+                    layer.activation = NoOpActivation()
+            elif hasattr(config, "weight_quantizer"):
+                config.weight_quantizer = self._registry.get_quantize_config(layer).weight_quantizer
+        return model, layer_quantize_map
