@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfkd.compression.kernel_rounding import keep_to_scheme
 from tfkd.compression.bridged import BridgedModel
 from tfkd.compression.calibration import calibrate, check_quantization_aware
+from tfkd.compression.kernel_rounding import keep_to_scheme
 from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
 from tfkd.compression.separating import depthwise_name
 from tfkd.compression.sparse import check_zeros, kernels
