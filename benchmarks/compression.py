@@ -43,7 +43,7 @@ class Case:
     only_quantized: tuple[str, ...] = ()
 
 
-# Half generated images, half images of chains.
+# Half generated images, half images of chains, and half of these refined.
 _CHAINS_AND_GENERATED = (
     "--recipe=recovery",
     "--epochs=16",
@@ -53,8 +53,14 @@ _CHAINS_AND_GENERATED = (
     "--recipe_options=chains=4096",
     "--recipe_options=chain_moves=8",
     "--recipe_options=typicality=40",
+    "--recipe_options=refine_share=0.5",
+    "--recipe_options=refine_steps=10",
+    "--recipe_options=refine_size=0.02",
+    "--recipe_options=refine_statistics=0.05",
     "--recipe_options=replay_steps=9",
-    "--recipe_options=features=5",
+    "--recipe_options=features=3",
+    "--recipe_options=features_at=convolutions",
+    "--learning_rate=3e-3",
 )
 _FEW = ("--epochs=11",)
 _CHAINS = (

@@ -3,23 +3,52 @@
 from collections.abc import Sequence
 
 import keras
+from keras import layers
 
 from tfkd.losses import Hint
 from tfkd.students import kept_channels
-from tfkd.taps import shape, shared_stages
+from tfkd.taps import named_layers, shape, shared_stages
+
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv2D,
+)
+
+
+def shared_convolutions(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
+    """Pairs of taps, teacher's and student's, of convolutions of one name with maps of the same size."""
+    ours = named_layers(student)
+    return [
+        (path, path)
+        for path, layer in named_layers(teacher).items()
+        if isinstance(layer, _CONVOLUTIONS)
+        and path in ours
+        and shape(teacher, path)[:-1] == shape(student, path)[:-1]
+    ]
+
+
+# Where features are compared, by name.
+PLACES = {"stages": shared_stages, "convolutions": shared_convolutions}
 
 
 def feature_hint(
-    teacher: keras.Model, student: keras.Model, pairs: Sequence[tuple[str, str]] | None = None
+    teacher: keras.Model,
+    student: keras.Model,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    at: str = "stages",
 ) -> Hint:
-    """The relative distance of features at the end of each stage.
+    """The relative distance of features.
 
     Args:
         teacher: a model whose graph is known.
         student: a model with maps of the same sizes; a narrower one has the teacher's layers and is
             compared with those channels that `scale_width(inherit=True)` keeps.
-        pairs: taps of teacher and student to compare instead; None for the last of each size of maps that
-            both networks have.
+        pairs: taps of teacher and student to compare; None for those that `at` says.
+        at: "stages" for the last of each size of maps that both networks have, "convolutions" for all
+            convolutions of one name.
 
     Returns:
         A loss, 1 for each pair where a student's features are 0.
@@ -27,11 +56,11 @@ def feature_hint(
     Raises:
         ValueError: if there is nothing to compare, or a narrower student is of another make.
     """
-    pairs = shared_stages(teacher, student) if pairs is None else pairs
+    pairs = PLACES[at](teacher, student) if pairs is None else pairs
     if not pairs:
         raise ValueError(
-            "`feature_layers` must name pairs of layers, since teacher and student have no maps of the "
-            "same size. Give them, or features=0."
+            "`feature_layers` must name pairs of layers, since teacher and student share no "
+            f"{at} with maps of the same size. Give them, or features=0."
         )
     teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
     return Hint(teachers, students, channels=_channels(teacher, student, pairs), relative=True)

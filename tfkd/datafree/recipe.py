@@ -16,7 +16,7 @@ from tfkd import names
 from tfkd.datafree import views
 from tfkd.datafree.checked_fields import CheckedFields
 from tfkd.datafree.critic import Critic, ObjectiveWarning
-from tfkd.datafree.feature_matching import feature_hint
+from tfkd.datafree.feature_matching import PLACES, feature_hint
 from tfkd.datafree.inversion import Inversion
 from tfkd.datafree.memory import DTYPES
 from tfkd.datafree.moments import normalization_taps
@@ -43,8 +43,10 @@ class Recipe(CheckedFields):
         student_loss: what the student minimizes: a loss of the two networks' outputs; None for soft
             targets.
         temperature: of the soft targets; without effect where a `student_loss` is given.
-        features: weight of the relative distance of features at the end of each stage beside that, for
-            students with the teacher's layers; 0 for none.
+        features: weight of the relative distance of features beside that, for students with the teacher's
+            layers; 0 for none.
+        features_at: where they are compared: "stages", at the end of each, or "convolutions", after all of
+            them that go by one name in both networks.
         feature_layers: pairs of taps, teacher's and student's, that are compared instead.
         generator_steps: generator updates a step; 0 where nothing is trained to generate.
         student_steps: student updates on new inputs a step.
@@ -87,6 +89,8 @@ class Recipe(CheckedFields):
         refine_steps: smoothed gradient steps on those images.
         refine_size: root-mean-square pixel change of a step.
         refine_adversarial: weight of leaving the student behind against reaching the target class.
+        refine_statistics: weight of the refined images' batch statistics against that, as the summed
+            divergence of normal distributions (0.05, say); without effect for a teacher that has none.
         memory: how many images are remembered with the teacher's logits; 0 for none, None for
             20,480 or as many as 256 MiB hold.
         memory_dtype: how their pixels are kept: "float32", "float16" or "uint8" (clipped to [0, 1], in
@@ -127,6 +131,7 @@ class Recipe(CheckedFields):
     student_loss: KnowledgeLoss | None = None
     temperature: float = 1.0
     features: float = 0.0
+    features_at: str = "stages"
     feature_layers: tuple[tuple[str, str], ...] | None = None
     generator_steps: int = 0
     student_steps: int = 1
@@ -154,6 +159,7 @@ class Recipe(CheckedFields):
     refine_steps: int = 0
     refine_size: float = 0.1
     refine_adversarial: float = 0.0
+    refine_statistics: float = 0.0
     memory: int | None = 0
     memory_dtype: str = "float32"
     save_memory: bool = True
@@ -176,7 +182,7 @@ class Recipe(CheckedFields):
         self._in_range(0, 1, "prior_share", "refine_share", "real_share")
         self._in_range(0, math.inf, "balance", "disagreement", "typicality", "features")
         self._in_range(0, math.inf, "sureness")
-        self._in_range(0, math.inf, "refine_size", "refine_adversarial")
+        self._in_range(0, math.inf, "refine_size", "refine_adversarial", "refine_statistics")
         self._above_0("norm_epsilon", "real_share", "temperature")
         if self.batch_size % self.accumulate:
             self._refuse("accumulate", f"a divisor of the batch size ({self.batch_size})")
@@ -184,6 +190,8 @@ class Recipe(CheckedFields):
             self._refuse("same_latent", "False where `same_inputs` is True")
         for name in self.prior:
             names.lookup(priors(), name, "prior")
+        if self.features_at not in PLACES:
+            self._refuse("features_at", f"one of {', '.join(map(repr, PLACES))}")
         self._check_chains()
         self._check_student_loss()
         self._check_generator()
@@ -297,7 +305,8 @@ class Recipe(CheckedFields):
         """All the student minimizes, with weights."""
         losses = [(self.build_student_loss(), 1.0)]
         if self.features:
-            losses.append((feature_hint(teacher, student, self.feature_layers), self.features))
+            hint = feature_hint(teacher, student, self.feature_layers, self.features_at)
+            losses.append((hint, self.features))
         return losses
 
     def student_view(self) -> views.View | None:

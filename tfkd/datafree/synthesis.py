@@ -93,6 +93,7 @@ class Synthesizer:
             self.recipe.refine_steps,
             self.recipe.refine_size,
             self.recipe.refine_adversarial,
+            self.recipe.refine_statistics,
         )
 
     def _generate(self, n):
