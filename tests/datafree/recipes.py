@@ -26,6 +26,7 @@ RECIPES = {
         prior=("smooth_noise", "dead_leaves", "strokes"),
         disagreement=0.5,
         refine_adversarial=1.0,
+        refine_statistics=0.1,
     ),
     "guided prior": datafree.GuidedPrior(
         **TINY, memory=64, replay_steps=2, prior=("strokes",), chains=32, chain_moves=2, warmup_steps=1

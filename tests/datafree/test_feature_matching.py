@@ -6,7 +6,7 @@ from keras import layers
 import tfkd
 from tests.conftest import SHAPE, small_network
 from tests.datafree.recipes import TINY
-from tfkd import datafree, students
+from tfkd import compression, datafree, students
 from tfkd.datafree.feature_matching import feature_hint
 
 
@@ -26,6 +26,35 @@ def test_narrower_students_are_compared_with_what_thinning_keeps():
     x = np.random.default_rng(0).uniform(size=(4, *SHAPE)).astype("float32")
     first = [keras.Model(m.input, m.get_layer("relu1").output)(x) for m in (teacher, thinned)]
     np.testing.assert_allclose(np.asarray(first[0])[..., kept["relu1"]], first[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compressed", [lambda m: m, compression.prune, compression.quantize_aware])
+def test_every_convolution_is_compared_in_compressed_students_too(compressed):
+    teacher = small_network(8)
+    hint = feature_hint(teacher, compressed(teacher), at="convolutions")
+    assert hint.teacher_layer == hint.student_layer == ["conv1", "conv2"]
+
+
+def test_convolutions_with_other_maps_or_names_are_left_out():
+    def network(strides, name):
+        inputs = keras.Input(SHAPE)
+        x = layers.Conv2D(4, 3, padding="same", name="same")(inputs)
+        x = layers.SeparableConv2D(4, 3, padding="same", strides=strides, name="strided")(x)
+        x = layers.DepthwiseConv2D(3, padding="same", name=name)(x)
+        return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+
+    teacher = network(1, "depthwise")
+    assert feature_hint(teacher, network(2, "other"), at="convolutions").student_layer == ["same"]
+    every = feature_hint(teacher, network(1, "depthwise"), at="convolutions").student_layer
+    assert every == ["same", "strided", "depthwise"]
+
+
+def test_narrower_students_have_their_convolutions_compared():
+    teacher = small_network(8)
+    thinned = students.scale_width(teacher, 0.5, inherit=True)
+    hint = feature_hint(teacher, thinned, at="convolutions")
+    kept = students.kept_channels(teacher, thinned)
+    assert hint.channels == [kept["conv1"], kept["conv2"]]
 
 
 def test_pairs_of_ones_own():
@@ -49,8 +78,11 @@ def test_students_that_cannot_be_compared():
     with pytest.raises(ValueError, match=r"`features` must be 0, or `feature_layers` of equal widths"):
         feature_hint(small_network(8), other)
     flat = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5)])
-    with pytest.raises(ValueError, match="`feature_layers` must name pairs of layers"):
-        feature_hint(small_network(8), flat)
+    for place in ("stages", "convolutions"):
+        with pytest.raises(
+            ValueError, match=f"`feature_layers` must name pairs of layers.* share no {place}"
+        ):
+            feature_hint(small_network(8), flat, at=place)
     thinned = students.scale_width(small_network(8), 0.5)
     with pytest.raises(ValueError, match="must name outputs of layers"):
         feature_hint(small_network(8), thinned, [("norm1:input", "norm1:input")])

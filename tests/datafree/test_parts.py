@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import CLASSES, blobs
+from tests.conftest import CLASSES, SHAPE, blobs
 from tfkd import datafree, taps
 from tfkd.datafree.critic import ObjectiveWarning
 from tfkd.datafree.memory import Memory
-from tfkd.datafree.moments import moments, recorded, stored_statistics
+from tfkd.datafree.moments import measure, moments, recorded, stored_statistics
 from tfkd.datafree.refinement import refine
 from tfkd.datafree.selection import misfit, resample, selection_log_weights
 from tfkd.datafree.synthesis import Synthesizer
@@ -172,6 +172,37 @@ def test_adversarial_refinement_leaves_the_student_behind(teacher, student):
     assert distance(5.0) > distance(0.0)
 
 
+@pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
+def test_refined_images_have_the_statistics_of_the_teacher(teacher, jit_compile):
+    images = tf.constant(blobs(32)[0] ** 3)
+    targets = tf.constant(np.arange(32, dtype="int32") % CLASSES)
+    stored = stored_statistics(teacher)
+
+    def run(x, weight):
+        return refine(x, targets, teacher, steps=4, step_size=0.05, statistics=weight)
+
+    def distance(x):
+        """KL of normal distributions, summed over channels."""
+        total = 0.0
+        for tap, (seen_mean, seen_variance) in measure(teacher, x, list(stored)).items():
+            mean, variance = map(np.asarray, stored[tap][:2])
+            ratio = seen_variance / variance
+            total += 0.5 * np.sum(ratio + (seen_mean - mean) ** 2 / variance - 1 - np.log(ratio))
+        return total
+
+    if jit_compile is not None:
+        run = tf.function(run, jit_compile=jit_compile)
+    free, held = (run(images, weight) for weight in (0.0, 5.0))
+    assert distance(held) < 0.5 * min(distance(free), distance(images))
+
+
+def test_statistics_change_nothing_for_a_teacher_without_them():
+    plain = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2)])
+    images, targets = tf.constant(blobs(4)[0]), np.array([0, 1, 0, 1])
+    expected = refine(images, targets, plain)
+    np.testing.assert_array_equal(refine(images, targets, plain, statistics=1.0), expected)
+
+
 def test_refinement_of_what_has_no_gradient_changes_nothing():
     constant = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     constant.set_weights([np.zeros_like(w) for w in constant.get_weights()])
@@ -242,6 +273,8 @@ def test_recipes_are_values():
         ({"prior_share": 1.5}, "`prior_share` must be between 0 and 1"),
         ({"prior_share": 0.5}, "1 where no generator is trained"),
         ({"refine_size": -0.1}, "`refine_size` must be at least 0"),
+        ({"refine_statistics": -0.1}, "`refine_statistics` must be at least 0"),
+        ({"features_at": "layers"}, "`features_at` must be one of 'stages', 'convolutions'"),
         ({"prior": ("smooth_noize",)}, "Did you mean 'smooth_noise'"),
         ({"prior": ()}, "a procedural generator"),
         ({"memory": 10}, "0 or at least the batch size"),
