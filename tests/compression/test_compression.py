@@ -223,11 +223,12 @@ def test_kernels_before_a_relu_are_rounded_and_keep_their_clusters(activation, t
 @pytest.mark.parametrize("scheme", ["int8", "int8_per_tensor"])
 def test_kernels_before_a_concatenation_are_rounded_as_the_scheme_says(scheme, tmp_path):
     inputs = keras.Input((8, 8, 2))
-    branches = [layers.Conv2D(4, 3, name=name)(inputs) for name in ("left", "right")]
+    branches = [layers.Conv2D(4, 3, name=name)(inputs) for name in ("left", "right", "frozen")]
     x = layers.Flatten()(layers.ReLU()(layers.Concatenate()(branches)))
     model = keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x))
     for weight in compression.sparse.kernels(model):
         weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+    model.get_layer("frozen").trainable = False
     preserve = "clusters" if scheme == "int8" else ()
     student = quantize_aware(model, scheme=scheme, images=X, preserve=preserve)
     student.compile("adam", LOSS)
@@ -245,6 +246,10 @@ def test_kernels_before_a_concatenation_are_rounded_as_the_scheme_says(scheme, t
     expected = student.predict(X, verbose=0)
     written = tfkd.export.run_tflite(tmp_path / "model.tflite", X)
     np.testing.assert_allclose(written, expected, atol=0.03 * np.ptp(expected))
+    if not preserve:
+        student.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded.predict(X, verbose=0), expected)
 
 
 def test_separable_convolutions_are_quantized_as_two(tmp_path):

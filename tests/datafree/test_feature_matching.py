@@ -49,12 +49,38 @@ def test_convolutions_with_other_maps_or_names_are_left_out():
     assert every == ["same", "strided", "depthwise"]
 
 
-def test_narrower_students_have_their_convolutions_compared():
+@pytest.mark.parametrize("at", ["stages", "convolutions"])
+@pytest.mark.parametrize("compressed", [lambda m: m, compression.prune, compression.quantize_aware])
+def test_narrower_students_may_be_compressed(compressed, at):
     teacher = small_network(8)
     thinned = students.scale_width(teacher, 0.5, inherit=True)
-    hint = feature_hint(teacher, thinned, at="convolutions")
+    hint = feature_hint(teacher, compressed(thinned), at=at)
     kept = students.kept_channels(teacher, thinned)
-    assert hint.channels == [kept["conv1"], kept["conv2"]]
+    assert hint.channels == [kept["conv1" if at == "convolutions" else "relu1"], kept["conv2"]]
+
+
+def test_convolutions_that_the_graph_does_not_show_are_left_out():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__(name="block")
+            self.hidden = layers.Conv2D(3, 3, name="hidden")
+
+        def call(self, x):
+            return self.hidden(x)
+
+    def network():
+        inputs = keras.Input(SHAPE)
+        x = layers.Conv2DTranspose(2, 3, name="up")(Block()(inputs))
+        return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+
+    assert feature_hint(network(), network(), at="convolutions").student_layer == ["up"]
+
+
+def test_a_recipe_says_where_features_are_compared(teacher):
+    for at, expected in (("stages", ["relu1", "conv2"]), ("convolutions", ["conv1", "conv2"])):
+        recipe = datafree.Procedural(features=1.0, features_at=at)
+        (_, one), (hint, weight) = recipe.build_student_losses(teacher, small_network(8))
+        assert (hint.teacher_layer, one, weight) == (expected, 1.0, 1.0)
 
 
 def test_pairs_of_ones_own():
@@ -79,9 +105,7 @@ def test_students_that_cannot_be_compared():
         feature_hint(small_network(8), other)
     flat = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5)])
     for place in ("stages", "convolutions"):
-        with pytest.raises(
-            ValueError, match=f"`feature_layers` must name pairs of layers.* share no {place}"
-        ):
+        with pytest.raises(ValueError, match=f"`feature_layers` must name pairs of layers.*than '{place}'"):
             feature_hint(small_network(8), flat, at=place)
     thinned = students.scale_width(small_network(8), 0.5)
     with pytest.raises(ValueError, match="must name outputs of layers"):

@@ -131,14 +131,13 @@ def test_a_prior_is_chosen_from_by_the_teachers_statistics(teacher, graph):
     assert made(100.0) < 0.7 * made(0.0)
 
 
-def test_typicality_needs_statistics(teacher):
-    recipe = datafree.Procedural(typicality=20.0)
+@pytest.mark.parametrize("name", ["typicality", "refine_statistics"])
+def test_what_needs_statistics_is_left_out_where_there_are_none(teacher, name):
+    recipe = datafree.Procedural(**{name: 2.0})
     assert recipe.for_teacher(teacher) is recipe
     plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    with pytest.warns(ObjectiveWarning, match="typicality"):
-        assert recipe.for_teacher(plain).typicality == 0
-    with pytest.raises(ValueError, match="typicality"):
-        datafree.Procedural(typicality=-1.0)
+    with pytest.warns(ObjectiveWarning, match=f"Left out for teacher '{plain.name}': `{name}`"):
+        assert getattr(recipe.for_teacher(plain), name) == 0
 
 
 @pytest.mark.parametrize("jit_compile", [None, False, True], ids=["eager", "graph", "xla"])
@@ -194,6 +193,16 @@ def test_refined_images_have_the_statistics_of_the_teacher(teacher, jit_compile)
         run = tf.function(run, jit_compile=jit_compile)
     free, held = (run(images, weight) for weight in (0.0, 5.0))
     assert distance(held) < 0.5 * min(distance(free), distance(images))
+
+
+def test_a_recipe_says_how_images_are_refined(teacher):
+    images, targets = tf.constant(blobs(8)[0]), np.arange(8, dtype="int32") % CLASSES
+    options = {"refine_steps": 3, "refine_size": 0.05, "refine_adversarial": 0.5, "refine_statistics": 2.0}
+    recipe = datafree.Procedural(**options)
+    made = Synthesizer(teacher, teacher, recipe, None, None).refined(images, targets)
+    expected = refine(images, targets, teacher, teacher, 3, 0.05, 0.5, 2.0)
+    np.testing.assert_array_equal(made, expected)
+    assert np.abs(expected - refine(images, targets, teacher, teacher, 3, 0.05, 0.5)).max() > 0.01
 
 
 def test_statistics_change_nothing_for_a_teacher_without_them():
@@ -273,6 +282,7 @@ def test_recipes_are_values():
         ({"prior_share": 1.5}, "`prior_share` must be between 0 and 1"),
         ({"prior_share": 0.5}, "1 where no generator is trained"),
         ({"refine_size": -0.1}, "`refine_size` must be at least 0"),
+        ({"typicality": -1.0}, "`typicality` must be at least 0"),
         ({"refine_statistics": -0.1}, "`refine_statistics` must be at least 0"),
         ({"features_at": "layers"}, "`features_at` must be one of 'stages', 'convolutions'"),
         ({"prior": ("smooth_noize",)}, "Did you mean 'smooth_noise'"),
@@ -303,6 +313,7 @@ def test_values_out_of_range(options, message):
         (lambda: datafree.DFAD(weight_decay=-1), "`weight_decay` must be at least 0"),
         (lambda: datafree.DFAD(pixel_std=0), "`pixel_std` must be above 0"),
         (lambda: datafree.DFAD(refine_share=0.5, refine_steps=2), "`refine_share` must be 0"),
+        (lambda: datafree.GuidedPrior(refine_statistics=1.0), "`refine_statistics` must be 0 where"),
         (lambda: datafree.Recipe(generator_steps=1), "`objectives` must be at least one"),
     ],
 )

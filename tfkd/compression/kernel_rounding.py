@@ -15,8 +15,8 @@ def keep_to_scheme(scheme: Any) -> None:
     Args:
         scheme: a `QuantizeScheme` of tfmot that nobody else holds.
     """
-    layout, registry = scheme.get_layout_transformer(), scheme.get_quantize_registry()
-    scheme.get_layout_transformer = lambda: _Layout(layout, registry)
+    layout = scheme.get_layout_transformer()
+    scheme.get_layout_transformer = lambda: _Layout(layout)
 
 
 class _Layout:
@@ -24,11 +24,10 @@ class _Layout:
 
     Args:
         layout: the layout transformer.
-        registry: the scheme's `QuantizeRegistry`.
     """
 
-    def __init__(self, layout: Any, registry: Any) -> None:
-        self._layout, self._registry = layout, registry
+    def __init__(self, layout: Any) -> None:
+        self._layout = layout
 
     def apply(self, model, layer_quantize_map):
         """The rewritten model, and how each of its layers is quantized."""
@@ -43,11 +42,12 @@ class _Layout:
         for layer in model.layers:
             entry = layer_quantize_map.get(layer.name, {})
             config = entry.get("quantize_config")
-            if isinstance(config, configs.NoOpQuantizeConfig) and type(layer).__name__ in _ROUNDED:
-                # What the registry has for this layer.
+            switched_off = (
+                isinstance(config, configs.NoOpQuantizeConfig) and type(layer).__name__ in _ROUNDED
+            )
+            if switched_off and layer.activation.__name__ == "linear":
+                layer.activation = NoOpActivation()
+            if switched_off or getattr(config, "weight_attrs", ()):
+                # tfmot then asks the scheme's registry, which rounds no outputs of layers with kernels.
                 entry["quantize_config"] = None
-                if layer.activation.__name__ == "linear":
-                    layer.activation = NoOpActivation()
-            elif hasattr(config, "weight_quantizer"):
-                config.weight_quantizer = self._registry.get_quantize_config(layer).weight_quantizer
         return model, layer_quantize_map

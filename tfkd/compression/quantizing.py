@@ -64,7 +64,8 @@ def quantize_aware(
         Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
         6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
         is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
-        once are rounded, too, and those before a `Concatenate` as `scheme` says.
+        once are rounded, too, and those before a `Concatenate` as a scheme given by name says (a
+        `QuantizeScheme` is taken as it is).
     """
     preserve = _preserved(model, preserve)
     scheme = _scheme(scheme, preserve)

@@ -72,8 +72,7 @@ def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
 
 def _only_asks(recipe):
     """Whether nothing is trained to generate, and nothing refined."""
-    refines = recipe.refine_steps and recipe.refine_share
-    return not (recipe.generator_steps or refines or recipe.needs_examples)
+    return not (recipe.generator_steps or recipe.refines() or recipe.needs_examples)
 
 
 def check_taken_over(distiller, other) -> None:

@@ -5,29 +5,30 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tfkd.compression import BridgedModel
 from tfkd.losses import Hint
 from tfkd.students import kept_channels
 from tfkd.taps import named_layers, shape, shared_stages
 
 _CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv2D,
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+    *(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.SeparableConv1D, layers.SeparableConv2D),
 )
 
 
 def shared_convolutions(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
     """Pairs of taps, teacher's and student's, of convolutions of one name with maps of the same size."""
     ours = named_layers(student)
-    return [
-        (path, path)
-        for path, layer in named_layers(teacher).items()
-        if isinstance(layer, _CONVOLUTIONS)
-        and path in ours
-        and shape(teacher, path)[:-1] == shape(student, path)[:-1]
-    ]
+    convolutions = [p for p, layer in named_layers(teacher).items() if isinstance(layer, _CONVOLUTIONS)]
+    sizes = {path: [_size(m, path) for m in (teacher, student)] for path in convolutions if path in ours}
+    return [(path, path) for path, (theirs, own) in sizes.items() if theirs is not None and theirs == own]
+
+
+def _size(model, path):
+    """All of a map's shape but its channels; None if the model's graph does not tell."""
+    seen = shape(model, path)
+    return None if seen is None else seen[:-1]
 
 
 # Where features are compared, by name.
@@ -59,8 +60,9 @@ def feature_hint(
     pairs = PLACES[at](teacher, student) if pairs is None else pairs
     if not pairs:
         raise ValueError(
-            "`feature_layers` must name pairs of layers, since teacher and student share no "
-            f"{at} with maps of the same size. Give them, or features=0."
+            "`feature_layers` must name pairs of layers, since teacher and student share none: stages have "
+            "maps of one size, convolutions one name as well. Give them, or another `features_at` than "
+            f"{at!r}, or features=0."
         )
     teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
     return Hint(teachers, students, channels=_channels(teacher, student, pairs), relative=True)
@@ -71,8 +73,10 @@ def _channels(teacher, student, pairs):
     widths = [(_width(teacher, theirs), _width(student, ours)) for theirs, ours in pairs]
     if all(theirs == ours for theirs, ours in widths):
         return None
+    # Widths are those of the model that was pruned or quantized.
+    narrow = (student.plain() if isinstance(student, BridgedModel) else None) or student
     try:
-        kept = kept_channels(teacher, student)
+        kept = kept_channels(teacher, narrow)
     except ValueError as error:
         raise ValueError(
             "`features` must be 0, or `feature_layers` of equal widths, for a student that is narrower "

@@ -89,8 +89,9 @@ class Recipe(CheckedFields):
         refine_steps: smoothed gradient steps on those images.
         refine_size: root-mean-square pixel change of a step.
         refine_adversarial: weight of leaving the student behind against reaching the target class.
-        refine_statistics: weight of the refined images' batch statistics against that, as the summed
-            divergence of normal distributions (0.05, say); without effect for a teacher that has none.
+        refine_statistics: weight of the refined images' batch statistics against reaching the target
+            class, 0.05 for instance: they are compared as normal distributions, by a divergence summed over
+            channels and layers. Without effect, with a warning, for teachers without batch normalization.
         memory: how many images are remembered with the teacher's logits; 0 for none, None for
             20,480 or as many as 256 MiB hold.
         memory_dtype: how their pixels are kept: "float32", "float16" or "uint8" (clipped to [0, 1], in
@@ -190,7 +191,7 @@ class Recipe(CheckedFields):
             self._refuse("same_latent", "False where `same_inputs` is True")
         for name in self.prior:
             names.lookup(priors(), name, "prior")
-        if self.features_at not in PLACES:
+        if self.features_at not in list(PLACES):
             self._refuse("features_at", f"one of {', '.join(map(repr, PLACES))}")
         self._check_chains()
         self._check_student_loss()
@@ -230,6 +231,8 @@ class Recipe(CheckedFields):
             self._refuse("prior_share", "1 where no generator is trained (`generator_steps` is 0)")
         if self.refine_share > 0 and self.refine_steps and not self.prior_share:
             self._refuse("refine_share", "0 where `prior_share` is 0: only the prior's images are refined")
+        if self.refine_statistics and not self.refines():
+            self._refuse("refine_statistics", "0 where `refine_steps` or `refine_share` is 0")
 
     def _check_memory(self):
         if self.memory_dtype not in DTYPES:
@@ -256,17 +259,18 @@ class Recipe(CheckedFields):
         """This recipe, or what stands in for it where a teacher has no statistics to match.
 
         Images that only have to please a teacher are noise to the eye; half of the inputs come from the
-        procedural prior then, unless a share was asked for. Candidates are then not told apart by their
-        statistics either, with a warning.
+        procedural prior then, unless a share was asked for. Its images are then not told apart by their
+        statistics or refined towards them either, with a warning.
         """
-        if self.typicality and not normalization_taps(teacher):
+        useless = [name for name in ("typicality", "refine_statistics") if getattr(self, name)]
+        if useless and not normalization_taps(teacher):
             warnings.warn(
-                f"`typicality` is left out for teacher {teacher.name!r}: it has no batch normalization, so "
-                "nobody knows which images are typical.",
+                f"Left out for teacher {teacher.name!r}: {', '.join(f'`{name}`' for name in useless)}. It "
+                "has no batch normalization, so nobody knows which images are typical.",
                 ObjectiveWarning,
                 stacklevel=4,
             )
-            return dataclasses.replace(self, typicality=0.0).for_teacher(teacher)
+            return dataclasses.replace(self, **dict.fromkeys(useless, 0.0)).for_teacher(teacher)
         statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
         if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
             return self
@@ -337,6 +341,10 @@ class Recipe(CheckedFields):
         if not self.uses_prior():
             return []
         return [names.lookup(priors(), name, "prior")(image_shape) for name in self.prior]
+
+    def refines(self) -> bool:
+        """Whether images of the prior are refined by gradient."""
+        return self.refine_steps > 0 and self.refine_share > 0
 
     def uses_prior(self) -> bool:
         """Whether anything comes from the procedural prior."""

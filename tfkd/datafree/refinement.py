@@ -48,9 +48,10 @@ def refine(
     kernel = ops.convert_to_tensor(np.tile(_BINOMIAL[:, :, None, None], (1, 1, channels, 1)))
     stored = stored_statistics(teacher) if statistics else {}
     for _ in range(steps):
-        with tf.GradientTape() as tape, taps.record(teacher, stored) as record:
+        with tf.GradientTape() as tape:
             tape.watch(images)
-            logits = ops.cast(teacher(images, training=False), "float32")
+            with taps.record(teacher, stored) as record:
+                logits = ops.cast(teacher(images, training=False), "float32")
             goal = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
             if adversarial:
                 goal -= adversarial * soft_targets(logits, student(images, training=False))

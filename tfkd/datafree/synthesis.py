@@ -85,15 +85,16 @@ class Synthesizer:
 
     def refined(self, images, targets):
         """The images after the recipe's gradient steps towards target classes."""
+        recipe = self.recipe
         return refine(
             images,
             targets,
             self.teacher,
             self.student,
-            self.recipe.refine_steps,
-            self.recipe.refine_size,
-            self.recipe.refine_adversarial,
-            self.recipe.refine_statistics,
+            steps=recipe.refine_steps,
+            step_size=recipe.refine_size,
+            adversarial=recipe.refine_adversarial,
+            statistics=recipe.refine_statistics,
         )
 
     def _generate(self, n):

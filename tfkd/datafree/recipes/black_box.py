@@ -64,7 +64,7 @@ class BlackBox(Recipe):
             self._refuse("output", "'unsquashed': differences are taken before pixels are squashed")
         if self.objectives:
             self._refuse("objectives", "empty: forward differences know the adversary only")
-        if self.refine_steps and self.refine_share:
+        if self.refines():
             self._refuse("refine_steps", "0: a black box gives no gradient to refine by")
 
     def build_objectives(self) -> tuple[Objective, ...]:
