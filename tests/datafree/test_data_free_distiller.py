@@ -11,8 +11,7 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, TINY_INVERSION, make
 from tfkd import datafree
-from tfkd.datafree import checks, objectives
-from tfkd.datafree.timing import time_shares
+from tfkd.datafree import checks, objectives, timing
 
 # One variant of each method; compiling takes a while.
 COMPILED = [name for name in RECIPES if not {"by", "with", "from", "three"} & set(name.split())]
@@ -214,7 +213,7 @@ def test_undisturbed_puts_everything_back(teacher, recipe):
     if distiller.generator_optimizer is not None:
         variables += distiller.generator_optimizer.variables
     before = [v.numpy() for v in variables]
-    shares = time_shares(distiller, repeats=1)
+    shares = timing.time_shares(distiller, repeats=1)
     np.testing.assert_allclose(sum(shares), 1)
     assert min(shares) > 0
     for kept, variable in zip(before, variables, strict=True):
@@ -303,6 +302,8 @@ def test_images_go_on_where_another_students_run_ended(teacher, name):
     second.fit(epochs=1, steps_per_epoch=1, verbose=0)
     assert second.optimizer.iterations.numpy() == recipe.updates_per_step()
     assert any(np.any(v.numpy() != w) for v, w in zip(_variables(second.student), before, strict=False))
+    assert timing._taught(second) == 1
+    assert timing._taught(first) == 1 - 1 / recipe.steps_per_epoch
 
 
 def _variables(owner):

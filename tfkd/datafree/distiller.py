@@ -125,8 +125,7 @@ class DataFreeDistiller(Distiller):
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
-        # Steps of warm-up that were taken over.
-        self._warmed_up = 0
+        self._steps_taken_over = 0
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
 
     def compile(
@@ -212,7 +211,7 @@ class DataFreeDistiller(Distiller):
 
     def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
-        if self._plan.follow(steps, self._warmed_up):
+        if self._plan.follow(steps, min(self._steps_taken_over, self.recipe.warmup_steps)):
             self._forget_traces()
 
     def _forget_traces(self):
@@ -411,7 +410,7 @@ class DataFreeDistiller(Distiller):
         checks.check_taken_over(self, other)
         for own, others in zip(self._image_state, other._image_state, strict=True):
             own.assign(others)
-        self._warmed_up = min(int(other.steps_done.numpy()), self.recipe.warmup_steps)
+        self._steps_taken_over = int(other.steps_done.numpy())
 
     @property
     def _image_state(self):

@@ -46,10 +46,15 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
                 (updates, (inputs, synthesizer.ask_teacher(inputs))),
             )
         ]
-    steps = int(distiller.steps_done.numpy())
-    taught = max(0, steps - recipe.warmup_steps) / steps if steps else 1.0
-    seconds[1] *= taught * recipe.updates_per_step() / timed
+    seconds[1] *= _taught(distiller) * recipe.updates_per_step() / timed
     return seconds[0] / sum(seconds), seconds[1] / sum(seconds)
+
+
+def _taught(distiller):
+    """The share of the steps taken in which the student learned; 1 before the first."""
+    before, after = distiller._steps_taken_over, int(distiller.steps_done.numpy())
+    warmed_up = max(0, min(after, distiller.recipe.warmup_steps) - before)
+    return 1 - warmed_up / (after - before) if after > before else 1.0
 
 
 def _synthesis(distiller):
