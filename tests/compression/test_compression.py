@@ -186,6 +186,17 @@ def test_what_stays_in_float_is_listed():
     assert not compression.is_quantization_aware(prune(small()))
 
 
+def cluster_in_two(model):
+    """Leaves two values in each kernel."""
+    for weight in compression.sparse.kernels(model):
+        weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+
+
+def has_two_values_a_channel(kernel):
+    """Whether two clusters are still there; of convolutions tfmot takes each channel for itself."""
+    return all(len(np.unique(channel)) <= 2 for channel in np.moveaxis(kernel, -1, 0))
+
+
 @pytest.mark.parametrize("activation", [layers.ReLU, lambda: layers.Activation("relu")])
 def test_kernels_before_a_relu_are_rounded_and_keep_their_clusters(activation, tmp_path):
     inputs = keras.Input((8, 8, 2))
@@ -193,16 +204,14 @@ def test_kernels_before_a_relu_are_rounded_and_keep_their_clusters(activation, t
     x = activation()(layers.DepthwiseConv2D(3, name="depthwise")(x))
     x = activation()(layers.Dense(8, name="dense")(layers.Flatten()(x)))
     model = keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x))
-    for weight in compression.sparse.kernels(model):
-        weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+    cluster_in_two(model)
     student = quantize_aware(model, images=X, preserve="clusters")
     student.compile("adam", LOSS)
     student.fit(X, Y, epochs=2, verbose=0)
     assert compression.float_layers(student) == []
     for name in ("conv", "dense"):
         kernel = strip(student).get_layer(name).kernel.numpy()
-        # Of convolutions tfmot takes each channel for itself.
-        assert all(len(np.unique(channel)) <= 2 for channel in np.moveaxis(kernel, -1, 0))
+        assert has_two_values_a_channel(kernel)
         assert np.abs(kernel + 0.113).min() > 1e-5
     # Rounded means that what is less than half a step is not seen.
     plain = quantize_aware(model, images=X)
@@ -226,8 +235,7 @@ def test_kernels_before_a_concatenation_are_rounded_as_the_scheme_says(scheme, t
     branches = [layers.Conv2D(4, 3, name=name)(inputs) for name in ("left", "right", "frozen")]
     x = layers.Flatten()(layers.ReLU()(layers.Concatenate()(branches)))
     model = keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x))
-    for weight in compression.sparse.kernels(model):
-        weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
+    cluster_in_two(model)
     model.get_layer("frozen").trainable = False
     preserve = "clusters" if scheme == "int8" else ()
     student = quantize_aware(model, scheme=scheme, images=X, preserve=preserve)
@@ -237,7 +245,7 @@ def test_kernels_before_a_concatenation_are_rounded_as_the_scheme_says(scheme, t
         kernel = strip(student).get_layer(name).kernel.numpy()
         steps = student.get_layer("bridge").inner_layers()[name]._weight_vars[0][2]["min_var"].shape
         if scheme == "int8":
-            assert all(len(np.unique(channel)) <= 2 for channel in np.moveaxis(kernel, -1, 0))
+            assert has_two_values_a_channel(kernel)
             assert steps == (4,)
         else:
             assert steps == ()

@@ -82,6 +82,19 @@ def recorded(record: taps.Record, stored: Mapping[str, tuple]) -> list[Moments]:
     return [moments(values, *kept) for tap, kept in stored.items() for values in record.calls[tap]]
 
 
+def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[object, list[Moments]]:
+    """The teacher's float32 logits, in inference mode, and the moments of what tapped layers saw meanwhile.
+
+    Args:
+        teacher: the teacher.
+        images: what it is shown.
+        stored: mean, variance and axis that is compared with, by tap; empty for the logits alone.
+    """
+    with taps.record(teacher, stored) as record:
+        logits = ops.cast(teacher(images, training=False), "float32")
+    return logits, recorded(record, stored)
+
+
 def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
     """The moments of what a layer saw in one call.
 

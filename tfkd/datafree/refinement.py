@@ -5,8 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd import taps
-from tfkd.datafree.moments import recorded, stored_statistics
+from tfkd.datafree.moments import observe, stored_statistics
 from tfkd.datafree.objectives.batch_statistics import gaussian_kl
 from tfkd.losses import soft_targets
 
@@ -50,13 +49,12 @@ def refine(
     for _ in range(steps):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            with taps.record(teacher, stored) as record:
-                logits = ops.cast(teacher(images, training=False), "float32")
+            logits, seen = observe(teacher, images, stored)
             goal = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
             if adversarial:
                 goal -= adversarial * soft_targets(logits, student(images, training=False))
-            for seen in recorded(record, stored):
-                goal += statistics * gaussian_kl(*seen.of_batch(), seen.stored_mean, seen.stored_variance)
+            for each in seen:
+                goal += statistics * gaussian_kl(*each.of_batch(), each.stored_mean, each.stored_variance)
         slope = ops.depthwise_conv(tape.gradient(goal, images), kernel, padding="same")
         size = ops.sqrt(ops.mean(slope**2, axis=(1, 2, 3), keepdims=True))
         images = ops.clip(images - step_size * slope / (size + 1e-12), 0.0, 1.0)

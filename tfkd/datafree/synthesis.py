@@ -6,9 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 from generators import Generator
-from tfkd import taps
 from tfkd.datafree.chains import Chains
-from tfkd.datafree.moments import recorded, stored_statistics
+from tfkd.datafree.moments import observe, stored_statistics
 from tfkd.datafree.recipe import Recipe
 from tfkd.datafree.refinement import refine
 from tfkd.datafree.selection import misfit, resample, selection_log_weights
@@ -159,14 +158,13 @@ class Synthesizer:
         """The teacher's logits, and how much the recipe would like to have each image, as a logarithm."""
         recipe = self.recipe
         stored = stored_statistics(self.teacher) if recipe.typicality else {}
-        with taps.record(self.teacher, stored) as record:
-            logits = self.ask_teacher(images)
+        logits, seen = observe(self.teacher, images, stored)
         log_weights = selection_log_weights(
             logits,
             self.student(images, training=False) if disagreement else None,
             balance,
             disagreement,
-            misfit(recorded(record, stored)) if stored else None,
+            misfit(seen) if seen else None,
             recipe.typicality,
         )
         return logits, log_weights
