@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import app, flags
 
 import tfkd
-from tfkd import compression, export, files
+from tfkd import compression, export, files, students
 from tfkd.black_box import BlackBoxTeacher
 from tfkd.black_box_files import require_litert
 from tfkd.cli import shared_flags
@@ -127,9 +127,9 @@ def compress() -> str | None:
 def _compress(model, stages, variants):
     """The model after the stages that were asked for, still wrapped by the last; measured after each.
 
-    Zeros stay from stage to stage, those that the model came with, too.
+    Zeros stay from stage to stage, those that the model came with, too. Students learn without dropout.
     """
-    current = wrapped = model
+    current, wrapped = students.without_dropout(model), model
     if FLAGS.prune is not None:
         # Each part of a batch that is learned in parts is a pass of its own.
         grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)

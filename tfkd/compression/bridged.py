@@ -8,7 +8,7 @@ import keras
 
 from tfkd.compression.activations import register_activations
 from tfkd.compression.layer_options import CENTROIDS, adapted_options, is_kernel
-from tfkd.compression.tfmot import scopes
+from tfkd.compression.tfmot import scopes, unwrapped
 
 
 @keras.saving.register_keras_serializable("tfkd")
@@ -68,7 +68,7 @@ class Bridge(keras.Layer):
 
     def inner_layers(self) -> dict[str, Any]:
         """The inner model's layers by the names they had before tfmot wrapped them."""
-        return {getattr(layer, "layer", layer).name: layer for layer in self.inner.layers}
+        return {unwrapped(layer).name: layer for layer in self.inner.layers}
 
     def get_config(self):
         if self._of_clusters or any(getattr(each, "preserve_sparsity", 0) for each in self.inner.layers):

@@ -4,18 +4,32 @@ import json
 from typing import Any
 
 import keras
+from keras.src.ops import numpy as operations
 
 from tfkd.compression.activations import name_in_keras
 from tfkd.compression.layer_options import NEW_NAMES, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.graphs import copy_weights
 
+# Functions of TensorFlow as tf_keras names them between layers, as in `x * 2`.
+_ARITHMETIC = {
+    "__operators__.add": operations.Add,
+    "math.add": operations.Add,
+    "math.subtract": operations.Subtract,
+    "math.multiply": operations.Multiply,
+    "math.divide": operations.TrueDivide,
+    "math.truediv": operations.TrueDivide,
+}
+# What stands in the place of a layer where an operation has a constant.
+_CONSTANT = "_CONSTANT_VALUE"
+
 
 def from_tf_keras(model: Any) -> keras.Model:
     """The same network in Keras 3: same layers, names (a `/` becomes `_`), weights and outputs.
 
     Args:
-        model: a functional or Sequential `tf_keras.Model`, nested and shared layers included.
+        model: a functional or Sequential `tf_keras.Model`, nested and shared layers and + - * / between
+            layers included.
 
     Returns:
         A Keras 3 model with weights of its own, not compiled.
@@ -54,6 +68,9 @@ def _unknown_layers(entry):
     kind, config = entry["class_name"], entry["config"]
     if "layers" in config:
         return [found for inner in config["layers"] for found in _unknown_layers(inner)]
+    if kind == "TFOpLambda":
+        function = config["function"]
+        return [] if function in _ARITHMETIC else [f"{config['name']} (tf.{function})"]
     return [] if hasattr(keras.layers, kind) and kind != "Lambda" else [f"{config['name']} ({kind})"]
 
 
@@ -63,29 +80,37 @@ def _modern(entry):
     Options fall away that it has no place for, such as `groups` of a DepthwiseConv2D. Where that changes
     what a layer does, the outputs tell.
     """
-    config = dict(entry["config"])
+    kind, config = entry["class_name"], dict(entry["config"])
+    kept = {key: value for key, value in entry.items() if key not in ("build_config", "module")}
+    if kind == "TFOpLambda":
+        operation = _ARITHMETIC[config["function"]](name=config["name"])
+        return {**kept, **keras.saving.serialize_keras_object(operation)}
     if "layers" in config:
-        config["layers"] = [_modern(inner) for inner in config["layers"]]
         if "input_layers" in config:
             _connect(config)
-    else:
-        renamed = NEW_NAMES.get(entry["class_name"], {})
-        config = {renamed.get(key, key): value for key, value in config.items()}
-        known = options_of(getattr(keras.layers, entry["class_name"]))
-        config = {key: _option(value) for key, value in config.items() if key in known}
-        if isinstance(config.get("dtype"), dict):
-            config["dtype"] = config["dtype"]["config"]["name"]
-    # Without these keys Keras 3 reads an entry as the older form that it is.
-    aside = "module", "registered_name", "build_config"
-    return {**{key: value for key, value in entry.items() if key not in aside}, "config": config}
+        config["layers"] = [_modern(inner) for inner in config["layers"]]
+        # Without its module Keras 3 reads a model's entry as the older form that it is.
+        return {**kept, "config": config}
+    renamed = NEW_NAMES.get(kind, {})
+    config = {renamed.get(key, key): value for key, value in config.items()}
+    known = options_of(getattr(keras.layers, kind))
+    config = {key: _option(value) for key, value in config.items() if key in known}
+    if isinstance(config.get("dtype"), dict):
+        config["dtype"] = config["dtype"]["config"]["name"]
+    if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
+        # As a batch normalization has it in tf_keras once it is built.
+        (config["axis"],) = config["axis"]
+    return {**kept, "config": config, "module": "keras.layers", "registered_name": None}
 
 
 def _option(value):
     """An option's value: layers, such as the one that a Bidirectional holds, are entries themselves."""
+    if isinstance(value, list):
+        return [_option(each) for each in value]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     if isinstance(getattr(keras.layers, value["class_name"], None), type):
-        return {**_modern(value), "module": "keras.layers", "registered_name": None}
+        return _modern(value)
     if value["class_name"] == "function":
         # A function of Keras 3 that `to_tf_keras` put there.
         return name_in_keras(value["config"])
@@ -101,7 +126,8 @@ def _connect(config):
     nested = [name for name, kind in kinds.items() if kind in ("Functional", "Sequential")]
     for inner in config["layers"]:
         counted = _counted_from_0(inner["inbound_nodes"], nested)
-        inner["inbound_nodes"] = [_with_tensors_by_name(node, kinds) for node in counted]
+        newer = _of_operands if inner["class_name"] == "TFOpLambda" else _with_tensors_by_name
+        inner["inbound_nodes"] = [newer(node, kinds) for node in counted]
     # Among the outputs Keras 3 counts nested functional models like that itself.
     sequential = [name for name in nested if kinds[name] == "Sequential"]
     config["output_layers"] = _counted_from_0(config["output_layers"], sequential)
@@ -113,20 +139,30 @@ def _connect(config):
 def _with_tensors_by_name(node, layer_names):
     """A call in Keras 3's newer form where tensors are given by name, which the older has no place for."""
 
-    def tensor(reference):
-        # The shape is not looked at.
-        history = {"shape": [], "dtype": "float32", "keras_history": reference[:3]}
-        return {"class_name": "__keras_tensor__", "config": history}
-
-    def refers(value):
-        return isinstance(value, list) and any(value[:1] == [name] for name in layer_names)
-
     options = node[0][3]
-    if not any(map(refers, options.values())):
+    if not any(_refers(value, layer_names) for value in options.values()):
         return node
-    args = [tensor(reference) for reference in node]
-    kwargs = {key: tensor(value) if refers(value) else value for key, value in options.items()}
+    args = [_tensor(reference) for reference in node]
+    kwargs = {k: _tensor(value) if _refers(value, layer_names) else value for k, value in options.items()}
     return {"args": args if len(args) == 1 else [args], "kwargs": kwargs}
+
+
+def _of_operands(node, layer_names):
+    """The call of an operation with two operands, each of which is a tensor or a constant."""
+    _, _, first, options = node
+    second = options["y"]
+    one = first if node[0] == _CONSTANT else _tensor(node)
+    return {"args": [one, _tensor(second) if _refers(second, layer_names) else second], "kwargs": {}}
+
+
+def _tensor(reference):
+    # The shape is not looked at.
+    history = {"shape": [], "dtype": "float32", "keras_history": reference[:3]}
+    return {"class_name": "__keras_tensor__", "config": history}
+
+
+def _refers(value, layer_names):
+    return isinstance(value, list) and any(value[:1] == [name] for name in layer_names)
 
 
 def _counted_from_0(node, nested):
@@ -143,6 +179,9 @@ def _counted_from_0(node, nested):
 def _copy_by_name(old, new):
     """Gives each layer the weights of its namesake; models list their layers in orders of their own."""
     for layer in old.layers:
+        # Operations have no weights, and are no layers in Keras 3.
+        if not layer.weights:
+            continue
         target = new.get_layer(_allowed(layer.name))
         if isinstance(target, keras.Model):
             _copy_by_name(layer, target)

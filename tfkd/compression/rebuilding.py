@@ -1,9 +1,11 @@
 """Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
 
+import contextlib
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import tree
 
 from tfkd.compression.activations import activation_for_tf_keras
@@ -16,6 +18,7 @@ _REMEDY = (
     "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
     "of the model that does without."
 )
+_LONGEST_REASON = 300
 
 
 def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
@@ -74,17 +77,16 @@ class _Rebuilding:
         graph = getattr(model, "_functional", model)
         # A single tensor may be given to a model that calls it a list of one.
         known = dict(zip(map(id, graph.inputs), tree.flatten(given), strict=True))
-        for node in nodes(model):
-            if not isinstance(node.operation, keras.layers.InputLayer):
-                outputs = self._call(node, known, path)
-                known.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+        for node in _without_masks(model):
+            outputs = self._call(node, known, path)
+            known.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
         return tree.map_structure(lambda tensor: known[id(tensor)], graph._outputs_struct)
 
     def _call(self, node, known, path):
         """The outputs of a node's counterpart."""
         args, kwargs = tree.map_structure(
             lambda value: known.get(id(value), value) if keras.backend.is_keras_tensor(value) else value,
-            (node.arguments.args, node.arguments.kwargs),
+            _arguments(node),
         )
         operation = node.operation
         if not isinstance(operation, keras.Layer):
@@ -96,7 +98,8 @@ class _Rebuilding:
         if id(operation) in self._made:
             return self._made[id(operation)](*args, **kwargs)
         made = self.model(operation) if nested else self._layer(operation, path)
-        outputs = made(*args, **kwargs)
+        with _explained(operation.name, type(operation).__name__):
+            outputs = made(*args, **kwargs)
         if not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
@@ -109,6 +112,48 @@ class _Rebuilding:
             entries = entries_of_parts(layer, path + layer.name)
             return Parts([_built_of(entry, layer.name) for entry in entries])
         return _counterpart(layer, path)
+
+
+def _without_masks(model):
+    """The calls that a model's outputs need, where masks take no part that Keras handed on by itself."""
+    needed, calls = {id(tensor) for tensor in model.outputs}, []
+    for node in reversed(nodes(model)):
+        made = any(id(tensor) in needed for tensor in node.outputs)
+        if made and not isinstance(node.operation, keras.layers.InputLayer):
+            needed |= {id(value) for value in tree.flatten(_arguments(node))}
+            calls.append(node)
+    return calls[::-1]
+
+
+def _arguments(node):
+    """What a layer was called with, without what Keras put there: masks of its inputs, and `training`.
+
+    tf_keras makes its own masks. Keras 3 writes down the layer's default of `training`, which a model's
+    own stands above.
+    """
+    masks = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.arguments.keras_tensors}
+    kwargs = {
+        key: value
+        for key, value in node.arguments.kwargs.items()
+        if key != "training" and not (key.endswith("mask") and _all_in(masks, value))
+    }
+    return node.arguments.args, kwargs
+
+
+def _all_in(masks, value):
+    return all(id(mask) in masks for mask in tree.flatten(value))
+
+
+@contextlib.contextmanager
+def _explained(name, kind) -> Iterator[None]:
+    """Has what tf_keras refuses name the layer."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ValueError(
+            f"Layer {name!r} ({kind}) cannot be rebuilt in tf_keras, which says: {reason} {_REMEDY}"
+        ) from error
 
 
 def _counterpart(layer, path):
@@ -136,14 +181,14 @@ def _built_of(entry, owner):
     renamed = {new: old for old, new in NEW_NAMES.get(kind, {}).items()}
     config = {renamed.get(key, key): value for key, value in entry["config"].items()}
     known = options_of(layer_class)
-    return layer_class(
-        **{
-            key: _option(key, value, owner)
-            for key, value in config.items()
-            # Weights are copied, so nobody asks how they began.
-            if key in known and not key.endswith("_initializer") and value is not None
-        }
-    )
+    options = {
+        key: _option(key, value, owner)
+        for key, value in config.items()
+        # Weights are copied, so nobody asks how they began.
+        if key in known and not key.endswith("_initializer") and value is not None
+    }
+    with _explained(owner, kind):
+        return layer_class(**options)
 
 
 def _option(key, value, owner):
@@ -152,6 +197,8 @@ def _option(key, value, owner):
 
     if key.endswith("activation"):
         return activation_for_tf_keras(value)
+    if isinstance(value, list):
+        return [_option("", each, owner) for each in value]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     if key == "dtype":
@@ -167,21 +214,21 @@ def _option(key, value, owner):
 
 
 def _arithmetic(operation):
-    """The TensorFlow function of an operation between layers, such as `x * 2`."""
-    functions = {
-        "Add": tf.add,
-        "Subtract": tf.subtract,
-        "Multiply": tf.multiply,
-        "Divide": tf.divide,
-        "TrueDivide": tf.divide,
+    """What an operation between layers is written as, such as `x * 2`."""
+    signs = {
+        "Add": operator.add,
+        "Subtract": operator.sub,
+        "Multiply": operator.mul,
+        "Divide": operator.truediv,
+        "TrueDivide": operator.truediv,
     }
     kind = type(operation).__name__
-    if kind not in functions:
+    if kind not in signs:
         raise ValueError(
             f"Operation {operation.name!r} ({kind}) has no counterpart in tf_keras. Use a layer instead, "
             "such as Reshape for keras.ops.reshape. Operations that have one: + - * /."
         )
-    return functions[kind]
+    return signs[kind]
 
 
 def _copy(layer, made):

@@ -40,13 +40,21 @@ def strip(student: BridgedModel) -> keras.Model:
             "tfkd.compression.prune, cluster or quantize_aware, or use BridgedModel(inner, plain=model)."
         )
     wrapped = student.get_layer("bridge").inner_layers()
+    missing = {id(weight): weight.path for weight in plain.weights}
     for path, layer in taps.named_layers(plain).items():
-        # Only layers of layers, such as nested models, are missing; theirs are there one by one.
+        # Layers of layers, such as nested models, are not there as a whole, or their parts are not.
         if layer.weights and path in wrapped:
             parts = [wrapped[path]]
             if is_separable(layer) and depthwise_name(path) in wrapped:
                 parts.insert(0, wrapped[depthwise_name(path)])
             layer.set_weights([weight for part in parts for weight in current_weights(part)])
+            for weight in layer.weights:
+                missing.pop(id(weight), None)
+    if missing:
+        raise ValueError(
+            f"`student`: {student.name!r} has no layers with the weights {sorted(missing.values())} of the "
+            "model that it was made of."
+        )
     plain.name = student.name
     return plain
 

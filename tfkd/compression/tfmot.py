@@ -3,6 +3,7 @@
 import contextlib
 import os
 from types import ModuleType
+from typing import Any
 
 import tensorflow as tf
 
@@ -38,3 +39,13 @@ def scopes() -> contextlib.ExitStack:
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
     return stack
+
+
+def unwrapped(layer: Any) -> Any:
+    """The layer inside one of tfmot's; any other layer as it is, a `Bidirectional` too.
+
+    Args:
+        layer: a tf_keras layer.
+    """
+    of_tfmot = ("pruning_vars", "cluster_centroids", "quantize_config")
+    return layer.layer if any(hasattr(layer, mark) for mark in of_tfmot) else layer

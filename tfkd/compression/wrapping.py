@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+from keras import tree
 
 from tfkd import names
 from tfkd.compression.bridged import BridgedModel
@@ -18,8 +19,14 @@ def rebuilt(model: keras.Model, separate: bool = False) -> Any:
         separate: whether separable convolutions become two layers each.
 
     Raises:
+        TypeError: if it is no model of Keras 3.
         ValueError: if the model is wrapped already, or cannot be rebuilt.
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a model of Keras 3. Received: {model!r}, of {type(model).__module__}. Models "
+            "of tf_keras become such by tfkd.compression.from_tf_keras."
+        )
     if isinstance(model, BridgedModel):
         raise ValueError(
             f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; zeros "
@@ -44,7 +51,8 @@ def chosen_layers(
 
     Raises:
         TypeError: if a single name was given instead of several.
-        ValueError: for a name that no layer has, a layer that is not able to, or if none is left.
+        ValueError: for a name that no layer has, a layer that is not able to, or that has to do with masks,
+            or if none is left.
     """
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be several names, such as [{layers!r}]. Received: {layers!r}.")
@@ -58,7 +66,18 @@ def chosen_layers(
         raise ValueError(f"`layers`: these cannot be {purpose}: {', '.join(unable)}. Leave them out.")
     if not chosen:
         raise ValueError(f"`model`: {inner.name!r} has no layer that can be {purpose}.")
+    if masked := [layer.name for layer in chosen if _has_masks(layer)]:
+        raise ValueError(
+            f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Give "
+            "the names of others, or build the model without `mask_zero` and Masking."
+        )
     return {layer.name for layer in chosen}
+
+
+def _has_masks(layer):
+    """Whether a mask goes with what a layer takes or returns."""
+    tensors = tree.flatten([[node.keras_inputs, node.outputs] for node in layer._inbound_nodes])
+    return any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
 
 
 def wrap_layers(inner: Any, chosen: set[str], wrap: Callable[[Any], Any]) -> Any:

@@ -1,6 +1,7 @@
 """Which network a student is: a zoo, and a teacher's own shape at another width or depth."""
 
 from tfkd.students.depth import scale_depth
+from tfkd.students.dropout import without_dropout
 from tfkd.students.inheritance import kept_channels
 from tfkd.students.lenet import lenet5, lenet5_half
 from tfkd.students.resnet import resnet
@@ -17,4 +18,5 @@ __all__ = [
     "scale_depth",
     "scale_width",
     "wide_resnet",
+    "without_dropout",
 ]

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from tfkd.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
+from tfkd.students.dropout import DROPOUTS
 from tfkd.students.inheritance import CRITERIA, WIDTHS, inherit_channels
 
 # Layers with weights that follow the width of their input.
@@ -17,8 +18,6 @@ _FOLLOWERS = (
     layers.Normalization,
     layers.PReLU,
 )
-# Spatial dropout is a Dropout too.
-_DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
 
 
 def scale_width(
@@ -123,7 +122,7 @@ def resized(
                 f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
                 "scaled. Build the student by hand, or choose one from tfkd.students."
             )
-        elif isinstance(layer, _DROPOUTS) and not dropout:
+        elif isinstance(layer, DROPOUTS) and not dropout:
             config["rate"] = 0.0
         return type(layer).from_config(config)
 
