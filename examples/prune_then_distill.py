@@ -4,8 +4,10 @@
     python examples/prune_then_distill.py --table=rows
 
 Each student learns three times from scratch, with the same seed: from a trained teacher, from the same
-teacher after pruning in rounds (a fifth of the weights each, all kernels together, learning rates rewound),
-and from one that trained for as many epochs as those rounds without being pruned.
+teacher after pruning in rounds (a fifth of the weights each, all kernels together), and from one that
+trained for as many epochs as those rounds without being pruned. A round is half as long as the teacher's
+training, and its rate falls from 0.05 to 0.0005; rewound to the teacher's own rates, as published, so short
+a round would begin at 0.01.
 A row is a JSON file of a seed; rows that are there are not run again. Training images are the first of the
 file; accuracies are of the last epoch.
 """
@@ -124,7 +126,7 @@ def trained(make, train: tuple, seed: int) -> keras.Model:
 
 
 def trained_on(teacher: keras.Model, train: tuple, per_round: float) -> keras.Model:
-    """The teacher after rounds of pruning, each with half of its epochs."""
+    """The teacher after rounds of pruning, each with half of its epochs and a schedule of its own."""
     half = FLAGS.epochs // 2
     return iterative_pruning(
         *(teacher, *train, FLAGS.rounds, per_round),

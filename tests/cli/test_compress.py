@@ -1,5 +1,6 @@
 """tfkd-compress as users start it: by flags."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -34,7 +35,7 @@ run = functools.partial(running.run, compress)
 def finished(teacher_file, eval_file, tmp_path_factory):
     """A run with all three stages."""
     folder = tmp_path_factory.mktemp("compress") / "out"
-    stages = ("--prune=0.6", "--cluster=8", "--quantize", "--min_agreement=0.8")
+    stages = ("--prune=0.6", "--cluster=8", "--quantize", "--min_agreement=0.8", "--labels=a,b,c,d")
     stages += ("--recipe_options=warmup_steps=2",)
     model = (f"--model={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={folder}")
     return folder, run(*model, *stages, *FAST)
@@ -78,6 +79,7 @@ def test_metrics_tell_the_truth(finished, eval_file):
     x = arrays["x_test"][..., None].astype("float32") / 255
     predicted = tfkd.export.run_tflite(content, x).argmax(-1)
     assert written["accuracy"] == pytest.approx(np.mean(predicted == arrays["y_test"]))
+    assert tfkd.export.read_metadata(content)["labels"] == ["a", "b", "c", "d"]
     model = keras.models.load_model(folder / "model.keras")
     assert metrics["sparsity"] == pytest.approx(sparsity(model)) and sparsity(model) >= 0.59
     values = model.get_layer("logits").kernel.numpy()
@@ -135,12 +137,16 @@ def test_with_data_and_another_teacher(teacher_file, tmp_path):
 
 
 def test_a_file_that_disagrees_costs_no_result(teacher_file, tmp_path, monkeypatch):
-    def disagrees(*arguments):
-        raise RuntimeError("below `min_agreement`")
-
-    monkeypatch.setattr(compress.Variants, "write", disagrees)
-    done = run(f"--model={teacher_file}", f"--output_dir={tmp_path / 'out'}", *FAST, status=1)
-    assert "there is no model.tflite: below `min_agreement`" in done.stderr
+    verify = tfkd.export.tflite.verify_tflite
+    monkeypatch.setattr(
+        tfkd.export.tflite,
+        "verify_tflite",
+        lambda *arguments: dataclasses.replace(verify(*arguments), agreement=0.5),
+    )
+    flags = ("--min_agreement=0.6", f"--output_dir={tmp_path / 'out'}", *FAST)
+    done = run(f"--model={teacher_file}", *flags, status=1)
+    assert "there is no model.tflite: The int8 TFLite file" in done.stderr
+    assert "50.00% of images, below `min_agreement` 60.00%" in done.stderr
     assert "Attention: there is no model.tflite" in (tmp_path / "out/report.html").read_text()
     assert {"model.keras", "metrics.json"} <= set(os.listdir(tmp_path / "out"))
 

@@ -256,6 +256,7 @@ def test_bad_input_ends_with_one_message(teacher_file, eval_file, tmp_path):
         ({"teacher": tmp_path / "broken.keras"}, "not a .keras file"),
         ({"student": tmp_path / "other_shape.keras"}, "same input shape"),
         ({"student": tmp_path / "broken.keras"}, "--student"),
+        ({"labels": "a,b"}, "`labels` must be 4 names"),
         ({"output_dir": tmp_path / "file"}, "is a file"),
         ({"output_dir": "/proc/nobody/writes/here"}, "cannot be written"),
         ({"teacher": tmp_path / "untrained.keras", "eval_data": eval_file}, "no better than chance"),

@@ -345,6 +345,23 @@ def test_learns_without_data(wrapped):
     assert np.isfinite(history["loss"]).all()
 
 
+def test_random_layers_work_in_training_only():
+    student = BridgedModel(to_tf_keras(augmented()))
+    x = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+    for training in (True, False):
+        first, second = (student(x, training=training).numpy() for _ in range(2))
+        assert np.array_equal(first, second) != training
+
+
+def test_learns_under_xla_in_a_distiller():
+    for wrapped in (quantized, pruned):
+        student = BridgedModel(wrapped(small()))
+        distiller = tfkd.Distiller(small("teacher"), student, losses.SoftTargets(2.0), None, 0.0)
+        distiller.compile("adam", jit_compile=True)
+        history = distiller.fit(X, epochs=3, verbose=0).history["loss"]
+        assert history[-1] < history[0]
+
+
 def test_pruning_needs_no_callback():
     student = BridgedModel(pruned(small()))
     student.compile("sgd", "mse")

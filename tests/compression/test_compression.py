@@ -6,11 +6,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfkd
 from tests import harness
-from tests.compression.test_bridge import CLASSES, X, Y, scrambled, small
+from tests.compression.test_bridge import CLASSES, X, Y, recurrent, scrambled, small
 from tfkd import compression
 from tfkd.compression import BridgedModel, prune, quantize_aware, strip, tfmot
 
@@ -154,6 +155,59 @@ def test_two_of_four_neighbours_along_the_inputs():
     kernel = strip(student).get_layer("skip").kernel.numpy().reshape(-1, 8)
     assert kernel.shape == (8, 8)
     assert (np.sum(kernel.T.reshape(-1, 4) == 0, axis=1) == 2).all()
+
+
+def test_dense_kernels_are_pruned_in_whole_blocks():
+    kernel = strip(trained("pruned in blocks")).get_layer("logits").kernel.numpy() == 0
+    blocks = kernel.reshape(4, 2, CLASSES)
+    assert (blocks[:, 0] == blocks[:, 1]).all() and kernel.mean() == 0.5
+
+
+def test_only_the_layers_that_are_named_are_clustered():
+    student = compression.cluster(small(), 4, layers=["conv"])
+    values = {name: np.unique(strip(student).get_layer(name).kernel).size for name in ("conv", "skip")}
+    assert values["conv"] <= 4 < values["skip"]
+
+
+def test_a_scheme_of_ones_own():
+    tfmot.load()
+    from tensorflow_model_optimization.python.core.quantization.keras import default_8bit
+
+    class DenseAlone(default_8bit.default_8bit_quantize_registry.Default8BitQuantizeRegistry):
+        def supports(self, layer):
+            return type(layer).__name__ == "Dense"
+
+    class Scheme(default_8bit.default_8bit_quantize_scheme.Default8BitQuantizeScheme):
+        def get_quantize_registry(self):
+            return DenseAlone()
+
+    student = quantize_aware(small(), scheme=Scheme(), images=X)
+    assert {"conv", "skip"} <= set(compression.float_layers(student))
+    assert "logits" not in compression.float_layers(student)
+
+
+@pytest.mark.parametrize("make", [lambda model: prune(model, 0.5, (0, 0)), compression.cluster])
+def test_layers_of_layers_are_stripped(make):
+    """A Bidirectional and a TimeDistributed hold a layer, as the wrappers of tfmot do."""
+    model = recurrent()
+    student = make(model)
+    assert {"bidirectional", "time_distributed"} <= {
+        name.rpartition("_")[0] if name[-1].isdigit() else name for name in tfkd.taps.named_layers(student)
+    }
+    x = np.random.default_rng(0).normal(size=(8, *model.input_shape[1:])).astype("float32")
+    student.compile("adam", "mse")
+    student.fit(x, model(x), verbose=0)
+    stripped = strip(student)
+    np.testing.assert_allclose(stripped(x), student(x), rtol=1e-5, atol=1e-5)
+    assert np.abs(stripped(x) - model(x)).max() > 1e-4
+
+
+def test_a_model_that_is_not_the_one_inside_is_refused():
+    inner = compression.to_tf_keras(small())
+    inputs = keras.Input((8, 8, 2))
+    other = keras.Model(inputs, layers.Conv2D(3, 1, name="another")(inputs))
+    with pytest.raises(ValueError, match=r"has no layers with the weights .*another/bias.*another/kernel"):
+        strip(BridgedModel(inner, plain=other))
 
 
 def test_ranges_begin_with_those_of_images():
@@ -392,6 +446,27 @@ def test_mixed_precision():
         keras.config.set_dtype_policy("float32")
 
 
+MAKERS = {
+    "bridged": lambda model: BridgedModel(compression.to_tf_keras(model)),
+    "pruned": lambda model: prune(model, 0.2),
+    "clustered": lambda model: compression.cluster(model, 8),
+    "quantized": lambda model: quantize_aware(model, images=np.eye(6, dtype="float32")),
+}
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_dropout_works_in_training_only(name, jit_compile):
+    inputs = keras.Input((6,))
+    outputs = layers.Dense(CLASSES)(layers.Dropout(0.5)(layers.Dense(32)(inputs)))
+    student = MAKERS[name](keras.Model(inputs, outputs))
+    run = tf.function(student, jit_compile=jit_compile, autograph=False)
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    for training in (True, False):
+        first, second = (run(x, training=training) for _ in range(2))
+        assert (np.abs(first - second).max() > 0.1) == training
+
+
 def test_quantization_distillation_with_data():
     teacher = small("teacher")
     student = quantize_aware(scrambled(small(), seed=3))
@@ -430,7 +505,16 @@ def with_shared_layer(kind=layers.Conv2D):
     return keras.Model(inputs, conv(conv(inputs)))
 
 
+def masked_words(layer):
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.LSTM(3, name="lstm")(layers.Embedding(10, 4, mask_zero=True, name="words")(inputs))
+    return prune(keras.Model(inputs, layers.Dense(2, name="logits")(x)), layers=layer)
+
+
 BAD = [
+    (lambda: prune(compression.to_tf_keras(small())), TypeError, "model of Keras 3.*from_tf_keras"),
+    (lambda: masked_words(None), ValueError, "masks, which tfmot's wrappers lose: words.*others"),
+    (lambda: masked_words(["lstm"]), ValueError, "masks, which tfmot's wrappers lose: lstm"),
     (lambda: prune(subclassed()), ValueError, "functional"),
     (lambda: prune(with_lambda()), ValueError, r"'code' \(Lambda\) has no counterpart"),
     (lambda: quantize_aware(with_shared_layer()), ValueError, "called several times.*: twice"),

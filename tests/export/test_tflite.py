@@ -9,6 +9,7 @@ import pytest
 import tfkd
 from tests.conftest import SHAPE, blobs
 from tfkd import export, files
+from tfkd.export import verification
 
 
 @pytest.mark.parametrize("quantization", export.QUANTIZATIONS)
@@ -159,6 +160,39 @@ def test_a_file_that_disagrees_is_an_error(teacher, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r"below `min_agreement` 90.00%; it was not written"):
         export.export_tflite(teacher, path, min_agreement=0.9, **options)
     assert not path.exists()
+
+
+def test_files_lead_from_one_input_to_one_output():
+    one, two = keras.Input((8,), name="one"), keras.Input((8,), name="two")
+    outputs = keras.layers.Dense(2)(keras.layers.Add()([one, two]))
+    with pytest.raises(ValueError, match=r"2 inputs.*Build a keras.Model of one input"):
+        export.export_tflite(keras.Model([one, two], outputs), None)
+    with pytest.raises(ValueError, match="2 outputs"):
+        export.export_tflite(keras.Model(one, [one * 2, one + 1]), None)
+
+
+@pytest.mark.parametrize("name", ["representative_data", "verification_data"])
+def test_images_that_are_no_floats_are_refused(teacher, name):
+    with pytest.raises(TypeError, match=f"`{name}` must be floats.*uint8"):
+        export.export_tflite(teacher, None, "int8", **{name: np.zeros((8, *SHAPE), "uint8")})
+
+
+def test_latency_is_that_of_one_and_of_two_threads(teacher, monkeypatch):
+    used, timed = [], verification._latency_ms
+
+    class Counted(verification.TFLiteFile):
+        def __init__(self, content, threads=1):
+            super().__init__(content, threads)
+            used.append(threads)
+
+    def timed_and_counted(content, threads):
+        assert timed(content, threads) > 0
+        return used[-1]
+
+    monkeypatch.setattr(verification, "TFLiteFile", Counted)
+    monkeypatch.setattr(verification, "_latency_ms", timed_and_counted)
+    check = export.export_tflite(teacher, None)
+    assert (check.latency_ms, check.latency_2_threads_ms) == (1, 2)
 
 
 def test_what_is_no_image_needs_examples():

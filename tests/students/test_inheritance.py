@@ -157,6 +157,39 @@ def test_joined_channels_are_worth_what_all_their_layers_say():
     assert kept(plain, "e") == [[0, 1]]
 
 
+@pytest.mark.parametrize(
+    "criterion, joined, alone",
+    [
+        # Norms 1, 2, 3, 4 and 4, 1, 1, 4 are joined by addition, 1, 5, 2, 4 stand beside.
+        ("norm", [0, 3], [1, 3]),
+        # Scales 4, 1, 3, 2 and 1, 5, -4, 2, each relative to its layer's mean, and 3, 1, 2, 0.5.
+        ("scale", [1, 2], [0, 2]),
+    ],
+)
+def test_published_criteria_go_through_addition_and_concatenation(criterion, joined, alone):
+    inputs = keras.Input((4, 4, 1))
+    sizes = {
+        "a": ([1, 2, 3, 4], [4, 1, 3, 2]),
+        "b": ([4, 1, 1, 4], [1, 5, -4, 2]),
+        "c": ([1, 5, 2, 4], [3, 1, 2, 0.5]),
+    }
+    made = {}
+    for name, (norms, scales) in sizes.items():
+        convolution = layers.Conv2D(4, 1, use_bias=False, name=name)
+        normalization = layers.BatchNormalization(name=f"n{name}")
+        made[name] = normalization(convolution(inputs))
+        convolution.kernel.assign(np.reshape(norms, (1, 1, 1, 4)))
+        normalization.gamma.assign(scales)
+    x = layers.Concatenate(name="all")([layers.Add()([made["a"], made["b"]]), made["c"]])
+    model = keras.Model(inputs, layers.Dense(2, name="out")(layers.Flatten()(x)))
+    narrow = students.scale_width(model, 0.5, inherit=True, criterion=criterion)
+    chosen = students.kept_channels(model, narrow, criterion)
+    assert chosen["a"] == chosen["b"] == joined and chosen["c"] == alone
+    assert chosen["all"] == joined + [4 + i for i in alone]
+    kernel = model.get_layer("out").kernel.numpy().reshape(4, 4, 8, 2)[:, :, chosen["all"]]
+    np.testing.assert_array_equal(narrow.get_layer("out").kernel, kernel.reshape(64, 2))
+
+
 def image_model(*middle):
     return keras.Sequential(
         [

@@ -136,6 +136,19 @@ def test_scaled_students_have_dropout_only_if_asked():
     assert model.layers[2].rate == 0.5
 
 
+def test_without_dropout_the_network_is_the_same():
+    inner = keras.Sequential([keras.Input((8, 8, 4)), layers.SpatialDropout2D(0.5, name="inner")])
+    x = inputs = keras.Input((8, 8, 2))
+    x = inner(layers.Conv2D(4, 3, padding="same")(x))
+    x = layers.AlphaDropout(0.5, name="alpha")(layers.Dropout(0.5, name="drop")(x))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)), name="net")
+    same = students.without_dropout(model)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
+    np.testing.assert_array_equal(same(x, training=True), model(x, training=False))
+    assert np.abs(model(x, training=True) - model(x, training=False)).max() > 0.1
+    assert same.name == "net" and students.without_dropout(same) is same
+
+
 def test_what_cannot_be_scaled_is_named():
     class Subclassed(keras.Model):
         pass

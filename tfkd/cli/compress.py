@@ -91,10 +91,11 @@ def compress() -> str | None:
     keras.utils.set_random_seed(FLAGS.seed)
     model = _load(FLAGS.model)
     teacher = _load(FLAGS.teacher) if FLAGS.teacher else model
+    labels = shared_flags.labels(model.output_shape[-1])
     data = shared_flags.evaluation_data(model, "model")
     examples = _examples(model)
     stages = Stages(model, teacher, shared_flags.recipe(), examples)
-    variants = Variants(data, stages.calibration, stages.judging)
+    variants = Variants(data, stages.calibration, stages.judging, labels)
     folder.begin()
     variants.measure("original", model, "float32")
     if FLAGS.tflite == "int8":

@@ -61,6 +61,7 @@ def distil() -> str | None:
         return None
     keras.utils.set_random_seed(FLAGS.seed)
     teacher = tfkd.load_teacher(FLAGS.teacher, *shared_flags.scaling(), **shared_flags.ending())
+    shared_flags.labels(teacher.output_shape[-1])
     data = shared_flags.evaluation_data(teacher)
     distiller = _make_distiller(teacher)
     folder.begin()

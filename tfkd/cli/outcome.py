@@ -110,7 +110,12 @@ class Outcome:
             role = "teacher" if model is self.teacher else "student"
             try:
                 checks[role, quantization] = export.export_tflite(
-                    model, path, quantization, evaluation_data=self.data, **data
+                    model,
+                    path,
+                    quantization,
+                    evaluation_data=self.data,
+                    labels=self.settings["labels"],
+                    **data,
                 )
             except (RuntimeError, OSError) as error:
                 print(f"No {quantization} TFLite file of the {role}: {error}")

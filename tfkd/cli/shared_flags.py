@@ -10,6 +10,7 @@ from tfkd import datafree, export
 from tfkd.cli import inputs
 from tfkd.cli.image_files import load_images
 from tfkd.cli.outcome import predict
+from tfkd.export.metadata import description
 from tfkd.probing import barely_chance
 
 FLAGS = flags.FLAGS
@@ -52,6 +53,7 @@ SHARED = (
     ),
     flags.DEFINE_string("eval_data", None, "npz with x_test and y_test, only to measure"),
     flags.DEFINE_enum("tflite", "int8", [*export.QUANTIZATIONS, "none"], "kind of TFLite file"),
+    flags.DEFINE_list("labels", None, "names of the classes in their order, written into the TFLite file"),
     flags.DEFINE_string("output_dir", None, "folder of the results"),
     flags.DEFINE_integer("seed", 0, "all randomness follows from it"),
     flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"], "XLA; auto: on accelerators only"),
@@ -105,6 +107,11 @@ def ending() -> dict:
         "from_logits": {"auto": None, "true": True, "false": False}[FLAGS.from_logits],
         "output": int(output) if output and output.isdigit() else output,
     }
+
+
+def labels(classes: int) -> list[str] | None:
+    """The names of so many classes, or None; refused before anything is learned if they do not fit."""
+    return description(FLAGS.labels, (0.0, 1.0), classes)["labels"]
 
 
 def evaluation_data(teacher, called: str = "teacher") -> tuple[np.ndarray, np.ndarray] | None:

@@ -15,6 +15,7 @@ class Variants:
         data: real `(images, labels)`, only to measure, or None.
         calibration: synthetic images that int8 files take their ranges from.
         judging: other synthetic images, on which file and model are compared.
+        labels: names of the classes for files to carry, or None.
 
     Attributes:
         rows: a dictionary for each variant: "name", "quantization", "sparsity" and the fields of a
@@ -26,8 +27,9 @@ class Variants:
         data: tuple[np.ndarray, np.ndarray] | None,
         calibration: np.ndarray,
         judging: np.ndarray,
+        labels: list[str] | None = None,
     ) -> None:
-        self.data, self.calibration, self.judging = data, calibration, judging
+        self.data, self.calibration, self.judging, self.labels = data, calibration, judging, labels
         self.rows: list[dict] = []
 
     def measure(self, name: str, model: keras.Model, quantization: str) -> None:
@@ -57,6 +59,7 @@ class Variants:
             evaluation_data=self.data,
             verification_data=self.judging,
             min_agreement=min_agreement,
+            labels=self.labels,
         )
         row = {"name": name, "quantization": quantization, "sparsity": compression.sparsity(model)}
         self.rows.append({**row, **dataclasses.asdict(check)})

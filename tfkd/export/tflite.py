@@ -60,10 +60,10 @@ def export_tflite(
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        TypeError: if `labels` is a single name.
-        ValueError: for an unknown option, data of another shape than the model takes, a model that takes no
-            images if none are given, one without zeros for a sparse file, or one that is quantized in
-            part only for an interface of 8 bits.
+        TypeError: if `labels` is a single name, or images are no floats.
+        ValueError: for an unknown option, a model of several inputs or outputs, data of another shape than
+            the model takes, a model that takes no images if none are given, one without zeros for a sparse
+            file, or one that is quantized in part only for an interface of 8 bits.
         RuntimeError: if the converter refuses the model (the message names operators that it lacks), or
             file and model agree too little.
         OSError: if the file cannot be written.
@@ -75,6 +75,7 @@ def export_tflite(
     """
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
+    _check_ends(model)
     learned = is_quantization_aware(model)
     if learned and quantization != "int8":
         raise ValueError(
@@ -131,6 +132,15 @@ def _check_options(quantization, interface, sparse, min_agreement):
         raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
 
 
+def _check_ends(model):
+    for what, tensors in {"inputs": model.inputs, "outputs": model.outputs}.items():
+        if len(tensors) > 1:
+            raise ValueError(
+                f"`model`: {model.name!r} has {len(tensors)} {what}; files lead from images to logits. "
+                "Build a keras.Model of one input and one output around it."
+            )
+
+
 def _check_interface(content, interface, model):
     """A model that is quantized in part has floats where its first or last layer computes in float."""
     kinds = TFLiteFile(content).dtypes
@@ -153,7 +163,13 @@ def _procedural(model, name, seed):
 
 def _images(model, data, name):
     shape = tuple(model.input_shape[1:])
-    data = np.asarray(data, "float32")
+    data = np.asarray(data)
+    if not np.issubdtype(data.dtype, np.floating):
+        raise TypeError(
+            f"`{name}` must be floats on the scale that the model takes, as `input_range` says it. "
+            f"Received: {data.dtype}."
+        )
+    data = data.astype("float32")
     if data.shape[1:] != shape or not len(data):
         raise ValueError(
             f"`{name}` must be images of shape (n, {', '.join(map(str, shape))}). Received: {data.shape}."
