@@ -63,19 +63,14 @@ _CHAINS_AND_GENERATED = (
     "--learning_rate=3e-3",
 )
 _FEW = ("--epochs=11",)
-_CHAINS = (
-    "--recipe=guided_prior",
-    "--epochs=12",
-    "--recipe_options=features=5",
-    "--recipe_options=student_flip=true",
-)
 CASES = {
     "lenet5": Case("examples/assets/lenet5_mnist.keras", "examples/assets/mnist_test.npz"),
     "cnn_mnist": Case("shared/teachers/cnn_mnist.keras", "shared/data/mnist.npz", ("--epochs=5",)),
     "resnet8": Case(
         "examples/assets/resnet8_fashion_mnist.keras",
         "shared/data/fashion_mnist.npz",
-        _CHAINS,
+        _CHAINS_AND_GENERATED,
+        _FEW,
     ),
     "wide_resnet10_2": Case(
         "examples/assets/wide_resnet10_2_fashion_mnist.keras",
