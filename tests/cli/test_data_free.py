@@ -203,7 +203,7 @@ def test_a_teacher_that_tflite_cannot_represent_costs_no_result(teacher, tmp_pat
     monkeypatch.setattr(outcome.export, "export_tflite", export)
     distiller = tfkd.DataFreeDistiller(teacher, small_network(4))
     folder = run_folder.RunFolder(str(tmp_path / "out"), {}, resume=False, overwrite=False)
-    result = outcome.Outcome(distiller, folder, None, {"tflite": "int8"})
+    result = outcome.Outcome(distiller, folder, None, {"tflite": "int8", "labels": None})
     assert list(result._export()) == [("student", "float32")]
     assert "No float32 TFLite file of the teacher: no such operation" in capsys.readouterr().out
     assert result.problem == "there is no student.tflite: no such operation"

@@ -33,8 +33,13 @@ def inputs_of(model, n=3, seed=1):
 
     def example(tensor):
         shape = (n, *tensor.shape[1:])
-        uniform = keras.backend.is_float_dtype(tensor.dtype)
-        return (rng.uniform(size=shape) if uniform else rng.integers(2, size=shape)).astype(tensor.dtype)
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            return rng.integers(2, size=shape).astype(tensor.dtype)
+        values = rng.uniform(size=shape)
+        if len(shape) == 3:
+            # Steps that a Masking layer masks.
+            values[:, 1:] *= rng.uniform(size=(n, shape[1] - 1, 1)) < 0.6
+        return values.astype(tensor.dtype)
 
     return keras.tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
 
@@ -221,7 +226,7 @@ def test_what_has_no_counterpart_is_named():
 @pytest.mark.parametrize(
     "layer, message",
     [
-        (layers.RandomCrop(3, 3), r"shapes.*first layer that differs is 'named' \(RandomCrop\)"),
+        (layers.RandomCrop(3, 3), r"shapes.*'named' \(RandomCrop\) differs first"),
         (layers.SpectralNormalization(layers.Conv2D(2, 3)), r"'named' \(SpectralNorm.*Replace it"),
     ],
 )
@@ -345,12 +350,95 @@ def test_learns_without_data(wrapped):
     assert np.isfinite(history["loss"]).all()
 
 
-def test_random_layers_work_in_training_only():
-    student = BridgedModel(to_tf_keras(augmented()))
-    x = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(layers.RandomFlip(), layers.RandomRotation(0.3), layers.RandomZoom(0.3)),
+        *(layers.RandomTranslation(0.3, 0.3), layers.RandomContrast(0.5), layers.RandomBrightness(0.5)),
+        *(layers.GaussianNoise(0.5), layers.SpatialDropout2D(0.5)),
+    ],
+)
+def test_random_layers_work_in_training_only(layer):
+    student = BridgedModel(to_tf_keras(keras.Sequential([keras.Input((8, 8, 3)), layer])))
+    x = np.random.default_rng(0).uniform(size=(16, 8, 8, 3)).astype("float32")
     for training in (True, False):
         first, second = (student(x, training=training).numpy() for _ in range(2))
         assert np.array_equal(first, second) != training
+
+
+def words(*joined):
+    """An LSTM behind what joins two masked sequences."""
+    embedding = layers.Embedding(2, 4, mask_zero=True, embeddings_initializer="normal")
+    inputs = [keras.Input((5,), dtype="int32") for _ in range(2)]
+    x = inputs[0] if not joined else None
+    x = embedding(x) if x is not None else joined[0]([embedding(each) for each in inputs])
+    return keras.Model(inputs if joined else inputs[0], layers.LSTM(3)(x))
+
+
+def masked_steps(layer):
+    inputs = keras.Input((6, 4))
+    return keras.Model(inputs, layers.LSTM(3)(layer(layers.Masking()(inputs))))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(lambda: words(layers.Add()), lambda: words(layers.Concatenate())),
+        lambda: masked_steps(layers.Rescaling(2.0)),
+    ],
+)
+def test_masks_that_tf_keras_hands_on_otherwise_are_refused(model):
+    with pytest.raises(ValueError, match=r"computes something else.*'lstm\w*' \(LSTM\) differs first"):
+        to_tf_keras(model())
+
+
+def test_masks_of_models_that_were_cloned():
+    model = keras.models.clone_model(words())
+    assert_same(model, to_tf_keras(model))
+
+
+def calculating():
+    """Arithmetic of tensors, numbers and arrays, inside a nested model and behind it."""
+    inner_input = keras.Input((4,))
+    x = layers.Dense(4)(inner_input)
+    inner = keras.Model(inner_input, x * x + inner_input, name="inner")
+    inputs = keras.Input((4,))
+    y = inner(inputs)
+    z = inner(y)
+    scaled = (1 - y) / np.arange(1, 5, dtype="float32")
+    return keras.Model(
+        inputs, [y * y, y - z, scaled * z, keras.ops.subtract(np.ones(4, "float32"), inner(z))]
+    )
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_arithmetic(flatten):
+    model = calculating()
+    old = to_tf_keras(model, flatten=flatten)
+    assert_same(model, old)
+    assert_same(model, from_tf_keras(old))
+
+
+def test_functions_of_ones_own_come_back():
+    tf_keras = pytest.importorskip("tf_keras")
+
+    def shifted(x):
+        return x + 1
+
+    register = tf_keras.utils.register_keras_serializable("tests", "shifted")
+    keras.saving.register_keras_serializable("tests", "shifted")(register(shifted))
+    inputs = tf_keras.Input((4,))
+    outputs = tf_keras.layers.Activation("relu")(tf_keras.layers.Dense(3, activation=shifted)(inputs))
+    old = tf_keras.Model(inputs, outputs)
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_allclose(from_tf_keras(old)(x), old(x), atol=1e-6)
+
+
+def test_models_of_the_other_library_are_refused():
+    with pytest.raises(TypeError, match=r"of tf_keras.*one of Keras 3"):
+        from_tf_keras(small())
+    with pytest.raises(TypeError, match=r"of Keras 3.*from_tf_keras"):
+        to_tf_keras(to_tf_keras(small()))
 
 
 def test_learns_under_xla_in_a_distiller():

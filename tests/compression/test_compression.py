@@ -202,6 +202,20 @@ def test_layers_of_layers_are_stripped(make):
     assert np.abs(stripped(x) - model(x)).max() > 1e-4
 
 
+def test_sums_written_as_operations_are_quantized():
+    inputs = keras.Input((8, 8, 2))
+    x = layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+    x = layers.Conv2D(4, 3, padding="same", name="second")(x) + x
+    model = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(layers.Conv2D(4, 3)(x))))
+    student = quantize_aware(model, images=X)
+    assert compression.float_layers(student) == []
+    difference = np.abs(student.predict(X, verbose=0) - model.predict(X, verbose=0)).max()
+    assert 0 < difference < 0.05 * np.ptp(model.predict(X, verbose=0))
+    doubled = keras.Model(inputs, layers.Conv2D(4, 3, name="third")(x * 2))
+    with pytest.raises(ValueError, match=r"multiply calculate with constants.*Use a Rescaling layer"):
+        quantize_aware(doubled)
+
+
 def test_a_model_that_is_not_the_one_inside_is_refused():
     inner = compression.to_tf_keras(small())
     inputs = keras.Input((8, 8, 2))
@@ -511,9 +525,22 @@ def masked_words(layer):
     return prune(keras.Model(inputs, layers.Dense(2, name="logits")(x)), layers=layer)
 
 
+def masked_steps():
+    x = inputs = keras.Input((5, 4))
+    for layer in (
+        layers.Masking(),
+        layers.Dense(4, name="seen"),
+        layers.LSTM(3),
+        layers.Dense(2, name="out"),
+    ):
+        x = layer(x)
+    return quantize_aware(keras.Model(inputs, x), layers=["seen"], images=np.ones((8, 5, 4), "float32"))
+
+
 BAD = [
     (lambda: prune(compression.to_tf_keras(small())), TypeError, "model of Keras 3.*from_tf_keras"),
     (lambda: masked_words(None), ValueError, "masks, which tfmot's wrappers lose: words.*others"),
+    (masked_steps, ValueError, "masks, which tfmot's wrappers lose: seen"),
     (lambda: masked_words(["lstm"]), ValueError, "masks, which tfmot's wrappers lose: lstm"),
     (lambda: prune(subclassed()), ValueError, "functional"),
     (lambda: prune(with_lambda()), ValueError, r"'code' \(Lambda\) has no counterpart"),

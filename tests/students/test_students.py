@@ -140,13 +140,28 @@ def test_without_dropout_the_network_is_the_same():
     inner = keras.Sequential([keras.Input((8, 8, 4)), layers.SpatialDropout2D(0.5, name="inner")])
     x = inputs = keras.Input((8, 8, 2))
     x = inner(layers.Conv2D(4, 3, padding="same")(x))
-    x = layers.AlphaDropout(0.5, name="alpha")(layers.Dropout(0.5, name="drop")(x))
-    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)), name="net")
+    x = layers.Reshape((8, 32))(layers.AlphaDropout(0.5)(layers.Dropout(0.5)(x)))
+    x = layers.TimeDistributed(layers.GaussianDropout(0.5))(x)
+    x = layers.MultiHeadAttention(2, 3, dropout=0.5)(x, x)
+    x = layers.Bidirectional(layers.LSTM(4, dropout=0.5))(x)
+    model = keras.Model(inputs, layers.Dense(3)(x), name="net")
     same = students.without_dropout(model)
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 2)).astype("float32")
-    np.testing.assert_array_equal(same(x, training=True), model(x, training=False))
-    assert np.abs(model(x, training=True) - model(x, training=False)).max() > 0.1
+    np.testing.assert_allclose(same(x, training=True), model(x, training=False), atol=1e-6)
+    assert np.abs(model(x, training=True) - model(x, training=False)).max() > 0.01
     assert same.name == "net" and students.without_dropout(same) is same
+    model.trainable = False
+    assert not students.without_dropout(model).trainable
+
+
+def test_models_of_code_keep_their_dropout():
+    class Code(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.5)
+
+    with pytest.raises(ValueError, match=r"must be functional.*Set its rates to 0"):
+        students.without_dropout(Code())
 
 
 def test_what_cannot_be_scaled_is_named():

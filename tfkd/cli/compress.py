@@ -130,7 +130,9 @@ def _compress(model, stages, variants):
 
     Zeros stay from stage to stage, those that the model came with, too. Students learn without dropout.
     """
-    current, wrapped = students.without_dropout(model), model
+    if FLAGS.prune is None and FLAGS.cluster is None and not FLAGS.quantize:
+        return model
+    current = wrapped = students.without_dropout(model)
     if FLAGS.prune is not None:
         # Each part of a batch that is learned in parts is a pass of its own.
         grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)

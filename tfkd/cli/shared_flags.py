@@ -111,7 +111,10 @@ def ending() -> dict:
 
 def labels(classes: int) -> list[str] | None:
     """The names of so many classes, or None; refused before anything is learned if they do not fit."""
-    return description(FLAGS.labels, (0.0, 1.0), classes)["labels"]
+    try:
+        return description(FLAGS.labels, (0.0, 1.0), classes)["labels"]
+    except ValueError as error:
+        raise ValueError(f"--labels: {error}") from None
 
 
 def evaluation_data(teacher, called: str = "teacher") -> tuple[np.ndarray, np.ndarray] | None:

@@ -35,12 +35,17 @@ def from_tf_keras(model: Any) -> keras.Model:
         A Keras 3 model with weights of its own, not compiled.
 
     Raises:
+        TypeError: if it is a model of Keras 3.
         ValueError: if a layer has no counterpart in Keras 3, runs code of its own (Lambda), or the rebuilt
             model computes something else.
 
     Example:
         >>> new = tfkd.compression.from_tf_keras(tf_keras.models.load_model("old.h5"))
     """
+    if isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a model of tf_keras. Received: {model!r}, which is one of Keras 3."
+        )
     config = _configuration(model)
     if unknown := _unknown_layers(config):
         raise ValueError(f"`model`: {model.name!r} has layers that Keras 3 does not have: {unknown}.")
@@ -70,7 +75,9 @@ def _unknown_layers(entry):
         return [found for inner in config["layers"] for found in _unknown_layers(inner)]
     if kind == "TFOpLambda":
         function = config["function"]
-        return [] if function in _ARITHMETIC else [f"{config['name']} (tf.{function})"]
+        simple = all(len(node) == 4 and isinstance(node[3], dict) for node in entry["inbound_nodes"])
+        known = function in _ARITHMETIC and simple
+        return [] if known else [f"{config['name']} (tf.{function})"]
     return [] if hasattr(keras.layers, kind) and kind != "Lambda" else [f"{config['name']} ({kind})"]
 
 
@@ -95,6 +102,10 @@ def _modern(entry):
     config = {renamed.get(key, key): value for key, value in config.items()}
     known = options_of(getattr(keras.layers, kind))
     config = {key: _option(value) for key, value in config.items() if key in known}
+    # Functions of one's own have to be told from names of Keras's.
+    for key in [key for key in config if key.endswith("activation")]:
+        if own := keras.saving.get_registered_object(config[key]):
+            config[key] = keras.saving.serialize_keras_object(own)
     if isinstance(config.get("dtype"), dict):
         config["dtype"] = config["dtype"]["config"]["name"]
     if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
@@ -139,6 +150,8 @@ def _connect(config):
 def _with_tensors_by_name(node, layer_names):
     """A call in Keras 3's newer form where tensors are given by name, which the older has no place for."""
 
+    if isinstance(node, dict):
+        return {"args": [{key: _tensor(reference) for key, reference in node.items()}], "kwargs": {}}
     options = node[0][3]
     if not any(_refers(value, layer_names) for value in options.values()):
         return node
@@ -151,8 +164,16 @@ def _of_operands(node, layer_names):
     """The call of an operation with two operands, each of which is a tensor or a constant."""
     _, _, first, options = node
     second = options["y"]
-    one = first if node[0] == _CONSTANT else _tensor(node)
-    return {"args": [one, _tensor(second) if _refers(second, layer_names) else second], "kwargs": {}}
+    one = _constant(first) if node[0] == _CONSTANT else _tensor(node)
+    two = _tensor(second) if _refers(second, layer_names) else _constant(second)
+    return {"args": [one, two], "kwargs": {}}
+
+
+def _constant(value):
+    """A number as it is, an array in Keras 3's form."""
+    if not isinstance(value, list):
+        return value
+    return {"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}}
 
 
 def _tensor(reference):
@@ -172,7 +193,7 @@ def _counted_from_0(node, nested):
     if not isinstance(node, list) or not node:
         return node
     if node[0] in nested:
-        return [node[0], node[1] - 1, *node[2:]]
+        return [node[0], node[1] - 1, *(_counted_from_0(each, nested) for each in node[2:])]
     return [_counted_from_0(each, nested) for each in node]
 
 

@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import tree
 
 from tfkd.compression.activations import activation_for_tf_keras
 from tfkd.compression.layer_options import NEW_NAMES, adapted_options, options_of
 from tfkd.compression.same_outputs import check_same_outputs
 from tfkd.compression.separating import Parts, entries_of_parts, is_separable
-from tfkd.graphs import has_graph, nodes
+from tfkd.graphs import has_graph, nodes, operation_of
 
 _REMEDY = (
     "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
     "of the model that does without."
 )
 _LONGEST_REASON = 300
+# Operations between tensors of one rank that are layers, too.
+_MERGING = ("Add", "Subtract", "Multiply")
 
 
 def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
@@ -36,12 +40,18 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
         A functional `tf_keras.Model` with weights of its own, not compiled.
 
     Raises:
+        TypeError: if it is no model of Keras 3.
         ValueError: if the model's graph is not known, a layer has no counterpart in tf_keras (the message
             names it), or the rebuilt model computes something else.
 
     Example:
         >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a model of Keras 3. Received: {model!r}, of {type(model).__module__}. Models "
+            "of tf_keras become such by tfkd.compression.from_tf_keras."
+        )
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
@@ -89,14 +99,15 @@ class _Rebuilding:
             _arguments(node),
         )
         operation = node.operation
-        if not isinstance(operation, keras.Layer):
-            return _arithmetic(operation)(*args, **kwargs)
         kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        if not isinstance(operation, keras.Layer):
+            return self._calculate(operation, args, kwargs, path)
         nested = isinstance(operation, keras.Model) and has_graph(operation)
         if nested and self._flatten:
             return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
         if id(operation) in self._made:
-            return self._made[id(operation)](*args, **kwargs)
+            with _explained(operation.name, type(operation).__name__):
+                return self._made[id(operation)](*args, **kwargs)
         made = self.model(operation) if nested else self._layer(operation, path)
         with _explained(operation.name, type(operation).__name__):
             outputs = made(*args, **kwargs)
@@ -105,6 +116,21 @@ class _Rebuilding:
         made.trainable = operation.trainable
         self._made[id(operation)] = made
         return outputs
+
+    def _calculate(self, operation, args, kwargs, path):
+        """The output of an operation between layers: of a layer where there is one, which tfmot knows."""
+        import tf_keras
+
+        kind = type(operation).__name__
+        sign = _arithmetic(operation)
+        with _explained(operation.name, kind):
+            kinds = [(len(v.shape), v.dtype) for v in args if hasattr(v, "_keras_history")]
+            if kind not in _MERGING or len(kinds) < 2 or kinds[0] != kinds[1]:
+                return sign(*(tf.constant(v) if isinstance(v, np.ndarray) else v for v in args), **kwargs)
+            if id(operation) not in self._made:
+                layer = getattr(tf_keras.layers, kind)
+                self._made[id(operation)] = layer(name=path + operation.name, dtype=args[0].dtype)
+            return self._made[id(operation)](list(args))
 
     def _layer(self, layer, path):
         """The counterpart of a layer that is no model."""
@@ -135,13 +161,18 @@ def _arguments(node):
     kwargs = {
         key: value
         for key, value in node.arguments.kwargs.items()
-        if key != "training" and not (key.endswith("mask") and _all_in(masks, value))
+        if key != "training" and not (key.endswith("mask") and _is_handed_on(value, masks))
     }
     return node.arguments.args, kwargs
 
 
-def _all_in(masks, value):
-    return all(id(mask) in masks for mask in tree.flatten(value))
+def _is_handed_on(value, masks):
+    """Whether all of a value are masks of inputs, or, in models that were cloned, made by no layer."""
+    return all(
+        id(mask) in masks
+        or (keras.backend.is_keras_tensor(mask) and not isinstance(operation_of(mask)[0], keras.Layer))
+        for mask in tree.flatten(value)
+    )
 
 
 @contextlib.contextmanager

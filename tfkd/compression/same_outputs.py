@@ -24,18 +24,9 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
 
     Raises:
         ValueError: if outputs on random inputs differ by more than 1e-5 of the largest; the message names
-            the first layer that computes something else.
+            the first layer that computes something else, as far as layers can be told apart.
     """
-    rng = np.random.default_rng(0)
-
-    def example(tensor):
-        shape = [4, *(size or _OPEN_SIZE for size in tensor.shape[1:])]
-        if keras.backend.is_float_dtype(tensor.dtype):
-            return rng.uniform(size=shape).astype(tensor.dtype)
-        # Numbers that every embedding knows; one of them may be masked.
-        return np.resize([1, 0], shape).astype(tensor.dtype)
-
-    inputs = tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
+    inputs = _examples(model)
     outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
     found = [_difference(*pair) for pair in zip(*outputs, strict=True)]
     if any(found):
@@ -45,8 +36,32 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
         )
 
 
+def _examples(model):
+    """Random inputs; masks see steps to mask in each of them."""
+    rng = np.random.default_rng(0)
+    embeddings = (each for each in model._flatten_layers() if isinstance(each, keras.layers.Embedding))
+    words = min([2, *(embedding.input_dim for embedding in embeddings)])
+
+    def example(tensor):
+        shape = (4, *(size or _OPEN_SIZE for size in tensor.shape[1:]))
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            values = rng.integers(words, size=shape)
+            # A sequence that is masked as a whole has no mean.
+            values[:, :1] = words - 1
+            return values.astype(tensor.dtype)
+        values = rng.uniform(size=shape)
+        if len(shape) > 2:
+            values[2:, 1:] *= rng.uniform(size=values[2:, 1:, ..., :1].shape) < 0.7
+        return values.astype(tensor.dtype)
+
+    return tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
+
+
 def _difference(one, two):
     """How two tensors differ, in words; None if they do not."""
+    kinds = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (one, two)]
+    if kinds[0] != kinds[1]:
+        return f"are {' and '.join(kinds)}"
     one, two = np.asarray(one, "float32"), np.asarray(two, "float32")
     if one.shape != two.shape:
         return f"are of shapes {one.shape} and {two.shape}"
@@ -58,17 +73,25 @@ def _difference(one, two):
 
 
 def _first_layer(model, other, inputs):
-    """Says which layer differs first, of those that are called once."""
+    """Names the first layer that differs, of those that are called once."""
     import tf_keras
 
-    known = taps.named_layers(model)
-    layers = [layer for layer in other.layers if layer.name in known and len(layer.inbound_nodes) == 1]
-    theirs = tf_keras.Model(other.input, {layer.name: layer.output for layer in layers})
-    seen_by_other = theirs(inputs, training=False)
-    with taps.record(model, seen_by_other) as seen:
+    paths = {path.replace("/", "_"): path for path in taps.named_layers(model)}
+    once = {
+        paths[layer.name.replace("/", "_")]: layer
+        for layer in other.layers
+        if layer.name.replace("/", "_") in paths and len(layer.inbound_nodes) == 1
+    }
+    try:
+        outputs = {path: layer.output for path, layer in once.items()}
+        theirs = tf_keras.Model(other.input, outputs)(inputs, training=False)
+    except ValueError:
+        # Nested models have outputs of a graph of their own.
+        return ""
+    with taps.record(model, theirs) as seen:
         model(inputs, training=False)
-    for layer in (layer for layer in layers if layer.name in seen):
-        values = [tree.flatten(each[layer.name]) for each in (seen, seen_by_other)]
+    for path in (path for path in once if path in seen):
+        values = [tree.flatten(each[path]) for each in (seen, theirs)]
         if any(_difference(*pair) for pair in zip(*values, strict=True)):
-            return f"; the first layer that differs is {layer.name!r} ({type(layer).__name__})"
+            return f"; of the layers called once {path!r} ({type(once[path]).__name__}) differs first"
     return ""

@@ -23,7 +23,7 @@ def strip(student: BridgedModel) -> keras.Model:
 
     Raises:
         TypeError: if `student` is no bridged model.
-        ValueError: if it was not made by the functions above.
+        ValueError: if it was not made by the functions above, or of another model than it says.
 
     Example:
         >>> model = tfkd.compression.strip(student)

@@ -22,11 +22,6 @@ def rebuilt(model: keras.Model, separate: bool = False) -> Any:
         TypeError: if it is no model of Keras 3.
         ValueError: if the model is wrapped already, or cannot be rebuilt.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a model of Keras 3. Received: {model!r}, of {type(model).__module__}. Models "
-            "of tf_keras become such by tfkd.compression.from_tf_keras."
-        )
     if isinstance(model, BridgedModel):
         raise ValueError(
             f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; zeros "
@@ -66,12 +61,26 @@ def chosen_layers(
         raise ValueError(f"`layers`: these cannot be {purpose}: {', '.join(unable)}. Leave them out.")
     if not chosen:
         raise ValueError(f"`model`: {inner.name!r} has no layer that can be {purpose}.")
-    if masked := [layer.name for layer in chosen if _has_masks(layer)]:
+    chosen = {layer.name for layer in chosen}
+    check_masks(inner, chosen)
+    return chosen
+
+
+def check_masks(inner: Any, wrapped: set[str]) -> None:
+    """Refuses to wrap layers that have to do with masks.
+
+    Args:
+        inner: a tf_keras model.
+        wrapped: names of the layers that are to be wrapped.
+
+    Raises:
+        ValueError: if a mask goes with what one of them takes or returns.
+    """
+    if masked := [layer.name for layer in inner.layers if layer.name in wrapped and _has_masks(layer)]:
         raise ValueError(
             f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Give "
             "the names of others, or build the model without `mask_zero` and Masking."
         )
-    return {layer.name for layer in chosen}
 
 
 def _has_masks(layer):

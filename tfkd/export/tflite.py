@@ -42,8 +42,9 @@ def export_tflite(
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
             weights); or "int8" (weights, activations and arithmetic), which is all that a
             quantization-aware student can be.
-        representative_data: images `(n, height, width, channels)` that "int8" takes its ranges from,
-            for instance `distiller.synthesize(256)`; None for images of the procedural generators.
+        representative_data: images `(n, height, width, channels)` that "int8" takes its ranges from, as
+            floats on the model's scale, for instance `distiller.synthesize(256)`; None for images of the
+            procedural generators.
         interface: "float32" or "int8", what an "int8" file takes and returns.
         evaluation_data: real `(images, labels)` to measure accuracy on as well; None for none.
         verification_data: images on which file and model are compared, best others of the same kind;
@@ -133,7 +134,9 @@ def _check_options(quantization, interface, sparse, min_agreement):
 
 
 def _check_ends(model):
-    for what, tensors in {"inputs": model.inputs, "outputs": model.outputs}.items():
+    # A black box, or a model of code, tells its shapes only.
+    for what in ("inputs", "outputs"):
+        tensors = getattr(model, what, None) or ()
         if len(tensors) > 1:
             raise ValueError(
                 f"`model`: {model.name!r} has {len(tensors)} {what}; files lead from images to logits. "
@@ -164,7 +167,8 @@ def _procedural(model, name, seed):
 def _images(model, data, name):
     shape = tuple(model.input_shape[1:])
     data = np.asarray(data)
-    if not np.issubdtype(data.dtype, np.floating):
+    takes = [tensor.dtype for tensor in getattr(model, "inputs", None) or ()] or ["float32"]
+    if keras.backend.is_float_dtype(takes[0]) and not keras.backend.is_float_dtype(str(data.dtype)):
         raise TypeError(
             f"`{name}` must be floats on the scale that the model takes, as `input_range` says it. "
             f"Received: {data.dtype}."
