@@ -151,6 +151,16 @@ def test_a_file_that_disagrees_costs_no_result(teacher_file, tmp_path, monkeypat
     assert {"model.keras", "metrics.json"} <= set(os.listdir(tmp_path / "out"))
 
 
+def test_students_learn_without_dropout(tmp_path):
+    network = small_network()
+    x = keras.layers.Dropout(0.5, name="drop")(network.get_layer("flat").output)
+    keras.Model(network.inputs, keras.layers.Dense(4)(x)).save(tmp_path / "model.keras")
+    out = tmp_path / "out"
+    for flags, rate in ((("--tflite=float32",), 0.5), (("--tflite=none", "--prune=0.3"), 0.0)):
+        run(f"--model={tmp_path / 'model.keras'}", f"--output_dir={out}", "--overwrite", *flags, *FAST)
+        assert keras.models.load_model(out / "model.keras").get_layer("drop").rate == rate
+
+
 def test_a_black_box_teaches(teacher_file, teacher, tmp_path):
     tfkd.export.export_tflite(teacher, tmp_path / "teacher.tflite")
     flags = (f"--model={teacher_file}", f"--teacher={tmp_path / 'teacher.tflite'}", "--tflite=none")

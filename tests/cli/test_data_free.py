@@ -209,6 +209,18 @@ def test_a_teacher_that_tflite_cannot_represent_costs_no_result(teacher, tmp_pat
     assert result.problem == "there is no student.tflite: no such operation"
 
 
+def test_a_black_box_leaves_a_file_and_a_report(teacher, tmp_path):
+    tfkd.export.export_tflite(teacher, tmp_path / "teacher.tflite")
+    small_network(4).save(tmp_path / "student.keras")
+    flags = (f"--teacher={tmp_path / 'teacher.tflite'}", f"--student={tmp_path / 'student.keras'}")
+    flags += ("--recipe_options=refine_steps=0", "--labels=a,b,c,d")
+    done = run(*flags, f"--output_dir={tmp_path / 'out'}", *FAST)
+    assert "No float32 TFLite file of the teacher" in done.stdout
+    content = (tmp_path / "out/student.tflite").read_bytes()
+    assert tfkd.export.read_metadata(content)["labels"] == ["a", "b", "c", "d"]
+    assert (tmp_path / "out/report.html").exists()
+
+
 def test_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher_file, tmp_path):
     folder = tmp_path / "out"
     done = run(

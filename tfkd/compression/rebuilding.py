@@ -105,16 +105,15 @@ class _Rebuilding:
         nested = isinstance(operation, keras.Model) and has_graph(operation)
         if nested and self._flatten:
             return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
-        if id(operation) in self._made:
-            with _explained(operation.name, type(operation).__name__):
-                return self._made[id(operation)](*args, **kwargs)
-        made = self.model(operation) if nested else self._layer(operation, path)
+        first = id(operation) not in self._made
+        if first:
+            self._made[id(operation)] = self.model(operation) if nested else self._layer(operation, path)
+        made = self._made[id(operation)]
         with _explained(operation.name, type(operation).__name__):
             outputs = made(*args, **kwargs)
-        if not nested:
+        if first and not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
-        self._made[id(operation)] = made
         return outputs
 
     def _calculate(self, operation, args, kwargs, path):

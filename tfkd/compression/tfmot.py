@@ -28,7 +28,17 @@ def load() -> ModuleType:
         os.environ.pop(_VARIABLE, None)
         if before is not None:
             os.environ[_VARIABLE] = before
+    _know_recurrent_cells()
     return tensorflow_model_optimization
+
+
+def _know_recurrent_cells():
+    """Tells tfmot of tf_keras's cells: it lists those of `tf.compat`, which by then may be Keras 3's."""
+    from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
+    from tf_keras import layers
+
+    for cell in (layers.GRUCell, layers.LSTMCell, layers.SimpleRNNCell):
+        PruneRegistry._RNN_CELLS_WEIGHTS_MAP.setdefault(cell, ["kernel", "recurrent_kernel"])
 
 
 def scopes() -> contextlib.ExitStack:
