@@ -103,9 +103,10 @@ def _modern(entry):
     known = options_of(getattr(keras.layers, kind))
     config = {key: _option(value) for key, value in config.items() if key in known}
     # Functions of one's own have to be told from names of Keras's.
-    for key in [key for key in config if key.endswith("activation")]:
-        if own := keras.saving.get_registered_object(config[key]):
-            config[key] = keras.saving.serialize_keras_object(own)
+    for key, value in config.items():
+        if key.endswith("activation") and isinstance(value, str):
+            own = keras.saving.get_registered_object(value)
+            config[key] = keras.saving.serialize_keras_object(own) if own else value
     if isinstance(config.get("dtype"), dict):
         config["dtype"] = config["dtype"]["config"]["name"]
     if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
@@ -149,7 +150,6 @@ def _connect(config):
 
 def _with_tensors_by_name(node, layer_names):
     """A call in Keras 3's newer form where tensors are given by name, which the older has no place for."""
-
     if isinstance(node, dict):
         return {"args": [{key: _tensor(reference) for key, reference in node.items()}], "kwargs": {}}
     options = node[0][3]
