@@ -366,13 +366,12 @@ def test_random_layers_work_in_training_only(layer):
         assert np.array_equal(first, second) != training
 
 
-def words(*joined):
-    """An LSTM behind what joins two masked sequences."""
+def words(join=None):
+    """An LSTM behind a masked sequence, or what joins two of them."""
     embedding = layers.Embedding(2, 4, mask_zero=True, embeddings_initializer="normal")
-    inputs = [keras.Input((5,), dtype="int32") for _ in range(2)]
-    x = inputs[0] if not joined else None
-    x = embedding(x) if x is not None else joined[0]([embedding(each) for each in inputs])
-    return keras.Model(inputs if joined else inputs[0], layers.LSTM(3)(x))
+    inputs = [keras.Input((5,), dtype="int32") for _ in range(2 if join else 1)]
+    seen = [embedding(each) for each in inputs]
+    return keras.Model(inputs, layers.LSTM(3)(join(seen) if join else seen[0]))
 
 
 def masked_steps(layer):

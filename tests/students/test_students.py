@@ -136,6 +136,13 @@ def test_scaled_students_have_dropout_only_if_asked():
     assert model.layers[2].rate == 0.5
 
 
+def test_dropout_inside_a_layer_is_dropout_too():
+    inside = layers.TimeDistributed(layers.Dropout(0.5))
+    model = keras.Sequential([keras.Input((5, 4)), inside, layers.Dense(4), layers.Dense(2)])
+    for asked, rate in ((False, 0.0), (True, 0.5)):
+        assert students.scale_width(model, 0.5, dropout=asked).layers[0].layer.rate == rate
+
+
 def test_without_dropout_the_network_is_the_same():
     inner = keras.Sequential([keras.Input((8, 8, 4)), layers.SpatialDropout2D(0.5, name="inner")])
     x = inputs = keras.Input((8, 8, 2))

@@ -13,7 +13,7 @@ from tfkd.compression.quantizable import feeds_quantized, in_float, is_folded, i
 from tfkd.compression.separating import depthwise_name
 from tfkd.compression.sparse import check_zeros, kernels
 from tfkd.compression.tfmot import load, scopes
-from tfkd.compression.wrapping import check_masks, chosen_layers, rebuilt, wrap_layers
+from tfkd.compression.wrapping import chosen_layers, rebuilt, wrap_layers
 from tfkd.probing import probe_images
 
 SCHEMES = ("int8", "int8_per_tensor")
@@ -86,7 +86,6 @@ def quantize_aware(
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
     outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
-    check_masks(inner, chosen | outputs_only)
     _check_operations(inner, outputs_only)
     annotate = load().quantization.keras.quantize_annotate_layer
     annotated = wrap_layers(inner, chosen, annotate)
@@ -154,16 +153,6 @@ def _scheme(scheme, preserve):
     return made
 
 
-def _check_operations(inner, outputs_only):
-    """Refuses operations that are no layers where the output has to be quantized."""
-    operations = [each for each in inner.layers if type(each).__name__ == "TFOpLambda"]
-    if found := [each.name for each in operations if each.name in outputs_only]:
-        raise ValueError(
-            f"`model`: quantized layers take what {', '.join(found)} calculate with constants or between "
-            "ranks, which tfmot cannot round. Use a Rescaling layer, or leave out what follows by `layers`."
-        )
-
-
 def _cluster_preserving():
     from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
         default_8bit_cluster_preserve_quantize_scheme as preserving,
@@ -184,4 +173,14 @@ def _check_called_once(inner, chosen):
         raise ValueError(
             "`model`: these layers are called several times, and tfmot can only quantize a layer that is "
             f"called once: {known}. Give each call a layer of its own, or leave them out by `layers`."
+        )
+
+
+def _check_operations(inner, outputs_only):
+    """Refuses operations that are no layers where the output has to be quantized."""
+    operations = [each for each in inner.layers if type(each).__name__ == "TFOpLambda"]
+    if found := [each.name for each in operations if each.name in outputs_only]:
+        raise ValueError(
+            f"`model`: quantized layers take what {', '.join(found)} calculate with constants or between "
+            "ranks, which tfmot cannot round. Use a Rescaling layer, or leave out what follows by `layers`."
         )

@@ -77,11 +77,9 @@ def _first_layer(model, other, inputs):
     import tf_keras
 
     paths = {path.replace("/", "_"): path for path in taps.named_layers(model)}
-    once = {
-        paths[layer.name.replace("/", "_")]: layer
-        for layer in other.layers
-        if layer.name.replace("/", "_") in paths and len(layer.inbound_nodes) == 1
-    }
+    called_once = (layer for layer in other.layers if len(layer.inbound_nodes) == 1)
+    once = {paths.get(layer.name.replace("/", "_")): layer for layer in called_once}
+    once.pop(None, None)
     try:
         outputs = {path: layer.output for path, layer in once.items()}
         theirs = tf_keras.Model(other.input, outputs)(inputs, training=False)

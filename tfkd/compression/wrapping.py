@@ -46,8 +46,7 @@ def chosen_layers(
 
     Raises:
         TypeError: if a single name was given instead of several.
-        ValueError: for a name that no layer has, a layer that is not able to, or that has to do with masks,
-            or if none is left.
+        ValueError: for a name that no layer has, a layer that is not able to, or if none is left.
     """
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be several names, such as [{layers!r}]. Received: {layers!r}.")
@@ -61,26 +60,7 @@ def chosen_layers(
         raise ValueError(f"`layers`: these cannot be {purpose}: {', '.join(unable)}. Leave them out.")
     if not chosen:
         raise ValueError(f"`model`: {inner.name!r} has no layer that can be {purpose}.")
-    chosen = {layer.name for layer in chosen}
-    check_masks(inner, chosen)
-    return chosen
-
-
-def check_masks(inner: Any, wrapped: set[str]) -> None:
-    """Refuses to wrap layers that have to do with masks.
-
-    Args:
-        inner: a tf_keras model.
-        wrapped: names of the layers that are to be wrapped.
-
-    Raises:
-        ValueError: if a mask goes with what one of them takes or returns.
-    """
-    if masked := [layer.name for layer in inner.layers if layer.name in wrapped and _has_masks(layer)]:
-        raise ValueError(
-            f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Give "
-            "the names of others, or build the model without `mask_zero` and Masking."
-        )
+    return {layer.name for layer in chosen}
 
 
 def _has_masks(layer):
@@ -99,9 +79,17 @@ def wrap_layers(inner: Any, chosen: set[str], wrap: Callable[[Any], Any]) -> Any
 
     Returns:
         A tf_keras model.
+
+    Raises:
+        ValueError: if a mask goes with what one of the layers takes or returns.
     """
     import tf_keras
 
+    if masked := [layer.name for layer in inner.layers if layer.name in chosen and _has_masks(layer)]:
+        raise ValueError(
+            f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Give "
+            "the names of others, or build the model without `mask_zero` and Masking."
+        )
     return tf_keras.models.clone_model(
         inner, clone_function=lambda layer: wrap(layer) if layer.name in chosen else layer
     )

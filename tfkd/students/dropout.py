@@ -6,7 +6,7 @@ from keras import layers
 from tfkd.graphs import copy_weights, has_graph
 
 # Spatial dropout is a Dropout too.
-DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
+_DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
 # What recurrent and attention layers call the rates of their own.
 _RATES = ("dropout", "recurrent_dropout")
 
@@ -39,8 +39,7 @@ def without_dropout(model: keras.Model) -> keras.Model:
         )
 
     def at_rate_0(layer):
-        entry = {"class_name": type(layer).__name__, "config": layer.get_config()}
-        return type(layer).from_config(_at_rate_0(entry)["config"])
+        return type(layer).from_config(config_without_dropout(layer, layer.get_config()))
 
     copy = keras.models.clone_model(model, clone_function=at_rate_0, recursive=True)
     copy_weights(model, copy)
@@ -50,8 +49,18 @@ def without_dropout(model: keras.Model) -> keras.Model:
     return copy
 
 
+def config_without_dropout(layer: keras.Layer, config: dict) -> dict:
+    """A layer's configuration with all rates of dropout 0, those of layers inside it too.
+
+    Args:
+        layer: the layer.
+        config: its configuration, maybe changed otherwise.
+    """
+    return _at_rate_0({"class_name": type(layer).__name__, "config": config})["config"]
+
+
 def _has_rates(layer):
-    names = ("rate",) if isinstance(layer, DROPOUTS) else _RATES
+    names = ("rate",) if isinstance(layer, _DROPOUTS) else _RATES
     rates = (getattr(layer, name, 0) for name in names)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
@@ -70,4 +79,4 @@ def _at_rate_0(value):
 
 def _is_dropout(kind):
     layer_class = getattr(layers, str(kind), None)
-    return isinstance(layer_class, type) and issubclass(layer_class, DROPOUTS)
+    return isinstance(layer_class, type) and issubclass(layer_class, _DROPOUTS)

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from tfkd.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
-from tfkd.students.dropout import DROPOUTS
+from tfkd.students.dropout import config_without_dropout
 from tfkd.students.inheritance import CRITERIA, WIDTHS, inherit_channels
 
 # Layers with weights that follow the width of their input.
@@ -122,8 +122,8 @@ def resized(
                 f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
                 "scaled. Build the student by hand, or choose one from tfkd.students."
             )
-        elif isinstance(layer, DROPOUTS) and not dropout:
-            config["rate"] = 0.0
+        elif not dropout:
+            config = config_without_dropout(layer, config)
         return type(layer).from_config(config)
 
     try:
