@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from marked import write_marked
 
-from tfkd import files
+from tfkd._core import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("case", "lenet5", "one of the cases below")

@@ -23,10 +23,10 @@ from absl import app, flags
 from data_free_tables import rows_of, write_report
 
 import tfkd
-from tfkd import files
+from tfkd._core import files
 from tfkd.cli.image_files import load_images
 from tfkd.cli.inputs import make_recipe, make_student
-from tfkd.datafree.timing import time_shares
+from tfkd.datafree.watching._timing import time_shares
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("case", "mnist", "one of the cases below")

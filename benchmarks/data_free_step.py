@@ -15,7 +15,7 @@ from absl import app, flags
 
 import tfkd
 from tfkd.cli.inputs import make_recipe
-from tfkd.datafree.timing import median_seconds
+from tfkd.datafree.watching._timing import median_seconds
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("recipe", "dfad", "dfad, dafl or procedural")

@@ -7,7 +7,7 @@ import numpy as np
 from marked import write_marked
 from matplotlib.figure import Figure
 
-from tfkd import files
+from tfkd._core import files
 
 
 def rows_of(case_name: str, folder: str) -> list[dict]:

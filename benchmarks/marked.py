@@ -2,7 +2,7 @@
 
 import os
 
-from tfkd import files
+from tfkd._core import files
 
 
 def write_marked(path: str, name: str, inner: str) -> None:

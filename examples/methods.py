@@ -20,7 +20,8 @@ from keras import layers
 from train_teacher import load
 
 import tfkd
-from tfkd import files, losses
+from tfkd import losses
+from tfkd._core import files
 from tfkd.schemes import Stage, Stages
 
 FLAGS = flags.FLAGS

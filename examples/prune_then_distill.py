@@ -21,9 +21,9 @@ from absl import app, flags
 from keras import layers
 
 import tfkd
-from tfkd import files
+from tfkd._core import files
 from tfkd.compression import iterative_pruning, sparsity
-from tfkd.compression.iterative import step_decay
+from tfkd.compression._iterative import step_decay
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "npz with x_train, y_train, x_test, y_test")

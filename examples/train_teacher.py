@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from tfkd import files
+from tfkd._core import files
 from tfkd.cli.inputs import from_zoo
 
 FLAGS = flags.FLAGS

@@ -1,13 +1,14 @@
 """What makes inputs: trained generators and procedural priors. Knows nothing of distillation."""
 
-from generators.base import Generator
-from generators.conditional import ConditionalGenerator
-from generators.convolutional import ConvGenerator
-from generators.dead_leaves import DeadLeaves
-from generators.noisy_label import NoisyLabelGenerator, default_embeddings
-from generators.silhouettes import Silhouettes
-from generators.smooth_noise import SmoothNoise
-from generators.strokes import Strokes
+from generators._base import Generator
+from generators._conditional import ConditionalGenerator
+from generators._convolutional import ConvGenerator
+from generators._dead_leaves import DeadLeaves
+from generators._noisy_label import NoisyLabelGenerator, default_embeddings
+from generators._probes import image_shape, probe_images
+from generators._silhouettes import Silhouettes
+from generators._smooth_noise import SmoothNoise
+from generators._strokes import Strokes
 
 __all__ = [
     "ConditionalGenerator",
@@ -19,4 +20,6 @@ __all__ = [
     "SmoothNoise",
     "Strokes",
     "default_embeddings",
+    "image_shape",
+    "probe_images",
 ]

@@ -1,20 +1,29 @@
 """tfkd: knowledge distillation for Keras, with data and without."""
 
-import keras
+import keras as _keras
 
-if keras.config.backend() != "tensorflow":
+if _keras.config.backend() != "tensorflow":
     raise ImportError(
-        f"tfkd needs Keras on TensorFlow, but its backend is {keras.config.backend()!r}. Set the "
+        f"tfkd needs Keras on TensorFlow, but its backend is {_keras.config.backend()!r}. Set the "
         "environment variable KERAS_BACKEND=tensorflow before Python starts."
     )
 
-from tfkd import callbacks, compression, datafree, export, losses, optimizers, schemes, students, taps
-from tfkd.black_box import BlackBoxTeacher
-from tfkd.caching import cache_teacher, with_index
-from tfkd.compatibility import LogitsWarning
+from tfkd import (
+    callbacks,
+    compression,
+    datafree,
+    distilling,
+    export,
+    losses,
+    optimizers,
+    schemes,
+    students,
+    taps,
+    teachers,
+)
 from tfkd.datafree import DataFreeDistiller
-from tfkd.distiller import Distiller
-from tfkd.teachers import TeacherWarning, load_teacher
+from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, with_index
+from tfkd.teachers import BlackBoxTeacher, TeacherWarning, load_teacher
 
 __version__ = "0.1.0"
 
@@ -28,6 +37,7 @@ __all__ = [
     "callbacks",
     "compression",
     "datafree",
+    "distilling",
     "export",
     "load_teacher",
     "losses",
@@ -35,5 +45,6 @@ __all__ = [
     "schemes",
     "students",
     "taps",
+    "teachers",
     "with_index",
 ]

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 
 import keras
 
+from tfkd._core.keras_internals import flatten_layers, inbound_nodes
+
 _INPUT = ":input"
 # Not a layer: the gradient of the labels' cross-entropy by the model's input, which a distiller computes.
 INPUT_GRADIENT = ":gradient"
@@ -45,7 +47,7 @@ def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
 
 def _children(layer):
     """The layers right inside a layer, by name; of a bridge to another Keras, those behind it."""
-    for child in layer._flatten_layers(include_self=False, recursive=False):
+    for child in flatten_layers(layer, include_self=False, recursive=False):
         if hasattr(child, "inner_layers"):
             yield from child.inner_layers().items()
         else:
@@ -87,7 +89,7 @@ def shape(model: keras.Model, tap: str):
         A shape whose first axis is None.
     """
     layer = resolve(model, tap)
-    nodes = layer._inbound_nodes
+    nodes = inbound_nodes(layer)
     if not nodes:
         return None
     if not isinstance(layer, keras.Layer):
@@ -103,7 +105,7 @@ def penultimate(model: keras.Model) -> str:
     weighted = [
         path
         for path, layer in named_layers(model).items()
-        if layer.weights and not layer._flatten_layers(include_self=False, recursive=False)
+        if layer.weights and not flatten_layers(layer, include_self=False, recursive=False)
     ]
     if not weighted:
         raise ValueError(f"Model {model.name!r} has no layer with weights to tap.")

@@ -137,7 +137,7 @@ def test_with_data_and_another_teacher(teacher_file, tmp_path):
 
 
 def test_a_file_that_disagrees_costs_no_result(teacher_file, tmp_path, monkeypatch):
-    verify = tfkd.export.tflite.verify_tflite
+    verify = tfkd.export._tflite.verify_tflite
     monkeypatch.setattr(
         tfkd.export.tflite,
         "verify_tflite",

@@ -14,7 +14,7 @@ import tfkd
 from tests import harness
 from tfkd import losses, students, taps
 from tfkd.compression import BridgedModel, from_tf_keras, to_tf_keras
-from tfkd.compression import tfmot as importing
+from tfkd.compression import _tfmot as importing
 
 CLASSES = 3
 
@@ -253,7 +253,7 @@ def test_models_of_code_are_refused():
 
 
 def test_other_outputs_are_refused(monkeypatch):
-    monkeypatch.setattr("tfkd.compression.rebuilding._copy", lambda layer, made: None)
+    monkeypatch.setattr("tfkd.compression._to_tf_keras._copy", lambda layer, made: None)
     with pytest.raises(ValueError, match="built again in tf_keras, computes something else"):
         to_tf_keras(small())
 
@@ -465,7 +465,7 @@ import tfkd, tensorflow as tf
 assert not {"tf_keras", "tensorflow_model_optimization"} & set(sys.modules)
 import tfkd.compression
 assert not {"tf_keras", "tensorflow_model_optimization"} & set(sys.modules)
-from tfkd.compression import tfmot
+from tfkd.compression import _tfmot as tfmot
 if %r:
     tf.keras.__version__
 tfmot.load()

@@ -13,7 +13,8 @@ import tfkd
 from tests import harness
 from tests.compression.test_bridge import CLASSES, X, Y, recurrent, scrambled, small
 from tfkd import compression
-from tfkd.compression import BridgedModel, prune, quantize_aware, strip, tfmot
+from tfkd.compression import BridgedModel, prune, quantize_aware, strip
+from tfkd.compression import _tfmot as tfmot
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

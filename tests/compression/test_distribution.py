@@ -5,7 +5,7 @@ import pytest
 
 from tests.compression.test_bridge import small
 from tfkd import compression
-from tfkd.compression.distribution import DISTRIBUTIONS, spread
+from tfkd.compression._distribution import DISTRIBUTIONS, spread
 
 RNG = np.random.default_rng(0)
 KERNELS = {

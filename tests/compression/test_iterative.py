@@ -9,8 +9,8 @@ from tests import harness
 from tests.conftest import blobs, small_network
 from tfkd import compression
 from tfkd.compression import iterative_pruning, magnitude_masks, masked
-from tfkd.compression.iterative import step_decay
-from tfkd.compression.sparse import kernels
+from tfkd.compression._iterative import step_decay
+from tfkd.compression._sparse import kernels
 
 X, Y = blobs(200)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -11,7 +11,9 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, TINY_INVERSION, make
 from tfkd import datafree
-from tfkd.datafree import checks, objectives, timing
+from tfkd.datafree import _checks as checks
+from tfkd.datafree import objectives
+from tfkd.datafree.watching import _timing as timing
 
 # One variant of each method; compiling takes a while.
 COMPILED = [name for name in RECIPES if not {"by", "with", "from", "three"} & set(name.split())]

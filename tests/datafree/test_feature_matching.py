@@ -7,7 +7,7 @@ import tfkd
 from tests.conftest import SHAPE, small_network
 from tests.datafree.recipes import TINY
 from tfkd import compression, datafree, students
-from tfkd.datafree.feature_matching import feature_hint
+from tfkd.datafree._feature_matching import feature_hint
 
 
 def test_ends_of_stages_are_compared_whole_at_equal_widths():

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from tests.conftest import CLASSES, SHAPE, blobs
 from tfkd import datafree, taps
-from tfkd.datafree.critic import ObjectiveWarning
-from tfkd.datafree.memory import Memory
-from tfkd.datafree.moments import measure, moments, recorded, stored_statistics
-from tfkd.datafree.refinement import refine
-from tfkd.datafree.selection import misfit, resample, selection_log_weights
-from tfkd.datafree.synthesis import Synthesizer
+from tfkd.datafree._memory import Memory
+from tfkd.datafree.objectives._image_objective import ObjectiveWarning
+from tfkd.datafree.objectives._moments import measure, moments, recorded, stored_statistics
+from tfkd.datafree.sources._refinement import refine
+from tfkd.datafree.sources._selection import misfit, resample, selection_log_weights
+from tfkd.datafree.sources._synthesis import Synthesizer
 from tfkd.losses import SoftTargets
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfkd.datafree import views
+from tfkd.datafree import _views as views
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(64, 6, 8, 2)).astype("float32")

@@ -8,8 +8,9 @@ import pytest
 
 import tfkd
 from tests.conftest import SHAPE, blobs
-from tfkd import export, files
-from tfkd.export import verification
+from tfkd import export
+from tfkd._core import files
+from tfkd.export import _verification as verification
 
 
 @pytest.mark.parametrize("quantization", export.QUANTIZATIONS)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import generators
 from generators import ConvGenerator, DeadLeaves, Silhouettes, SmoothNoise, Strokes
-from generators.smooth_noise import bicubic_matrix
+from generators._smooth_noise import bicubic_matrix
 from tests import harness
 
 SHAPES = [(28, 28, 1), (32, 32, 3), (64, 64, 3), (224, 224, 3), (30, 21, 2), (9, 14, 3)]

@@ -208,7 +208,7 @@ def test_factor_transfer_in_two_stages_trains_the_paraphraser_first(teacher):
 def test_overhaul_takes_margins_from_the_teacher_and_needs_batch_normalization(teacher):
     loss = METHODS["overhaul"]()
     compiled(teacher, small_network(4), loss)
-    from tfkd.losses.overhaul import batch_norm_margin
+    from tfkd.losses._overhaul import batch_norm_margin
 
     np.testing.assert_allclose(loss.margins[0], batch_norm_margin(teacher.get_layer("norm1")))
     with pytest.raises(ValueError, match=r"path of a BatchNormalization layer.*'relu1', a ReLU"):

@@ -401,7 +401,7 @@ def test_margins_are_means_of_the_negative_half():
     norm.build((None, 3))
     norm.gamma.assign([2.0, -1.0, 0.5])
     norm.beta.assign([0.0, 1.0, 9.0])
-    from tfkd.losses.overhaul import batch_norm_margin
+    from tfkd.losses._overhaul import batch_norm_margin
 
     samples = np.random.default_rng(0).normal(size=4_000_000)
     expected = [np.mean(v[v < 0]) for v in (2 * samples, 1 + samples)] + [-1.5]

@@ -7,7 +7,8 @@ import pytest
 import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
-from tfkd import files, losses
+from tfkd import losses
+from tfkd._core import files
 from tfkd.callbacks import WeightSchedule
 from tfkd.schemes import Stage, Stages
 

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from tfkd import students
-from tfkd.graphs import apply_layers
+from tfkd._core.graphs import apply_layers
 
 
 def blocks(count=5, operator=False):

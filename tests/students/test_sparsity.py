@@ -8,7 +8,7 @@ from keras import layers
 from tests.conftest import small_network
 from tfkd import students
 from tfkd.compression import magnitude_masks, sparsity
-from tfkd.compression.sparse import kernels
+from tfkd.compression._sparse import kernels
 
 
 def pruned(model, share, seed=0):

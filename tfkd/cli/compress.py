@@ -10,18 +10,19 @@ import tensorflow as tf
 from absl import app, flags
 
 import tfkd
-from tfkd import compression, export, files, students
-from tfkd.black_box import BlackBoxTeacher
-from tfkd.black_box_files import require_litert
+from tfkd import compression, export, students
+from tfkd._core import files
+from tfkd._core.runtimes import require_litert
 from tfkd.cli import shared_flags
 from tfkd.cli.image_files import load_images
 from tfkd.cli.outcome import device, versions
 from tfkd.cli.run_folder import RunFolder
 from tfkd.cli.variants import Variants
-from tfkd.compression.distribution import DISTRIBUTIONS
+from tfkd.compression._distribution import DISTRIBUTIONS
 from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
-from tfkd.export import pictures
+from tfkd.export import _pictures as pictures
 from tfkd.optimizers import warmed_up_cosine
+from tfkd.teachers._black_box import BlackBoxTeacher
 
 FLAGS = flags.FLAGS
 _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000

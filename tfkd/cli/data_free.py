@@ -9,12 +9,12 @@ from absl import app, flags
 
 import tfkd
 from tfkd import callbacks
-from tfkd.black_box_files import require_litert
+from tfkd._core.runtimes import require_litert
 from tfkd.cli import inputs, monitoring, shared_flags
 from tfkd.cli.outcome import Outcome
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller, Health
-from tfkd.export import pictures
+from tfkd.export import _pictures as pictures
 
 FLAGS = flags.FLAGS
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tfkd import datafree, names, students
+from tfkd import datafree, students
+from tfkd._core import names
 from tfkd.datafree import Recipe
 
 _FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)(x|deep)")

@@ -6,8 +6,8 @@ import time
 
 import keras
 
-from tfkd import files
-from tfkd.export import pictures
+from tfkd._core import files
+from tfkd.export import _pictures as pictures
 
 
 class RunHistory(keras.callbacks.Callback):

@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 import tfkd
-from tfkd import export, files
+from tfkd import export
+from tfkd._core import files
 from tfkd.cli.monitoring import RunHistory
 from tfkd.cli.run_folder import RunFolder
 from tfkd.datafree import DataFreeDistiller, Health, reestimate_statistics
-from tfkd.datafree.moments import normalization_taps
-from tfkd.datafree.timing import time_shares
-from tfkd.export import pictures
+from tfkd.datafree.objectives._moments import normalization_taps
+from tfkd.datafree.watching._timing import time_shares
+from tfkd.export import _pictures as pictures
 
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60

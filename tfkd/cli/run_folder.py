@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 
-from tfkd import files
+from tfkd._core import files
 
 _CONTENTS = (
     "run.json",

@@ -10,8 +10,8 @@ from tfkd import datafree, export
 from tfkd.cli import inputs
 from tfkd.cli.image_files import load_images
 from tfkd.cli.outcome import predict
-from tfkd.export.metadata import description
-from tfkd.probing import barely_chance
+from tfkd.export._metadata import description
+from tfkd.teachers._diagnosis import barely_chance
 
 FLAGS = flags.FLAGS
 

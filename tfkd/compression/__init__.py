@@ -1,17 +1,17 @@
 """What a student is made of: pruned, clustered and quantization-aware models of tfmot under Keras 3."""
 
-from tfkd.compression.bridged import BridgedModel
-from tfkd.compression.calibration import calibrate, is_quantization_aware
-from tfkd.compression.clustering import cluster
-from tfkd.compression.distribution import spread
-from tfkd.compression.iterative import iterative_pruning
-from tfkd.compression.masking import magnitude_masks, masked
-from tfkd.compression.modernizing import from_tf_keras
-from tfkd.compression.pruning import prune
-from tfkd.compression.quantizing import float_layers, quantize_aware
-from tfkd.compression.rebuilding import to_tf_keras
-from tfkd.compression.sparse import sparsity
-from tfkd.compression.stripping import strip
+from tfkd.compression._bridged import BridgedModel
+from tfkd.compression._calibration import calibrate, is_quantization_aware
+from tfkd.compression._clustering import cluster
+from tfkd.compression._distribution import spread
+from tfkd.compression._from_tf_keras import from_tf_keras
+from tfkd.compression._iterative import iterative_pruning
+from tfkd.compression._masking import magnitude_masks, masked
+from tfkd.compression._pruning import prune
+from tfkd.compression._quantizing import float_layers, quantize_aware
+from tfkd.compression._sparse import sparsity
+from tfkd.compression._stripping import strip
+from tfkd.compression._to_tf_keras import to_tf_keras
 
 __all__ = [
     "BridgedModel",

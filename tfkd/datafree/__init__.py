@@ -1,15 +1,12 @@
 """Distillation without data: recipes, objectives, memory and the distiller that uses them."""
 
 from tfkd.datafree import objectives
-from tfkd.datafree.boundary import boundary_supporting
-from tfkd.datafree.critic import ObjectiveWarning
-from tfkd.datafree.distiller import DataFreeDistiller
-from tfkd.datafree.health import Health, HealthWarning
-from tfkd.datafree.inversion_recipe import InversionRecipe
-from tfkd.datafree.keep_best import KeepBest
-from tfkd.datafree.memory import Memory
-from tfkd.datafree.moments import measure
-from tfkd.datafree.recipe import Recipe
+from tfkd.datafree._distiller import DataFreeDistiller
+from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._memory import Memory
+from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.objectives._image_objective import ObjectiveWarning
+from tfkd.datafree.objectives._moments import measure
 from tfkd.datafree.recipes import (
     BSS,
     CMI,
@@ -27,7 +24,10 @@ from tfkd.datafree.recipes import (
     Recovery,
     ZeroQ,
 )
-from tfkd.datafree.statistics import reestimate_statistics
+from tfkd.datafree.sources._boundary import boundary_supporting
+from tfkd.datafree.watching._health import Health, HealthWarning
+from tfkd.datafree.watching._keep_best import KeepBest
+from tfkd.datafree.watching._statistics import reestimate_statistics
 
 __all__ = [
     "BSS",

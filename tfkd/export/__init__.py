@@ -1,10 +1,10 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
-from tfkd.export.compression_report import write_compression_report
-from tfkd.export.metadata import read_metadata
-from tfkd.export.report import write_report
-from tfkd.export.tflite import QUANTIZATIONS, export_tflite
-from tfkd.export.verification import TFLiteCheck, run_tflite, verify_tflite
+from tfkd.export._compression_report import write_compression_report
+from tfkd.export._metadata import read_metadata
+from tfkd.export._report import write_report
+from tfkd.export._tflite import QUANTIZATIONS, export_tflite
+from tfkd.export._verification import TFLiteCheck, run_tflite, verify_tflite
 
 __all__ = [
     "QUANTIZATIONS",

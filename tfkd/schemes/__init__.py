@@ -1,5 +1,5 @@
 """Schemes: who teaches whom, and in which order."""
 
-from tfkd.schemes.stages import Stage, Stages
+from tfkd.schemes._stages import Stage, Stages
 
 __all__ = ["Stage", "Stages"]

@@ -1,17 +1,17 @@
 """What images are made for, one objective a file; all are minimized."""
 
-from tfkd.datafree.objectives.activation import Activation, activation
-from tfkd.datafree.objectives.adversarial import Adversarial, adversarial, jensen_shannon
-from tfkd.datafree.objectives.base import Objective, Synthesized
-from tfkd.datafree.objectives.batch_statistics import BatchStatistics
-from tfkd.datafree.objectives.class_balance import ClassBalance, class_balance
-from tfkd.datafree.objectives.contrastive import ContrastiveInversion, contrastive
-from tfkd.datafree.objectives.entropy import Entropy, entropy
-from tfkd.datafree.objectives.feature_alignment import FeatureAlignment
-from tfkd.datafree.objectives.l2 import L2, l2
-from tfkd.datafree.objectives.one_hot import OneHot, one_hot
-from tfkd.datafree.objectives.pixel_statistics import PixelStatistics, pixel_statistics
-from tfkd.datafree.objectives.total_variation import TotalVariation, total_variation
+from tfkd.datafree.objectives._activation import Activation, activation
+from tfkd.datafree.objectives._adversarial import Adversarial, adversarial, jensen_shannon
+from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.datafree.objectives._batch_statistics import BatchStatistics
+from tfkd.datafree.objectives._class_balance import ClassBalance, class_balance
+from tfkd.datafree.objectives._contrastive import ContrastiveInversion, contrastive
+from tfkd.datafree.objectives._entropy import Entropy, entropy
+from tfkd.datafree.objectives._feature_alignment import FeatureAlignment
+from tfkd.datafree.objectives._l2 import L2, l2
+from tfkd.datafree.objectives._one_hot import OneHot, one_hot
+from tfkd.datafree.objectives._pixel_statistics import PixelStatistics, pixel_statistics
+from tfkd.datafree.objectives._total_variation import TotalVariation, total_variation
 
 __all__ = [
     "L2",

@@ -1,0 +1,207 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfkd
+from tests.conftest import blobs, small_network
+from tfkd import losses
+from tfkd._core.fingerprints import fingerprint
+from tfkd.distilling import _caching as caching
+
+LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+X, Y = blobs(40)
+
+
+def batches(size=16):
+    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(size)
+
+
+class Counting:
+    """A teacher's calls, as they happen."""
+
+    def __init__(self, model):
+        self.rows = 0
+        call = model.call
+
+        def counting(inputs, *args, **kwargs):
+            tf.py_function(self.count, [tf.shape(inputs)[0]], [])
+            return call(inputs, *args, **kwargs)
+
+        object.__setattr__(model, "call", counting)
+
+    def count(self, rows):
+        self.rows += int(rows)
+
+
+def fresh_teacher():
+    keras.utils.set_random_seed(5)
+    return small_network(8, name="fresh")
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_outputs_belong_to_their_examples_after_shuffling(where, tmp_path):
+    teacher = fresh_teacher()
+    path = tmp_path / "cache" if where == "disk" else None
+    cached = tfkd.cache_teacher(batches(), teacher, taps=["relu1"], path=path)
+    seen = 0
+    for x, y in cached.unbatch().shuffle(40, seed=1).batch(7):
+        carried = caching.unpack(x)
+        np.testing.assert_allclose(carried.output, teacher(carried.inputs), rtol=1e-4, atol=1e-5)
+        with tfkd.taps.record(teacher, ["relu1"]) as inner:
+            teacher(carried.inputs)
+        np.testing.assert_allclose(carried.taps["relu1"], inner["relu1"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(carried.inputs, X[carried.index])
+        np.testing.assert_array_equal(y, Y[carried.index])
+        seen += len(y)
+    assert seen == 40
+
+
+def test_a_distiller_learns_the_same_and_skips_the_teacher():
+    """Also with an uneven last batch, evaluation and prediction on the same data set."""
+    teacher = fresh_teacher()
+    cached = tfkd.cache_teacher(batches(), teacher, taps=["relu1"])
+    count = Counting(teacher)
+    weights = small_network(8).get_weights()
+    after = []
+    for dataset in (batches(), cached):
+        keras.utils.set_random_seed(1)
+        student = small_network(8)
+        student.set_weights(weights)
+        distiller = tfkd.Distiller(teacher, student, [losses.SoftTargets(), losses.Hint("relu1", "relu1")])
+        distiller.compile(keras.optimizers.SGD(0.1), LABELS_LOSS, ["accuracy"])
+        rows = count.rows
+        distiller.fit(dataset, epochs=2, verbose=0)
+        after.append((count.rows - rows, student.get_weights()))
+    assert [rows for rows, _ in after] == [80, 0]
+    for ours, theirs in zip(after[0][1], after[1][1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    expected = distiller.evaluate(X, Y, batch_size=16, return_dict=True, verbose=0)
+    assert distiller.evaluate(cached, return_dict=True, verbose=0) == pytest.approx(expected)
+    np.testing.assert_allclose(
+        distiller.predict(cached, verbose=0), student.predict(X, verbose=0), atol=1e-5
+    )
+
+
+def test_a_finished_cache_is_used_again_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
+    teacher = fresh_teacher()
+    monkeypatch.setattr(caching, "_SAVE_EVERY", 8)
+    count = Counting(teacher)
+
+    save = caching._Cache._save_progress
+
+    def save_and_stop(self, size, done):
+        save(self, size, done)
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(caching._Cache, "_save_progress", save_and_stop)
+        tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
+    done = json.loads((tmp_path / "progress.json").read_text())["done"]
+    assert done == 16
+    count.rows = 0
+    tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
+    # The first batch is asked once more, for the shapes of the outputs.
+    assert count.rows == 40 - done + 8
+    count.rows = 0
+    cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
+    assert count.rows == 8
+    for x, _ in cached:
+        carried = caching.unpack(x)
+        np.testing.assert_allclose(carried.output, teacher(carried.inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_stale_caches_are_refused(tmp_path):
+    teacher, other = fresh_teacher(), small_network(8)
+    cached = tfkd.cache_teacher(batches(), teacher, path=tmp_path)
+    for arguments, message in (
+        ((batches(), other), "their teacher is '.*now it is"),
+        ((batches(), teacher, ["relu1"]), r"their taps is \[\], now it is \['relu1'\]"),
+        ((batches().take(1), teacher), "their examples is 40, now it is 16"),
+        ((batches().map(lambda x, y: (1 - x, y)), teacher), "of other examples"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tfkd.cache_teacher(*arguments, path=tmp_path)
+    student = small_network(4)
+    for model, loss, message in (
+        (other, losses.SoftTargets(), "carries the outputs of another teacher"),
+        (teacher, losses.AttentionTransfer("relu1", "relu1"), r"no outputs for \['relu1'\].*taps="),
+    ):
+        distiller = tfkd.Distiller(model, student, loss, student_loss_weight=0.0)
+        distiller.compile("sgd")
+        with pytest.raises(ValueError, match=message):
+            distiller.fit(cached, verbose=0)
+
+
+def test_teachers_are_told_apart_by_their_layers_too(trained, teacher):
+    """The same weights with another ending, or under other names."""
+    assert fingerprint(trained) != fingerprint(teacher)
+    copy = keras.models.clone_model(trained, clone_function=renamed)
+    copy.set_weights(trained.get_weights())
+    assert fingerprint(copy) == fingerprint(trained)
+
+
+def renamed(layer):
+    return type(layer).from_config({**layer.get_config(), "name": f"other_{layer.name}"})
+
+
+def test_inputs_of_text_and_outputs_of_several_sizes(tmp_path):
+    text = keras.layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=2)
+    inputs = keras.Input((1,), dtype="string")
+    teacher = keras.Model(inputs, keras.layers.Embedding(4, 2)(text(inputs)))
+    words = tf.data.Dataset.from_tensor_slices(np.array([["a"], ["b"], ["a b"]])).batch(2)
+    assert len(list(tfkd.cache_teacher(words, teacher))) == 2
+    tokens = keras.Input((None,), dtype="int32")
+    teacher = keras.Model(tokens, keras.layers.Embedding(4, 2)(tokens))
+    uneven = tf.data.Dataset.from_tensor_slices([2, 3]).map(lambda n: tf.ones((1, n), "int32"))
+    with pytest.raises(ValueError, match="outputs of one size"):
+        tfkd.cache_teacher(uneven, teacher)
+
+
+def test_data_that_changes_between_epochs_is_refused():
+    shuffled = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(40).batch(8)
+    cached = tfkd.cache_teacher(shuffled, fresh_teacher())
+    with pytest.raises(tf.errors.OpError, match="gives other examples"):
+        list(cached)
+
+
+def test_examples_one_by_one_and_nested_inputs_and_outputs():
+    a, b = keras.Input((3,)), keras.Input((3,))
+    sums = keras.layers.Dense(2)(keras.layers.Add()([a, b]))
+    teacher = keras.Model({"a": a, "b": b}, {"sum": sums, "a": keras.layers.Dense(1)(a)})
+    x = {name: np.random.default_rng(0).normal(size=(10, 3)).astype("float32") for name in "ab"}
+    examples = tf.data.Dataset.from_tensor_slices(x)
+    cached = tfkd.cache_teacher(examples, teacher, batched=False)
+    assert len(cached) == 10
+    for batch in cached.batch(4):
+        carried = caching.unpack(batch)
+        expected = teacher(carried.inputs)
+        keras.tree.map_structure(
+            lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
+            carried.output,
+            expected,
+        )
+
+
+def test_places_count_over_batches_and_epochs():
+    for batched, dataset in ((True, batches(16)), (False, batches(16).unbatch())):
+        placed = tfkd.with_index(dataset, batched)
+        for _ in range(2):
+            index = [np.atleast_1d(caching.unpack(x).index) for x, _ in placed]
+            np.testing.assert_array_equal(np.concatenate(index), np.arange(40))
+
+
+def test_bad_arguments():
+    teacher = fresh_teacher()
+    for build, error, message in (
+        (lambda: tfkd.cache_teacher((X, Y), teacher), TypeError, "`dataset` must be a tf.data.Dataset"),
+        (lambda: tfkd.with_index(X), TypeError, "`dataset` must be a tf.data.Dataset"),
+        (lambda: tfkd.cache_teacher(batches().repeat(), teacher), ValueError, "must end"),
+        (lambda: tfkd.cache_teacher(batches().take(0), teacher), ValueError, "is empty"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, ["relu9"]), ValueError, "No layer 'relu9'"),
+    ):
+        with pytest.raises(error, match=message):
+            build()

@@ -1,0 +1,76 @@
+"""The only place that reaches into Keras (and tf_keras) where there is no public way.
+
+Keras is pinned to one minor version because of what is used here.
+"""
+
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+# The operations behind `keras.ops`, for graphs that are built of operations by name.
+from keras.src.ops import numpy as numpy_operations
+
+__all__ = [
+    "build_shapes",
+    "flatten_layers",
+    "history",
+    "inbound_nodes",
+    "is_functional",
+    "is_keras_layer",
+    "learning_rate",
+    "nodes_by_depth",
+    "numpy_operations",
+    "run_through_graph",
+    "share_value",
+]
+
+
+def flatten_layers(layer, include_self: bool = True, recursive: bool = True) -> list:
+    """A layer and the layers inside it, of Keras or tf_keras."""
+    return list(layer._flatten_layers(recursive=recursive, include_self=include_self))
+
+
+def inbound_nodes(operation) -> list:
+    """The calls of an operation that became part of a graph."""
+    return operation._inbound_nodes
+
+
+def history(tensor) -> tuple[Any, int, int]:
+    """The operation that made a symbolic tensor, the number of its call, and of the output."""
+    return tensor._keras_history
+
+
+def is_functional(model) -> bool:
+    """Whether a model is of the functional kind."""
+    return isinstance(model, Functional)
+
+
+def nodes_by_depth(model: keras.Model) -> dict[int, list]:
+    """The calls that a functional or built Sequential model's graph is made of, by depth."""
+    return getattr(model, "_functional", model)._nodes_by_depth
+
+
+def run_through_graph(model: keras.Model, inputs):
+    """Applies a functional model's operations one by one."""
+    return model._run_through_graph(inputs, operation_fn=lambda operation: operation)
+
+
+def build_shapes(model: keras.Model) -> dict:
+    """The shapes that a model was built with, by the name of the argument of `build`."""
+    return model._build_shapes_dict or {}
+
+
+def is_keras_layer(layer) -> bool:
+    """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
+    return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer):
+    """An optimizer's schedule, or the variable that holds its rate; the public property gives the value."""
+    return optimizer._learning_rate
+
+
+def share_value(variable: keras.Variable, value) -> None:
+    """Has a Keras variable use an existing `tf.Variable`."""
+    variable._value = value

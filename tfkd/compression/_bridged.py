@@ -1,0 +1,228 @@
+"""A tf_keras model as one of Keras 3: what tfmot wraps is trained, saved and run like any other."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfkd._core.keras_internals import flatten_layers, share_value
+from tfkd.compression._activations import register_activations
+from tfkd.compression._layer_options import CENTROIDS, adapted_options, is_kernel
+from tfkd.compression._tfmot import scopes, unwrapped
+
+
+@keras.saving.register_keras_serializable("tfkd")
+class Bridge(keras.Layer):
+    """One layer that runs a whole tf_keras model and owns its variables.
+
+    Keras 3's variables share the TensorFlow variables of the model, so whoever assigns either has
+    assigned both. What is pruned, or was 0 and has to stay so, is so after every update.
+
+    Args:
+        inner: a built `tf_keras.Model`.
+        zeros_stay: whether weights of trained kernels that are 0 now remain 0.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    def __init__(self, inner: Any, zeros_stay: bool = False, **kwargs) -> None:
+        # The inner model has precisions of its own.
+        super().__init__(autocast=False, **kwargs)
+        self.inner, self.zeros_stay = inner, zeros_stay
+        self._pruned = [layer for layer in flatten_layers(inner) if hasattr(layer, "pruning_step")]
+        masks = {id(weight): mask for layer in self._pruned for weight, mask, _ in layer.pruning_vars}
+        # Wrappers list weights of frozen layers among the trained ones.
+        trained = {id(v) for layer in inner.layers if layer.trainable for v in layer.trainable_weights}
+        self._of_clusters = {id(kernel) for kernel in _kernels_of_clusters(inner)}
+        trained -= self._of_clusters
+        for variable in inner.weights:
+            self._track_variable(_shared(variable, id(variable) in trained, masks.get(id(variable))))
+        if zeros_stay:
+            self._keep_zeros(trained)
+        if self._pruned:
+            # As a variable it is saved, and pruning goes on where it was.
+            self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
+        self.built = True
+
+    def _keep_zeros(self, trained):
+        kernels = [w for w in self.weights if id(w.value) in trained and is_kernel(w)]
+        for weight in kernels:
+            mask = keras.ops.cast(weight.value != 0, weight.dtype)
+            kept = self.add_weight(
+                weight.shape, "ones", weight.dtype, trainable=False, name=f"{weight.name}_kept"
+            )
+            kept.assign(mask)
+            weight.constraint = Masked(kept, weight.constraint)
+
+    def call(self, inputs, training=None):
+        # As a frozen batch normalization does, a frozen model keeps its statistics and ranges.
+        training = bool(training) and self.trainable
+        if training and self._pruned:
+            # tfmot's layers add one to this themselves, once for each call of a layer.
+            for layer in self._pruned:
+                layer.pruning_step.assign(self._updates.value)
+            self._updates.assign_add(1)
+        outputs = self.inner(inputs, training=training)
+        for loss in self.inner.losses:
+            self.add_loss(loss)
+        return outputs
+
+    def inner_layers(self) -> dict[str, Any]:
+        """The inner model's layers by the names they had before tfmot wrapped them."""
+        return {unwrapped(layer).name: layer for layer in self.inner.layers}
+
+    def get_config(self):
+        if self._of_clusters or any(getattr(each, "preserve_sparsity", 0) for each in self.inner.layers):
+            raise ValueError(
+                "A student that preserves clusters, or zeros while it is clustered, cannot be saved whole: "
+                "tfmot makes its variables and masks of the weights it is given. Use `save_weights`, and "
+                "`load_weights` of a student made of the same model; or save strip(student), or its TFLite "
+                "file."
+            )
+        patterns = {layer.name: layer.sparsity_m_by_n for layer in self._pruned if layer.sparsity_m_by_n}
+        return {
+            **super().get_config(),
+            "inner": json.loads(self.inner.to_json(), object_hook=_unbuilt),
+            "zeros_stay": self.zeros_stay,
+            # What tfmot's own configuration leaves out.
+            "m_by_n": patterns,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        import tf_keras
+
+        register_activations(config["inner"])
+        with scopes():
+            inner = tf_keras.models.model_from_json(json.dumps(config["inner"]))
+        for name, pattern in config["m_by_n"].items():
+            layer = inner.get_layer(name)
+            layer.sparsity_m_by_n = layer.pruning_obj._sparsity_m_by_n = tuple(pattern)
+        return cls(inner, config["zeros_stay"], name=config["name"], trainable=config["trainable"])
+
+
+@keras.saving.register_keras_serializable("tfkd")
+class BridgedModel(keras.Model):
+    """A functional Keras 3 model around a tf_keras model.
+
+    It trains under Keras 3's `fit`, distillers and optimizers. Taps reach the inner layers by the names
+    they had in the Keras 3 model that the inner one was made of.
+
+    Args:
+        inner: a built functional `tf_keras.Model`.
+        name: of the model; None for the inner one's.
+        plain: the Keras 3 model that the inner one was made of, which `strip` gives back; None if there
+            is none.
+        zeros_stay: whether weights of trained kernels that are 0 now remain 0.
+
+    Example:
+        >>> student = BridgedModel(tfkd.compression.to_tf_keras(model))
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        name: str | None = None,
+        plain: keras.Model | None = None,
+        zeros_stay: bool = False,
+    ) -> None:
+        self._connect(Bridge(inner, zeros_stay, name="bridge"), name, plain and _architecture(plain))
+
+    def _connect(self, bridge, name, architecture):
+        inputs = keras.tree.map_structure(_input_like, bridge.inner.input)
+        super().__init__(inputs, bridge(inputs), name=name or bridge.inner.name)
+        self._architecture = architecture
+
+    @property
+    def inner(self) -> Any:
+        """The tf_keras model."""
+        return self.get_layer("bridge").inner
+
+    def plain(self) -> keras.Model | None:
+        """The Keras 3 model that the inner one was made of, with weights that nobody has set."""
+        if self._architecture is None:
+            return None
+        return keras.saving.deserialize_keras_object(json.loads(self._architecture))
+
+    def summary(self, *args, **kwargs):
+        """The inner model's layers, as `tf_keras.Model.summary` prints them."""
+        self.inner.summary(*args, **kwargs)
+
+    def get_config(self):
+        return {
+            "bridge": keras.saving.serialize_keras_object(self.get_layer("bridge")),
+            "name": self.name,
+            "architecture": self._architecture,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        bridge = keras.saving.deserialize_keras_object(config["bridge"], custom_objects)
+        model = cls.__new__(cls)
+        model._connect(bridge, config["name"], config["architecture"])
+        return model
+
+
+def _kernels_of_clusters(inner):
+    """Kernels that tfmot computes of centroids in every pass."""
+    return [
+        kernel
+        for layer in inner.layers
+        for kernel, _, variables in getattr(layer, "_weight_vars", ())
+        if CENTROIDS in "".join(variables)
+    ]
+
+
+class Masked:
+    """A constraint that keeps weights at 0 where a mask is 0.
+
+    Args:
+        mask: an array or variable of 0 and 1.
+        then: another constraint, which comes first, or None.
+    """
+
+    def __init__(self, mask: Any, then: Callable | None) -> None:
+        self.mask, self.then = mask, then
+
+    def __call__(self, weight):
+        weight = weight if self.then is None else self.then(weight)
+        return weight * keras.ops.convert_to_tensor(self.mask)
+
+
+def _architecture(model):
+    """A model's configuration as text, what its `Normalization` layers were adapted to included."""
+
+    def fixed(layer):
+        config = {**layer.get_config(), **adapted_options(layer)}
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=fixed, recursive=True)
+    return json.dumps(keras.saving.serialize_keras_object(copy))
+
+
+def _unbuilt(entry):
+    """A configuration without what has layers built early: those of tfmot would have weights twice."""
+    return {key: value for key, value in entry.items() if key != "build_config"}
+
+
+def _input_like(tensor):
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype.name, name=_name(tensor))
+
+
+def _name(tensor_or_variable):
+    return tensor_or_variable.name.partition(":")[0]
+
+
+def _shared(variable, trainable, mask):
+    """A variable of Keras 3 around one of TensorFlow."""
+    ours = keras.Variable(
+        "zeros",
+        shape=variable.shape,
+        dtype=variable.dtype.name,
+        trainable=trainable,
+        autocast=False,
+        name=_name(variable).replace("/", "_"),
+    )
+    share_value(ours, variable)
+    ours.constraint = variable.constraint if mask is None else Masked(mask, variable.constraint)
+    return ours

@@ -1,0 +1,85 @@
+"""How the zeros of a pruned model are spread over its layers."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfkd._core import names
+from tfkd.compression._sparse import check_sparsity
+
+
+def spread(
+    kernels: Mapping[str, Sequence[np.ndarray]], sparsity: float, distribution: str = "uniform"
+) -> dict[str, float]:
+    """The sparsity of each layer, for one of all of them together.
+
+    Args:
+        kernels: for each layer its weights to be pruned, `(..., inputs, outputs)`.
+        sparsity: share of all these weights that becomes 0, in [0, 1).
+        distribution: "uniform", the same for each layer; "erk", which leaves small layers dense; or "lamp",
+            by how much each weight matters among those of its layer.
+
+    Returns:
+        A share in [0, 1) for each layer. With "lamp" the largest weight of a layer always stays, whatever
+        the sparsity.
+
+    Raises:
+        TypeError: if the distribution is no string.
+        ValueError: for an unknown distribution, a sparsity out of range, or no layers at all.
+
+    Example:
+        >>> spread({"conv": [conv], "dense": [dense]}, 0.8, "lamp")
+
+    Reference:
+        "erk": Erdős-Rényi-Kernel, Evci et al., "Rigging the Lottery", 2020, after Mocanu et al., 2018;
+        "lamp": Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", 2021. Deviations:
+        shares are those of the weights as they are now, while masks may change later; several weights of
+        a layer count as one kernel.
+    """
+    if not isinstance(distribution, str):
+        raise TypeError(
+            f"`distribution` must be one of {', '.join(map(repr, DISTRIBUTIONS))}. "
+            f"Received: {distribution!r}."
+        )
+    check_sparsity(sparsity, "sparsity")
+    if not kernels:
+        raise ValueError(f"`kernels` must have at least one layer. Received: {kernels!r}.")
+    return names.lookup(DISTRIBUTIONS, distribution, "distribution")(kernels, sparsity)
+
+
+def _uniform(kernels, sparsity):
+    return dict.fromkeys(kernels, sparsity)
+
+
+def _erdos_renyi(kernels, sparsity):
+    """Densities in proportion to the sum of a kernel's sides over its size, 1 at most."""
+    sizes = {name: sum(weight.size for weight in weights) for name, weights in kernels.items()}
+    sides = {name: sum(sum(weight.shape) for weight in weights) for name, weights in kernels.items()}
+    kept, shares, sparse = (1 - sparsity) * sum(sizes.values()), dict.fromkeys(kernels, 0.0), set(kernels)
+    while sparse:
+        factor = kept / sum(sides[name] for name in sparse)
+        full = {name for name in sparse if factor * sides[name] >= sizes[name]}
+        if not full:
+            return shares | {name: 1 - factor * sides[name] / sizes[name] for name in sparse}
+        kept -= sum(sizes[name] for name in full)
+        sparse -= full
+    return shares
+
+
+def _layer_adaptive(kernels, sparsity):
+    """What goes first, over all layers; scores are squares over the sum of all squares not smaller."""
+    scores = []
+    for weights in kernels.values():
+        squares = np.sort(np.concatenate([np.ravel(weight) for weight in weights]).astype("float64") ** 2)
+        rest = np.cumsum(squares[::-1])[::-1]
+        # Without the largest weight, so that no layer goes altogether.
+        scores.append((squares / np.maximum(rest, np.finfo("float64").tiny))[:-1])
+    sizes = [score.size + 1 for score in scores]
+    # Ranked, not cut at a threshold, since what is 0 already is all alike.
+    first = np.argsort(np.concatenate(scores), kind="stable")[: round(sparsity * sum(sizes))]
+    layers = np.repeat(np.arange(len(sizes)), [score.size for score in scores])
+    removed = np.bincount(layers[first], minlength=len(sizes))
+    return {name: float(n / size) for name, n, size in zip(kernels, removed, sizes, strict=True)}
+
+
+DISTRIBUTIONS = {"uniform": _uniform, "erk": _erdos_renyi, "lamp": _layer_adaptive}

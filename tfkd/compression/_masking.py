@@ -1,0 +1,76 @@
+"""Zeros that stay: masks over the kernels of plain Keras 3 models."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from tfkd.compression._bridged import BridgedModel, Masked
+from tfkd.compression._sparse import check_sparsity, kernels
+
+
+def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
+    """Where the largest weights of a model are, all kernels together.
+
+    Args:
+        model: a Keras model.
+        sparsity: share of the weights, zeros among them, to be masked, in [0, 1); frozen ones do not count.
+
+    Returns:
+        An array of 0 and 1 for each of the model's trainable kernels.
+
+    Raises:
+        ValueError: if the share is out of range, or the model has no trainable kernel.
+    """
+    check_sparsity(sparsity, "sparsity")
+    weights = [np.abs(kernel.numpy()) for kernel in _trained(model)]
+    if not weights:
+        raise ValueError(f"`model`: {model.name!r} has no trainable kernel to mask.")
+    sizes = np.concatenate([weight.ravel() for weight in weights])
+    count = round(sparsity * sizes.size)
+    masked = np.zeros(sizes.size, bool)
+    masked[np.argsort(sizes, kind="stable")[:count]] = True
+    parts = np.split(~masked, np.cumsum([weight.size for weight in weights])[:-1])
+    return [part.reshape(w.shape).astype("float32") for part, w in zip(parts, weights, strict=True)]
+
+
+@contextlib.contextmanager
+def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
+    """Sets what is masked to 0 and keeps it so after every update, while the block runs.
+
+    Any optimizer of Keras applies constraints, so this works under every `fit` and distiller that was
+    compiled within the block; compile a distiller again after it.
+
+    Args:
+        model: a plain Keras model.
+        masks: what `magnitude_masks` gave.
+
+    Raises:
+        TypeError: if the model is a student that tfmot wrapped.
+        ValueError: if masks are not those of the model's trainable kernels.
+    """
+    if isinstance(model, BridgedModel):
+        raise TypeError("`model` must be a plain Keras model; call tfkd.compression.strip on it first.")
+    constrained = _trained(model)
+    shapes = [tuple(kernel.shape) for kernel in constrained]
+    if [np.shape(mask) for mask in masks] != shapes:
+        raise ValueError(
+            f"`masks` must have the shapes of the {len(shapes)} trainable kernels, {shapes}. Received: "
+            f"{[np.shape(mask) for mask in masks]}."
+        )
+    before = [kernel.constraint for kernel in constrained]
+    try:
+        for kernel, mask in zip(constrained, masks, strict=True):
+            kernel.assign(kernel * mask)
+            kernel.constraint = Masked(mask, kernel.constraint)
+        yield
+    finally:
+        for kernel, constraint in zip(constrained, before, strict=True):
+            kernel.constraint = constraint
+        # A step that was traced knows the masks.
+        model.train_function = None
+
+
+def _trained(model):
+    return [kernel for kernel in kernels(model) if kernel.trainable]

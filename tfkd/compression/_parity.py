@@ -1,0 +1,96 @@
+"""Whether a model of Keras 3 and one of tf_keras compute the same."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from tfkd import taps
+from tfkd._core.keras_internals import flatten_layers
+
+_TOLERANCE = 1e-5
+# Where a size is open, this is enough for most networks.
+_OPEN_SIZE = 32
+
+
+def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in: str) -> None:
+    """Refuses a rebuilt model that computes something else than the one it was made of.
+
+    Args:
+        model: the model of Keras 3, functional or Sequential.
+        other: the model of tf_keras.
+        made_in: the library of the model that was there, for the message.
+        rebuilt_in: that of the rebuilt one.
+
+    Raises:
+        ValueError: if outputs on random inputs differ by more than 1e-5 of the largest; the message names
+            the first layer that computes something else, as far as layers can be told apart.
+    """
+    inputs = _examples(model)
+    outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
+    found = [_difference(*pair) for pair in zip(*outputs, strict=True)]
+    if any(found):
+        raise ValueError(
+            f"{model.name!r}, built again in {rebuilt_in}, computes something else than in {made_in}: "
+            f"outputs on random inputs {next(filter(None, found))}{_first_layer(model, other, inputs)}."
+        )
+
+
+def _examples(model):
+    """Random inputs; masks see steps to mask in each of them."""
+    rng = np.random.default_rng(0)
+    embeddings = (each for each in flatten_layers(model) if isinstance(each, keras.layers.Embedding))
+    words = min([2, *(embedding.input_dim for embedding in embeddings)])
+
+    def example(tensor):
+        shape = (4, *(size or _OPEN_SIZE for size in tensor.shape[1:]))
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            values = rng.integers(words, size=shape)
+            # A sequence that is masked as a whole has no mean.
+            values[:, :1] = words - 1
+            return values.astype(tensor.dtype)
+        values = rng.uniform(size=shape)
+        if len(shape) > 2:
+            values[2:, 1:] *= rng.uniform(size=values[2:, 1:, ..., :1].shape) < 0.7
+        return values.astype(tensor.dtype)
+
+    return tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
+
+
+def _difference(one, two):
+    """How two tensors differ, in words; None if they do not."""
+    kinds = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (one, two)]
+    if kinds[0] != kinds[1]:
+        return f"are {' and '.join(kinds)}"
+    one, two = np.asarray(one, "float32"), np.asarray(two, "float32")
+    if one.shape != two.shape:
+        return f"are of shapes {one.shape} and {two.shape}"
+    difference = np.abs(one - two).max()
+    # NaN compares as false, so that a difference of NaN is one, too.
+    if difference <= _TOLERANCE * max(1.0, np.abs(one).max()):
+        return None
+    return f"differ by up to {difference:.2g}"
+
+
+def _first_layer(model, other, inputs):
+    """Names the first layer that differs, of those that are called once."""
+    import tf_keras
+
+    paths = {path.replace("/", "_"): path for path in taps.named_layers(model)}
+    called_once = (layer for layer in other.layers if len(layer.inbound_nodes) == 1)
+    once = {paths.get(layer.name.replace("/", "_")): layer for layer in called_once}
+    once.pop(None, None)
+    try:
+        outputs = {path: layer.output for path, layer in once.items()}
+        theirs = tf_keras.Model(other.input, outputs)(inputs, training=False)
+    except ValueError:
+        # Nested models have outputs of a graph of their own.
+        return ""
+    with taps.record(model, theirs) as seen:
+        model(inputs, training=False)
+    for path in (path for path in once if path in seen):
+        values = [tree.flatten(each[path]) for each in (seen, theirs)]
+        if any(_difference(*pair) for pair in zip(*values, strict=True)):
+            return f"; of the layers called once {path!r} ({type(once[path]).__name__}) differs first"
+    return ""

@@ -1,0 +1,108 @@
+"""Which layers tfmot quantizes, and how those around them are treated."""
+
+from typing import Any
+
+from tfkd._core.keras_internals import inbound_nodes
+from tfkd.compression._tfmot import load
+
+# What tfmot's 8-bit scheme quantizes after the output of, as the converter does.
+_ACTIVATIONS = ("ReLU", "Activation", "LeakyReLU")
+_FOLDING = ("Conv2D", "DepthwiseConv2D", "Dense")
+
+
+def is_quantizable(layer: Any, registry: Any) -> bool:
+    """Whether a registry of tfmot quantizes a tf_keras layer; normalizations are folded instead.
+
+    Args:
+        layer: a built layer.
+        registry: what a `QuantizeScheme` knows of layers.
+    """
+    if _kind(layer) == "InputLayer" or not registry.supports(layer):
+        return False
+    try:
+        config = registry.get_quantize_config(layer)
+        config.get_output_quantizers(layer)
+    except Exception:
+        # It knows the kind of layer, but not this activation.
+        return False
+    if not getattr(layer, "weights", ()):
+        return True
+    load()
+    from tensorflow_model_optimization.python.core.quantization.keras.quantize_aware_activation import (
+        QuantizeAwareActivation as Known,
+    )
+
+    known = Known._PRE_QUANT_ACTIVATIONS | Known._POST_QUANT_ACTIVATIONS
+    activations = [activation for activation, _ in config.get_activations_and_quantizers(layer)]
+    return all(getattr(activation, "__name__", "") in known for activation in activations)
+
+
+def is_folded(layer: Any, chosen: set[str]) -> bool:
+    """Whether a batch normalization becomes part of the quantized layer before it.
+
+    Args:
+        layer: a layer of a functional tf_keras model.
+        chosen: names of layers that will be quantized.
+    """
+    if _kind(layer) != "BatchNormalization" or len(inbound_nodes(layer)) != 1:
+        return False
+    before = inbound_nodes(layer)[0].inbound_layers
+    return (
+        _kind(before) in _FOLDING
+        and before.name in chosen
+        and before.activation.__name__ == "linear"
+        and len(before._outbound_nodes) == 1
+    )
+
+
+def feeds_quantized(layer: Any, chosen: set[str], registry: Any) -> bool:
+    """Whether a layer stays in float, but a quantized one needs its output with a scale.
+
+    What follows at once as an activation has a scale of its own.
+
+    Args:
+        layer: a layer of a functional tf_keras model.
+        chosen: names of layers that will be quantized.
+        registry: what a `QuantizeScheme` knows of layers.
+    """
+    if layer.name in chosen or _kind(layer) == "InputLayer" or is_quantizable(layer, registry):
+        return False
+    after = [node.outbound_layer for node in layer._outbound_nodes]
+    return any(each.name in chosen and _kind(each) not in _ACTIVATIONS for each in after)
+
+
+def output_only() -> Any:
+    """How a layer is quantized that computes in float and rounds its output."""
+    return _output_kind()()
+
+
+def in_float(layer: Any) -> bool:
+    """Whether a layer of a quantized tf_keras model computes in float.
+
+    Args:
+        layer: one of the model's layers.
+    """
+    if _kind(layer) in ("InputLayer", "QuantizeLayer"):
+        return False
+    if not hasattr(layer, "quantize_config"):
+        return True
+    return isinstance(layer.quantize_config, _output_kind()) and not _follows_quantized(layer)
+
+
+def _follows_quantized(wrapper):
+    """Whether a wrapper holds a normalization that will be folded; tfmot rounds its output, too."""
+    before = inbound_nodes(wrapper)[0].inbound_layers
+    return _kind(wrapper.layer) == "BatchNormalization" and bool(getattr(before, "_weight_vars", ()))
+
+
+def _kind(layer):
+    return type(layer).__name__
+
+
+def _output_kind():
+    load()
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_configs as configs,
+    )
+
+    return configs.Default8BitOutputQuantizeConfig

@@ -1,0 +1,187 @@
+"""Students that learn with the rounding of 8-bit arithmetic in their way."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from generators import probe_images
+from tfkd._core.keras_internals import inbound_nodes
+from tfkd.compression._bridged import BridgedModel
+from tfkd.compression._calibration import calibrate, check_quantization_aware
+from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
+from tfkd.compression._scheme_fixes import keep_to_scheme
+from tfkd.compression._sparse import check_zeros, kernels
+from tfkd.compression._split_separable import depthwise_name
+from tfkd.compression._tfmot import load, scopes
+from tfkd.compression._wrapping import chosen_layers, rebuilt, wrap_layers
+
+SCHEMES = ("int8", "int8_per_tensor")
+PRESERVED = ("sparsity", "clusters")
+_IMAGES, _MOST_CLUSTERS = 256, 256
+
+
+def quantize_aware(
+    model: keras.Model,
+    layers: Iterable[str] | None = None,
+    scheme: str | Any = "int8",
+    preserve: Iterable[str] = (),
+    images: Any = None,
+) -> BridgedModel:
+    """A student that computes with weights and activations rounded to 8 bits, and learns to.
+
+    `tfkd.export.export_tflite(student, path, "int8")` writes it with the ranges that it learned. Right
+    after this call it is what quantization after training would give.
+
+    Args:
+        model: a functional or built Sequential Keras 3 model; it stays as it is.
+        layers: names ("block/conv" in nested models) of those to quantize; None for all that tfmot can.
+            The others stay in float; `float_layers(student)` lists them. A separable convolution is
+            quantized as two convolutions, which it is in a TFLite file, too.
+        scheme: "int8" (kernels of convolutions with a scale for each channel), "int8_per_tensor" or a
+            `QuantizeScheme` of tfmot.
+        preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
+            (zeros), "clusters" (few values a kernel), or both.
+        images: inputs that the ranges of activations begin with, for instance
+            `distiller.synthesize(256)`, in the structure of the model's inputs; None for images of the
+            procedural generators.
+
+    Returns:
+        A Keras 3 model to be compiled and trained like any other.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: for unknown options, layers that do not exist, cannot be quantized or are called
+            several times, nothing to preserve, or a model that is subclassed, wrapped already or has
+            layers without a counterpart in tf_keras.
+
+    Example:
+        >>> student = tfkd.compression.quantize_aware(model)
+        >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
+
+    Reference:
+        Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+        Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
+        6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
+        is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
+        once are rounded, too, and those before a `Concatenate` as a scheme given by name says (a
+        `QuantizeScheme` is taken as it is).
+    """
+    preserve = _preserved(model, preserve)
+    scheme = _scheme(scheme, preserve)
+    inner = rebuilt(model, separate=True)
+    if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
+        raise ValueError(
+            f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
+        )
+    registry = scheme.get_quantize_registry()
+
+    def able(layer):
+        return is_quantizable(layer, registry)
+
+    chosen = chosen_layers(inner, layers, able, "quantized")
+    # Whoever names a separable convolution means both of its parts.
+    parts = {depthwise_name(name) for name in chosen}
+    chosen |= {layer.name for layer in inner.layers if layer.name in parts and able(layer)}
+    _check_called_once(inner, chosen)
+    chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
+    outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
+    _check_operations(inner, outputs_only)
+    annotate = load().quantization.keras.quantize_annotate_layer
+    annotated = wrap_layers(inner, chosen, annotate)
+    annotated = wrap_layers(annotated, outputs_only, lambda layer: annotate(layer, output_only()))
+    with scopes():
+        quantized = load().quantization.keras.quantize_apply(annotated, scheme)
+    student = BridgedModel(
+        quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in preserve
+    )
+    calibrate(student, probe_images(student, _IMAGES) if images is None else images)
+    return student
+
+
+def float_layers(student: BridgedModel) -> list[str]:
+    """The names of those layers of a quantization-aware student that compute in float.
+
+    Args:
+        student: what `quantize_aware` made.
+
+    Raises:
+        TypeError: if `student` is something else.
+    """
+    check_quantization_aware(student)
+    return [name for name, layer in student.get_layer("bridge").inner_layers().items() if in_float(layer)]
+
+
+def _preserved(model, preserve):
+    preserve = {preserve} if isinstance(preserve, str) else set(preserve)
+    if unknown := preserve - set(PRESERVED):
+        raise ValueError(f"`preserve` knows {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
+    if "sparsity" in preserve:
+        check_zeros(model, "preserve")
+    if "clusters" in preserve and not any(map(_is_clustered, kernels(model))):
+        raise ValueError(
+            f"`preserve`: no kernel of {model.name!r} has few different values. Cluster it first: "
+            "strip(cluster(model, ...)) after training."
+        )
+    return preserve
+
+
+def _is_clustered(kernel):
+    different = len(np.unique(kernel))
+    return different <= _MOST_CLUSTERS and different < kernel.numpy().size
+
+
+def _scheme(scheme, preserve):
+    """A scheme of tfmot."""
+    quantization = load().quantization.keras
+    if isinstance(scheme, quantization.QuantizeScheme):
+        if "clusters" in preserve:
+            raise ValueError("`preserve`: a scheme of your own has to keep clusters itself.")
+        return scheme
+    if scheme not in SCHEMES:
+        raise ValueError(
+            f"`scheme` must be one of {', '.join(SCHEMES)} or a QuantizeScheme of tfmot. Received: "
+            f"{scheme!r}."
+        )
+    if "clusters" in preserve and scheme != "int8":
+        raise ValueError(f"`preserve`: clusters need scheme='int8'. Received: {scheme!r}.")
+    if "clusters" in preserve:
+        made = _cluster_preserving()
+    else:
+        made = quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
+    keep_to_scheme(made)
+    return made
+
+
+def _cluster_preserving():
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (
+        default_8bit_cluster_preserve_quantize_scheme as preserving,
+    )
+
+    # Zeros are kept by the bridge, for all kernels alike.
+    return preserving.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=False)
+
+
+def _check_called_once(inner, chosen):
+    shared = [
+        layer.name for layer in inner.layers if layer.name in chosen and len(inbound_nodes(layer)) > 1
+    ]
+    # Of a separable convolution the user knows one name.
+    parts = {depthwise_name(name) for name in shared}
+    if shared:
+        known = ", ".join(name for name in shared if name not in parts)
+        raise ValueError(
+            "`model`: these layers are called several times, and tfmot can only quantize a layer that is "
+            f"called once: {known}. Give each call a layer of its own, or leave them out by `layers`."
+        )
+
+
+def _check_operations(inner, outputs_only):
+    """Refuses operations that are no layers where the output has to be quantized."""
+    operations = [each for each in inner.layers if type(each).__name__ == "TFOpLambda"]
+    if found := [each.name for each in operations if each.name in outputs_only]:
+        raise ValueError(
+            f"`model`: quantized layers take what {', '.join(found)} calculate with constants or between "
+            "ranks, which tfmot cannot round. Use a Rescaling layer, or leave out what follows by `layers`."
+        )

@@ -1,0 +1,88 @@
+"""Takes students out of what tfmot wrapped them in."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd import taps
+from tfkd.compression._bridged import BridgedModel
+from tfkd.compression._split_separable import depthwise_name, is_separable
+
+
+def strip(student: BridgedModel) -> keras.Model:
+    """The plain Keras 3 model inside a pruned, clustered or quantization-aware student.
+
+    Args:
+        student: what `prune`, `cluster` or `quantize_aware` made.
+
+    Returns:
+        A model like the one that the student was made of, with the weights it has now: pruned ones are
+        0, clustered ones take few values, quantization-aware ones are the float weights behind those of
+        8 bits.
+
+    Raises:
+        TypeError: if `student` is no bridged model.
+        ValueError: if it was not made by the functions above, or of another model than it says.
+
+    Example:
+        >>> model = tfkd.compression.strip(student)
+    """
+    if not isinstance(student, BridgedModel):
+        raise TypeError(
+            "`student` must be a model that prune, cluster or quantize_aware made. Received: "
+            f"{type(student).__name__}, which has nothing to strip."
+        )
+    plain = student.plain()
+    if plain is None:
+        raise ValueError(
+            f"`student`: nobody told {student.name!r} which Keras 3 model it was made of. Make it by "
+            "tfkd.compression.prune, cluster or quantize_aware, or use BridgedModel(inner, plain=model)."
+        )
+    wrapped = student.get_layer("bridge").inner_layers()
+    missing = {id(weight): weight.path for weight in plain.weights}
+    for path, layer in taps.named_layers(plain).items():
+        # Layers of layers, such as nested models, are not there as a whole, or their parts are not.
+        if layer.weights and path in wrapped:
+            parts = [wrapped[path]]
+            if is_separable(layer) and depthwise_name(path) in wrapped:
+                parts.insert(0, wrapped[depthwise_name(path)])
+            layer.set_weights([weight for part in parts for weight in current_weights(part)])
+            for weight in layer.weights:
+                missing.pop(id(weight), None)
+    if missing:
+        raise ValueError(
+            f"`student`: {student.name!r} has no layers with the weights {sorted(missing.values())} of the "
+            "model that it was made of."
+        )
+    plain.name = student.name
+    return plain
+
+
+def current_weights(layer: Any) -> list[np.ndarray]:
+    """The weights of a tf_keras layer, wrapped or not, as it computes with them, in Keras's order.
+
+    Args:
+        layer: a built layer.
+    """
+    if hasattr(layer, "pruning_vars"):
+        masks = {id(weight): mask for weight, mask, _ in layer.pruning_vars}
+        return [np.asarray(w * masks[id(w)] if id(w) in masks else w) for w in layer.layer.weights]
+    if hasattr(layer, "cluster_centroids"):
+        return _clustered(layer)
+    if hasattr(layer, "quantize_config"):
+        # tfmot puts tensors in the place of kernels, which come first in every layer that it quantizes.
+        kernels = [weight for weight, _, _ in layer._weight_vars]
+        rest = [w for w in layer.layer.weights if all(w is not kernel for kernel in kernels)]
+        return [weight.numpy() for weight in kernels + rest]
+    return layer.get_weights()
+
+
+def _clustered(layer):
+    """tfmot puts tensors in the place of clustered weights, and knows where in the list those were."""
+    layer.update_clustered_weights_associations()
+    replaced = layer.original_clusterable_weights.values()
+    weights = [w.numpy() for w in layer.layer.weights if all(w is not original for original in replaced)]
+    for position, name in sorted(layer.position_original_weights.items()):
+        weights.insert(position, np.asarray(layer.get_weight_from_layer(name)))
+    return weights

@@ -1,0 +1,276 @@
+"""Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
+
+import contextlib
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from tfkd._core.graphs import has_graph, nodes, operation_of
+from tfkd._core.keras_internals import history
+from tfkd.compression._activations import activation_for_tf_keras
+from tfkd.compression._layer_options import NEW_NAMES, adapted_options, options_of
+from tfkd.compression._parity import check_same_outputs
+from tfkd.compression._split_separable import Parts, entries_of_parts, is_separable
+
+_REMEDY = (
+    "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
+    "of the model that does without."
+)
+_LONGEST_REASON = 300
+# Operations between tensors of one rank that are layers, too.
+_MERGING = ("Add", "Subtract", "Multiply")
+
+
+def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
+    """The same network in tf_keras: same layers, names, weights and outputs.
+
+    Args:
+        model: a functional or built Sequential model of Keras 3, nested and shared layers, several inputs
+            and outputs included.
+        flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
+            since tfmot does not look into nested models.
+        separate: whether each `SeparableConv2D` becomes a `DepthwiseConv2D` ("name/depthwise") and a
+            `Conv2D` of its name, which tfmot can quantize.
+
+    Returns:
+        A functional `tf_keras.Model` with weights of its own, not compiled.
+
+    Raises:
+        TypeError: if it is no model of Keras 3.
+        ValueError: if the model's graph is not known, a layer has no counterpart in tf_keras (the message
+            names it), or the rebuilt model computes something else.
+
+    Example:
+        >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a model of Keras 3. Received: {model!r}, of {type(model).__module__}. Models "
+            "of tf_keras become such by tfkd.compression.from_tf_keras."
+        )
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
+            f"({type(model).__name__}), whose layers are called by code that cannot be rebuilt. Write it "
+            "as a functional model and give that the weights of this one."
+        )
+    rebuilt = _Rebuilding(flatten, separate).model(model)
+    check_same_outputs(model, rebuilt, "Keras 3", "tf_keras")
+    return rebuilt
+
+
+class _Rebuilding:
+    """Counterparts of layers, each made once, however often it is called."""
+
+    def __init__(self, flatten, separate):
+        self._flatten, self._separate = flatten, separate
+        self._made = {}
+
+    def model(self, model):
+        """The counterpart of a functional or Sequential model."""
+        import tf_keras
+
+        def input_like(tensor):
+            name = history(tensor).operation.name
+            return tf_keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+        graph = getattr(model, "_functional", model)
+        given = tree.map_structure(input_like, graph._inputs_struct)
+        return tf_keras.Model(given, self._run(model, given, ""), name=model.name)
+
+    def _run(self, model, given, path):
+        """The outputs of a model's counterpart for given inputs."""
+        graph = getattr(model, "_functional", model)
+        # A single tensor may be given to a model that calls it a list of one.
+        known = dict(zip(map(id, graph.inputs), tree.flatten(given), strict=True))
+        for node in _without_masks(model):
+            outputs = self._call(node, known, path)
+            known.update(zip(map(id, node.outputs), tree.flatten(outputs), strict=True))
+        return tree.map_structure(lambda tensor: known[id(tensor)], graph._outputs_struct)
+
+    def _call(self, node, known, path):
+        """The outputs of a node's counterpart."""
+        args, kwargs = tree.map_structure(
+            lambda value: known.get(id(value), value) if keras.backend.is_keras_tensor(value) else value,
+            _arguments(node),
+        )
+        operation = node.operation
+        kwargs = {key: value for key, value in kwargs.items() if value is not None}
+        if not isinstance(operation, keras.Layer):
+            return self._calculate(operation, args, kwargs, path)
+        nested = isinstance(operation, keras.Model) and has_graph(operation)
+        if nested and self._flatten:
+            return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
+        first = id(operation) not in self._made
+        if first:
+            self._made[id(operation)] = self.model(operation) if nested else self._layer(operation, path)
+        made = self._made[id(operation)]
+        with _explained(operation.name, type(operation).__name__):
+            outputs = made(*args, **kwargs)
+        if first and not nested:
+            _copy(operation, made)
+        made.trainable = operation.trainable
+        return outputs
+
+    def _calculate(self, operation, args, kwargs, path):
+        """The output of an operation between layers: of a layer where there is one, which tfmot knows."""
+        import tf_keras
+
+        kind = type(operation).__name__
+        sign = _arithmetic(operation)
+        with _explained(operation.name, kind):
+            kinds = [(len(v.shape), v.dtype) for v in args if hasattr(v, "_keras_history")]
+            if kind not in _MERGING or len(kinds) < 2 or kinds[0] != kinds[1]:
+                return sign(*(tf.constant(v) if isinstance(v, np.ndarray) else v for v in args), **kwargs)
+            if id(operation) not in self._made:
+                layer = getattr(tf_keras.layers, kind)
+                self._made[id(operation)] = layer(name=path + operation.name, dtype=args[0].dtype)
+            return self._made[id(operation)](list(args))
+
+    def _layer(self, layer, path):
+        """The counterpart of a layer that is no model."""
+        if self._separate and is_separable(layer):
+            entries = entries_of_parts(layer, path + layer.name)
+            return Parts([_built_of(entry, layer.name) for entry in entries])
+        return _counterpart(layer, path)
+
+
+def _without_masks(model):
+    """The calls that a model's outputs need, where masks take no part that Keras handed on by itself."""
+    needed, calls = {id(tensor) for tensor in model.outputs}, []
+    for node in reversed(nodes(model)):
+        made = any(id(tensor) in needed for tensor in node.outputs)
+        if made and not isinstance(node.operation, keras.layers.InputLayer):
+            needed |= {id(value) for value in tree.flatten(_arguments(node))}
+            calls.append(node)
+    return calls[::-1]
+
+
+def _arguments(node):
+    """What a layer was called with, without what Keras put there: masks of its inputs, and `training`.
+
+    tf_keras makes its own masks. Keras 3 writes down the layer's default of `training`, which a model's
+    own stands above.
+    """
+    masks = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.arguments.keras_tensors}
+    kwargs = {
+        key: value
+        for key, value in node.arguments.kwargs.items()
+        if key != "training" and not (key.endswith("mask") and _is_handed_on(value, masks))
+    }
+    return node.arguments.args, kwargs
+
+
+def _is_handed_on(value, masks):
+    """Whether all of a value are masks of inputs, or, in models that were cloned, made by no layer."""
+    return all(
+        id(mask) in masks
+        or (keras.backend.is_keras_tensor(mask) and not isinstance(operation_of(mask)[0], keras.Layer))
+        for mask in tree.flatten(value)
+    )
+
+
+@contextlib.contextmanager
+def _explained(name, kind) -> Iterator[None]:
+    """Has what tf_keras refuses name the layer."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ValueError(
+            f"Layer {name!r} ({kind}) cannot be rebuilt in tf_keras, which says: {reason} {_REMEDY}"
+        ) from error
+
+
+def _counterpart(layer, path):
+    """A tf_keras layer of the same kind and options, not built, its name preceded by a path."""
+    import tf_keras
+
+    ours = getattr(keras.layers, type(layer).__name__, None)
+    theirs = getattr(tf_keras.layers, type(layer).__name__, None)
+    if type(layer) is not ours or theirs is None or isinstance(layer, keras.layers.Lambda):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) has no counterpart in tf_keras. {_REMEDY}"
+        )
+    config = {**layer.get_config(), **adapted_options(layer), "name": path + layer.name}
+    return _built_of({"class_name": type(layer).__name__, "config": config}, layer.name)
+
+
+def _built_of(entry, owner):
+    """A tf_keras layer from a Keras 3 layer's class name and configuration."""
+    import tf_keras
+
+    kind = entry["class_name"]
+    layer_class = getattr(tf_keras.layers, kind, None)
+    if layer_class is None:
+        raise ValueError(f"Layer {owner!r} holds a {kind}, which tf_keras does not have. {_REMEDY}")
+    renamed = {new: old for old, new in NEW_NAMES.get(kind, {}).items()}
+    config = {renamed.get(key, key): value for key, value in entry["config"].items()}
+    known = options_of(layer_class)
+    options = {
+        key: _option(key, value, owner)
+        for key, value in config.items()
+        # Weights are copied, so nobody asks how they began.
+        if key in known and not key.endswith("_initializer") and value is not None
+    }
+    with _explained(owner, kind):
+        return layer_class(**options)
+
+
+def _option(key, value, owner):
+    """One option as tf_keras takes it."""
+    import tf_keras
+
+    if key.endswith("activation"):
+        return activation_for_tf_keras(value)
+    if isinstance(value, list):
+        return [_option("", each, owner) for each in value]
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    if key == "dtype":
+        return value["config"]["name"]
+    if value["class_name"] in ("__numpy__", "__tensor__"):
+        return value["config"]["value"]
+    plain = {"class_name": value["class_name"], "config": value["config"]}
+    if key.endswith("_regularizer"):
+        return tf_keras.regularizers.get(plain)
+    if key.endswith("_constraint"):
+        return tf_keras.constraints.get(plain)
+    return _built_of(plain, owner)
+
+
+def _arithmetic(operation):
+    """What an operation between layers is written as, such as `x * 2`."""
+    signs = {
+        "Add": operator.add,
+        "Subtract": operator.sub,
+        "Multiply": operator.mul,
+        "Divide": operator.truediv,
+        "TrueDivide": operator.truediv,
+    }
+    kind = type(operation).__name__
+    if kind not in signs:
+        raise ValueError(
+            f"Operation {operation.name!r} ({kind}) has no counterpart in tf_keras. Use a layer instead, "
+            "such as Reshape for keras.ops.reshape. Operations that have one: + - * /."
+        )
+    return signs[kind]
+
+
+def _copy(layer, made):
+    """Gives a new layer the weights of the one it was made of."""
+    if isinstance(layer, keras.layers.Normalization):
+        return
+    weights, places = layer.get_weights(), made.get_weights()
+    if [w.shape for w in weights] != [p.shape for p in places]:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) keeps weights of shapes "
+            f"{[w.shape for w in weights]}, its counterpart in tf_keras of {[p.shape for p in places]}. "
+            f"{_REMEDY}"
+        )
+    made.set_weights(weights)

@@ -1,0 +1,128 @@
+"""Adversarial objective: images on which student and teacher disagree."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+from keras import ops
+
+from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.losses import _l1_logits as l1_logits
+from tfkd.losses import _soft_targets as soft_targets
+from tfkd.losses._base import as_float32_pair, check_positive
+
+
+def jensen_shannon(teacher, student, temperature: float = 1.0):
+    """Jensen-Shannon divergence of softened probabilities.
+
+    With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. Symmetric; no factor for the
+    temperature; computed from log-softmax, nothing is clipped. Reduction: one value per example.
+
+    Args:
+        teacher: the teacher's logits `(batch, classes)`.
+        student: the student's logits.
+        temperature: what both logits are divided by, above 0.
+
+    Returns:
+        A float32 tensor `(batch,)` between 0 and log 2.
+
+    Reference:
+        Yin et al., "Dreaming to Distill" (DeepInversion), 2020, whose code clips probabilities to
+        [0.01, 0.99] and the result to [0, 1].
+    """
+    check_positive(temperature=temperature)
+    log_t, log_s = (
+        ops.log_softmax(logits / temperature, axis=-1) for logits in as_float32_pair(teacher, student)
+    )
+    log_m = ops.logaddexp(log_t, log_s) - np.log(2.0)
+    from_t = ops.sum(ops.exp(log_t) * (log_t - log_m), axis=-1)
+    from_s = ops.sum(ops.exp(log_s) * (log_s - log_m), axis=-1)
+    return (from_t + from_s) / 2
+
+
+_DISTANCES = {
+    "l1": lambda teacher, student, temperature: l1_logits(teacher, student),
+    "kl": soft_targets,
+    # Its mean over classes, which clipped gradients do not forgive to leave out.
+    "mean_kl": lambda teacher, student, temperature: (
+        soft_targets(teacher, student, temperature) / teacher.shape[-1]
+    ),
+    "jsd": jensen_shannon,
+}
+# L1 as DFAD's segmentation has it, after the mean over the batch.
+_LOG_L1 = "log_l1"
+
+
+def check_distance(distance: str) -> None:
+    """Raises ValueError for a distance that `adversarial` does not know."""
+    known = [*_DISTANCES, _LOG_L1]
+    if distance not in known:
+        raise ValueError(f"`distance` must be one of {sorted(known)}. Received: distance={distance!r}.")
+
+
+def adversarial(
+    teacher_logits, student_logits, distance: str = "l1", temperature: float = 1.0, agreeing: bool = False
+):
+    """Negated mean distance between teacher and student.
+
+    Reduction: mean over the batch (and over classes for "l1", "log_l1" and "mean_kl", summed over them
+    otherwise). Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature.
+
+    Args:
+        teacher_logits: `(batch, classes)`.
+        student_logits: `(batch, classes)`.
+        distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (CMI, Fast,
+            NAYER, DFQ), "mean_kl" (ZSKT) or "jsd" (DeepInversion).
+        temperature: of "kl", "mean_kl" and "jsd".
+        agreeing: whether images on which both predict different classes count as 0, so that the
+            gradient looks for the boundary instead of running on behind it (CMI).
+
+    Returns:
+        A float32 scalar, at most 0.
+
+    Raises:
+        ValueError: for an unknown distance.
+
+    Reference:
+        Fang et al., "Data-Free Adversarial Distillation", 2019; Micaelli, Storkey, "Zero-shot
+        Knowledge Transfer via Adversarial Belief Matching", 2019; Fang et al., "Contrastive Model
+        Inversion", 2021.
+    """
+    objective = Adversarial(1.0, distance, temperature, agreeing)
+    mean = ops.mean(objective.distances(teacher_logits, student_logits))
+    return -ops.log1p(mean) if distance == _LOG_L1 else -mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversarial(Objective):
+    """`adversarial` as an objective.
+
+    Args:
+        weight: factor of the term.
+        distance: "l1", "log_l1", "kl", "mean_kl" or "jsd".
+        temperature: of "kl", "mean_kl" and "jsd".
+        agreeing: whether only images on which both networks predict the same class count.
+    """
+
+    distance: str = "l1"
+    temperature: float = 1.0
+    agreeing: bool = False
+    needs_student: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_distance(self.distance)
+        check_positive(temperature=self.temperature)
+
+    def distances(self, teacher_logits, student_logits):
+        """What is to grow, image by image: a float32 tensor `(batch,)`."""
+        distance = _DISTANCES["l1" if self.distance == _LOG_L1 else self.distance]
+        values = distance(teacher_logits, student_logits, self.temperature)
+        if self.agreeing:
+            same = ops.argmax(teacher_logits, axis=-1) == ops.argmax(student_logits, axis=-1)
+            values = values * ops.cast(same, "float32")
+        return values
+
+    def value(self, batch: Synthesized):
+        return adversarial(
+            batch.teacher_logits, batch.student_logits, self.distance, self.temperature, self.agreeing
+        )

@@ -1,0 +1,118 @@
+"""What every objective sees, and how objectives are declared."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import keras
+
+from tfkd._core.names import snake_case
+from tfkd.datafree.objectives._moments import Moments
+from tfkd.losses._base import check_positive
+
+
+@dataclasses.dataclass(frozen=True)
+class Synthesized:
+    """One batch of synthesized images and what the networks make of it.
+
+    Attributes:
+        images: `(batch, height, width, channels)`, as the networks see them.
+        teacher_logits: `(batch, classes)`.
+        student_logits: `(batch, classes)`, student in inference mode; None unless an objective
+            asked for it.
+        targets: int classes `(batch,)` the images are made for; None where they are made for none.
+        teacher_seen: values of the teacher's taps that the objective asked for, in its order.
+        student_seen: the same for the student.
+        moments: of what entered the teacher's layers that the objective asked for; one for each call of
+            a layer that is used several times.
+        second_moments: the same for a second view of the images; None unless an objective asked.
+        state: what the objective built, or None.
+    """
+
+    images: Any
+    teacher_logits: Any
+    student_logits: Any = None
+    targets: Any = None
+    teacher_seen: tuple = ()
+    student_seen: tuple = ()
+    moments: tuple[Moments, ...] = ()
+    second_moments: tuple[Moments, ...] | None = None
+    state: keras.Layer | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """One term of what images are made for; minimized.
+
+    Args:
+        weight: factor of the term in the total; below 0 for the opposite.
+    """
+
+    weight: float = 1.0
+    needs_student: ClassVar[bool] = False
+    needs_targets: ClassVar[bool] = False
+    needs_second_view: ClassVar[bool] = False
+    # Whether the networks have a part in it, or only the pixels.
+    asks_networks: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        """The class's name in snake case, used in `History`."""
+        return snake_case(type(self).__name__)
+
+    def taps(self, teacher: keras.Model) -> tuple[str, ...]:
+        """Taps of the teacher that the term reads."""
+        return ()
+
+    def student_taps(self, student: keras.Model) -> tuple[str, ...]:
+        """Taps of the student that the term reads."""
+        return ()
+
+    def stored(self, teacher: keras.Model) -> dict[str, tuple]:
+        """`{tap: (mean, variance, axis)}` of the teacher's layers whose moments the term reads."""
+        return {}
+
+    def problem(self, teacher: keras.Model) -> str | None:
+        """Why the term has nothing to say about this teacher's images; None where it has."""
+        return None
+
+    def build(self, example: Synthesized, batch_size: int, seed: keras.random.SeedGenerator):
+        """Makes what the term remembers from step to step.
+
+        Args:
+            example: what the networks make of one black image.
+            batch_size: images in a batch.
+            seed: where its randomness comes from.
+
+        Returns:
+            A new layer with weights, those to be trained with the images trainable; None for nothing.
+        """
+        return None
+
+    def value(self, batch: Synthesized):
+        """The term's scalar value, before its weight."""
+        raise NotImplementedError
+
+    def finish(self, state: keras.Layer | None) -> None:
+        """Called when a batch of images is done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OfPixels(Objective):
+    """A term that looks at normalized pixels and at nothing else.
+
+    Args:
+        weight: factor of the term.
+        pixel_mean: what is subtracted from pixels in [0, 1].
+        pixel_std: what they are then divided by.
+    """
+
+    pixel_mean: float = 0.5
+    pixel_std: float = 0.25
+    asks_networks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_positive(pixel_std=self.pixel_std)
+
+    def normalized(self, images):
+        """Images on the scale that the term is defined on."""
+        return (images - self.pixel_mean) / self.pixel_std

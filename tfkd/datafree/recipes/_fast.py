@@ -1,0 +1,110 @@
+"""Fast: a meta generator from which any batch is a few steps away."""
+
+import dataclasses
+import math
+
+import keras
+
+import generators
+from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree.objectives import Adversarial, BatchStatistics, Objective, OneHot
+from tfkd.datafree.sources.inversion import Inversion, Meta
+
+# Published learning rates of latents and generator by the number of steps on a batch.
+_RATES = {2: (0.015, 5e-3), 5: (0.01, 3e-3), 10: (0.01, 2e-3)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fast(InversionRecipe):
+    """A generator is meta-learned, so that any batch is a few steps from it; statistics run on.
+
+    Defaults are the published ones for CIFAR-10 and wide ResNets (`Fast-5`): 5 steps on 256 images, then
+    400 updates of the student at temperature 20; 20 batches before the first. Published: WRN-40-2 94.87 %
+    -> WRN-16-1 88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates
+    hours.
+
+    Args:
+        one_hot: weight of the cross-entropy with the targets.
+        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
+            without normalization.
+        momentum: share of earlier batches in the statistics.
+        adversarial: weight of the divergence between teacher and student on images they agree on.
+        latent_learning_rate: of Adam on latents; None for the published one of the nearest number of steps.
+        generator_learning_rate: of Adam on the copied generator, likewise.
+        reptile: whether the meta generator follows Reptile instead of FOMAML.
+        forget_at: the batch before which its first layer is drawn anew; None for never.
+        **kwargs: the fields of `InversionRecipe`.
+
+    Example:
+        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Fast(generator_steps=10))
+
+    Reference:
+        Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
+        remembered as they are, not through 8-bit files, and only the latest (`memory`), where theirs are
+        all kept; the first normalization's scales are drawn anew around 1, where the authors' are drawn
+        around 0; the meta generator keeps the copy's moving statistics.
+    """
+
+    one_hot: float = 0.4
+    statistics: float = 10.0
+    momentum: float = 0.9
+    adversarial: float = 1.1
+    latent_learning_rate: float | None = None
+    generator_learning_rate: float | None = None
+    reptile: bool = False
+    forget_at: int | None = 140
+    latent_size: int = 256
+    generator_steps: int = 5
+    replay_steps: int = 400
+    warmup_steps: int = 20
+    view_shift: int = 4
+    view_flip: bool = True
+    student_shift: int = 4
+    student_flip: bool = True
+    student_learning_rate: float = 0.2
+    epochs: int = 220
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._in_range(0, math.inf, "one_hot", "statistics", "adversarial")
+        if self.forget_at is not None:
+            self._at_least(0, "forget_at")
+        for name in ("latent_learning_rate", "generator_learning_rate"):
+            if getattr(self, name) is not None:
+                self._above_0(name)
+
+    def build_objectives(self) -> tuple[Objective, ...]:
+        terms = (
+            OneHot(self.one_hot),
+            BatchStatistics(self.statistics, momentum=self.momentum),
+            Adversarial(self.adversarial, "kl", agreeing=True),
+        )
+        return self.with_own(terms)
+
+    def build_inversion(
+        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
+    ) -> Inversion:
+        nearest = min(_RATES, key=lambda steps: abs(math.log(self.generator_steps / steps)))
+        given = (self.latent_learning_rate, self.generator_learning_rate)
+        of_latents, of_generator = (g or r for g, r in zip(given, _RATES[nearest], strict=True))
+
+        def generator(name):
+            return generators.ConvGenerator(
+                image_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon, name=name
+            )
+
+        # FOMAML follows the sum of the steps' gradients, for which the authors raise the rate as well.
+        meta_rate = of_generator * (1 if self.reptile else self.generator_steps)
+        return Meta(
+            image_shape,
+            self.inversion_batch,
+            self.generator_steps,
+            seed,
+            generator=generator("meta"),
+            copy=generator("copy"),
+            optimizer=keras.optimizers.Adam(of_generator, beta_1=0.5),
+            latent_optimizer=keras.optimizers.Adam(of_latents, beta_1=0.5),
+            meta_optimizer=keras.optimizers.Adam(meta_rate, beta_1=0.5),
+            reptile=self.reptile,
+            forget_at=self.forget_at,
+        )

@@ -1,0 +1,78 @@
+"""Recovery: what a student lost that began as part of its teacher, got back without data."""
+
+import dataclasses
+import math
+
+import keras
+
+from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.objectives import BatchStatistics, ClassBalance, Objective, OneHot
+from tfkd.optimizers import Muon, warmed_up_cosine
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recovery(Recipe):
+    """For students that inherited weights: features of the teacher, on images with its statistics.
+
+    A generator is held to the teacher's batch statistics and to sure and balanced classes, alone for the
+    first `warmup_steps` steps, since the student needs few images, but good ones. The student then learns
+    the teacher's features at the end of each stage beside its soft targets, on new and remembered images.
+    It should come from `tfkd.students.scale_depth` or `scale_width` with `inherit=True`; one that starts
+    afresh learns too, but much less in the same time.
+
+    Args:
+        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
+            without normalization, where half of the images come from the prior instead.
+        one_hot: weight of sure classes.
+        class_balance: weight of the balance of classes.
+        generator_learning_rate: of Adam with first moment 0.5.
+        student_learning_rate: peak rate of `tfkd.optimizers.Muon`, which warms up over the first 5 % of
+            the updates and decays to 0 as a cosine.
+        **kwargs: the other fields of `Recipe`.
+
+    Example:
+        >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)
+        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Recovery())
+
+    Reference:
+        This project's own, of known parts: statistics from DeepInversion (Yin et al., 2020), class terms
+        from DAFL (Chen et al., 2019), features from FitNets (Romero et al., 2015).
+    """
+
+    statistics: float = 1.0
+    one_hot: float = 1.0
+    class_balance: float = 5.0
+    features: float = 50.0
+    temperature: float = 4.0
+    generator_learning_rate: float = 1e-3
+    student_learning_rate: float = 6e-3
+    generator_steps: int = 1
+    warmup_steps: int = 500
+    batch_size: int = 128
+    latent_size: int = 128
+    filters: int = 64
+    memory: int | None = None
+    memory_dtype: str = "uint8"
+    replay_steps: int = 2
+    student_flip: bool = True
+    epochs: int = 40
+    steps_per_epoch: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._above_0("student_learning_rate", "generator_learning_rate")
+        self._in_range(0, math.inf, "statistics", "one_hot", "class_balance")
+
+    def build_objectives(self) -> tuple[Objective, ...]:
+        terms = (
+            BatchStatistics(self.statistics),
+            OneHot(self.one_hot),
+            ClassBalance(self.class_balance),
+        )
+        return self.with_own(terms)
+
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        return Muon(warmed_up_cosine(self.student_learning_rate, updates))
+
+    def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        return keras.optimizers.Adam(self.generator_learning_rate, beta_1=0.5)

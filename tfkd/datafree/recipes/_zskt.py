@@ -1,0 +1,89 @@
+"""ZSKT: adversarial belief matching, with the student's attention on the teacher's."""
+
+import dataclasses
+import math
+
+import keras
+
+from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.objectives import Adversarial, Objective
+from tfkd.losses import AttentionTransfer, KnowledgeLoss
+from tfkd.taps import shared_stages
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ZSKT(Recipe):
+    """Zero-shot knowledge transfer: one generator update, then ten of the student on the same latents.
+
+    Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a
+    cosine and clipped at norm 5, attention 250; both divergences are divided by the number of classes.
+    Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
+
+    Args:
+        attention: weight of the attention term; 0 to leave it out.
+        attention_layers: pairs of taps, teacher's and student's; None for the last of each size of maps
+            that both networks have.
+        generator_learning_rate: of Adam.
+        student_learning_rate: of Adam.
+        **kwargs: the fields of `Recipe`.
+
+    Example:
+        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZSKT())
+
+    Reference:
+        Micaelli, Storkey, "Zero-shot Knowledge Transfer via Adversarial Belief Matching", 2019. Deviations:
+        the student is in inference mode while the generator is updated; the ten updates see the same
+        images, which the authors compute ten times; pixels are scaled by `pixel_mean` and `pixel_std`.
+    """
+
+    attention: float = 250.0
+    attention_layers: tuple[tuple[str, str], ...] | None = None
+    generator_learning_rate: float = 1e-3
+    student_learning_rate: float = 2e-3
+    generator_steps: int = 1
+    student_steps: int = 10
+    same_latent: bool = True
+    batch_size: int = 128
+    output: str = "scaled"
+    epochs: int = 1000
+    steps_per_epoch: int = 80
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._above_0("student_learning_rate", "generator_learning_rate")
+        self._in_range(0, math.inf, "attention")
+
+    def build_objectives(self) -> tuple[Objective, ...]:
+        return (Adversarial(1.0, "mean_kl"), *self.objectives)
+
+    def build_student_losses(
+        self, teacher: keras.Model, student: keras.Model
+    ) -> list[tuple[KnowledgeLoss, float]]:
+        # Per element, which is the scale that the attention's weight goes with.
+        (outputs, _), *losses = super().build_student_losses(teacher, student)
+        losses.append((outputs, 1 / teacher.output_shape[-1]))
+        if not self.attention:
+            return losses
+        pairs = self.attention_layers
+        if pairs is None:
+            pairs = shared_stages(teacher, student)
+        if not pairs:
+            raise ValueError(
+                "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no "
+                "maps of the same size. Give them, or attention=0."
+            )
+        return [
+            *losses,
+            (AttentionTransfer(*(list(taps) for taps in zip(*pairs, strict=True))), self.attention),
+        ]
+
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        return _clipped_adam(self.student_learning_rate, updates)
+
+    def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        return _clipped_adam(self.generator_learning_rate, updates)
+
+
+def _clipped_adam(rate, updates):
+    schedule = keras.optimizers.schedules.CosineDecay(rate, max(1, updates))
+    return keras.optimizers.Adam(schedule, global_clipnorm=5.0)

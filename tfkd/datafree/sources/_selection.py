@@ -1,0 +1,86 @@
+"""Resampling of over-drawn candidates: typical ones, of balanced classes, that the student gets wrong."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from tfkd.datafree.objectives._moments import Moments, is_alive
+from tfkd.losses import _soft_targets as soft_targets
+
+# Keeps classes and examples with next to no weight from dominating once they do come up.
+_FLOOR = 1e-2
+
+
+def selection_log_weights(
+    teacher_logits,
+    student_logits=None,
+    balance: float = 1.0,
+    disagreement: float = 0.0,
+    misfits=None,
+    typicality: float = 0.0,
+):
+    """Log-weights by which candidates are resampled.
+
+    Args:
+        teacher_logits: `(candidates, classes)`.
+        student_logits: the same for the student; may be None where `disagreement` is 0.
+        balance: exponent on the inverse frequency of the teacher's predicted class.
+        disagreement: exponent on KL(teacher || student) at temperature 1.
+        misfits: `(candidates,)` of `misfit`; may be None where `typicality` is 0.
+        typicality: factor of the misfit that a candidate's log-weight falls by.
+
+    Returns:
+        A float32 tensor `(candidates,)`.
+    """
+    classes, predicted = teacher_logits.shape[-1], ops.argmax(teacher_logits, axis=-1)
+    log_weights = -typicality * misfits if typicality else ops.zeros_like(teacher_logits[:, 0])
+    if balance:
+        # Classes are counted as often as they are going to be drawn.
+        drawn = ops.softmax(log_weights)[:, None]
+        frequency = ops.sum(drawn * ops.one_hot(predicted, classes, dtype="float32"), axis=0)
+        log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / classes)
+    if disagreement:
+        divergence = soft_targets(teacher_logits, student_logits)
+        log_weights += disagreement * ops.log(divergence + _FLOOR)
+    return log_weights
+
+
+def misfit(seen: Sequence[Moments]):
+    """How far images are, one by one, from the statistics that a teacher's normalizations remember.
+
+    Args:
+        seen: what each call of each normalization saw of the images.
+
+    Returns:
+        A float32 tensor `(images,)`: squared differences of an image's means and deviations, in units of
+        the remembered deviations, mean over channels and layers. Real images have about 0.1. Channels that
+        were dead in training are left out.
+    """
+    distances = []
+    for moments in seen:
+        alive = is_alive(moments.stored_variance)
+        mean, variance = moments.of_images()
+        unit = ops.sqrt(ops.where(alive, moments.stored_variance, 1.0))
+        shifted, spread = (mean - moments.stored_mean) / unit, ops.sqrt(variance + 1e-12) / unit - 1
+        living = ops.cast(alive, "float32")
+        distances.append(
+            ops.sum(living * (shifted**2 + spread**2), axis=-1) / ops.maximum(ops.sum(living), 1.0)
+        )
+    return sum(distances) / len(distances)
+
+
+def resample(log_weights, n: int, seed):
+    """Draws `n` different candidates with probabilities given by `log_weights`.
+
+    Args:
+        log_weights: `(candidates,)`, at least `n` of them.
+        n: how many to keep.
+        seed: a `keras.random.SeedGenerator`.
+
+    Returns:
+        Their int32 indices `(n,)`: the largest of the log-weights after Gumbel noise, which is
+        sampling without replacement.
+    """
+    uniform = keras.random.uniform(ops.shape(log_weights), 1e-7, 1.0, seed=seed)
+    return ops.top_k(log_weights - ops.log(-ops.log(uniform)), n)[1]

@@ -1,0 +1,69 @@
+"""Latents: images of a fresh generator, trained with its latents for one batch."""
+
+import keras
+
+from generators import Generator
+from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
+
+
+class Latents(Inversion):
+    """CMI's way: for each batch a new generator and new latents, both moved.
+
+    Args:
+        *args: of `Inversion`.
+        generator: what makes the images; its weights are drawn anew for each batch.
+        optimizer: moves generator and latents; starts anew with each batch.
+        deviation: of the generator's new weights; biases and offsets start at 0, scales around 1.
+        **kwargs: of `Inversion`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        generator: Generator,
+        optimizer: keras.optimizers.Optimizer,
+        deviation: float = 0.02,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.generator, self.optimizer, self.deviation = generator, optimizer, deviation
+        self.latents = self.add_weight(
+            shape=(self.batch_size, generator.latent_size), initializer="zeros", name="latents"
+        )
+        self.optimizer.build(self.moved)
+
+    @property
+    def moved(self) -> list[keras.Variable]:
+        return [*self.generator.trainable_variables, self.latents]
+
+    def restart(self, start) -> None:
+        redraw(self.generator, self.deviation, self.seed)
+        self.latents.assign(self.generator.draw_latent(self.batch_size, self.seed))
+        restart_optimizer(self.optimizer)
+
+    def render(self, targets):
+        return self.generator(self.latents.value, training=True)
+
+    def descend(self, gradients) -> None:
+        self.optimizer.apply(gradients, self.moved)
+
+
+def redraw(model: keras.Model, deviation: float, seed: keras.random.SeedGenerator) -> None:
+    """Draws a generator's weights anew: kernels around 0, scales of normalizations around 1, the rest 0.
+
+    Args:
+        model: the generator.
+        deviation: standard deviation of kernels and scales.
+        seed: where the numbers come from.
+    """
+    for variable in model.trainable_variables:
+        kind = variable.name
+        if kind in ("kernel", "gamma", "embeddings"):
+            middle = 1.0 if kind == "gamma" else 0.0
+            variable.assign(keras.random.normal(variable.shape, middle, deviation, seed=seed))
+        else:
+            variable.assign(keras.ops.zeros_like(variable))
+    for variable in model.non_trainable_variables:
+        if variable.name.startswith("moving"):
+            fresh = keras.ops.ones_like if variable.name == "moving_variance" else keras.ops.zeros_like
+            variable.assign(fresh(variable))

@@ -1,0 +1,106 @@
+"""Meta: a generator that is a good start for making any batch in a few steps."""
+
+import keras
+from keras import ops
+
+from generators import Generator
+from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
+
+
+class Meta(Inversion):
+    """Fast's way: a copy of the meta generator makes a batch, and the meta generator learns from it.
+
+    After the steps on a batch the meta generator follows the sum of their gradients (FOMAML) or the way
+    from its weights to the copy's (Reptile).
+
+    Args:
+        *args: of `Inversion`.
+        generator: the meta generator.
+        copy: another generator of the same shape.
+        optimizer: moves the copy; starts anew with each batch.
+        latent_optimizer: moves the latents; starts anew with each batch.
+        meta_optimizer: moves the meta generator.
+        reptile: whether Reptile is used instead of FOMAML.
+        forget_at: the batch before which the meta generator's first layer is drawn anew; None for never.
+        **kwargs: of `Inversion`.
+    """
+
+    # What Reptile's way is multiplied with to be of a gradient's size, from the authors' code.
+    REPTILE_SCALE = 67.0
+
+    def __init__(
+        self,
+        *args,
+        generator: Generator,
+        copy: Generator,
+        optimizer: keras.optimizers.Optimizer,
+        latent_optimizer: keras.optimizers.Optimizer,
+        meta_optimizer: keras.optimizers.Optimizer,
+        reptile: bool = False,
+        forget_at: int | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.generator, self.copy = generator, copy
+        self.optimizer, self.latent_optimizer = optimizer, latent_optimizer
+        self.meta_optimizer, self.reptile, self.forget_at = meta_optimizer, reptile, forget_at
+        self.latents = self.add_weight(
+            shape=(self.batch_size, generator.latent_size), initializer="zeros", name="latents"
+        )
+        kept = {"initializer": "zeros", "trainable": False}
+        self.batches = self.add_weight(shape=(), dtype="int64", name="batches", **kept)
+        self.sums = [
+            self.add_weight(shape=v.shape, name=f"sum_{i}", **kept)
+            for i, v in enumerate(() if reptile else generator.trainable_variables)
+        ]
+        self.optimizer.build(copy.trainable_variables)
+        self.latent_optimizer.build([self.latents])
+        self.meta_optimizer.build(generator.trainable_variables)
+
+    @property
+    def moved(self) -> list[keras.Variable]:
+        return [*self.copy.trainable_variables, self.latents]
+
+    def restart(self, start) -> None:
+        if self.forget_at is not None:
+            self._forget()
+        for ours, meta in zip(self.copy.variables, self.generator.variables, strict=True):
+            ours.assign(meta)
+        for total in self.sums:
+            total.assign(ops.zeros_like(total))
+        self.latents.assign(self.generator.draw_latent(self.batch_size, self.seed))
+        restart_optimizer(self.optimizer)
+        restart_optimizer(self.latent_optimizer)
+
+    def render(self, targets):
+        return self.copy(self.latents.value, training=True)
+
+    def descend(self, gradients) -> None:
+        *of_copy, of_latents = gradients
+        for total, gradient in zip(self.sums, of_copy if self.sums else (), strict=True):
+            total.assign_add(gradient)
+        self.optimizer.apply(of_copy, self.copy.trainable_variables)
+        self.latent_optimizer.apply([of_latents], [self.latents])
+
+    def conclude(self) -> None:
+        meta, ours = self.generator.trainable_variables, self.copy.trainable_variables
+        if self.reptile:
+            ways = [self.REPTILE_SCALE * (m.value - o.value) for m, o in zip(meta, ours, strict=True)]
+        else:
+            ways = [total.value for total in self.sums]
+        self.meta_optimizer.apply(ways, meta)
+        # Gradients do not reach the moving statistics, without which the generator is no use in inference.
+        for m, o in zip(
+            self.generator.non_trainable_variables, self.copy.non_trainable_variables, strict=True
+        ):
+            m.assign(o)
+        self.batches.assign_add(1)
+
+    def _forget(self):
+        """Draws the first layer and the scales of the first normalization anew, once."""
+        now = self.batches.value == self.forget_at
+        kernel = next(v for v in self.generator.trainable_variables if v.name == "kernel")
+        scales = next(v for v in self.generator.trainable_variables if v.name == "gamma")
+        for variable, middle in ((kernel, 0.0), (scales, 1.0)):
+            fresh = keras.random.normal(variable.shape, middle, 0.02, seed=self.seed)
+            variable.assign(ops.where(now, fresh, variable.value))

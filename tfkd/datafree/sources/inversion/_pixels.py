@@ -1,0 +1,65 @@
+"""Pixels: images whose pixels themselves are optimized."""
+
+import keras
+from keras import ops
+
+from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
+
+
+class Pixels(Inversion):
+    """DeepInversion's way: gradient steps on the pixels.
+
+    Pixels are moved on a normalized scale, `(pixel - pixel_mean) / pixel_std`, on which published learning
+    rates and weights are given.
+
+    Args:
+        *args: of `Inversion`.
+        optimizer: moves the pixels; its state and schedule start anew with each batch.
+        pixel_mean: what 0 on the normalized scale stands for, in [0, 1].
+        pixel_std: what 1 on that scale stands for.
+        noise: standard deviation of the noise that images start from on that scale.
+        clip: whether pixels are kept in [0, 1].
+        **kwargs: of `Inversion`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        optimizer: keras.optimizers.Optimizer,
+        pixel_mean: float = 0.5,
+        pixel_std: float = 0.25,
+        noise: float = 1.0,
+        clip: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.pixel_mean, self.pixel_std, self.noise, self.clip = pixel_mean, pixel_std, noise, clip
+        self.canvas = self.add_weight(
+            shape=(self.batch_size, *self.image_shape), initializer="zeros", name="canvas"
+        )
+        self.optimizer = optimizer
+        self.optimizer.build(self.moved)
+
+    @property
+    def moved(self) -> list[keras.Variable]:
+        return [self.canvas]
+
+    def restart(self, start) -> None:
+        if start is None:
+            self.canvas.assign(self.noise * keras.random.normal(self.canvas.shape, seed=self.seed))
+        else:
+            self.canvas.assign((start - self.pixel_mean) / self.pixel_std)
+        self._clip()
+        restart_optimizer(self.optimizer)
+
+    def render(self, targets):
+        return self.pixel_mean + self.pixel_std * self.canvas.value
+
+    def descend(self, gradients) -> None:
+        self.optimizer.apply(gradients, self.moved)
+        self._clip()
+
+    def _clip(self):
+        if self.clip:
+            limits = ((limit - self.pixel_mean) / self.pixel_std for limit in (0.0, 1.0))
+            self.canvas.assign(ops.clip(self.canvas.value, *limits))

@@ -1,0 +1,1 @@
+"""Looking after a run without data: health, the best epoch, statistics, time."""

@@ -1,0 +1,316 @@
+"""Health: notices without data when a data-free run goes wrong."""
+
+import copy
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+
+import keras
+
+from generators import probe_images
+from tfkd._core.snapshots import optimizers_of
+from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
+
+# Not the seed of the images that teachers are tried on.
+_PROBE_SEED = 1
+_ACTIONS = ("warn", "stop", "roll_back")
+# After these an epoch's figures, such as a loss of next to nothing, are no measure for others.
+_COLLAPSES = {"not_finite", "duplicates", "diversity_lost", "student_constant"}
+# A student just initialized is above this; one whose units are all dead, or as good as that, is below.
+_LEAST_SPREAD = 1e-3
+
+
+class HealthWarning(UserWarning):
+    """A data-free run that goes wrong."""
+
+
+class Health(keras.callbacks.Callback):
+    """Measures a data-free run as it goes and warns, stops or goes back when it goes wrong.
+
+    A generator can collapse while the loss falls to 0: nothing is easier to copy than one image. So the
+    first epoch, and each one that completes `every` epochs, ends with a look at new synthetic images, and
+    at procedural ones that stay the same throughout; training goes on as it would have. The figures, those
+    of `tfkd.datafree.vital_signs`, join the epoch's logs, so callbacks that are to see them come later in
+    the list.
+
+    Findings are of these kinds: `not_finite` (loss or figures), `duplicates`, `diversity_lost`,
+    `student_constant`, `few_classes`, `loss_explosion`, `agreement_fall`, and when training ends
+    `no_better_than_guessing`. What they are compared with, the first diversity and the best loss and
+    agreement, leaves out epochs of the first four kinds.
+
+    Args:
+        every: epochs from one look to the next.
+        images: how many images of either kind are looked at, at least 2.
+        action: "warn" warns once for each kind of finding until it clears; "stop" warns and stops;
+            "roll_back" warns and returns student, generator (or what inversion starts from) and the moments
+            of their optimizers to the last healthy epoch, or the start of training. Learning rate, memory
+            and random numbers go on.
+        patience: roll-backs after which training stops.
+        diversity: share of the first diversity that must be left, in [0, 1]; 0 for any.
+        duplicates: share of images with a near copy that is borne, in [0, 1]; 1 for any.
+        entropy: class entropy that must be reached, in [0, 1]; 0 for any.
+        explosion: multiple of the best loss that is borne, above 1; not judged where that is not positive.
+        fall: how far agreement on the procedural images may be below its best, in [0, 1]; 1 for any.
+
+    Attributes:
+        findings: dictionaries with the `epoch` (from 0) in which something was found, the `kind`, and the
+            `message`; what persists is listed once.
+        healthy: whether nothing is wrong with the student and the generator as they stand.
+        last_healthy_epoch: the last epoch without a finding; the one before the first for the start of
+            training, None before it.
+        roll_backs: how many there were.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+        TypeError: when training begins, if the model is no data-free distiller.
+
+    Warns:
+        HealthWarning: as `action` says.
+
+    Example:
+        >>> health = tfkd.datafree.Health(action="roll_back")
+        >>> distiller.fit(callbacks=[health])
+        >>> health.findings
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        images: int = 256,
+        action: str = "warn",
+        patience: int = 3,
+        *,
+        diversity: float = 0.25,
+        duplicates: float = 0.5,
+        entropy: float = 0.3,
+        explosion: float = 10.0,
+        fall: float = 0.2,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("every", every, 1), ("images", images, 2), ("patience", patience, 1)):
+            if not isinstance(value, numbers.Integral) or value < least:
+                raise ValueError(
+                    f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}."
+                )
+        for name, value in (
+            ("diversity", diversity),
+            ("duplicates", duplicates),
+            ("entropy", entropy),
+            ("fall", fall),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}.")
+        if not explosion > 1:
+            raise ValueError(f"`explosion` must be above 1. Received: explosion={explosion!r}.")
+        if action not in _ACTIONS:
+            raise ValueError(f"`action` must be one of {_ACTIONS}. Received: action={action!r}.")
+        self.every, self.images, self.action, self.patience = every, images, action, patience
+        self.diversity, self.duplicates, self.entropy = diversity, duplicates, entropy
+        self.explosion, self.fall = explosion, fall
+        self._forget()
+
+    def _forget(self):
+        self.findings: list[dict] = []
+        self.last_healthy_epoch: int | None = None
+        self.roll_backs = 0
+        self._present: set[str] = set()
+        self._sound_rows: list[dict] = []
+        self._last_row: dict | None = None
+        self._kept = None
+
+    @property
+    def healthy(self) -> bool:
+        return not self._present
+
+    def review(self, rows: Sequence[dict]) -> list[dict]:
+        """Judges a whole run by its logs, as one that was interrupted and resumed.
+
+        Args:
+            rows: the logs of each epoch, with their "epoch"; those without these figures are passed over.
+
+        Returns:
+            What `findings` would hold had no action been taken.
+        """
+        other = copy.copy(self)
+        other._forget()
+        for row in rows:
+            if "health_agreement" in row:
+                other._examine(row)
+        other._examine_end()
+        return other.findings
+
+    def on_train_begin(self, logs=None):
+        if not hasattr(self.model, "synthesize"):
+            raise TypeError(
+                "Health looks at images that a tfkd.DataFreeDistiller synthesizes. Received: a model of "
+                f"type {type(self.model)}. Leave the callback out where there is data."
+            )
+        self._forget()
+        self._probes = probe_images(self.model.teacher, self.images, _PROBE_SEED)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.last_healthy_epoch is None:
+            self._keep(epoch - 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch > 0 and (epoch + 1) % self.every) or in_warm_up(self.model):
+            return
+        logs = {} if logs is None else logs
+        logs.update(self._measure())
+        new = self._examine({**logs, "epoch": epoch})
+        if self.healthy:
+            self._keep(epoch)
+        elif self.action == "roll_back":
+            self._roll_back(new)
+        elif self.action == "stop":
+            self.model.stop_training = True
+            self._warn(new, "Training stops.")
+        else:
+            self._warn(new)
+
+    def on_train_end(self, logs=None):
+        self._warn(self._examine_end())
+
+    def _measure(self):
+        distiller = self.model
+        with distiller.undisturbed():
+            synthetic = distiller.synthesize(self._available())
+        batch_size = distiller.recipe.batch_size
+        return vital_signs(distiller.teacher, distiller.student, synthetic, self._probes, batch_size)
+
+    def _available(self):
+        """How many synthetic images to look at: what comes from memory must not come twice."""
+        if getattr(self.model, "inversion", None) is None:
+            return self.images
+        return max(2, min(self.images, int(self.model.memory.size)))
+
+    def _examine(self, row):
+        """Judges an epoch by its logs and those of the ones before; returns what is new."""
+        self._last_row = row
+        found = self._judge(row)
+        new = [
+            {"epoch": row["epoch"], "kind": kind, "message": message}
+            for kind, message in found.items()
+            if kind not in self._present
+        ]
+        self.findings += new
+        self._present = set(found)
+        if not _COLLAPSES & found.keys():
+            self._sound_rows.append(row)
+        return new
+
+    def _examine_end(self):
+        """Judges what came of the run; returns what is new."""
+        row = self._last_row
+        if row is None or not row["health_agreement"] <= row["health_guess"] < 1:
+            return []
+        message = (
+            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural images, where "
+            f"always giving the commonest class would be right on {row['health_guess']:.0%}: so far the "
+            "student has learned next to nothing; a longer run or another recipe usually helps."
+        )
+        new = {"epoch": row["epoch"], "kind": "no_better_than_guessing", "message": message}
+        self.findings.append(new)
+        self._present.add(new["kind"])
+        return [new]
+
+    def _judge(self, row):
+        """Kinds and messages of all that is wrong in an epoch."""
+        figures = {name: v for name, v in row.items() if name == "loss" or name.startswith("health_")}
+        lost = [name for name, value in figures.items() if not math.isfinite(value)]
+        if lost:
+            return {
+                "not_finite": f"No longer finite: {', '.join(f'{n} ({figures[n]})' for n in lost)}; a "
+                "lower learning rate usually helps."
+            }
+        return {**self._judge_images(row), **self._judge_student(row)}
+
+    def _judge_images(self, row):
+        found = {}
+        copies, entropy = row["health_duplicates"], row["health_class_entropy"]
+        if copies > self.duplicates:
+            found["duplicates"] = (
+                f"{copies:.0%} of the synthetic images have another within {NEAR} (root mean square) of "
+                f"them, so there is little to learn from them however low the loss; {self._remedy()}."
+            )
+        if self._sound_rows:
+            left = row["health_diversity"] / (self._sound_rows[0]["health_diversity"] or 1.0)
+            if left < self.diversity:
+                found["diversity_lost"] = (
+                    f"The synthetic images differ by {row['health_diversity']:.3g} (root mean square), "
+                    f"{left:.0%} of what they did at first; {self._remedy()}."
+                )
+        if entropy < self.entropy:
+            found["few_classes"] = (
+                "The teacher sees hardly any of its classes in the synthetic images: their entropy is "
+                f"{entropy:.2f} where 1 is an even mix; {self._remedy()}."
+            )
+        return found
+
+    def _judge_student(self, row):
+        found = {}
+        if row["health_student_spread"] < _LEAST_SPREAD:
+            found["student_constant"] = (
+                "The student answers all images alike: its units are dead, or its batch statistics far "
+                "from what it sees; a lower learning rate of the student usually helps."
+            )
+        if not self._sound_rows:
+            return found
+        best = min(sound.get("loss", math.inf) for sound in self._sound_rows)
+        loss = row.get("loss", best)
+        if best > 0 and loss > self.explosion * best:
+            found["loss_explosion"] = (
+                f"The loss is {loss:.3g}, {loss / best:.0f} times its best, {best:.3g}; a lower learning "
+                "rate of the student, or of a trained generator, usually helps."
+            )
+        agreement = row["health_agreement"]
+        best = max(sound["health_agreement"] for sound in self._sound_rows)
+        if agreement < best - self.fall:
+            found["agreement_fall"] = (
+                f"Student and teacher agree on {agreement:.0%} of fixed procedural images, after "
+                f"{best:.0%} at best: the student forgets; remembered inputs (`memory`) or a lower "
+                "learning rate of the student usually help."
+            )
+        return found
+
+    def _remedy(self):
+        if self.model.generator is None:
+            return "another `prior`, `overdraw` with `balance`, `chains` or `refine_share` usually helps"
+        return (
+            "a lower learning rate of the generator, a heavier ClassBalance objective or a share of "
+            "procedural images (`prior_share`) usually helps"
+        )
+
+    def _warn(self, findings, consequence=""):
+        for finding in findings:
+            message = f"Epoch {finding['epoch'] + 1}: {finding['message']} {consequence}".rstrip()
+            warnings.warn(message, HealthWarning, stacklevel=2)
+
+    def _keep(self, epoch):
+        self.last_healthy_epoch = epoch
+        if self.action == "roll_back":
+            self._kept = [variable.numpy() for variable in self._variables()]
+
+    def _roll_back(self, findings):
+        for variable, value in zip(self._variables(), self._kept, strict=True):
+            variable.assign(value)
+        self._present = set()
+        self.roll_backs += 1
+        consequence = (
+            f"The student has its weights from the end of epoch {self.last_healthy_epoch + 1} again"
+        )
+        if self.roll_backs >= self.patience:
+            self.model.stop_training = True
+            consequence += f", and training stops after {self.roll_backs} roll-backs"
+        self._warn(findings, consequence + ".")
+
+    def _variables(self):
+        """What a roll-back puts back: weights, and the optimizers' moments, but no clock."""
+        distiller = self.model
+        parts = [distiller.student, distiller.generator, distiller.inversion]
+        parts = [part for part in parts if part is not None]
+        moments = (v for optimizer in optimizers_of([distiller, *parts]) for v in optimizer.variables)
+        values = [*(v for part in parts for v in part.weights), *moments]
+        # Whole numbers count steps and batches.
+        return [v for v in values if v.name != "learning_rate" and keras.backend.is_float_dtype(v.dtype)]

@@ -1,0 +1,78 @@
+"""KeepBest: the best epoch's student, chosen without real data."""
+
+import warnings
+
+import keras
+import numpy as np
+
+from tfkd.datafree.watching._diagnostics import in_warm_up
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Gives the student, when training ends, its weights of the epoch with the best figure.
+
+    The figure is one that is measured without real data: those of `tfkd.datafree.Health`, which must come
+    before this in the list of callbacks, or `agreement` or `loss`, whose inputs change as training goes on.
+    Of equally good epochs the last is kept, which has learned longest.
+
+    Args:
+        monitor: name of the figure among the logs; epochs that lack it are passed over.
+        mode: "max" if higher is better, "min" if lower.
+
+    Attributes:
+        best_epoch: the epoch (from 0) whose weights the student has after training; None if no epoch
+            had the figure, and the student was left as it was.
+        best_value: the figure of that epoch, or None.
+
+    Raises:
+        ValueError: for a validation figure, or an unknown mode.
+
+    Warns:
+        UserWarning: when training ends, if no epoch had the figure.
+
+    Example:
+        >>> best = tfkd.datafree.KeepBest()
+        >>> distiller.fit(callbacks=[tfkd.datafree.Health(), best])
+    """
+
+    def __init__(self, monitor: str = "health_agreement", mode: str = "max") -> None:
+        super().__init__()
+        if monitor.startswith("val_"):
+            raise ValueError(
+                "`monitor` must be a figure that needs no real data, since a student chosen by validation "
+                "data is not data-free, and looks better on them than it is. Received: "
+                f"monitor={monitor!r}. Use 'health_agreement', with tfkd.datafree.Health before this in "
+                "the callbacks, or keras.callbacks.ModelCheckpoint if you mean to choose by real data."
+            )
+        if mode not in ("max", "min"):
+            raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}.")
+        self.monitor, self.mode = monitor, mode
+        self.best_epoch: int | None = None
+        self.best_value: float | None = None
+        self._weights = None
+
+    def on_train_begin(self, logs=None):
+        self.best_epoch = self.best_value = self._weights = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if in_warm_up(self.model):
+            return
+        value = (logs or {}).get(self.monitor, np.nan)
+        if np.isfinite(value) and not self._worse(value):
+            self.best_epoch, self.best_value = epoch, float(value)
+            self._weights = self.model.student.get_weights()
+
+    def on_train_end(self, logs=None):
+        if self._weights is not None:
+            self.model.student.set_weights(self._weights)
+            return
+        warnings.warn(
+            f"No epoch had a finite {self.monitor!r}, so the student is that of the last. Put what "
+            "measures it, such as tfkd.datafree.Health, before KeepBest in the callbacks.",
+            stacklevel=2,
+        )
+
+    def _worse(self, value):
+        if self.best_value is None:
+            return False
+        return value < self.best_value if self.mode == "max" else value > self.best_value

@@ -1,0 +1,76 @@
+"""Batch statistics of a student, estimated anew once its weights are final."""
+
+import keras
+import numpy as np
+
+from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.snapshots import put_back
+
+
+def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: int = 256) -> int:
+    """Sets the moving statistics of batch normalization to those of the given images.
+
+    What training leaves is a moving average over weights and inputs that have changed since. Here every
+    `BatchNormalization` layer, nested ones included, gets the plain average over batches of the mean and
+    the (biased) variance of its inputs in training mode. No other variable changes, seeds of dropout
+    included; layers that are frozen (`trainable=False`) keep theirs. A layer that the student uses in
+    several places gets the statistics of the last.
+
+    Args:
+        student: a built model.
+        images: `(n, ...)` inputs as the student takes them.
+        batch_size: at most this many go through at once; the batches are as equal as can be.
+
+    Returns:
+        How many layers were estimated anew; 0 if there are none, and then nothing is computed.
+
+    Raises:
+        ValueError: if there are no images, or the batch size is below 1.
+
+    Example:
+        >>> tfkd.datafree.reestimate_statistics(distiller.student, distiller.synthesize(1000))
+
+    Reference:
+        Wu, Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN, in which the k-th batch has
+        momentum 1 - 1/k: the same average). Deviation: the variance is the average of the batches'
+        variances, without that of their means.
+    """
+    if len(images) < 1 or batch_size < 1:
+        raise ValueError(
+            "`images` must hold at least one image and `batch_size` be at least 1. "
+            f"Received: {len(images)} images, batch_size={batch_size!r}."
+        )
+    normalizing = [
+        layer
+        for layer in flatten_layers(student)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    if not normalizing:
+        return 0
+    statistics = [v for layer in normalizing for v in (layer.moving_mean, layer.moving_variance)]
+    averages = _averages(student, normalizing, statistics, images, -(-len(images) // batch_size))
+    for variable, average in zip(statistics, averages, strict=True):
+        variable.assign(average)
+    return len(normalizing)
+
+
+def _averages(student, normalizing, statistics, images, batches):
+    """What the statistics come to on average over the batches; the student stays as it was."""
+    momenta = [layer.momentum for layer in normalizing]
+    totals = [np.zeros(v.shape) for v in statistics]
+    with put_back(student.non_trainable_variables):
+        try:
+            # Without momentum, a pass leaves a layer with the statistics of that batch alone.
+            for layer in normalizing:
+                layer.momentum = 0.0
+            # A value that is not finite would outlive even that.
+            for variable in statistics:
+                variable.assign(np.zeros(variable.shape))
+            for batch in np.array_split(images, batches):
+                student(batch, training=True)
+                for total, variable in zip(totals, statistics, strict=True):
+                    total += variable.numpy()
+        finally:
+            for layer, momentum in zip(normalizing, momenta, strict=True):
+                layer.momentum = momentum
+    return [total / batches for total in totals]

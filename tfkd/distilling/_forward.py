@@ -1,0 +1,249 @@
+"""One forward pass of a network with its taps, and what a loss makes of two of them."""
+
+import functools
+import inspect
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+from keras import ops, tree
+
+from tfkd import taps
+from tfkd._core.graphs import has_graph
+from tfkd._core.keras_internals import build_shapes
+from tfkd.distilling._caching import Carried
+from tfkd.losses import KnowledgeLoss
+from tfkd.losses._labels import one_hot_labels
+from tfkd.losses._relations import per_row
+
+
+class Pass(NamedTuple):
+    """What one forward pass gave.
+
+    Args:
+        output: of the model.
+        seen: what the taps saw, by name.
+    """
+
+    output: Any
+    seen: dict
+
+
+def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
+    """Runs a model once, with its taps.
+
+    Args:
+        model: the model.
+        tapped: names of taps; `taps.INPUT_GRADIENT` among them for the gradient of the labels'
+            cross-entropy by the inputs.
+        inputs: of the model.
+        training: whether to run in training mode.
+        labels: of the examples, for that gradient.
+
+    Returns:
+        The output and what the taps saw.
+
+    Raises:
+        ValueError: if the gradient is asked for and there are no labels, or several inputs.
+    """
+    layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
+    if len(layers) == len(tapped):
+        with taps.record(model, layers) as seen:
+            return Pass(model(inputs, training=training), seen)
+    if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
+        raise ValueError(
+            "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
+            "input."
+        )
+    inputs = ops.cast(inputs, "float32")
+    with tf.GradientTape() as tape, taps.record(model, layers) as seen:
+        tape.watch(inputs)
+        output = model(inputs, training=training)
+        logits = ops.cast(output, "float32")
+        entropy = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1))
+    gradient = tape.gradient(entropy, inputs)
+    return Pass(output, {**seen, taps.INPUT_GRADIENT: gradient})
+
+
+def checked(teacher: Pass) -> Pass:
+    """The same pass; the step fails if the teacher's output is not finite, but for XLA's steps."""
+
+    def check(output):
+        if not output.dtype.is_floating:
+            return output
+        return tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+
+    return teacher._replace(output=tree.map_structure(check, teacher.output))
+
+
+def carried(batch: Carried, tapped: list[str], teacher: str) -> Pass:
+    """The pass that a batch carries from `tfkd.cache_teacher`.
+
+    Args:
+        batch: with cached outputs.
+        tapped: taps that the losses need.
+        teacher: the teacher's fingerprint.
+
+    Returns:
+        The teacher's pass.
+
+    Raises:
+        ValueError: if another teacher made the outputs, or a tap is missing.
+    """
+    if teacher != batch.made_by:
+        raise ValueError(
+            "The data set carries the outputs of another teacher than the distiller's. Run "
+            "tfkd.cache_teacher again with this one."
+        )
+    if taps.INPUT_GRADIENT in tapped:
+        raise ValueError(
+            "A loss on the gradient by the input needs the teacher itself, not outputs that the data set "
+            "carries. Train on the data set as it was before tfkd.cache_teacher."
+        )
+    missing = [tap for tap in tapped if tap not in batch.taps]
+    if missing:
+        raise ValueError(
+            f"The data set carries no outputs for {missing} of the teacher. Run tfkd.cache_teacher(..., "
+            f"taps={tapped})."
+        )
+    return Pass(batch.output, batch.taps)
+
+
+def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model) -> None:
+    """Makes the trained parts of a loss, if what they depend on is known before the first step."""
+    if type(loss).build is KnowledgeLoss.build:
+        loss.build()
+        return
+    sides = (teacher, loss.teacher_layer), (student, loss.student_layer)
+    shapes = [None if model is None or not model.built else _shape(model, layer) for model, layer in sides]
+    if None not in shapes:
+        loss.build(*shapes)
+
+
+def _shape(model, layer):
+    """The shapes a loss will see at `layer`, from the graph or a pass over zeros; None if unknown."""
+    if has_graph(model):
+        if layer is None:
+            outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+            return tree.map_structure(lambda output: tuple(output.shape), outputs)
+        shapes = [taps.shape(model, tap) for tap in ([layer] if isinstance(layer, str) else layer)]
+    else:
+        seen = _pass_over_zeros(model, layer)
+        if seen is None:
+            return None
+        shapes = [tree.map_structure(lambda x: (None, *x.shape[1:]), each) for each in seen]
+    if None in shapes:
+        return None
+    return shapes if isinstance(layer, list) else shapes[0]
+
+
+def _pass_over_zeros(model, layer):
+    """What the taps of a model without a graph see; None if its input is not one tensor of known size."""
+    shapes = list(build_shapes(model).values())
+    if len(shapes) != 1 or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
+        return None
+    zeros = ops.zeros((1, *shapes[0][1:]))
+    tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
+    passed = run(model, tapped, zeros, training=False)
+    return [passed.output] if layer is None else [passed.seen[tap] for tap in tapped]
+
+
+def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: dict):
+    """A loss of two passes as a scalar, reduced as Keras reduces losses.
+
+    Args:
+        loss: the loss.
+        teacher: the teacher's pass; None if the loss does not use it.
+        student: the student's pass.
+        context: `labels`, `index` and `sample_weight` of the batch, or None for each.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        ValueError: if the loss needs what is None in the context.
+    """
+    s = _look(student, loss.student_layer)
+    t = _look(teacher, loss.teacher_layer) if loss.uses_teacher else s
+    heads = loss.teacher_layer is None and loss.student_layer is None and tree.is_nested(s)
+    if loss.takes_structures or not heads:
+        return _compare_one(loss, t, s, {**context, "sample_weight": _single(context["sample_weight"])})
+    tree.assert_same_structure(t, s)
+    pairs = list(zip(tree.flatten(t), tree.flatten(s), strict=True))
+    split = {key: _per_head(value, len(pairs)) for key, value in context.items()}
+    return sum(
+        _compare_one(loss, *pair, {key: values[i] for key, values in split.items()})
+        for i, pair in enumerate(pairs)
+    )
+
+
+def _compare_one(loss, teacher, student, context):
+    mask = _mask(student)
+    mask = _mask(teacher) if mask is None else mask
+    offered = {**context, "mask": mask, "training": True}
+    wanted = inspect.signature(type(loss).call).parameters
+    given = {}
+    for name in offered.keys() & wanted.keys():
+        if offered[name] is None and wanted[name].default is inspect.Parameter.empty:
+            raise ValueError(_MISSING[name].format(loss=loss.name))
+        given[name] = offered[name]
+    values = loss(teacher, student, **given)
+    return reduced(values, context["sample_weight"], _joined(mask))
+
+
+_MISSING = {
+    "labels": "`y` is missing: the loss {loss!r} needs labels. Give them to `fit`.",
+    "index": "The loss {loss!r} needs the index of each example. Train on tfkd.with_index(dataset) or on a "
+    "data set from tfkd.cache_teacher.",
+}
+
+
+def reduced(values, sample_weight=None, mask=None):
+    """The mean of per-example (or per-token) values by weight and mask; scalars by the mean weight."""
+    weights = None if sample_weight is None else ops.cast(sample_weight, "float32")
+    if len(values.shape) == 0:
+        return values if weights is None else values * ops.mean(weights)
+    if weights is not None:
+        rank = len(values.shape)
+        weights = per_row(weights, rank)
+        weights = ops.reshape(weights, (*ops.shape(weights), *(1,) * (rank - len(weights.shape))))
+        values = values * weights
+    if mask is None or len(mask.shape) != len(values.shape):
+        # A replica's share of a small batch may be empty.
+        return ops.divide_no_nan(ops.sum(values), ops.cast(ops.size(values), "float32"))
+    mask = ops.cast(mask, "float32")
+    return ops.divide_no_nan(ops.sum(values * mask), ops.sum(mask))
+
+
+def _look(seen, layer):
+    if layer is None:
+        return seen.output
+    return seen.seen[layer] if isinstance(layer, str) else [seen.seen[tap] for tap in layer]
+
+
+def _mask(value):
+    """The Keras mask of a tensor, a list of masks for several; None if there is none."""
+    if not tree.is_nested(value):
+        return getattr(value, "_keras_mask", None)
+    masks = [getattr(each, "_keras_mask", None) for each in tree.flatten(value)]
+    return masks if any(mask is not None for mask in masks) else None
+
+
+def _joined(mask):
+    """One mask out of several: what all of them count."""
+    if not isinstance(mask, list):
+        return mask
+    return functools.reduce(ops.logical_and, [each for each in mask if each is not None])
+
+
+def _per_head(value, heads):
+    """Labels or weights of each head, or the same for all."""
+    return tree.flatten(value) if tree.is_nested(value) else [value] * heads
+
+
+def _single(sample_weight):
+    """One weight for each example where there is one for each head: their mean."""
+    if not tree.is_nested(sample_weight):
+        return sample_weight
+    weights = tree.flatten(sample_weight)
+    return sum(ops.cast(weight, "float32") for weight in weights) / len(weights)

@@ -1,0 +1,36 @@
+"""The report of a compression: its variants side by side."""
+
+import base64
+import os
+
+from tfkd._core import files
+from tfkd.export import _pictures as pictures
+from tfkd.export._report import template_environment
+
+_TEMPLATE = "compression.html.j2"
+
+
+def write_compression_report(path: str | os.PathLike, metrics: dict) -> None:
+    """Writes a self-contained HTML report of a run of tfkd-compress.
+
+    Args:
+        path: the file to write.
+        metrics: what `metrics.json` holds.
+
+    Raises:
+        ImportError: if jinja2 or matplotlib is missing.
+        OSError: if the file cannot be written.
+    """
+    pictures.require_report()
+    rows = metrics["variants"]
+    html = (
+        template_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            metrics=metrics,
+            first=rows[0],
+            last=rows[-1],
+            picture=base64.b64encode(pictures.sizes(rows)).decode(),
+        )
+    )
+    files.write_text(path, html)

@@ -1,0 +1,80 @@
+"""Attention transfer: where the activations are large."""
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import check_at_least_1
+from tfkd.losses._features import FeatureLoss
+from tfkd.losses._maps import flat_positions, l2_normalized, per_example_mean, pooled_pair
+
+
+def attention_transfer(teacher, student, power: float = 2.0):
+    """Mean squared difference of normalized attention maps.
+
+    The attention map is the mean over channels of the absolute activation to `power`, divided by its
+    Euclidean norm over positions. Reduction: mean over positions, one value per example. No
+    temperature; symmetric. Where maps differ in size, the larger is average-pooled; channels may differ.
+
+    Args:
+        teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
+        student: the student's.
+        power: at least 1.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if the features have no positions or the power is below 1.
+
+    Example:
+        >>> attention_transfer(teacher_maps, student_maps)
+
+    Reference:
+        Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. As in the authors' code; the
+        paper has the norm of the difference, and sums where the code averages.
+    """
+    check_at_least_1(power=power)
+    teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
+    return per_example_mean((attention_map(teacher, power) - attention_map(student, power)) ** 2)
+
+
+def attention_map(features, power: float = 2.0):
+    """`(batch, positions)`: how strong the channels `(batch, positions, channels)` are, normalized."""
+    strength = ops.abs(features) if power != 2 else features
+    return l2_normalized(ops.mean(strength**power, axis=-1), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class AttentionTransfer(FeatureLoss):
+    """`attention_transfer` as a loss of a distiller, added up over pairs of layers.
+
+    Args:
+        teacher_layer: tap of the teacher, or a list of taps, one a stage.
+        student_layer: tap of the student, or as many.
+        power: at least 1.
+        **kwargs: `projector`, `name`.
+
+    Raises:
+        ValueError: if the power is below 1.
+
+    Example:
+        >>> stages = ["stage1", "stage2", "stage3"]
+        >>> tfkd.Distiller(teacher, student, AttentionTransfer(stages, stages), [1000.0])
+
+    Reference:
+        Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. See `attention_transfer`.
+    """
+
+    published_weight = 1000.0
+    averages_positions = True
+
+    def __init__(self, teacher_layer=None, student_layer=None, power: float = 2.0, **kwargs) -> None:
+        super().__init__(teacher_layer, student_layer, **kwargs)
+        check_at_least_1(power=power)
+        self.power = power
+
+    def compare(self, teacher, student):
+        return attention_transfer(teacher, student, self.power)
+
+    def get_config(self):
+        return {**super().get_config(), "power": self.power}

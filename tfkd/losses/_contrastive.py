@@ -1,0 +1,177 @@
+"""Contrastive representation distillation: the same example among many others."""
+
+import math
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from tfkd.losses._base import KnowledgeLoss, as_float32, check_count, check_positive
+from tfkd.losses._maps import l2_normalized
+from tfkd.losses._relations import flat_pair
+
+_EPSILON = 1e-7
+
+
+def contrastive(scores, examples: int):
+    """Noise-contrastive estimation with one positive and many negative scores.
+
+    Reduction: summed over the scores of an example, one value per example, whose mean is the published
+    value. Any temperature is already in the scores.
+
+    Args:
+        scores: `(batch, 1 + negatives)` above 0, exponentials of similarities over their normalizer, the
+            positive one first.
+        examples: how many examples the negatives were drawn from, uniformly.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if there is no negative, or no example to draw from.
+
+    Example:
+        >>> contrastive([[1.0, 1.0, 1.0]], examples=100)
+
+    Reference:
+        Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020.
+    """
+    check_count(examples=examples)
+    scores = as_float32(scores, "scores")
+    if len(scores.shape) != 2 or scores.shape[1] < 2:
+        raise ValueError(
+            "`scores` must be (batch, 1 + negatives) with at least one negative. Received: shape "
+            f"{tuple(scores.shape)}."
+        )
+    noise = (scores.shape[1] - 1) / examples
+    positive, negatives = scores[:, 0], scores[:, 1:]
+    right = ops.log(positive / (positive + noise + _EPSILON))
+    wrong = ops.sum(ops.log(noise / (negatives + noise + _EPSILON)), axis=1)
+    return -(right + wrong)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Contrastive(KnowledgeLoss):
+    """`contrastive` as a loss of a distiller, with trained embeddings and a memory of all examples.
+
+    Needs the index of each example in the data set: train on `tfkd.with_index(dataset)` or on a data set
+    from `tfkd.cache_teacher`. The memories hold `examples` times `dimension` numbers for each network.
+
+    Args:
+        teacher_layer: tap of the teacher, usually what enters its last layer.
+        student_layer: the same of the student.
+        examples: how many examples the data set has.
+        negatives: how many are drawn for each example; published 16,384.
+        temperature: what similarities are divided by, above 0.
+        momentum: share of the old memory that stays at an update, in [0, 1).
+        dimension: of the embeddings.
+        seed: int the draws and the first memory follow from; None for a fresh one.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> crd = Contrastive("logits:input", "logits:input", examples=60000, negatives=4096)
+        >>> distiller = tfkd.Distiller(teacher, student, crd, "published")
+        >>> distiller.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> distiller.fit(tfkd.with_index(dataset))
+
+    Reference:
+        Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020. Negatives are drawn from all
+        examples, as the authors' memory does by itself; their data loader leaves out the example's class.
+    """
+
+    published_weight = 0.8
+
+    def __init__(
+        self,
+        teacher_layer=None,
+        student_layer=None,
+        *,
+        examples: int,
+        negatives: int = 16384,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        dimension: int = 128,
+        seed: int | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(teacher_layer, student_layer, **kwargs)
+        check_count(examples=examples, negatives=negatives, dimension=dimension)
+        check_positive(temperature=temperature)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}.")
+        self.options = {
+            "examples": examples,
+            "negatives": negatives,
+            "temperature": temperature,
+            "momentum": momentum,
+            "dimension": dimension,
+            "seed": seed,
+        }
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.embeddings = {}
+
+    def build(self, teacher_shape, student_shape):
+        rows = (self.options["examples"], self.options["dimension"])
+        spread = 1 / math.sqrt(rows[1] / 3)
+        sides = ("teacher", teacher_shape), ("student", student_shape)
+        for who, shape in sides:
+            if None in shape[1:]:
+                raise ValueError(
+                    f"`{who}_layer` must have a known size. Received: shape {tuple(shape)}. Tap what "
+                    "enters the last layer, such as 'logits:input'."
+                )
+            dense = layers.Dense(rows[1], dtype="float32", name=f"{who}_embedding")
+            dense.build((None, math.prod(shape[1:])))
+            start = keras.initializers.RandomUniform(-spread, spread, seed=self.seed_generator)
+            memory = self.add_weight(shape=rows, initializer=start, trainable=False, name=f"{who}_memory")
+            # Frozen at the first batch; 0 until then.
+            scale = self.add_weight(
+                shape=(), initializer="zeros", trainable=False, name=f"{who}_normalizer"
+            )
+            setattr(self, f"{who}_embedding", dense)
+            self.embeddings[who] = (dense, memory, scale)
+
+    def call(self, teacher, student, index, training=None):
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise ValueError("`Contrastive` has one memory, which replicas of tf.distribute cannot share.")
+        flat = dict(zip(("teacher", "student"), flat_pair(teacher, student), strict=True))
+        index = ops.cast(ops.reshape(index, (-1,)), "int64")
+        drawn = self._draw(index)
+        embedded = {who: l2_normalized(self.embeddings[who][0](x), 1) for who, x in flat.items()}
+        value = 0.0
+        for who, other in (("teacher", "student"), ("student", "teacher")):
+            # Each network's embedding is scored against the memory of the other's.
+            _, memory, scale = self.embeddings[other]
+            similarities = ops.einsum("bd,bkd->bk", embedded[who], tf.gather(memory.value, drawn))
+            scores = ops.exp(similarities / self.options["temperature"])
+            value += contrastive(scores / self._normalizer(scale, scores), self.options["examples"])
+        if training:
+            for who, x in embedded.items():
+                self._remember(self.embeddings[who][1], index, ops.stop_gradient(x))
+        return value
+
+    def _draw(self, index):
+        """Indices `(batch, 1 + negatives)`, each example's own first."""
+        shape = (ops.shape(index)[0], self.options["negatives"])
+        share = keras.random.uniform(shape, seed=self.seed_generator)
+        last = self.options["examples"] - 1
+        negatives = ops.minimum(ops.cast(share * (last + 1), "int64"), last)
+        return ops.concatenate([index[:, None], negatives], axis=1)
+
+    def _normalizer(self, variable, scores):
+        first = ops.stop_gradient(ops.mean(scores)) * self.options["examples"]
+        scale = ops.where(variable.value > 0, variable.value, first)
+        variable.assign(scale)
+        return scale
+
+    def _remember(self, memory, index, embedded):
+        momentum = self.options["momentum"]
+        mixed = momentum * tf.gather(memory.value, index) + (1 - momentum) * embedded
+        # In place: assigning the whole variable would copy the memory on every step.
+        memory.value.scatter_nd_update(index[:, None], l2_normalized(mixed, 1))
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}

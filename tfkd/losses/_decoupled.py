@@ -1,0 +1,94 @@
+"""Decoupled knowledge: what is said of the target class apart from what is said of the others."""
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd.losses._labels import one_hot_labels
+
+# Takes a class out of a softmax without the NaN that minus infinity brings.
+_OUT = -1e30
+
+
+def decoupled(teacher, student, labels, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
+    """Divergence of the target class's share plus that among the other classes, weighted apart.
+
+    Direction: KL(teacher || student) for both parts. Reduction: summed over classes, one value per
+    example, whose mean is the published value. Factor: `temperature` squared. All in log space, so
+    saturated logits stay finite. With two classes the second part is 0.
+
+    Args:
+        teacher: the teacher's logits `(..., classes)`.
+        student: the student's logits, of the same shape.
+        labels: int target classes `(...)`, or one-hot rows.
+        alpha: weight of the target part, at least 0.
+        beta: weight of the other classes' part, at least 0.
+        temperature: what both logits are divided by, above 0.
+
+    Returns:
+        A float32 tensor `(...)`, at least 0.
+
+    Raises:
+        ValueError: if shapes differ or a number is out of its range.
+
+    Example:
+        >>> decoupled([[8.0, 0.0, -2.0]], [[1.0, 2.0, 0.5]], [0])
+
+    Reference:
+        Zhao et al., "Decoupled Knowledge Distillation", 2022.
+    """
+    check_not_negative(alpha=alpha, beta=beta)
+    check_positive(temperature=temperature)
+    teacher, student = as_float32_pair(teacher, student)
+    target = one_hot_labels(labels, teacher) > 0.5
+    target_t, others_t = _parts(teacher / temperature, target)
+    target_s, others_s = _parts(student / temperature, target)
+    divergence = alpha * _kl(target_t, target_s) + beta * _kl(others_t, others_s)
+    return temperature**2 * divergence
+
+
+def _parts(scaled, target):
+    """Log-probabilities of target against rest, and of the others among themselves."""
+    log_p = ops.log_softmax(scaled, axis=-1)
+    binary = [ops.logsumexp(ops.where(which, log_p, _OUT), axis=-1) for which in (target, ~target)]
+    return ops.stack(binary, axis=-1), ops.log_softmax(ops.where(target, _OUT, scaled), axis=-1)
+
+
+def _kl(log_t, log_s):
+    return ops.sum(ops.exp(log_t) * (log_t - log_s), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class DecoupledKnowledge(KnowledgeLoss):
+    """`decoupled` as a loss of a distiller, which gives it the labels.
+
+    Published with a warm-up of 20 epochs (1 on ImageNet): `tfkd.callbacks.WeightSchedule(warm_up=20)`.
+
+    Args:
+        alpha: weight of the target part, at least 0.
+        beta: weight of the other classes' part, at least 0; published 0.5 to 8.
+        temperature: what both logits are divided by, above 0.
+        **kwargs: `teacher_layer`, `student_layer`, `name`.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, DecoupledKnowledge(beta=2.0))
+
+    Reference:
+        Zhao et al., "Decoupled Knowledge Distillation", 2022.
+    """
+
+    def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        check_not_negative(alpha=alpha, beta=beta)
+        check_positive(temperature=temperature)
+        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+
+    def call(self, teacher, student, labels):
+        return decoupled(teacher, student, labels, self.alpha, self.beta, self.temperature)
+
+    def get_config(self):
+        own = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}
+        return {**super().get_config(), **own}

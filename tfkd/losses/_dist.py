@@ -1,0 +1,99 @@
+"""DIST: probabilities correlate across classes for each example, and across examples for each class."""
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd.losses._maps import safe_root
+from tfkd.losses._relations import example_mean
+from tfkd.losses._rows import as_rows, row_weights
+
+_EPSILON = 1e-8
+
+
+def dist(
+    teacher,
+    student,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    temperature: float = 1.0,
+    sample_weight=None,
+):
+    """One minus Pearson's correlation of softened probabilities, over rows and over columns.
+
+    Reduction: mean over rows plus mean over columns, a scalar. Factor: `temperature` squared. Symmetric.
+    A batch of one has no correlation over its columns: that part is then the constant `gamma` times
+    `temperature` squared, with no gradient.
+
+    Args:
+        teacher: the teacher's logits `(..., classes)`; all axes but the last count as rows.
+        student: the student's logits, of the same shape.
+        beta: weight of the correlation between classes (rows), at least 0.
+        gamma: weight of the correlation between examples (columns), at least 0.
+        temperature: what both logits are divided by, above 0.
+        sample_weight: weights `(...)` of the rows; a weight counts a row as that many copies.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        ValueError: if shapes differ or a number is out of its range.
+
+    Example:
+        >>> dist([[8.0, 0.0, -2.0], [0.0, 3.0, 1.0]], [[1.0, 2.0, 0.5], [0.0, 1.0, 0.0]])
+
+    Reference:
+        Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. The factor of squared
+        temperature is mmrazor's; the authors' code has no temperature.
+    """
+    check_not_negative(beta=beta, gamma=gamma)
+    check_positive(temperature=temperature)
+    teacher, student = as_float32_pair(teacher, student)
+    teacher, student, weights = as_rows(teacher, student, sample_weight)
+    p_t, p_s = (ops.softmax(z / temperature, axis=-1) for z in (teacher, student))
+    rows = 1 - _pearson(p_t, p_s, ops.ones_like(p_t[:1]), axis=1)
+    columns = 1 - _pearson(p_t, p_s, weights[:, None], axis=0)
+    return temperature**2 * (beta * example_mean(rows, weights) + gamma * ops.mean(columns))
+
+
+def _pearson(a, b, weights, axis):
+    """Correlation along an axis of values counted by weight."""
+    total = ops.sum(weights, axis=axis, keepdims=True)
+    a, b = (x - ops.divide_no_nan(ops.sum(weights * x, axis=axis, keepdims=True), total) for x in (a, b))
+    norms = [safe_root(ops.sum(weights * x * x, axis=axis)) for x in (a, b)]
+    return ops.sum(weights * a * b, axis=axis) / (norms[0] * norms[1] + _EPSILON)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class DIST(KnowledgeLoss):
+    """`dist` as a loss of a distiller.
+
+    Args:
+        beta: weight of the correlation between classes, at least 0.
+        gamma: weight of the correlation between examples, at least 0.
+        temperature: what both logits are divided by, above 0.
+        **kwargs: `teacher_layer`, `student_layer`, `name`.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, DIST(temperature=4.0))
+
+    Reference:
+        Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. See `dist`.
+    """
+
+    def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        check_not_negative(beta=beta, gamma=gamma)
+        check_positive(temperature=temperature)
+        self.beta, self.gamma, self.temperature = beta, gamma, temperature
+
+    def call(self, teacher, student, mask=None, sample_weight=None):
+        weights = row_weights(student, mask, sample_weight)
+        return dist(teacher, student, self.beta, self.gamma, self.temperature, weights)
+
+    def get_config(self):
+        own = {"beta": self.beta, "gamma": self.gamma, "temperature": self.temperature}
+        return {**super().get_config(), **own}

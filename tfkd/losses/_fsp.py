@@ -1,0 +1,80 @@
+"""FSP: how features flow from one layer to the next."""
+
+import itertools
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import as_float32_pair
+from tfkd.losses._features import FeatureLoss, check_several
+from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, per_example_mean, pooled_pair
+
+
+def fsp(teacher, student):
+    """Mean squared difference of the two networks' flow matrices between two layers.
+
+    The flow matrix `(low channels, high channels)` is the product of the lower and the higher layer's
+    activations, averaged over positions; of two layers the larger is average-pooled to the smaller.
+    Reduction: mean over the matrix, one value per example. No temperature; symmetric.
+
+    Args:
+        teacher: a pair of the teacher's maps, lower and higher layer,
+            each `(batch, height, width, channels)`.
+        student: the student's pair, with as many channels each.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if the channels differ or the features have no positions.
+
+    Example:
+        >>> fsp((teacher_low, teacher_high), (student_low, student_high))
+
+    Reference:
+        Yim et al., "A Gift from Knowledge Distillation", 2017, as in RepDistiller.
+    """
+    flows = as_float32_pair(_flow(*teacher), _flow(*student), remedy=PROJECTOR_REMEDY)
+    return per_example_mean((flows[0] - flows[1]) ** 2)
+
+
+def _flow(low, high):
+    low, high = (flat_positions(maps) for maps in pooled_pair(low, high))
+    return ops.einsum("bpi,bpj->bij", low, high) / ops.cast(ops.shape(low)[1], "float32")
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class FSP(FeatureLoss):
+    """`fsp` as a loss of a distiller, added up over successive layers; published as a first stage.
+
+    Args:
+        teacher_layer: taps of the teacher, at least two, from low to high.
+        student_layer: as many of the student.
+        projector: see `FeatureLoss`; needed where the widths differ.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if there are fewer than two layers.
+
+    Example:
+        >>> flow = FSP(["stem", "stage1", "stage2"], ["stem", "stage1", "stage2"], projector=True)
+        >>> first = tfkd.schemes.Stage(flow, epochs=5, student_loss_weight=0.0)
+        >>> tfkd.schemes.Stages([first, tfkd.schemes.Stage(None, epochs=10)])
+
+    Reference:
+        Yim et al., "A Gift from Knowledge Distillation", 2017.
+    """
+
+    averages_positions = True
+
+    def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
+        super().__init__(teacher_layer, student_layer, projector, **kwargs)
+        check_several(teacher_layer)
+
+    def call(self, teacher, student, mask=None, training=None):
+        steps = itertools.pairwise(self.pairs(teacher, student, mask, training))
+        # Flow matrices are means over positions, and they are squared.
+        return sum(
+            self._unpadded(self._unpadded(fsp((t, high_t), (s, high_s)), m), m)
+            for (t, s, m), (high_t, high_s, _) in steps
+        )

@@ -1,0 +1,112 @@
+"""Hints: the student's features are as the teacher's."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import as_float32
+from tfkd.losses._features import FeatureLoss, Projector, as_list
+from tfkd.losses._maps import matching_pair, per_example_mean
+
+
+def hint(teacher, student):
+    """Mean squared difference of features.
+
+    Reduction: mean over all axes but the first, one value per example. No temperature; symmetric.
+    Where maps differ in size, the larger is average-pooled.
+
+    Args:
+        teacher: the teacher's features `(batch, ..., channels)`.
+        student: the student's, with as many channels.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if the shapes cannot match.
+
+    Example:
+        >>> hint([[1.0, 2.0]], [[0.0, 0.0]])  # [2.5]
+
+    Reference:
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. The paper has half the squared distance,
+        summed; the mean is that of RepDistiller, with weight 100. Its regressor has a batch normalization
+        and a ReLU, the one of projector=True is linear.
+    """
+    teacher, student = matching_pair(teacher, student)
+    return per_example_mean((teacher - student) ** 2)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Hint(FeatureLoss):
+    """`hint` as a loss of a distiller, usually a stage of its own up to the guided layer.
+
+    Args:
+        teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
+        student_layer: tap of the student (the guided layer), or as many.
+        projector: see `FeatureLoss`; True trains a regressor to the teacher's width.
+        channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
+            thinned student, `tfkd.students.kept_channels` tells them.
+        relative: whether each pair's distance is divided by the mean square of the teacher's features in
+            the batch, so that layers of any scale count alike; where those are all 0, it is 0.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if there are not as many lists of channels as pairs, or a projector beside them.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, Hint("block2", "block2", projector=True), [100.0])
+
+    Reference:
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. See `hint`.
+    """
+
+    published_weight = 100.0
+    averages_positions = True
+
+    def __init__(
+        self,
+        teacher_layer=None,
+        student_layer=None,
+        projector: Projector = None,
+        channels: Sequence[Sequence[int]] | None = None,
+        relative: bool = False,
+        **kwargs,
+    ):
+        super().__init__(teacher_layer, student_layer, projector, **kwargs)
+        if channels is not None and len(channels) != len(as_list(teacher_layer)):
+            raise ValueError(
+                f"`channels` must be a list for each of the {len(as_list(teacher_layer))} pairs of layers. "
+                f"Received: {len(channels)}."
+            )
+        if channels is not None and self.projector is not None:
+            raise ValueError(
+                "`projector` must be None where `channels` are chosen: the student's own are compared with "
+                f"them. Received: projector={projector!r}."
+            )
+        self.channels = channels
+        self.relative = relative
+
+    def pairs(self, teacher, student, mask=None, training=None):
+        if self.channels is not None:
+            chosen = zip(as_list(teacher), self.channels, strict=True)
+            teacher = [ops.take(features, channels, axis=-1) for features, channels in chosen]
+        return super().pairs(teacher, student, mask, training)
+
+    def call(self, teacher, student, mask=None, training=None):
+        total = 0.0
+        for t, s, m in self.pairs(teacher, student, mask, training):
+            distance = self._unpadded(self.compare(t, s), m)
+            if self.relative:
+                # Padding is 0 in both.
+                share = 1.0 if m is None else ops.mean(ops.cast(m, "float32"))
+                distance = ops.divide_no_nan(distance * share, ops.mean(as_float32(t, "teacher") ** 2))
+            total += distance
+        return total
+
+    def compare(self, teacher, student):
+        return hint(teacher, student)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "relative": self.relative}

@@ -1,0 +1,192 @@
+"""The loss objects of `keras.distillation`, computed as Keras documents them."""
+
+import keras
+from keras import distillation, ops, tree
+
+from tfkd._core.names import snake_case
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair
+from tfkd.losses._maps import PROJECTOR_REMEDY
+from tfkd.losses._soft_targets import soft_targets
+
+_FEATURES_REMEDY = (
+    f"{PROJECTOR_REMEDY} keras.distillation.FeatureDistillation has no projector; tfkd.losses.Hint has."
+)
+
+
+def as_knowledge_loss(loss) -> KnowledgeLoss:
+    """A loss of `keras.distillation`, or a tfkd loss as it is, as a tfkd loss.
+
+    Args:
+        loss: a `KnowledgeLoss`, or a `keras.distillation.DistillationLoss`.
+
+    Returns:
+        A `KnowledgeLoss`.
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    if isinstance(loss, KnowledgeLoss):
+        return loss
+    adapters = {
+        distillation.LogitsDistillation: KerasLogits,
+        distillation.FeatureDistillation: KerasFeatures,
+    }
+    for kind, adapter in adapters.items():
+        # A subclass with a computation of its own keeps it.
+        if isinstance(loss, kind) and type(loss).compute_loss is kind.compute_loss:
+            return adapter(loss)
+    if isinstance(loss, distillation.DistillationLoss):
+        return KerasCustom(loss)
+    raise TypeError(
+        "`distillation_losses` must be a tfkd.losses or keras.distillation loss, or a list of them. "
+        f"Received: {loss!r} of type {type(loss)}."
+    )
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class KerasCustom(KnowledgeLoss):
+    """A `keras.distillation.DistillationLoss` of the user's own.
+
+    It is called as Keras calls it, and returns a scalar. Layers and variables among its attributes are
+    trained and saved with the distiller.
+
+    Args:
+        loss: the Keras loss.
+        name: names the loss in `History`.
+    """
+
+    takes_structures = True
+
+    def __init__(self, loss: distillation.DistillationLoss, name: str | None = None) -> None:
+        taps = [getattr(loss, f"{who}_layer_name", None) for who in ("teacher", "student")]
+        super().__init__(*taps, name=name or snake_case(type(loss).__name__))
+        self.loss = loss
+        attributes = tree.flatten(list(vars(loss).values()))
+        self.parts = [part for part in attributes if isinstance(part, keras.Layer)]
+        self.variables_of_loss = [part for part in attributes if isinstance(part, keras.Variable)]
+
+    def bind(self, teacher, student):
+        if teacher is not None:
+            self.loss.validate_model_compatibility(teacher, student)
+
+    def build(self, teacher_shape=None, student_shape=None):
+        if all(part.built for part in self.parts):
+            return
+        # Keras layers know their shapes once they are called; the values do not matter.
+        examples = [_zeros(teacher_shape), _zeros(student_shape)]
+        self.loss.compute_loss(*examples)
+
+    def call(self, teacher, student):
+        self.loss.validate_outputs(teacher, student)
+        value = ops.convert_to_tensor(self.loss.compute_loss(teacher, student))
+        if len(value.shape) > 0:
+            raise ValueError(
+                f"{type(self.loss).__name__}.compute_loss must return a scalar. Received: shape "
+                f"{tuple(value.shape)}. Take its mean."
+            )
+        return ops.cast(value, "float32")
+
+    def get_config(self):
+        return {"name": self.name, "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(_restored(config["loss"]), config["name"])
+
+
+class KerasOutputs(KerasCustom):
+    """A loss of Keras's own with one Keras loss for each output; subclasses say what `_one` computes."""
+
+    def bind(self, teacher, student):
+        """Nothing: taps and outputs are checked as those of all losses are."""
+
+    def call(self, teacher, student):
+        return _summed(self.loss.loss, self._one, teacher, student)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class KerasLogits(KerasOutputs):
+    """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
+
+    KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
+    other losses compare the scaled logits.
+    """
+
+    def _one(self, loss, teacher, student):
+        teacher, student = as_float32_pair(teacher, student)
+        temperature = self.loss.temperature
+        if _is(loss, keras.losses.kl_divergence, keras.losses.KLDivergence):
+            return _as_reduced(loss, soft_targets(teacher, student, temperature))
+        teacher, student = teacher / temperature, student / temperature
+        for function, kind, probabilities in _CROSS_ENTROPIES:
+            if _is(loss, function, kind):
+                smoothing = getattr(loss, "label_smoothing", 0.0)
+                options = {"from_logits": True, "label_smoothing": smoothing}
+                values = _as_reduced(loss, function(probabilities(teacher), student, **options))
+                break
+        else:
+            values = _values(loss, teacher, student)
+        return temperature**2 * values
+
+
+_CROSS_ENTROPIES = (
+    (keras.losses.categorical_crossentropy, keras.losses.CategoricalCrossentropy, ops.softmax),
+    (keras.losses.binary_crossentropy, keras.losses.BinaryCrossentropy, ops.sigmoid),
+)
+
+
+def _is(loss, function, kind):
+    return loss is function or isinstance(loss, kind)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class KerasFeatures(KerasOutputs):
+    """`keras.distillation.FeatureDistillation`: a Keras loss of two layers' outputs."""
+
+    def _one(self, loss, teacher, student):
+        teacher, student = as_float32_pair(teacher, student, remedy=_FEATURES_REMEDY)
+        return _values(loss, teacher, student)
+
+
+def _zeros(shapes):
+    """Zeros of a shape, or of each in a structure of shapes, with small numbers for unknown axes."""
+    return tree.map_shape_structure(lambda shape: ops.zeros([2, *(n or 8 for n in shape[1:])]), shapes)
+
+
+def _restored(config):
+    """The Keras loss of a configuration, a structure of losses inside it included."""
+    restore = keras.saving.deserialize_keras_object
+    for kind in (distillation.LogitsDistillation, distillation.FeatureDistillation):
+        if config["class_name"] == kind.__name__ and config["module"] == "keras.distillation":
+            # Keras's own from_config takes a dictionary of losses for one loss.
+            return kind(**{**config["config"], "loss": restore(config["config"]["loss"])})
+    return restore(config)
+
+
+def _summed(losses, one, teacher, student):
+    """The sum over the outputs that have a loss."""
+    tree.assert_same_structure(losses, teacher)
+    tree.assert_same_structure(losses, student)
+    triples = zip(tree.flatten(losses), tree.flatten(teacher), tree.flatten(student), strict=True)
+    values = [one(loss, t, s) for loss, t, s in triples if loss is not None]
+    return values[0] if len(values) == 1 else sum(map(_per_example, values))
+
+
+def _values(loss, teacher, student):
+    """What a Keras loss function, or the function inside a loss object, says of each example."""
+    if not isinstance(loss, keras.losses.Loss):
+        return loss(teacher, student)
+    return _as_reduced(loss, loss.call(teacher, student))
+
+
+def _as_reduced(loss, values):
+    """Values whose mean over the batch is what a loss object's own reduction gives."""
+    if getattr(loss, "reduction", None) == "sum":
+        return values * ops.cast(ops.size(values), "float32")
+    return values
+
+
+def _per_example(values):
+    """`(batch,)`: the mean over what axes there are behind the first."""
+    axes = tuple(range(1, len(values.shape)))
+    return ops.mean(values, axis=axes) if axes else values

@@ -1,0 +1,95 @@
+"""Bringing feature maps of teacher and student to one size and one precision."""
+
+import numpy as np
+from keras import ops
+
+from tfkd.losses._base import as_float32, as_float32_pair
+
+PROJECTOR_REMEDY = "Where the widths differ, give the loss projector=True or a layer of your own."
+
+
+def pooled_pair(teacher, student):
+    """Casts two maps to float32 and average-pools the larger one to the size of the smaller.
+
+    Args:
+        teacher: `(batch, height, width, channels)`; other ranks pass as they are.
+        student: the same; channels may differ.
+
+    Returns:
+        The two tensors in float32; maps have the same height and width.
+
+    Raises:
+        ValueError: if one is a map and the other is not.
+    """
+    teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
+    ranks = len(teacher.shape), len(student.shape)
+    if ranks == (4, 4):
+        sizes = teacher.shape[1:3], student.shape[1:3]
+        # Sizes that only the data tell must agree.
+        if None not in (*sizes[0], *sizes[1]):
+            size = [min(t, s) for t, s in zip(*sizes, strict=True)]
+            teacher, student = average_pool_to(teacher, *size), average_pool_to(student, *size)
+    steps = teacher.shape[1:2] + student.shape[1:2]
+    if ranks[0] != ranks[1] or (ranks[0] == 3 and None not in steps and steps[0] != steps[1]):
+        raise ValueError(
+            "`teacher` and `student` must both be maps (batch, height, width, channels), or agree but "
+            f"for the last axis. Received: teacher {tuple(teacher.shape)}, student "
+            f"{tuple(student.shape)}. Tap layers of the same kind."
+        )
+    return teacher, student
+
+
+def matching_pair(teacher, student):
+    """`pooled_pair` of features that must then have the same shape, channels included."""
+    return as_float32_pair(*pooled_pair(teacher, student), remedy=PROJECTOR_REMEDY)
+
+
+def average_pool_to(maps, height: int, width: int):
+    """Adaptive average pooling of `(batch, h, w, channels)`: windows may overlap by a row or column."""
+    if (height, width) == tuple(maps.shape[1:3]):
+        return maps
+    rows, columns = maps.shape[1] / height, maps.shape[2] / width
+    if rows.is_integer() and columns.is_integer():
+        window = int(rows), int(columns)
+        return ops.average_pool(maps, window, strides=window)
+    maps = ops.einsum("yh,bhwc->bywc", _windows(maps.shape[1], height), maps)
+    return ops.einsum("xw,bywc->byxc", _windows(maps.shape[2], width), maps)
+
+
+def _windows(n, windows):
+    """The matrix `(windows, n)` that averages each window of a row of `n`."""
+    matrix = np.zeros((windows, n), "float32")
+    for i in range(windows):
+        first, last = i * n // windows, -(-(i + 1) * n // windows)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
+
+
+def per_example_mean(values):
+    """Mean over all axes but the first."""
+    return ops.mean(values, axis=tuple(range(1, len(values.shape))))
+
+
+def flat_positions(maps):
+    """`(batch, height, width, channels)` to `(batch, positions, channels)`; rank 3 stays."""
+    if len(maps.shape) == 3:
+        return maps
+    if len(maps.shape) == 4:
+        return ops.reshape(maps, (ops.shape(maps)[0], -1, maps.shape[3]))
+    raise ValueError(
+        "Features must be maps (batch, height, width, channels) or sequences (batch, steps, channels). "
+        f"Received: shape {tuple(maps.shape)}. Tap a layer that keeps positions."
+    )
+
+
+def l2_normalized(values, axis: int, epsilon: float = 1e-12):
+    """Values over their Euclidean norm; 0, without a gradient, where that is not above `epsilon`."""
+    squares = ops.sum(ops.square(values), axis=axis, keepdims=True)
+    positive = squares > epsilon**2
+    return values * ops.where(positive, ops.rsqrt(ops.where(positive, squares, 1.0)), 0.0)
+
+
+def safe_root(squares):
+    """Square root whose gradient at 0 is 0, not infinite."""
+    positive = squares > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)

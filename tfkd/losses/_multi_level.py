@@ -1,0 +1,125 @@
+"""Multi-level logits: single examples, relations in the batch and relations of classes."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd.losses._relations import example_mean
+from tfkd.losses._rows import as_rows, row_weights
+from tfkd.losses._soft_targets import soft_targets
+
+_TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
+
+
+def multi_level(
+    teacher,
+    student,
+    temperatures: Sequence[float] = _TEMPERATURES,
+    instance: float = 1.0,
+    batch: float = 1.0,
+    classes: float = 1.0,
+    sample_weight=None,
+):
+    """Soft targets, Gram matrices of examples and Gram matrices of classes, at several temperatures.
+
+    For each temperature and its probabilities p `(batch, classes)`: the mean of `soft_targets`, the
+    squared difference of p pᵀ over the batch size, and that of pᵀ p over the number of classes. Direction
+    of the first: KL(teacher || student), with its factor of squared temperature; the others have none.
+    Reduction: summed over temperatures and levels, a scalar.
+
+    Args:
+        teacher: the teacher's logits `(..., classes)`; all axes but the last count as rows.
+        student: the student's logits, of the same shape.
+        temperatures: what both logits are divided by, each above 0.
+        instance: weight of the single examples, at least 0.
+        batch: weight of the relations between examples, at least 0.
+        classes: weight of the relations between classes, at least 0.
+        sample_weight: weights `(...)` of the rows; a weight counts a row as that many copies.
+
+    Returns:
+        A float32 scalar, at least 0.
+
+    Raises:
+        ValueError: if shapes differ, there is no temperature, or a number is out of its range.
+
+    Example:
+        >>> multi_level([[8.0, 0.0], [0.0, 3.0]], [[1.0, 2.0], [0.0, 1.0]])
+
+    Reference:
+        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. The authors' code adds a strongly augmented
+        view and masks by the teacher's confidence; here views are what is in the batch, and
+        `sample_weight` can leave examples out.
+    """
+    _check(temperatures, instance, batch, classes)
+    teacher, student = as_float32_pair(teacher, student)
+    teacher, student, weights = as_rows(teacher, student, sample_weight)
+    total = 0.0
+    for temperature in temperatures:
+        p_t, p_s = (ops.softmax(z / temperature, axis=-1) for z in (teacher, student))
+        total += instance * example_mean(soft_targets(teacher, student, temperature), weights)
+        total += batch * _of_examples(p_t, p_s, weights) + classes * _of_classes(p_t, p_s, weights)
+    return total
+
+
+def _of_examples(p_t, p_s, weights):
+    squares = (ops.matmul(p_t, ops.transpose(p_t)) - ops.matmul(p_s, ops.transpose(p_s))) ** 2
+    return ops.divide_no_nan(ops.einsum("ij,i,j->", squares, weights, weights), ops.sum(weights))
+
+
+def _of_classes(p_t, p_s, weights):
+    gram_t, gram_s = (ops.matmul(ops.transpose(p * weights[:, None]), p) for p in (p_t, p_s))
+    return ops.sum((gram_t - gram_s) ** 2) / p_t.shape[-1]
+
+
+def _check(temperatures, instance, batch, classes):
+    if not temperatures:
+        raise ValueError("`temperatures` must hold at least one number above 0. Received: none.")
+    for temperature in temperatures:
+        check_positive(temperatures=temperature)
+    check_not_negative(instance=instance, batch=batch, classes=classes)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class MultiLevelLogits(KnowledgeLoss):
+    """`multi_level` as a loss of a distiller; published with weight 9 to the labels' 1.
+
+    Args:
+        temperatures: what both logits are divided by, each above 0.
+        instance: weight of the single examples, at least 0.
+        batch: weight of the relations between examples, at least 0.
+        classes: weight of the relations between classes, at least 0.
+        **kwargs: `teacher_layer`, `student_layer`, `name`.
+
+    Raises:
+        ValueError: if there is no temperature, or a number is out of its range.
+
+    Example:
+        >>> tfkd.Distiller(teacher, student, MultiLevelLogits(), student_loss_weight=0.1)
+
+    Reference:
+        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. See `multi_level` for what is left out.
+    """
+
+    published_weight = 9.0
+
+    def __init__(
+        self,
+        temperatures: Sequence[float] = _TEMPERATURES,
+        instance: float = 1.0,
+        batch: float = 1.0,
+        classes: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check(temperatures, instance, batch, classes)
+        self.temperatures = [float(temperature) for temperature in temperatures]
+        self.levels = {"instance": instance, "batch": batch, "classes": classes}
+
+    def call(self, teacher, student, mask=None, sample_weight=None):
+        weights = row_weights(student, mask, sample_weight)
+        return multi_level(teacher, student, self.temperatures, **self.levels, sample_weight=weights)
+
+    def get_config(self):
+        return {**super().get_config(), "temperatures": list(self.temperatures), **self.levels}

@@ -1,0 +1,164 @@
+"""Knowledge review: fused student stages match the teacher's at several scales."""
+
+import keras
+from keras import layers, ops
+
+from tfkd.losses._base import check_count
+from tfkd.losses._features import FeatureLoss, float32_stack, shape_list
+from tfkd.losses._maps import average_pool_to, matching_pair, per_example_mean
+
+_GRIDS = (4, 2, 1)
+
+
+def hierarchical_context(teacher, student):
+    """Mean squared difference of maps, and of the maps pooled to 4x4, 2x2 and 1x1 with halving weights.
+
+    Divided by the sum of the weights; grids that are not smaller than the map are left out. Reduction:
+    mean over all axes but the first, one value per example. No temperature; symmetric.
+
+    Args:
+        teacher: the teacher's maps `(batch, height, width, channels)`.
+        student: the student's, with as many channels; the larger map is average-pooled first.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if the shapes cannot match.
+
+    Example:
+        >>> hierarchical_context(teacher_maps, student_maps)
+
+    Reference:
+        Chen et al., "Distilling Knowledge via Knowledge Review", 2021, the HCL loss.
+    """
+    teacher, student = matching_pair(as_maps(teacher), as_maps(student))
+    total, weight, weights = per_example_mean((teacher - student) ** 2), 1.0, 1.0
+    for grid in _GRIDS:
+        if grid >= teacher.shape[1]:
+            continue
+        weight /= 2
+        weights += weight
+        pooled = [average_pool_to(maps, grid, min(grid, maps.shape[2])) for maps in (teacher, student)]
+        total += weight * per_example_mean((pooled[0] - pooled[1]) ** 2)
+    return total / weights
+
+
+def as_maps(features):
+    """Embeddings `(batch, channels)` as maps of one pixel; maps stay."""
+    features = ops.convert_to_tensor(features)
+    return features[:, None, None, :] if len(features.shape) == 2 else features
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Review(FeatureLoss):
+    """`hierarchical_context` of fused student stages, as a loss of a distiller.
+
+    From the deepest stage up, each stage of the student is fused by attention with what came from the
+    stages below it, and compared with the teacher's stage (ABF).
+
+    Args:
+        teacher_layer: taps of the teacher's stages, from shallow to deep; embeddings of rank 2 count as
+            maps of one pixel.
+        student_layer: as many of the student.
+        width: channels in which stages are fused; None for those of the student's deepest stage, 512
+            at most.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if the layers are not as many.
+
+    Example:
+        >>> stages = ["stage1", "stage2", "stage3"]
+        >>> tfkd.Distiller(teacher, student, Review(stages, stages))
+
+    Reference:
+        Chen et al., "Distilling Knowledge via Knowledge Review", 2021. Published with weight 5 on CIFAR, 1
+        on ImageNet, and a warm-up of 20 epochs: `tfkd.callbacks.WeightSchedule(warm_up=20)`.
+    """
+
+    def __init__(self, teacher_layer, student_layer, width: int | None = None, **kwargs) -> None:
+        super().__init__(teacher_layer, student_layer, **kwargs)
+        if self.projector is not None:
+            raise ValueError(
+                "`projector` is not for `Review`, whose fusion brings the student's stages to the "
+                "teacher's widths. Leave it out."
+            )
+        if width is not None:
+            check_count(width=width)
+        self.width = width
+        self.fusions: list[Fusion] = []
+
+    def build(self, teacher_shape, student_shape):
+        shapes = [shape_list(shape) for shape in (teacher_shape, student_shape)]
+        teachers, students = ([(s[0], 1, 1, s[1]) if len(s) == 2 else s for s in side] for side in shapes)
+        width = self.width or min(512, students[-1][-1])
+        deepest = len(students) - 1
+        self.fusions = [Fusion(width, t[-1], fuse=i < deepest) for i, t in enumerate(teachers)]
+        for fusion, shape in zip(self.fusions, students, strict=True):
+            fusion.build(shape)
+
+    def call(self, teacher, student, mask=None, training=None):
+        carried, total = None, 0.0
+        pairs = list(self.pairs(teacher, student, mask))
+        for (t, s, _), fusion in zip(reversed(pairs), reversed(self.fusions), strict=True):
+            t, s = as_maps(t), ops.cast(as_maps(s), "float32")
+            output, carried = fusion(s, carried, size=t.shape[1:3], training=training)
+            total += hierarchical_context(t, output)
+        return total
+
+    def get_config(self):
+        config = {**super().get_config(), "width": self.width}
+        del config["projector"]
+        return config
+
+
+class Fusion(keras.Layer):
+    """Attention-based fusion of one stage with what the deeper stages carry up.
+
+    Args:
+        width: channels of what is carried up.
+        channels: channels of the output.
+        fuse: whether anything is carried to this stage.
+        **kwargs: `name`.
+    """
+
+    def __init__(self, width: int, channels: int, fuse: bool, **kwargs) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.width, self.channels, self.fuse = width, channels, fuse
+        self.inwards, self.outwards = _convolution(width, 1), _convolution(channels, 3)
+        self.attention = layers.Conv2D(2, 1, activation="sigmoid", dtype="float32") if fuse else None
+
+    def build(self, shape):
+        self.inwards.build(shape)
+        self.outwards.build((*shape[:-1], self.width))
+        if self.fuse:
+            self.attention.build((*shape[:-1], 2 * self.width))
+
+    def call(self, stage, carried, size, training=None):
+        stage = self.inwards(stage, training=training)
+        if self.fuse:
+            carried = _nearest(carried, stage.shape[1:3])
+            share = self.attention(ops.concatenate([stage, carried], axis=-1))
+            stage = stage * share[..., :1] + carried * share[..., 1:]
+        stage = _nearest(stage, size)
+        return self.outwards(stage, training=training), stage
+
+
+def _convolution(channels, kernel):
+    return float32_stack(
+        [
+            layers.Conv2D(channels, kernel, padding="same", use_bias=False, dtype="float32"),
+            layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32"),
+        ]
+    )
+
+
+def _nearest(maps, size):
+    """The maps at another size, each value taken over from the pixel it falls on."""
+    for axis, wanted in zip((1, 2), size, strict=True):
+        now = maps.shape[axis]
+        if now != wanted:
+            # Not a resize, whose gradient XLA has not.
+            maps = ops.take(maps, [i * now // wanted for i in range(wanted)], axis=axis)
+    return maps

@@ -1,0 +1,117 @@
+"""Singular vectors: how the main directions of features change from layer to layer."""
+
+import itertools
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfkd.losses._base import as_float32, as_float32_pair, check_count
+from tfkd.losses._features import FeatureLoss, check_several
+from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, l2_normalized
+
+# How many singular vectors more are looked at in the student, and the width of the kernel.
+_EXTRA, _KERNEL = 3, 8.0
+
+
+def singular_values(teacher, student, k: int = 1):
+    """Squared difference of the kernels between the main singular vectors of successive layers.
+
+    The features of an example are a matrix `(positions, channels)`; its first `k` right singular vectors,
+    scaled by the teacher's normalized singular values, stand for the layer. The student's are those of
+    its first `k + 3` that lie nearest, with their sign. Between one layer and the next an RBF kernel
+    compares all pairs of entries. Reduction: summed over entries and layers, one value per example. No
+    temperature.
+
+    Args:
+        teacher: a list of at least two of the teacher's maps `(batch, height, width, channels)`.
+        student: as many of the student's, with as many channels each.
+        k: how many singular vectors, at least 1.
+
+    Returns:
+        A float32 tensor `(batch,)`, at least 0.
+
+    Raises:
+        ValueError: if there are fewer than two layers, or the channels differ.
+
+    Example:
+        >>> singular_values([teacher_low, teacher_high], [student_low, student_high])
+
+    Reference:
+        Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", 2018,
+        as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open; here
+        their entries add up to a positive number, as they do up to a common sign for features after a ReLU.
+    """
+    check_count(k=k)
+    if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
+        raise ValueError("`teacher` and `student` must be lists of the same two or more layers' maps.")
+    layers = [_aligned_vectors(t, s, k) for t, s in zip(teacher, student, strict=True)]
+    total = 0.0
+    for (low_t, low_s), (high_t, high_s) in itertools.pairwise(layers):
+        total += ops.sum((_kernel(high_t, low_t) - _kernel(high_s, low_s)) ** 2, axis=(1, 2, 3))
+    return total
+
+
+def _aligned_vectors(teacher, student, k):
+    teacher, student = (flat_positions(maps) for maps in (teacher, student))
+    teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
+    as_float32_pair(teacher[:, :1], student[:, :1], remedy=PROJECTOR_REMEDY)
+    (values, of_teacher), (_, of_student) = _svd(teacher, k), _svd(student, k + _EXTRA)
+    cosines = ops.einsum("bci,bcj->bij", of_student, of_teacher)
+    sizes = ops.abs(cosines)
+    nearest = sizes == ops.max(sizes, axis=1, keepdims=True)
+    chosen = ops.where(nearest, ops.sign(cosines), 0.0)
+    scale = l2_normalized(values, axis=1)[:, None, :]
+    return of_teacher * scale, ops.einsum("bci,bij->bcj", of_student, chosen) * scale
+
+
+def _svd(features, n):
+    """The largest `n` singular values `(batch, n)` and right singular vectors `(batch, channels, n)`."""
+    # Beyond as many as there are positions, vectors are arbitrary.
+    n = min(n, features.shape[1] or n)
+    # In float64, since the Gram matrix squares the condition number.
+    features = ops.cast(features, "float64")
+    squares, vectors = tf.linalg.eigh(ops.einsum("bpi,bpj->bij", features, features))
+    values = ops.sqrt(ops.maximum(squares[:, ::-1][:, :n], 0.0))
+    vectors = vectors[:, :, ::-1][:, :, :n]
+    vectors = ops.where(ops.sum(vectors, axis=1, keepdims=True) < 0, -vectors, vectors)
+    return ops.cast(ops.stop_gradient(values), "float32"), ops.cast(vectors, "float32")
+
+
+def _kernel(high, low):
+    return ops.exp(-((high[:, :, None, :] - low[:, None, :, :]) ** 2) / _KERNEL)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class SingularValues(FeatureLoss):
+    """`singular_values` as a loss of a distiller.
+
+    Args:
+        teacher_layer: taps of the teacher, at least two, from low to high.
+        student_layer: as many of the student.
+        k: how many singular vectors, at least 1.
+        **kwargs: `projector` (needed where the widths differ), `name`.
+
+    Raises:
+        ValueError: if there are fewer than two layers.
+
+    Example:
+        >>> stages = ["stage1", "stage2", "stage3"]
+        >>> tfkd.Distiller(teacher, student, SingularValues(stages, stages, projector=True))
+
+    Reference:
+        Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", 2018.
+    """
+
+    def __init__(self, teacher_layer, student_layer, k: int = 1, **kwargs) -> None:
+        super().__init__(teacher_layer, student_layer, **kwargs)
+        check_count(k=k)
+        check_several(teacher_layer)
+        self.k = k
+
+    def call(self, teacher, student, mask=None, training=None):
+        teachers, students, _ = zip(*self.pairs(teacher, student, mask, training), strict=True)
+        return singular_values(teachers, students, self.k)
+
+    def get_config(self):
+        return {**super().get_config(), "k": self.k}

@@ -1,0 +1,85 @@
+"""Teacher-free distillation: a virtual teacher that is right with a fixed probability."""
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import KnowledgeLoss, as_float32, check_positive
+from tfkd.losses._labels import one_hot_labels
+
+
+def label_smoothing_teacher(student, labels, correct: float = 0.99, temperature: float = 20.0):
+    """Divergence of the student's probabilities from a virtual teacher's.
+
+    The virtual teacher gives the label the probability `correct` and the others equal shares; these
+    probabilities are softened once more by a softmax at `temperature`, the student's are not.
+    Direction: KL(teacher || student). Reduction: mean over classes ("elem"), one value per example;
+    published weights of 1 to 100 are for that reduction. No temperature factor.
+
+    Args:
+        student: the student's logits `(..., classes)`.
+        labels: int target classes `(...)`, or one-hot rows.
+        correct: probability of the label, above 0 and below 1.
+        temperature: what the virtual probabilities are divided by, above 0.
+
+    Returns:
+        A float32 tensor `(...)`, at least 0.
+
+    Raises:
+        ValueError: if shapes cannot match or a number is out of its range.
+
+    Example:
+        >>> label_smoothing_teacher([[2.0, 0.0, 0.0]], [0])
+
+    Reference:
+        Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020
+        (Tf-KD_reg).
+    """
+    _check(correct, temperature)
+    student = as_float32(student, "student")
+    target = one_hot_labels(labels, student)
+    classes = student.shape[-1]
+    probabilities = target * correct + (1 - target) * (1 - correct) / max(classes - 1, 1)
+    log_t = ops.log_softmax(probabilities / temperature, axis=-1)
+    log_s = ops.log_softmax(student, axis=-1)
+    return ops.mean(ops.exp(log_t) * (log_t - log_s), axis=-1)
+
+
+def _check(correct, temperature):
+    if not 0 < correct < 1:
+        raise ValueError(f"`correct` must be above 0 and below 1. Received: correct={correct!r}.")
+    check_positive(temperature=temperature)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class TeacherFree(KnowledgeLoss):
+    """`label_smoothing_teacher` as a loss of a distiller, which may then have None for a teacher.
+
+    Args:
+        correct: probability the virtual teacher gives the label, above 0 and below 1.
+        temperature: what the virtual probabilities are divided by, above 0.
+        **kwargs: `student_layer`, `name`.
+
+    Raises:
+        ValueError: if a number is out of its range.
+
+    Example:
+        >>> tfkd.Distiller(None, student, TeacherFree(), [100.0], student_loss_weight=0.9)
+
+    Reference:
+        Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020.
+    """
+
+    # A share of 0.1 with the multiplier 100, to 0.9 of the labels.
+    published_weight = 100 / 9
+    uses_teacher = False
+
+    def __init__(self, correct: float = 0.99, temperature: float = 20.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        _check(correct, temperature)
+        self.correct, self.temperature = correct, temperature
+
+    def call(self, teacher, student, labels):
+        return label_smoothing_teacher(student, labels, self.correct, self.temperature)
+
+    def get_config(self):
+        return {**super().get_config(), "correct": self.correct, "temperature": self.temperature}

@@ -1,0 +1,83 @@
+"""Students without dropout."""
+
+import keras
+from keras import layers
+
+from tfkd._core.graphs import copy_weights, has_graph
+from tfkd._core.keras_internals import flatten_layers
+
+# Spatial dropout is a Dropout too.
+_DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
+# What recurrent and attention layers call the rates of their own.
+_RATES = ("dropout", "recurrent_dropout")
+
+
+def without_dropout(model: keras.Model) -> keras.Model:
+    """The same network with rate 0 wherever it has dropout, in recurrent and attention layers too.
+
+    A student that is narrow, pruned or quantized fits its teacher too little rather than too much, and what
+    it learns from has no noise to be guarded against.
+
+    Args:
+        model: a functional or built Sequential model, which stays as it is.
+
+    Returns:
+        A model of the same layers, names and weights; `model` itself if it has no dropout.
+
+    Raises:
+        ValueError: if a model of another kind has dropout.
+
+    Example:
+        >>> student = tfkd.compression.prune(tfkd.students.without_dropout(model), 0.8)
+    """
+    parts = [layer for layer in flatten_layers(model) if not isinstance(layer, keras.Model)]
+    if not any(_has_rates(layer) for layer in parts):
+        return model
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
+            f"({type(model).__name__}), which has dropout. Set its rates to 0 where it is made."
+        )
+
+    def at_rate_0(layer):
+        return type(layer).from_config(config_without_dropout(layer, layer.get_config()))
+
+    copy = keras.models.clone_model(model, clone_function=at_rate_0, recursive=True)
+    copy_weights(model, copy)
+    copy.name = model.name
+    if not model.trainable:
+        copy.trainable = False
+    return copy
+
+
+def config_without_dropout(layer: keras.Layer, config: dict) -> dict:
+    """A layer's configuration with all rates of dropout 0, those of layers inside it too.
+
+    Args:
+        layer: the layer.
+        config: its configuration, maybe changed otherwise.
+    """
+    return _at_rate_0({"class_name": type(layer).__name__, "config": config})["config"]
+
+
+def _has_rates(layer):
+    names = ("rate",) if isinstance(layer, _DROPOUTS) else _RATES
+    rates = (getattr(layer, name, 0) for name in names)
+    return any(isinstance(rate, float) and rate > 0 for rate in rates)
+
+
+def _at_rate_0(value):
+    """A part of a configuration with all rates 0, those of layers inside layers too."""
+    if isinstance(value, list):
+        return [_at_rate_0(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {key: 0.0 if key in _RATES else _at_rate_0(each) for key, each in value.items()}
+    if isinstance(value.get("config"), dict) and _is_dropout(value.get("class_name")):
+        changed["config"]["rate"] = 0.0
+    return changed
+
+
+def _is_dropout(kind):
+    layer_class = getattr(layers, str(kind), None)
+    return isinstance(layer_class, type) and issubclass(layer_class, _DROPOUTS)

@@ -1,0 +1,151 @@
+"""A model's own shape at another width."""
+
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from tfkd._core.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
+from tfkd.students._dropout import config_without_dropout
+from tfkd.students._inheritance import CRITERIA, WIDTHS, inherit_channels
+
+# Layers with weights that follow the width of their input.
+_FOLLOWERS = (
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.Normalization,
+    layers.PReLU,
+)
+
+
+def scale_width(
+    model: keras.Model,
+    factor: float,
+    dropout: bool = False,
+    name: str | None = None,
+    inherit: bool = False,
+    criterion: str = "worth",
+) -> keras.Model:
+    """The same architecture with every hidden layer's width multiplied; newly initialized or thinned.
+
+    Convolutions and dense layers are scaled, except those that make the outputs; depthwise
+    convolutions and normalizations follow. Rounded to the nearest integer, at least 1.
+
+    Args:
+        model: a functional or Sequential model of Conv, DepthwiseConv, SeparableConv, Dense,
+            normalization, Add, Concatenate and layers without weights.
+        factor: above 0; 0.5 halves every width.
+        dropout: whether dropout layers keep their rates; by default these are 0, since a narrow
+            student that learns from a teacher fits too little rather than too much.
+        name: name of the new model; None for the model's with the factor appended.
+        inherit: whether the student begins with the weights of the channels that are worth most (channels
+            joined by Add stay or go together), from which it learns faster; otherwise it is newly
+            initialized.
+        criterion: which channels are worth most: "worth", their size, after batch normalization where there
+            is one, times the norm of the kernels that take them; "norm", the norm of the kernel that makes
+            them; or "scale", the scale of their batch normalization, and the norm where there is none.
+            `features` in a recipe takes students of "worth" only.
+
+    Returns:
+        A model with the same input and output shapes.
+
+    Raises:
+        ValueError: if the factor is not positive (or above 1, with `inherit`), the model has no graph,
+            a layer cannot be scaled, channels cannot be followed through one that is inherited (the
+            message names it), or for an unknown criterion.
+
+    Example:
+        >>> student = tfkd.students.scale_width(teacher, 0.5)
+
+    Reference:
+        For `inherit`, Li et al., "Pruning Filters for Efficient ConvNets", 2017, and Liu et al., "Learning
+        Efficient Convolutional Networks through Network Slimming", 2017, which are "norm" and "scale", here
+        with the same share of each layer. Deviation in "worth": the size of a channel counts times the
+        norms of the kernels that take it, relative to their layer's mean, so that joined layers add up.
+    """
+    if not 0 < factor <= (1 if inherit else float("inf")):
+        raise ValueError(
+            f"`factor` must be above 0{' and at most 1 with inherit=True' if inherit else ''}. "
+            f"Received: factor={factor!r}."
+        )
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {type(model)}. "
+            "Build a smaller student by hand, or choose one from tfkd.students."
+        )
+    if criterion not in CRITERIA:
+        raise ValueError(f"`criterion` must be one of {', '.join(CRITERIA)}. Received: {criterion!r}.")
+    student = resized(
+        model,
+        lambda layer, width: max(1, round(width * factor)),
+        f"at {factor} times their width",
+        dropout,
+        name or f"{model.name}_{factor:g}x",
+    )
+    if inherit:
+        inherit_channels(model, student, criterion)
+    return student
+
+
+def resized(
+    model: keras.Model,
+    width_of: Callable[[keras.Layer, int], int],
+    how: str,
+    dropout: bool,
+    name: str,
+) -> keras.Model:
+    """The same architecture with other widths, newly initialized.
+
+    Args:
+        model: a functional or Sequential model.
+        width_of: gives a layer's new width, from the layer and the one it has; not asked for layers that
+            make the outputs.
+        how: how widths change, for messages.
+        dropout: whether dropout layers keep their rates.
+        name: of the new model.
+
+    Raises:
+        ValueError: if a layer's width cannot be changed, or layers do not fit together then.
+    """
+    outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in WIDTHS)}
+
+    def scaled(layer):
+        config = trainable_config(layer)
+        width = WIDTHS.get(type(layer))
+        if width and id(layer) not in outputs:
+            config[width] = width_of(layer, config[width])
+            _check_groups(layer, config)
+        elif getattr(layer, "weights", ()) and width is None and not isinstance(layer, _FOLLOWERS):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) has weights whose width cannot be "
+                "scaled. Build the student by hand, or choose one from tfkd.students."
+            )
+        elif not dropout:
+            config = config_without_dropout(layer, config)
+        return type(layer).from_config(config)
+
+    try:
+        student = keras.models.clone_model(model, clone_function=scaled, recursive=True)
+    except ValueError as error:
+        if "cannot be scaled" in str(error):
+            raise
+        raise ValueError(
+            f"The layers of model {model.name!r} do not fit together {how}; a layer with fixed sizes "
+            "(such as Reshape), or an Add with one branch that cannot be scaled, is the usual reason. "
+            f"{error}"
+        ) from error
+    # A clone of a Sequential model is as frozen as that is.
+    student.trainable = True
+    student.name = name
+    copy_input_statistics(model, student)
+    return student
+
+
+def _check_groups(layer, config):
+    if config.get("groups", 1) > 1:
+        raise ValueError(
+            f"Layer {layer.name!r} is a grouped convolution ({config['groups']} groups), whose "
+            "width cannot be scaled. Build the student by hand."
+        )
