@@ -7,8 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
-from tfkd.losses import _l1_logits as l1_logits
-from tfkd.losses import _soft_targets as soft_targets
+from tfkd.losses import l1_logits, soft_targets
 from tfkd.losses._base import as_float32_pair, check_positive
 
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
-from tfkd.losses import _attention_transfer as attention_transfer
+from tfkd.losses import attention_transfer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from keras import ops
 
 from tfkd.datafree.objectives._batch_statistics import gaussian_kl
 from tfkd.datafree.objectives._moments import observe, stored_statistics
-from tfkd.losses import _soft_targets as soft_targets
+from tfkd.losses import soft_targets
 
 _BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype("float32") / 16
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfkd.datafree.objectives._moments import Moments, is_alive
-from tfkd.losses import _soft_targets as soft_targets
+from tfkd.losses import soft_targets
 
 # Keeps classes and examples with next to no weight from dominating once they do come up.
 _FLOOR = 1e-2
