@@ -19,6 +19,7 @@ from tfkd import (
     schemes,
     students,
     taps,
+    tasks,
     teachers,
 )
 from tfkd.datafree import DataFreeDistiller
@@ -45,6 +46,7 @@ __all__ = [
     "schemes",
     "students",
     "taps",
+    "tasks",
     "teachers",
     "with_index",
 ]

@@ -1,23 +1,48 @@
-"""Looking at a run without changing it."""
+"""Values of variables that are kept for later, and looking at a run without changing it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
+import numpy as np
+
+
+class Snapshot:
+    """What variables are now, to be put back later.
+
+    Args:
+        variables: the variables, each restored in place.
+
+    Example:
+        >>> best = Snapshot(student.weights)
+        >>> best.restore()
+    """
+
+    def __init__(self, variables: Iterable[keras.Variable]) -> None:
+        self._kept = [(variable, variable.numpy()) for variable in variables]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(np.isfinite(value).all() for _, value in self._kept)
+
+    def restore(self) -> None:
+        """Gives the variables their values back."""
+        for variable, value in self._kept:
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def preserving_state(variables: Iterable[keras.Variable]) -> Iterator[None]:
+    """Puts variables back, when the block ends, to what they were."""
+    snapshot = Snapshot(variables)
+    try:
+        yield
+    finally:
+        snapshot.restore()
 
 
 def optimizers_of(layers: Sequence[keras.Layer]) -> list[keras.optimizers.Optimizer]:
     """The optimizers that layers hold; Keras does not count their variables among a model's."""
     values = (value for layer in layers for value in vars(layer).values())
     return [value for value in values if isinstance(value, keras.optimizers.Optimizer)]
-
-
-@contextlib.contextmanager
-def put_back(variables: Sequence[keras.Variable]) -> Iterator[None]:
-    """Puts variables back, when the block ends, to what they were."""
-    kept = [(variable, variable.numpy()) for variable in variables]
-    try:
-        yield
-    finally:
-        for variable, value in kept:
-            variable.assign(value)

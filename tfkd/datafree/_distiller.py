@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd._core.snapshots import optimizers_of, put_back
+from tfkd._core.snapshots import optimizers_of, preserving_state
 from tfkd.datafree import _checks as checks
 from tfkd.datafree import _views as views
 from tfkd.datafree._in_turn import in_turn
@@ -426,7 +426,7 @@ class DataFreeDistiller(Distiller):
         remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
         holders = [self, *self._objective_states, *filter(None, [self.inversion])]
         optimizers = (v for optimizer in optimizers_of(holders) for v in optimizer.variables)
-        return put_back([v for v in (*self.variables, *optimizers) if id(v) not in remembered])
+        return preserving_state([v for v in (*self.variables, *optimizers) if id(v) not in remembered])
 
     def get_metrics_result(self):
         results = super().get_metrics_result()

@@ -7,6 +7,7 @@ the method is defined on the batch.
 from tfkd.losses._activation_boundary import ActivationBoundary, activation_boundary
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
 from tfkd.losses._base import KnowledgeLoss
+from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
 from tfkd.losses._contrastive import Contrastive, contrastive
 from tfkd.losses._correlation_congruence import CorrelationCongruence, correlation_congruence
 from tfkd.losses._cosine_embedding import CosineEmbedding, cosine_embedding
@@ -19,6 +20,7 @@ from tfkd.losses._gradient_attention import GradientAttention, gradient_attentio
 from tfkd.losses._hint import Hint, hint
 from tfkd.losses._l1_logits import L1Logits, l1_logits
 from tfkd.losses._logit_standardization import LogitStandardization, logit_standardization
+from tfkd.losses._mean_squared_error import MeanSquaredError, mean_squared_error
 from tfkd.losses._multi_level import MultiLevelLogits, multi_level
 from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivity
 from tfkd.losses._overhaul import Overhaul, overhaul
@@ -36,6 +38,7 @@ __all__ = [
     "FSP",
     "ActivationBoundary",
     "AttentionTransfer",
+    "BernoulliTargets",
     "Contrastive",
     "CorrelationCongruence",
     "CosineEmbedding",
@@ -47,6 +50,7 @@ __all__ = [
     "KnowledgeLoss",
     "L1Logits",
     "LogitStandardization",
+    "MeanSquaredError",
     "MultiLevelLogits",
     "NeuronSelectivity",
     "Overhaul",
@@ -62,6 +66,7 @@ __all__ = [
     "VariationalInformation",
     "activation_boundary",
     "attention_transfer",
+    "bernoulli_targets",
     "contrastive",
     "correlation_congruence",
     "cosine_embedding",
@@ -75,6 +80,7 @@ __all__ = [
     "l1_logits",
     "label_smoothing_teacher",
     "logit_standardization",
+    "mean_squared_error",
     "multi_level",
     "neuron_selectivity",
     "overhaul",

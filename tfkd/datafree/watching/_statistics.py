@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tfkd._core.keras_internals import flatten_layers
-from tfkd._core.snapshots import put_back
+from tfkd._core.snapshots import preserving_state
 
 
 def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: int = 256) -> int:
@@ -58,7 +58,7 @@ def _averages(student, normalizing, statistics, images, batches):
     """What the statistics come to on average over the batches; the student stays as it was."""
     momenta = [layer.momentum for layer in normalizing]
     totals = [np.zeros(v.shape) for v in statistics]
-    with put_back(student.non_trainable_variables):
+    with preserving_state(student.non_trainable_variables):
         try:
             # Without momentum, a pass leaves a layer with the statistics of that batch alone.
             for layer in normalizing:

@@ -1,0 +1,21 @@
+"""What a network answers: classes, independent labels or numbers, one task a file."""
+
+from tfkd.tasks._classification import Classification
+from tfkd.tasks._multi_label import MultiLabel
+from tfkd.tasks._regression import Regression
+from tfkd.tasks._task import ClassTask, Task
+
+# Behind the tasks, which it finds by their names.
+from tfkd.tasks._finding import as_task, known_tasks, mark, task_of  # isort: skip
+
+__all__ = [
+    "ClassTask",
+    "Classification",
+    "MultiLabel",
+    "Regression",
+    "Task",
+    "as_task",
+    "known_tasks",
+    "mark",
+    "task_of",
+]

@@ -1,0 +1,84 @@
+"""Regression: answers are numbers."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfkd.losses import MeanSquaredError, mean_squared_error
+from tfkd.tasks._task import Task, as_float32
+
+# Two answers that differ by less than this share of the teacher's spread count as half agreeing.
+_HALF = 0.1
+
+
+class Regression(Task):
+    """Answers are numbers `(outputs,)`.
+
+    Two answers agree by `1 / (1 + (d / 0.1)^2)`, where d is their root-mean-square difference in units of
+    the standard deviation of the teacher's answers in the batch: 1 for equal ones, a half at a tenth of a
+    deviation.
+
+    Args:
+        output_shape: `(outputs,)`, at least one.
+
+    Raises:
+        ValueError: for another shape.
+
+    Example:
+        >>> teacher = tfkd.load_teacher("age.keras", task="regression")
+    """
+
+    def check_output_shape(self) -> None:
+        if len(self.output_shape) != 1 or not self.output_shape[0]:
+            raise ValueError(
+                "A regression network returns (batch, outputs), a known number of them. Received: output shape "
+                f"{(None, *self.output_shape)}."
+            )
+
+    def agreement(self, teacher, student):
+        teacher, student = as_float32(teacher), as_float32(student)
+        unit = ops.std(teacher, axis=0) + 1e-6
+        distance = ops.mean(((teacher - student) / unit) ** 2, axis=-1)
+        return 1.0 / (1.0 + distance / _HALF**2)
+
+    def divergence(self, teacher, student):
+        return mean_squared_error(teacher, student)
+
+    def draw_targets(self, n: int, seed, answers=None):
+        """Answers that the teacher gave to other inputs of the batch."""
+        if answers is None:
+            raise ValueError(
+                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task 'regression'). "
+                "Use a recipe without classes, such as Procedural."
+            )
+        return keras.random.shuffle(as_float32(answers), axis=0, seed=seed)
+
+    def target_loss(self, targets, outputs):
+        return mean_squared_error(targets, outputs)
+
+    def soft_loss(self, temperature: float = 1.0) -> MeanSquaredError:
+        return MeanSquaredError()
+
+    def label_loss(self) -> keras.losses.Loss:
+        return keras.losses.MeanSquaredError()
+
+    def metric(self) -> keras.metrics.Metric:
+        return keras.metrics.MeanAbsoluteError(name="mean_absolute_error")
+
+    def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
+        labels = np.asarray(labels, "float32")
+        labels = labels[:, None] if labels.ndim == 1 and self.classes == 1 else labels
+        if labels.shape != (n, self.classes):
+            raise ValueError(
+                f"{argument} must be numbers ({n}, {self.classes}). Received: shape {labels.shape}."
+            )
+        return labels
+
+    def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        error = np.abs(outputs - labels)
+        spread = np.mean((labels - labels.mean(axis=0)) ** 2)
+        explained = 1 - np.mean((outputs - labels) ** 2) / spread if spread > 0 else float("nan")
+        return {"mean_absolute_error": float(error.mean()), "r2": float(explained)}
+
+    def constant(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs.mean(axis=0)

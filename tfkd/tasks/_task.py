@@ -1,0 +1,152 @@
+"""Task: what a network answers, and all that follows from it."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfkd.losses import KnowledgeLoss
+
+
+class Task(ABC):
+    """What a network's outputs mean. Nobody else takes an argmax or a softmax of them.
+
+    Outputs are what networks return under the convention of `tfkd.load_teacher`: logits of classes or of
+    labels, or numbers. Methods that a compiled step uses take and return tensors; those that measure take
+    and return NumPy arrays.
+
+    Args:
+        output_shape: of the network's output without the batch, such as `(10,)`.
+
+    Raises:
+        ValueError: if a network with such an output cannot have this task.
+
+    Example:
+        >>> task = tfkd.tasks.task_of(teacher)
+        >>> task.agreement(teacher(images), student(images))
+    """
+
+    # Whether an answer names one of several things, so that images can be made for each of them.
+    has_classes: ClassVar[bool] = False
+
+    def __init__(self, output_shape: tuple[int, ...]) -> None:
+        self.output_shape = tuple(output_shape)
+        self.check_output_shape()
+
+    @abstractmethod
+    def check_output_shape(self) -> None:
+        """Raises ValueError if `output_shape` does not fit the task."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes, labels or numbers an answer consists of."""
+        return self.output_shape[-1]
+
+    @abstractmethod
+    def agreement(self, teacher, student):
+        """How far two answers are the same, example by example: float32 `(batch,)` in [0, 1]."""
+
+    @abstractmethod
+    def divergence(self, teacher, student):
+        """How far the student's answers are from the teacher's: float32 `(batch,)`, at least 0."""
+
+    @abstractmethod
+    def draw_targets(self, n: int, seed, answers=None):
+        """Draws answers that inputs are to be made for.
+
+        Args:
+            n: how many.
+            seed: a `keras.random.SeedGenerator`.
+            answers: the teacher's outputs for `n` inputs that are to be changed, where there are some.
+
+        Returns:
+            A tensor whose first axis has `n` targets.
+        """
+
+    @abstractmethod
+    def target_loss(self, targets, outputs):
+        """How far outputs are from targets: float32 `(batch,)`."""
+
+    @abstractmethod
+    def soft_loss(self, temperature: float = 1.0) -> KnowledgeLoss:
+        """The loss that teaches a student the teacher's outputs."""
+
+    @abstractmethod
+    def label_loss(self) -> keras.losses.Loss:
+        """The loss that teaches a student true labels."""
+
+    @abstractmethod
+    def metric(self) -> keras.metrics.Metric:
+        """The metric of true labels that goes with the task."""
+
+    @abstractmethod
+    def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
+        """True labels of `n` examples in the form that `score` takes.
+
+        Raises:
+            ValueError: if they do not fit, naming `argument`.
+        """
+
+    @abstractmethod
+    def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Figures of how right outputs are, by name; the first one is the main one."""
+
+    def guess(self, outputs: np.ndarray) -> float:
+        """The agreement with these outputs of a student that always gives the best constant answer."""
+        return float(
+            np.mean(self.agreement(outputs, np.broadcast_to(self.constant(outputs), outputs.shape)))
+        )
+
+    @abstractmethod
+    def constant(self, outputs: np.ndarray) -> np.ndarray:
+        """The constant answer that is right most often."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.output_shape})"
+
+
+class ClassTask(Task):
+    """A task whose answers name things: classes of which one is right, or labels of which several may be."""
+
+    has_classes = True
+
+    @property
+    def groups(self) -> int:
+        """How many groups `group` tells apart."""
+        return self.classes
+
+    @abstractmethod
+    def group(self, outputs):
+        """The class that each example counts as where classes are balanced: int32 `(batch,)`."""
+
+    @abstractmethod
+    def log_probabilities(self, outputs):
+        """The logarithm of each class's probability: float32 `(batch, classes)`."""
+
+    @abstractmethod
+    def confidence(self, outputs):
+        """How sure an answer is: float32 `(batch,)` in [0, 1]."""
+
+    def draw_targets(self, n: int, seed, answers=None):
+        return keras.random.randint((n,), 0, self.classes, seed=seed)
+
+    def check_targets(self, targets, n: int) -> np.ndarray:
+        """Classes that somebody asks images of, as int32 `(n,)`.
+
+        Raises:
+            ValueError: if they are not `n` classes of the task.
+        """
+        targets = np.asarray(targets)
+        if targets.shape != (n,) or targets.min() < 0 or targets.max() >= self.classes:
+            raise ValueError(
+                f"`labels` must be {n} classes from 0 to {self.classes - 1}. Received: shape "
+                f"{targets.shape}, values {np.unique(targets)[:10].tolist()}."
+            )
+        return targets.astype("int32")
+
+
+def as_float32(outputs):
+    """Outputs of any precision, for softmaxes and sums."""
+    return ops.cast(outputs, "float32")
