@@ -1,0 +1,41 @@
+"""Old names that work for one more version and say the new ones."""
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A `__getattr__` for a module some of whose names have changed.
+
+    Args:
+        module: the module's `__name__`.
+        names: old names and what they are called now: a name of the same module, or a whole path
+            such as "tfkd.tasks.Task" of what has moved elsewhere.
+
+    Returns:
+        What the module assigns to `__getattr__`.
+
+    Example:
+        >>> __getattr__ = renamed(__name__, {"sgd_of_the_papers": "sgd_with_coupled_decay"})
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        place, _, new = names[name].rpartition(".")
+        place = place or module
+        warn_renamed(f"{module}.{name}", f"{place}.{new}")
+        return getattr(importlib.import_module(place), new)
+
+    return __getattr__
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warns that something has a new name, at the place that used the old one."""
+    warnings.warn(
+        f"{old} is called {new} now; the old name goes with the next version.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
