@@ -28,6 +28,13 @@ class Pass(NamedTuple):
     output: Any
     seen: dict
 
+    def fixed(self) -> "Pass":
+        """The same values, held fixed: no gradient flows back through them."""
+        return Pass(
+            tree.map_structure(ops.stop_gradient, self.output),
+            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.seen.items()},
+        )
+
 
 def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
     """Runs a model once, with its taps.
