@@ -70,7 +70,7 @@ METHODS = {
     ),
     "l1_logits": Method(losses.l1_logits, oracles.l1_logits, LOGITS, losses.L1Logits),
     "decoupled": Method(
-        lambda t, s: losses.decoupled(t, s, labels_like(t)),
+        lambda t, s: losses.decoupled_knowledge(t, s, labels_like(t)),
         lambda t, s: oracles.decoupled(t, s, t.argmin(-1)),
         LOGITS,
         lambda: losses.DecoupledKnowledge(2.0, 3.0, 5.0),
@@ -85,13 +85,13 @@ METHODS = {
         losses.logit_standardization, oracles.logit_standardization, LOGITS, losses.LogitStandardization
     ),
     "multi_level": Method(
-        losses.multi_level,
+        losses.multi_level_logits,
         oracles.multi_level,
         LOGITS,
         lambda: losses.MultiLevelLogits((1.0, 2.0), 2, 3, 4),
     ),
     "label_smoothing_teacher": Method(
-        lambda t, s: losses.label_smoothing_teacher(s, labels_like(t)),
+        lambda t, s: losses.teacher_free(s, labels_like(t)),
         lambda t, s: oracles.label_smoothing_teacher(s, t.argmin(-1)),
         LOGITS,
         lambda: losses.TeacherFree(0.9, 10.0),
@@ -185,10 +185,10 @@ METHODS = {
         lambda: losses.Overhaul(*PAIR),
     ),
     "hierarchical_context": Method(
-        losses.hierarchical_context,
+        losses.review_kd,
         oracles.hierarchical_context,
         MAPS | {"pixels": ((2, 8, 8, 2), (2, 8, 8, 2))},
-        lambda: losses.Review(*PAIR, width=4),
+        lambda: losses.ReviewKD(*PAIR, width=4),
     ),
     "contrastive": Method(
         lambda t, s: losses.contrastive(s, 20),
@@ -302,7 +302,7 @@ def test_values_that_are_not_finite_are_refused(name):
 
 RELATIONS = {
     "dist": losses.dist,
-    "multi_level": losses.multi_level,
+    "multi_level": losses.multi_level_logits,
     "similarity_preserving": losses.similarity_preserving,
     "relational": losses.relational,
     "probabilistic_transfer": losses.probabilistic_transfer,
@@ -325,7 +325,7 @@ def golden(name):
     return {
         "soft_target_T1": lambda a: losses.soft_targets(a("teacher_logits"), a("student_logits")),
         "soft_target_T4": lambda a: losses.soft_targets(a("teacher_logits"), a("student_logits"), 4.0),
-        "decoupled_T4_alpha1_beta8": lambda a: losses.decoupled(
+        "decoupled_T4_alpha1_beta8": lambda a: losses.decoupled_knowledge(
             a("teacher_logits"), a("student_logits"), a("labels")
         ),
         "attention_transfer_p2": lambda a: losses.attention_transfer(a("teacher_map"), a("student_map")),
@@ -381,7 +381,7 @@ def test_decoupled_with_the_teachers_own_weights_is_soft_targets(teacher, studen
     """The paper's identity: KL = KL(target) + (1 - p of the target) * KL(others)."""
     teacher, student = np.array([teacher], "float32"), np.array([student], "float32")
     rest = 1 - oracles.softmax(teacher.astype("float64") / temperature)[0, label]
-    value = losses.decoupled(teacher, student, [label], 1.0, float(rest), temperature)
+    value = losses.decoupled_knowledge(teacher, student, [label], 1.0, float(rest), temperature)
     expected = losses.soft_targets(teacher, student, temperature)
     np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-2)
 
@@ -389,11 +389,11 @@ def test_decoupled_with_the_teachers_own_weights_is_soft_targets(teacher, studen
 def test_labels_may_be_columns_or_one_hot():
     teacher, student = (np.random.default_rng(i).normal(size=(4, 5)).astype("float32") for i in (1, 2))
     labels = np.array([0, 4, 2, 2])
-    expected = losses.decoupled(teacher, student, labels)
-    np.testing.assert_allclose(losses.decoupled(teacher, student, labels[:, None]), expected)
-    np.testing.assert_allclose(losses.decoupled(teacher, student, np.eye(5)[labels]), expected)
+    expected = losses.decoupled_knowledge(teacher, student, labels)
+    np.testing.assert_allclose(losses.decoupled_knowledge(teacher, student, labels[:, None]), expected)
+    np.testing.assert_allclose(losses.decoupled_knowledge(teacher, student, np.eye(5)[labels]), expected)
     with pytest.raises(ValueError, match=r"`labels` must be int classes or one-hot rows.*shape \(4, 3\)"):
-        losses.decoupled(teacher, student, np.zeros((4, 3)))
+        losses.decoupled_knowledge(teacher, student, np.zeros((4, 3)))
 
 
 def test_margins_are_means_of_the_negative_half():
@@ -477,8 +477,8 @@ def test_batches_that_cannot_match(name):
             lambda: losses.Hint(["a", "b"], ["c", "d"], projector=keras.layers.Dense(3)),
             "each of the 2 pairs",
         ),
-        (lambda: losses.Review(["a"], ["b"], width=0), "`width` must be an int of at least 1"),
-        (lambda: losses.Review(["a"], ["b"], projector=True), "`projector` is not for `Review`"),
+        (lambda: losses.ReviewKD(["a"], ["b"], width=0), "`width` must be an int of at least 1"),
+        (lambda: losses.ReviewKD(["a"], ["b"], projector=True), "`projector` is not for `Review`"),
         (lambda: losses.FactorTransfer("a", "b", rate=0), "`rate` must be above 0"),
         (lambda: losses.FactorTransfer(["a"], ["b"]), "one pair of layers"),
         (lambda: losses.Contrastive("a", "b", examples=0), "`examples` must be an int of at least 1"),

@@ -1,0 +1,5 @@
+"""Contracts that methods of your own can be held to, as those of this package are."""
+
+from tfkd.testing._losses import LOSS_CLAUSES, check_loss
+
+__all__ = ["LOSS_CLAUSES", "check_loss"]
