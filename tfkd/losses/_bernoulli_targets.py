@@ -25,7 +25,7 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
         ValueError: if the shapes differ or the temperature is not positive.
 
     Example:
-        >>> bernoulli_targets([[2.0, -1.0]], [[0.0, 0.0]])  # [0.4386...]
+        >>> bernoulli_targets([[2.0, -1.0]], [[0.0, 0.0]])  # [0.4387...]
 
     Reference:
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, for one of two classes

@@ -96,9 +96,7 @@ class FeatureLoss(KnowledgeLoss):
         """The projector that `projector=True` stands for."""
         return linear_projector(channels, rank)
 
-    def call(
-        self, teacher, student, labels=None, index=None, mask=None, sample_weight=None, training=None
-    ):
+    def call(self, teacher, student, labels=None, index=None, mask=None, sample_weight=None, training=None):
         batch = Batch(labels, index, mask, sample_weight, training)
         return self.compare_pairs(self.pairs(teacher, student, batch))
 

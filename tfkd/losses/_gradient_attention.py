@@ -39,7 +39,8 @@ def gradient_attention(teacher, student):
 class GradientAttention(KnowledgeLoss):
     """Gradient-based AT: `gradient_attention` as a loss of a distiller.
 
-    The distiller differentiates the labels' cross-entropy by the input. Both networks must return logits. Costs a second backward pass.
+    The distiller differentiates the labels' cross-entropy by the input, which costs a second backward
+    pass. Both networks must return logits.
 
     Args:
         **kwargs: `name`.

@@ -99,8 +99,9 @@ def check_maps(teacher_shape, student_shape) -> None:
     for who, shape in (("teacher", teacher_shape), ("student", student_shape)):
         if len(shape) != 4:
             raise ValueError(
-                f"`{who}_layer` must have maps (batch, height, width, channels), for convolutions. Received: "
-                f"shape {tuple(shape)}. Tap a layer with maps, or take a loss such as tfkd.losses.Hint."
+                f"`{who}_layer` must have maps (batch, height, width, channels), for convolutions. "
+                f"Received: shape {tuple(shape)}. Tap a layer with maps, or take a loss such as "
+                "tfkd.losses.Hint."
             )
 
 
