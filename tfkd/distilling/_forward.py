@@ -27,6 +27,13 @@ class Pass(NamedTuple):
     output: Any
     seen: dict
 
+    def fixed(self) -> "Pass":
+        """The same values, held fixed: no gradient flows back through them."""
+        return Pass(
+            tree.map_structure(ops.stop_gradient, self.output),
+            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.seen.items()},
+        )
+
 
 def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
     """Runs a model once, with its taps.
@@ -156,7 +163,7 @@ def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: d
         loss: the loss.
         teacher: the teacher's pass; None if the loss does not use it.
         student: the student's pass.
-        context: `labels`, `index` and `sample_weight` of the batch, or None for each.
+        context: `labels`, `index` and `sample_weight` of the batch, or None for each, and `training`.
 
     Returns:
         A float32 scalar.
@@ -179,6 +186,11 @@ def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: d
     )
 
 
+def missing(loss: KnowledgeLoss, context: dict) -> list[str]:
+    """What a loss needs of the context that is None there."""
+    return [name for name in loss.missing(Batch(**context)) if name in context]
+
+
 def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
     """A loss of two networks' values as a scalar, for a training step.
 
@@ -196,7 +208,7 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
     """
     masks = batch.mask, _mask(student), _mask(teacher)
     mask = next((mask for mask in masks if mask is not None), None)
-    values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask, training=True)))
+    values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask)))
     return reduced(values, batch.sample_weight, _joined(mask))
 
 

@@ -166,6 +166,10 @@ class KnowledgeLoss(keras.Layer):
         """The values of the loss."""
         raise NotImplementedError(f"{type(self).__name__} must implement call(teacher, student, ...).")
 
+    def missing(self, batch: Batch) -> list[str]:
+        """What the loss needs and a batch lacks, by name."""
+        return [name for name in self._needed if getattr(batch, name) is None]
+
     def arguments(self, batch: Batch) -> dict[str, Any]:
         """What `call` takes of a batch, by name.
 
@@ -178,9 +182,8 @@ class KnowledgeLoss(keras.Layer):
         Raises:
             ValueError: if the batch lacks what the loss needs.
         """
-        for name in self._needed:
-            if getattr(batch, name) is None:
-                raise ValueError(_MISSING[name].format(loss=self.name))
+        if lacking := self.missing(batch):
+            raise ValueError(_MISSING[lacking[0]].format(loss=self.name))
         return {name: getattr(batch, name) for name in self._taken}
 
     def compute_mask(self, *args, **kwargs):

@@ -58,7 +58,7 @@ class Subject:
         """What a distiller adds up."""
         if isinstance(inputs.student, list):
             mask = None if mask is None else [mask] * len(inputs.student)
-        batch = Batch(inputs.labels, inputs.index, mask, sample_weight)
+        batch = Batch(inputs.labels, inputs.index, mask, sample_weight, training=True)
         return reduced_loss(self.loss, inputs.teacher, inputs.student, batch)
 
     def restore(self):
