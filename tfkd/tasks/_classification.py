@@ -25,8 +25,8 @@ class Classification(ClassTask):
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:
             raise ValueError(
                 "A classifier returns (batch, classes), the logits of at least two classes. Received: "
-                f"output shape {(None, *self.output_shape)}. tfkd.load_teacher turns one sigmoid unit into two "
-                "logits; several independent labels are task='multi_label', numbers task='regression'."
+                f"output shape {(None, *self.output_shape)}. tfkd.load_teacher turns one sigmoid unit into "
+                "two logits; independent labels are task='multi_label', numbers task='regression'."
             )
 
     def agreement(self, teacher, student):
@@ -61,8 +61,8 @@ class Classification(ClassTask):
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (n,):
             raise ValueError(
-                f"{argument} must be {n} class numbers, one an example. Received: shape {labels.shape}. Take "
-                "the argmax of one-hot labels."
+                f"{argument} must be {n} class numbers, one an example. Received: shape {labels.shape}. "
+                "Take the argmax of one-hot labels."
             )
         return labels
 

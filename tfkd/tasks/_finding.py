@@ -56,8 +56,8 @@ def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Tas
         task = names.lookup(known_tasks(), task, "task")
     if not (inspect.isclass(task) and issubclass(task, Task)):
         raise TypeError(
-            f"`task` must be a name ({', '.join(known_tasks())}), a tfkd.tasks.Task or its class. Received: "
-            f"{task!r} of type {type(task)}."
+            f"`task` must be a name ({', '.join(known_tasks())}), a tfkd.tasks.Task or its class. "
+            f"Received: {task!r} of type {type(task)}."
         )
     return task(output_shape)
 

@@ -29,8 +29,8 @@ class MultiLabel(ClassTask):
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A network of independent labels returns (batch, labels), a known number of logits. Received: "
-                f"output shape {(None, *self.output_shape)}."
+                "A network of independent labels returns (batch, labels), a known number of logits. "
+                f"Received: output shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
@@ -67,8 +67,8 @@ class MultiLabel(ClassTask):
         labels = labels[:, None] if labels.ndim == 1 and self.classes == 1 else labels
         if labels.shape != (n, self.classes) or not np.isin(labels, (0, 1)).all():
             raise ValueError(
-                f"{argument} must be 0 or 1 for each of {self.classes} labels, ({n}, {self.classes}). Received: "
-                f"shape {labels.shape}, values {np.unique(labels)[:10].tolist()}."
+                f"{argument} must be 0 or 1 for each of {self.classes} labels, ({n}, {self.classes}). "
+                f"Received: shape {labels.shape}, values {np.unique(labels)[:10].tolist()}."
             )
         return labels
 

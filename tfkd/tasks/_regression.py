@@ -31,8 +31,8 @@ class Regression(Task):
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A regression network returns (batch, outputs), a known number of them. Received: output shape "
-                f"{(None, *self.output_shape)}."
+                "A regression network returns (batch, outputs), a known number of them. Received: output "
+                f"shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
@@ -48,8 +48,8 @@ class Regression(Task):
         """Answers that the teacher gave to other inputs of the batch."""
         if answers is None:
             raise ValueError(
-                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task 'regression'). "
-                "Use a recipe without classes, such as Procedural."
+                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task "
+                "'regression'). Use a recipe without classes, such as Procedural."
             )
         return keras.random.shuffle(as_float32(answers), axis=0, seed=seed)
 

@@ -108,7 +108,7 @@ class Task(ABC):
 
 
 class ClassTask(Task):
-    """A task whose answers name things: classes of which one is right, or labels of which several may be."""
+    """A task whose answers name classes: one of them is right, or several may be."""
 
     has_classes = True
 
