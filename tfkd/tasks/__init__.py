@@ -7,15 +7,18 @@ from tfkd.tasks._task import ClassTask, Task
 
 # Behind the tasks, which it finds by their names.
 from tfkd.tasks._finding import as_task, known_tasks, mark, task_of  # isort: skip
+from tfkd.tasks._reading import Reading, reading_of  # isort: skip
 
 __all__ = [
     "ClassTask",
     "Classification",
     "MultiLabel",
+    "Reading",
     "Regression",
     "Task",
     "as_task",
     "known_tasks",
     "mark",
+    "reading_of",
     "task_of",
 ]
