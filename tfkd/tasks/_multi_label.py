@@ -28,7 +28,6 @@ class MultiLabel(ClassTask):
     """
 
     activations = ("sigmoid",)
-    agreeing = "gives the same answer about a label"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
@@ -101,6 +100,9 @@ class MultiLabel(ClassTask):
         if np.median(confidence) > 0.9999:
             return f"{seen}: it is saturated, as when inputs come too large"
         return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree on {share} of the labels of {examples}"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         return [" ".join(map(str, np.flatnonzero(row > 0)[:4])) or "none" for row in outputs]

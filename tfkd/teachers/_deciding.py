@@ -63,8 +63,10 @@ def check_from_logits(from_logits: bool | None, task: str | type[Task] | Task | 
         )
 
 
-def usual_activation(task: str | type[Task] | Task | None, output_shape: tuple[int, ...]) -> str:
+def usual_activation(task: str | type[Task] | Task | None, output_shape: tuple[int, ...]) -> str | None:
     """What outputs that are not logits have been through if nothing shows it."""
+    if task is not None and not task_class(task).activations:
+        return None
     if tuple(output_shape)[-1:] == (1,):
         return "sigmoid"
     return "softmax" if task is None else task_class(task).activations[0]
