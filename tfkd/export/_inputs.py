@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from generators import probe_images
+from generators import image_shape, probe_images
 
 _IMAGES = 256
 
@@ -37,7 +37,7 @@ def inputs_for(
 
 def _procedural(model, argument, seed):
     shape = tuple(model.input_shape[1:])
-    if len(shape) not in (2, 3):
+    if len(image_shape(shape)) != 3:
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
             "that the procedural generators could make."

@@ -3,28 +3,29 @@
 import keras
 import numpy as np
 
+from generators import image_shape, probe_images
 from tfkd.tasks import Task, task_of
 from tfkd.tasks._classification import barely_chance
-from tfkd.teachers._inputs import probes, takes_images
 
 __all__ = ["barely_chance", "diagnose"]
 
 
 def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
-    """Why a teacher looks untrained or wrongly scaled, judged on synthetic images.
+    """Why a teacher looks untrained or wrongly scaled, judged on synthetic inputs.
 
     Args:
-        teacher: a model from inputs in [0, 1] to logits or numbers.
+        teacher: a model from inputs, images in [0, 1], to logits or numbers.
         task: its task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        A sentence that names the remedy; None if nothing looks wrong, or the teacher does not take images.
+        A sentence that names the remedy, or None if nothing looks wrong. Of what is not an image nobody
+        knows the scale, so that only answers that are not finite look wrong.
     """
-    if not takes_images(tuple(teacher.input_shape[1:])):
-        return None
     remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
-    outputs = np.asarray(keras.ops.cast(teacher(probes(teacher), training=False), "float32"))
+    outputs = np.asarray(keras.ops.cast(teacher(probe_images(teacher), training=False), "float32"))
     if not np.isfinite(outputs).all():
         return f"its outputs are not finite; check its weights, and {remedy}."
+    if len(image_shape(teacher.input_shape[1:])) != 3:
+        return None
     problem = (task or task_of(teacher)).diagnose(outputs)
     return problem and f"on synthetic images it {problem}; {remedy}."

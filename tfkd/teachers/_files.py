@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from generators import image_shape, probe_images
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task
 from tfkd.tasks._endings import activation_seen, logits_of
 from tfkd.tasks._finding import task_class
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import decide, usual_activation
-from tfkd.teachers._inputs import probes, shape_of_inputs
 
 _TOLERANCE = 1e-2
 
@@ -39,7 +39,7 @@ def from_file(
         ValueError: if there is one output and nothing says what it is, or the task does not fit.
     """
     shape, step = tuple(file.output_shapes.values())[index][1:], file.steps[index]
-    inputs = shape_of_inputs(file.input_shape[1:])
+    inputs = image_shape(file.input_shape[1:])
     scale, offset = scaling
 
     def answers(x):
@@ -56,7 +56,7 @@ def from_file(
     if from_logits is not True and (task is None or task_class(task).activations):
         # An integer file's rows may miss 1 by half a step for each value.
         seen = activation_seen(
-            answers(probes(file).reshape(-1, *inputs)), _TOLERANCE + shape[-1] * step / 2
+            answers(probe_images(file).reshape(-1, *inputs)), _TOLERANCE + shape[-1] * step / 2
         )
         activation = seen if from_logits is None else seen or usual_activation(task, shape)
     task, notice = decide(task, activation, shape, from_logits, name)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from generators import image_shape
 from tfkd._core.graphs import has_graph
 from tfkd._core.renames import renamed_argument
 from tfkd.tasks import Task, mark, output_shape_of
@@ -17,7 +18,7 @@ from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
 from tfkd.teachers._formats import read
-from tfkd.teachers._inputs import scaling, shape_of_inputs, takes_images
+from tfkd.teachers._scaling import scaling
 
 
 class TeacherWarning(UserWarning):
@@ -62,7 +63,7 @@ def load_teacher(
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
             vectors (features,), series (time, channels) or spectrograms (frequency, time, channels). Two
-            axes are an image if both have 8 values or more and one at most half as many again as the other.
+            axes are an image unless one is more than twice as long as the other.
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
             (0, 255) or (-1, 1) for instance.
         mean: what that pipeline subtracts, on that scale: a number, one per channel (last axis), or an
@@ -101,13 +102,13 @@ def load_teacher(
     if isinstance(loaded, keras.Model):
         model = _with_one_output(loaded, output)
         _check_shapes(model.name, *_shapes(model))
-        scale = scaling(input_range, mean, std, shape_of_inputs(model.input_shape[1:]))
+        scale = scaling(input_range, mean, std, image_shape(model.input_shape[1:]))
         teacher, notice = _from_keras(model, scale, from_logits, task)
     else:
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
         _check_shapes(name, loaded.input_shape, list(loaded.output_shapes.values())[index])
-        scale = scaling(input_range, mean, std, shape_of_inputs(loaded.input_shape[1:]))
+        scale = scaling(input_range, mean, std, image_shape(loaded.input_shape[1:]))
         teacher, notice = from_file(loaded, index, scale, from_logits, task, name)
     if notice:
         warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
@@ -145,13 +146,13 @@ def _from_keras(model, scale, from_logits, task):
 
 def _with_logits(model, ending, scale, task):
     shape = tuple(model.input_shape[1:])
-    x = inputs = keras.Input(
-        shape_of_inputs(shape), name="image" if takes_images(shape) else "example", dtype="float32"
-    )
+    filled = image_shape(shape)
+    name = "image" if len(filled) == 3 else "example"
+    x = inputs = keras.Input(filled, name=name, dtype="float32")
     if any((part != neutral).any() for part, neutral in zip(scale, (1, 0), strict=True)):
         plain = [part.item() if part.ndim == 0 else part for part in scale]
         x = layers.Rescaling(*plain, dtype="float32", name="teacher_scaling")(x)
-    if shape_of_inputs(shape) != shape:
+    if filled != shape:
         x = layers.Reshape(shape, name="without_channels")(x)
     x = apply_without(ending, model, x)
     if task.binary_as_pair and tuple(x.shape[1:]) == (1,):

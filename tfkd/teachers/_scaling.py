@@ -1,34 +1,8 @@
-"""What a teacher takes: the shape of its inputs, their scale, and examples to ask it about."""
+"""How a teacher's inputs are scaled."""
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
-
-from generators import probe_images
-from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
-
-_PROBES = 128
-# Two axes are an image without channels if both sides are at least this long and neither much longer.
-_LEAST_SIDE, _LONGEST_SIDE = 8, 1.5
-
-
-def shape_of_inputs(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one input of a teacher; images (height, width) get their one channel."""
-    return (*shape, 1) if _lacks_channels(shape) else tuple(shape)
-
-
-def takes_images(shape: tuple[int, ...]) -> bool:
-    """Whether inputs of this shape can be images, with channels or without."""
-    return len(shape) == 3 or _lacks_channels(shape)
-
-
-def probes(model: keras.Model | TFLiteFile | SavedModelFolder) -> np.ndarray:
-    """Inputs in [0, 1] of the shape that a model takes, the same ones each time: images, else noise."""
-    shape = tuple(model.input_shape[1:])
-    if takes_images(shape):
-        return probe_images(model, _PROBES)
-    return np.random.default_rng(0).uniform(size=(_PROBES, *shape)).astype("float32")
 
 
 def scaling(
@@ -73,9 +47,3 @@ def _goes_with(value, shape):
         return np.broadcast_shapes(value.shape, shape) == tuple(shape)
     except ValueError:
         return False
-
-
-def _lacks_channels(shape):
-    if len(shape) != 2 or None in shape:
-        return False
-    return min(shape) >= _LEAST_SIDE and max(shape) <= _LONGEST_SIDE * min(shape)
