@@ -50,6 +50,13 @@ class MultiLabel(ClassTask):
     def group(self, outputs):
         return ops.argmax(outputs, axis=-1)
 
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        return (outputs > 0).mean(axis=0)
+
+    def agreement_by_label(self, teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+        """The share of examples on which two networks give the same answer, label by label: `(labels,)`."""
+        return ((teacher > 0) == (student > 0)).mean(axis=0)
+
     def log_probabilities(self, outputs):
         return ops.log_sigmoid(as_float32(outputs))
 

@@ -160,6 +160,10 @@ class ClassTask(Task):
     def group(self, outputs):
         """The class that each example counts as where classes are balanced: int32 `(batch,)`."""
 
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        """In which share of examples each class, or each label, is seen: `(groups,)`."""
+        return np.bincount(np.asarray(self.group(outputs)), minlength=self.groups) / len(outputs)
+
     @abstractmethod
     def log_probabilities(self, outputs):
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
