@@ -60,11 +60,12 @@ class NoisyLabelGenerator(ConvGenerator):
         # The network takes as many values as the noisy layers give; of latents nothing is left.
         self.noise_size, self.latent_size = noise_size, 0
         self.embeddings = embeddings
-        self.classes, dimension = embeddings.shape
+        classes, dimension = embeddings.shape
+        self.classes = classes
         self.batch_size = check_int("batch_size", batch_size)
         self.normalize = layers.BatchNormalization(momentum=self.momentum, epsilon=1e-5, name="normalize")
         self.normalize.build((None, dimension))
-        blocks = -(-batch_size // self.classes)
+        blocks = -(-batch_size // classes)
         self.noise = self.add_weight(
             shape=(blocks, dimension, noise_size), initializer="random_normal", name="noise"
         )
