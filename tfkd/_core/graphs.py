@@ -27,7 +27,9 @@ def has_graph(model: keras.Model) -> bool:
     )
 
 
-def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Iterator[object]:
+def first_upstream(
+    model: keras.Model, found: Callable[[keras.Operation], bool]
+) -> Iterator[keras.Operation]:
     """For each path back from each output, the first operation for which `found` is true.
 
     Args:

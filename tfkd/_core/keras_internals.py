@@ -3,15 +3,14 @@
 Keras is pinned to one minor version because of what is used here.
 """
 
-from typing import Any
-
 import keras
+
+# The operations behind `keras.ops`, for graphs that are built of operations by name.
+import keras.src.ops.numpy as numpy_operations
 import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
-
-# The operations behind `keras.ops`, for graphs that are built of operations by name.
-from keras.src.ops import numpy as numpy_operations
+from keras.src.ops.node import KerasHistory
 
 __all__ = [
     "build_shapes",
@@ -40,7 +39,7 @@ def inbound_nodes(operation) -> list:
     return operation._inbound_nodes
 
 
-def history(tensor) -> tuple[Any, int, int]:
+def history(tensor) -> KerasHistory:
     """The operation that made a symbolic tensor, the number of its call, and of the output."""
     return tensor._keras_history
 
