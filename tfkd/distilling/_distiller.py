@@ -333,7 +333,8 @@ class Distiller(keras.Model):
                 training=False,
             )
             if loss is not None or share == 0:
-                loss = (share and share * loss) + (1 - share) * distillation_loss / replicas()
+                by_labels = share * loss if share and loss is not None else 0.0
+                loss = by_labels + (1 - share) * distillation_loss / replicas()
                 measured[self._total_loss_tracker] = loss + regularization(self.losses)
         if loss is not None:
             measured[self._loss_tracker] = loss + regularization(self.losses)
