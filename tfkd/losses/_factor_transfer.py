@@ -83,7 +83,6 @@ class FactorTransfer(FeatureLoss):
             )
         self.power = check_number("power", power, least=1)
         self.rate = check_number("rate", rate, above=0)
-        self.paraphraser = self.translator = None
 
     def build(self, teacher_shape, student_shape):
         check_maps(teacher_shape, student_shape)

@@ -125,7 +125,7 @@ class FeatureLoss(KnowledgeLoss):
             own = batch._replace(mask=mask)
             if batch.sample_weight is not None:
                 own = own._replace(sample_weight=per_row(batch.sample_weight, 1, mask))
-            pairs.append(Pair(*(without_padding(x, mask) for x in (t, s)), own))
+            pairs.append(Pair(without_padding(t, mask), without_padding(s, mask), own))
         return pairs
 
     def get_config(self):

@@ -42,12 +42,12 @@ def fsp(teacher, student, mask=None):
     Reference:
         Yim et al., "A Gift from Knowledge Distillation", 2017, as in RepDistiller.
     """
-    flows = as_float32_pair(_flow(*teacher, mask), _flow(*student, mask), remedy=PROJECTOR_REMEDY)
+    flows = as_float32_pair(_flow(teacher, mask), _flow(student, mask), remedy=PROJECTOR_REMEDY)
     return per_example_mean((flows[0] - flows[1]) ** 2)
 
 
-def _flow(low, high, mask):
-    low, high = (flat_positions(maps) for maps in pooled_pair(low, high))
+def _flow(layers, mask):
+    low, high = (flat_positions(maps) for maps in pooled_pair(*layers))
     flow = ops.einsum("bpi,bpj->bij", without_padding(low, mask), high)
     if mask is None:
         return flow / ops.cast(ops.shape(low)[1], "float32")

@@ -133,12 +133,12 @@ class Fusion(keras.Layer):
     def build(self, shape):
         self.inwards.build(shape)
         self.outwards.build((*shape[:-1], self.width))
-        if self.fuse:
+        if self.attention is not None:
             self.attention.build((*shape[:-1], 2 * self.width))
 
     def call(self, stage, carried, size, training=None):
         stage = self.inwards(stage, training=training)
-        if self.fuse:
+        if self.attention is not None:
             carried = _nearest(carried, stage.shape[1:3])
             share = self.attention(ops.concatenate([stage, carried], axis=-1))
             stage = stage * share[..., :1] + carried * share[..., 1:]
