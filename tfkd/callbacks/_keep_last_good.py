@@ -1,6 +1,7 @@
 """KeepLastGood: back to the last finite weights."""
 
 import warnings
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -8,6 +9,12 @@ import numpy as np
 from tfkd._core.snapshots import Snapshot
 from tfkd.distilling import Distillation
 from tfkd.distilling._protocol import check_distillation
+
+
+class _Trained(Distillation, Protocol):
+    """A distiller or scheme in `fit`, which can be told to stop."""
+
+    stop_training: bool
 
 
 class KeepLastGood(keras.callbacks.Callback):
@@ -31,7 +38,7 @@ class KeepLastGood(keras.callbacks.Callback):
         >>> distiller.fit(x, y, callbacks=[tfkd.callbacks.KeepLastGood()])
     """
 
-    model: Distillation
+    model: _Trained
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +78,8 @@ class KeepLastGood(keras.callbacks.Callback):
             return
         self.stopped_epoch = self._epoch
         self.model.stop_training = True
+        # There since the first epoch began.
+        assert self._good is not None and self.good_epoch is not None
         self._good.restore()
         warnings.warn(
             f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has "
