@@ -5,8 +5,8 @@ import itertools
 import keras
 from keras import ops
 
-from tfkd.losses._base import as_float32_pair
-from tfkd.losses._features import FeatureLoss, check_several
+from tfkd.losses._base import Taps, as_float32_pair
+from tfkd.losses._features import FeatureLoss, Projector, check_several
 from tfkd.losses._maps import (
     PROJECTOR_REMEDY,
     flat_positions,
@@ -76,7 +76,9 @@ class FSP(FeatureLoss):
         Yim et al., "A Gift from Knowledge Distillation", 2017.
     """
 
-    def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps, student_layer: Taps, projector: Projector = None, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, projector, **kwargs)
         check_several(teacher_layer)
 
