@@ -100,7 +100,7 @@ class NoisyLabelGenerator(ConvGenerator):
         self.redraw_noise(seed)
         return super().draw(n, seed, self.labels_in_turn(n) if labels is None else labels)
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         """Images of the classes; without labels, of each in turn."""
         n = ops.shape(latent)[0]
         self._check_fits(n)
@@ -118,7 +118,7 @@ class NoisyLabelGenerator(ConvGenerator):
         if isinstance(n, int) and n > self.batch_size:
             raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["latent_size"]
         return {

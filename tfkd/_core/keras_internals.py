@@ -44,7 +44,7 @@ def history(tensor) -> KerasHistory:
     return tensor._keras_history
 
 
-def is_functional(model) -> bool:
+def is_functional(model: object) -> bool:
     """Whether a model is of the functional kind."""
     return isinstance(model, Functional)
 
@@ -64,17 +64,19 @@ def build_shapes(model: keras.Model) -> dict:
     return model._build_shapes_dict or {}
 
 
-def is_keras_layer(layer) -> bool:
+def is_keras_layer(layer: object) -> bool:
     """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
 
 
-def learning_rate(optimizer: keras.optimizers.Optimizer):
+def learning_rate(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | keras.Variable:
     """An optimizer's schedule, or the variable that holds its rate; the public property gives the value."""
     return optimizer._learning_rate
 
 
-def share_value(variable: keras.Variable, value) -> None:
+def share_value(variable: keras.Variable, value: tf.Variable) -> None:
     """Has a Keras variable use an existing `tf.Variable`."""
     variable._value = value
 
