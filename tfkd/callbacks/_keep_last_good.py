@@ -47,20 +47,20 @@ class KeepLastGood(keras.callbacks.Callback):
         self._epoch = 0
         self._good: Snapshot | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         check_distillation(self.model, self)
         self.stopped_epoch = self._good = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
         if self._good is None:
             self._good, self.good_epoch = self._now(), epoch - 1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not _finite(logs):
             self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self.stopped_epoch is None:
             # The loss of the last step was computed before its update, so look at the weights too.
             now = self._now()
