@@ -126,6 +126,13 @@ class ClassTask(Task):
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
 
     @abstractmethod
+    def log_outcomes(self, outputs):
+        """Logarithms of the probabilities of all that may be the case: float32 `(batch, ..., outcomes)`.
+
+        Along the last axis probabilities sum to 1; other axes are independent of each other.
+        """
+
+    @abstractmethod
     def confidence(self, outputs):
         """How sure an answer is: float32 `(batch,)` in [0, 1]."""
 
