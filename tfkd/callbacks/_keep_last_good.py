@@ -13,7 +13,7 @@ from tfkd.distilling._protocol import check_distillation
 class KeepLastGood(keras.callbacks.Callback):
     """Stops when the loss is no longer finite and gives students their last good weights back.
 
-    What makes images, such as a trained generator, gets its own back, too. Works for any number of students.
+    What makes inputs, such as a trained generator, gets its own back, too. There may be several students.
 
     Attributes:
         stopped_epoch: the epoch (from 0) in which the loss stopped being finite; None if it never
@@ -73,8 +73,9 @@ class KeepLastGood(keras.callbacks.Callback):
         self.model.stop_training = True
         self._good.restore()
         warnings.warn(
-            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has its "
-            f"weights from the end of epoch {self.good_epoch + 1} again. A lower learning rate usually helps.",
+            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has "
+            f"its weights from the end of epoch {self.good_epoch + 1} again. A lower learning rate usually "
+            "helps.",
             stacklevel=2,
         )
 

@@ -443,8 +443,8 @@ class DataFreeDistiller(Distiller):
         results = super().get_metrics_result()
         # Without labels the parts of the loss have no place here.
         if self.student_loss_weight == 0:
-            for name in (*(tracker.name for tracker in super()._training_trackers), "total_loss"):
-                results.pop(name, None)
+            for tracker in super()._training_trackers:
+                results.pop(tracker.name, None)
         return results
 
     @property

@@ -27,6 +27,7 @@ from tfkd.distilling._steps import (
     replicas,
     with_loss_scaling,
 )
+from tfkd.distilling._task_losses import losses_for
 from tfkd.distilling._teacher_reference import TeacherReference
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses._keras_losses import KerasLogits
@@ -101,8 +102,10 @@ class Distiller(keras.Model):
         self._reference = reference
         self.student = student
         self.student_loss_weight = student_loss_weight
-        self.loss_set = LossSet(losses, distillation_loss_weights)
+        self.loss_set = LossSet(losses_for(reference.model, losses), distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
+        # Keras's distiller logs the loss under this name as well.
+        self._total_loss_tracker = keras.metrics.Mean(name="total_loss")
         self._evaluates_teacher = True
         self._attach(reference.model)
         self.built = student.built
@@ -303,7 +306,8 @@ class Distiller(keras.Model):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         self._update(tape.gradient(scaled, variables), variables)
-        self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
+        for tracker in (self._loss_tracker, self._total_loss_tracker):
+            tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
         return self.compute_metrics(batch.inputs, y, student.output, sample_weight)
@@ -314,12 +318,11 @@ class Distiller(keras.Model):
         compares = self._can_compare(batch, y)
         tapped = self.loss_set.student_taps if compares else []
         student = forward.run(self.student, tapped, batch.inputs, False, y)
-        examples, loss, left_out = batch_size(student.output), None, {"loss", "student_loss"}
+        measured, loss, share = {}, None, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
             # Before the metrics: this updates the losses of single outputs.
             loss = self._labels_loss(y, student.output, sample_weight)
-            self._student_loss_tracker.update_state(loss * replicas(), sample_weight=examples)
-            left_out = set()
+            measured[self._student_loss_tracker] = loss
         if compares:
             distillation_loss = self.loss_set.total(
                 self._ask_teacher(batch, y),
@@ -329,19 +332,20 @@ class Distiller(keras.Model):
                 sample_weight=sample_weight,
                 training=False,
             )
-            share = self.student_loss_weight
             if loss is not None or share == 0:
                 loss = (share and share * loss) + (1 - share) * distillation_loss / replicas()
-                left_out -= {"loss"}
-        else:
-            left_out |= {tracker.name for tracker in self.loss_set.trackers} | {"total_loss"}
+                measured[self._total_loss_tracker] = loss + regularization(self.losses)
         if loss is not None:
-            loss += regularization(self.losses)
-            self._loss_tracker.update_state(loss * replicas(), sample_weight=examples)
-        results = self.get_metrics_result()
-        if y is not None:
+            measured[self._loss_tracker] = loss + regularization(self.losses)
+        for tracker, value in measured.items():
+            tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
+        if y is None:
+            results = self.get_metrics_result()
+        else:
             results = self.compute_metrics(batch.inputs, y, student.output, sample_weight)
-        return {name: value for name, value in results.items() if name not in left_out}
+        known = [*measured, *(self.loss_set.trackers if compares else [])]
+        left_out = {self._loss_tracker, *self._training_trackers}.difference(known)
+        return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
 
     def _can_compare(self, batch, labels):
         """Whether evaluation has what the distillation losses need."""
@@ -363,14 +367,11 @@ class Distiller(keras.Model):
                 continue
             result = metric.result()
             results.update(result if isinstance(result, dict) else {metric.name: result})
-        if "loss" in results:
-            # The name that Keras's distiller has for it.
-            results["total_loss"] = results["loss"]
         return results
 
     @property
     def _training_trackers(self):
-        return [self._student_loss_tracker, *self.loss_set.trackers]
+        return [self._student_loss_tracker, self._total_loss_tracker, *self.loss_set.trackers]
 
     def _ask_teacher(self, batch, labels):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""

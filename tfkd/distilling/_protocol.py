@@ -35,6 +35,7 @@ def check_distillation(model: object, asked_by: object) -> None:
     """
     if not isinstance(model, Distillation):
         raise TypeError(
-            f"{type(asked_by).__name__} is for distillers and schemes, which have `students`, `loss_sets` and "
-            f"`sources`. Received: {model!r} of type {type(model)}. Use it with tfkd.Distiller or the like."
+            f"{type(asked_by).__name__} is for distillers and schemes, which have `students`, `loss_sets` "
+            f"and `sources`. Received: {model!r} of type {type(model)}. Use it with tfkd.Distiller or the "
+            "like."
         )
