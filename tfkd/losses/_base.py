@@ -116,6 +116,8 @@ class KnowledgeLoss(keras.Layer):
         uses_teacher: whether the teacher is looked at.
         takes_structures: whether `call` takes several outputs at once; else it is called for each
             output of a model with several, and the values are added.
+        over_classes: whether outputs are taken for the logits of one softmax, which those of independent
+            labels and numbers are not.
         needs: names of `Batch` without which the loss cannot be computed, besides the parameters of
             `call` without a default.
 
@@ -133,6 +135,7 @@ class KnowledgeLoss(keras.Layer):
     published_weight = 1.0
     uses_teacher = True
     takes_structures = False
+    over_classes = False
     needs: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs) -> None:

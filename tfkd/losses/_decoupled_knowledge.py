@@ -84,6 +84,8 @@ class DecoupledKnowledge(KnowledgeLoss):
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
 
+    over_classes = True
+
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.alpha = check_number("alpha", alpha, least=0)

@@ -86,6 +86,8 @@ class DIST(KnowledgeLoss):
         Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. See `dist`.
     """
 
+    over_classes = True
+
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.beta = check_number("beta", beta, least=0)

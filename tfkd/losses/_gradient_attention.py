@@ -55,6 +55,8 @@ class GradientAttention(KnowledgeLoss):
         Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. See `gradient_attention`.
     """
 
+    over_classes = True
+
     def __init__(self, **kwargs) -> None:
         super().__init__(**{**kwargs, "teacher_layer": INPUT_GRADIENT, "student_layer": INPUT_GRADIENT})
 

@@ -119,6 +119,12 @@ class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
     """
 
     @property
+    def over_classes(self) -> bool:
+        """Whether the Keras loss compares softmaxes."""
+        kinds = (keras.losses.kl_divergence, keras.losses.KLDivergence), _CROSS_ENTROPIES[0][:2]
+        return any(_is(loss, *kind) for loss in tree.flatten(self.loss.loss) for kind in kinds)
+
+    @property
     def temperature(self) -> float:
         """What both logits are divided by."""
         return self.loss.temperature

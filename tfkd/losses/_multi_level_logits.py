@@ -105,6 +105,8 @@ class MultiLevelLogits(KnowledgeLoss):
         out.
     """
 
+    over_classes = True
+
     published_weight = 9.0
 
     def __init__(

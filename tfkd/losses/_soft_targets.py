@@ -55,6 +55,8 @@ class SoftTargets(KnowledgeLoss):
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
 
+    over_classes = True
+
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.temperature = check_temperature(temperature)

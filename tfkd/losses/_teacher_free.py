@@ -69,6 +69,8 @@ class TeacherFree(KnowledgeLoss):
         Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020.
     """
 
+    over_classes = True
+
     # A share of 0.1 with the multiplier 100, to 0.9 of the labels.
     published_weight = 100 / 9
     uses_teacher = False

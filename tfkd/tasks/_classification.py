@@ -11,6 +11,8 @@ from tfkd.tasks._task import ClassTask, as_float32
 class Classification(ClassTask):
     """One of several classes is right; outputs are their logits `(classes,)`.
 
+    Two answers agree, 1 or 0, if they predict the same class.
+
     Args:
         output_shape: `(classes,)`, at least two.
 
@@ -21,12 +23,15 @@ class Classification(ClassTask):
         >>> Classification((10,)).agreement(teacher(images), student(images))
     """
 
+    activations = ("softmax", "sigmoid")
+    binary_as_pair = True
+
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:
             raise ValueError(
                 "A classifier returns (batch, classes), the logits of at least two classes. Received: "
-                f"output shape {(None, *self.output_shape)}. tfkd.load_teacher turns one sigmoid unit into two "
-                "logits; several independent labels are task='multi_label', numbers task='regression'."
+                f"output shape {(None, *self.output_shape)}. tfkd.load_teacher turns one sigmoid unit into "
+                "two logits; independent labels are task='multi_label', numbers task='regression'."
             )
 
     def agreement(self, teacher, student):
@@ -44,6 +49,9 @@ class Classification(ClassTask):
     def log_probabilities(self, outputs):
         return ops.log_softmax(as_float32(outputs), axis=-1)
 
+    def log_outcomes(self, outputs):
+        return self.log_probabilities(outputs)
+
     def confidence(self, outputs):
         return ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1)
 
@@ -59,16 +67,45 @@ class Classification(ClassTask):
     def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
         labels = np.asarray(labels)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if labels.shape != (n,):
+        if labels.shape != (n,) or not np.isin(labels, np.arange(self.classes)).all():
             raise ValueError(
-                f"{argument} must be {n} class numbers, one an example. Received: shape {labels.shape}. Take "
-                "the argmax of one-hot labels."
+                f"{argument} must be {n} class numbers from 0 to {self.classes - 1}, one an example. "
+                f"Received: shape {labels.shape}, values {np.unique(labels)[:10].tolist()}. Take the "
+                "argmax of one-hot labels."
             )
-        return labels
+        return labels.astype("int64")
 
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         return {"accuracy": float(np.mean(outputs.argmax(-1) == labels))}
 
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        return self.score(outputs, labels)["accuracy"] < barely_chance(self.classes)
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        confidence = np.asarray(self.confidence(outputs))
+        commonest = np.bincount(outputs.argmax(-1), minlength=self.classes).max() / len(outputs)
+        seen = f"has mean confidence {confidence.mean():.2f} and its commonest class takes {commonest:.0%}"
+        if confidence.mean() < barely_chance(self.classes):
+            return f"{seen}, hardly more than chance: it looks untrained"
+        if commonest > 0.95:
+            return f"{seen}: it hardly looks at its input"
+        if np.median(confidence) > 0.9999:
+            return f"{seen}: it is saturated, as when inputs come too large"
+        return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree on {share} of {examples}"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        sure = np.asarray(self.confidence(outputs))
+        return [f"{label}  {p:.0%}" for label, p in zip(outputs.argmax(-1), sure, strict=True)]
+
     def constant(self, outputs: np.ndarray) -> np.ndarray:
         commonest = np.bincount(outputs.argmax(-1), minlength=self.classes).argmax()
         return np.eye(self.classes, dtype="float32")[commonest]
+
+
+def barely_chance(classes: int) -> float:
+    """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
+    chance = 1 / classes
+    return chance + min(0.5 * chance, 0.15 * (1 - chance))

@@ -7,6 +7,9 @@ import keras
 from tfkd import tasks
 from tfkd._core import names
 from tfkd.tasks._classification import Classification
+from tfkd.tasks._endings import MARK, activation_of, last_layer_name, last_operation
+from tfkd.tasks._multi_label import MultiLabel
+from tfkd.tasks._regression import Regression
 from tfkd.tasks._task import Task
 
 _ATTRIBUTE = "tfkd_task"
@@ -24,23 +27,99 @@ def task_of(model: keras.Model) -> Task:
         model: a network, best one from `tfkd.load_teacher`, which knows the ending that it took off.
 
     Returns:
-        The task that the model was marked with; else `Classification`.
+        The task that the model, or the file it was loaded from, was marked with; else `Classification`, and
+        `Regression` of one output.
 
     Raises:
-        ValueError: if the model has several outputs, or its output does not fit its task.
+        ValueError: if the model has several outputs, ends in sigmoids, or has an output that no task has.
 
     Example:
         >>> tfkd.tasks.task_of(tfkd.load_teacher("teacher.keras"))
         Classification((10,))
     """
-    known = getattr(model, _ATTRIBUTE, None)
-    return Classification(output_shape_of(model)) if known is None else known
+    if (known := marked_task(model)) is not None:
+        return known
+    shape = output_shape_of(model)
+    activation = activation_of(last_operation(model))
+    if activation == "sigmoid":
+        raise ValueError(
+            f"`model`: {model.name!r} ends in a sigmoid, so it returns probabilities. "
+            "tfkd.load_teacher(model) makes a copy that returns logits and knows its task."
+        )
+    return assumed_task(activation, shape)(shape)
+
+
+def marked_task(model: keras.Model) -> Task | None:
+    """The task that a model was marked with, or the file that it comes from; None if there is no mark."""
+    if (known := getattr(model, _ATTRIBUTE, None)) is not None:
+        return known
+    name = last_layer_name(model) or ""
+    if name.startswith(MARK) and (kind := known_tasks().get(name.removeprefix(MARK))):
+        return kind(output_shape_of(model))
+    return None
 
 
 def mark(model: keras.Model, task: Task) -> keras.Model:
     """Has `task_of` return this task for the model; returns the model."""
     setattr(model, _ATTRIBUTE, task)
     return model
+
+
+def name_of_mark(model: keras.Model, task: Task) -> str | None:
+    """What a last layer of a model has to be called so that files of it tell the task.
+
+    Returns:
+        A name; None where the model shows its task without, and for tasks that only their users know.
+    """
+    kind = type(task)
+    if known_tasks().get(task.name) is not kind or len(task.output_shape) != 1:
+        return None
+    shown = marked_task(model) or assumed_task(activation_of(last_operation(model)), task.output_shape)
+    return None if kind in (shown, type(shown)) else MARK + task.name
+
+
+def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[Task]:
+    """The task that a network seems to have.
+
+    Args:
+        activation: "softmax", "sigmoid" or None, what its outputs have been through.
+        output_shape: its output's, without the batch.
+
+    Returns:
+        `MultiLabel` for several sigmoids, `Regression` for one output without a sigmoid, else
+        `Classification`.
+
+    Raises:
+        ValueError: for outputs of several axes or none.
+    """
+    if len(output_shape) != 1:
+        raise ValueError(
+            f"`task` is needed: outputs of shape {(None, *output_shape)} are not of a task known here "
+            f"({', '.join(known_tasks())}), which have outputs (batch, n). Give a subclass of "
+            "tfkd.tasks.Task that says what they mean."
+        )
+    one = output_shape[0] == 1
+    if activation == "sigmoid":
+        return Classification if one else MultiLabel
+    return Regression if one else Classification
+
+
+def task_class(task: str | type[Task] | Task) -> type[Task]:
+    """The class of a task given by name, class or object.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: for an unknown name, with close matches.
+    """
+    if isinstance(task, str):
+        return names.lookup(known_tasks(), task, "task")
+    kind = type(task) if isinstance(task, Task) else task
+    if not (inspect.isclass(kind) and issubclass(kind, Task)):
+        raise TypeError(
+            f"`task` must be a name ({', '.join(known_tasks())}), a tfkd.tasks.Task or its class. "
+            f"Received: {task!r} of type {type(task)}."
+        )
+    return kind
 
 
 def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Task:
@@ -50,16 +129,15 @@ def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Tas
         TypeError: if it is neither.
         ValueError: for an unknown name, with close matches, or an output that does not fit.
     """
-    if isinstance(task, Task):
-        return type(task)(output_shape) if task.output_shape != tuple(output_shape) else task
-    if isinstance(task, str):
-        task = names.lookup(known_tasks(), task, "task")
-    if not (inspect.isclass(task) and issubclass(task, Task)):
-        raise TypeError(
-            f"`task` must be a name ({', '.join(known_tasks())}), a tfkd.tasks.Task or its class. Received: "
-            f"{task!r} of type {type(task)}."
+    output_shape = tuple(output_shape)
+    if not isinstance(task, Task):
+        return task_class(task)(output_shape)
+    if task.output_shape != output_shape:
+        raise ValueError(
+            f"`task` {task!r} does not fit outputs of shape {output_shape}. Give the class, "
+            f"{type(task).__name__}, to have it made for them."
         )
-    return task(output_shape)
+    return task
 
 
 def output_shape_of(model: keras.Model) -> tuple[int, ...]:

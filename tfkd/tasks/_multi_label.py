@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfkd.losses import BernoulliTargets, bernoulli_targets
+from tfkd.tasks._classification import barely_chance
 from tfkd.tasks._task import ClassTask, as_float32
 
 
@@ -26,11 +27,13 @@ class MultiLabel(ClassTask):
         MultiLabel((5,))
     """
 
+    activations = ("sigmoid",)
+
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A network of independent labels returns (batch, labels), a known number of logits. Received: "
-                f"output shape {(None, *self.output_shape)}."
+                "A network of independent labels returns (batch, labels), a known number of logits. "
+                f"Received: output shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
@@ -47,8 +50,19 @@ class MultiLabel(ClassTask):
     def group(self, outputs):
         return ops.argmax(outputs, axis=-1)
 
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        return (outputs > 0).mean(axis=0)
+
+    def agreement_by_label(self, teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+        """The share of examples on which two networks give the same answer, label by label: `(labels,)`."""
+        return ((teacher > 0) == (student > 0)).mean(axis=0)
+
     def log_probabilities(self, outputs):
         return ops.log_sigmoid(as_float32(outputs))
+
+    def log_outcomes(self, outputs):
+        outputs = as_float32(outputs)
+        return ops.stack([ops.log_sigmoid(outputs), ops.log_sigmoid(-outputs)], axis=-1)
 
     def confidence(self, outputs):
         return ops.mean(ops.sigmoid(ops.abs(as_float32(outputs))), axis=-1)
@@ -67,8 +81,8 @@ class MultiLabel(ClassTask):
         labels = labels[:, None] if labels.ndim == 1 and self.classes == 1 else labels
         if labels.shape != (n, self.classes) or not np.isin(labels, (0, 1)).all():
             raise ValueError(
-                f"{argument} must be 0 or 1 for each of {self.classes} labels, ({n}, {self.classes}). Received: "
-                f"shape {labels.shape}, values {np.unique(labels)[:10].tolist()}."
+                f"{argument} must be 0 or 1 for each of {self.classes} labels, ({n}, {self.classes}). "
+                f"Received: shape {labels.shape}, values {np.unique(labels)[:10].tolist()}."
             )
         return labels
 
@@ -76,5 +90,43 @@ class MultiLabel(ClassTask):
         right = (outputs > 0) == (labels > 0)
         return {"accuracy": float(right.mean()), "all_labels_accuracy": float(right.all(axis=-1).mean())}
 
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        """Judged by ranks, since a network that is right about rare labels may call hardly any."""
+        told = [_ranking(outputs[:, i], labels[:, i] > 0) for i in range(self.classes)]
+        told = [value for value in told if value is not None]
+        return bool(told) and float(np.mean(told)) < barely_chance(2)
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        confidence = np.asarray(self.confidence(outputs))
+        shares = (outputs > 0).mean(axis=0)
+        never, always = int((shares == 0).sum()), int((shares == 1).sum())
+        seen = (
+            f"has mean confidence {confidence.mean():.2f}; of {self.classes} labels {never} are never "
+            f"on and {always} always"
+        )
+        if confidence.mean() < barely_chance(2):
+            return f"{seen}: it looks untrained"
+        if never + always == self.classes:
+            return f"{seen}: it hardly looks at its input"
+        if np.median(confidence) > 0.9999:
+            return f"{seen}: it is saturated, as when inputs come too large"
+        return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree on {share} of the labels of {examples}"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        return [" ".join(map(str, np.flatnonzero(row > 0)[:4])) or "none" for row in outputs]
+
     def constant(self, outputs: np.ndarray) -> np.ndarray:
         return np.where((outputs > 0).mean(axis=0) > 0.5, 1.0, -1.0).astype("float32")
+
+
+def _ranking(outputs, labels):
+    """How often an output is higher where its label is on than where it is off, equal ones as halves
+    (the area under the ROC curve); None for a label that is always on or never."""
+    on, off = np.sort(outputs[labels]), np.sort(outputs[~labels])
+    if not (len(on) and len(off)):
+        return None
+    below = np.searchsorted(off, on, "left") + np.searchsorted(off, on, "right")
+    return below.sum() / (2 * len(on) * len(off))

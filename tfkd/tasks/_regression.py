@@ -7,8 +7,10 @@ from keras import ops
 from tfkd.losses import MeanSquaredError, mean_squared_error
 from tfkd.tasks._task import Task, as_float32
 
-# Two answers that differ by less than this share of the teacher's spread count as half agreeing.
+# Two answers that differ by this share of the teacher's spread count as half agreeing.
 _HALF = 0.1
+# The least spread that differences are measured in, as a share of the answers' size.
+_LEAST_SPREAD = 1e-4
 
 
 class Regression(Task):
@@ -16,7 +18,8 @@ class Regression(Task):
 
     Two answers agree by `1 / (1 + (d / 0.1)^2)`, where d is their root-mean-square difference in units of
     the standard deviation of the teacher's answers in the batch: 1 for equal ones, a half at a tenth of a
-    deviation.
+    deviation. The unit is at least a ten-thousandth of the answers' size, which decides where a batch has
+    one example or its answers are the same.
 
     Args:
         output_shape: `(outputs,)`, at least one.
@@ -31,13 +34,14 @@ class Regression(Task):
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A regression network returns (batch, outputs), a known number of them. Received: output shape "
-                f"{(None, *self.output_shape)}."
+                "A regression network returns (batch, outputs), a known number of them. Received: output "
+                f"shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
         teacher, student = as_float32(teacher), as_float32(student)
-        unit = ops.std(teacher, axis=0) + 1e-6
+        size = ops.sqrt(ops.mean(teacher**2, axis=0))
+        unit = ops.maximum(ops.std(teacher, axis=0), _LEAST_SPREAD * size) + 1e-6
         distance = ops.mean(((teacher - student) / unit) ** 2, axis=-1)
         return 1.0 / (1.0 + distance / _HALF**2)
 
@@ -48,8 +52,8 @@ class Regression(Task):
         """Answers that the teacher gave to other inputs of the batch."""
         if answers is None:
             raise ValueError(
-                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task 'regression'). "
-                "Use a recipe without classes, such as Procedural."
+                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task "
+                "'regression'). Use a recipe without classes, such as Procedural."
             )
         return keras.random.shuffle(as_float32(answers), axis=0, seed=seed)
 
@@ -57,6 +61,7 @@ class Regression(Task):
         return mean_squared_error(targets, outputs)
 
     def soft_loss(self, temperature: float = 1.0) -> MeanSquaredError:
+        """The loss that teaches a student the teacher's numbers; temperatures are for logits."""
         return MeanSquaredError()
 
     def label_loss(self) -> keras.losses.Loss:
@@ -68,17 +73,35 @@ class Regression(Task):
     def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
         labels = np.asarray(labels, "float32")
         labels = labels[:, None] if labels.ndim == 1 and self.classes == 1 else labels
-        if labels.shape != (n, self.classes):
+        if labels.shape != (n, self.classes) or not np.isfinite(labels).all():
             raise ValueError(
-                f"{argument} must be numbers ({n}, {self.classes}). Received: shape {labels.shape}."
+                f"{argument} must be finite numbers ({n}, {self.classes}). Received: shape {labels.shape}."
             )
         return labels
 
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        error = np.abs(outputs - labels)
+        """Mean absolute error and, where labels differ at all, the share of their variance explained."""
+        outputs, labels = np.asarray(outputs, "float64"), np.asarray(labels, "float64")
+        scores = {"mean_absolute_error": float(np.abs(outputs - labels).mean())}
         spread = np.mean((labels - labels.mean(axis=0)) ** 2)
-        explained = 1 - np.mean((outputs - labels) ** 2) / spread if spread > 0 else float("nan")
-        return {"mean_absolute_error": float(error.mean()), "r2": float(explained)}
+        if spread > 0:
+            scores["r2"] = float(1 - np.mean((outputs - labels) ** 2) / spread)
+        return scores
+
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        return self.score(outputs, labels).get("r2", 1.0) <= 0
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        spread, size = outputs.std(axis=0), np.abs(outputs).mean(axis=0)
+        if (spread <= _LEAST_SPREAD * size).all():
+            return f"answers about {outputs.mean():.4g} to everything: it hardly looks at its input"
+        return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree to {share} (where answers differ by a tenth of their spread, 50 %)"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        return [" ".join(f"{value:.3g}" for value in row[:2]) for row in outputs]
 
     def constant(self, outputs: np.ndarray) -> np.ndarray:
         return outputs.mean(axis=0)

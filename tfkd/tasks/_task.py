@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfkd._core.names import snake_case
 from tfkd.losses import KnowledgeLoss
 
 
@@ -16,6 +17,9 @@ class Task(ABC):
     Outputs are what networks return under the convention of `tfkd.load_teacher`: logits of classes or of
     labels, or numbers. Methods that a compiled step uses take and return tensors; those that measure take
     and return NumPy arrays.
+
+    A task of your own is a subclass in one file. `tfkd.load_teacher(path, task=Mine)` takes it, and
+    `tfkd.testing.check_task` checks it.
 
     Args:
         output_shape: of the network's output without the batch, such as `(10,)`.
@@ -30,6 +34,11 @@ class Task(ABC):
 
     # Whether an answer names one of several things, so that images can be made for each of them.
     has_classes: ClassVar[bool] = False
+    # The last activations that are undone to have the logits that this task works on, the usual one first;
+    # empty if outputs are answers as they stand.
+    activations: ClassVar[tuple[str, ...]] = ()
+    # Whether one output z stands for two logits, (0, z).
+    binary_as_pair: ClassVar[bool] = False
 
     def __init__(self, output_shape: tuple[int, ...]) -> None:
         self.output_shape = tuple(output_shape)
@@ -38,6 +47,11 @@ class Task(ABC):
     @abstractmethod
     def check_output_shape(self) -> None:
         """Raises ValueError if `output_shape` does not fit the task."""
+
+    @property
+    def name(self) -> str:
+        """What `load_teacher(task=)` and `--task` call it."""
+        return snake_case(type(self).__name__)
 
     @property
     def classes(self) -> int:
@@ -93,6 +107,31 @@ class Task(ABC):
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Figures of how right outputs are, by name; the first one is the main one."""
 
+    @abstractmethod
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        """Whether outputs are hardly more right than guesses that never look at the input."""
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        """Why a teacher that gives these finite outputs to many synthetic inputs looks broken.
+
+        Returns:
+            What was seen and what it suggests, in words that follow "it"; None if nothing looks wrong.
+        """
+        return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        """What a mean agreement says of two networks, as the predicate of a sentence.
+
+        Args:
+            share: the agreement as it is to be written, such as "97.5 %".
+            examples: what the networks were asked about, in the plural.
+        """
+        return f"agree to {share}"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        """Each answer in a few characters, to be written above a picture of its input."""
+        return [""] * len(outputs)
+
     def guess(self, outputs: np.ndarray) -> float:
         """The agreement with these outputs of a student that always gives the best constant answer."""
         return float(
@@ -108,9 +147,9 @@ class Task(ABC):
 
 
 class ClassTask(Task):
-    """A task whose answers name things: classes of which one is right, or labels of which several may be."""
+    """A task whose answers name classes: one of them is right, or several may be."""
 
-    has_classes = True
+    has_classes: ClassVar[bool] = True
 
     @property
     def groups(self) -> int:
@@ -121,9 +160,20 @@ class ClassTask(Task):
     def group(self, outputs):
         """The class that each example counts as where classes are balanced: int32 `(batch,)`."""
 
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        """In which share of examples each class, or each label, is seen: `(groups,)`."""
+        return np.bincount(np.asarray(self.group(outputs)), minlength=self.groups) / len(outputs)
+
     @abstractmethod
     def log_probabilities(self, outputs):
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
+
+    @abstractmethod
+    def log_outcomes(self, outputs):
+        """Logarithms of the probabilities of all that may be the case: float32 `(batch, ..., outcomes)`.
+
+        Along the last axis probabilities sum to 1; other axes are independent of each other.
+        """
 
     @abstractmethod
     def confidence(self, outputs):
@@ -139,7 +189,7 @@ class ClassTask(Task):
             ValueError: if they are not `n` classes of the task.
         """
         targets = np.asarray(targets)
-        if targets.shape != (n,) or targets.min() < 0 or targets.max() >= self.classes:
+        if targets.shape != (n,) or not np.isin(targets, np.arange(self.classes)).all():
             raise ValueError(
                 f"`labels` must be {n} classes from 0 to {self.classes - 1}. Received: shape "
                 f"{targets.shape}, values {np.unique(targets)[:10].tolist()}."

@@ -88,6 +88,6 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
 
 def in_warm_up(distiller) -> bool:
     """Whether no student has been taught yet, so that its loss and agreement, both 0, mean nothing."""
-    return (
-        bool(distiller.sources) and 0 < int(distiller.steps_done.numpy()) <= distiller.recipe.warmup_steps
-    )
+    if not distiller.sources:
+        return False
+    return 0 < int(distiller.steps_done.numpy()) <= distiller.recipe.warmup_steps

@@ -146,8 +146,8 @@ class Health(keras.callbacks.Callback):
         check_distillation(self.model, self)
         if not self.model.sources:
             raise TypeError(
-                "Health looks at inputs that a model makes itself, as tfkd.DataFreeDistiller does. Received: "
-                f"a model of type {type(self.model)}. Leave the callback out where there is data."
+                "Health looks at inputs that a model makes itself, as tfkd.DataFreeDistiller does. "
+                f"Received: a model of type {type(self.model)}. Leave the callback out where there is data."
             )
         if len(self.model.students) != 1:
             raise TypeError(

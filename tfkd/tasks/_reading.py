@@ -1,0 +1,83 @@
+"""How the outputs of a network that somebody else built are read as answers of a task."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfkd.tasks._endings import activation_of_outputs, logits_of
+from tfkd.tasks._finding import (
+    as_task,
+    assumed_task,
+    known_tasks,
+    marked_task,
+    output_shape_of,
+    task_class,
+)
+from tfkd.tasks._task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a network's outputs, as they come, are read as answers of a task.
+
+    Attributes:
+        task: what the answers mean.
+        activation: "softmax" or "sigmoid" where outputs have been through one.
+    """
+
+    task: Task
+    activation: str | None = None
+
+    def __call__(self, outputs: np.ndarray) -> np.ndarray:
+        """The answers: float32 logits or numbers."""
+        answers = np.asarray(outputs, "float32")
+        if self.activation is not None:
+            answers = logits_of(answers, self.activation)
+        if self.task.binary_as_pair and answers.shape[1:] == (1,):
+            answers = np.concatenate([np.zeros_like(answers), answers], axis=-1)
+        return answers
+
+
+def reading_of(
+    model: keras.Model, task: str | type[Task] | Task | None, ask: Callable[[], np.ndarray]
+) -> Reading:
+    """How to read what a network returns, whatever it ends in.
+
+    Args:
+        model: a network of one output.
+        task: its task, by name, class or object; None for its mark, or what its ending shows.
+        ask: gives its outputs for many inputs, called where the ending does not show.
+
+    Returns:
+        The reading.
+
+    Raises:
+        TypeError: as for `as_task`.
+        ValueError: likewise, and if the ending does not fit.
+    """
+    shape = output_shape_of(model)
+    activation = activation_of_outputs(model, ask)
+    if task is None:
+        task = marked_task(model) or assumed_task(activation, shape)
+    task = for_network(task, shape)
+    check_ending(task, activation, model.name)
+    return Reading(task, activation if task.activations else None)
+
+
+def for_network(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Task:
+    """As `as_task`, for a network as it stands: one output of a binary classifier stands for two logits."""
+    paired = task_class(task).binary_as_pair and tuple(output_shape) == (1,)
+    return as_task(task, (2,) if paired else output_shape)
+
+
+def check_ending(task: Task, activation: str | None, name: str) -> None:
+    """Raises ValueError if outputs that have been through an activation cannot be those of a task."""
+    if activation is None or not task.activations or activation in task.activations:
+        return
+    fitting = [key for key, kind in known_tasks().items() if activation in kind.activations]
+    raise ValueError(
+        f"`task` {task!r} works on what comes before a {' or '.join(task.activations)}, and {name!r} ends "
+        f"in a {activation}. Tasks that fit: {', '.join(fitting)}."
+    )
