@@ -235,7 +235,7 @@ class LosesItsGain(Mine):
         (Unseeded(), "seeds: .* other inputs of the same seed"),
         (OneSeed(), "seeds: .* same inputs of another seed"),
         (Collapsed(), "seeds: .* same input twice"),
-        (ForgetfulOfGenerators(), "seeds: .* SeedGenerator. goes on"),
+        (ForgetfulOfGenerators(), "seeds: .*SeedGenerator. goes on"),
         (Noisy(), "seeds: .* other inputs of the same draw"),
         (Batchwise(), "batches of one: .* alone in its batch"),
         (EagerOnly(), "graphs: .* does not compile"),

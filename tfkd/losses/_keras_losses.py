@@ -5,7 +5,7 @@ from keras import distillation, ops, tree
 
 from tfkd._core.names import snake_case
 from tfkd.losses._base import KnowledgeLoss, as_float32_pair
-from tfkd.losses._maps import PROJECTOR_REMEDY
+from tfkd.losses._maps import PROJECTOR_REMEDY, per_example_mean
 from tfkd.losses._soft_targets import soft_targets
 
 _FEATURES_REMEDY = (
@@ -44,8 +44,8 @@ def as_knowledge_loss(loss) -> KnowledgeLoss:
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasCustom(KnowledgeLoss):
-    """A `keras.distillation.DistillationLoss` of the user's own.
+class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
+    """A `keras.distillation.DistillationLoss` of the user's own, as both libraries know one.
 
     It is called as Keras calls it, and returns a scalar. Layers and variables among its attributes are
     trained and saved with the distiller.
@@ -76,6 +76,12 @@ class KerasCustom(KnowledgeLoss):
         examples = [_zeros(teacher_shape), _zeros(student_shape)]
         self.loss.compute_loss(*examples)
 
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        return self.loss.compute_loss(teacher_outputs, student_outputs, **kwargs)
+
+    def validate_outputs(self, teacher_outputs, student_outputs):
+        self.loss.validate_outputs(teacher_outputs, student_outputs)
+
     def call(self, teacher, student):
         self.loss.validate_outputs(teacher, student)
         value = ops.convert_to_tensor(self.loss.compute_loss(teacher, student))
@@ -100,17 +106,28 @@ class KerasOutputs(KerasCustom):
     def bind(self, teacher, student):
         """Nothing: taps and outputs are checked as those of all losses are."""
 
-    def call(self, teacher, student):
-        return _summed(self.loss.loss, self._one, teacher, student)
+    def call(self, teacher, student, mask=None):
+        return _summed(self.loss.loss, self._one, teacher, student, mask)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasLogits(KerasOutputs):
+class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
     """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
 
     KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
     other losses compare the scaled logits.
     """
+
+    @property
+    def over_classes(self) -> bool:
+        """Whether the Keras loss compares softmaxes."""
+        kinds = (keras.losses.kl_divergence, keras.losses.KLDivergence), _CROSS_ENTROPIES[0][:2]
+        return any(_is(loss, *kind) for loss in tree.flatten(self.loss.loss) for kind in kinds)
+
+    @property
+    def temperature(self) -> float:
+        """What both logits are divided by."""
+        return self.loss.temperature
 
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student)
@@ -140,7 +157,7 @@ def _is(loss, function, kind):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasFeatures(KerasOutputs):
+class KerasFeatures(KerasOutputs, distillation.FeatureDistillation):
     """`keras.distillation.FeatureDistillation`: a Keras loss of two layers' outputs."""
 
     def _one(self, loss, teacher, student):
@@ -163,13 +180,15 @@ def _restored(config):
     return restore(config)
 
 
-def _summed(losses, one, teacher, student):
+def _summed(losses, one, teacher, student, mask):
     """The sum over the outputs that have a loss."""
     tree.assert_same_structure(losses, teacher)
     tree.assert_same_structure(losses, student)
-    triples = zip(tree.flatten(losses), tree.flatten(teacher), tree.flatten(student), strict=True)
-    values = [one(loss, t, s) for loss, t, s in triples if loss is not None]
-    return values[0] if len(values) == 1 else sum(map(_per_example, values))
+    losses = tree.flatten(losses)
+    masks = mask if isinstance(mask, list | tuple) else [mask] * len(losses)
+    each = zip(losses, tree.flatten(teacher), tree.flatten(student), masks, strict=True)
+    values = [(one(loss, t, s), m) for loss, t, s, m in each if loss is not None]
+    return values[0][0] if len(values) == 1 else sum(_per_example(*pair) for pair in values)
 
 
 def _values(loss, teacher, student):
@@ -186,7 +205,6 @@ def _as_reduced(loss, values):
     return values
 
 
-def _per_example(values):
-    """`(batch,)`: the mean over what axes there are behind the first."""
-    axes = tuple(range(1, len(values.shape)))
-    return ops.mean(values, axis=axes) if axes else values
+def _per_example(values, mask):
+    """`(batch,)`: the mean over what positions count."""
+    return values if len(values.shape) == 1 else per_example_mean(values, mask)

@@ -29,17 +29,8 @@ def check_generator(generator: Generator) -> None:
     Example:
         >>> check_generator(generators.SmoothNoise((28, 28, 1)))
     """
-    for clause in (
-        _declared,
-        _drawn,
-        _seeds,
-        _any_batch,
-        _compiled,
-        _labels,
-        _trained,
-        _configured,
-        _saved,
-    ):
+    clauses = _declared, _drawn, _seeds, _any_batch, _compiled, _labels, _trained, _configured, _saved
+    for clause in clauses:
         clause(generator)
 
 
@@ -50,29 +41,24 @@ def _declared(generator):
         generators.check_generator(generator, generator.image_shape, trained=not generator.procedural)
     except (TypeError, ValueError) as error:
         raise AssertionError(f"declared: {error}") from error
-    if generator.procedural:
-        _require(
-            not generator.variables,
-            "declared",
-            generator,
-            f"is `procedural`, but has {len(generator.variables)} variables.",
-        )
+    without = not (generator.procedural and generator.variables)
+    sentence = f"is `procedural`, but has {len(generator.variables)} variables."
+    _require(without, "declared", generator, sentence)
 
 
 def _drawn(generator):
     latent, labels = generator.draw(_N, seed=0)
     expected = (_N, generator.latent_size)
     fits = tuple(latent.shape) == expected and latent.dtype == "float32"
-    _require(
-        fits, "drawn", generator, f"draws latents {latent.dtype} {latent.shape}, not float32 {expected}."
-    )
+    sentence = f"draws latents {latent.dtype} {latent.shape}, not float32 {expected}."
+    _require(fits, "drawn", generator, sentence)
     if generator.classes is None:
         _require(labels is None, "drawn", generator, "draws labels although its `classes` is None.")
     else:
         drawn = np.asarray(labels)
         fits = drawn.shape == (_N,) and drawn.dtype.kind == "i"
         fits = fits and drawn.min() >= 0 and drawn.max() < generator.classes
-        sentence = f"draws labels {labels}, not {_N} ints below its `classes`, {generator.classes}."
+        sentence = f"draws labels {drawn}, not {_N} ints below its `classes`, {generator.classes}."
         _require(fits, "drawn", generator, sentence)
     made = generator.make(Draw(latent, labels))
     fits = tuple(made.shape) == (_N, *generator.image_shape) and made.dtype == "float32"
@@ -160,12 +146,8 @@ def _trained(generator):
 
 def _configured(generator):
     copy = _copied(generator)
-    _require(
-        copy.get_config() == generator.get_config(),
-        "configuration",
-        generator,
-        f"comes back as {copy.get_config()} from its configuration, {generator.get_config()}.",
-    )
+    sentence = f"comes back as {copy.get_config()} from its configuration, {generator.get_config()}."
+    _require(copy.get_config() == generator.get_config(), "configuration", generator, sentence)
     draw = generator.draw(_N, seed=8)
     try:
         copy.set_weights(generator.get_weights())
