@@ -134,9 +134,8 @@ class Task(ABC):
 
     def guess(self, outputs: np.ndarray) -> float:
         """The agreement with these outputs of a student that always gives the best constant answer."""
-        return float(
-            np.mean(self.agreement(outputs, np.broadcast_to(self.constant(outputs), outputs.shape)))
-        )
+        constant = np.broadcast_to(self.constant(outputs), outputs.shape)
+        return float(np.mean(np.asarray(self.agreement(outputs, constant), "float64")))
 
     @abstractmethod
     def constant(self, outputs: np.ndarray) -> np.ndarray:
