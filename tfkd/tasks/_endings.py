@@ -62,7 +62,7 @@ def activation_of_outputs(model: keras.Model, ask: Callable[[], np.ndarray]) -> 
     return activation_seen(np.asarray(ask(), "float32"))
 
 
-def is_softmax_layer(operation: keras.Operation) -> bool:
+def is_activation_only(operation: keras.Operation) -> bool:
     """Whether an operation is nothing but a softmax or sigmoid, so that a network can end before it."""
     plain = isinstance(operation, layers.Softmax) or not isinstance(operation, keras.Layer)
     return plain and activation_of(operation) is not None

@@ -134,9 +134,8 @@ class Task(ABC):
 
     def guess(self, outputs: np.ndarray) -> float:
         """The agreement with these outputs of a student that always gives the best constant answer."""
-        return float(
-            np.mean(self.agreement(outputs, np.broadcast_to(self.constant(outputs), outputs.shape)))
-        )
+        constant = np.broadcast_to(self.constant(outputs), outputs.shape)
+        return float(np.mean(np.asarray(self.agreement(outputs, constant), "float64")))
 
     @abstractmethod
     def constant(self, outputs: np.ndarray) -> np.ndarray:
@@ -167,6 +166,13 @@ class ClassTask(Task):
     @abstractmethod
     def log_probabilities(self, outputs) -> Any:
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
+
+    @abstractmethod
+    def log_outcomes(self, outputs):
+        """Logarithms of the probabilities of all that may be the case: float32 `(batch, ..., outcomes)`.
+
+        Along the last axis probabilities sum to 1; other axes are independent of each other.
+        """
 
     @abstractmethod
     def confidence(self, outputs) -> Any:

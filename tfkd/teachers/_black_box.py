@@ -80,7 +80,7 @@ class BlackBoxTeacher(keras.Model):
         try:
             self.task = as_task(task, answer)
         except ValueError as error:
-            raise ValueError(f"`classes` must fit the `task`. {error}") from error
+            raise ValueError(f"`classes` must be right for the `task`. {error}") from error
         mark(self, self.task)
         self.function, self.classes, self.from_logits = function, answer[-1], from_logits
         self.queries = 0
