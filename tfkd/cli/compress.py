@@ -136,7 +136,7 @@ def _compress(model, stages, variants):
     current = wrapped = students.without_dropout(model)
     if FLAGS.prune is not None:
         # Each part of a batch that is learned in parts is a pass of its own.
-        grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.accumulate)
+        grown = int(_PRUNING_SHARE * stages.updates() * stages.recipe.microbatches)
         pruned = compression.prune(
             current, FLAGS.prune, schedule=(0, grown), distribution=FLAGS.prune_distribution
         )

@@ -154,7 +154,7 @@ class Outcome:
             "rarest_class_share": float(counts.min() / counts.sum()),
             "evaluation_images": None if data is None else len(data[0]),
             "synthetic_images": len(self.synthetic),
-            "images_generated": recipe.images_made(steps),
+            "images_generated": self.distiller.images_made(steps),
             "student_updates": int(self.distiller.optimizer.iterations.numpy()),
             "epochs": steps // recipe.steps_per_epoch,
             "steps_per_epoch": recipe.steps_per_epoch,

@@ -22,16 +22,16 @@ class Ending:
     """
 
     activation: str | None = None
-    operation: object = None
+    operation: keras.Operation | None = None
 
 
-def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str = "softmax") -> Ending:
+def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | None = "softmax") -> Ending:
     """How a network of one output ends.
 
     Args:
         model: a built network.
         from_logits: whether its outputs are logits; None to find out.
-        usual: what outputs that are not logits have been through if nothing shows it.
+        usual: what outputs that are not logits have been through if nothing shows it; None for nothing.
     """
     if from_logits is True:
         return Ending()
