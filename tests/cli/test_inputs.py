@@ -123,7 +123,13 @@ def test_recipes():
     assert (recipe.temperature, recipe.memory, recipe.refine_steps) == (2.5, 0, 3)
     assert recipe.prior == ("smooth_noise", "dead_leaves")
     assert recipe.batch_size == 64 and recipe.epochs == 18
-    assert inputs.make_recipe("dafl", ["same_inputs=false"]).same_inputs is False
+    assert inputs.make_recipe("dafl", ["generator_order=after"]).generator_order == "after"
+    assert inputs.make_recipe("dfad", ["output=normalized", "pixel_mean=0.5,0.4,0.3"]).pixel_mean[2] == 0.3
+    with pytest.warns(DeprecationWarning, match="generator_order"):
+        assert inputs.make_recipe("dfad", ["same_inputs=true"]).generator_order == "same_images"
+    with pytest.warns(DeprecationWarning, match="statistics_weight"):
+        made = inputs.make_recipe("procedural", ["overdraw=16", "typicality=30"])
+    assert (made.candidates_per_image, made.statistics_weight) == (16, 30)
 
 
 def test_embeddings_come_from_a_file(tmp_path):

@@ -1,10 +1,8 @@
 """Turns what is typed on a command line into data, students and recipes."""
 
-import dataclasses
 import inspect
 import os
 import re
-import typing
 from collections.abc import Sequence
 
 import keras
@@ -92,7 +90,7 @@ def _load_student(path):
 
 def recipes() -> dict[str, type[Recipe]]:
     """The recipes that need no data, by name."""
-    return names.members(datafree.recipes, Recipe, lambda recipe: not recipe.needs_examples)
+    return {name: recipe for name, recipe in datafree.known_recipes().items() if not recipe.needs_examples}
 
 
 def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
@@ -110,24 +108,16 @@ def make_recipe(name: str, options: Sequence[str] = (), **overrides) -> Recipe:
         ValueError: for an unknown name or key, with close matches, or a value out of range.
     """
     recipe = names.lookup(recipes(), name.lower().replace("-", "_"), "recipe")
-    fields = {
-        field.name: field
-        for field in dataclasses.fields(recipe)
-        if _kind(field) in _PARSERS and field.name != "objectives"
-    }
+    known = {key: option.type for key, option in recipe.options(old_names=True).items()}
+    known = {key: kind for key, kind in known.items() if kind in _PARSERS}
     values = {key: value for key, value in overrides.items() if value is not None}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise ValueError(f"--recipe_options: expected key=value. Received: {option!r}.")
-        field = names.lookup(fields, key.strip(), f"option of recipe {name!r}")
-        values[field.name] = _parse(field, text.strip())
+        kind = names.lookup(known, key.strip(), f"option of recipe {name!r}")
+        values[key.strip()] = _parse(key.strip(), kind, text.strip())
     return recipe(**values)
-
-
-def _kind(field):
-    """The type of a recipe's field; what may be None is of the type it is otherwise."""
-    return typing.get_args(field.type)[0] if field.default is None else type(field.default)
 
 
 def _table(path):
@@ -141,15 +131,21 @@ _PARSERS = {
     int: int,
     float: float,
     str: str,
-    tuple: lambda text: tuple(text.split(",")),
+    tuple[str, ...]: lambda text: tuple(text.split(",")),
+    float | tuple[float, ...]: lambda text: (
+        tuple(map(float, text.split(","))) if "," in text else float(text)
+    ),
     _TABLE: _table,
 }
 
 
-def _parse(field, text):
-    kind = _kind(field)
+def _parse(name, kind, text):
     try:
         return _PARSERS[kind](text)
     except (KeyError, ValueError, TypeError, OSError):
-        wanted = "a .npy file with a row for each class" if kind == _TABLE else f"of type {kind.__name__}"
-        raise ValueError(f"--recipe_options: {field.name} must be {wanted}. Received: {text!r}.") from None
+        wanted = "a .npy file with a row for each class" if kind == _TABLE else f"of type {_shown(kind)}"
+        raise ValueError(f"--recipe_options: {name} must be {wanted}. Received: {text!r}.") from None
+
+
+def _shown(kind):
+    return kind.__name__ if isinstance(kind, type) else str(kind)

@@ -23,6 +23,7 @@ from tfkd.datafree.recipes import (
     Procedural,
     Recovery,
     ZeroQ,
+    known_recipes,
 )
 from tfkd.datafree.sources._boundary import boundary_supporting
 from tfkd.datafree.watching._health import Health, HealthWarning
@@ -58,6 +59,7 @@ __all__ = [
     "Recovery",
     "ZeroQ",
     "boundary_supporting",
+    "known_recipes",
     "measure",
     "objectives",
     "reestimate_statistics",
