@@ -9,8 +9,8 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, small_network
 from tests.datafree.recipes import RECIPES, TINY_GENERATOR, make
 from tfkd import datafree, taps
-from tfkd.cli import inputs
 from tfkd.datafree import objectives
+from tfkd.pipelines._recipes import known_recipes
 
 PUBLISHED = {
     datafree.DAFL: {
@@ -137,7 +137,7 @@ def test_nayer_asks_for_classes_in_equal_parts():
 
 def test_every_recipe_can_be_asked_for_by_name():
     """NAYER's program does not let one choose NAYER."""
-    asked = set(inputs.recipes())
+    asked = set(known_recipes())
     assert asked == {getattr(datafree, name)().name for name in datafree.recipes.__all__} - {"bss"}
 
 
