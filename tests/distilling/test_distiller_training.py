@@ -276,7 +276,8 @@ def test_several_inputs_and_labels_for_each_output():
     distiller.student.compile(loss=distiller.loss, metrics={"one": ["accuracy"], "two": []})
     expected = distiller.student.evaluate(x, y, batch_size=8, return_dict=True, verbose=0)
     results = distiller.evaluate(x, y, batch_size=8, return_dict=True, verbose=0)
-    assert results == pytest.approx(expected, rel=1e-5)
+    assert results["student_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert results["one_accuracy"] == pytest.approx(expected["one_accuracy"])
     weights = {"one": np.ones(20, "float32"), "two": np.zeros(20, "float32")}
     assert np.isfinite(distiller.fit(x, y, sample_weight=weights, verbose=0).history["loss"]).all()
 
@@ -286,7 +287,7 @@ def test_teachers_that_are_not_needed_do_not_run(student):
         distiller = tfkd.Distiller(None, student, loss, student_loss_weight=share)
         distiller.compile("adam", LABELS_LOSS)
         assert np.isfinite(distiller.fit(X, Y, verbose=0).history["loss"]).all()
-    with pytest.raises(TypeError, match=r"`teacher` must be a keras\.Model"):
+    with pytest.raises(ValueError, match=r"`teacher` must be a keras\.Model"):
         tfkd.Distiller(None, student, [losses.TeacherFree(), losses.SoftTargets()])
 
 
@@ -295,8 +296,8 @@ def test_published_weights(teacher, student):
     assert tfkd.Distiller(teacher, student, chosen, "published").distillation_loss_weights == [1.0, 3000.0]
     with pytest.raises(ValueError, match='must be numbers, None or "published"'):
         tfkd.Distiller(teacher, student, chosen, "default")
-    for weights in ([0.0, 1.0], [float("nan"), 1.0]):
-        with pytest.raises(ValueError, match="must be finite and above 0"):
+    for weights in ([-1.0, 1.0], [float("nan"), 1.0]):
+        with pytest.raises(ValueError, match="must be finite and at least 0"):
             tfkd.Distiller(teacher, student, chosen, weights)
 
 

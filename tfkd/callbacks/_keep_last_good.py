@@ -1,37 +1,53 @@
 """KeepLastGood: back to the last finite weights."""
 
-import itertools
+import warnings
 
 import keras
 import numpy as np
 
+from tfkd._core.snapshots import Snapshot
+from tfkd.distilling import Distillation
+from tfkd.distilling._protocol import check_distillation
+
 
 class KeepLastGood(keras.callbacks.Callback):
-    """Stops when the loss is no longer finite and gives the student its last good weights back.
+    """Stops when the loss is no longer finite and gives students their last good weights back.
 
-    A trained generator gets its own back, too.
+    What makes inputs, such as a trained generator, gets its own back, too. There may be several students.
 
     Attributes:
         stopped_epoch: the epoch (from 0) in which the loss stopped being finite; None if it never
             did.
-        good_epoch: the epoch whose end the student was returned to; the one before the first for the
+        good_epoch: the epoch whose end the students were returned to; the one before the first for the
             start of training.
+
+    Raises:
+        TypeError: when training begins, if the model is not a distiller or a scheme.
+
+    Warns:
+        UserWarning: when it stops training.
+
+    Example:
+        >>> distiller.fit(x, y, callbacks=[tfkd.callbacks.KeepLastGood()])
     """
+
+    model: Distillation
 
     def __init__(self) -> None:
         super().__init__()
         self.stopped_epoch: int | None = None
         self.good_epoch: int | None = None
         self._epoch = 0
-        self._weights = None
+        self._good: Snapshot | None = None
 
     def on_train_begin(self, logs=None):
-        self.stopped_epoch = self._weights = None
+        check_distillation(self.model, self)
+        self.stopped_epoch = self._good = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        if self._weights is None:
-            self._weights, self.good_epoch = self._current_weights(), epoch - 1
+        if self._good is None:
+            self._good, self.good_epoch = self._now(), epoch - 1
 
     def on_train_batch_end(self, batch, logs=None):
         if not _finite(logs):
@@ -40,30 +56,27 @@ class KeepLastGood(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.stopped_epoch is None:
             # The loss of the last step was computed before its update, so look at the weights too.
-            weights = self._current_weights()
-            if _finite(logs) and all(np.isfinite(w).all() for w in itertools.chain(*weights)):
-                self._weights, self.good_epoch = weights, epoch
+            now = self._now()
+            if _finite(logs) and now.is_finite:
+                self._good, self.good_epoch = now, epoch
             else:
                 self._stop()
 
-    def _models(self):
-        generator = getattr(self.model, "generator", None)
-        return [self.model.student] if generator is None else [self.model.student, generator]
-
-    def _current_weights(self):
-        return [model.get_weights() for model in self._models()]
+    def _now(self):
+        learning = [*self.model.students, *self.model.sources]
+        return Snapshot(weight for part in learning for weight in part.weights)
 
     def _stop(self):
         if self.stopped_epoch is not None:
             return
         self.stopped_epoch = self._epoch
         self.model.stop_training = True
-        for model, weights in zip(self._models(), self._weights, strict=True):
-            model.set_weights(weights)
-        print(
-            f"\nThe loss is not finite in epoch {self._epoch + 1}: training stopped, and the "
-            f"student has its weights from the end of epoch {self.good_epoch + 1} again. A lower "
-            "learning rate usually helps."
+        self._good.restore()
+        warnings.warn(
+            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has "
+            f"its weights from the end of epoch {self.good_epoch + 1} again. A lower learning rate usually "
+            "helps.",
+            stacklevel=2,
         )
 
 

@@ -3,15 +3,19 @@
 import keras
 import numpy as np
 
+from tfkd.distilling import Distillation
+from tfkd.distilling._protocol import check_distillation
+
 
 class WeightSchedule(keras.callbacks.Callback):
     """Multiplies the weight of a distillation loss by a factor that changes from epoch to epoch.
 
-    The factor is the product of the parts that are asked for. It is kept in a variable of the distiller,
-    so steps are not traced anew and a resumed run goes on with the right one.
+    The factor is the product of the parts that are asked for. It is kept in a variable of the loss set,
+    so steps are not traced again and a resumed run goes on with the right one. In a scheme with several
+    students it applies to all of them.
 
     Args:
-        loss: name or place of the loss among the distiller's; None for all of them.
+        loss: name or index of the loss among those of a student; None for all of them.
         warm_up: epochs over which the factor grows linearly to 1: 1/warm_up in the first epoch.
         decay: epochs over which it falls linearly from 1 to `final`; None for no decay.
         final: where the decay ends, at least 0.
@@ -20,6 +24,7 @@ class WeightSchedule(keras.callbacks.Callback):
 
     Raises:
         ValueError: if a number is out of its range, or when training begins, if there is no such loss.
+        TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Example:
         >>> distiller.fit(x, y, epochs=240, callbacks=[WeightSchedule("decoupled_knowledge", warm_up=20)])
@@ -28,6 +33,8 @@ class WeightSchedule(keras.callbacks.Callback):
         Warm-up: Zhao et al., "Decoupled Knowledge Distillation", 2022. Decay: Romero et al., "FitNets",
         2015. Stop: Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019.
     """
+
+    model: Distillation
 
     def __init__(
         self,
@@ -62,17 +69,23 @@ class WeightSchedule(keras.callbacks.Callback):
             factor *= 1 + (self.final - 1) * min(epoch / self.decay, 1.0)
         return factor
 
-    def on_epoch_begin(self, epoch, logs=None):
-        factors = self.model.loss_factors.numpy()
-        factors[self._places()] = self.factor(epoch)
-        self.model.loss_factors.assign(factors)
+    def on_train_begin(self, logs=None):
+        check_distillation(self.model, self)
+        for loss_set in self.model.loss_sets:
+            self._indices(loss_set)
 
-    def _places(self):
-        names = [loss.name for loss in self.model.distillation_losses]
+    def on_epoch_begin(self, epoch, logs=None):
+        for loss_set in self.model.loss_sets:
+            factors = loss_set.factors.numpy()
+            factors[self._indices(loss_set)] = self.factor(epoch)
+            loss_set.factors.assign(factors)
+
+    def _indices(self, loss_set):
+        known = [loss.name for loss in loss_set.knowledge_losses]
         if self.loss is None:
-            return list(range(len(names)))
-        if self.loss in names:
-            return [place for place, name in enumerate(names) if name == self.loss]
-        if isinstance(self.loss, int) and 0 <= self.loss < len(names):
+            return list(range(len(known)))
+        if self.loss in known:
+            return [index for index, name in enumerate(known) if name == self.loss]
+        if isinstance(self.loss, int) and 0 <= self.loss < len(known):
             return [self.loss]
-        raise ValueError(f"`loss` must be one of {names}, or its place. Received: loss={self.loss!r}.")
+        raise ValueError(f"`loss` must be one of {known}, or its index. Received: loss={self.loss!r}.")

@@ -21,8 +21,9 @@ from tfkd.datafree.sources._selection import resample
 from tfkd.datafree.sources._synthesis import Synthesizer
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
-from tfkd.distilling._distiller import Distiller, with_loss_scaling
+from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import Pass
+from tfkd.distilling._steps import with_loss_scaling
 
 # Up to here what a step repeats is written out, which runs a little faster; from here on it is a loop.
 _WRITTEN_OUT = 10
@@ -154,6 +155,7 @@ class DataFreeDistiller(Distiller):
         if optimizer is None:
             optimizer = self._plan.student_optimizer()
         checks.check_jit_compile(jit_compile, self.teacher)
+        kwargs.setdefault("evaluate_teacher", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
@@ -313,7 +315,7 @@ class DataFreeDistiller(Distiller):
         if view is not None:
             drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], self.seed_generator)
             images = views.apply(images, drawn)
-            if not self._teacher_taps:
+            if not self.loss_set.teacher_taps:
                 logits = self.synthesizer.ask_teacher(images)
         if real is None:
             parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
@@ -348,12 +350,14 @@ class DataFreeDistiller(Distiller):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
         teacher = Pass(logits, {})
         # Whoever has to look into the teacher gets its answers too.
-        if self._teacher_taps:
-            teacher = forward.run(self.teacher, self._teacher_taps, images, training=False)
+        if self.loss_set.teacher_taps:
+            teacher = forward.run(self.teacher, self.loss_set.teacher_taps, images, training=False)
         y, sample_weight = labels
         with tf.GradientTape() as tape:
-            student = forward.run(self.student, self._student_taps, images, training=True)
-            distillation_loss = self._distill(teacher, student, {"sample_weight": None})
+            student = forward.run(self.student, self.loss_set.student_taps, images, training=True)
+            distillation_loss = 0.0
+            if self.student_loss_weight < 1:
+                distillation_loss = self.loss_set.total(teacher, student)
             known = None if y is None else student.output[: ops.shape(y)[0]]
             loss = self._total_loss(
                 y, student.output if known is None else known, distillation_loss, sample_weight
@@ -431,9 +435,9 @@ class DataFreeDistiller(Distiller):
     def get_metrics_result(self):
         results = super().get_metrics_result()
         # Without labels the parts of the loss have no place here.
-        parts = super()._training_trackers
-        for tracker in parts if self.student_loss_weight == 0 else ():
-            results.pop(tracker.name)
+        if self.student_loss_weight == 0:
+            for tracker in super()._training_trackers:
+                results.pop(tracker.name, None)
         return results
 
     @property
@@ -442,8 +446,7 @@ class DataFreeDistiller(Distiller):
 
     @property
     def _student_variables(self):
-        losses = (v for loss in self.distillation_losses for v in loss.trainable_variables)
-        return [*self.student.trainable_variables, *losses]
+        return [*self.student.trainable_variables, *self.loss_set.trainable_variables]
 
 
 # Stands for a batch where `fit` was given no data: a batch of images has more axes.

@@ -1,7 +1,17 @@
 """The core: a distiller, what it compares, and teachers that were asked beforehand."""
 
-from tfkd.distilling._caching import cache_teacher, with_index
+from tfkd.distilling._caching import cache_teacher, unpack, with_index
 from tfkd.distilling._compatibility import LogitsWarning
 from tfkd.distilling._distiller import Distiller
+from tfkd.distilling._loss_set import LossSet
+from tfkd.distilling._protocol import Distillation
 
-__all__ = ["Distiller", "LogitsWarning", "cache_teacher", "with_index"]
+__all__ = [
+    "Distillation",
+    "Distiller",
+    "LogitsWarning",
+    "LossSet",
+    "cache_teacher",
+    "unpack",
+    "with_index",
+]

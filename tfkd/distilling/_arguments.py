@@ -39,7 +39,7 @@ def as_losses(losses, student_loss_weight: float) -> list[KnowledgeLoss]:
 
 
 def as_weights(weights, losses: list[KnowledgeLoss]) -> list[float]:
-    """A weight for each loss; raises ValueError for another number of them, or one that is not above 0."""
+    """A weight for each loss; raises ValueError for another number of them, or a negative one."""
     if weights is None:
         return [1.0] * len(losses)
     if isinstance(weights, str):
@@ -54,9 +54,8 @@ def as_weights(weights, losses: list[KnowledgeLoss]) -> list[float]:
             "`distillation_loss_weights` must have one weight for each of the "
             f"{len(losses)} losses. Received: {weights!r}."
         )
-    if not all(0 < weight < float("inf") for weight in weights):
+    if not all(0 <= weight < float("inf") for weight in weights):
         raise ValueError(
-            f"`distillation_loss_weights` must be finite and above 0. Received: {weights!r}. Leave a loss "
-            "out instead, or fade it with tfkd.callbacks.WeightSchedule."
+            f"`distillation_loss_weights` must be finite and at least 0. Received: {weights!r}."
         )
     return [float(weight) for weight in weights]

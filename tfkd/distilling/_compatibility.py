@@ -4,6 +4,7 @@ import warnings
 
 import keras
 
+from tfkd import taps
 from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.names import snake_case
 
@@ -24,9 +25,9 @@ class LogitsWarning(UserWarning):
 
 
 def check_model(model: keras.Model, role: str) -> None:
-    """Raises TypeError if what is given as `role` is no Keras model."""
+    """Raises ValueError, as Keras does, if what is given as `role` is not a Keras model."""
     if not isinstance(model, keras.Model):
-        raise TypeError(
+        raise ValueError(
             f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
             "tfkd.load_teacher or keras.models.load_model."
         )
@@ -35,7 +36,9 @@ def check_model(model: keras.Model, role: str) -> None:
 def check_pair(teacher: keras.Model, student: keras.Model) -> None:
     """Raises ValueError, with the remedy, for models that cannot go together."""
     fixed = {id(variable) for variable in teacher.variables}
-    if any(id(variable) in fixed for variable in student.trainable_variables):
+    # A teacher that was frozen before has frozen what it shares.
+    learning = student.trainable_variables or student.variables
+    if any(id(variable) in fixed for variable in learning):
         raise ValueError(
             "`student` shares trainable weights with `teacher`, which must not change. Build the student "
             "on layers of its own, such as those of keras.models.clone_model(teacher)."
@@ -46,6 +49,23 @@ def check_pair(teacher: keras.Model, student: keras.Model) -> None:
 def check_outputs(teacher: keras.Model, student: keras.Model) -> None:
     """Raises ValueError where the models' outputs cannot be compared with each other."""
     _check_shapes(teacher, student, "output", "Give the student one output per class of the teacher.")
+
+
+def feature_extractor(model: keras.Model, tapped: list[str]) -> keras.Model | None:
+    """A model of a network's output and tapped layers, as Keras's distiller has one; not used in training.
+
+    Args:
+        model: a functional or built Sequential network.
+        tapped: paths of layers.
+
+    Returns:
+        A model whose outputs are `final_output` and one for each path; None without paths.
+    """
+    if not tapped:
+        return None
+    outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    layers = {tap: taps.resolve(model, tap).output for tap in tapped}
+    return keras.Model(model.inputs, {"final_output": outputs, **layers}, name=f"{model.name}_features")
 
 
 def warn_of_probabilities(model: keras.Model, role: str) -> None:

@@ -1,29 +1,37 @@
 """Distiller: teacher forward, one student forward, losses, update."""
 
-import warnings
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops, tree
+from keras import ops
 
-from tfkd import taps
-from tfkd._core import names
-from tfkd._core.fingerprints import fingerprint
 from tfkd._core.keras_internals import flatten_layers
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
-from tfkd.distilling._arguments import all_taps, as_losses, as_weights, check_share
+from tfkd.distilling._arguments import as_losses, check_share
 from tfkd.distilling._compatibility import (
     check_model,
     check_outputs,
     check_pair,
+    feature_extractor,
     warn_of_logits,
     warn_of_probabilities,
 )
+from tfkd.distilling._loss_set import LossSet
+from tfkd.distilling._steps import (
+    apply_gradients,
+    batch_size,
+    regularization,
+    replicas,
+    with_loss_scaling,
+)
+from tfkd.distilling._teacher_reference import TeacherReference
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses._keras_losses import KerasLogits
+
+_NOT_SAVED = "teacher", "_teacher_feature_extractor", "_student_feature_extractor"
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -33,10 +41,11 @@ class Distiller(keras.Model):
     A drop-in for `keras.distillation.Distiller`.
 
     Total loss: `student_loss_weight * student_loss + (1 - student_loss_weight) * sum of weighted
-    distillation losses`, plus the student's own regularization losses. The teacher runs in
-    inference mode outside the gradient tape, is never changed, and is in no file: a distiller that
-    `keras.models.load_model` returns trains on once `distiller.teacher` is set to the same teacher.
-    `evaluate`, `predict` and calling the distiller run the student alone. On a data set from
+    distillation losses`, plus the student's own regularization losses. The teacher is frozen
+    (`trainable=False`), runs in inference mode outside the gradient tape, and is in no file: a distiller
+    that `keras.models.load_model` returns trains on once `distiller.teacher` is set to the same teacher.
+    `predict` and calling the distiller run the student alone; `evaluate` runs the teacher too, for
+    `distillation_loss` and `total_loss`, unless `compile` was told otherwise. On a data set from
     `tfkd.cache_teacher` the teacher does not run.
 
     Args:
@@ -44,15 +53,16 @@ class Distiller(keras.Model):
         student: the `keras.Model` to train, with the teacher's input shape.
         distillation_losses: one `tfkd.losses` or `keras.distillation` loss, or a list of them. The
             latter are computed as Keras documents them. May be empty if only labels count.
-        distillation_loss_weights: one weight above 0 for each loss; None for 1 each; "published" for the
-            weights the methods were published with.
+        distillation_loss_weights: one weight of at least 0 for each loss; None for 1 each; "published" for
+            the weights the methods were published with.
         student_loss_weight: weight of the labels' loss, in [0, 1]; 0 needs no labels.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        TypeError: if teacher or student is no Keras model, or a loss no knowledge loss.
-        ValueError: if shapes disagree, weights are out of range, or a tapped layer does not exist.
+        TypeError: if a loss is not a knowledge loss.
+        ValueError: if teacher or student is not a Keras model, shapes disagree, weights are out of range,
+            or a tapped layer does not exist.
 
     Warns:
         LogitsWarning: if a loss takes probabilities for logits, visibly, or the other way round.
@@ -73,7 +83,7 @@ class Distiller(keras.Model):
 
     def __init__(
         self,
-        teacher: keras.Model | None,
+        teacher: keras.Model | TeacherReference | None,
         student: keras.Model,
         distillation_losses: KnowledgeLoss | Sequence[KnowledgeLoss],
         distillation_loss_weights: Sequence[float] | str | None = None,
@@ -84,32 +94,24 @@ class Distiller(keras.Model):
         super().__init__(name=name, **kwargs)
         check_share(student_loss_weight)
         losses = as_losses(distillation_losses, student_loss_weight)
-        awaited = isinstance(teacher, Awaited)
+        reference = teacher if isinstance(teacher, TeacherReference) else TeacherReference(teacher)
         check_model(student, "student")
-        if not awaited and any(loss.uses_teacher for loss in losses):
-            check_model(teacher, "teacher")
-        # A tuple's items are not tracked, and __dir__ hides the property, so the teacher stays out
-        # of the variables and of every file that Keras writes.
-        object.__setattr__(self, "_untracked", (teacher, None))
+        if not reference.awaited and any(loss.uses_teacher for loss in losses):
+            check_model(reference.model, "teacher")
+        self._reference = reference
         self.student = student
         self.student_loss_weight = student_loss_weight
-        self.distillation_losses = losses
-        self.distillation_loss_weights = as_weights(distillation_loss_weights, losses)
-        # What a schedule multiplies the weights with; a variable, so that steps need no new trace.
-        self.loss_factors = self.add_weight(
-            shape=(len(losses),), dtype="float32", initializer="ones", trainable=False, name="loss_factors"
-        )
-        self._teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
-        self._student_taps = all_taps(loss.student_layer for loss in losses)
+        self.loss_set = LossSet(losses, distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
-        self._distillation_loss_tracker = keras.metrics.Mean(name="distillation_loss")
-        component_names = names.numbered([loss.name for loss in losses])
-        self._component_trackers = [keras.metrics.Mean(name=name) for name in component_names]
-        self._attach(None if awaited else teacher)
+        # Keras's distiller logs the loss under this name as well.
+        self._total_loss_tracker = keras.metrics.Mean(name="total_loss")
+        self._evaluates_teacher = True
+        self._attach(reference.model)
         self.built = student.built
 
     def __dir__(self):
-        return [name for name in super().__dir__() if name not in ("teacher", "_untracked")]
+        # Keras saves what it finds here, and the teacher is in no file.
+        return [name for name in super().__dir__() if name not in _NOT_SAVED]
 
     def __setattr__(self, name, value):
         # Past Keras, which would track the teacher before the property's setter saw it.
@@ -119,32 +121,50 @@ class Distiller(keras.Model):
             super().__setattr__(name, value)
 
     @property
+    def distillation_losses(self) -> list[KnowledgeLoss]:
+        """The losses, in order."""
+        return self.loss_set.knowledge_losses
+
+    @property
+    def distillation_loss_weights(self) -> list[float]:
+        """Their weights."""
+        return self.loss_set.weights_of_losses
+
+    @property
+    def _teacher_feature_extractor(self):
+        return self.teacher and feature_extractor(self.teacher, self.loss_set.teacher_taps)
+
+    @property
+    def _student_feature_extractor(self):
+        return feature_extractor(self.student, self.loss_set.student_taps)
+
+    @property
+    def students(self) -> list[keras.Model]:
+        """The one student, as callbacks and stages ask for it."""
+        return [self.student]
+
+    @property
+    def loss_sets(self) -> list[LossSet]:
+        """The one loss set, likewise."""
+        return [self.loss_set]
+
+    @property
+    def sources(self) -> list[keras.Layer]:
+        """What makes inputs: nothing, since they are given."""
+        return []
+
+    @property
     def teacher(self) -> keras.Model | None:
         """The teacher, used as it is; None while a distiller loaded from a file waits for it."""
-        teacher = self._untracked[0]
-        return None if isinstance(teacher, Awaited) else teacher
+        return self._reference.model
 
     @teacher.setter
     def teacher(self, teacher: keras.Model) -> None:
         check_model(teacher, "teacher")
-        expected = self._untracked[0]
-        if isinstance(expected, Awaited) and fingerprint(teacher) != expected.fingerprint:
-            raise ValueError(
-                f"`teacher` must be the one the distiller was saved with. Received: {teacher.name!r} with "
-                "other weights. To go on with another, build a new Distiller around distiller.student."
-            )
+        self._reference.check_replacement(teacher)
         self._attach(teacher)
-        object.__setattr__(self, "_untracked", (teacher, None))
-        self.train_function = None
-
-    def _fingerprint(self):
-        """The teacher's, computed once for each teacher; None without one."""
-        teacher = self._untracked[0]
-        if teacher is None or isinstance(teacher, Awaited):
-            return teacher and teacher.fingerprint
-        if self._untracked[1] is None:
-            object.__setattr__(self, "_untracked", (teacher, fingerprint(teacher)))
-        return self._untracked[1]
+        self._reference = TeacherReference(teacher)
+        self.train_function = self.test_function = None
 
     def _attach(self, teacher):
         """Checks that what the losses look at is there, and has them made for it."""
@@ -152,10 +172,7 @@ class Distiller(keras.Model):
             check_pair(teacher, self.student)
             # A step is compiled as a whole, and the teacher is not among the layers Keras asks.
             self.supports_jit = all(layer.supports_jit for layer in flatten_layers(teacher))
-        for model, tapped in ((teacher, self._teacher_taps), (self.student, self._student_taps)):
-            for tap in tapped:
-                if model is not None and tap != taps.INPUT_GRADIENT:
-                    taps.resolve(model, tap)
+            teacher.trainable = False
         outputs = [
             loss for loss in self.distillation_losses if not (loss.teacher_layer or loss.student_layer)
         ]
@@ -165,15 +182,20 @@ class Distiller(keras.Model):
             for model, role in ((teacher, "teacher"), (self.student, "student")):
                 if model is not None:
                     warn_of_probabilities(model, role)
-        for loss in self.distillation_losses:
-            loss.bind(teacher, self.student)
-            if not loss.built:
-                forward.build(loss, teacher, self.student)
+        self.loss_set.bind(teacher, self.student)
 
     def call(self, inputs, training=None, **kwargs):
         return self.student(caching.unpack(inputs).inputs, training=training, **kwargs)
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        jit_compile="auto",
+        evaluate_teacher: bool = True,
+        **kwargs,
+    ):
         """Configures training as `keras.Model.compile` does.
 
         Args:
@@ -182,6 +204,8 @@ class Distiller(keras.Model):
             metrics: metrics of the student's outputs.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU,
                 where convolutions are faster without XLA.
+            evaluate_teacher: whether `evaluate` and validation run the teacher too, so that
+                `distillation_loss` and `total_loss` can be monitored; without, `loss` is the labels' loss.
             **kwargs: passed to `keras.Model.compile`.
 
         Raises:
@@ -196,6 +220,7 @@ class Distiller(keras.Model):
                 f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
+        self._evaluates_teacher = evaluate_teacher
         warn_of_logits(loss, self.student)
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
             optimizer = with_loss_scaling(optimizer, self.student)
@@ -214,13 +239,13 @@ class Distiller(keras.Model):
 
     @property
     def _parts_built(self):
-        return self.student.built and all(loss.built for loss in self.distillation_losses)
+        return self.student.built and self.loss_set.parts_built
 
     def get_config(self):
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]
         return {
             "name": self.name,
-            "teacher_fingerprint": self._fingerprint(),
+            "teacher": self._reference.get_config(),
             "student": keras.saving.serialize_keras_object(self.student),
             "distillation_losses": losses,
             "distillation_loss_weights": list(self.distillation_loss_weights),
@@ -230,10 +255,14 @@ class Distiller(keras.Model):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        known = config.pop("teacher_fingerprint")
+        if "teacher_fingerprint" in config:
+            # As files had it before the teacher's entry held more than that.
+            known = config.pop("teacher_fingerprint")
+            config["teacher"] = known and {"fingerprint": known}
+        config["teacher"] = TeacherReference.from_config(config["teacher"])
         for key in ("student", "distillation_losses"):
             config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(None if known is None else Awaited(known), **config)
+        return cls(**config)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -243,10 +272,17 @@ class Distiller(keras.Model):
 
     def load_own_variables(self, store):
         own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
+        if own and not self._own_variables:
+            # Files from before there were loss sets: their factors were the distiller's.
+            self.loss_set.factors.assign(own.pop("0"))
         super().load_own_variables(own)
         if self._random_states and "random_states" in store.keys():  # noqa: SIM118
             for state, value in zip(self._random_states, store["random_states"], strict=True):
                 state.assign(value)
+
+    @property
+    def _own_variables(self):
+        return [*self._trainable_variables, *self._non_trainable_variables]
 
     @property
     def _random_states(self):
@@ -258,32 +294,64 @@ class Distiller(keras.Model):
         batch = caching.unpack(x)
         teacher = self._ask_teacher(batch, y)
         with tf.GradientTape() as tape:
-            student = forward.run(self.student, self._student_taps, batch.inputs, True, y)
+            student = forward.run(self.student, self.loss_set.student_taps, batch.inputs, True, y)
             self.built = True
-            context = {"labels": y, "index": batch.index, "sample_weight": sample_weight}
-            distillation_loss = self._distill(teacher, student, context)
+            distillation_loss = 0.0
+            if self.student_loss_weight < 1:
+                distillation_loss = self.loss_set.total(
+                    teacher, student, labels=y, index=batch.index, sample_weight=sample_weight
+                )
             loss = self._total_loss(y, student.output, distillation_loss, sample_weight)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         self._update(tape.gradient(scaled, variables), variables)
-        self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(student.output))
+        for tracker in (self._loss_tracker, self._total_loss_tracker):
+            tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
         return self.compute_metrics(batch.inputs, y, student.output, sample_weight)
 
     def test_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = caching.unpack(x).inputs
-        y_pred = self.student(x, training=False)
-        not_measured = {tracker.name for tracker in self._training_trackers}
-        if self._compile_loss is None:
-            not_measured.add("loss")
-        else:
+        batch = caching.unpack(x)
+        compares = self._can_compare(batch, y)
+        tapped = self.loss_set.student_taps if compares else []
+        student = forward.run(self.student, tapped, batch.inputs, False, y)
+        measured, loss, share = {}, None, self.student_loss_weight
+        if y is not None and self._compile_loss is not None:
             # Before the metrics: this updates the losses of single outputs.
-            loss = self._labels_loss(y, y_pred, sample_weight) + self._regularization()
-            self._loss_tracker.update_state(loss * _replicas(), sample_weight=_batch_size(y_pred))
-        results = self.compute_metrics(x, y, y_pred, sample_weight)
-        return {name: value for name, value in results.items() if name not in not_measured}
+            loss = self._labels_loss(y, student.output, sample_weight)
+            measured[self._student_loss_tracker] = loss
+        if compares:
+            distillation_loss = self.loss_set.total(
+                self._ask_teacher(batch, y),
+                student,
+                labels=y,
+                index=batch.index,
+                sample_weight=sample_weight,
+                training=False,
+            )
+            if loss is not None or share == 0:
+                loss = (share and share * loss) + (1 - share) * distillation_loss / replicas()
+                measured[self._total_loss_tracker] = loss + regularization(self.losses)
+        if loss is not None:
+            measured[self._loss_tracker] = loss + regularization(self.losses)
+        for tracker, value in measured.items():
+            tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
+        if y is None:
+            results = self.get_metrics_result()
+        else:
+            results = self.compute_metrics(batch.inputs, y, student.output, sample_weight)
+        known = [*measured, *(self.loss_set.trackers if compares else [])]
+        left_out = {self._loss_tracker, *self._training_trackers}.difference(known)
+        return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
+
+    def _can_compare(self, batch, labels):
+        """Whether evaluation has what the distillation losses need."""
+        if not self._evaluates_teacher or self.student_loss_weight == 1:
+            return False
+        there = self.teacher is not None or batch.made_by is not None or not self.loss_set.uses_teacher
+        return there and not self.loss_set.lacks(labels=labels, index=batch.index)
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras would take the last step's values where not all metrics are among the logs.
@@ -302,44 +370,22 @@ class Distiller(keras.Model):
 
     @property
     def _training_trackers(self):
-        return [
-            self._student_loss_tracker,
-            self._distillation_loss_tracker,
-            *self._component_trackers,
-        ]
+        return [self._student_loss_tracker, self._total_loss_tracker, *self.loss_set.trackers]
 
     def _ask_teacher(self, batch, labels):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
-        used = any(loss.uses_teacher for loss in self.distillation_losses)
-        if not used or self.student_loss_weight == 1:
+        if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
-        teacher = self._untracked[0]
         if batch.made_by is not None:
-            return forward.carried(batch, self._teacher_taps, self._fingerprint())
-        if isinstance(teacher, Awaited):
+            return forward.carried(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
+        if self._reference.awaited:
             raise ValueError(
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
                 "after loading."
             )
-        return forward.checked(forward.run(teacher, self._teacher_taps, batch.inputs, False, labels))
-
-    def _distill(self, teacher, student, context):
-        """Weighted sum of the distillation losses, each reduced as Keras reduces losses."""
-        total = 0.0
-        if self.student_loss_weight == 1:
-            return total
-        for i, (loss, weight, tracker) in enumerate(
-            zip(
-                self.distillation_losses,
-                self.distillation_loss_weights,
-                self._component_trackers,
-                strict=True,
-            )
-        ):
-            value = forward.compare(loss, teacher, student, context)
-            tracker.update_state(value, sample_weight=_batch_size(student.output))
-            total += weight * self.loss_factors[i] * value
-        return total
+        return forward.checked(
+            forward.run(self.teacher, self.loss_set.teacher_taps, batch.inputs, False, labels)
+        )
 
     def _total_loss(self, y, y_pred, distillation_loss, sample_weight):
         """The loss to differentiate: under `tf.distribute` this replica's share of it."""
@@ -351,60 +397,18 @@ class Distiller(keras.Model):
                     "distiller with student_loss_weight=0.0 to train without."
                 )
             student_loss = self._labels_loss(y, y_pred, sample_weight)
-        batch, replicas = _batch_size(y_pred), _replicas()
-        self._student_loss_tracker.update_state(student_loss * replicas, sample_weight=batch)
-        self._distillation_loss_tracker.update_state(distillation_loss, sample_weight=batch)
+        examples = batch_size(y_pred)
+        self._student_loss_tracker.update_state(student_loss * replicas(), sample_weight=examples)
         share = self.student_loss_weight
-        return share * student_loss + (1 - share) * distillation_loss / replicas + self._regularization()
+        return (
+            share * student_loss
+            + (1 - share) * distillation_loss / replicas()
+            + regularization(self.losses)
+        )
 
     def _labels_loss(self, y, y_pred, sample_weight):
         return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
 
-    def _regularization(self):
-        return sum(ops.sum(ops.cast(loss, "float32")) for loss in self.losses) / _replicas()
-
     def _update(self, gradients, variables):
         """One step of the optimizer; parts of losses that this step did not use stay as they are."""
-        if not self.optimizer.built:
-            self.optimizer.build(variables)
-        of_losses = {id(v) for loss in self.distillation_losses for v in loss.trainable_variables}
-        pairs = zip(gradients, variables, strict=True)
-        pairs = [(g, v) for g, v in pairs if g is not None or id(v) not in of_losses]
-        if pairs:
-            self.optimizer.apply_gradients(pairs)
-        else:
-            warnings.warn("The distiller has nothing to train: no trainable variables.", stacklevel=2)
-
-
-class Awaited:
-    """Stands for the teacher in a distiller that was loaded from a file, until it is set.
-
-    Args:
-        fingerprint: of the teacher the distiller was saved with.
-    """
-
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint
-
-
-def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer, scaling its loss if the model it trains computes in float16.
-
-    Keras goes by the policy of the model that is fitted, which here is not the one that is trained.
-    """
-    optimizer = keras.optimizers.get(optimizer)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    # Functional models of a file do not know the policy their layers have.
-    half = any(layer.dtype_policy.name == "mixed_float16" for layer in flatten_layers(model))
-    if scaled or not half:
-        return optimizer
-    return keras.optimizers.LossScaleOptimizer(optimizer)
-
-
-def _replicas():
-    """How many replicas of the step add up their gradients."""
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def _batch_size(outputs):
-    return ops.shape(tree.flatten(outputs)[0])[0]
+        apply_gradients(self.optimizer, gradients, variables, self.loss_set.trainable_variables)

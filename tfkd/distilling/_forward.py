@@ -28,6 +28,13 @@ class Pass(NamedTuple):
     output: Any
     seen: dict
 
+    def fixed(self) -> "Pass":
+        """The same values, held fixed: no gradient flows back through them."""
+        return Pass(
+            tree.map_structure(ops.stop_gradient, self.output),
+            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.seen.items()},
+        )
+
 
 def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
     """Runs a model once, with its taps.
@@ -155,7 +162,7 @@ def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: d
         loss: the loss.
         teacher: the teacher's pass; None if the loss does not use it.
         student: the student's pass.
-        context: `labels`, `index` and `sample_weight` of the batch, or None for each.
+        context: `labels`, `index` and `sample_weight` of the batch, or None for each, and `training`.
 
     Returns:
         A float32 scalar.
@@ -180,15 +187,23 @@ def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: d
 def _compare_one(loss, teacher, student, context):
     mask = _mask(student)
     mask = _mask(teacher) if mask is None else mask
-    offered = {**context, "mask": mask, "training": True}
+    offered = {**context, "mask": mask}
+    if lacking := missing(loss, offered):
+        raise ValueError(_MISSING[lacking[0]].format(loss=loss.name))
     wanted = inspect.signature(type(loss).call).parameters
-    given = {}
-    for name in offered.keys() & wanted.keys():
-        if offered[name] is None and wanted[name].default is inspect.Parameter.empty:
-            raise ValueError(_MISSING[name].format(loss=loss.name))
-        given[name] = offered[name]
+    given = {name: offered[name] for name in offered.keys() & wanted.keys()}
     values = loss(teacher, student, **given)
     return reduced(values, context["sample_weight"], _joined(mask))
+
+
+def missing(loss: KnowledgeLoss, context: dict) -> list[str]:
+    """What a loss needs of the context that is None there."""
+    wanted = inspect.signature(type(loss).call).parameters
+    return [
+        name
+        for name in context.keys() & wanted.keys()
+        if context[name] is None and wanted[name].default is inspect.Parameter.empty
+    ]
 
 
 _MISSING = {

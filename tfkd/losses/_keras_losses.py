@@ -44,8 +44,8 @@ def as_knowledge_loss(loss) -> KnowledgeLoss:
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasCustom(KnowledgeLoss):
-    """A `keras.distillation.DistillationLoss` of the user's own.
+class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
+    """A `keras.distillation.DistillationLoss` of the user's own, as both libraries know one.
 
     It is called as Keras calls it, and returns a scalar. Layers and variables among its attributes are
     trained and saved with the distiller.
@@ -76,6 +76,12 @@ class KerasCustom(KnowledgeLoss):
         examples = [_zeros(teacher_shape), _zeros(student_shape)]
         self.loss.compute_loss(*examples)
 
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        return self.loss.compute_loss(teacher_outputs, student_outputs, **kwargs)
+
+    def validate_outputs(self, teacher_outputs, student_outputs):
+        self.loss.validate_outputs(teacher_outputs, student_outputs)
+
     def call(self, teacher, student):
         self.loss.validate_outputs(teacher, student)
         value = ops.convert_to_tensor(self.loss.compute_loss(teacher, student))
@@ -105,12 +111,17 @@ class KerasOutputs(KerasCustom):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasLogits(KerasOutputs):
+class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
     """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
 
     KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
     other losses compare the scaled logits.
     """
+
+    @property
+    def temperature(self) -> float:
+        """What both logits are divided by."""
+        return self.loss.temperature
 
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student)
@@ -140,7 +151,7 @@ def _is(loss, function, kind):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class KerasFeatures(KerasOutputs):
+class KerasFeatures(KerasOutputs, distillation.FeatureDistillation):
     """`keras.distillation.FeatureDistillation`: a Keras loss of two layers' outputs."""
 
     def _one(self, loss, teacher, student):

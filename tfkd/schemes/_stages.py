@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,8 +12,9 @@ import numpy as np
 
 from tfkd import taps
 from tfkd._core import files
+from tfkd._core.copies import clone
 from tfkd._core.fingerprints import fingerprint
-from tfkd.distilling._distiller import Distiller
+from tfkd.distilling import Distillation, Distiller
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
 
@@ -31,6 +32,9 @@ class Stage:
             frozen for the stage. None for all.
         optimizer: a Keras optimizer, or its name; every `fit` starts with a fresh one like it.
         callbacks: for this stage only; epochs count on from stage to stage.
+        scheme: what trains the stage: a function of `(teacher, student, losses, loss_weights,
+            student_loss_weight)` that returns a model of the `tfkd.distilling.Distillation` protocol, which
+            `compile`, `fit` and `save_weights` work on as on a distiller; None for `tfkd.Distiller`.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -46,23 +50,37 @@ class Stage:
     trainable: str | Sequence[str] | None = None
     optimizer: Any = "adam"
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    scheme: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.epochs, int) or self.epochs < 1:
             raise ValueError(f"`epochs` must be an int of at least 1. Received: epochs={self.epochs!r}.")
 
-    def distiller(self, teacher: keras.Model | None, student: keras.Model) -> Distiller:
-        """The distiller of this stage."""
+    @property
+    def labels_share(self) -> float:
+        """The share of the labels' loss."""
+        if self.student_loss_weight is not None:
+            return self.student_loss_weight
+        return 0.5 if self.losses else 1.0
+
+    def distiller(self, teacher: keras.Model | None, student: keras.Model) -> Any:
+        """The distiller, or the scheme, of this stage."""
+        make = Distiller if self.scheme is None else self.scheme
         losses = [] if self.losses is None else self.losses
-        share = self.student_loss_weight
-        if share is None:
-            share = 0.5 if losses else 1.0
-        return Distiller(teacher, student, losses, self.loss_weights, share)
+        made = make(teacher, student, losses, self.loss_weights, self.labels_share)
+        if not isinstance(made, Distillation):
+            raise TypeError(
+                "`scheme` must return a distiller or a model with `students`, `loss_sets` and `sources`. "
+                f"Received: {made!r} of type {type(made)}."
+            )
+        return made
 
     def description(self) -> dict:
         """What the stage does, in values that can be compared and written."""
         losses = [] if self.losses is None else as_list(self.losses)
+        scheme = {} if self.scheme is None else {"scheme": repr(self.scheme)}
         return {
+            **scheme,
             "losses": [keras.saving.serialize_keras_object(as_knowledge_loss(loss)) for loss in losses],
             "epochs": self.epochs,
             "loss_weights": self.loss_weights,
@@ -73,8 +91,7 @@ class Stage:
 
     def fresh_optimizer(self) -> keras.optimizers.Optimizer:
         """An optimizer like the stage's, without its state."""
-        optimizer = keras.optimizers.get(self.optimizer)
-        return type(optimizer).from_config(optimizer.get_config())
+        return clone(keras.optimizers.get(self.optimizer))
 
 
 class Stages:
@@ -84,7 +101,7 @@ class Stages:
         stages: the stages, in order, at least one.
 
     Attributes:
-        distiller: the distiller of the stage that ran last.
+        distiller: the distiller, or the scheme, of the stage that ran last.
 
     Raises:
         ValueError: if there is no stage.
@@ -114,7 +131,7 @@ class Stages:
                     "`stages` must hold tfkd.schemes.Stage objects. Received: "
                     f"{stage!r} of type {type(stage)}."
                 )
-        self.distiller: Distiller | None = None
+        self.distiller: Any = None
 
     def fit(
         self,
@@ -156,7 +173,7 @@ class Stages:
         for number, stage in enumerate(self.stages):
             with _only(student, stage.trainable):
                 self.distiller = stage.distiller(teacher, student)
-                needs_loss = self.distiller.student_loss_weight > 0
+                needs_loss = stage.labels_share > 0
                 self.distiller.compile(
                     stage.fresh_optimizer(), loss if needs_loss else None, _copies(metrics), jit_compile
                 )
@@ -284,8 +301,5 @@ def _without_names(config):
 def _copies(metrics):
     """Metrics of the same kind without state, since each stage compiles anew."""
     return keras.tree.map_structure(
-        lambda each: (
-            type(each).from_config(each.get_config()) if isinstance(each, keras.metrics.Metric) else each
-        ),
-        metrics,
+        lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
     )

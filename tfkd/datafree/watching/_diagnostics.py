@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfkd.tasks import ClassTask, Task, task_of
+
 # Images closer than this, in root mean square of pixels in [0, 1], count as copies.
 NEAR = 0.01
 
@@ -14,53 +16,55 @@ def vital_signs(
     synthetic: np.ndarray,
     probes: np.ndarray,
     batch_size: int = 256,
+    task: Task | None = None,
 ) -> dict[str, float]:
-    """Measures both networks and the images one learns from the other on.
+    """Measures both networks and the inputs one learns from the other on.
 
     Args:
-        teacher: a model from images to logits.
-        student: a model from images to logits.
-        synthetic: images `(n, height, width, channels)` in [0, 1] as training makes them, at least 2.
-        probes: images of the same shape that stay the same over a run.
-        batch_size: images that go through a network at once.
+        teacher: a model as `tfkd.load_teacher` returns it.
+        student: a model with the same inputs and outputs.
+        synthetic: float inputs `(n, ...)` in [0, 1] as training makes them, at least 2.
+        probes: inputs of the same shape that stay the same over a run.
+        batch_size: inputs that go through a network at once.
+        task: what the outputs mean; None for what the teacher says.
 
     Returns:
-        `health_agreement`: share of the probes to which both give the same class.
-        `health_guess`: what that would be for a student that always gives the teacher's commonest class.
-        `health_agreement_synthetic`: the share of the synthetic images to which both give the same class.
-        `health_class_entropy`: entropy of the teacher's classes of these, 1 for an even mix, 0 for one
-        class.
-        `health_diversity`: distance of two of them on average, in root mean square of pixels.
+        `health_agreement`: agreement of both networks on the probes, in [0, 1].
+        `health_guess`: what that would be for a student that always gives the best constant answer.
+        `health_agreement_synthetic`: agreement on the synthetic inputs.
+        `health_diversity`: mean distance of two of these, in root mean square of their values.
         `health_duplicates`: share of them that have another within 0.01 in that distance.
-        `health_confidence`: probability of the teacher's class, on average.
-        `health_student_spread`: standard deviation of the student's logits over all images, as a multiple
+        `health_student_spread`: standard deviation of the student's outputs over all inputs, as a multiple
         of the teacher's; 0 if it answers all alike.
+        For tasks with classes also `health_class_entropy`: entropy of the teacher's classes of the
+        synthetic inputs, 1 for an even mix, 0 for one class; and `health_confidence`: how sure the teacher
+        is of them.
     """
-    images, n = np.concatenate([synthetic, probes]), len(synthetic)
-    logits, answers = (_logits(model, images, batch_size) for model in (teacher, student))
-    classes = logits.shape[-1]
-    same = logits.argmax(-1) == answers.argmax(-1)
-    shares, on_probes = (
-        np.bincount(part.argmax(-1), minlength=classes) / len(part) for part in (logits[:n], logits[n:])
-    )
-    present = shares[shares > 0]
+    task = task_of(teacher) if task is None else task
+    inputs, n = np.concatenate([synthetic, probes]), len(synthetic)
+    expected, answers = (_outputs(model, inputs, batch_size) for model in (teacher, student))
     distances = rms_distances(synthetic)
     pairs = distances[np.triu_indices(len(distances), 1)]
     np.fill_diagonal(distances, np.inf)
     figures = {
-        "health_agreement": np.mean(same[n:]),
-        "health_guess": on_probes.max(),
-        "health_agreement_synthetic": np.mean(same[:n]),
-        "health_class_entropy": np.sum(present * np.log(1 / present)) / np.log(classes),
+        "health_agreement": np.mean(task.agreement(expected[n:], answers[n:])),
+        "health_guess": task.guess(expected[n:]),
+        "health_agreement_synthetic": np.mean(task.agreement(expected[:n], answers[:n])),
         "health_diversity": np.mean(pairs),
         "health_duplicates": np.mean(distances.min(axis=1) < NEAR),
-        "health_confidence": np.mean(np.asarray(ops.softmax(logits[:n], axis=-1)).max(-1)),
-        "health_student_spread": answers.std(axis=0).mean() / (logits.std(axis=0).mean() + 1e-12),
+        "health_student_spread": answers.std(axis=0).mean() / (expected.std(axis=0).mean() + 1e-12),
     }
+    if isinstance(task, ClassTask):
+        shares = np.bincount(np.asarray(task.group(expected[:n])), minlength=task.groups) / n
+        present = shares[shares > 0]
+        # A single label has nothing to be mixed with.
+        even = np.log(task.groups) if task.groups > 1 else 1.0
+        figures["health_class_entropy"] = np.sum(present * np.log(1 / present)) / even
+        figures["health_confidence"] = np.mean(task.confidence(expected[:n]))
     return {name: float(value) for name, value in figures.items()}
 
 
-def _logits(model, images, batch_size):
+def _outputs(model, images, batch_size):
     # For a few batches, `predict` would take longer to set up than to run.
     batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     return np.concatenate([ops.cast(model(batch, training=False), "float32") for batch in batches])

@@ -206,9 +206,9 @@ class Health(keras.callbacks.Callback):
         if row is None or not row["health_agreement"] <= row["health_guess"] < 1:
             return []
         message = (
-            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural images, where "
-            f"always giving the commonest class would be right on {row['health_guess']:.0%}: so far the "
-            "student has learned next to nothing; a longer run or another recipe usually helps."
+            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural inputs, where "
+            f"the best constant answer would agree on {row['health_guess']:.0%}: so far the student has "
+            "learned next to nothing; a longer run or another recipe usually helps."
         )
         new = {"epoch": row["epoch"], "kind": "no_better_than_guessing", "message": message}
         self.findings.append(new)
@@ -228,7 +228,7 @@ class Health(keras.callbacks.Callback):
 
     def _judge_images(self, row):
         found = {}
-        copies, entropy = row["health_duplicates"], row["health_class_entropy"]
+        copies, entropy = row["health_duplicates"], row.get("health_class_entropy", 1.0)
         if copies > self.duplicates:
             found["duplicates"] = (
                 f"{copies:.0%} of the synthetic images have another within {NEAR} (root mean square) of "

@@ -1,15 +1,18 @@
-"""KeepBest: the best epoch's student, chosen without real data."""
+"""KeepBest: the students of the best epoch, chosen without real data."""
 
 import warnings
 
 import keras
 import numpy as np
 
+from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import in_warm_up
+from tfkd.distilling import Distillation
+from tfkd.distilling._protocol import check_distillation
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Gives the student, when training ends, its weights of the epoch with the best figure.
+    """Gives students, when training ends, their weights of the epoch with the best figure.
 
     The figure is one that is measured without real data: those of `tfkd.datafree.Health`, which must come
     before this in the list of callbacks, or `agreement` or `loss`, whose inputs change as training goes on.
@@ -26,6 +29,7 @@ class KeepBest(keras.callbacks.Callback):
 
     Raises:
         ValueError: for a validation figure, or an unknown mode.
+        TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Warns:
         UserWarning: when training ends, if no epoch had the figure.
@@ -34,6 +38,8 @@ class KeepBest(keras.callbacks.Callback):
         >>> best = tfkd.datafree.KeepBest()
         >>> distiller.fit(callbacks=[tfkd.datafree.Health(), best])
     """
+
+    model: Distillation
 
     def __init__(self, monitor: str = "health_agreement", mode: str = "max") -> None:
         super().__init__()
@@ -49,10 +55,11 @@ class KeepBest(keras.callbacks.Callback):
         self.monitor, self.mode = monitor, mode
         self.best_epoch: int | None = None
         self.best_value: float | None = None
-        self._weights = None
+        self._best: Snapshot | None = None
 
     def on_train_begin(self, logs=None):
-        self.best_epoch = self.best_value = self._weights = None
+        check_distillation(self.model, self)
+        self.best_epoch = self.best_value = self._best = None
 
     def on_epoch_end(self, epoch, logs=None):
         if in_warm_up(self.model):
@@ -60,11 +67,11 @@ class KeepBest(keras.callbacks.Callback):
         value = (logs or {}).get(self.monitor, np.nan)
         if np.isfinite(value) and not self._worse(value):
             self.best_epoch, self.best_value = epoch, float(value)
-            self._weights = self.model.student.get_weights()
+            self._best = Snapshot(w for student in self.model.students for w in student.weights)
 
     def on_train_end(self, logs=None):
-        if self._weights is not None:
-            self.model.student.set_weights(self._weights)
+        if self._best is not None:
+            self._best.restore()
             return
         warnings.warn(
             f"No epoch had a finite {self.monitor!r}, so the student is that of the last. Put what "

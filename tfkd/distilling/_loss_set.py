@@ -1,0 +1,143 @@
+"""LossSet: the knowledge losses of one student, with weights, taps and what they came to."""
+
+from collections.abc import Sequence
+
+import keras
+
+from tfkd import taps
+from tfkd._core import names
+from tfkd.distilling import _forward as forward
+from tfkd.distilling._arguments import all_taps, as_weights
+from tfkd.distilling._steps import batch_size
+from tfkd.losses import KnowledgeLoss
+
+
+class LossSet(keras.Layer):
+    """Weighted knowledge losses between a teacher and one student.
+
+    A distiller has one. A scheme with several students has one for each, an ensemble one for its averaged
+    teachers. Trained parts of the losses are variables of the set.
+
+    Args:
+        losses: the losses, in order.
+        weights: one for each, at least 0; None for 1 each, "published" for the papers'.
+        prefix: put before the names of the losses in logs, such as "student_1_"; "" for none.
+        name: name of the layer.
+
+    Attributes:
+        knowledge_losses: the losses.
+        weights_of_losses: their weights.
+        factors: float32 variable `(losses,)` that a schedule multiplies the weights by, so that steps need
+            no new trace.
+        teacher_taps: what the losses look at in the teacher.
+        student_taps: what they look at in the student.
+
+    Raises:
+        ValueError: if there is not one weight of at least 0 for each loss.
+
+    Example:
+        >>> losses = LossSet([tfkd.losses.SoftTargets(4.0), tfkd.losses.Hint("conv2", "conv2")], [1, 50])
+        >>> losses.bind(teacher, student)
+        >>> losses.total(teacher_pass, student_pass, labels=y)
+    """
+
+    def __init__(
+        self,
+        losses: Sequence[KnowledgeLoss],
+        weights: Sequence[float] | str | None = None,
+        prefix: str = "",
+        name: str = "loss_set",
+    ) -> None:
+        super().__init__(dtype="float32", name=name)
+        self.knowledge_losses = list(losses)
+        self.weights_of_losses = as_weights(weights, self.knowledge_losses)
+        self.factors = self.add_weight(
+            shape=(len(self.knowledge_losses),), initializer="ones", trainable=False, name="factors"
+        )
+        self.teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
+        self.student_taps = all_taps(loss.student_layer for loss in losses)
+        self.tracker = keras.metrics.Mean(name=f"{prefix}distillation_loss")
+        shown = names.numbered([f"{prefix}{loss.name}" for loss in self.knowledge_losses])
+        self.component_trackers = [keras.metrics.Mean(name=name) for name in shown]
+        self.built = True
+
+    @property
+    def uses_teacher(self) -> bool:
+        """Whether any loss looks at the teacher."""
+        return any(loss.uses_teacher for loss in self.knowledge_losses)
+
+    @property
+    def parts_built(self) -> bool:
+        """Whether all trained parts of the losses exist."""
+        return all(loss.built for loss in self.knowledge_losses)
+
+    @property
+    def trackers(self) -> list[keras.metrics.Metric]:
+        """The metrics of the weighted sum and of each loss."""
+        return [self.tracker, *self.component_trackers]
+
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
+        """Checks that what the losses look at is there, and makes their trained parts.
+
+        Args:
+            teacher: the teacher; None if it is not there yet.
+            student: the student.
+
+        Raises:
+            ValueError: if a tap does not exist, with close matches.
+        """
+        for model, tapped in ((teacher, self.teacher_taps), (student, self.student_taps)):
+            for tap in tapped:
+                if model is not None and tap != taps.INPUT_GRADIENT:
+                    taps.resolve(model, tap)
+        for loss in self.knowledge_losses:
+            loss.bind(teacher, student)
+            if not loss.built:
+                forward.build(loss, teacher, student)
+
+    def lacks(self, *, labels=None, index=None) -> bool:
+        """Whether a loss needs labels or indices that are not there."""
+        context = {"labels": labels, "index": index}
+        return any(forward.missing(loss, context) for loss in self.knowledge_losses)
+
+    def total(
+        self,
+        teacher: forward.Pass | None,
+        student: forward.Pass,
+        *,
+        labels=None,
+        index=None,
+        sample_weight=None,
+        training: bool = True,
+    ):
+        """The weighted sum of the losses, each reduced as Keras reduces losses.
+
+        Args:
+            teacher: the teacher's pass; None if no loss looks at it.
+            student: the student's pass.
+            labels: true labels of the batch, for losses that need them.
+            index: number of each example in the data set, likewise.
+            sample_weight: float `(batch,)`, or None for 1 each.
+            training: whether trained parts of the losses run in training mode.
+
+        Returns:
+            A float32 scalar.
+        """
+        context = {
+            "labels": labels,
+            "index": index,
+            "sample_weight": sample_weight,
+            "training": training,
+        }
+        examples, total = batch_size(student.output), 0.0
+        for i, (loss, weight) in enumerate(zip(self.knowledge_losses, self.weights_of_losses, strict=True)):
+            value = forward.compare(loss, teacher, student, context)
+            self.component_trackers[i].update_state(value, sample_weight=examples)
+            total += weight * self.factors[i] * value
+        self.tracker.update_state(total, sample_weight=examples)
+        return total
+
+    def load_own_variables(self, store):
+        # A distiller saved before there were loss sets kept the factors itself.
+        if store.keys():
+            super().load_own_variables(store)
