@@ -90,11 +90,13 @@ def distil(
     several = not isinstance(students, (str, os.PathLike, keras.Model))
     students = _listed(students, recipe) if several else [students]
     check_outputs(tflite, folder)
+    if resume and folder is None:
+        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     folders = [
         place and RunFolder(place, settings, resume, overwrite)
         for place in _places(folder, students, several)
     ]
-    if resume and folder is not None and all(each.finished for each in folders):
+    if resume and all(each.finished for each in folders):
         say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
         results = [read(each) for each in folders]
         return results if several else results[0]

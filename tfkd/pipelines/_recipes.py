@@ -23,7 +23,7 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
     Args:
         name: in any case.
         options: `key=value` strings; lists are separated by commas, tables are `.npy` files.
-        **overrides: further options; None keeps the recipe's own value.
+        **overrides: further options, which stand over these; None leaves an option alone.
 
     Returns:
         The recipe.
@@ -40,13 +40,14 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
         for field in dataclasses.fields(recipe)
         if _kind(field) in _PARSERS and field.name != "objectives"
     }
-    values = {key: value for key, value in overrides.items() if value is not None}
+    values = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise ValueError(f"`recipe_options` must be key=value. Received: {option!r}.")
         field = names.lookup(fields, key.strip(), f"option of recipe {name!r}")
         values[field.name] = _parse(field, text.strip())
+    values |= {key: value for key, value in overrides.items() if value is not None}
     return recipe(**values)
 
 
