@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
-    package_data={"tfkd.export": ["*.j2"]},
+    package_data={"tfkd": ["py.typed"], "tfkd.export": ["*.j2"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -31,6 +31,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "ruff>=0.12",
+            "pyright[nodejs]>=1.1.400",
             "ai-edge-litert>=2.0",
             "matplotlib>=3.8",
             "jinja2>=3.1",

@@ -159,7 +159,7 @@ def compare_losses() -> None:
         losses.ActivationBoundary(*norms, projector=True),
         losses.VariationalInformation(*middle),
         losses.Overhaul(*norms),
-        losses.Review(*deep),
+        losses.ReviewKD(*deep),
         losses.Contrastive(*last, examples=n, negatives=1024, seed=0),
         losses.SingularValues(*deep),
     ]

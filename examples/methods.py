@@ -108,7 +108,7 @@ METHODS = {
     ),
     "VariationalInformation": lambda: single(losses.VariationalInformation(*MIDDLE), 0.01),
     "Overhaul": lambda: single(losses.Overhaul("norm2", "conv2"), 0.01),
-    "Review": lambda: single(losses.Review([*DEPTHS[0], "relu3"], [*DEPTHS[1], "conv3"]), 5.0),
+    "Review": lambda: single(losses.ReviewKD([*DEPTHS[0], "relu3"], [*DEPTHS[1], "conv3"]), 5.0),
     "Contrastive": lambda: single(
         losses.Contrastive(*LAST, examples=FLAGS.examples, negatives=1024, seed=0), 0.008
     ),

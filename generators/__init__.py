@@ -1,9 +1,11 @@
 """What makes inputs: trained generators and procedural priors. Knows nothing of distillation."""
 
-from generators._base import Generator
+from generators._accepting import check_generator
+from generators._base import Draw, Generator
 from generators._conditional import ConditionalGenerator
 from generators._convolutional import ConvGenerator
 from generators._dead_leaves import DeadLeaves
+from generators._dense import DenseGenerator
 from generators._noisy_label import NoisyLabelGenerator, default_embeddings
 from generators._probes import image_shape, probe_images
 from generators._silhouettes import Silhouettes
@@ -14,11 +16,14 @@ __all__ = [
     "ConditionalGenerator",
     "ConvGenerator",
     "DeadLeaves",
+    "DenseGenerator",
+    "Draw",
     "Generator",
     "NoisyLabelGenerator",
     "Silhouettes",
     "SmoothNoise",
     "Strokes",
+    "check_generator",
     "default_embeddings",
     "image_shape",
     "probe_images",

@@ -1,41 +1,87 @@
-"""The one interface of everything that makes inputs: standard-normal latents in, images out."""
+"""The one interface of everything that makes inputs: standard-normal latents in, inputs out."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
 
-from generators._checks import check_image_shape, check_positive
+from generators._checks import check_int, check_shape
+
+
+class Draw(NamedTuple):
+    """What a batch of inputs is made from; see `Generator.draw`.
+
+    Args:
+        latent: float32 `(n, latent_size)`, standard-normal values.
+        labels: int32 `(n,)`, the classes to make; None where a generator is not told classes.
+    """
+
+    latent: Any
+    labels: Any = None
 
 
 class Generator(keras.Model):
-    """Maps standard-normal latents to images; trained networks and procedural priors alike.
+    """Maps standard-normal latents to inputs; trained networks and procedural priors alike.
 
-    Every generator is a deterministic function of its latent, so the randomness of a run lives in
-    one place (`keras.random.SeedGenerator`s of whoever draws the latents). A procedural prior is a
+    A subclass calls `super().__init__` with the shape of what it makes and implements
+    `call(latent, labels=None, training=None)`; one that is told classes sets `classes`. Nothing else is
+    asked of it. Weights may be left to Keras to create at the first call: who trains a generator lets
+    `check_generator` call it once.
+
+    A generator is a deterministic function of its latent, its labels and its weights, so the randomness of
+    a run lives in one place (the `keras.random.SeedGenerator` of whoever draws). A procedural prior is a
     generator without weights.
 
     Args:
-        image_shape: `(height, width, channels)` of one image.
-        latent_size: number of standard-normal values that make one image.
+        image_shape: shape of one input, of any number of axes: `(height, width, channels)`, `(features,)`,
+            `(time, channels)` or `(frequency, time, channels)`.
+        latent_size: number of standard-normal values that make one input; 0 where they have no say.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: for a shape that is not three positive integers, or a latent size below 1.
+        ValueError: for a shape that is not of positive integers, or a latent size below 0.
+
+    Example:
+        >>> class Mine(Generator):
+        ...     def __init__(self):
+        ...         super().__init__((16,), latent_size=8)
+        ...         self.dense = keras.layers.Dense(16, activation="sigmoid")
+        ...     def call(self, latent, labels=None, training=None):
+        ...         return self.dense(latent)
+        >>> Mine().sample(4, seed=0).shape
+        TensorShape([4, 16])
     """
 
     # True for generators without weights, which need no training.
     procedural: ClassVar[bool] = False
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_size: int, **kwargs) -> None:
+    # How many classes there are, for a generator that is told which to make.
+    classes: int | None = None
+
+    def __init__(self, image_shape: tuple[int, ...], latent_size: int, **kwargs) -> None:
         if self.procedural:
             # Half precision would gain next to nothing here and lose smooth gradations.
             kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.image_shape = check_image_shape(image_shape)
-        self.latent_size = check_positive("latent_size", latent_size)
+        self.image_shape = check_shape(image_shape)
+        self.latent_size = check_int("latent_size", latent_size, least=0)
 
-    def draw_latent(self, n: int, seed=None):
+    def call(self, latent, labels=None, training=None):
+        """Makes inputs.
+
+        Args:
+            latent: float `(batch, latent_size)`.
+            labels: int classes `(batch,)`; None where `classes` is None.
+            training: whether batch normalization uses the statistics of this batch.
+
+        Returns:
+            A float tensor `(batch, *image_shape)`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs `call(latent, labels=None, training=None)`."
+        )
+
+    def draw_latent(self, n: int, seed: int | keras.random.SeedGenerator | None = None):
         """Draws `n` latents.
 
         Args:
@@ -47,8 +93,49 @@ class Generator(keras.Model):
         """
         return keras.random.normal((n, self.latent_size), seed=seed)
 
-    def sample(self, n: int, seed=None, training: bool = False):
-        """Draws `n` images.
+    def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
+        """Draws what `n` inputs are made from.
+
+        Args:
+            n: how many.
+            seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
+            labels: int classes `(n,)` to make; None draws them, each class as likely as the others.
+
+        Returns:
+            Latents and, of a generator that is told classes, labels.
+
+        Raises:
+            ValueError: for labels where the generator is not told classes.
+        """
+        if self.classes is None and labels is not None:
+            raise ValueError(
+                f"`labels` must be None: generator {self.name!r} is not told classes (its `classes` is "
+                f"None). Received: labels={labels!r}."
+            )
+        latent = self.draw_latent(n, seed)
+        if self.classes is None:
+            return Draw(latent)
+        if labels is None:
+            # The same int would draw labels from the very bits that the latents came from.
+            seed = seed + 1 if isinstance(seed, int) else seed
+            labels = keras.random.randint((n,), 0, self.classes, seed=seed)
+        return Draw(latent, ops.convert_to_tensor(labels, dtype="int32"))
+
+    def make(self, draw: Draw, training: bool = False):
+        """Makes the inputs of a draw.
+
+        Args:
+            draw: what `draw` returned.
+            training: whether batch normalization uses the statistics of this batch.
+
+        Returns:
+            A float32 tensor `(n, *image_shape)`.
+        """
+        told = {} if self.classes is None else {"labels": draw.labels}
+        return ops.cast(self(draw.latent, training=training, **told), "float32")
+
+    def sample(self, n: int, seed: int | keras.random.SeedGenerator | None = None, training: bool = False):
+        """Draws and makes `n` inputs.
 
         Args:
             n: how many.
@@ -56,9 +143,26 @@ class Generator(keras.Model):
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
-            A float32 tensor `(n, height, width, channels)`.
+            A float32 tensor `(n, *image_shape)`.
         """
-        return ops.cast(self(self.draw_latent(n, seed), training=training), "float32")
+        return self.make(self.draw(n, seed), training)
+
+    def labels_in_turn(self, n):
+        """Each class in turn, int32 `(n,)`; only of a generator that is told classes."""
+        return ops.arange(n, dtype="int32") % self.classes
+
+    def build_from_example(self):
+        """Calls the generator on two latents of zeros, which creates weights that it does not have yet.
+
+        Returns:
+            What `call` returns, as it is.
+        """
+        told = {} if self.classes is None else {"labels": self.labels_in_turn(2)}
+        return self(ops.zeros((2, self.latent_size)), training=False, **told)
+
+    def build_from_config(self, config):
+        if config:
+            self.build_from_example()
 
     def compute_output_shape(self, latent_shape):
         return (latent_shape[0], *self.image_shape)

@@ -1,9 +1,9 @@
 """A convolutional generator that is told which classes to make."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from generators._checks import check_positive
+from generators._checks import check_int
 from generators._convolutional import ConvGenerator
 
 
@@ -41,7 +41,7 @@ class ConditionalGenerator(ConvGenerator):
         **kwargs,
     ) -> None:
         super().__init__(image_shape, latent_size, name=name, **kwargs)
-        self.classes = check_positive("classes", classes)
+        self.classes = check_int("classes", classes)
         self.embed = layers.Embedding(
             classes, latent_size, keras.initializers.RandomNormal(stddev=1.0), name="embed"
         )
@@ -50,8 +50,8 @@ class ConditionalGenerator(ConvGenerator):
     def call(self, latent, labels=None, training=None):
         """Images of the classes; without labels, of each in turn."""
         if labels is None:
-            labels = keras.ops.arange(keras.ops.shape(latent)[0]) % self.classes
-        return self.network(latent * self.embed(keras.ops.convert_to_tensor(labels)), training=training)
+            labels = self.labels_in_turn(ops.shape(latent)[0])
+        return self.network(latent * self.embed(ops.convert_to_tensor(labels)), training=training)
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}

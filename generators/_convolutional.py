@@ -1,12 +1,13 @@
-"""The convolutional generator of the data-free distillation papers, for any image shape."""
+"""The convolutional generator of the data-free distillation papers, for images of any size."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import layers
 
 from generators._base import Generator
-from generators._checks import check_positive
+from generators._checks import check_choice, check_image_shape, check_int, check_number, check_per_channel
 
 # Images of up to 8 x 8 are made from the latent directly; larger ones by doubling.
 _LARGEST_SEED_MAP = 8
@@ -30,7 +31,7 @@ class ConvGenerator(Generator):
             batch normalization without either, still to be squashed into pixels.
         pixel_mean: mean of the "normalized" output, a number or one per channel, on the [0, 1] scale.
         pixel_std: its standard deviation, likewise.
-        momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1).
+        momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1), below 1.
         epsilon: of the batch normalizations after convolutions. DAFL's code has 0.8 there, where the
             number was meant as a momentum.
         **kwargs: passed to `keras.Model`.
@@ -58,22 +59,26 @@ class ConvGenerator(Generator):
         latent_size: int = 100,
         filters: int = 128,
         output: str = "sigmoid",
-        pixel_mean: float | tuple[float, ...] = 0.5,
-        pixel_std: float | tuple[float, ...] = 0.25,
+        pixel_mean: float | Sequence[float] = 0.5,
+        pixel_std: float | Sequence[float] = 0.25,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
         name: str = "conv_generator",
         **kwargs,
     ) -> None:
-        super().__init__(image_shape, latent_size, name=name, **kwargs)
-        if output not in OUTPUTS:
-            raise ValueError(f"`output` must be one of {OUTPUTS}. Received: output={output!r}.")
+        channels = check_image_shape(image_shape)[-1]
+        super().__init__(image_shape, check_int("latent_size", latent_size), name=name, **kwargs)
         if min(self.image_shape[:2]) < 4:
-            raise ValueError(f"`image_shape` needs sides of at least 4. Received: {self.image_shape}.")
-        self.filters = check_positive("filters", filters)
-        self.output_kind = output
-        self.pixel_mean, self.pixel_std = pixel_mean, pixel_std
-        self.momentum, self.epsilon = momentum, epsilon
+            raise ValueError(
+                f"`image_shape` must have sides of at least 4. Received: image_shape={self.image_shape}. "
+                "DenseGenerator makes smaller inputs."
+            )
+        self.filters = check_int("filters", filters)
+        self.output_kind = check_choice("output", output, OUTPUTS)
+        self.pixel_mean = check_per_channel("pixel_mean", pixel_mean, channels)
+        self.pixel_std = check_per_channel("pixel_std", pixel_std, channels)
+        self.momentum = check_number("momentum", momentum, least=0, below=1)
+        self.epsilon = check_number("epsilon", epsilon, least=0)
         self.network = self._make_network()
         self.built = True
 
@@ -120,7 +125,7 @@ class ConvGenerator(Generator):
     def _normalize(self, epsilon, name):
         return layers.BatchNormalization(momentum=self.momentum, epsilon=epsilon, name=name)
 
-    def call(self, latent, training=None):
+    def call(self, latent, labels=None, training=None):
         return self.network(latent, training=training)
 
     def get_config(self):

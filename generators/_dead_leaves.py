@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from generators._base import Generator
-from generators._checks import check_positive, check_range
+from generators._checks import check_image_shape, check_int, check_range
 from generators._distributions import uniform
 
 # Latent values of one leaf: centre (2), log radius, aspect, angle, squareness, fill, stripes (angle,
@@ -30,6 +30,9 @@ class DeadLeaves(Generator):
     Returns (when called on latents):
         Images in [0, 1], float32 `(batch, height, width, channels)`.
 
+    Raises:
+        ValueError: for an argument out of range.
+
     Example:
         >>> DeadLeaves((32, 32, 3)).sample(4, seed=0).shape
         TensorShape([4, 32, 32, 3])
@@ -49,15 +52,13 @@ class DeadLeaves(Generator):
         name: str = "dead_leaves",
         **kwargs,
     ) -> None:
-        check_positive("leaves", leaves)
-        radius = check_range("radius", radius)
-        channels = image_shape[-1]
+        self.leaves = check_int("leaves", leaves)
+        self.radius = check_range("radius", radius)
+        channels = check_image_shape(image_shape)[-1]
         super().__init__(image_shape, leaves * (_LEAF_VALUES + channels) + channels, name=name, **kwargs)
-        self.leaves = leaves
-        self.radius = radius
         self.built = True
 
-    def call(self, latent, training=None):
+    def call(self, latent, labels=None, training=None):
         height, width, channels = self.image_shape
         side = max(height, width)
         background, leaves = ops.split(uniform(latent), [channels], axis=-1)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from generators._checks import check_positive
+from generators._base import Draw
+from generators._checks import check_int
 from generators._convolutional import ConvGenerator
 
 
@@ -13,27 +14,27 @@ class NoisyLabelGenerator(ConvGenerator):
     """Images from embeddings of their classes, each through one of several noisy layers.
 
     The noisy layers are what makes two images of a class differ: image `i` of a batch goes through layer
-    `i // classes`, so batches hold each class in turn. `redraw_noise` draws the layers anew.
+    `i // classes`, so batches hold each class in turn. What is random is in these weights, and latents have
+    no values: `draw` draws the layers anew, after which earlier draws make other images.
 
     Args:
         image_shape: `(height, width, channels)`, any sides of at least 4.
         embeddings: float `(classes, dimension)`: of the class names from a language model, say; what
             `default_embeddings` gives where there are none.
-        batch_size: images in a batch.
+        batch_size: images in a batch, at most.
         noise_size: width of the noisy layers.
         **kwargs: the other arguments of `ConvGenerator`, but for `latent_size`.
 
-    Returns (when called on int classes `(batch,)`):
+    Returns (when called on latents `(batch, 0)` and int classes `(batch,)`):
         Images, float32 `(batch, height, width, channels)`.
 
     Raises:
-        ValueError: for an argument out of range, or embeddings that are no matrix of finite numbers.
+        ValueError: for an argument out of range, or embeddings that are not a matrix of finite numbers.
 
     Example:
         >>> generator = NoisyLabelGenerator((28, 28, 1), default_embeddings(10), batch_size=20)
-        >>> generator.redraw_noise(keras.random.SeedGenerator(0))
-        >>> generator(np.arange(20) % 10).shape
-        TensorShape([20, 28, 28, 1])
+        >>> generator.make(generator.draw(2, seed=0, labels=[3, 7])).shape
+        TensorShape([2, 28, 28, 1])
 
     Reference:
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
@@ -55,13 +56,15 @@ class NoisyLabelGenerator(ConvGenerator):
                 "`embeddings` must be finite numbers (classes, dimension), one row for each class. "
                 f"Received: shape {embeddings.shape}."
             )
-        super().__init__(image_shape, check_positive("noise_size", noise_size), name=name, **kwargs)
+        super().__init__(image_shape, check_int("noise_size", noise_size), name=name, **kwargs)
+        # The network takes as many values as the noisy layers give; of latents nothing is left.
+        self.noise_size, self.latent_size = noise_size, 0
         self.embeddings = embeddings
-        self.batch_size = check_positive("batch_size", batch_size)
-        classes, dimension = embeddings.shape
+        self.classes, dimension = embeddings.shape
+        self.batch_size = check_int("batch_size", batch_size)
         self.normalize = layers.BatchNormalization(momentum=self.momentum, epsilon=1e-5, name="normalize")
         self.normalize.build((None, dimension))
-        blocks = -(-batch_size // classes)
+        blocks = -(-batch_size // self.classes)
         self.noise = self.add_weight(
             shape=(blocks, dimension, noise_size), initializer="random_normal", name="noise"
         )
@@ -69,47 +72,60 @@ class NoisyLabelGenerator(ConvGenerator):
             shape=(blocks, 1, noise_size), initializer="zeros", name="noise_bias"
         )
 
-    def redraw_noise(self, seed: keras.random.SeedGenerator) -> None:
-        """Draws the noisy layers anew, from a standard normal distribution."""
+    def redraw_noise(self, seed: int | keras.random.SeedGenerator | None = None) -> None:
+        """Draws the noisy layers anew, from a standard normal distribution.
+
+        Args:
+            seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
+        """
         self.noise.assign(keras.random.normal(self.noise.shape, seed=seed))
         self.noise_bias.assign(ops.zeros_like(self.noise_bias))
 
-    def sample(self, n: int, seed=None, training: bool = False):
-        """Draws a batch of images of each class in turn, through layers of new noise.
+    def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
+        """Draws the noisy layers anew, for a batch of each class in turn or of given classes.
 
         Args:
             n: how many, at most the batch size.
-            seed: a `keras.random.SeedGenerator`, an int, or None for a fresh one.
-            training: whether batch normalization uses the statistics of this batch.
+            seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
+            labels: int classes `(n,)` to make; None for each in turn.
 
         Returns:
-            A float32 tensor `(n, height, width, channels)`.
+            Latents without values, and labels.
 
         Raises:
             ValueError: if more are asked for than a batch has.
         """
-        if n > self.batch_size:
-            raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
-        known = isinstance(seed, keras.random.SeedGenerator)
-        self.redraw_noise(seed if known else keras.random.SeedGenerator(seed))
-        labels = np.arange(self.batch_size) % len(self.embeddings)
-        return ops.cast(self(labels, training=training), "float32")[:n]
+        self._check_fits(n)
+        self.redraw_noise(seed)
+        return super().draw(n, seed, self.labels_in_turn(n) if labels is None else labels)
 
-    def call(self, labels, training=None):
-        classes = len(self.embeddings)
+    def call(self, latent, labels=None, training=None):
+        """Images of the classes; without labels, of each in turn."""
+        n = ops.shape(latent)[0]
+        self._check_fits(n)
+        if labels is None:
+            labels = self.labels_in_turn(n)
         known = self.normalize(ops.take(self.embeddings, labels, axis=0), training=training)
-        blocks = self.noise.shape[0]
-        missing = blocks * classes - self.batch_size
-        known = ops.reshape(ops.pad(known, ((0, missing), (0, 0))), (blocks, classes, -1))
-        mixed = ops.matmul(known, self.noise) + self.noise_bias
-        return self.network(
-            ops.reshape(mixed, (-1, self.latent_size))[: self.batch_size], training=training
-        )
+        blocks, dimension, _ = self.noise.shape
+        room = blocks * self.classes
+        filled = ops.concatenate([known, ops.zeros((room, dimension), known.dtype)])[:room]
+        mixed = ops.matmul(ops.reshape(filled, (blocks, self.classes, dimension)), self.noise)
+        return self.network(ops.reshape(mixed + self.noise_bias, (room, -1))[:n], training=training)
+
+    def _check_fits(self, n):
+        # In a graph that takes batches of any size, `n` is not known yet.
+        if isinstance(n, int) and n > self.batch_size:
+            raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
 
     def get_config(self):
         config = super().get_config()
-        config["noise_size"] = config.pop("latent_size")
-        return {**config, "embeddings": self.embeddings.tolist(), "batch_size": self.batch_size}
+        del config["latent_size"]
+        return {
+            **config,
+            "embeddings": self.embeddings.tolist(),
+            "batch_size": self.batch_size,
+            "noise_size": self.noise_size,
+        }
 
 
 def default_embeddings(classes: int) -> np.ndarray:

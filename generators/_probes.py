@@ -1,4 +1,4 @@
-"""Synthetic images that any image model can be asked about, the same ones each time."""
+"""Synthetic inputs that any model can be asked about, the same ones each time."""
 
 import keras
 import numpy as np
@@ -10,24 +10,43 @@ _PROBE_IMAGES = 128
 
 
 def probe_images(model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0) -> np.ndarray:
-    """Synthetic images for a model, half smooth noise and half dead leaves.
+    """Synthetic inputs for a model: smooth noise, and as many dead leaves where the inputs are images.
 
     Args:
-        model: a model that takes images of one known size.
-        n: how many images, at least 2.
-        seed: the same images come for the same seed.
+        model: a model of one input, of known shape.
+        n: how many inputs, at least 2.
+        seed: the same inputs come for the same seed.
 
     Returns:
-        float32 `(n, height, width, channels)` in [0, 1]; without channels if the model knows none.
+        float32 `(n, *shape)` in [0, 1], of the shape that the model takes.
+
+    Raises:
+        ValueError: for a model of several inputs, or of inputs of unknown shape.
     """
-    shape = tuple(model.input_shape[1:])
-    parts = (
-        SmoothNoise(image_shape(shape)).sample(n // 2, seed=seed),
-        DeadLeaves(image_shape(shape)).sample(n - n // 2, seed=seed),
-    )
+    shape = model.input_shape[1:]
+    if not shape or not all(isinstance(side, int) for side in shape):
+        raise ValueError(
+            f"`model`: {model.name!r} must take one input of known shape. Received: a model with "
+            f"input_shape={model.input_shape}. Build it with a `keras.Input` that says all sides."
+        )
+    filled = image_shape(shape)
+    if len(filled) == 3:
+        parts = SmoothNoise(filled).sample(n // 2, seed), DeadLeaves(filled).sample(n - n // 2, seed)
+    else:
+        parts = (SmoothNoise(filled).sample(n, seed),)
     return np.concatenate([np.asarray(part) for part in parts]).reshape(-1, *shape)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Height, width and channels of images that a model takes as `shape`, maybe without channels."""
-    return (*shape, 1) if len(shape) == 2 else tuple(shape)
+    """The shape of inputs, with the channels of images that a model takes without.
+
+    Two axes are height and width if neither is more than twice the other, else time and channels.
+
+    Args:
+        shape: of one input, as a model takes it.
+
+    Returns:
+        `(height, width, 1)` for `(height, width)`; any other shape as it is.
+    """
+    image = len(shape) == 2 and max(shape) <= 2 * min(shape)
+    return (*shape, 1) if image else tuple(shape)

@@ -32,6 +32,9 @@ class Silhouettes(Generator):
     Returns (when called on latents):
         Images in [0, 1], float32 `(batch, height, width, channels)`.
 
+    Raises:
+        ValueError: for an argument out of range.
+
     Example:
         >>> Silhouettes((28, 28, 1)).sample(4, seed=0).shape
         TensorShape([4, 28, 28, 1])
@@ -54,7 +57,7 @@ class Silhouettes(Generator):
         self.size = size
         self.built = True
 
-    def call(self, latent, training=None):
+    def call(self, latent, labels=None, training=None):
         outline, texture, style, ground, ink = ops.split(
             latent, np.cumsum(self._sizes)[:-1].tolist(), axis=-1
         )

@@ -1,11 +1,11 @@
-"""Smooth random fields: an untrained prior that costs a few small matrix products an image."""
+"""Smooth random fields: an untrained prior that costs a few small matrix products an input."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from generators._base import Generator
-from generators._checks import check_positive, check_range
+from generators._checks import check_int, check_range, check_shape
 from generators._distributions import log_uniform
 
 
@@ -27,10 +27,13 @@ def bicubic_matrix(size: int, grid: int) -> np.ndarray:
     return matrix
 
 
-def stretched(cells, height: int, width: int):
-    """Grids `(batch, rows, columns, channels)` as smooth fields over images of those sides."""
-    rows, columns = bicubic_matrix(height, cells.shape[1]), bicubic_matrix(width, cells.shape[2])
-    return ops.einsum("yi,xj,bijc->byxc", rows, columns, cells)
+def stretched(cells, *sides: int):
+    """Grids `(batch, rows, columns, channels)`, or of other axes, as smooth fields over those sides."""
+    matrices = [bicubic_matrix(side, grid) for side, grid in zip(sides, cells.shape[1:-1], strict=True)]
+    # Two sides: "yi,xj,bijc->byxc".
+    new, old = "yxzuvw"[: len(sides)], "ijklmn"[: len(sides)]
+    terms = [*map("".join, zip(new, old, strict=True)), f"b{old}c"]
+    return ops.einsum(f"{','.join(terms)}->b{new}c", *matrices, cells)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -39,16 +42,22 @@ class SmoothNoise(Generator):
 
     Gaussian grids of several sizes are stretched over the image by bicubic interpolation and mixed
     with random weights; each image has its own offset and contrast before a sigmoid, so that some
-    come out nearly binary and some soft, some mostly dark and some mostly bright.
+    come out nearly binary and some soft, some mostly dark and some mostly bright. Series and other inputs
+    are smooth along all axes but the last; the values of a vector have no neighbours and are independent
+    but for their contrast.
 
     Args:
-        image_shape: `(height, width, channels)`.
+        image_shape: `(height, width, channels)`, or the shape of other inputs: `(features,)`,
+            `(time, channels)`, `(frequency, time, channels)`.
         grids: cells along a side of each Gaussian grid, coarse to fine.
         contrast: `(low, high)` gain before the sigmoid, drawn log-uniformly for each image.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
-        Images in [0, 1], float32 `(batch, height, width, channels)`.
+        Images, or other inputs, in [0, 1], float32 `(batch, *image_shape)`.
+
+    Raises:
+        ValueError: for an argument out of range.
 
     Example:
         >>> SmoothNoise((28, 28, 1)).sample(4, seed=0).shape
@@ -59,35 +68,32 @@ class SmoothNoise(Generator):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         grids: tuple[int, ...] = (4, 6, 8, 12),
         contrast: tuple[float, float] = (0.5, 16.0),
         name: str = "smooth_noise",
         **kwargs,
     ) -> None:
-        for grid in grids:
-            check_positive("grids", grid)
-        contrast = check_range("contrast", contrast)
-        channels = image_shape[-1]
-        cells = sum(grid * grid for grid in grids) * channels
-        super().__init__(image_shape, cells + len(grids) + channels + 1, name=name, **kwargs)
-        self.grids = tuple(grids)
-        self.contrast = contrast
+        self.grids = tuple(check_int("grids", grid) for grid in grids)
+        self.contrast = check_range("contrast", contrast)
+        *sides, channels = check_shape(image_shape)
+        self._sizes = [grid ** len(sides) * channels for grid in self.grids]
+        super().__init__(image_shape, sum(self._sizes) + len(grids) + channels + 1, name=name, **kwargs)
         self.built = True
 
-    def call(self, latent, training=None):
-        height, width, channels = self.image_shape
-        sizes = [grid * grid * channels for grid in self.grids]
-        parts = ops.split(latent, np.cumsum([*sizes, len(sizes), channels]).tolist(), axis=-1)
+    def call(self, latent, labels=None, training=None):
+        *sides, channels = self.image_shape
+        alone = (1,) * len(sides)
+        parts = ops.split(latent, np.cumsum([*self._sizes, len(self.grids), channels]).tolist(), axis=-1)
         *fields, mixture, offset, contrast = parts
         # Weights of unit length keep the mixed field's spread the same for every image.
         mixture = mixture / ops.sqrt(ops.sum(mixture**2, axis=-1, keepdims=True) + 1e-6)
         image = 0.0
         for i, (grid, field) in enumerate(zip(self.grids, fields, strict=True)):
-            field = ops.reshape(field, (-1, grid, grid, channels))
-            image += mixture[:, i, None, None, None] * stretched(field, height, width)
-        gain = log_uniform(contrast, *self.contrast)[:, :, None, None]
-        return ops.sigmoid(gain * (image + offset[:, None, None, :]))
+            field = ops.reshape(field, (-1, *[grid] * len(sides), channels))
+            image += ops.reshape(mixture[:, i], (-1, *alone, 1)) * stretched(field, *sides)
+        gain = ops.reshape(log_uniform(contrast, *self.contrast), (-1, *alone, 1))
+        return ops.sigmoid(gain * (image + ops.reshape(offset, (-1, *alone, channels))))
 
     def get_config(self):
         return {**super().get_config(), "grids": list(self.grids), "contrast": list(self.contrast)}

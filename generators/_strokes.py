@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from generators._base import Generator
-from generators._checks import check_image_shape, check_positive, check_range
+from generators._checks import check_image_shape, check_int, check_range
 from generators._distributions import log_uniform, uniform
 from generators._smooth_noise import stretched
 
@@ -35,6 +35,9 @@ class Strokes(Generator):
     Returns (when called on latents):
         Images in [0, 1], float32 `(batch, height, width, channels)`.
 
+    Raises:
+        ValueError: for an argument out of range.
+
     Example:
         >>> Strokes((28, 28, 1)).sample(4, seed=0).shape
         TensorShape([4, 28, 28, 1])
@@ -50,7 +53,7 @@ class Strokes(Generator):
         name: str = "strokes",
         **kwargs,
     ) -> None:
-        check_positive("strokes", strokes)
+        check_int("strokes", strokes)
         width = check_range("width", width)
         channels = check_image_shape(image_shape)[-1]
         self._sizes = [strokes * _CONTROLS * 2, strokes, 8, channels, channels, _PAPER_GRID**2]
@@ -59,7 +62,7 @@ class Strokes(Generator):
         self.width = width
         self.built = True
 
-    def call(self, latent, training=None):
+    def call(self, latent, labels=None, training=None):
         parts = ops.split(latent, np.cumsum(self._sizes)[:-1].tolist(), axis=-1)
         controls, joined, style, middle, contrast, unevenness = parts
         centre = style[:, :2]

@@ -22,6 +22,13 @@ tf.config.set_logical_device_configuration(
 SHAPE, CLASSES = (12, 12, 1), 4
 
 
+def pytest_collection_modifyitems(items):
+    """Marks what compiles with XLA, by the names that parameters and tests have for it."""
+    for item in items:
+        if "xla" in item.name.lower():
+            item.add_marker(pytest.mark.xla)
+
+
 @pytest.fixture(autouse=True)
 def same_every_time():
     keras.utils.set_random_seed(7)

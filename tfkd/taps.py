@@ -14,6 +14,18 @@ import keras
 
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
 
+__all__ = [
+    "INPUT_GRADIENT",
+    "Record",
+    "named_layers",
+    "penultimate",
+    "record",
+    "resolve",
+    "shape",
+    "shared_stages",
+    "stages",
+]
+
 _INPUT = ":input"
 # Not a layer: the gradient of the labels' cross-entropy by the model's input, which a distiller computes.
 INPUT_GRADIENT = ":gradient"

@@ -14,6 +14,7 @@ from tests import harness
 from tests.datafree import killed
 from tests.datafree.recipes import RECIPES
 
+pytestmark = pytest.mark.kill
 ROOT = pathlib.Path(__file__).parents[2]
 
 

@@ -19,11 +19,21 @@ def soft_targets(t, s, temperature=1.0):
     return temperature**2 * (np.exp(log_t) * (log_t - log_s)).sum(-1)
 
 
+def bernoulli_targets(t, s, temperature=1.0):
+    p, q = (1 / (1 + np.exp(-z / temperature)) for z in (t, s))
+    divergence = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return temperature**2 * divergence.sum(-1)
+
+
+def mean_squared_error(t, s):
+    return ((t - s) ** 2).mean(-1)
+
+
 def l1_logits(t, s):
     return np.abs(t - s).mean(-1)
 
 
-def decoupled(t, s, labels, alpha=1.0, beta=8.0, temperature=4.0):
+def decoupled_knowledge(t, s, labels, alpha=1.0, beta=8.0, temperature=4.0):
     shape, classes = t.shape[:-1], t.shape[-1]
     t, s, labels = t.reshape(-1, classes), s.reshape(-1, classes), labels.ravel()
     values = []
@@ -53,17 +63,18 @@ def logit_standardization(t, s, temperature=2.0):
     return soft_targets(t, s, temperature)
 
 
-def multi_level(t, s, temperatures=(2, 3, 4, 5, 6)):
+def multi_level_logits(t, s, temperatures=(2, 3, 4, 5, 6), instance=1, batch=1, classes=1):
     t, s = (z.reshape(-1, z.shape[-1]) for z in (t, s))
     total = 0.0
     for temperature in temperatures:
         p, q = softmax(t / temperature), softmax(s / temperature)
-        total += soft_targets(t, s, temperature).mean()
-        total += ((p @ p.T - q @ q.T) ** 2).sum() / len(p) + ((p.T @ p - q.T @ q) ** 2).sum() / p.shape[1]
+        total += instance * soft_targets(t, s, temperature).mean()
+        total += batch * ((p @ p.T - q @ q.T) ** 2).sum() / len(p)
+        total += classes * ((p.T @ p - q.T @ q) ** 2).sum() / p.shape[1]
     return np.asarray(total)
 
 
-def label_smoothing_teacher(s, labels, correct=0.99, temperature=20.0):
+def teacher_free(s, labels, correct=0.99, temperature=20.0):
     classes = s.shape[-1]
     virtual = np.full(s.shape, (1 - correct) / (classes - 1))
     np.put_along_axis(virtual, labels[..., None], correct, -1)
@@ -205,7 +216,7 @@ def overhaul(t, s, margin):
     return total.reshape(len(t), -1).sum(1) / 1000
 
 
-def hierarchical_context(t, s):
+def review_kd(t, s):
     t, s = same_size(t, s)
     total, weights = hint(t, s), 1.0
     for grid, weight in ((4, 1 / 2), (2, 1 / 4), (1, 1 / 8)):

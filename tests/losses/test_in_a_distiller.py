@@ -42,7 +42,7 @@ METHODS = {
     "activation_boundary": lambda: losses.ActivationBoundary("relu1:input", "norm1", projector=True),
     "variational_information": lambda: losses.VariationalInformation(*TWO),
     "overhaul": lambda: losses.Overhaul("norm1", "norm1"),
-    "review": lambda: losses.Review(*TWO),
+    "review": lambda: losses.ReviewKD(*TWO),
     "contrastive": lambda: losses.Contrastive(*LAST, examples=32, negatives=8, dimension=8, seed=1),
     "singular_values": lambda: losses.SingularValues(*TWO, projector=True),
 }

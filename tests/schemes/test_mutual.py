@@ -106,7 +106,7 @@ def test_keep_best_gives_all_students_back():
 
 def test_health_says_why_it_cannot():
     x, y = blobs(16)
-    with pytest.raises(TypeError, match="makes its own inputs"):
+    with pytest.raises(TypeError, match="inputs that a model makes itself"):
         scheme().fit(x, y, verbose=0, callbacks=[Health()])
 
 

@@ -11,8 +11,7 @@ import tfkd
 from generators import probe_images
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
-from tfkd.teachers import TeacherWarning
-from tfkd.teachers._diagnosis import suspicion
+from tfkd.teachers import TeacherWarning, diagnose
 
 
 def load_quietly(*args, **kwargs):
@@ -197,7 +196,7 @@ def test_the_given_model_is_not_changed(trained):
 
 
 def test_a_good_teacher_is_not_suspected(teacher):
-    assert suspicion(teacher) is None
+    assert diagnose(teacher) is None
 
 
 def test_an_untrained_teacher_is_suspected():

@@ -6,6 +6,8 @@ Keras is pinned to one minor version because of what is used here.
 from typing import Any
 
 import keras
+import tensorflow as tf
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 
 # The operations behind `keras.ops`, for graphs that are built of operations by name.
@@ -19,10 +21,12 @@ __all__ = [
     "is_functional",
     "is_keras_layer",
     "learning_rate",
+    "mask_of",
     "nodes_by_depth",
     "numpy_operations",
     "run_through_graph",
     "share_value",
+    "with_mask",
 ]
 
 
@@ -74,3 +78,15 @@ def learning_rate(optimizer: keras.optimizers.Optimizer):
 def share_value(variable: keras.Variable, value) -> None:
     """Has a Keras variable use an existing `tf.Variable`."""
     variable._value = value
+
+
+def mask_of(tensor):
+    """Which positions of a tensor count, as the layers that made it say; None if they do not say."""
+    return get_keras_mask(tensor)
+
+
+def with_mask(tensor, mask):
+    """A copy of a tensor whose mask the next layer will see."""
+    copy = tf.identity(tensor)
+    set_keras_mask(copy, mask)
+    return copy

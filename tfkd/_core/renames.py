@@ -1,9 +1,13 @@
 """Old names that work for one more version and say the new ones."""
 
+import functools
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -39,3 +43,29 @@ def warn_renamed(old: str, new: str) -> None:
         DeprecationWarning,
         stacklevel=3,
     )
+
+
+def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator of functions that lets the keyword `old` stand for the argument `new`.
+
+    Raises:
+        TypeError: on use, if both are given.
+
+    Example:
+        >>> @renamed_argument("path", "source")
+        ... def load_teacher(source): ...
+    """
+
+    def decorate(function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if old in kwargs:
+                warn_renamed(f"The argument `{old}` of {function.__name__}", f"`{new}`")
+                if new in kwargs:
+                    raise TypeError(f"{function.__name__} was given both `{new}` and its old name `{old}`.")
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -27,6 +27,7 @@ from tfkd.distilling._steps import (
     replicas,
     with_loss_scaling,
 )
+from tfkd.distilling._task_losses import losses_for
 from tfkd.distilling._teacher_reference import TeacherReference
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.losses._keras_losses import KerasLogits
@@ -101,7 +102,7 @@ class Distiller(keras.Model):
         self._reference = reference
         self.student = student
         self.student_loss_weight = student_loss_weight
-        self.loss_set = LossSet(losses, distillation_loss_weights)
+        self.loss_set = LossSet(losses_for(reference.model, losses), distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         # Keras's distiller logs the loss under this name as well.
         self._total_loss_tracker = keras.metrics.Mean(name="total_loss")

@@ -1,7 +1,6 @@
 """One forward pass of a network with its taps, and what a loss makes of two of them."""
 
 import functools
-import inspect
 from typing import Any, NamedTuple
 
 import keras
@@ -10,9 +9,9 @@ from keras import ops, tree
 
 from tfkd import taps
 from tfkd._core.graphs import has_graph
-from tfkd._core.keras_internals import build_shapes
+from tfkd._core.keras_internals import build_shapes, mask_of
 from tfkd.distilling._caching import Carried
-from tfkd.losses import KnowledgeLoss
+from tfkd.losses import Batch, KnowledgeLoss
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
@@ -67,7 +66,9 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
         tape.watch(inputs)
         output = model(inputs, training=training)
         logits = ops.cast(output, "float32")
-        entropy = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1))
+        entropies = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1), axis=-1)
+        mask = mask_of(output)
+        entropy = ops.sum(entropies if mask is None else ops.where(mask, entropies, 0.0))
     gradient = tape.gradient(entropy, inputs)
     return Pass(output, {**seen, taps.INPUT_GRADIENT: gradient})
 
@@ -174,56 +175,53 @@ def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: d
     t = _look(teacher, loss.teacher_layer) if loss.uses_teacher else s
     heads = loss.teacher_layer is None and loss.student_layer is None and tree.is_nested(s)
     if loss.takes_structures or not heads:
-        return _compare_one(loss, t, s, {**context, "sample_weight": _single(context["sample_weight"])})
+        weight = _single(context["sample_weight"])
+        return reduced_loss(loss, t, s, Batch(**{**context, "sample_weight": weight}))
     tree.assert_same_structure(t, s)
     pairs = list(zip(tree.flatten(t), tree.flatten(s), strict=True))
     split = {key: _per_head(value, len(pairs)) for key, value in context.items()}
     return sum(
-        _compare_one(loss, *pair, {key: values[i] for key, values in split.items()})
+        reduced_loss(loss, *pair, Batch(**{key: values[i] for key, values in split.items()}))
         for i, pair in enumerate(pairs)
     )
 
 
-def _compare_one(loss, teacher, student, context):
-    mask = _mask(student)
-    mask = _mask(teacher) if mask is None else mask
-    offered = {**context, "mask": mask}
-    if lacking := missing(loss, offered):
-        raise ValueError(_MISSING[lacking[0]].format(loss=loss.name))
-    wanted = inspect.signature(type(loss).call).parameters
-    given = {name: offered[name] for name in offered.keys() & wanted.keys()}
-    values = loss(teacher, student, **given)
-    return reduced(values, context["sample_weight"], _joined(mask))
-
-
 def missing(loss: KnowledgeLoss, context: dict) -> list[str]:
     """What a loss needs of the context that is None there."""
-    wanted = inspect.signature(type(loss).call).parameters
-    return [
-        name
-        for name in context.keys() & wanted.keys()
-        if context[name] is None and wanted[name].default is inspect.Parameter.empty
-    ]
+    return [name for name in loss.missing(Batch(**context)) if name in context]
 
 
-_MISSING = {
-    "labels": "`y` is missing: the loss {loss!r} needs labels. Give them to `fit`.",
-    "index": "The loss {loss!r} needs the index of each example. Train on tfkd.with_index(dataset) or on a "
-    "data set from tfkd.cache_teacher.",
-}
+def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
+    """A loss of two networks' values as a scalar, for a training step.
+
+    Args:
+        loss: the loss.
+        teacher: what it looks at in the teacher.
+        student: what it looks at in the student.
+        batch: what else there is; without a mask, that of the student's values, else of the teacher's.
+
+    Returns:
+        A float32 scalar.
+
+    Raises:
+        ValueError: if the batch lacks what the loss needs.
+    """
+    masks = batch.mask, _mask(student), _mask(teacher)
+    mask = next((mask for mask in masks if mask is not None), None)
+    values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask)))
+    return reduced(values, batch.sample_weight, _joined(mask))
 
 
 def reduced(values, sample_weight=None, mask=None):
     """The mean of per-example (or per-token) values by weight and mask; scalars by the mean weight."""
-    weights = None if sample_weight is None else ops.cast(sample_weight, "float32")
-    if len(values.shape) == 0:
-        return values if weights is None else values * ops.mean(weights)
-    if weights is not None:
-        rank = len(values.shape)
-        weights = per_row(weights, rank)
+    rank = len(values.shape)
+    if rank == 0:
+        return values if sample_weight is None else values * ops.mean(per_row(sample_weight, 1, mask))
+    if sample_weight is not None:
+        weights = per_row(sample_weight, rank, mask)
         weights = ops.reshape(weights, (*ops.shape(weights), *(1,) * (rank - len(weights.shape))))
         values = values * weights
-    if mask is None or len(mask.shape) != len(values.shape):
+    if mask is None or len(mask.shape) != rank:
         # A replica's share of a small batch may be empty.
         return ops.divide_no_nan(ops.sum(values), ops.cast(ops.size(values), "float32"))
     mask = ops.cast(mask, "float32")
@@ -239,8 +237,8 @@ def _look(seen, layer):
 def _mask(value):
     """The Keras mask of a tensor, a list of masks for several; None if there is none."""
     if not tree.is_nested(value):
-        return getattr(value, "_keras_mask", None)
-    masks = [getattr(each, "_keras_mask", None) for each in tree.flatten(value)]
+        return mask_of(value)
+    masks = [mask_of(each) for each in tree.flatten(value)]
     return masks if any(mask is not None for mask in masks) else None
 
 

@@ -5,7 +5,7 @@ import os
 
 from tfkd._core import files
 from tfkd.export import _pictures as pictures
-from tfkd.export._report import template_environment
+from tfkd.export._figures import template_environment
 
 _TEMPLATE = "compression.html.j2"
 

@@ -12,13 +12,13 @@ def description(labels: Sequence[str] | None, input_range: tuple[float, float], 
     """What is written into a file, checked.
 
     Args:
-        labels: names of the classes, or None.
+        labels: names of the classes, labels or numbers, or None.
         input_range: lowest and highest value of inputs.
         classes: how many there are.
 
     Raises:
         TypeError: if `labels` is a single name.
-        ValueError: if there are more or fewer names than classes, or the range is none.
+        ValueError: if there are more or fewer names than classes, or the range is not one.
     """
     if isinstance(labels, str):
         raise TypeError(f"`labels` must be a list of names. Received: {labels!r}.")
@@ -26,12 +26,22 @@ def description(labels: Sequence[str] | None, input_range: tuple[float, float], 
         raise ValueError(
             f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
         )
+    names = None if labels is None else [str(label) for label in labels]
+    return {"labels": names, "input_range": limits(input_range)}
+
+
+def limits(input_range: tuple[float, float]) -> list[float]:
+    """The lowest and the highest value of inputs.
+
+    Raises:
+        ValueError: if they are not two such numbers.
+    """
     values = [float(value) for value in input_range]
     if len(values) != 2 or not values[0] < values[1]:
         raise ValueError(
             f"`input_range` must be the lowest and the highest value of inputs. Received: {input_range!r}."
         )
-    return {"labels": None if labels is None else [str(label) for label in labels], "input_range": values}
+    return values
 
 
 def with_metadata(content: bytes, described: dict) -> bytes:

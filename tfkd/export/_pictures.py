@@ -1,4 +1,4 @@
-"""Pictures of a run as PNG bytes: image grids, curves, histograms, confusion."""
+"""Pictures of a run as PNG bytes: image grids, curves, histograms, confusion, scatter."""
 
 import io
 from collections.abc import Sequence
@@ -6,7 +6,12 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from generators import image_shape
+from tfkd.export._figures import score, score_name
+from tfkd.tasks import Task, task_of
+
 _DPI = 110
+_PANELS = 4
 _TEACHER, _STUDENT = "#4c566a", "#2a78b5"
 
 
@@ -19,32 +24,49 @@ def require_report() -> None:
         raise ImportError(f"Reports need {error.name}: pip install 'tfkd[report]'.") from error
 
 
-def image_grid(images: np.ndarray, teacher: keras.Model, columns: int = 8) -> bytes:
-    """Images with the teacher's predicted class and its confidence above each.
+def image_grid(
+    images: np.ndarray, teacher: keras.Model, columns: int = 8, task: Task | None = None
+) -> bytes:
+    """Inputs with the teacher's answer above each, such as a class and its confidence.
 
     Args:
-        images: `(n, height, width, channels)` in [0, 1], 1 or 3 channels (else the first is shown).
-        teacher: a model from images to logits.
-        columns: images in a row.
+        images: `(n, height, width, channels)` in [0, 1], 1 or 3 channels (else the first is shown); or
+            vectors and series `(n, time, channels)`, which are drawn as lines.
+        teacher: a model from them to logits or numbers.
+        columns: inputs in a row.
+        task: the teacher's task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
         A PNG.
     """
-    logits = teacher.predict(images, verbose=0)
-    confidence = np.asarray(keras.ops.softmax(logits, axis=-1)).max(axis=-1)
+    captions = (task or task_of(teacher)).captions(teacher.predict(images, verbose=0))
+    images = images.reshape(-1, *image_shape(images.shape[1:]))
+    is_image = images.ndim == 4
     rows = -(-len(images) // columns)
-    across, down = 1.1, images.shape[1] / images.shape[2] + 0.3
+    across, down = 1.1, (images.shape[1] / images.shape[2] if is_image else 0.7) + 0.3
     figure, ((axis,),) = _figure(columns * 1.05, rows * 1.05 * down / across, 1, 1)
+    draw = _draw_image if is_image else _draw_lines
     # One pair of axes for all: drawing one for each image takes five times as long.
-    for i, (image, label, sure) in enumerate(zip(images, logits.argmax(-1), confidence, strict=True)):
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = i % columns * across, -(i // columns) * down
-        shown = image if image.shape[-1] == 3 else image[..., 0]
-        place = (left, left + 1, top + 0.3 - down, top)
-        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=place)
-        axis.text(left + 0.5, top + 0.04, f"{label}  {sure:.0%}", fontsize=8, ha="center", va="bottom")
+        draw(axis, image, (left, left + 1, top + 0.3 - down, top))
+        axis.text(left + 0.5, top + 0.04, caption, fontsize=8, ha="center", va="bottom")
     axis.axis("off")
     axis.set(xlim=(0, columns * across), ylim=(-rows * down, 0.3))
     return _png(figure)
+
+
+def _draw_image(axis, image, extent):
+    shown = image if image.shape[-1] == 3 else image[..., 0]
+    axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=extent)
+
+
+def _draw_lines(axis, series, extent):
+    """One line for each channel, from the lowest value of all to the highest."""
+    left, right, bottom, top = extent
+    low, high = series.min(), max(series.max(), series.min() + 1e-6)
+    lines = bottom + (top - bottom) * (series.reshape(len(series), -1) - low) / (high - low)
+    axis.plot(np.linspace(left, right, len(series)), lines, linewidth=0.8)
 
 
 def curves(history: Sequence[dict], groups: dict[str, Sequence[str]]) -> bytes:
@@ -70,19 +92,72 @@ def curves(history: Sequence[dict], groups: dict[str, Sequence[str]]) -> bytes:
     return _png(figure)
 
 
-def class_histogram(labels: np.ndarray, classes: int) -> bytes:
-    """How often the teacher sees each class in the synthesized images, as a PNG."""
-    counts = np.bincount(labels, minlength=classes) / len(labels)
+def class_histogram(shares: np.ndarray, even: float | None = None) -> bytes:
+    """How often the teacher sees each class in the synthesized inputs.
+
+    Args:
+        shares: the share of inputs in which each class is seen.
+        even: the share of each class if they came equally often, drawn as a line; None for none.
+
+    Returns:
+        A PNG.
+    """
+    figure, axis = _bars(shares, "class predicted by the teacher", "share of synthesized inputs")
+    if even is not None:
+        axis.axhline(even, color=_TEACHER, linestyle="--", linewidth=1)
+        axis.text(len(shares) - 0.5, even, " even", fontsize=8, va="bottom", ha="right")
+    return _png(figure)
+
+
+def label_agreement(shares: np.ndarray) -> bytes:
+    """The share of inputs on which teacher and student give the same answer, label by label, as a PNG."""
+    figure, axis = _bars(shares, "label", "share of inputs with the same answer")
+    axis.set_ylim(0, 1)
+    return _png(figure)
+
+
+def scatter(teacher: np.ndarray, student: np.ndarray) -> bytes:
+    """The student's numbers against the teacher's, one panel for each of the first outputs.
+
+    Args:
+        teacher: the teacher's answers `(n, outputs)`.
+        student: the student's, likewise.
+
+    Returns:
+        A PNG.
+    """
+    outputs = min(teacher.shape[1], _PANELS)
+    figure, axes = _figure(4.2 * outputs, 4.0, 1, outputs)
+    for i, axis in enumerate(axes.flat):
+        x, y = teacher[:, i], student[:, i]
+        ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        axis.plot(ends, ends, color=_TEACHER, linestyle="--", linewidth=1)
+        axis.scatter(x, y, s=6, alpha=0.5, color=_STUDENT)
+        axis.set_xlabel("teacher" if teacher.shape[1] == 1 else f"teacher, output {i}")
+        axis.set_ylabel("student")
+        axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def agreement_histogram(agreement: np.ndarray) -> bytes:
+    """How far teacher and student agree, example by example, as a PNG."""
     figure, axes = _figure(4.6, 3.0, 1, 1)
     axis = axes.flat[0]
-    axis.bar(np.arange(classes), counts, color=_STUDENT)
-    axis.axhline(1 / classes, color=_TEACHER, linestyle="--", linewidth=1)
-    axis.text(classes - 0.5, 1 / classes, " even", fontsize=8, va="bottom", ha="right")
-    axis.set_xlabel("class predicted by the teacher")
-    axis.set_ylabel("share of synthesized images")
-    if classes <= 20:
-        axis.set_xticks(np.arange(classes))
+    axis.hist(agreement, bins=20, range=(0, 1), color=_STUDENT)
+    axis.set_xlabel("agreement of student and teacher")
+    axis.set_ylabel("inputs")
     return _png(figure)
+
+
+def _bars(values, xlabel, ylabel):
+    figure, axes = _figure(4.6, 3.0, 1, 1)
+    axis = axes.flat[0]
+    axis.bar(np.arange(len(values)), values, color=_STUDENT)
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    if len(values) <= 20:
+        axis.set_xticks(np.arange(len(values)))
+    return figure, axis
 
 
 def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: int) -> bytes:
@@ -116,21 +191,25 @@ def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: i
 
 
 def sizes(rows: Sequence[dict]) -> bytes:
-    """Variants of a model: accuracy, or agreement where none was measured, against the zipped size.
+    """Variants of a model: their main score, or agreement where none was measured, against the zipped size.
 
     Args:
-        rows: variants with "name", "quantization", "accuracy" (or None), "agreement" and "gzip_bytes".
+        rows: variants with "name", "quantization", "accuracy" (or None) or "scores", "agreement" and
+            "gzip_bytes".
 
     Returns:
         A PNG.
     """
     figure, axes = _figure(8.0, 4.2, 1, 1)
     axis = axes.flat[0]
-    measured = rows[0]["accuracy"] is not None
-    for number, row in enumerate(rows):
+    name, shares = score_name(rows[0]), [score(row) for row in rows]
+    if None in shares:
+        name, shares = "agreement with its model", [row["agreement"] for row in rows]
+    percentages = name.endswith(("accuracy", "model"))
+    for number, (row, share) in enumerate(zip(rows, shares, strict=True)):
         axis.scatter(
             row["gzip_bytes"] / 1024,
-            100 * row["accuracy" if measured else "agreement"],
+            100 * share if percentages else share,
             marker="os^vD<>pPX*"[number % 11],
             color=f"C{number % 10}",
             s=50,
@@ -140,7 +219,7 @@ def sizes(rows: Sequence[dict]) -> bytes:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("{x:g}")
     axis.set_xlabel("zipped file, KiB")
-    axis.set_ylabel("accuracy, %" if measured else "agreement with its model, %")
+    axis.set_ylabel(f"{name}, %" if percentages else name)
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _png(figure)

@@ -3,12 +3,15 @@
 import base64
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tfkd._core import files
 from tfkd.export import _pictures as pictures
+from tfkd.export._figures import template_environment
+from tfkd.export._task_pictures import pictures_of
+from tfkd.export._trust import trust
+from tfkd.tasks import Classification, Task
 
 _TEMPLATE = "report.html.j2"
 _HEALTH_GROUPS = {
@@ -23,115 +26,73 @@ def write_report(
     metrics: dict,
     history: Sequence[dict],
     grid: bytes,
-    synthetic_labels: np.ndarray,
-    teacher_labels: np.ndarray,
-    student_labels: np.ndarray,
+    synthetic: np.ndarray,
+    teacher: np.ndarray,
+    student: np.ndarray,
+    task: Task | None = None,
 ) -> None:
     """Writes a self-contained HTML report of a data-free run.
 
+    Which pictures and sentences it has depends on the task: how often each class comes up and a confusion
+    matrix for classes, agreement label by label for independent labels, a scatter plot for numbers.
+
     Args:
         path: the file to write.
-        metrics: what `metrics.json` holds.
+        metrics: what `metrics.json` holds. "teacher", "student" and "tflite" may have "scores", the
+            task's figures on real data; without them "accuracy" counts.
         history: one row of logs for each epoch.
-        grid: PNG of labelled synthesized images.
-        synthetic_labels: the teacher's classes of held-out synthesized images.
-        teacher_labels: the teacher's classes of the images both were compared on.
-        student_labels: the student's classes of the same images.
+        grid: PNG of synthesized inputs with the teacher's answers.
+        synthetic: the teacher's outputs for held-out synthesized inputs, `(n, ...)`.
+        teacher: the teacher's outputs for the inputs that both were compared on.
+        student: the student's outputs for the same.
+        task: what the outputs mean; None if all three are class numbers `(n,)` below
+            `metrics["classes"]`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
         OSError: if the file cannot be written.
     """
     pictures.require_report()
-    classes = metrics["classes"]
+    answers = [np.asarray(each) for each in (synthetic, teacher, student)]
+    if task is None:
+        task = Classification((metrics["classes"],))
+        answers = [np.eye(task.classes, dtype="float32")[labels] for labels in answers]
     shown = {
         "curves": pictures.curves(history, _curve_groups(history)),
-        "health": pictures.curves(history, _HEALTH_GROUPS),
+        "health": pictures.curves(history, _groups_with_values(_HEALTH_GROUPS, history)),
         "grid": grid,
-        "histogram": pictures.class_histogram(synthetic_labels, classes),
-        "confusion": pictures.confusion(teacher_labels, student_labels, classes),
     }
     html = (
         template_environment()
         .get_template(_TEMPLATE)
         .render(
             metrics=metrics,
-            trust=trust(metrics),
-            pictures={name: base64.b64encode(png).decode() for name, png in shown.items()},
+            trust=trust(metrics, task),
+            has_classes=task.has_classes,
+            pictures={name: _base64(png) for name, png in shown.items()},
+            of_task=[
+                picture._replace(png=_base64(picture.png))
+                for picture in pictures_of(task, *answers, metrics["agreement_on"])
+            ],
         )
     )
     files.write_text(path, html)
 
 
-def template_environment() -> Any:
-    """Jinja's environment with the templates of this package and how they write figures."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
-    )
-    environment.filters.update(percent=_percent, size=_size, seconds=_seconds)
-    return environment
-
-
-def trust(metrics: dict) -> list[str]:
-    """What the figures do and do not show, in sentences.
-
-    Args:
-        metrics: what `metrics.json` holds.
-
-    Returns:
-        Sentences for the reader who has to decide whether to use the student.
-    """
-    sentences = []
-    if metrics["teacher"]["accuracy"] is None:
-        sentences.append(
-            "No real data was given, so nobody has measured how accurate the student is. Agreement on "
-            "synthesized images says that it follows the teacher there, and tends to be a poor guide "
-            "to accuracy on real ones: before relying on the student, evaluate it on some."
-        )
-    else:
-        lost = metrics["teacher"]["accuracy"] - metrics["student"]["accuracy"]
-        sentences.append(
-            f"On {metrics['evaluation_images']:,} real images, used only to measure, the student is "
-            f"{abs(lost) * 100:.2f} points {'below' if lost >= 0 else 'above'} the teacher and gives "
-            f"the same answer in {_percent(metrics['agreement'])}. Nothing was chosen by these figures: "
-            f"they are those of the {'student that was kept' if metrics['stopped'] else 'last epoch'}."
-        )
-    share = metrics["rarest_class_share"] * metrics["classes"]
-    if share < 0.2:
-        sentences.append(
-            "The synthesized images cover the classes unevenly: the rarest comes up "
-            f"{share:.2f} times as often as it would in an even mix. Look at the confusion of that class."
-        )
-    tflite = metrics.get("tflite")
-    if tflite:
-        sentences.append(
-            f"The TFLite file gives the student's answer on {_percent(tflite['agreement'])} of "
-            "synthesized images; the largest difference of a logit there is "
-            f"{tflite['max_difference']:.3g}."
-        )
-    if metrics.get("stopped"):
-        sentences.insert(0, f"Attention: {metrics['stopped']}.")
-    return sentences
+def _base64(png):
+    return base64.b64encode(png).decode()
 
 
 def _curve_groups(history):
     names = [name for name in dict.fromkeys(n for row in history for n in row)]
-    rates = [n for n in names if n == "agreement" or n.endswith("accuracy")]
+    rates = [n for n in names if n == "agreement" or n.endswith(("accuracy", "error", "r2"))]
     generator = [n for n in names if n.startswith("generator_")]
     groups = {"loss": [n for n in names if n.endswith("loss")], "agreement and accuracy": rates}
     return {**groups, "generator": generator} if generator else groups
 
 
-def _percent(value, digits=2):
-    return "not measured" if value is None else f"{value * 100:.{digits}f} %"
-
-
-def _size(value):
-    return "-" if value is None else f"{value / 1024:.1f} KiB"
-
-
-def _seconds(value):
-    minutes, seconds = divmod(round(value), 60)
-    return f"{minutes} min {seconds:02d} s" if minutes else f"{value:.1f} s"
+def _groups_with_values(groups, history):
+    """The groups of which a run has any value: not every task has classes, or inputs to compare."""
+    known = {name for row in history for name in row}
+    kept = {title: names for title, names in groups.items() if known & set(names)}
+    return kept or groups

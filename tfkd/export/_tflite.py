@@ -6,16 +6,18 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from generators import probe_images
 from tfkd._core import files
 from tfkd._core.runtimes import TFLiteFile, require_litert
 from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
 from tfkd.export._conversion import convert
-from tfkd.export._metadata import description, with_metadata
-from tfkd.export._verification import TFLiteCheck, verify_tflite
+from tfkd.export._inputs import inputs_for
+from tfkd.export._metadata import description, limits, with_metadata
+from tfkd.export._verification import TFLiteCheck, find_reading, verify_tflite
+from tfkd.tasks import Task
 
 QUANTIZATIONS = ("float32", "dynamic", "float16", "int8")
-_IMAGES = 256
+# How far outputs of a float file may be from the model's, as a share of their range.
+_FLOAT_DIFFERENCE = 0.01
 
 
 def export_tflite(
@@ -30,43 +32,50 @@ def export_tflite(
     min_agreement: float = 0.0,
     labels: Sequence[str] | None = None,
     input_range: tuple[float, float] = (0.0, 1.0),
+    task: str | type[Task] | Task | None = None,
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
-    The file takes one image at a time. Nothing is written unless conversion and check succeed.
+    The file takes one input at a time. Nothing is written unless conversion and check succeed. A "float32"
+    file computes what the model does: its outputs must not differ by more than a hundredth of their range.
 
     Args:
-        model: a Keras model from images to logits, or a student of `tfkd.compression`: pruned and clustered
-            ones are stripped, quantization-aware ones bring the ranges they learned.
+        model: a Keras model from images or other inputs to outputs of any kind, or a student of
+            `tfkd.compression`: pruned and clustered ones are stripped, quantization-aware ones bring the
+            ranges they learned.
         path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
             weights); or "int8" (weights, activations and arithmetic), which is all that a
             quantization-aware student can be.
-        representative_data: images `(n, height, width, channels)` that "int8" takes its ranges from, as
-            floats on the model's scale, for instance `distiller.synthesize(256)`; None for images of the
-            procedural generators.
+        representative_data: inputs `(n, ...)` that "int8" takes its ranges from, as floats on the model's
+            scale, for instance `distiller.synthesize(256)`; None for images of the procedural generators.
         interface: "float32" or "int8", what an "int8" file takes and returns.
-        evaluation_data: real `(images, labels)` to measure accuracy on as well; None for none.
-        verification_data: images on which file and model are compared, best others of the same kind;
+        evaluation_data: real `(inputs, labels)` to measure on as well, labels as `verify_tflite` takes
+            them; None for none.
+        verification_data: inputs on which file and model are compared, best others of the same kind;
             None for the representative ones, or for other procedural images where there are none.
         sparse: whether kernels of many zeros are stored without them ("float32" and "float16" only), which
             makes the file itself small; a dense file of a pruned model is small once it is zipped.
-        min_agreement: share of images on which file and model have to predict the same class, in [0, 1];
-            a file below is an error.
-        labels: names of the classes, written into the file.
+        min_agreement: how far file and model have to agree, in [0, 1], as the task has it; a file below is
+            an error.
+        labels: names of the classes, labels or numbers, written into the file; of a binary classifier two,
+            that of the class whose probability it returns last.
         input_range: the lowest and highest value of inputs, likewise; procedural images have it, too.
+        task: what the outputs mean, as of `verify_tflite`; for a student best
+            `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        A `TFLiteCheck` with agreement, differences, accuracy, sizes and latency.
+        A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        TypeError: if `labels` is a single name, or images are no floats.
+        TypeError: if `labels` is a single name, images are not floats, or `task` is not a task.
         ValueError: for an unknown option, a model of several inputs or outputs, data of another shape than
-            the model takes, a model that takes no images if none are given, one without zeros for a sparse
-            file, or one that is quantized in part only for an interface of 8 bits.
-        RuntimeError: if the converter refuses the model (the message names operators that it lacks), or
-            file and model agree too little.
+            the model takes, a model that does not take images if no data are given, one without zeros for a
+            sparse file, one that is quantized in part only for an interface of 8 bits, or a task or labels
+            that are missing or do not fit.
+        RuntimeError: if the converter refuses the model (the message names operators that it lacks), file
+            and model agree too little, or a "float32" file computes something else than the model.
         OSError: if the file cannot be written.
 
     Example:
@@ -77,42 +86,63 @@ def export_tflite(
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
     _check_ends(model)
-    learned = is_quantization_aware(model)
-    if learned and quantization != "int8":
+    model, learned = _plain_or_learned(model, quantization)
+    if sparse and not sparsity(model):
+        raise ValueError(f"`sparse`: {model.name!r} has no zeros. Prune it first (tfkd.compression.prune).")
+    ends = limits(input_range)
+    compared = representative_data if verification_data is None else verification_data
+    calibration = None
+    if not learned and (quantization == "int8" or representative_data is not None):
+        calibration = inputs_for(model, representative_data, "representative_data", ends, 0)
+    images = inputs_for(model, compared, "verification_data", ends, 1)
+    reading = find_reading(model, task, lambda: model.predict(images, verbose=0))
+    if reading is None and min_agreement > 0:
+        raise ValueError(
+            f"`min_agreement` needs a `task`: {model.name!r} returns {model.output_shape}, and nothing "
+            "says what that means. Give a subclass of tfkd.tasks.Task."
+        )
+    described = description(
+        labels, input_range, reading.task.classes if reading else model.output_shape[-1]
+    )
+    content = convert(model, quantization, calibration, interface, sparse)
+    _check_interface(content, interface, model)
+    content = with_metadata(content, described)
+    check = verify_tflite(content, model, images, evaluation_data, reading and reading.task)
+    _check_result(check, model, quantization, min_agreement, reading)
+    if path is not None:
+        files.write_bytes(path, content)
+    return check
+
+
+def _plain_or_learned(model, quantization):
+    """The model without pruning and clustering, and whether it brings ranges that it has learned."""
+    if not is_quantization_aware(model):
+        return strip(model) if isinstance(model, BridgedModel) else model, False
+    if quantization != "int8":
         raise ValueError(
             f"`quantization`: {model.name!r} is quantization-aware, so its file is 'int8'. Received: "
             f"{quantization!r}. Export tfkd.compression.strip(model) for other kinds."
         )
-    if isinstance(model, BridgedModel) and not learned:
-        model = strip(model)
-    if sparse and not sparsity(model):
-        raise ValueError(f"`sparse`: {model.name!r} has no zeros. Prune it first (tfkd.compression.prune).")
-    described = description(labels, input_range, model.output_shape[-1])
-    low, high = described["input_range"]
+    return model, True
 
-    def images_of(data, name, seed):
-        return (
-            low + (high - low) * _procedural(model, name, seed)
-            if data is None
-            else _images(model, data, name)
-        )
 
-    calibration = None if learned else images_of(representative_data, "representative_data", 0)
-    content = convert(model, quantization, calibration, interface, sparse)
-    _check_interface(content, interface, model)
-    content = with_metadata(content, described)
-    compared = representative_data if verification_data is None else verification_data
-    images = images_of(compared, "verification_data", 1)
-    check = verify_tflite(content, model, images, evaluation_data)
-    if check.agreement < min_agreement:
+def _check_result(check, model, quantization, min_agreement, reading):
+    """Raises RuntimeError for a file that does not do what the model does."""
+    if quantization == "float32" and not check.relative_difference <= _FLOAT_DIFFERENCE:
         raise RuntimeError(
-            f"The {quantization} TFLite file of {model.name!r} predicts what the model does on "
-            f"{check.agreement:.2%} of images, below `min_agreement` {min_agreement:.2%}; it was not "
-            "written. Try other representative_data, quantize_aware training, or 'float16'."
+            f"The float32 TFLite file of {model.name!r} computes something else than the model: outputs "
+            f"differ by up to {check.max_difference:.3g}, {check.relative_difference:.2%} of their range, "
+            f"where {_FLOAT_DIFFERENCE:.0%} is allowed; it was not written. Check that the model's outputs "
+            "are finite, and replace layers that are random or of your own."
         )
-    if path is not None:
-        files.write_bytes(path, content)
-    return check
+    if reading is not None and check.agreement < min_agreement:
+        images = "images" if len(model.input_shape) == 4 else "inputs"
+        text = reading.task.agreement_text(f"{check.agreement:.2%}", images)
+        raise RuntimeError(
+            f"The {quantization} TFLite file of {model.name!r} and the model {text}, below `min_agreement` "
+            f"{min_agreement:.2%}; it was not written. Try other representative_data, quantize_aware "
+            "training, or 'float16'."
+        )
 
 
 def _check_options(quantization, interface, sparse, min_agreement):
@@ -139,8 +169,8 @@ def _check_ends(model):
         tensors = getattr(model, what, None) or ()
         if len(tensors) > 1:
             raise ValueError(
-                f"`model`: {model.name!r} has {len(tensors)} {what}; files lead from images to logits. "
-                "Build a keras.Model of one input and one output around it."
+                f"`model`: {model.name!r} has {len(tensors)} {what}; files lead from one input to one "
+                "output. Build a keras.Model of one input and one output around it."
             )
 
 
@@ -152,30 +182,3 @@ def _check_interface(content, interface, model):
             f"`interface`: the file of {model.name!r} takes and returns {' and '.join(kinds)}, since "
             "layers at its ends compute in float (tfkd.compression.float_layers). Use interface='float32'."
         )
-
-
-def _procedural(model, name, seed):
-    shape = tuple(model.input_shape[1:])
-    if len(shape) not in (2, 3):
-        raise ValueError(
-            f"`{name}` is needed: {model.name!r} takes inputs of shape {shape}, which are no images "
-            "that the procedural generators could make."
-        )
-    return probe_images(model, _IMAGES, seed)
-
-
-def _images(model, data, name):
-    shape = tuple(model.input_shape[1:])
-    data = np.asarray(data)
-    takes = [tensor.dtype for tensor in getattr(model, "inputs", None) or ()] or ["float32"]
-    if keras.backend.is_float_dtype(takes[0]) and not keras.backend.is_float_dtype(str(data.dtype)):
-        raise TypeError(
-            f"`{name}` must be floats on the scale that the model takes, as `input_range` says it. "
-            f"Received: {data.dtype}."
-        )
-    data = data.astype("float32")
-    if data.shape[1:] != shape or not len(data):
-        raise ValueError(
-            f"`{name}` must be images of shape (n, {', '.join(map(str, shape))}). Received: {data.shape}."
-        )
-    return data

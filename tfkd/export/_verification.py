@@ -5,11 +5,14 @@ import gzip
 import os
 import pathlib
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from tfkd._core.runtimes import TFLiteFile
+from tfkd.compression import BridgedModel
+from tfkd.tasks import Reading, Task, marked_task, output_shape_of, reading_of
 
 _WARMUP_RUNS = 10
 _TIMED_RUNS = 100
@@ -22,24 +25,32 @@ class TFLiteCheck:
     Attributes:
         size_bytes: size of the file.
         gzip_bytes: its size zipped by gzip, as app stores send it.
-        latency_ms: median time of one image at one thread, in milliseconds, with XNNPACK.
+        latency_ms: median time of one example at one thread, in milliseconds, with XNNPACK.
         latency_2_threads_ms: the same at two threads.
-        agreement: share of synthetic images on which both predict the same class.
-        max_difference: largest difference of a logit on those images.
-        accuracy: share of real images classified correctly; None without real data.
+        agreement: how far both give the same answers to synthetic inputs, in [0, 1], as the task has it:
+            the share of equal classes or labels, or the closeness of numbers; None without a task.
+        max_difference: largest difference of an output on those inputs.
+        accuracy: share of real examples, or of their labels, that the file gets right; None without real
+            data and for numbers.
         model_accuracy: the same for the Keras model.
-        real_agreement: share of real images on which both predict the same class.
+        real_agreement: the agreement on real inputs.
+        scores: the task's figures of the file on real data, by name; empty without.
+        model_scores: the same for the Keras model.
+        relative_difference: `max_difference` as a share of the range of the model's outputs.
     """
 
     size_bytes: int
     gzip_bytes: int
     latency_ms: float
     latency_2_threads_ms: float
-    agreement: float
+    agreement: float | None
     max_difference: float
     accuracy: float | None = None
     model_accuracy: float | None = None
     real_agreement: float | None = None
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    model_scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    relative_difference: float = 0.0
 
 
 def verify_tflite(
@@ -47,69 +58,115 @@ def verify_tflite(
     model: keras.Model,
     images: np.ndarray,
     evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
+    task: str | type[Task] | Task | None = None,
 ) -> TFLiteCheck:
     """Compares a TFLite file with the model it was made from.
 
     Args:
         content: the file's bytes.
         model: the Keras model.
-        images: synthetic images `(n, height, width, channels)`.
-        evaluation_data: real `(images, labels)`, labels as class numbers, or None.
+        images: synthetic inputs `(n, ...)`.
+        evaluation_data: real `(inputs, labels)`, or None. Labels are class numbers, 0 or 1 for each of
+            several labels, or numbers, as the task has it.
+        task: what the outputs mean, by name, class or object of `tfkd.tasks`. None for the task that the
+            model was marked with, as a teacher of `tfkd.load_teacher` is; else a softmax or several linear
+            outputs are classes, one sigmoid is a binary classifier's probability, several are labels, and
+            one linear output is a number. Outputs of several axes have a task only if one is given.
 
     Returns:
         A `TFLiteCheck`.
 
     Raises:
-        ValueError: if the evaluation data do not fit the model.
+        TypeError: if `task` is not a task.
+        ValueError: if the task or the evaluation data do not fit the model.
     """
-    logits = run_tflite(content, images)
-    expected = model.predict(images, verbose=0)
-    real = {}
-    if evaluation_data is not None:
-        x, y = _checked(evaluation_data, model)
-        predicted = run_tflite(content, x).argmax(-1)
-        model_predicted = model.predict(x, batch_size=256, verbose=0).argmax(-1)
-        real = {
-            "accuracy": float(np.mean(predicted == y)),
-            "model_accuracy": float(np.mean(model_predicted == y)),
-            "real_agreement": float(np.mean(predicted == model_predicted)),
-        }
+    outputs, expected = run_tflite(content, images), model.predict(images, verbose=0)
+    reading = find_reading(model, task, lambda: expected)
+    difference = float(np.abs(outputs - expected).max())
     return TFLiteCheck(
         size_bytes=len(content),
         # Without a time stamp, so that the size is the same each time.
         gzip_bytes=len(gzip.compress(content, mtime=0)),
         latency_ms=_latency_ms(content, threads=1),
         latency_2_threads_ms=_latency_ms(content, threads=2),
-        agreement=float(np.mean(logits.argmax(-1) == expected.argmax(-1))),
-        max_difference=float(np.abs(logits - expected).max()),
-        **real,
+        agreement=None if reading is None else _agreement(reading, expected, outputs),
+        max_difference=difference,
+        relative_difference=difference / _range(expected),
+        **({} if evaluation_data is None else _on_real_data(content, model, evaluation_data, reading)),
     )
 
 
-def _checked(evaluation_data, model):
-    x, y = (np.asarray(array) for array in evaluation_data)
-    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if x.shape[1:] != tuple(model.input_shape[1:]) or y.shape != x.shape[:1]:
+def find_reading(
+    model: keras.Model, task: str | type[Task] | Task | None, ask: Callable[[], np.ndarray]
+) -> Reading | None:
+    """How a model's outputs are read; None for those of several axes that no task is known for.
+
+    Args:
+        model: the Keras model.
+        task: as of `verify_tflite`.
+        ask: gives its outputs for many inputs, called where its ending does not show.
+    """
+    task = marked_task(model) if task is None else task
+    # What tfmot wraps shows neither mark nor ending.
+    shown = (model.plain() or model) if isinstance(model, BridgedModel) else model
+    task = marked_task(shown) if task is None else task
+    if task is None and len(output_shape_of(model)) != 1:
+        return None
+    return reading_of(shown, task, ask)
+
+
+def _agreement(reading, expected, outputs):
+    return float(np.mean(reading.task.agreement(reading(expected), reading(outputs))))
+
+
+def _range(outputs):
+    """How far outputs are apart; never 0, and not less than a thousandth of their size."""
+    return max(float(np.ptp(outputs)), 1e-3 * float(np.abs(outputs).max()), 1e-6)
+
+
+def _on_real_data(content, model, evaluation_data, reading):
+    """The figures of a `TFLiteCheck` that need labels."""
+    if reading is None:
         raise ValueError(
-            "`evaluation_data` must be images (n, "
-            f"{', '.join(map(str, model.input_shape[1:]))}) and n class numbers. Received: shapes "
-            f"{x.shape} and {y.shape}. Take the argmax of one-hot labels."
+            f"`task` is needed to measure {model.name!r} on `evaluation_data`: its output shape is "
+            f"{model.output_shape}. Give a subclass of tfkd.tasks.Task that says what it means."
         )
-    return x, y
+    x, labels = _checked(evaluation_data, model, reading.task)
+    outputs, expected = run_tflite(content, x), model.predict(x, batch_size=256, verbose=0)
+    scores, model_scores = (reading.task.score(reading(each), labels) for each in (outputs, expected))
+    return {
+        "scores": scores,
+        "model_scores": model_scores,
+        "accuracy": scores.get("accuracy"),
+        "model_accuracy": model_scores.get("accuracy"),
+        "real_agreement": _agreement(reading, expected, outputs),
+    }
+
+
+def _checked(evaluation_data, model, task):
+    x, labels = (np.asarray(array) for array in evaluation_data)
+    expected = f"images (n, {', '.join(map(str, model.input_shape[1:]))}) and their labels"
+    if x.shape[1:] != tuple(model.input_shape[1:]) or not len(x):
+        raise ValueError(f"`evaluation_data` must be {expected}. Received: shape {x.shape}.")
+    try:
+        return x, task.check_labels(labels, len(x), "labels")
+    except ValueError as error:
+        raise ValueError(f"`evaluation_data` must be {expected}; {error}") from error
 
 
 def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarray:
-    """The logits a TFLite file gives for float images.
+    """The outputs a TFLite file gives for float images or other inputs.
 
     Args:
         file: its path, or its content.
-        images: `(n, height, width, channels)` in [0, 1]; quantized here if the file takes int8.
+        images: `(n, height, width, channels)` in [0, 1], or inputs of another shape that the file takes;
+            quantized here if it takes int8.
 
     Returns:
-        float32 logits `(n, classes)`, dequantized if the file returns int8.
+        float32 outputs `(n, ...)`, dequantized if the file returns int8.
 
     Raises:
-        TypeError: if the images are no floats.
+        TypeError: if the images are not floats.
         ValueError: if they are of another shape than the file takes.
     """
     images = np.asarray(images)
@@ -129,7 +186,7 @@ def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarra
 
 def _latency_ms(content, threads):
     file = TFLiteFile(content, threads)
-    # The interpreter keeps this image as its input.
+    # The interpreter keeps this input.
     file(np.zeros((1, *file.input_shape[1:]), "float32"))
     seconds = []
     for _ in range(_WARMUP_RUNS + _TIMED_RUNS):

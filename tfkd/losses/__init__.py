@@ -4,33 +4,34 @@ Functions take the teacher's values first and return float32 values, one per exa
 the method is defined on the batch.
 """
 
+from tfkd._core.renames import renamed
 from tfkd.losses._activation_boundary import ActivationBoundary, activation_boundary
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
-from tfkd.losses._base import KnowledgeLoss
+from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
 from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
 from tfkd.losses._contrastive import Contrastive, contrastive
 from tfkd.losses._correlation_congruence import CorrelationCongruence, correlation_congruence
 from tfkd.losses._cosine_embedding import CosineEmbedding, cosine_embedding
-from tfkd.losses._decoupled import DecoupledKnowledge, decoupled
+from tfkd.losses._decoupled_knowledge import DecoupledKnowledge, decoupled_knowledge
 from tfkd.losses._dist import DIST, dist
 from tfkd.losses._factor_transfer import FactorTransfer, Paraphrasing, factor_transfer
-from tfkd.losses._features import FeatureLoss, RelationLoss
+from tfkd.losses._features import FeatureLoss
 from tfkd.losses._fsp import FSP, fsp
 from tfkd.losses._gradient_attention import GradientAttention, gradient_attention
 from tfkd.losses._hint import Hint, hint
 from tfkd.losses._l1_logits import L1Logits, l1_logits
 from tfkd.losses._logit_standardization import LogitStandardization, logit_standardization
 from tfkd.losses._mean_squared_error import MeanSquaredError, mean_squared_error
-from tfkd.losses._multi_level import MultiLevelLogits, multi_level
+from tfkd.losses._multi_level_logits import MultiLevelLogits, multi_level_logits
 from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivity
 from tfkd.losses._overhaul import Overhaul, overhaul
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
-from tfkd.losses._review_kd import Review, hierarchical_context
+from tfkd.losses._review_kd import ReviewKD, review_kd
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
 from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
-from tfkd.losses._teacher_free import TeacherFree, label_smoothing_teacher
+from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "FSP",
     "ActivationBoundary",
     "AttentionTransfer",
+    "Batch",
     "BernoulliTargets",
     "Contrastive",
     "CorrelationCongruence",
@@ -56,38 +58,51 @@ __all__ = [
     "Overhaul",
     "Paraphrasing",
     "ProbabilisticTransfer",
-    "RelationLoss",
     "Relational",
-    "Review",
+    "ReviewKD",
     "SimilarityPreserving",
     "SingularValues",
     "SoftTargets",
     "TeacherFree",
     "VariationalInformation",
     "activation_boundary",
+    "as_float32",
+    "as_float32_pair",
     "attention_transfer",
     "bernoulli_targets",
     "contrastive",
     "correlation_congruence",
     "cosine_embedding",
-    "decoupled",
+    "decoupled_knowledge",
     "dist",
     "factor_transfer",
     "fsp",
     "gradient_attention",
-    "hierarchical_context",
     "hint",
     "l1_logits",
-    "label_smoothing_teacher",
     "logit_standardization",
     "mean_squared_error",
-    "multi_level",
+    "multi_level_logits",
     "neuron_selectivity",
     "overhaul",
     "probabilistic_transfer",
     "relational",
+    "review_kd",
     "similarity_preserving",
     "singular_values",
     "soft_targets",
+    "teacher_free",
     "variational_information",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {
+        "RelationLoss": "FeatureLoss",
+        "Review": "ReviewKD",
+        "decoupled": "decoupled_knowledge",
+        "hierarchical_context": "review_kd",
+        "label_smoothing_teacher": "teacher_free",
+        "multi_level": "multi_level_logits",
+    },
+)

@@ -1,17 +1,17 @@
-"""Activation boundaries: which neurons fire, whatever their strength."""
+"""AB, activation boundaries: which neurons fire, whatever their strength."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import check_positive
+from tfkd._core.checks import check_number
 from tfkd.losses._features import FeatureLoss, halving_sum, normalized_projector
-from tfkd.losses._maps import matching_pair
+from tfkd.losses._maps import matching_pair, without_padding
 
 _FACTOR = 3 / 1000
 
 
-def activation_boundary(teacher, student, margin: float = 1.0):
-    """Squared hinge that asks each neuron to fire where the teacher's does, and only there.
+def activation_boundary(teacher, student, margin: float = 1.0, mask=None):
+    """AB: squared hinge that asks each neuron to fire where the teacher's does, and only there.
 
     Reduction: summed over neurons and multiplied by 3/1000, one value per example, whose mean is the
     published value. No temperature. Direction: only the sign of the teacher's value counts. Where maps
@@ -21,6 +21,8 @@ def activation_boundary(teacher, student, margin: float = 1.0):
         teacher: the teacher's values before the activation `(batch, ..., channels)`.
         student: the student's, with as many channels.
         margin: above 0.
+        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
+            for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -35,16 +37,17 @@ def activation_boundary(teacher, student, margin: float = 1.0):
         Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries", 2019; the factor is the
         authors' code's.
     """
-    check_positive(margin=margin)
+    check_number("margin", margin, above=0)
     teacher, student = matching_pair(teacher, student)
     quiet = ops.where((student > -margin) & (teacher <= 0), (student + margin) ** 2, 0.0)
     firing = ops.where((student <= margin) & (teacher > 0), (student - margin) ** 2, 0.0)
-    return _FACTOR * ops.sum(quiet + firing, axis=tuple(range(1, len(student.shape))))
+    values = without_padding(quiet + firing, mask)
+    return _FACTOR * ops.sum(values, axis=tuple(range(1, len(student.shape))))
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ActivationBoundary(FeatureLoss):
-    """`activation_boundary` as a loss of a distiller; published as a first stage.
+    """AB: `activation_boundary` as a loss of a distiller; published as a first stage.
 
     With several layers the last has weight 1, the one before it a half, and so on.
 
@@ -69,23 +72,16 @@ class ActivationBoundary(FeatureLoss):
 
     def __init__(self, teacher_layer=None, student_layer=None, margin: float = 1.0, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_positive(margin=margin)
-        self.margin = margin
+        self.margin = check_number("margin", margin, above=0)
 
     def make_projector(self, channels, rank):
         return normalized_projector(channels, rank)
 
-    def call(self, teacher, student, mask=None, training=None):
-        pairs = self.pairs(teacher, student, mask, training)
-        return halving_sum(self._one(t, s, m) for t, s, m in pairs)
+    def compare_pairs(self, pairs):
+        return halving_sum(self.compare(*pair) for pair in pairs)
 
-    def _one(self, teacher, student, mask):
-        value = activation_boundary(teacher, student, self.margin)
-        if mask is None:
-            return value
-        # At padding both are 0, and each neuron is `margin` away from not firing.
-        padding = ops.sum(1 - ops.cast(mask, "float32"), axis=1) * student.shape[-1]
-        return value - _FACTOR * self.margin**2 * padding
+    def compare(self, teacher, student, batch):
+        return activation_boundary(teacher, student, self.margin, batch.mask)
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}

@@ -1,15 +1,15 @@
-"""Attention transfer: where the activations are large."""
+"""AT, attention transfer: where the activations are large."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import check_at_least_1
+from tfkd._core.checks import check_number
 from tfkd.losses._features import FeatureLoss
-from tfkd.losses._maps import flat_positions, l2_normalized, per_example_mean, pooled_pair
+from tfkd.losses._maps import flat_positions, l2_normalized, per_example_mean, pooled_pair, without_padding
 
 
-def attention_transfer(teacher, student, power: float = 2.0):
-    """Mean squared difference of normalized attention maps.
+def attention_transfer(teacher, student, power: float = 2.0, mask=None):
+    """AT: mean squared difference of normalized attention maps.
 
     The attention map is the mean over channels of the absolute activation to `power`, divided by its
     Euclidean norm over positions. Reduction: mean over positions, one value per example. No
@@ -19,6 +19,8 @@ def attention_transfer(teacher, student, power: float = 2.0):
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
         student: the student's.
         power: at least 1.
+        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
+            for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -33,9 +35,10 @@ def attention_transfer(teacher, student, power: float = 2.0):
         Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. As in the authors' code; the
         paper has the norm of the difference, and sums where the code averages.
     """
-    check_at_least_1(power=power)
-    teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
-    return per_example_mean((attention_map(teacher, power) - attention_map(student, power)) ** 2)
+    check_number("power", power, least=1)
+    teacher, student = (without_padding(flat_positions(x), mask) for x in pooled_pair(teacher, student))
+    difference = attention_map(teacher, power) - attention_map(student, power)
+    return per_example_mean(difference**2, mask)
 
 
 def attention_map(features, power: float = 2.0):
@@ -46,7 +49,7 @@ def attention_map(features, power: float = 2.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class AttentionTransfer(FeatureLoss):
-    """`attention_transfer` as a loss of a distiller, added up over pairs of layers.
+    """AT: `attention_transfer` as a loss of a distiller, added up over pairs of layers.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, one a stage.
@@ -66,15 +69,13 @@ class AttentionTransfer(FeatureLoss):
     """
 
     published_weight = 1000.0
-    averages_positions = True
 
     def __init__(self, teacher_layer=None, student_layer=None, power: float = 2.0, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_at_least_1(power=power)
-        self.power = power
+        self.power = check_number("power", power, least=1)
 
-    def compare(self, teacher, student):
-        return attention_transfer(teacher, student, self.power)
+    def compare(self, teacher, student, batch):
+        return attention_transfer(teacher, student, self.power, batch.mask)
 
     def get_config(self):
         return {**super().get_config(), "power": self.power}

@@ -1,13 +1,15 @@
 """What every knowledge loss has in common: where it looks, and that it computes in float32."""
 
-import math
+import inspect
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from tfkd._core.names import snake_case
+from tfkd._core.checks import check_number
+from tfkd._core.names import lookup, snake_case
 
 _LOGITS_REMEDY = "For logits, give the student as many outputs as the teacher has classes."
 
@@ -61,33 +63,35 @@ def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY):
     return teacher, student
 
 
+def check_temperature(temperature: float, name: str = "temperature") -> float:
+    """The temperature; raises a ValueError if it is not above 0 and finite."""
+    hint = "1 keeps the probabilities, 4 is a common softening."
+    return check_number(name, temperature, above=0, remedy=hint)
+
+
 def check_positive(**numbers: float) -> None:
     """Raises ValueError for the first keyword that is not a finite number above 0."""
     for name, value in numbers.items():
-        if not 0 < value < math.inf:
-            hint = " 1 keeps the probabilities, 4 is a common softening." if name == "temperature" else ""
-            raise ValueError(f"`{name}` must be above 0 and finite. Received: {name}={value!r}.{hint}")
+        check_number(name, value, above=0)
 
 
-def check_at_least_1(**numbers: float) -> None:
-    """Raises ValueError for the first keyword that is not a finite number of at least 1."""
-    for name, value in numbers.items():
-        if not 1 <= value < math.inf:
-            raise ValueError(f"`{name}` must be at least 1 and finite. Received: {name}={value!r}.")
+class Batch(NamedTuple):
+    """What a loss may look at besides the values of teacher and student.
 
+    Args:
+        labels: of the examples; None if the data hold none.
+        index: of each example in the data set `(batch,)`; None if the data hold none.
+        mask: which positions count, `(batch, positions)`; one for each layer where a loss looks at
+            several; None if all count.
+        sample_weight: weights of the examples `(batch,)` or of positions; None for 1 each.
+        training: whether the step trains.
+    """
 
-def check_count(**numbers: int) -> None:
-    """Raises ValueError for the first keyword that is not an int of at least 1."""
-    for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value!r}.")
-
-
-def check_not_negative(**numbers: float) -> None:
-    """Raises ValueError for the first keyword that is not a finite number of at least 0."""
-    for name, value in numbers.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"`{name}` must be at least 0 and finite. Received: {name}={value!r}.")
+    labels: Any = None
+    index: Any = None
+    mask: Any = None
+    sample_weight: Any = None
+    training: bool | None = None
 
 
 class KnowledgeLoss(keras.Layer):
@@ -95,9 +99,10 @@ class KnowledgeLoss(keras.Layer):
 
     Subclasses implement `call(teacher, student, ...)`, which returns one float32 value per example (or
     per token), or a scalar where the method is defined on the batch. Further parameters of `call` are
-    filled by the distiller according to their names: `labels`, `index` (of the example in the data
-    set), `mask` (true where a position counts), `sample_weight`, `training`. Those without a default
-    must be there, or the distiller says what is missing.
+    filled by the distiller according to their names, which are those of `Batch`: `labels`, `index` (of
+    the example in the data set), `mask` (true where a position counts), `sample_weight`, `training`.
+    Those without a default must be there, or the distiller says what is missing; another name is an
+    error. `as_float32_pair` casts and checks what comes in; `tfkd.testing.check_loss` tests a loss.
 
     Args:
         teacher_layer: tap of the teacher: a layer's path, `:input` appended for inputs; None for the
@@ -111,11 +116,40 @@ class KnowledgeLoss(keras.Layer):
         uses_teacher: whether the teacher is looked at.
         takes_structures: whether `call` takes several outputs at once; else it is called for each
             output of a model with several, and the values are added.
+        over_classes: whether outputs are taken for the logits of one softmax, which those of independent
+            labels and numbers are not.
+        needs: names of `Batch` without which the loss cannot be computed, besides the parameters of
+            `call` without a default.
+
+    Raises:
+        ValueError: where a subclass is defined, if `call` has a parameter, or `needs` a name, that is
+            not one of `Batch`.
+
+    Example:
+        >>> class CrossEntropy(KnowledgeLoss):
+        ...     def call(self, teacher, student):
+        ...         teacher, student = as_float32_pair(teacher, student)
+        ...         return -ops.sum(ops.softmax(teacher) * ops.log_softmax(student), axis=-1)
     """
 
     published_weight = 1.0
     uses_teacher = True
     takes_structures = False
+    over_classes = False
+    needs: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        known = dict.fromkeys(Batch._fields)
+        # Behind self, teacher and student.
+        parameters = list(inspect.signature(cls.call).parameters.values())[3:]
+        for parameter in parameters:
+            lookup(known, parameter.name, f"parameter of {cls.__name__}.call")
+        for name in cls.needs:
+            lookup(known, name, f"name in {cls.__name__}.needs")
+        required = [each.name for each in parameters if each.default is each.empty]
+        cls._taken = [each.name for each in parameters]
+        cls._needed = [*cls.needs, *required]
 
     def __init__(
         self,
@@ -130,6 +164,30 @@ class KnowledgeLoss(keras.Layer):
         self.supports_masking = True
         self.teacher_layer = _as_tap(teacher_layer)
         self.student_layer = _as_tap(student_layer)
+
+    def call(self, teacher, student):
+        """The values of the loss."""
+        raise NotImplementedError(f"{type(self).__name__} must implement call(teacher, student, ...).")
+
+    def missing(self, batch: Batch) -> list[str]:
+        """What the loss needs and a batch lacks, by name."""
+        return [name for name in self._needed if getattr(batch, name) is None]
+
+    def arguments(self, batch: Batch) -> dict[str, Any]:
+        """What `call` takes of a batch, by name.
+
+        Args:
+            batch: what there is.
+
+        Returns:
+            Keyword arguments of `call`.
+
+        Raises:
+            ValueError: if the batch lacks what the loss needs.
+        """
+        if lacking := self.missing(batch):
+            raise ValueError(_MISSING[lacking[0]].format(loss=self.name))
+        return {name: getattr(batch, name) for name in self._taken}
 
     def compute_mask(self, *args, **kwargs):
         """Losses have no mask, whatever they were computed from."""
@@ -152,3 +210,14 @@ class KnowledgeLoss(keras.Layer):
 def _as_tap(layer):
     """A path, several as a list, or None."""
     return layer if layer is None or isinstance(layer, str) else [str(path) for path in layer]
+
+
+_MISSING = {
+    "labels": "`y` is missing: the loss {loss!r} needs labels. Give them to `fit`.",
+    "index": "The loss {loss!r} needs the index of each example. Train on tfkd.with_index(dataset) or on a "
+    "data set from tfkd.cache_teacher.",
+    "mask": "The loss {loss!r} needs a mask, and no layer it looks at has one. Let the model begin with "
+    "Masking or with Embedding(..., mask_zero=True), or give `mask` the default None.",
+    "sample_weight": "`sample_weight` is missing: the loss {loss!r} needs it. Give it to `fit`.",
+    "training": "The loss {loss!r} needs `training`. Call it with training=True or training=False.",
+}

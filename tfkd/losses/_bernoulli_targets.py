@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_positive
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
 
 
 def bernoulli_targets(teacher, student, temperature: float = 1.0):
@@ -25,19 +25,18 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
         ValueError: if the shapes differ or the temperature is not positive.
 
     Example:
-        >>> bernoulli_targets([[2.0, -1.0]], [[0.0, 0.0]])  # [0.4386...]
+        >>> bernoulli_targets([[2.0, -1.0]], [[0.0, 0.0]])  # [0.4387...]
 
     Reference:
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, for one of two classes
         at a time; for several labels Yang et al., "Multi-Label Knowledge Distillation", 2023, who call it
         one-versus-all.
     """
-    check_positive(temperature=temperature)
+    check_temperature(temperature)
     teacher, student = as_float32_pair(teacher, student)
     teacher, student = teacher / temperature, student / temperature
-    p = ops.sigmoid(teacher)
-    positive = p * (ops.log_sigmoid(teacher) - ops.log_sigmoid(student))
-    negative = (1.0 - p) * (ops.log_sigmoid(-teacher) - ops.log_sigmoid(-student))
+    positive = ops.sigmoid(teacher) * (ops.log_sigmoid(teacher) - ops.log_sigmoid(student))
+    negative = ops.sigmoid(-teacher) * (ops.log_sigmoid(-teacher) - ops.log_sigmoid(-student))
     return temperature**2 * ops.sum(positive + negative, axis=-1)
 
 
@@ -61,8 +60,7 @@ class BernoulliTargets(KnowledgeLoss):
 
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        check_positive(temperature=temperature)
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student):
         return bernoulli_targets(teacher, student, self.temperature)

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: the same example among many others."""
+"""CRD, contrastive representation distillation: the same example among many others."""
 
 import math
 
@@ -6,15 +6,16 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32, check_count, check_positive
-from tfkd.losses._maps import l2_normalized
+from tfkd._core.checks import check_int, check_number
+from tfkd.losses._base import KnowledgeLoss, as_float32, check_temperature
+from tfkd.losses._maps import l2_normalized, without_padding
 from tfkd.losses._relations import flat_pair
 
 _EPSILON = 1e-7
 
 
 def contrastive(scores, examples: int):
-    """Noise-contrastive estimation with one positive and many negative scores.
+    """CRD: noise-contrastive estimation with one positive and many negative scores.
 
     Reduction: summed over the scores of an example, one value per example, whose mean is the published
     value. Any temperature is already in the scores.
@@ -36,7 +37,7 @@ def contrastive(scores, examples: int):
     Reference:
         Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020.
     """
-    check_count(examples=examples)
+    check_int("examples", examples)
     scores = as_float32(scores, "scores")
     if len(scores.shape) != 2 or scores.shape[1] < 2:
         raise ValueError(
@@ -52,7 +53,7 @@ def contrastive(scores, examples: int):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Contrastive(KnowledgeLoss):
-    """`contrastive` as a loss of a distiller, with trained embeddings and a memory of all examples.
+    """CRD: `contrastive` as a loss of a distiller, with trained embeddings and a memory of all examples.
 
     Needs the index of each example in the data set: train on `tfkd.with_index(dataset)` or on a data set
     from `tfkd.cache_teacher`. The memories hold `examples` times `dimension` numbers for each network.
@@ -98,16 +99,12 @@ class Contrastive(KnowledgeLoss):
         **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_count(examples=examples, negatives=negatives, dimension=dimension)
-        check_positive(temperature=temperature)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}.")
         self.options = {
-            "examples": examples,
-            "negatives": negatives,
-            "temperature": temperature,
-            "momentum": momentum,
-            "dimension": dimension,
+            "examples": check_int("examples", examples),
+            "negatives": check_int("negatives", negatives),
+            "temperature": check_temperature(temperature),
+            "momentum": check_number("momentum", momentum, least=0, below=1),
+            "dimension": check_int("dimension", dimension),
             "seed": seed,
         }
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -134,9 +131,11 @@ class Contrastive(KnowledgeLoss):
             setattr(self, f"{who}_embedding", dense)
             self.embeddings[who] = (dense, memory, scale)
 
-    def call(self, teacher, student, index, training=None):
+    def call(self, teacher, student, index, mask=None, training=None):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("`Contrastive` has one memory, which replicas of tf.distribute cannot share.")
+        if len(student.shape) == 3:
+            teacher, student = without_padding(teacher, mask), without_padding(student, mask)
         flat = dict(zip(("teacher", "student"), flat_pair(teacher, student), strict=True))
         index = ops.cast(ops.reshape(index, (-1,)), "int64")
         drawn = self._draw(index)

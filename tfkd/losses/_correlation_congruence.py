@@ -1,12 +1,13 @@
-"""Correlation congruence: how examples of a batch correlate."""
+"""CC, correlation congruence: how examples of a batch correlate."""
 
 import math
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import as_float32_pair, check_positive
-from tfkd.losses._features import RelationLoss
+from tfkd._core.checks import check_choice, check_int, check_number
+from tfkd.losses._base import as_float32_pair
+from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import PROJECTOR_REMEDY, l2_normalized
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
 
@@ -14,7 +15,7 @@ from tfkd.losses._relations import example_weights, flat_pair, pair_mean
 def correlation_congruence(
     teacher, student, kernel: str = "consecutive", order: int = 2, gamma: float = 0.4, sample_weight=None
 ):
-    """Correlation of the embedding differences of neighbours in the batch, or of Taylor kernels.
+    """CC: correlation of the embedding differences of neighbours in the batch, or of Taylor kernels.
 
     `"consecutive"`: the absolute differences of teacher and student, multiplied with those of the next
     example, summed over the embedding and averaged over the consecutive pairs. `"taylor"`: mean squared
@@ -65,16 +66,14 @@ def _taylor(features, order, gamma):
 
 
 def _check(kernel, order, gamma):
-    if kernel not in ("consecutive", "taylor"):
-        raise ValueError(f'`kernel` must be "consecutive" or "taylor". Received: kernel={kernel!r}.')
-    if not isinstance(order, int) or order < 1:
-        raise ValueError(f"`order` must be an int of at least 1. Received: order={order!r}.")
-    check_positive(gamma=gamma)
+    check_choice("kernel", kernel, ("consecutive", "taylor"))
+    check_int("order", order)
+    check_number("gamma", gamma, above=0)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class CorrelationCongruence(RelationLoss):
-    """`correlation_congruence` as a loss of a distiller.
+class CorrelationCongruence(FeatureLoss):
+    """CC: `correlation_congruence` as a loss of a distiller.
 
     Args:
         teacher_layer: tap of the teacher's embedding, or a list of taps, whose losses are added.
@@ -111,8 +110,9 @@ class CorrelationCongruence(RelationLoss):
         _check(kernel, order, gamma)
         self.kernel, self.order, self.gamma = kernel, order, gamma
 
-    def compare(self, teacher, student, sample_weight=None):
-        return correlation_congruence(teacher, student, self.kernel, self.order, self.gamma, sample_weight)
+    def compare(self, teacher, student, batch):
+        options = self.kernel, self.order, self.gamma
+        return correlation_congruence(teacher, student, *options, sample_weight=batch.sample_weight)
 
     def get_config(self):
         own = {"kernel": self.kernel, "order": self.order, "gamma": self.gamma}

@@ -1,4 +1,4 @@
-"""Cosine embedding: hidden states point the same way."""
+"""Cosine embedding, of DistilBERT: hidden states point the same way."""
 
 import keras
 from keras import ops
@@ -34,7 +34,7 @@ def cosine_embedding(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class CosineEmbedding(FeatureLoss):
-    """`cosine_embedding` as a loss of a distiller; padding that a Keras mask marks is left out.
+    """`cosine_embedding` as a loss of a distiller: what DistilBERT does to hidden states.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
@@ -49,5 +49,5 @@ class CosineEmbedding(FeatureLoss):
         Sanh et al., "DistilBERT", 2019.
     """
 
-    def compare(self, teacher, student):
+    def compare(self, teacher, student, batch):
         return cosine_embedding(teacher, student)

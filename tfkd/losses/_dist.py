@@ -1,9 +1,10 @@
-"""DIST: probabilities correlate across classes for each example, and across examples for each class."""
+"""DIST, knowledge from a stronger teacher: probabilities correlate, over classes and over examples."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd._core.checks import check_number
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_mean
 from tfkd.losses._rows import as_rows, row_weights
@@ -19,7 +20,7 @@ def dist(
     temperature: float = 1.0,
     sample_weight=None,
 ):
-    """One minus Pearson's correlation of softened probabilities, over rows and over columns.
+    """DIST: one minus Pearson's correlation of softened probabilities, over rows and over columns.
 
     Reduction: mean over rows plus mean over columns, a scalar. Factor: `temperature` squared. Symmetric.
     A batch of one has no correlation over its columns: that part is then the constant `gamma` times
@@ -46,8 +47,9 @@ def dist(
         Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. The factor of squared
         temperature is mmrazor's; the authors' code has no temperature.
     """
-    check_not_negative(beta=beta, gamma=gamma)
-    check_positive(temperature=temperature)
+    check_number("beta", beta, least=0)
+    check_number("gamma", gamma, least=0)
+    check_temperature(temperature)
     teacher, student = as_float32_pair(teacher, student)
     teacher, student, weights = as_rows(teacher, student, sample_weight)
     p_t, p_s = (ops.softmax(z / temperature, axis=-1) for z in (teacher, student))
@@ -66,7 +68,7 @@ def _pearson(a, b, weights, axis):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DIST(KnowledgeLoss):
-    """`dist` as a loss of a distiller.
+    """DIST: `dist` as a loss of a distiller.
 
     Args:
         beta: weight of the correlation between classes, at least 0.
@@ -84,11 +86,13 @@ class DIST(KnowledgeLoss):
         Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. See `dist`.
     """
 
+    over_classes = True
+
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        check_not_negative(beta=beta, gamma=gamma)
-        check_positive(temperature=temperature)
-        self.beta, self.gamma, self.temperature = beta, gamma, temperature
+        self.beta = check_number("beta", beta, least=0)
+        self.gamma = check_number("gamma", gamma, least=0)
+        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student, mask=None, sample_weight=None):
         weights = row_weights(student, mask, sample_weight)

@@ -1,17 +1,18 @@
-"""Factor transfer: what a teacher's autoencoder keeps of its features."""
+"""FT, factor transfer: what a teacher's autoencoder keeps of its features."""
 
 import keras
 from keras import layers, ops
 
+from tfkd._core.checks import check_number
 from tfkd.losses._attention_transfer import attention_map
-from tfkd.losses._base import KnowledgeLoss, as_float32, check_at_least_1, check_positive
+from tfkd.losses._base import KnowledgeLoss, as_float32
 from tfkd.losses._features import FeatureLoss, float32_stack
 from tfkd.losses._hint import hint
-from tfkd.losses._maps import flat_positions, per_example_mean, pooled_pair
+from tfkd.losses._maps import check_maps, flat_positions, per_example_mean, pooled_pair
 
 
 def factor_transfer(teacher, student, power: float = 1.0):
-    """Mean difference, to a power, of normalized factor strengths.
+    """FT: mean difference, to a power, of normalized factor strengths.
 
     A factor's strength is the mean over channels of the squares, divided by its Euclidean norm over
     positions. Reduction: mean over positions, one value per example. No temperature; symmetric. Where
@@ -35,7 +36,7 @@ def factor_transfer(teacher, student, power: float = 1.0):
         Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018, as
         in RepDistiller.
     """
-    check_at_least_1(power=power)
+    check_number("power", power, least=1)
     teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
     difference = ops.abs(attention_map(teacher) - attention_map(student))
     return per_example_mean(difference if power == 1 else difference**power)
@@ -43,7 +44,7 @@ def factor_transfer(teacher, student, power: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class FactorTransfer(FeatureLoss):
-    """`factor_transfer` as a loss of a distiller, with the teacher's paraphraser and a translator.
+    """FT: `factor_transfer` as a loss of a distiller, with the teacher's paraphraser and a translator.
 
     The paraphraser is trained first, in a stage with `paraphrasing()` alone; this loss does not change it.
 
@@ -80,19 +81,19 @@ class FactorTransfer(FeatureLoss):
                 "`FactorTransfer` compares one pair of layers through its own translator. Received: "
                 f"teacher_layer={teacher_layer!r}, projector={self.projector!r}."
             )
-        check_at_least_1(power=power)
-        check_positive(rate=rate)
-        self.power, self.rate = power, rate
+        self.power = check_number("power", power, least=1)
+        self.rate = check_number("rate", rate, above=0)
         self.paraphraser = self.translator = None
 
     def build(self, teacher_shape, student_shape):
+        check_maps(teacher_shape, student_shape)
         factors = max(1, int(teacher_shape[-1] * self.rate))
         self.paraphraser = Paraphraser(factors, name="paraphraser")
         self.paraphraser.build(teacher_shape)
         self.translator = _convolutions(layers.Conv2D, [student_shape[-1], factors, factors])
         self.translator.build(student_shape)
 
-    def compare(self, teacher, student):
+    def compare(self, teacher, student, batch):
         factors = ops.stop_gradient(self.paraphraser.encoder(as_float32(teacher, "teacher")))
         translated = self.translator(as_float32(student, "student"))
         return factor_transfer(factors, translated, self.power)

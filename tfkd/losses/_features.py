@@ -1,20 +1,43 @@
 """What losses on inner features have in common: pairs of layers, projectors, padding masks."""
 
+import inspect
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
 
-from tfkd.losses._base import KnowledgeLoss
+from tfkd._core.keras_internals import with_mask
+from tfkd.losses._base import Batch, KnowledgeLoss
+from tfkd.losses._maps import without_padding
+from tfkd.losses._relations import per_row
 
 Projector = bool | keras.Layer | Sequence[keras.Layer] | None
+
+
+class Pair(NamedTuple):
+    """What is compared at one pair of layers.
+
+    Args:
+        teacher: the teacher's features, 0 at padding.
+        student: the student's, projected, 0 at padding.
+        batch: what else there is: the mask of these features, weights of examples `(batch,)`.
+    """
+
+    teacher: Any
+    student: Any
+    batch: Batch
 
 
 class FeatureLoss(KnowledgeLoss):
     """A loss on one pair of layers, or summed over several pairs.
 
-    Subclasses implement `compare(teacher, student)` for one pair. Positions that a Keras mask leaves
-    out are set to zero in both.
+    Subclasses implement `compare(teacher, student, batch)` for one pair, which returns one float32 value
+    per example (or per position), or a scalar where the method is defined on the batch. `batch` is a
+    `Batch`. For features `(batch, positions, channels)` with padding, `batch.mask` says which positions
+    count, and both networks' features are 0 at the others: sums over positions need no more, statistics
+    must count by the mask. `batch.sample_weight` is `(batch,)`: a scalar counts an example of weight w as
+    w copies; values per example are weighted afterwards.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps.
@@ -26,12 +49,25 @@ class FeatureLoss(KnowledgeLoss):
         **kwargs: `name`.
 
     Raises:
-        TypeError: if a projector is no layer.
+        TypeError: if a projector is not a layer; where a subclass is defined, if its `compare` takes
+            anything else than `(teacher, student, batch)`.
         ValueError: if there are not as many student as teacher layers, or projectors as pairs.
+
+    Example:
+        >>> class Nearest(FeatureLoss):
+        ...     def compare(self, teacher, student, batch):
+        ...         teacher, student = as_float32_pair(teacher, student)
+        ...         return ops.sum(ops.abs(teacher - student), axis=(1, 2))
     """
 
-    # Whether the value is a mean over positions, which padding must not dilute.
-    averages_positions = False
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        received = tuple(inspect.signature(cls.compare).parameters)
+        if received != ("self", "teacher", "student", "batch"):
+            raise TypeError(
+                f"{cls.__name__}.compare must take (self, teacher, student, batch), where "
+                f"batch.sample_weight weighs the examples. Received: ({', '.join(received)})."
+            )
 
     def __init__(self, teacher_layer=None, student_layer=None, projector: Projector = None, **kwargs):
         super().__init__(teacher_layer, student_layer, **kwargs)
@@ -60,35 +96,37 @@ class FeatureLoss(KnowledgeLoss):
         """The projector that `projector=True` stands for."""
         return linear_projector(channels, rank)
 
-    def call(self, teacher, student, mask=None, training=None):
-        return sum(
-            self._unpadded(self.compare(t, s), m)
-            for t, s, m in self.pairs(teacher, student, mask, training)
-        )
+    def call(self, teacher, student, labels=None, index=None, mask=None, sample_weight=None, training=None):
+        batch = Batch(labels, index, mask, sample_weight, training)
+        return self.compare_pairs(self.pairs(teacher, student, batch))
 
-    def pairs(self, teacher, student, mask=None, training=None):
-        """Pairs of features `(teacher, projected student, mask)`, padding set to zero."""
+    def compare_pairs(self, pairs: list[Pair]):
+        """The loss of all pairs of layers: the sum of `compare`."""
+        return sum(self.compare(*pair) for pair in pairs)
+
+    def compare(self, teacher, student, batch: Batch):
+        """The loss of one pair of layers."""
+        raise NotImplementedError(f"{type(self).__name__} must implement compare(teacher, student, batch).")
+
+    def pairs(self, teacher, student, batch: Batch) -> list[Pair]:
+        """What is compared, the student's features projected, padding set to zero."""
         teachers, students = as_list(teacher), as_list(student)
-        masks = as_list(mask) if isinstance(mask, list | tuple) else [mask] * len(teachers)
-        for i, (t, s, m) in enumerate(zip(teachers, students, masks, strict=True)):
-            if self.projectors:
-                s = self.projectors[i](ops.cast(s, "float32"), training=training)
+        masks = (
+            as_list(batch.mask) if isinstance(batch.mask, list | tuple) else [batch.mask] * len(students)
+        )
+        pairs = []
+        for i, (t, s, mask) in enumerate(zip(teachers, students, masks, strict=True)):
             # A mask is about positions; features that have none left need none.
-            m = m if m is not None and len(s.shape) == 3 else None
-            if m is not None:
-                t, s = (ops.where(ops.cast(m, "bool")[..., None], v, ops.zeros_like(v)) for v in (t, s))
-            yield t, s, m
-
-    def compare(self, teacher, student):
-        """The loss of one pair."""
-        raise NotImplementedError
-
-    def _unpadded(self, values, mask, at_padding=0.0):
-        """Means over positions without the padding, where each position has the value `at_padding`."""
-        if mask is None or not self.averages_positions:
-            return values
-        share = ops.mean(ops.cast(mask, "float32"), axis=-1)
-        return ops.divide_no_nan(values - (1 - share) * at_padding, share)
+            mask = mask if len(s.shape) == 3 else None
+            if self.projectors:
+                # The mask is for a batch normalization among the layers.
+                s = with_mask(ops.cast(s, "float32"), mask)
+                s = self.projectors[i](s, training=batch.training)
+            own = batch._replace(mask=mask)
+            if batch.sample_weight is not None:
+                own = own._replace(sample_weight=per_row(batch.sample_weight, 1, mask))
+            pairs.append(Pair(*(without_padding(x, mask) for x in (t, s)), own))
+        return pairs
 
     def get_config(self):
         projector = self.projector
@@ -102,19 +140,6 @@ class FeatureLoss(KnowledgeLoss):
         if projector not in (None, True):
             projector = keras.saving.deserialize_keras_object(projector)
         return cls(**{**config, "projector": projector})
-
-
-class RelationLoss(FeatureLoss):
-    """A loss on how the examples of a batch relate; a scalar.
-
-    A sample weight counts an example as that many copies of itself, so weight 0 leaves it out.
-    Subclasses implement `compare(teacher, student, sample_weight)`.
-    """
-
-    def call(self, teacher, student, mask=None, sample_weight=None, training=None):
-        return sum(
-            self.compare(t, s, sample_weight) for t, s, _ in self.pairs(teacher, student, mask, training)
-        )
 
 
 def linear_projector(channels: int, rank: int) -> keras.Layer:
@@ -137,6 +162,8 @@ def float32_stack(stack: Sequence[keras.Layer], name: str | None = None) -> kera
     model = keras.Sequential(stack, name=name)
     # Or the model itself would round what comes in to the policy's precision.
     model.autocast = False
+    # As its layers do; Keras would warn of a mask that the model passes on to them.
+    model.supports_masking = True
     return model
 
 

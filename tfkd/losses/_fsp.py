@@ -1,4 +1,4 @@
-"""FSP: how features flow from one layer to the next."""
+"""FSP, flow of solution procedure: how features flow from one layer to the next."""
 
 import itertools
 
@@ -7,11 +7,17 @@ from keras import ops
 
 from tfkd.losses._base import as_float32_pair
 from tfkd.losses._features import FeatureLoss, check_several
-from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, per_example_mean, pooled_pair
+from tfkd.losses._maps import (
+    PROJECTOR_REMEDY,
+    flat_positions,
+    per_example_mean,
+    pooled_pair,
+    without_padding,
+)
 
 
-def fsp(teacher, student):
-    """Mean squared difference of the two networks' flow matrices between two layers.
+def fsp(teacher, student, mask=None):
+    """FSP: mean squared difference of the two networks' flow matrices between two layers.
 
     The flow matrix `(low channels, high channels)` is the product of the lower and the higher layer's
     activations, averaged over positions; of two layers the larger is average-pooled to the smaller.
@@ -21,6 +27,8 @@ def fsp(teacher, student):
         teacher: a pair of the teacher's maps, lower and higher layer,
             each `(batch, height, width, channels)`.
         student: the student's pair, with as many channels each.
+        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
+            for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -34,18 +42,21 @@ def fsp(teacher, student):
     Reference:
         Yim et al., "A Gift from Knowledge Distillation", 2017, as in RepDistiller.
     """
-    flows = as_float32_pair(_flow(*teacher), _flow(*student), remedy=PROJECTOR_REMEDY)
+    flows = as_float32_pair(_flow(*teacher, mask), _flow(*student, mask), remedy=PROJECTOR_REMEDY)
     return per_example_mean((flows[0] - flows[1]) ** 2)
 
 
-def _flow(low, high):
+def _flow(low, high, mask):
     low, high = (flat_positions(maps) for maps in pooled_pair(low, high))
-    return ops.einsum("bpi,bpj->bij", low, high) / ops.cast(ops.shape(low)[1], "float32")
+    flow = ops.einsum("bpi,bpj->bij", without_padding(low, mask), high)
+    if mask is None:
+        return flow / ops.cast(ops.shape(low)[1], "float32")
+    return ops.divide_no_nan(flow, ops.sum(ops.cast(mask, "float32"), axis=1)[:, None, None])
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class FSP(FeatureLoss):
-    """`fsp` as a loss of a distiller, added up over successive layers; published as a first stage.
+    """FSP: `fsp` as a loss of a distiller, added up over successive layers; published as a first stage.
 
     Args:
         teacher_layer: taps of the teacher, at least two, from low to high.
@@ -65,16 +76,12 @@ class FSP(FeatureLoss):
         Yim et al., "A Gift from Knowledge Distillation", 2017.
     """
 
-    averages_positions = True
-
     def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, projector, **kwargs)
         check_several(teacher_layer)
 
-    def call(self, teacher, student, mask=None, training=None):
-        steps = itertools.pairwise(self.pairs(teacher, student, mask, training))
-        # Flow matrices are means over positions, and they are squared.
+    def compare_pairs(self, pairs):
         return sum(
-            self._unpadded(self._unpadded(fsp((t, high_t), (s, high_s)), m), m)
-            for (t, s, m), (high_t, high_s, _) in steps
+            fsp((low.teacher, high.teacher), (low.student, high.student), low.batch.mask)
+            for low, high in itertools.pairwise(pairs)
         )

@@ -1,4 +1,4 @@
-"""Gradient-based attention transfer: which inputs the loss is sensitive to."""
+"""Gradient-based AT, attention transfer: which inputs the loss is sensitive to."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from tfkd.taps import INPUT_GRADIENT
 
 
 def gradient_attention(teacher, student):
-    """Half the Euclidean distance of the labels' loss's gradients by the input.
+    """Gradient-based AT: half the Euclidean distance of the labels' loss's gradients by the input.
 
     Reduction: norm over all axes but the first, one value per example. No temperature; symmetric.
 
@@ -37,9 +37,10 @@ def gradient_attention(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class GradientAttention(KnowledgeLoss):
-    """`gradient_attention` as a loss of a distiller, which differentiates the labels' cross-entropy.
+    """Gradient-based AT: `gradient_attention` as a loss of a distiller.
 
-    Both networks must return logits. Costs a second backward pass.
+    The distiller differentiates the labels' cross-entropy by the input, which costs a second backward
+    pass. Both networks must return logits.
 
     Args:
         **kwargs: `name`.
@@ -53,6 +54,8 @@ class GradientAttention(KnowledgeLoss):
     Reference:
         Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. See `gradient_attention`.
     """
+
+    over_classes = True
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**{**kwargs, "teacher_layer": INPUT_GRADIENT, "student_layer": INPUT_GRADIENT})

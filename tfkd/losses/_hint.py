@@ -1,4 +1,4 @@
-"""Hints: the student's features are as the teacher's."""
+"""FitNets: hints, features of the student as the teacher's are."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from tfkd.losses._features import FeatureLoss, Projector, as_list
 from tfkd.losses._maps import matching_pair, per_example_mean
 
 
-def hint(teacher, student):
-    """Mean squared difference of features.
+def hint(teacher, student, mask=None):
+    """FitNets: mean squared difference of features.
 
     Reduction: mean over all axes but the first, one value per example. No temperature; symmetric.
     Where maps differ in size, the larger is average-pooled.
@@ -19,6 +19,8 @@ def hint(teacher, student):
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
         student: the student's, with as many channels.
+        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
+            for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -35,12 +37,12 @@ def hint(teacher, student):
         and a ReLU, the one of projector=True is linear.
     """
     teacher, student = matching_pair(teacher, student)
-    return per_example_mean((teacher - student) ** 2)
+    return per_example_mean((teacher - student) ** 2, mask)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Hint(FeatureLoss):
-    """`hint` as a loss of a distiller, usually a stage of its own up to the guided layer.
+    """FitNets: `hint` as a loss of a distiller, usually a stage of its own up to the guided layer.
 
     Args:
         teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
@@ -63,7 +65,6 @@ class Hint(FeatureLoss):
     """
 
     published_weight = 100.0
-    averages_positions = True
 
     def __init__(
         self,
@@ -88,25 +89,19 @@ class Hint(FeatureLoss):
         self.channels = channels
         self.relative = relative
 
-    def pairs(self, teacher, student, mask=None, training=None):
+    def pairs(self, teacher, student, batch):
         if self.channels is not None:
             chosen = zip(as_list(teacher), self.channels, strict=True)
             teacher = [ops.take(features, channels, axis=-1) for features, channels in chosen]
-        return super().pairs(teacher, student, mask, training)
+        return super().pairs(teacher, student, batch)
 
-    def call(self, teacher, student, mask=None, training=None):
-        total = 0.0
-        for t, s, m in self.pairs(teacher, student, mask, training):
-            distance = self._unpadded(self.compare(t, s), m)
-            if self.relative:
-                # Padding is 0 in both.
-                share = 1.0 if m is None else ops.mean(ops.cast(m, "float32"))
-                distance = ops.divide_no_nan(distance * share, ops.mean(as_float32(t, "teacher") ** 2))
-            total += distance
-        return total
-
-    def compare(self, teacher, student):
-        return hint(teacher, student)
+    def compare(self, teacher, student, batch):
+        distance = hint(teacher, student, batch.mask)
+        if not self.relative:
+            return distance
+        # Padding is 0 in both.
+        share = 1.0 if batch.mask is None else ops.mean(ops.cast(batch.mask, "float32"))
+        return ops.divide_no_nan(distance * share, ops.mean(as_float32(teacher, "teacher") ** 2))
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "relative": self.relative}

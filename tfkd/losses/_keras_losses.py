@@ -5,7 +5,7 @@ from keras import distillation, ops, tree
 
 from tfkd._core.names import snake_case
 from tfkd.losses._base import KnowledgeLoss, as_float32_pair
-from tfkd.losses._maps import PROJECTOR_REMEDY
+from tfkd.losses._maps import PROJECTOR_REMEDY, per_example_mean
 from tfkd.losses._soft_targets import soft_targets
 
 _FEATURES_REMEDY = (
@@ -106,8 +106,8 @@ class KerasOutputs(KerasCustom):
     def bind(self, teacher, student):
         """Nothing: taps and outputs are checked as those of all losses are."""
 
-    def call(self, teacher, student):
-        return _summed(self.loss.loss, self._one, teacher, student)
+    def call(self, teacher, student, mask=None):
+        return _summed(self.loss.loss, self._one, teacher, student, mask)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -117,6 +117,12 @@ class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
     KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
     other losses compare the scaled logits.
     """
+
+    @property
+    def over_classes(self) -> bool:
+        """Whether the Keras loss compares softmaxes."""
+        kinds = (keras.losses.kl_divergence, keras.losses.KLDivergence), _CROSS_ENTROPIES[0][:2]
+        return any(_is(loss, *kind) for loss in tree.flatten(self.loss.loss) for kind in kinds)
 
     @property
     def temperature(self) -> float:
@@ -174,13 +180,15 @@ def _restored(config):
     return restore(config)
 
 
-def _summed(losses, one, teacher, student):
+def _summed(losses, one, teacher, student, mask):
     """The sum over the outputs that have a loss."""
     tree.assert_same_structure(losses, teacher)
     tree.assert_same_structure(losses, student)
-    triples = zip(tree.flatten(losses), tree.flatten(teacher), tree.flatten(student), strict=True)
-    values = [one(loss, t, s) for loss, t, s in triples if loss is not None]
-    return values[0] if len(values) == 1 else sum(map(_per_example, values))
+    losses = tree.flatten(losses)
+    masks = mask if isinstance(mask, list | tuple) else [mask] * len(losses)
+    each = zip(losses, tree.flatten(teacher), tree.flatten(student), masks, strict=True)
+    values = [(one(loss, t, s), m) for loss, t, s, m in each if loss is not None]
+    return values[0][0] if len(values) == 1 else sum(_per_example(*pair) for pair in values)
 
 
 def _values(loss, teacher, student):
@@ -197,7 +205,6 @@ def _as_reduced(loss, values):
     return values
 
 
-def _per_example(values):
-    """`(batch,)`: the mean over what axes there are behind the first."""
-    axes = tuple(range(1, len(values.shape)))
-    return ops.mean(values, axis=axes) if axes else values
+def _per_example(values, mask):
+    """`(batch,)`: the mean over what positions count."""
+    return values if len(values.shape) == 1 else per_example_mean(values, mask)

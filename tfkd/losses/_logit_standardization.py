@@ -1,4 +1,4 @@
-"""Logit standardization: soft targets of z-scores, so that the student need not copy the scale."""
+"""LSKD, logit standardization: soft targets of z-scores, so that the student need not copy the scale."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ _EPSILON = 1e-7
 
 
 def logit_standardization(teacher, student, temperature: float = 2.0):
-    """`soft_targets` of logits from which the mean is taken and which are divided by their deviation.
+    """LSKD: `soft_targets` of logits from which the mean is taken and which are divided by their deviation.
 
     Direction: KL(teacher || student). Reduction: summed over classes, one value per example. Factor:
     `temperature` squared. The deviation divides by classes - 1, plus 1e-7.
@@ -45,7 +45,7 @@ def _z_score(logits):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class LogitStandardization(SoftTargets):
-    """`logit_standardization` as a loss of a distiller; published beside 0.1 of the labels' loss.
+    """LSKD: `logit_standardization` as a loss of a distiller; published beside 0.1 of the labels' loss.
 
     Args:
         temperature: what the z-scores are divided by, above 0.

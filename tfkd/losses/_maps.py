@@ -1,5 +1,7 @@
 """Bringing feature maps of teacher and student to one size and one precision."""
 
+import math
+
 import numpy as np
 from keras import ops
 
@@ -65,9 +67,42 @@ def _windows(n, windows):
     return matrix
 
 
-def per_example_mean(values):
-    """Mean over all axes but the first."""
-    return ops.mean(values, axis=tuple(range(1, len(values.shape))))
+def per_example_mean(values, mask=None):
+    """Mean over all axes but the first.
+
+    Args:
+        values: `(batch, ...)`.
+        mask: `(batch, positions)`, which of the positions, the second axis of the values, count; None
+            for all.
+
+    Returns:
+        `(batch,)`, 0 for an example without a position that counts.
+    """
+    axes = tuple(range(1, len(values.shape)))
+    if mask is None:
+        return ops.mean(values, axis=axes)
+    sums = ops.sum(without_padding(values, mask), axis=axes)
+    counts = ops.sum(ops.cast(mask, "float32"), axis=1) * math.prod(values.shape[2:])
+    return ops.divide_no_nan(sums, counts)
+
+
+def without_padding(values, mask):
+    """Values `(batch, positions, ...)` with 0 where the mask `(batch, positions)` leaves them out."""
+    if mask is None:
+        return values
+    counts = ops.expand_dims(ops.cast(mask, "bool"), tuple(range(2, len(values.shape))))
+    return ops.where(counts, values, ops.zeros_like(values))
+
+
+def check_maps(teacher_shape, student_shape) -> None:
+    """Raises ValueError if one of the shapes is not `(batch, height, width, channels)`."""
+    for who, shape in (("teacher", teacher_shape), ("student", student_shape)):
+        if len(shape) != 4:
+            raise ValueError(
+                f"`{who}_layer` must have maps (batch, height, width, channels), for convolutions. "
+                f"Received: shape {tuple(shape)}. Tap a layer with maps, or take a loss such as "
+                "tfkd.losses.Hint."
+            )
 
 
 def flat_positions(maps):

@@ -1,4 +1,4 @@
-"""Neuron selectivity: where the single neurons of a layer are active."""
+"""NST, neuron selectivity transfer: where the single neurons of a layer are active."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from tfkd.losses._maps import flat_positions, l2_normalized, per_example_mean, p
 
 
 def neuron_selectivity(teacher, student):
-    """Squared maximum mean discrepancy of the two layers' activation patterns.
+    """NST: squared maximum mean discrepancy of the two layers' activation patterns.
 
     Each channel's activations, normalized over positions, are one sample; the kernel is the squared dot
     product. Reduction: mean over pairs of channels, one value per example. No temperature; symmetric.
@@ -42,7 +42,7 @@ def _kernel(a, b):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class NeuronSelectivity(FeatureLoss):
-    """`neuron_selectivity` as a loss of a distiller.
+    """NST: `neuron_selectivity` as a loss of a distiller.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
@@ -58,5 +58,5 @@ class NeuronSelectivity(FeatureLoss):
 
     published_weight = 50.0
 
-    def compare(self, teacher, student):
+    def compare(self, teacher, student, batch):
         return neuron_selectivity(teacher, student)

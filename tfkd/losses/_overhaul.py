@@ -1,4 +1,4 @@
-"""Overhaul: features before the ReLU, without what the teacher's ReLU throws away."""
+"""OFD, overhaul of feature distillation: features before the ReLU, without what it throws away."""
 
 import math
 
@@ -15,7 +15,7 @@ _FACTOR = 1 / 1000
 
 
 def overhaul(teacher, student, margin):
-    """Partial squared distance: negative student values need not match negative teacher values.
+    """OFD: partial squared distance: negative student values need not match negative teacher values.
 
     The teacher's values are raised to the margin where they are below it. Differences count where the
     student is above the result, or the teacher above 0. Reduction: summed over all axes but the first and
@@ -77,7 +77,7 @@ def _negative_mean(mean, deviation):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Overhaul(FeatureLoss):
-    """`overhaul` as a loss of a distiller, with margins from the teacher's batch normalizations.
+    """OFD: `overhaul` as a loss of a distiller, with margins from the teacher's batch normalizations.
 
     With several layers the last has weight 1, the one before it a half, and so on.
 
@@ -122,10 +122,9 @@ class Overhaul(FeatureLoss):
     def make_projector(self, channels, rank):
         return normalized_projector(channels, rank)
 
-    def call(self, teacher, student, mask=None, training=None):
-        pairs = self.pairs(teacher, student, mask, training)
-        values = [overhaul(t, s, m) for (t, s, _), m in zip(pairs, self.margins, strict=True)]
-        return halving_sum(values)
+    def compare_pairs(self, pairs):
+        both = zip(pairs, self.margins, strict=True)
+        return halving_sum(overhaul(t, s, margin) for (t, s, _), margin in both)
 
 
 def _margin_of(teacher, path):

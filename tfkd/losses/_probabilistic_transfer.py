@@ -1,9 +1,9 @@
-"""Probabilistic transfer: the chance that one example is another's neighbour."""
+"""PKT, probabilistic knowledge transfer: the chance that one example is another's neighbour."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._features import RelationLoss
+from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
 
@@ -11,7 +11,7 @@ _EPSILON = 1e-7
 
 
 def probabilistic_transfer(teacher, student, sample_weight=None):
-    """Divergence of neighbourhood probabilities by cosine similarity.
+    """PKT: divergence of neighbourhood probabilities by cosine similarity.
 
     Cosines are brought to [0, 1] and each row is divided by its sum. Direction: KL(teacher || student).
     Reduction: mean over all pairs, a scalar. No temperature; widths may differ. For a batch of one the
@@ -48,8 +48,8 @@ def _neighbourhood(features, weights):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class ProbabilisticTransfer(RelationLoss):
-    """`probabilistic_transfer` as a loss of a distiller.
+class ProbabilisticTransfer(FeatureLoss):
+    """PKT: `probabilistic_transfer` as a loss of a distiller.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
@@ -66,5 +66,5 @@ class ProbabilisticTransfer(RelationLoss):
 
     published_weight = 30000.0
 
-    def compare(self, teacher, student, sample_weight=None):
-        return probabilistic_transfer(teacher, student, sample_weight)
+    def compare(self, teacher, student, batch):
+        return probabilistic_transfer(teacher, student, batch.sample_weight)

@@ -1,10 +1,10 @@
-"""Relational knowledge: distances of pairs and angles of triplets in a batch."""
+"""RKD, relational knowledge distillation: distances of pairs and angles of triplets in a batch."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import check_not_negative
-from tfkd.losses._features import RelationLoss
+from tfkd._core.checks import check_number
+from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
 
@@ -16,7 +16,7 @@ def relational(
     angle_weight: float = 50.0,
     sample_weight=None,
 ):
-    """Huber distance of relative pairwise distances, plus that of the cosines in triplets.
+    """RKD: Huber distance of relative pairwise distances, plus that of the cosines in triplets.
 
     Distances are divided by their mean over the pairs that differ. Reduction: mean over all pairs, and
     over all triplets, equal indices included; a scalar. No temperature; symmetric; widths may differ.
@@ -42,7 +42,8 @@ def relational(
         Park et al., "Relational Knowledge Distillation", 2019. Weights 25 and 50 are RepDistiller's; the
         authors' own are 1 and 2.
     """
-    check_not_negative(distance_weight=distance_weight, angle_weight=angle_weight)
+    check_number("distance_weight", distance_weight, least=0)
+    check_number("angle_weight", angle_weight, least=0)
     teacher, student = flat_pair(teacher, student)
     weights = example_weights(sample_weight, student)
     (dots_t, d_t), (dots_s, d_s) = (_geometry(features) for features in (teacher, student))
@@ -83,8 +84,8 @@ def _huber(difference):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class Relational(RelationLoss):
-    """`relational` as a loss of a distiller.
+class Relational(FeatureLoss):
+    """RKD: `relational` as a loss of a distiller.
 
     Args:
         teacher_layer: tap of the teacher's embedding, or a list of taps, whose losses are added.
@@ -112,11 +113,12 @@ class Relational(RelationLoss):
         **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_not_negative(distance_weight=distance_weight, angle_weight=angle_weight)
-        self.distance_weight, self.angle_weight = distance_weight, angle_weight
+        self.distance_weight = check_number("distance_weight", distance_weight, least=0)
+        self.angle_weight = check_number("angle_weight", angle_weight, least=0)
 
-    def compare(self, teacher, student, sample_weight=None):
-        return relational(teacher, student, self.distance_weight, self.angle_weight, sample_weight)
+    def compare(self, teacher, student, batch):
+        weights = self.distance_weight, self.angle_weight
+        return relational(teacher, student, *weights, sample_weight=batch.sample_weight)
 
     def get_config(self):
         own = {"distance_weight": self.distance_weight, "angle_weight": self.angle_weight}

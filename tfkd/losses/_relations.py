@@ -36,11 +36,16 @@ def example_weights(sample_weight, like):
     return per_row(sample_weight, 1)
 
 
-def per_row(sample_weight, rank: int):
-    """float32 weights of at most `rank` axes: the mean over those behind, such as tokens."""
+def per_row(sample_weight, rank: int, mask=None):
+    """float32 weights of at most `rank` axes: the mean over those behind, such as tokens that count."""
     weights = ops.cast(sample_weight, "float32")
     extra = tuple(range(rank, len(weights.shape)))
-    return ops.mean(weights, axis=extra) if extra else weights
+    if not extra:
+        return weights
+    if mask is None or len(mask.shape) != len(weights.shape):
+        return ops.mean(weights, axis=extra)
+    mask = ops.cast(mask, "float32")
+    return ops.divide_no_nan(ops.sum(weights * mask, axis=extra), ops.sum(mask, axis=extra))
 
 
 def pair_mean(values, weights):

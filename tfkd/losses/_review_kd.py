@@ -1,17 +1,17 @@
-"""Knowledge review: fused student stages match the teacher's at several scales."""
+"""ReviewKD, knowledge review: fused student stages match the teacher's at several scales."""
 
 import keras
 from keras import layers, ops
 
-from tfkd.losses._base import check_count
+from tfkd._core.checks import check_int
 from tfkd.losses._features import FeatureLoss, float32_stack, shape_list
-from tfkd.losses._maps import average_pool_to, matching_pair, per_example_mean
+from tfkd.losses._maps import average_pool_to, check_maps, matching_pair, per_example_mean
 
 _GRIDS = (4, 2, 1)
 
 
-def hierarchical_context(teacher, student):
-    """Mean squared difference of maps, and of the maps pooled to 4x4, 2x2 and 1x1 with halving weights.
+def review_kd(teacher, student):
+    """ReviewKD: mean squared difference of maps, also pooled to 4x4, 2x2 and 1x1 with halving weights.
 
     Divided by the sum of the weights; grids that are not smaller than the map are left out. Reduction:
     mean over all axes but the first, one value per example. No temperature; symmetric.
@@ -27,10 +27,11 @@ def hierarchical_context(teacher, student):
         ValueError: if the shapes cannot match.
 
     Example:
-        >>> hierarchical_context(teacher_maps, student_maps)
+        >>> review_kd(teacher_maps, student_maps)
 
     Reference:
-        Chen et al., "Distilling Knowledge via Knowledge Review", 2021, the HCL loss.
+        Chen et al., "Distilling Knowledge via Knowledge Review", 2021, the hierarchical context loss
+        (HCL).
     """
     teacher, student = matching_pair(as_maps(teacher), as_maps(student))
     total, weight, weights = per_example_mean((teacher - student) ** 2), 1.0, 1.0
@@ -50,9 +51,10 @@ def as_maps(features):
     return features[:, None, None, :] if len(features.shape) == 2 else features
 
 
-@keras.saving.register_keras_serializable(package="tfkd")
-class Review(FeatureLoss):
-    """`hierarchical_context` of fused student stages, as a loss of a distiller.
+# Under the name it had in files that were saved before.
+@keras.saving.register_keras_serializable(package="tfkd", name="Review")
+class ReviewKD(FeatureLoss):
+    """ReviewKD: `review_kd` of fused student stages, as a loss of a distiller.
 
     From the deepest stage up, each stage of the student is fused by attention with what came from the
     stages below it, and compared with the teacher's stage (ABF).
@@ -70,7 +72,7 @@ class Review(FeatureLoss):
 
     Example:
         >>> stages = ["stage1", "stage2", "stage3"]
-        >>> tfkd.Distiller(teacher, student, Review(stages, stages))
+        >>> tfkd.Distiller(teacher, student, ReviewKD(stages, stages))
 
     Reference:
         Chen et al., "Distilling Knowledge via Knowledge Review", 2021. Published with weight 5 on CIFAR, 1
@@ -81,30 +83,29 @@ class Review(FeatureLoss):
         super().__init__(teacher_layer, student_layer, **kwargs)
         if self.projector is not None:
             raise ValueError(
-                "`projector` is not for `Review`, whose fusion brings the student's stages to the "
+                "`projector` is not for `ReviewKD`, whose fusion brings the student's stages to the "
                 "teacher's widths. Leave it out."
             )
-        if width is not None:
-            check_count(width=width)
-        self.width = width
+        self.width = width if width is None else check_int("width", width)
         self.fusions: list[Fusion] = []
 
     def build(self, teacher_shape, student_shape):
         shapes = [shape_list(shape) for shape in (teacher_shape, student_shape)]
         teachers, students = ([(s[0], 1, 1, s[1]) if len(s) == 2 else s for s in side] for side in shapes)
+        for pair in zip(teachers, students, strict=True):
+            check_maps(*pair)
         width = self.width or min(512, students[-1][-1])
         deepest = len(students) - 1
         self.fusions = [Fusion(width, t[-1], fuse=i < deepest) for i, t in enumerate(teachers)]
         for fusion, shape in zip(self.fusions, students, strict=True):
             fusion.build(shape)
 
-    def call(self, teacher, student, mask=None, training=None):
+    def compare_pairs(self, pairs):
         carried, total = None, 0.0
-        pairs = list(self.pairs(teacher, student, mask))
-        for (t, s, _), fusion in zip(reversed(pairs), reversed(self.fusions), strict=True):
+        for (t, s, batch), fusion in zip(reversed(pairs), reversed(self.fusions), strict=True):
             t, s = as_maps(t), ops.cast(as_maps(s), "float32")
-            output, carried = fusion(s, carried, size=t.shape[1:3], training=training)
-            total += hierarchical_context(t, output)
+            output, carried = fusion(s, carried, size=t.shape[1:3], training=batch.training)
+            total += review_kd(t, output)
         return total
 
     def get_config(self):

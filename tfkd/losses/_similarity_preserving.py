@@ -1,15 +1,15 @@
-"""Similarity preserving: which examples of a batch look alike."""
+"""SP, similarity preserving: which examples of a batch look alike."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._features import RelationLoss
+from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
 
 
 def similarity_preserving(teacher, student, sample_weight=None):
-    """Mean squared difference of the batch's similarity matrices with normalized rows.
+    """SP: mean squared difference of the batch's similarity matrices with normalized rows.
 
     Reduction: over all pairs of examples, a scalar. No temperature; symmetric; widths may differ. For a
     batch of one both matrices are 1 and the value is 0.
@@ -46,8 +46,8 @@ def _similarities(features, columns):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class SimilarityPreserving(RelationLoss):
-    """`similarity_preserving` as a loss of a distiller.
+class SimilarityPreserving(FeatureLoss):
+    """SP: `similarity_preserving` as a loss of a distiller.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
@@ -63,5 +63,5 @@ class SimilarityPreserving(RelationLoss):
 
     published_weight = 3000.0
 
-    def compare(self, teacher, student, sample_weight=None):
-        return similarity_preserving(teacher, student, sample_weight)
+    def compare(self, teacher, student, batch):
+        return similarity_preserving(teacher, student, batch.sample_weight)

@@ -1,4 +1,4 @@
-"""Singular vectors: how the main directions of features change from layer to layer."""
+"""KD-SVD, singular value decomposition: how the main directions of features change from layer to layer."""
 
 import itertools
 
@@ -6,16 +6,19 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfkd.losses._base import as_float32, as_float32_pair, check_count
+from tfkd._core.checks import check_int
+from tfkd.losses._base import as_float32, as_float32_pair
 from tfkd.losses._features import FeatureLoss, check_several
 from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, l2_normalized
 
 # How many singular vectors more are looked at in the student, and the width of the kernel.
 _EXTRA, _KERNEL = 3, 8.0
+# What counts as a singular value of 0, over the largest.
+_NONE = 1e-6
 
 
 def singular_values(teacher, student, k: int = 1):
-    """Squared difference of the kernels between the main singular vectors of successive layers.
+    """KD-SVD: squared difference of the kernels between the main singular vectors of successive layers.
 
     The features of an example are a matrix `(positions, channels)`; its first `k` right singular vectors,
     scaled by the teacher's normalized singular values, stand for the layer. The student's are those of
@@ -42,7 +45,7 @@ def singular_values(teacher, student, k: int = 1):
         as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open; here
         their entries add up to a positive number, as they do up to a common sign for features after a ReLU.
     """
-    check_count(k=k)
+    check_int("k", k)
     if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
         raise ValueError("`teacher` and `student` must be lists of the same two or more layers' maps.")
     layers = [_aligned_vectors(t, s, k) for t, s in zip(teacher, student, strict=True)]
@@ -56,19 +59,19 @@ def _aligned_vectors(teacher, student, k):
     teacher, student = (flat_positions(maps) for maps in (teacher, student))
     teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
     as_float32_pair(teacher[:, :1], student[:, :1], remedy=PROJECTOR_REMEDY)
-    (values, of_teacher), (_, of_student) = _svd(teacher, k), _svd(student, k + _EXTRA)
+    (values, of_teacher), (strengths, of_student) = _svd(teacher, k), _svd(student, k + _EXTRA)
     cosines = ops.einsum("bci,bcj->bij", of_student, of_teacher)
-    sizes = ops.abs(cosines)
+    # Beyond the rank, as with fewer positions than vectors, vectors are arbitrary.
+    real = strengths > _NONE * strengths[:, :1]
+    sizes = ops.where(real[:, :, None], ops.abs(cosines), -1.0)
     nearest = sizes == ops.max(sizes, axis=1, keepdims=True)
-    chosen = ops.where(nearest, ops.sign(cosines), 0.0)
+    chosen = ops.where(nearest & real[:, :, None], ops.sign(cosines), 0.0)
     scale = l2_normalized(values, axis=1)[:, None, :]
     return of_teacher * scale, ops.einsum("bci,bij->bcj", of_student, chosen) * scale
 
 
 def _svd(features, n):
     """The largest `n` singular values `(batch, n)` and right singular vectors `(batch, channels, n)`."""
-    # Beyond as many as there are positions, vectors are arbitrary.
-    n = min(n, features.shape[1] or n)
     # In float64, since the Gram matrix squares the condition number.
     features = ops.cast(features, "float64")
     squares, vectors = tf.linalg.eigh(ops.einsum("bpi,bpj->bij", features, features))
@@ -84,7 +87,7 @@ def _kernel(high, low):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SingularValues(FeatureLoss):
-    """`singular_values` as a loss of a distiller.
+    """KD-SVD: `singular_values` as a loss of a distiller.
 
     Args:
         teacher_layer: taps of the teacher, at least two, from low to high.
@@ -105,12 +108,11 @@ class SingularValues(FeatureLoss):
 
     def __init__(self, teacher_layer, student_layer, k: int = 1, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        check_count(k=k)
+        self.k = check_int("k", k)
         check_several(teacher_layer)
-        self.k = k
 
-    def call(self, teacher, student, mask=None, training=None):
-        teachers, students, _ = zip(*self.pairs(teacher, student, mask, training), strict=True)
+    def compare_pairs(self, pairs):
+        teachers, students, _ = zip(*pairs, strict=True)
         return singular_values(teachers, students, self.k)
 
     def get_config(self):

@@ -1,13 +1,13 @@
-"""Soft targets: the student matches the teacher's softened class probabilities."""
+"""KD, soft targets: the student matches the teacher's softened class probabilities."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_positive
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
 
 
 def soft_targets(teacher, student, temperature: float = 1.0):
-    """Kullback-Leibler divergence of softened probabilities, times the squared temperature.
+    """KD: Kullback-Leibler divergence of softened probabilities, times the squared temperature.
 
     Direction: KL(teacher || student). Reduction: summed over classes, one value per example, whose
     mean is the published "batchmean". Factor: `temperature` squared. Computed from log-softmax in
@@ -30,7 +30,7 @@ def soft_targets(teacher, student, temperature: float = 1.0):
     Reference:
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
-    check_positive(temperature=temperature)
+    check_temperature(temperature)
     teacher, student = as_float32_pair(teacher, student)
     log_t = ops.log_softmax(teacher / temperature, axis=-1)
     log_s = ops.log_softmax(student / temperature, axis=-1)
@@ -39,7 +39,7 @@ def soft_targets(teacher, student, temperature: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SoftTargets(KnowledgeLoss):
-    """`soft_targets` as a loss of a distiller.
+    """KD: `soft_targets` as a loss of a distiller.
 
     Args:
         temperature: what both logits are divided by, above 0.
@@ -55,10 +55,11 @@ class SoftTargets(KnowledgeLoss):
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
 
+    over_classes = True
+
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        check_positive(temperature=temperature)
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student):
         return soft_targets(teacher, student, self.temperature)

@@ -1,14 +1,15 @@
-"""Teacher-free distillation: a virtual teacher that is right with a fixed probability."""
+"""Tf-KD, teacher-free distillation: a virtual teacher that is right with a fixed probability."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32, check_positive
+from tfkd._core.checks import check_number
+from tfkd.losses._base import KnowledgeLoss, as_float32, check_temperature
 from tfkd.losses._labels import one_hot_labels
 
 
-def label_smoothing_teacher(student, labels, correct: float = 0.99, temperature: float = 20.0):
-    """Divergence of the student's probabilities from a virtual teacher's.
+def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20.0):
+    """Tf-KD: divergence of the student's probabilities from a virtual teacher's.
 
     The virtual teacher gives the label the probability `correct` and the others equal shares; these
     probabilities are softened once more by a softmax at `temperature`, the student's are not.
@@ -28,7 +29,7 @@ def label_smoothing_teacher(student, labels, correct: float = 0.99, temperature:
         ValueError: if shapes cannot match or a number is out of its range.
 
     Example:
-        >>> label_smoothing_teacher([[2.0, 0.0, 0.0]], [0])
+        >>> teacher_free([[2.0, 0.0, 0.0]], [0])
 
     Reference:
         Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020
@@ -45,14 +46,13 @@ def label_smoothing_teacher(student, labels, correct: float = 0.99, temperature:
 
 
 def _check(correct, temperature):
-    if not 0 < correct < 1:
-        raise ValueError(f"`correct` must be above 0 and below 1. Received: correct={correct!r}.")
-    check_positive(temperature=temperature)
+    check_number("correct", correct, above=0, below=1)
+    check_temperature(temperature)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class TeacherFree(KnowledgeLoss):
-    """`label_smoothing_teacher` as a loss of a distiller, which may then have None for a teacher.
+    """Tf-KD: `teacher_free` as a loss of a distiller, which may then have None for a teacher.
 
     Args:
         correct: probability the virtual teacher gives the label, above 0 and below 1.
@@ -69,6 +69,8 @@ class TeacherFree(KnowledgeLoss):
         Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020.
     """
 
+    over_classes = True
+
     # A share of 0.1 with the multiplier 100, to 0.9 of the labels.
     published_weight = 100 / 9
     uses_teacher = False
@@ -79,7 +81,7 @@ class TeacherFree(KnowledgeLoss):
         self.correct, self.temperature = correct, temperature
 
     def call(self, teacher, student, labels):
-        return label_smoothing_teacher(student, labels, self.correct, self.temperature)
+        return teacher_free(student, labels, self.correct, self.temperature)
 
     def get_config(self):
         return {**super().get_config(), "correct": self.correct, "temperature": self.temperature}

@@ -1,10 +1,11 @@
-"""Variational information: how well the teacher's features follow from the student's."""
+"""VID, variational information distillation: how well the teacher's features follow from the student's."""
 
 import math
 
 import keras
 from keras import layers, ops
 
+from tfkd._core.checks import check_number
 from tfkd.losses._base import as_float32
 from tfkd.losses._features import FeatureLoss, float32_stack, shape_list
 from tfkd.losses._maps import matching_pair, per_example_mean
@@ -12,8 +13,8 @@ from tfkd.losses._maps import matching_pair, per_example_mean
 _EPSILON = 1e-5
 
 
-def variational_information(teacher, mean, variance):
-    """Negative log-likelihood of the teacher's features under a Gaussian, without its constant.
+def variational_information(teacher, mean, variance, mask=None):
+    """VID: negative log-likelihood of the teacher's features under a Gaussian, without its constant.
 
     Reduction: mean over all axes but the first, one value per example. No temperature. Where maps
     differ in size, the larger is average-pooled. Can be negative.
@@ -22,6 +23,8 @@ def variational_information(teacher, mean, variance):
         teacher: the teacher's features `(batch, ..., channels)`.
         mean: the Gaussian's mean, predicted from the student, with as many channels.
         variance: above 0, `(channels,)` or of the mean's shape.
+        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
+            for all.
 
     Returns:
         A float32 tensor `(batch,)`.
@@ -37,12 +40,12 @@ def variational_information(teacher, mean, variance):
     """
     teacher, mean = matching_pair(teacher, mean)
     variance = as_float32(variance, "variance")
-    return per_example_mean(0.5 * ((teacher - mean) ** 2 / variance + ops.log(variance)))
+    return per_example_mean(0.5 * ((teacher - mean) ** 2 / variance + ops.log(variance)), mask)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class VariationalInformation(FeatureLoss):
-    """`variational_information` as a loss of a distiller, with trained regressors and variances.
+    """VID: `variational_information` as a loss of a distiller, with trained regressors and variances.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
@@ -63,8 +66,6 @@ class VariationalInformation(FeatureLoss):
         which pools larger student maps before the regressor, not after it.
     """
 
-    averages_positions = True
-
     def __init__(
         self,
         teacher_layer=None,
@@ -74,12 +75,7 @@ class VariationalInformation(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, projector or True, **kwargs)
-        if not _EPSILON < initial_variance < math.inf:
-            raise ValueError(
-                f"`initial_variance` must be above {_EPSILON} and finite. Received: "
-                f"initial_variance={initial_variance!r}."
-            )
-        self.initial_variance = initial_variance
+        self.initial_variance = check_number("initial_variance", initial_variance, above=_EPSILON)
         self.log_scales: list = []
 
     def build(self, teacher_shape, student_shape):
@@ -101,13 +97,11 @@ class VariationalInformation(FeatureLoss):
         hidden = [kind(channels, activation="relu", **options) for _ in range(2)]
         return float32_stack([*hidden, kind(channels, **options)], "regressor")
 
-    def call(self, teacher, student, mask=None, training=None):
-        pairs, total = self.pairs(teacher, student, mask, training), 0.0
-        for (t, s, m), scale in zip(pairs, self.log_scales, strict=True):
-            variance = ops.softplus(scale) + _EPSILON
-            constant = ops.mean(0.5 * ops.log(variance))
-            total += self._unpadded(variational_information(t, s, variance), m, constant)
-        return total
+    def compare_pairs(self, pairs):
+        return sum(
+            variational_information(t, s, ops.softplus(scale) + _EPSILON, batch.mask)
+            for (t, s, batch), scale in zip(pairs, self.log_scales, strict=True)
+        )
 
     def get_config(self):
         return {**super().get_config(), "initial_variance": self.initial_variance}

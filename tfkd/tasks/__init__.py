@@ -6,7 +6,7 @@ from tfkd.tasks._regression import Regression
 from tfkd.tasks._task import ClassTask, Task
 
 # Behind the tasks, which it finds by their names.
-from tfkd.tasks._finding import as_task, known_tasks, mark, task_of  # isort: skip
+from tfkd.tasks._finding import as_task, known_tasks, mark, marked_task, output_shape_of, task_of  # isort: skip
 from tfkd.tasks._reading import Reading, reading_of  # isort: skip
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "as_task",
     "known_tasks",
     "mark",
+    "marked_task",
+    "output_shape_of",
     "reading_of",
     "task_of",
 ]

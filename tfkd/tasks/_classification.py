@@ -25,7 +25,6 @@ class Classification(ClassTask):
 
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
-    agreeing = "gives the same answer"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:
@@ -90,6 +89,9 @@ class Classification(ClassTask):
         if np.median(confidence) > 0.9999:
             return f"{seen}: it is saturated, as when inputs come too large"
         return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree on {share} of {examples}"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         sure = np.asarray(self.confidence(outputs))

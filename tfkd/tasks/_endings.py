@@ -9,9 +9,12 @@ from keras import layers
 from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.keras_internals import is_keras_layer
 
+# A last layer called this and a task's name tells files the task; its outputs are answers as they stand.
+MARK = "outputs_of_"
 # What logits cannot be told from any more: a probability nearer to 0 or 1 counts as this.
 SMALLEST = 1e-7
-_TOLERANCE = 1e-2
+# By how much rows of services, and of networks, may miss a sum of 1.
+_TOLERANCE, _ROUNDING = 1e-2, 1e-3
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
 
 
@@ -81,7 +84,7 @@ def are_probabilities(
     return bool(inside)
 
 
-def activation_seen(outputs: np.ndarray, tolerance: float = _TOLERANCE) -> str | None:
+def activation_seen(outputs: np.ndarray, tolerance: float = _ROUNDING) -> str | None:
     """The activation that outputs seem to have been through; None if they look like logits or numbers."""
     several = outputs.shape[-1] > 1
     kinds = ("softmax", "sigmoid") if several else ("sigmoid",)
@@ -106,4 +109,4 @@ def logits_of(probabilities: np.ndarray, activation: str) -> np.ndarray:
 
 def _passes_values(operation):
     linear = isinstance(operation, layers.Activation) and operation.activation is keras.activations.linear
-    return linear or isinstance(operation, _SHAPE_ONLY)
+    return isinstance(operation, _SHAPE_ONLY) or (linear and not operation.name.startswith(MARK))

@@ -7,14 +7,12 @@ import keras
 from tfkd import tasks
 from tfkd._core import names
 from tfkd.tasks._classification import Classification
-from tfkd.tasks._endings import activation_of, last_layer_name, last_operation
+from tfkd.tasks._endings import MARK, activation_of, last_layer_name, last_operation
 from tfkd.tasks._multi_label import MultiLabel
 from tfkd.tasks._regression import Regression
 from tfkd.tasks._task import Task
 
 _ATTRIBUTE = "tfkd_task"
-# What the last layer of a teacher is called after its task, so that files say it, too.
-_LAYER = "outputs_of_"
 
 
 def known_tasks() -> dict[str, type[Task]]:
@@ -56,7 +54,7 @@ def marked_task(model: keras.Model) -> Task | None:
     if (known := getattr(model, _ATTRIBUTE, None)) is not None:
         return known
     name = last_layer_name(model) or ""
-    if name.startswith(_LAYER) and (kind := known_tasks().get(name.removeprefix(_LAYER))):
+    if name.startswith(MARK) and (kind := known_tasks().get(name.removeprefix(MARK))):
         return kind(output_shape_of(model))
     return None
 
@@ -67,12 +65,17 @@ def mark(model: keras.Model, task: Task) -> keras.Model:
     return model
 
 
-def layer_name(task: Task) -> str | None:
-    """What to call a last layer that tells files the task; None where they need not be told."""
-    shape = task.output_shape
-    if task.name not in known_tasks() or (len(shape) == 1 and type(task) is assumed_task(None, shape)):
+def name_of_mark(model: keras.Model, task: Task) -> str | None:
+    """What a last layer of a model has to be called so that files of it tell the task.
+
+    Returns:
+        A name; None where the model shows its task without, and for tasks that only their users know.
+    """
+    kind = type(task)
+    if known_tasks().get(task.name) is not kind or len(task.output_shape) != 1:
         return None
-    return _LAYER + task.name
+    shown = marked_task(model) or assumed_task(activation_of(last_operation(model)), task.output_shape)
+    return None if kind in (shown, type(shown)) else MARK + task.name
 
 
 def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[Task]:

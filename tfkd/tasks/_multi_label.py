@@ -28,7 +28,6 @@ class MultiLabel(ClassTask):
     """
 
     activations = ("sigmoid",)
-    agreeing = "gives the same answer about a label"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
@@ -50,6 +49,13 @@ class MultiLabel(ClassTask):
 
     def group(self, outputs):
         return ops.argmax(outputs, axis=-1)
+
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        return (outputs > 0).mean(axis=0)
+
+    def agreement_by_label(self, teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+        """The share of examples on which two networks give the same answer, label by label: `(labels,)`."""
+        return ((teacher > 0) == (student > 0)).mean(axis=0)
 
     def log_probabilities(self, outputs):
         return ops.log_sigmoid(as_float32(outputs))
@@ -101,6 +107,9 @@ class MultiLabel(ClassTask):
         if np.median(confidence) > 0.9999:
             return f"{seen}: it is saturated, as when inputs come too large"
         return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree on {share} of the labels of {examples}"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         return [" ".join(map(str, np.flatnonzero(row > 0)[:4])) or "none" for row in outputs]

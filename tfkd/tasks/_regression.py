@@ -31,8 +31,6 @@ class Regression(Task):
         >>> teacher = tfkd.load_teacher("age.keras", task="regression")
     """
 
-    agreeing = "gives nearly the same number"
-
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
@@ -98,6 +96,9 @@ class Regression(Task):
         if (spread <= _LEAST_SPREAD * size).all():
             return f"answers about {outputs.mean():.4g} to everything: it hardly looks at its input"
         return None
+
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        return f"agree to {share} (where answers differ by a tenth of their spread, 50 %)"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         return [" ".join(f"{value:.3g}" for value in row[:2]) for row in outputs]

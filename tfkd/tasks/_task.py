@@ -39,8 +39,6 @@ class Task(ABC):
     activations: ClassVar[tuple[str, ...]] = ()
     # Whether one output z stands for two logits, (0, z).
     binary_as_pair: ClassVar[bool] = False
-    # What it means that a student agrees with its teacher, as the predicate of a sentence.
-    agreeing: ClassVar[str] = "agrees with the teacher"
 
     def __init__(self, output_shape: tuple[int, ...]) -> None:
         self.output_shape = tuple(output_shape)
@@ -121,6 +119,15 @@ class Task(ABC):
         """
         return None
 
+    def agreement_text(self, share: str, examples: str = "examples") -> str:
+        """What a mean agreement says of two networks, as the predicate of a sentence.
+
+        Args:
+            share: the agreement as it is to be written, such as "97.5 %".
+            examples: what the networks were asked about, in the plural.
+        """
+        return f"agree to {share}"
+
     def captions(self, outputs: np.ndarray) -> list[str]:
         """Each answer in a few characters, to be written above a picture of its input."""
         return [""] * len(outputs)
@@ -152,6 +159,10 @@ class ClassTask(Task):
     @abstractmethod
     def group(self, outputs):
         """The class that each example counts as where classes are balanced: int32 `(batch,)`."""
+
+    def shares(self, outputs: np.ndarray) -> np.ndarray:
+        """In which share of examples each class, or each label, is seen: `(groups,)`."""
+        return np.bincount(np.asarray(self.group(outputs)), minlength=self.groups) / len(outputs)
 
     @abstractmethod
     def log_probabilities(self, outputs):

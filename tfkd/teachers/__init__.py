@@ -1,14 +1,18 @@
-"""Any trained file as a teacher: images in [0, 1] in, logits out."""
+"""Any trained file as a teacher: images in [0, 1] in, logits or numbers out."""
 
+from tfkd._core.renames import renamed
 from tfkd.teachers._black_box import BlackBoxTeacher
-from tfkd.teachers._diagnosis import barely_chance, suspicion
-from tfkd.teachers._loading import TeacherWarning, load_teacher, probabilities_ending
+from tfkd.teachers._diagnosis import barely_chance, diagnose
+from tfkd.teachers._loading import TaskWarning, TeacherWarning, load_teacher, probabilities_ending
+
+__getattr__ = renamed(__name__, {"suspicion": "diagnose"})
 
 __all__ = [
     "BlackBoxTeacher",
+    "TaskWarning",
     "TeacherWarning",
     "barely_chance",
+    "diagnose",
     "load_teacher",
     "probabilities_ending",
-    "suspicion",
 ]

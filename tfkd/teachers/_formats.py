@@ -25,8 +25,8 @@ def read(path: str) -> keras.Model | TFLiteFile | SavedModelFolder:
     """
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"`path`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder or "
-            "a .tflite file."
+            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder "
+            "or a .tflite file."
         )
     if os.path.exists(os.path.join(path, "saved_model.pb")):
         return _opened(SavedModelFolder, path, path, "a SavedModel")
@@ -37,7 +37,7 @@ def read(path: str) -> keras.Model | TFLiteFile | SavedModelFolder:
         return read_h5(path)
     if not os.path.isfile(path) or not zipfile.is_zipfile(path):
         raise ValueError(
-            f"`path`: {path!r} is not a .keras file, nor an .h5 or .tflite file or SavedModel folder, or "
+            f"`source`: {path!r} is not a .keras file, nor an .h5 or .tflite file or SavedModel folder, or "
             "it is damaged. Save the model with model.save('name.keras'); for other formats load it "
             "yourself and pass the model."
         )
@@ -48,7 +48,7 @@ def _opened(kind, source, path, words):
     try:
         return kind(source)
     except (ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"`path`: {path!r} cannot be used as {words}: {error}") from error
+        raise ValueError(f"`source`: {path!r} cannot be used as {words}: {error}") from error
 
 
 def _read_keras(path):
@@ -56,7 +56,7 @@ def _read_keras(path):
         return keras.models.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(
-            f"`path`: {path!r} cannot be loaded as a Keras model: {error} If it has Lambda or custom "
+            f"`source`: {path!r} cannot be loaded as a Keras model: {error} If it has Lambda or custom "
             "layers, load it yourself with keras.models.load_model(..., safe_mode=False, "
             "custom_objects=...) and pass the model instead of the path."
         ) from error

@@ -46,13 +46,13 @@ def _check_content(path):
         config = file.attrs.get("model_config")
     if config is None:
         raise ValueError(
-            f"`path`: {path!r} holds weights only. Build the model, call its load_weights on the file and "
-            "pass the model instead of the path."
+            f"`source`: {path!r} holds weights only. Build the model, call its load_weights on the file "
+            "and pass the model instead of the path."
         )
     # Written anew, since JSON can spell the same text in other ways.
     if '"class_name": "Lambda"' in json.dumps(json.loads(config)):
         raise ValueError(
-            f"`path`: {path!r} has a Lambda layer, code that tfkd does not run from old files. {_REMEDY}"
+            f"`source`: {path!r} has a Lambda layer, code that tfkd does not run from old files. {_REMEDY}"
         )
 
 
@@ -63,10 +63,12 @@ def _rebuilt(path, refusal):
         old = tf_keras.models.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(
-            f"`path`: neither Keras 3 nor tf_keras can load {path!r}. Keras 3: {refusal} tf_keras: {error} "
-            f"{_REMEDY}"
+            f"`source`: neither Keras 3 nor tf_keras can load {path!r}. Keras 3: {refusal} tf_keras: "
+            f"{error} {_REMEDY}"
         ) from error
     try:
         return from_tf_keras(old)
     except Exception as error:
-        raise ValueError(f"`path`: {path!r} cannot be built again in Keras 3: {error} {_REMEDY}") from error
+        raise ValueError(
+            f"`source`: {path!r} cannot be built again in Keras 3: {error} {_REMEDY}"
+        ) from error

@@ -29,7 +29,7 @@ class Generation:
     ) -> None:
         self.generator, self.critic, self.recipe = generator, critic, recipe
         self.classes, self.seed = classes, seed
-        self.conditional = hasattr(generator, "classes")
+        self.conditional = generator.classes is not None
 
     def draw(self):
         """Latents of a batch, and the classes that a conditional generator is told, else None."""

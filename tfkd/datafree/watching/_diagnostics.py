@@ -86,6 +86,8 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
 
 
-def in_warm_up(distiller: keras.Model) -> bool:
+def in_warm_up(distiller) -> bool:
     """Whether no student has been taught yet, so that its loss and agreement, both 0, mean nothing."""
+    if not distiller.sources:
+        return False
     return 0 < int(distiller.steps_done.numpy()) <= distiller.recipe.warmup_steps

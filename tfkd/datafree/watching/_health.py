@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import keras
 
 from generators import probe_images
-from tfkd._core.snapshots import optimizers_of
+from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
+from tfkd.distilling._protocol import check_distillation
 
 # Not the seed of the images that teachers are tried on.
 _PROBE_SEED = 1
@@ -48,9 +49,10 @@ class Health(keras.callbacks.Callback):
             and random numbers go on.
         patience: roll-backs after which training stops.
         diversity: share of the first diversity that must be left, in [0, 1]; 0 for any.
-        duplicates: share of images with a near copy that is borne, in [0, 1]; 1 for any.
+        duplicates: maximum tolerated fraction of near-duplicates, in [0, 1]; 1 for any.
         entropy: class entropy that must be reached, in [0, 1]; 0 for any.
-        explosion: multiple of the best loss that is borne, above 1; not judged where that is not positive.
+        explosion: maximum tolerated ratio of loss to best loss, above 1; not judged where the best is not
+            positive.
         fall: how far agreement on the procedural images may be below its best, in [0, 1]; 1 for any.
 
     Attributes:
@@ -63,7 +65,7 @@ class Health(keras.callbacks.Callback):
 
     Raises:
         ValueError: if an argument is out of its range.
-        TypeError: when training begins, if the model is no data-free distiller.
+        TypeError: when training begins, if the model does not make its inputs, or has several students.
 
     Warns:
         HealthWarning: as `action` says.
@@ -117,7 +119,7 @@ class Health(keras.callbacks.Callback):
         self._present: set[str] = set()
         self._sound_rows: list[dict] = []
         self._last_row: dict | None = None
-        self._kept = None
+        self._kept: Snapshot | None = None
 
     @property
     def healthy(self) -> bool:
@@ -141,10 +143,16 @@ class Health(keras.callbacks.Callback):
         return other.findings
 
     def on_train_begin(self, logs=None):
-        if not hasattr(self.model, "synthesize"):
+        check_distillation(self.model, self)
+        if not self.model.sources:
             raise TypeError(
-                "Health looks at images that a tfkd.DataFreeDistiller synthesizes. Received: a model of "
-                f"type {type(self.model)}. Leave the callback out where there is data."
+                "Health looks at inputs that a model makes itself, as tfkd.DataFreeDistiller does. "
+                f"Received: a model of type {type(self.model)}. Leave the callback out where there is data."
+            )
+        if len(self.model.students) != 1:
+            raise TypeError(
+                "Health compares one student with its teacher, and this scheme has "
+                f"{len(self.model.students)}. Watch a student alone, or use tfkd.callbacks.KeepLastGood."
             )
         self._forget()
         self._probes = probe_images(self.model.teacher, self.images, _PROBE_SEED)
@@ -174,16 +182,18 @@ class Health(keras.callbacks.Callback):
 
     def _measure(self):
         distiller = self.model
-        with distiller.undisturbed():
-            synthetic = distiller.synthesize(self._available())
-        batch_size = distiller.recipe.batch_size
-        return vital_signs(distiller.teacher, distiller.student, synthetic, self._probes, batch_size)
-
-    def _available(self):
-        """How many synthetic images to look at: what comes from memory must not come twice."""
-        if getattr(self.model, "inversion", None) is None:
-            return self.images
-        return max(2, min(self.images, int(self.model.memory.size)))
+        # What comes from memory must not come twice.
+        n = max(2, distiller.sources[0].available(self.images))
+        with distiller.preserving_state():
+            synthetic = distiller.synthesize(n)
+        return vital_signs(
+            distiller.teacher,
+            distiller.students[0],
+            synthetic,
+            self._probes,
+            distiller.recipe.batch_size,
+            distiller.task,
+        )
 
     def _examine(self, row):
         """Judges an epoch by its logs and those of the ones before; returns what is new."""
@@ -275,12 +285,7 @@ class Health(keras.callbacks.Callback):
         return found
 
     def _remedy(self):
-        if self.model.generator is None:
-            return "another `prior`, `overdraw` with `balance`, `chains` or `refine_share` usually helps"
-        return (
-            "a lower learning rate of the generator, a heavier ClassBalance objective or a share of "
-            "procedural images (`prior_share`) usually helps"
-        )
+        return self.model.sources[0].remedy
 
     def _warn(self, findings, consequence=""):
         for finding in findings:
@@ -290,11 +295,10 @@ class Health(keras.callbacks.Callback):
     def _keep(self, epoch):
         self.last_healthy_epoch = epoch
         if self.action == "roll_back":
-            self._kept = [variable.numpy() for variable in self._variables()]
+            self._kept = Snapshot(self._learned())
 
     def _roll_back(self, findings):
-        for variable, value in zip(self._variables(), self._kept, strict=True):
-            variable.assign(value)
+        self._kept.restore()
         self._present = set()
         self.roll_backs += 1
         consequence = (
@@ -305,12 +309,12 @@ class Health(keras.callbacks.Callback):
             consequence += f", and training stops after {self.roll_backs} roll-backs"
         self._warn(findings, consequence + ".")
 
-    def _variables(self):
+    def _learned(self):
         """What a roll-back puts back: weights, and the optimizers' moments, but no clock."""
         distiller = self.model
-        parts = [distiller.student, distiller.generator, distiller.inversion]
-        parts = [part for part in parts if part is not None]
-        moments = (v for optimizer in optimizers_of([distiller, *parts]) for v in optimizer.variables)
-        values = [*(v for part in parts for v in part.weights), *moments]
+        optimizers = [distiller.optimizer, *(o for source in distiller.sources for o in source.optimizers)]
+        parts = [*distiller.students, *distiller.sources]
+        values = [w for part in parts for w in part.weights]
+        values += [v for optimizer in optimizers for v in optimizer.variables]
         # Whole numbers count steps and batches.
         return [v for v in values if v.name != "learning_rate" and keras.backend.is_float_dtype(v.dtype)]

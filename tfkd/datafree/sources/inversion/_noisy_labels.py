@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from generators import NoisyLabelGenerator
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
@@ -45,7 +46,8 @@ class NoisyLabels(Inversion):
         self.generator.redraw_noise(self.seed)
 
     def render(self, targets):
-        return self.generator(targets, training=True)
+        nothing = ops.zeros((self.batch_size, 0))
+        return self.generator(nothing, labels=targets, training=True)
 
     def descend(self, gradients) -> None:
         self.optimizer.apply(gradients, self.moved)

@@ -1,17 +1,20 @@
-"""Decoupled knowledge: what is said of the target class apart from what is said of the others."""
+"""DKD, decoupled knowledge distillation: the target class apart from the other classes."""
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd._core.checks import check_number
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
 from tfkd.losses._labels import one_hot_labels
 
 # Takes a class out of a softmax without the NaN that minus infinity brings.
 _OUT = -1e30
 
 
-def decoupled(teacher, student, labels, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
-    """Divergence of the target class's share plus that among the other classes, weighted apart.
+def decoupled_knowledge(
+    teacher, student, labels, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0
+):
+    """DKD: divergence of the target class's share plus that among the other classes, weighted apart.
 
     Direction: KL(teacher || student) for both parts. Reduction: summed over classes, one value per
     example, whose mean is the published value. Factor: `temperature` squared. All in log space, so
@@ -32,13 +35,14 @@ def decoupled(teacher, student, labels, alpha: float = 1.0, beta: float = 8.0, t
         ValueError: if shapes differ or a number is out of its range.
 
     Example:
-        >>> decoupled([[8.0, 0.0, -2.0]], [[1.0, 2.0, 0.5]], [0])
+        >>> decoupled_knowledge([[8.0, 0.0, -2.0]], [[1.0, 2.0, 0.5]], [0])
 
     Reference:
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
-    check_not_negative(alpha=alpha, beta=beta)
-    check_positive(temperature=temperature)
+    check_number("alpha", alpha, least=0)
+    check_number("beta", beta, least=0)
+    check_temperature(temperature)
     teacher, student = as_float32_pair(teacher, student)
     target = one_hot_labels(labels, teacher) > 0.5
     target_t, others_t = _parts(teacher / temperature, target)
@@ -60,7 +64,7 @@ def _kl(log_t, log_s):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DecoupledKnowledge(KnowledgeLoss):
-    """`decoupled` as a loss of a distiller, which gives it the labels.
+    """DKD: `decoupled_knowledge` as a loss of a distiller, which gives it the labels.
 
     Published with a warm-up of 20 epochs (1 on ImageNet): `tfkd.callbacks.WeightSchedule(warm_up=20)`.
 
@@ -80,14 +84,16 @@ class DecoupledKnowledge(KnowledgeLoss):
         Zhao et al., "Decoupled Knowledge Distillation", 2022.
     """
 
+    over_classes = True
+
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        check_not_negative(alpha=alpha, beta=beta)
-        check_positive(temperature=temperature)
-        self.alpha, self.beta, self.temperature = alpha, beta, temperature
+        self.alpha = check_number("alpha", alpha, least=0)
+        self.beta = check_number("beta", beta, least=0)
+        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student, labels):
-        return decoupled(teacher, student, labels, self.alpha, self.beta, self.temperature)
+        return decoupled_knowledge(teacher, student, labels, self.alpha, self.beta, self.temperature)
 
     def get_config(self):
         own = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}

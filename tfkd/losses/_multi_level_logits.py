@@ -1,11 +1,12 @@
-"""Multi-level logits: single examples, relations in the batch and relations of classes."""
+"""MLLD, multi-level logits: single examples, relations in the batch and relations of classes."""
 
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_not_negative, check_positive
+from tfkd._core.checks import check_number
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
 from tfkd.losses._relations import example_mean
 from tfkd.losses._rows import as_rows, row_weights
 from tfkd.losses._soft_targets import soft_targets
@@ -13,7 +14,7 @@ from tfkd.losses._soft_targets import soft_targets
 _TEMPERATURES = (2.0, 3.0, 4.0, 5.0, 6.0)
 
 
-def multi_level(
+def multi_level_logits(
     teacher,
     student,
     temperatures: Sequence[float] = _TEMPERATURES,
@@ -22,7 +23,7 @@ def multi_level(
     classes: float = 1.0,
     sample_weight=None,
 ):
-    """Soft targets, Gram matrices of examples and Gram matrices of classes, at several temperatures.
+    """MLLD: soft targets, Gram matrices of examples and Gram matrices of classes, at several temperatures.
 
     For each temperature and its probabilities p `(batch, classes)`: the mean of `soft_targets`, the
     squared difference of p pᵀ over the batch size, and that of pᵀ p over the number of classes. Direction
@@ -45,7 +46,7 @@ def multi_level(
         ValueError: if shapes differ, there is no temperature, or a number is out of its range.
 
     Example:
-        >>> multi_level([[8.0, 0.0], [0.0, 3.0]], [[1.0, 2.0], [0.0, 1.0]])
+        >>> multi_level_logits([[8.0, 0.0], [0.0, 3.0]], [[1.0, 2.0], [0.0, 1.0]])
 
     Reference:
         Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. The authors' code adds a strongly augmented
@@ -77,13 +78,14 @@ def _check(temperatures, instance, batch, classes):
     if not temperatures:
         raise ValueError("`temperatures` must hold at least one number above 0. Received: none.")
     for temperature in temperatures:
-        check_positive(temperatures=temperature)
-    check_not_negative(instance=instance, batch=batch, classes=classes)
+        check_temperature(temperature, "temperatures")
+    for name, weight in {"instance": instance, "batch": batch, "classes": classes}.items():
+        check_number(name, weight, least=0)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MultiLevelLogits(KnowledgeLoss):
-    """`multi_level` as a loss of a distiller; published with weight 9 to the labels' 1.
+    """MLLD: `multi_level_logits` as a loss of a distiller; published with weight 9 to the labels' 1.
 
     Args:
         temperatures: what both logits are divided by, each above 0.
@@ -99,8 +101,11 @@ class MultiLevelLogits(KnowledgeLoss):
         >>> tfkd.Distiller(teacher, student, MultiLevelLogits(), student_loss_weight=0.1)
 
     Reference:
-        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. See `multi_level` for what is left out.
+        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. See `multi_level_logits` for what is left
+        out.
     """
+
+    over_classes = True
 
     published_weight = 9.0
 
@@ -119,7 +124,7 @@ class MultiLevelLogits(KnowledgeLoss):
 
     def call(self, teacher, student, mask=None, sample_weight=None):
         weights = row_weights(student, mask, sample_weight)
-        return multi_level(teacher, student, self.temperatures, **self.levels, sample_weight=weights)
+        return multi_level_logits(teacher, student, self.temperatures, **self.levels, sample_weight=weights)
 
     def get_config(self):
         return {**super().get_config(), "temperatures": list(self.temperatures), **self.levels}

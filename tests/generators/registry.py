@@ -1,0 +1,36 @@
+"""A small generator of each kind for inputs of any shape; a new kind is tested by adding a line."""
+
+import numpy as np
+
+from generators import (
+    ConditionalGenerator,
+    ConvGenerator,
+    DeadLeaves,
+    DenseGenerator,
+    NoisyLabelGenerator,
+    Silhouettes,
+    SmoothNoise,
+    Strokes,
+)
+
+# Classes of those that are told some, with embeddings that are not as many numbers.
+EMBEDDINGS = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+
+GENERATORS = {
+    "conv": lambda shape: ConvGenerator(shape, 6, 4),
+    "conv normalized": lambda shape: ConvGenerator(
+        shape, 6, 4, output="normalized", pixel_mean=[0.4] * shape[-1]
+    ),
+    "conv scaled": lambda shape: ConvGenerator(shape, 6, 4, output="scaled"),
+    "conv unsquashed": lambda shape: ConvGenerator(shape, 6, 4, output="unsquashed"),
+    "conditional": lambda shape: ConditionalGenerator(shape, 3, 6, filters=4),
+    "noisy label": lambda shape: NoisyLabelGenerator(
+        shape, EMBEDDINGS, batch_size=8, noise_size=6, filters=4
+    ),
+    "dense": lambda shape: DenseGenerator(shape, 6, (8, 8)),
+    "dense unbounded": lambda shape: DenseGenerator(shape, 6, (8,), output="unbounded"),
+    "smooth noise": SmoothNoise,
+    "dead leaves": lambda shape: DeadLeaves(shape, leaves=3),
+    "strokes": Strokes,
+    "silhouettes": Silhouettes,
+}

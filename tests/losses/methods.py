@@ -1,0 +1,360 @@
+"""The registry of losses: how each is made and what it computes.
+
+Tests, the check of the README and `benchmarks/distiller_step.py` draw from it; a new loss is one line here,
+under its class's name in snake case. Further lines, under other names, are for further options.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tests.losses import oracles
+from tfkd import losses
+
+
+class Taps(NamedTuple):
+    """Where losses look in a pair of networks: taps of the teacher, taps of the student."""
+
+    middle: tuple = ("a", "b")
+    several: tuple = (["a", "b"], ["c", "d"])
+    # A batch normalization before a ReLU.
+    before_relu: tuple = ("a", "b")
+    last: tuple = ("a", "b")
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How one method is made and tested.
+
+    Args:
+        loss: its class, or what makes the loss out of taps and options.
+        function: the pure function, of `(teacher, student, **options)`.
+        oracle: the same in NumPy and float64.
+        shapes: of teacher and student, by case; lists of shapes for several layers.
+        at: which taps the loss takes; None for none, since it looks at outputs.
+        needs: options without which it cannot be made.
+        other: options away from their defaults.
+        trained: whether the loss computes more than the function, with parts of its own.
+        positive: whether the function takes values above 0.
+        itself: its value for a student that is the teacher; None if it is not a distance.
+        no_sequences: why it cannot take `(batch, positions, channels)`; empty if it can.
+        leave_out: clauses of `tfkd.testing.check_loss` that cannot hold for the loss, with the reasons.
+    """
+
+    loss: Callable[..., losses.KnowledgeLoss]
+    function: Callable
+    oracle: Callable
+    shapes: Mapping[str, tuple]
+    at: str | None = None
+    needs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    trained: bool = False
+    positive: bool = False
+    itself: float | None = 0.0
+    no_sequences: str = ""
+    leave_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def make(self, taps: Taps | None = None, **options) -> losses.KnowledgeLoss:
+        """The loss, for networks with these taps, or for none."""
+        where = getattr(taps or Taps(), self.at) if self.at else ()
+        return self.loss(*where, **{**self.needs, **options})
+
+    def values(self, case: str | None = None, seed: int = 1):
+        """Values of teacher and student for the function, by the first case or another."""
+        return self._drawn(self.shapes[case or next(iter(self.shapes))], seed)
+
+    def inputs(self, shape: tuple | None = None):
+        """Values of teacher and student for the loss, in the function's first shapes or another."""
+        shapes = next(iter(self.shapes.values())) if shape is None else (shape, shape)
+        if self.at == "several" and not isinstance(shapes[0], list):
+            shapes = [[each, each] for each in shapes]
+        return self._drawn(shapes)
+
+    def _drawn(self, shapes, seed=1):
+        rng = np.random.default_rng(seed)
+
+        def draw(shape):
+            if isinstance(shape, list):
+                return [draw(each) for each in shape]
+            values = rng.normal(0, 3, shape).astype("float32")
+            return np.exp(values) if self.positive else values
+
+        return tuple(draw(shape) for shape in shapes)
+
+
+def labels_like(teacher):
+    """Labels of the teacher's logits: the classes it finds least likely."""
+    return tf.argmin(teacher, axis=-1) if tf.is_tensor(teacher) else np.argmin(teacher, axis=-1)
+
+
+def margins(t):
+    return -0.1 * np.arange(1, t.shape[-1] + 1, dtype="float32")
+
+
+def variances(t):
+    return 0.5 * np.arange(1, t.shape[-1] + 1, dtype="float32")
+
+
+LOGITS = {"batch": ((6, 5), (6, 5)), "batch of 1": ((1, 5), (1, 5)), "two classes": ((4, 2), (4, 2))}
+LOGITS["tokens"] = ((3, 4, 5), (3, 4, 5))
+LABELS = {**LOGITS, "one label": ((6, 1), (6, 1))}
+MAPS = {"larger student": ((3, 4, 4, 5), (3, 8, 8, 5)), "uneven": ((1, 5, 5, 3), (1, 3, 3, 3))}
+WIDTHS = {"other widths": ((4, 4, 4, 5), (4, 4, 4, 3)), "uneven": ((2, 3, 3, 2), (2, 5, 5, 4))}
+ROWS = {"batch": ((6, 7), (6, 7)), "batch of 1": ((1, 7), (1, 7))}
+EMBEDDINGS = {"other widths": ((6, 7), (6, 4)), "maps": ((5, 2, 2, 3), (5, 3, 3, 2))}
+ALONE = {"batch of 1": ((1, 7), (1, 4))}
+TWO_LAYERS = {
+    "batch": ([(2, 4, 4, 5), (2, 2, 2, 5)],) * 2,
+    "larger student": ([(1, 4, 4, 5), (1, 2, 2, 5)], [(1, 8, 8, 5), (1, 4, 4, 5)]),
+}
+CONVOLUTIONS = "its convolutions need maps"
+
+METHODS = {
+    "soft_targets": Method(
+        losses.SoftTargets, losses.soft_targets, oracles.soft_targets, LOGITS, other={"temperature": 4.0}
+    ),
+    "bernoulli_targets": Method(
+        losses.BernoulliTargets,
+        losses.bernoulli_targets,
+        oracles.bernoulli_targets,
+        LABELS,
+        other={"temperature": 3.0},
+    ),
+    "mean_squared_error": Method(
+        losses.MeanSquaredError, losses.mean_squared_error, oracles.mean_squared_error, LABELS
+    ),
+    "l1_logits": Method(losses.L1Logits, losses.l1_logits, oracles.l1_logits, LABELS),
+    "decoupled_knowledge": Method(
+        losses.DecoupledKnowledge,
+        lambda t, s, **options: losses.decoupled_knowledge(t, s, labels_like(t), **options),
+        lambda t, s, **options: oracles.decoupled_knowledge(t, s, labels_like(t), **options),
+        LOGITS,
+        other={"alpha": 2.0, "beta": 3.0, "temperature": 5.0},
+    ),
+    "dist": Method(
+        losses.DIST,
+        losses.dist,
+        oracles.dist,
+        LOGITS,
+        other={"beta": 2.0, "gamma": 3.0, "temperature": 4.0},
+    ),
+    "logit_standardization": Method(
+        losses.LogitStandardization,
+        losses.logit_standardization,
+        oracles.logit_standardization,
+        LOGITS,
+        other={"temperature": 3.0},
+    ),
+    "multi_level_logits": Method(
+        losses.MultiLevelLogits,
+        losses.multi_level_logits,
+        oracles.multi_level_logits,
+        LOGITS,
+        other={"temperatures": (1.0, 2.0), "instance": 2, "batch": 3, "classes": 4},
+    ),
+    "teacher_free": Method(
+        losses.TeacherFree,
+        lambda t, s, **options: losses.teacher_free(s, labels_like(t), **options),
+        lambda t, s, **options: oracles.teacher_free(s, labels_like(t), **options),
+        LOGITS,
+        other={"correct": 0.9, "temperature": 10.0},
+        itself=None,
+    ),
+    "hint": Method(
+        losses.Hint,
+        losses.hint,
+        oracles.hint,
+        MAPS | ROWS,
+        at="middle",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "hint_of_chosen_channels": Method(
+        losses.Hint,
+        lambda t, s: losses.hint(t[..., 2:], s),
+        lambda t, s: oracles.hint(t[..., 2:], s),
+        {"wider teacher": ((3, 4, 4, 6), (3, 4, 4, 4))},
+        at="middle",
+        needs={"channels": [[0, 2, 3, 4]], "relative": True},
+        trained=True,
+        itself=None,
+        no_sequences="its student must be thinner than its teacher",
+    ),
+    "cosine_embedding": Method(
+        losses.CosineEmbedding,
+        losses.cosine_embedding,
+        oracles.cosine_embedding,
+        LOGITS,
+        at="last",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "attention_transfer": Method(
+        losses.AttentionTransfer,
+        losses.attention_transfer,
+        oracles.attention_transfer,
+        WIDTHS,
+        at="middle",
+        other={"power": 3},
+    ),
+    "gradient_attention": Method(
+        losses.GradientAttention,
+        losses.gradient_attention,
+        oracles.gradient_attention,
+        ROWS,
+        leave_out={"padding": "the labels' loss has no gradient by the padding of an input"},
+    ),
+    "fsp": Method(
+        losses.FSP,
+        losses.fsp,
+        oracles.fsp,
+        TWO_LAYERS,
+        at="several",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "similarity_preserving": Method(
+        losses.SimilarityPreserving,
+        losses.similarity_preserving,
+        oracles.similarity_preserving,
+        EMBEDDINGS | ALONE,
+        at="last",
+    ),
+    "relational": Method(
+        losses.Relational,
+        losses.relational,
+        oracles.relational,
+        EMBEDDINGS | ALONE,
+        at="last",
+        other={"distance_weight": 1.0, "angle_weight": 2.0},
+    ),
+    "probabilistic_transfer": Method(
+        losses.ProbabilisticTransfer,
+        losses.probabilistic_transfer,
+        oracles.probabilistic_transfer,
+        EMBEDDINGS | ALONE,
+        at="last",
+    ),
+    "correlation_congruence": Method(
+        losses.CorrelationCongruence,
+        losses.correlation_congruence,
+        oracles.correlation_congruence,
+        ROWS,
+        at="last",
+        needs={"projector": True},
+        trained=True,
+        leave_out={"sample_weight": "it pairs neighbours, and copies of an example are such"},
+    ),
+    "correlation_congruence_taylor": Method(
+        losses.CorrelationCongruence,
+        functools.partial(losses.correlation_congruence, kernel="taylor"),
+        oracles.correlation_congruence_taylor,
+        EMBEDDINGS | ALONE,
+        at="last",
+        needs={"kernel": "taylor"},
+        other={"order": 3, "gamma": 0.5},
+    ),
+    "neuron_selectivity": Method(
+        losses.NeuronSelectivity,
+        losses.neuron_selectivity,
+        oracles.neuron_selectivity,
+        WIDTHS,
+        at="middle",
+    ),
+    "factor_transfer": Method(
+        losses.FactorTransfer,
+        losses.factor_transfer,
+        oracles.factor_transfer,
+        WIDTHS,
+        at="middle",
+        other={"power": 2.0, "rate": 0.25},
+        trained=True,
+        no_sequences=CONVOLUTIONS,
+        leave_out={"training": "its paraphraser is trained in a stage before"},
+    ),
+    "paraphrasing": Method(
+        lambda *taps, **options: losses.FactorTransfer(*taps, **options).paraphrasing(),
+        losses.hint,
+        oracles.hint,
+        MAPS,
+        at="middle",
+        other={"power": 2.0, "rate": 0.25},
+        trained=True,
+        no_sequences=CONVOLUTIONS,
+        leave_out={
+            "gradient": "it trains the paraphraser, not the student",
+            "not_finite": "it does not look at the student",
+            "training": "the translator is trained in a later stage",
+        },
+    ),
+    "activation_boundary": Method(
+        losses.ActivationBoundary,
+        losses.activation_boundary,
+        oracles.activation_boundary,
+        MAPS | ROWS,
+        at="before_relu",
+        needs={"projector": True},
+        other={"margin": 0.5},
+        trained=True,
+        itself=None,
+    ),
+    "variational_information": Method(
+        losses.VariationalInformation,
+        lambda t, s: losses.variational_information(t, s, variances(t)),
+        lambda t, s: oracles.variational_information(t, s, variances(t)),
+        MAPS | ROWS,
+        at="middle",
+        other={"initial_variance": 3.0},
+        trained=True,
+        itself=None,
+    ),
+    "overhaul": Method(
+        losses.Overhaul,
+        lambda t, s: losses.overhaul(t, s, margins(t)),
+        lambda t, s: oracles.overhaul(t, s, margins(t)),
+        MAPS | ROWS,
+        at="before_relu",
+        trained=True,
+    ),
+    "review_kd": Method(
+        losses.ReviewKD,
+        losses.review_kd,
+        oracles.review_kd,
+        MAPS | {"pixels": ((2, 8, 8, 2), (2, 8, 8, 2))},
+        at="several",
+        other={"width": 4},
+        trained=True,
+        no_sequences=CONVOLUTIONS,
+    ),
+    "contrastive": Method(
+        losses.Contrastive,
+        lambda t, s: losses.contrastive(s, 20),
+        lambda t, s: oracles.contrastive(s, 20),
+        ROWS,
+        at="last",
+        needs={"examples": 32, "negatives": 8, "dimension": 8, "seed": 1},
+        other={"temperature": 0.1, "momentum": 0.2},
+        trained=True,
+        positive=True,
+        itself=None,
+        no_sequences="its embeddings are trained for one length",
+        leave_out={
+            "gradient": "the first batch sets its normalizer, a constant",
+            "compiled": "XLA draws other negatives",
+        },
+    ),
+    "singular_values": Method(
+        losses.SingularValues,
+        losses.singular_values,
+        oracles.singular_values,
+        TWO_LAYERS,
+        at="several",
+        needs={"projector": True},
+        other={"k": 2},
+        trained=True,
+    ),
+}

@@ -1,0 +1,63 @@
+"""The inputs that a model is calibrated with and compared on."""
+
+import keras
+import numpy as np
+
+from generators import image_shape, probe_images
+
+_IMAGES = 256
+
+
+def inputs_for(
+    model: keras.Model, data: np.ndarray | None, argument: str, limits: list[float], seed: int
+) -> np.ndarray:
+    """Inputs for a model: those given, checked, or images of the procedural generators.
+
+    Args:
+        model: takes them.
+        data: inputs `(n, ...)` as floats on the model's scale, or None.
+        argument: what `data` are called in messages.
+        limits: the lowest and the highest value of procedural images.
+        seed: of procedural images.
+
+    Returns:
+        float32 inputs.
+
+    Raises:
+        TypeError: if the model takes floats and the data are not.
+        ValueError: if they are of another shape, or the model does not take images and there are none.
+    """
+    low, high = limits
+    return (
+        low + (high - low) * _procedural(model, argument, seed)
+        if data is None
+        else _given(model, data, argument)
+    )
+
+
+def _procedural(model, argument, seed):
+    shape = tuple(model.input_shape[1:])
+    if len(image_shape(shape)) != 3:
+        raise ValueError(
+            f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
+            "that the procedural generators could make."
+        )
+    return probe_images(model, _IMAGES, seed)
+
+
+def _given(model, data, argument):
+    shape = tuple(model.input_shape[1:])
+    data = np.asarray(data)
+    takes = [tensor.dtype for tensor in getattr(model, "inputs", None) or ()] or ["float32"]
+    if keras.backend.is_float_dtype(takes[0]) and not keras.backend.is_float_dtype(str(data.dtype)):
+        raise TypeError(
+            f"`{argument}` must be floats on the scale that the model takes, as `input_range` says it. "
+            f"Received: {data.dtype}."
+        )
+    data = data.astype("float32")
+    if data.shape[1:] != shape or not len(data):
+        raise ValueError(
+            f"`{argument}` must be images of shape (n, {', '.join(map(str, shape))}), or other inputs that "
+            f"the model takes. Received: {data.shape}."
+        )
+    return data

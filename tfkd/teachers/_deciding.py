@@ -1,0 +1,72 @@
+"""Which task a teacher is loaded for, and what has to be said if that was assumed."""
+
+from tfkd.tasks import Task
+from tfkd.tasks._finding import assumed_task, task_class
+from tfkd.tasks._reading import check_ending, for_network
+
+_BINARY = (
+    "ends in one sigmoid unit and is taken for a classifier of two classes, with logits (0, z). Pass "
+    "task='classification' (--task) to confirm that, or task='multi_label' to keep its one output."
+)
+_LABELS = (
+    "ends in {} sigmoid units and is taken for {} independent labels, task 'multi_label'. If one of them "
+    "is right at a time, pass task='classification' (--task)."
+)
+_NUMBER = (
+    "has one output that is not a sigmoid and is taken for a number, task 'regression'. Pass that to "
+    "confirm it, or task='classification' (--task) if it is the logit of a binary classifier."
+)
+
+
+def decide(
+    task: str | type[Task] | Task | None,
+    activation: str | None,
+    output_shape: tuple[int, ...],
+    from_logits: bool | None,
+    name: str,
+) -> tuple[Task, str | None]:
+    """The task of a teacher.
+
+    Args:
+        task: what the user said; None to go by the ending.
+        activation: what the teacher's outputs have been through.
+        output_shape: the shape of one output.
+        from_logits: what the user said of that; who says anything has logits, so one output is a class's.
+        name: of the teacher.
+
+    Returns:
+        The task, and a sentence about the teacher if it was assumed and the user should know.
+
+    Raises:
+        TypeError: if `task` is not a task.
+        ValueError: if it does not fit the teacher.
+    """
+    if task is not None:
+        task = for_network(task, output_shape)
+        check_ending(task, activation, name)
+        return task, None
+    one = tuple(output_shape) == (1,)
+    if one and from_logits is not None:
+        return for_network("classification", output_shape), None
+    task = for_network(assumed_task(activation, output_shape), output_shape)
+    if activation == "sigmoid":
+        return task, _BINARY if one else _LABELS.format(output_shape[0], output_shape[0])
+    return task, _NUMBER if one else None
+
+
+def check_from_logits(from_logits: bool | None, task: str | type[Task] | Task | None) -> None:
+    """Raises ValueError where something is said of logits to a task that has none."""
+    if from_logits is not None and task is not None and not task_class(task).activations:
+        raise ValueError(
+            f"`from_logits` has no effect on task {task!r}, whose answers are numbers as they stand. "
+            f"Received: from_logits={from_logits!r}. Leave it out."
+        )
+
+
+def usual_activation(task: str | type[Task] | Task | None, output_shape: tuple[int, ...]) -> str | None:
+    """What outputs that are not logits have been through if nothing shows it."""
+    if task is not None and not task_class(task).activations:
+        return None
+    if tuple(output_shape)[-1:] == (1,):
+        return "sigmoid"
+    return "softmax" if task is None else task_class(task).activations[0]

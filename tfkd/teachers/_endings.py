@@ -1,0 +1,129 @@
+"""Takes the activation off that a network ends in, so that it returns logits."""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from generators import probe_images
+from tfkd._core.graphs import apply_layers, copy_weights, has_graph, operation_of, times_used
+from tfkd.tasks import _endings as endings
+from tfkd.tasks import output_shape_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a network ends.
+
+    Attributes:
+        activation: "softmax" or "sigmoid" if its outputs have been through one, else None.
+        operation: the layer or other operation that has it; None if only its answers show it.
+    """
+
+    activation: str | None = None
+    operation: object = None
+
+
+def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str = "softmax") -> Ending:
+    """How a network of one output ends.
+
+    Args:
+        model: a built network.
+        from_logits: whether its outputs are logits; None to find out.
+        usual: what outputs that are not logits have been through if nothing shows it.
+    """
+    if from_logits is True:
+        return Ending()
+    operation = endings.last_operation(model)
+    if activation := endings.activation_of(operation):
+        return Ending(activation, operation)
+
+    def ask():
+        return np.asarray(model(probe_images(model), training=False), "float32")
+
+    if from_logits is None:
+        return Ending(endings.activation_of_outputs(model, ask))
+    return Ending(endings.activation_seen(ask()) or usual)
+
+
+def apply_without(ending: Ending, model: keras.Model, x):
+    """Applies a network, without the activation it ends in, to a symbolic tensor.
+
+    Args:
+        ending: what is taken off; nothing where its `activation` is None.
+        model: the network, which is not changed.
+        x: its input.
+
+    Returns:
+        What it returned before the activation, of the shape of its output.
+
+    Raises:
+        ValueError: if it ends in a sigmoid layer that it uses elsewhere, too.
+    """
+    operation, shape = ending.operation, output_shape_of(model)
+    if ending.activation is None:
+        x = _apply(model, x)
+    elif operation is None or _is_shared(ending, model):
+        x = _inverse(ending.activation, _apply(model, x))
+    elif endings.is_softmax_layer(operation) and operation in model.operations:
+        before = keras.Model(model.inputs, _input_of(operation, model), name=model.name)
+        x = _apply(before, x)
+    elif endings.is_softmax_layer(operation):
+        # Inside a nested model.
+        x = _inverse(ending.activation, _apply(model, x))
+    else:
+        x = _apply(model, x, linear=operation)
+    if len(shape) == 1 and len(x.shape) > 2:
+        return layers.Flatten(name="logits_of_classes")(x)
+    return x if tuple(x.shape[1:]) == shape else layers.Reshape(shape, name="logits_of_classes")(x)
+
+
+def _is_shared(ending, model):
+    """Whether a layer is used elsewhere, too, where losing its activation would change what it does."""
+    if times_used(model, ending.operation) == 1:
+        return False
+    if ending.activation == "sigmoid":
+        raise ValueError(
+            f"The teacher {model.name!r} ends in layer {ending.operation.name!r}, a sigmoid that it also "
+            "uses elsewhere. Build it with a last activation of its own."
+        )
+    return True
+
+
+def _input_of(operation, model):
+    (tensor,) = model.outputs
+    while True:
+        maker, (tensor, *_) = operation_of(tensor)
+        if maker is operation:
+            return tensor
+
+
+def _apply(model, x, linear=None):
+    """The network on `x`: copies of its layers where its graph is known, `linear` without its activation;
+    else the whole as one layer."""
+    if not has_graph(model):
+        return model(x, training=False)
+
+    def copied(layer):
+        config = layer.get_config()
+        if layer is linear:
+            config["activation"] = "linear"
+        try:
+            return type(layer).from_config(config)
+        except (TypeError, NotImplementedError):
+            # A layer of the user's that cannot be made from its configuration is used as it is.
+            return layer
+
+    copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
+    copy_weights(model, copy)
+    return apply_layers(copy, x)
+
+
+def _inverse(activation, x):
+    """The logits of probabilities, of a softmax but for a constant."""
+    p = ops.cast(x, "float32")
+    logits = ops.log(ops.clip(p, endings.SMALLEST, 1.0))
+    if activation == "softmax":
+        return logits
+    return logits - ops.log(ops.clip(1.0 - p, endings.SMALLEST, 1.0))

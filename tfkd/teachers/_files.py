@@ -1,0 +1,86 @@
+"""Files that only answer, as black-box teachers."""
+
+import numpy as np
+
+from generators import image_shape, probe_images
+from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
+from tfkd.tasks import Task
+from tfkd.tasks._endings import activation_seen, logits_of
+from tfkd.tasks._finding import task_class
+from tfkd.teachers._black_box import BlackBoxTeacher
+from tfkd.teachers._deciding import decide, usual_activation
+
+_TOLERANCE = 1e-2
+
+
+def from_file(
+    file: TFLiteFile | SavedModelFolder,
+    index: int,
+    scaling: tuple[np.ndarray, np.ndarray],
+    from_logits: bool | None,
+    task: str | type[Task] | Task | None,
+    name: str,
+) -> tuple[BlackBoxTeacher, str | None]:
+    """A teacher that runs a file.
+
+    Args:
+        file: from inputs, on its own scale, to outputs.
+        index: which of the outputs is the answer.
+        scaling: what inputs are multiplied by first, and what is then added.
+        from_logits: whether that output holds logits; None to ask it about synthetic inputs.
+        task: its task; None to go by its answers to them.
+        name: name of the teacher.
+
+    Returns:
+        The teacher, and a sentence about it if its task was assumed and the user should know.
+
+    Raises:
+        TypeError: if `task` is not a task.
+        ValueError: if there is one output and nothing says what it is, or the task does not fit.
+    """
+    shape, step = tuple(file.output_shapes.values())[index][1:], file.steps[index]
+    inputs = image_shape(file.input_shape[1:])
+    scale, offset = scaling
+
+    def answers(x):
+        x = (x * scale + offset).astype("float32")
+        return file(x.reshape(-1, *file.input_shape[1:]))[index]
+
+    if from_logits is None and task is None and shape == (1,):
+        raise ValueError(
+            f"`task` is needed: the teacher {name!r} has one output. For a number pass task='regression'; "
+            "for a binary classifier from_logits=True if it is a logit, from_logits=False if it is a "
+            "probability (--task, --from_logits)."
+        )
+    activation = None
+    if from_logits is not True and (task is None or task_class(task).activations):
+        # An integer file's rows may miss 1 by half a step for each value.
+        seen = activation_seen(
+            answers(probe_images(file).reshape(-1, *inputs)), _TOLERANCE + shape[-1] * step / 2
+        )
+        activation = seen if from_logits is None else seen or usual_activation(task, shape)
+    task, notice = decide(task, activation, shape, from_logits, name)
+    paired = task.binary_as_pair and shape == (1,)
+    as_logits = activation is None or not (paired or activation == task.activations[0])
+
+    def function(x):
+        outputs = answers(x)
+        if activation is not None:
+            outputs = _unrounded(outputs, activation, step)
+            outputs = logits_of(outputs, activation) if as_logits else outputs
+        if paired:
+            other = 0 * outputs if activation is None else 1 - outputs
+            outputs = np.concatenate([other, outputs], axis=-1)
+        return outputs
+
+    return BlackBoxTeacher(function, inputs, task.output_shape, as_logits, name, task), notice
+
+
+def _unrounded(probabilities, activation, step):
+    """Probabilities of an integer file, where 0 is anything below half a step: a quarter is the middle."""
+    if not step:
+        return probabilities
+    if activation == "sigmoid":
+        return np.clip(probabilities, step / 4, 1 - step / 4)
+    p = np.maximum(probabilities, step / 4)
+    return p / p.sum(axis=-1, keepdims=True)

@@ -1,0 +1,6 @@
+"""Contracts that methods of your own can be held to, as those of this package are."""
+
+from tfkd.testing._check_generator import check_generator
+from tfkd.testing._check_loss import LOSS_CLAUSES, check_loss
+
+__all__ = ["LOSS_CLAUSES", "check_generator", "check_loss"]
