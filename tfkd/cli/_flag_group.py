@@ -67,7 +67,8 @@ class FlagGroup:
             theirs, group = known.find_module_defining_flag(name), f"tfkd's group {self.name!r}"
             raise ValueError(
                 f"--{name} has two meanings: {known[name].help!r} in module {theirs}, and {flag.help!r} in "
-                f"{group}. Rename the flag in {theirs}, or leave {group} out and give its arguments yourself."
+                f"{group}. Rename the flag in {theirs}, or leave {group} out and give its arguments "
+                "yourself."
             )
         elif module is not None:
             known.register_key_flag_for_module(module, flag)

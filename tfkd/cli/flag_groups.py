@@ -67,9 +67,8 @@ def _teacher_arguments(values):
         **_scaling(values),
         "from_logits": {"auto": None, "true": True, "false": False}[values.from_logits],
         "output": int(output) if output and output.isdigit() else output,
+        "task": None if values.task == "auto" else values.task,
     }
-    if values.task != "auto":
-        options["task"] = values.task
     return {"teacher": values.teacher, "teacher_options": options}
 
 

@@ -17,7 +17,7 @@ from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_
 from tfkd.pipelines._evaluation import evaluation_examples
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._machine import device, versions
-from tfkd.pipelines._networks import Source, as_teacher, named
+from tfkd.pipelines._networks import Source, as_teacher, copied, named
 from tfkd.pipelines._recipes import as_recipe
 from tfkd.pipelines._requirements import check_labels, check_outputs
 from tfkd.pipelines._result_files import write
@@ -114,11 +114,13 @@ def compress(
     place = folder and RunFolder(folder, settings, resume=None, overwrite=overwrite)
     keras.utils.set_random_seed(seed)
     original = as_teacher(model, teacher_options)
-    source = original if teacher is None else as_teacher(teacher, teacher_options)
+    # A teacher is frozen, and the model has to learn.
+    source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
     check_labels(labels, original)
     data = evaluation_examples(evaluation_data, original, "model", say)
     examples = training_data and load_examples(training_data, original, "train", "training_data")
-    variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels)
+    task = task_of(original)
+    variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
     stages = CompressionStages(
         SharedWarmUp(source, recipe, seed), examples, learning_rate, jit_compile, verbose, say
     )
@@ -133,7 +135,7 @@ def compress(
     metrics = {
         "model": {"name": original.name, "file": named(model), "params": original.count_params()},
         "teacher": named(model if teacher is None else teacher),
-        "task": task_of(original).name,
+        "task": task.name,
         "sparsity": compression.sparsity(plain),
         "evaluation_images": None if data is None else len(data[0]),
         "training_images": None if examples is None else len(examples[0]),

@@ -9,6 +9,7 @@ from tfkd import compression, students
 from tfkd.compression._distribution import DISTRIBUTIONS
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants
+from tfkd.pipelines._networks import copied
 
 # The share of a stage's updates in which sparsity grows; in the others the rest of the weights settles.
 _PRUNING_SHARE = 0.6
@@ -67,7 +68,7 @@ class CompressionPlan:
         """
         if self.prune is None and self.cluster is None and not self.quantize:
             return model
-        current = wrapped = students.without_dropout(model)
+        current = wrapped = students.without_dropout(model if model.trainable else copied(model))
         if self.prune is not None:
             grown = int(_PRUNING_SHARE * stages.passes)
             wrapped = compression.prune(

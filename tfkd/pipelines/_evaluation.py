@@ -1,12 +1,14 @@
-"""How right networks are, and how far they agree, by the task of their teacher."""
+"""How right networks are, and how far they agree, by their task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
+from tfkd.export._figures import score_name, score_text
 from tfkd.pipelines._examples import Examples, load_examples
-from tfkd.tasks import task_of
+from tfkd.tasks import Task, task_of
 
 
 def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
@@ -14,15 +16,16 @@ def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
     return model.predict(x, batch_size=256, verbose=0)
 
 
-def agreement(teacher: keras.Model, teacher_outputs: np.ndarray, student_outputs: np.ndarray) -> float:
+def agreement(task: Task, teacher_outputs: np.ndarray, student_outputs: np.ndarray) -> float:
     """How far two networks' outputs agree on average, in [0, 1]."""
-    each = task_of(teacher).agreement(teacher_outputs, student_outputs)
+    each = task.agreement(teacher_outputs, student_outputs)
     return float(np.mean(np.asarray(each, "float64")))
 
 
-def scores(teacher: keras.Model, outputs: np.ndarray, data: Examples | None) -> dict[str, float | None]:
-    """How right a network's outputs for real examples are, by name; without any an "accuracy" of None."""
-    return {"accuracy": None, **({} if data is None else task_of(teacher).score(outputs, data[1]))}
+def scores(task: Task, outputs: np.ndarray, data: Examples | None) -> dict[str, Any]:
+    """How right outputs for real examples are: all figures of the task as "scores", and the "accuracy"."""
+    figures = {} if data is None else task.score(outputs, data[1])
+    return {"accuracy": figures.get("accuracy"), "scores": figures}
 
 
 def evaluation_examples(
@@ -46,8 +49,8 @@ def evaluation_examples(
         return None
     x, y = load_examples(source, model)
     task, outputs = task_of(model), predict(model, x)
-    name, value = next(iter(task.score(outputs, y).items()))
-    figure = f"{name.replace('_', ' ')} on {len(x):,} real examples: {written(name, value)}"
+    right = scores(task, outputs, (x, y))
+    figure = f"{score_name(right)} on {len(x):,} real examples: {score_text(right)}"
     say(f"{role} {figure}")
     if task.is_chance(outputs, y):
         raise ValueError(
@@ -55,8 +58,3 @@ def evaluation_examples(
             f"tfkd.load_teacher, and that the labels of `evaluation_data` are those of the {role}."
         )
     return x, y
-
-
-def written(name: str, value: float) -> str:
-    """A figure as people read it: accuracies in percent."""
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4g}"

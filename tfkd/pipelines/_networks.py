@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 
+from tfkd._core.graphs import copy_weights, trainable_config
 from tfkd.students import student_named
+from tfkd.tasks import mark, marked_task, task_of
 from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
 
 Source = str | os.PathLike | keras.Model
@@ -20,13 +22,28 @@ def as_teacher(source: Source, options: Mapping[str, Any] | None) -> keras.Model
             are given.
         options: of `tfkd.load_teacher`.
     """
-    if isinstance(source, keras.Model) and not options and _returns_logits(source):
+    if isinstance(source, keras.Model) and not options and _is_ready(source):
         return source
     return load_teacher(source, **(options or {}))
 
 
-def _returns_logits(model):
-    return isinstance(model, BlackBoxTeacher) or probabilities_ending(model) is None
+def _is_ready(model):
+    """Whether a model returns logits, or numbers."""
+    return isinstance(model, BlackBoxTeacher) or probabilities_ending(model, marked_task(model)) is None
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """A model of the same layers, weights and task, which learns even if the other was frozen whole."""
+
+    def copied_layer(layer):
+        config = layer.get_config() if model.trainable else trainable_config(layer)
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=copied_layer, recursive=True)
+    copy_weights(model, copy)
+    if not model.trainable:
+        copy.trainable = True
+    return mark(copy, task_of(model))
 
 
 def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Model:

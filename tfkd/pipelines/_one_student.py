@@ -110,7 +110,7 @@ class StudentRuns:
         """
         if self.tflite is None:
             return [], None, None, None
-        variants = Variants(self.data, outcome.calibration, outcome.judging, self.labels)
+        variants = Variants(self.data, outcome.calibration, outcome.judging, self.labels, outcome.task)
         self._add(variants, "teacher", outcome.teacher, "float32")
         for quantization in dict.fromkeys(("float32", self.tflite)):
             (tflite, check), problem = self._add(variants, "student", outcome.student, quantization)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfkd import export
 from tfkd.datafree import DataFreeDistiller
@@ -16,7 +15,7 @@ from tfkd.pipelines._evaluation import agreement, predict, scores
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._statistics import choose_statistics
 from tfkd.pipelines._training import Training
-from tfkd.tasks import task_of
+from tfkd.tasks import ClassTask, task_of
 
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
@@ -70,7 +69,7 @@ class Outcome:
             **{
                 role: {
                     **_about(model, file),
-                    **scores(self.teacher, self._answers[role], self.data),
+                    **scores(self.task, self._answers[role], self.data),
                 }
                 for role, model, file in (
                     ("teacher", self.teacher, teacher_file),
@@ -78,8 +77,7 @@ class Outcome:
                 )
             },
             "task": self.task.name,
-            "figure": self._figure(),
-            "agreement": agreement(self.teacher, *self._answers.values()),
+            "agreement": agreement(self.task, *self._answers.values()),
             "agreement_on": "synthesized images" if self.data is None else "real images",
             "params": {"teacher": self.teacher.count_params(), "student": self.student.count_params()},
             "classes": self.task.classes,
@@ -94,15 +92,9 @@ class Outcome:
             **self._seconds(training.history.seconds),
         }
 
-    def _figure(self):
-        """The name of the task's main figure."""
-        if self.data is None:
-            return None
-        return next(iter(self.task.score(self._answers["student"], self.data[1])))
-
     def _rarest_class_share(self):
-        labels = np.asarray(self.task.group(self._seen))
-        return float(np.bincount(labels, minlength=self.task.classes).min() / len(labels))
+        """How often the rarest class is seen in synthetic inputs; None of a task without classes."""
+        return float(self.task.shares(self._seen).min()) if isinstance(self.task, ClassTask) else None
 
     def _counts(self, first_step):
         recipe, steps = self.distiller.recipe, int(self.distiller.steps_done.numpy())
@@ -121,14 +113,12 @@ class Outcome:
 
     def reporter(self) -> Callable[[str, dict, Sequence[dict]], None]:
         """A function of path, metrics and history that writes the report and keeps no distiller alive."""
-        shown, teacher = self._synthetic[:_SHOWN_IMAGES], self.teacher
-        seen, of_teacher, of_student = (
-            np.asarray(self.task.group(outputs)) for outputs in (self._seen, *self._answers.values())
-        )
+        shown, teacher, task = self._synthetic[:_SHOWN_IMAGES], self.teacher, self.task
+        answers = self._seen, *self._answers.values()
 
         def write(path, metrics, history):
-            grid = pictures.image_grid(shown, teacher, columns=12)
-            export.write_report(path, metrics, history, grid, seen, of_teacher, of_student)
+            grid = pictures.image_grid(shown, teacher, columns=12, task=task)
+            export.write_report(path, metrics, history, grid, *answers, task=task)
 
         return write
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 
 from tfkd.export import TFLiteCheck
-from tfkd.pipelines._evaluation import written
+from tfkd.export._figures import percent, score, score_name, score_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,13 +64,13 @@ class Distilled(Result):
         """The main figures, a line each."""
         metrics = self.metrics
         lines = [
-            f"{role:8} {metrics['params'][role]:>10,} parameters{_right(metrics, role)}"
+            f"{role:8} {metrics['params'][role]:>10,} parameters{_right(metrics[role])}"
             for role in ("teacher", "student")
         ]
         if metrics["tflite"]:
             size, kind = metrics["tflite"]["size_bytes"], metrics["tflite"]["quantization"]
-            lines.append(f"{'TFLite':8} {size:>10,} bytes ({kind}){_right(metrics, 'tflite')}")
-        lines.append(f"agreement on {metrics['agreement_on']}: {metrics['agreement']:.2%}")
+            lines.append(f"{'TFLite':8} {size:>10,} bytes ({kind}){_right(metrics['tflite'])}")
+        lines.append(f"agreement on {metrics['agreement_on']}: {percent(metrics['agreement'])}")
         return "\n".join([*lines, _ending(self)])
 
 
@@ -94,21 +94,19 @@ class Compressed(Result):
         rows = self.metrics["variants"]
         names = [f"{row['name']}, {row['quantization']}" for row in rows]
         width = max(map(len, names))
-        lines = [f"{'':{width}} accuracy  agrees     bytes      gzip       ms"]
+        lines = [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip       ms"]
         for name, row in zip(names, rows, strict=True):
-            accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+            right = "-" if score(row) is None else score_text(row)
             lines.append(
-                f"{name:{width}} {accuracy:>8} {row['agreement']:>7.1%} "
+                f"{name:{width}} {right:>8} {row['agreement']:>7.1%} "
                 f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>8.3f}"
             )
         return "\n".join([*lines, _ending(self)])
 
 
-def _right(metrics, what):
+def _right(entry):
     """How right something is by the main figure of the task, where that was measured."""
-    name = metrics["figure"]
-    value = metrics[what].get(name)
-    return "" if value is None else f"   {name.replace('_', ' ')} {written(name, value)}"
+    return "" if score(entry) is None else f"   {score_name(entry)} {score_text(entry)}"
 
 
 def _ending(result):

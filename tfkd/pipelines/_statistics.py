@@ -7,6 +7,7 @@ from tfkd._core.snapshots import Snapshot
 from tfkd.datafree import reestimate_statistics
 from tfkd.pipelines._evaluation import agreement, predict, scores
 from tfkd.pipelines._examples import Examples
+from tfkd.tasks import task_of
 
 
 def choose_statistics(
@@ -19,7 +20,7 @@ def choose_statistics(
     """Estimates the student's batch statistics anew and keeps those that agree more with the teacher.
 
     Args:
-        teacher: a model from images to logits.
+        teacher: a model from images to logits or numbers.
         student: the student after training; has the statistics that were kept afterwards.
         images: synthetic images the statistics are estimated on.
         judging: other synthetic images, on which agreement decides; a tie changes nothing.
@@ -29,13 +30,13 @@ def choose_statistics(
         Agreement and figures on real data "as_trained" and "reestimated", and which of them was "kept";
         None where there is nothing to estimate.
     """
-    answers = predict(teacher, judging)
+    task, answers = task_of(teacher), predict(teacher, judging)
 
     def figures():
         on_real = None if data is None else predict(student, data[0])
         return {
-            "agreement": agreement(teacher, answers, predict(student, judging)),
-            **scores(teacher, on_real, data),
+            "agreement": agreement(task, answers, predict(student, judging)),
+            **scores(task, on_real, data),
         }
 
     as_trained, before = Snapshot(student.weights), figures()

@@ -13,6 +13,7 @@ import numpy as np
 from tfkd import export
 from tfkd.export import TFLiteCheck
 from tfkd.pipelines._examples import Examples
+from tfkd.tasks import Task
 
 
 class Variants:
@@ -23,6 +24,7 @@ class Variants:
         calibration: synthetic inputs that int8 files take their ranges from.
         judging: other synthetic inputs, on which file and network are compared.
         labels: names of the classes for files to carry, or None.
+        task: what the networks' outputs mean.
 
     Attributes:
         rows: a dictionary for each variant: what it is, "quantization" and the fields of a `TFLiteCheck`.
@@ -33,9 +35,11 @@ class Variants:
         data: Examples | None,
         calibration: np.ndarray,
         judging: np.ndarray,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | None,
+        task: Task,
     ) -> None:
-        self.data, self.calibration, self.judging, self.labels = data, calibration, judging, labels
+        self.data, self.calibration, self.judging = data, calibration, judging
+        self.labels, self.task = labels, task
         self.rows: list[dict] = []
 
     def add(
@@ -72,6 +76,7 @@ class Variants:
                 verification_data=self.judging,
                 min_agreement=min_agreement,
                 labels=self.labels,
+                task=self.task,
             )
             content = pathlib.Path(path).read_bytes()
         self.rows.append({**described, "quantization": quantization, **dataclasses.asdict(check)})
