@@ -11,13 +11,12 @@ TINY = {"batch_size": 16, "steps_per_epoch": 2, "epochs": 2}
 TINY_GENERATOR = {**TINY, "latent_size": 6, "filters": 4, "student_steps": 2}
 TINY_INVERSION = {
     **TINY,
-    "latent_size": 6,
-    "filters": 4,
     "inversion_batch": 8,
     "generator_steps": 3,
     "replay_steps": 2,
     "memory": 64,
 }
+TINY_META = {**TINY_INVERSION, "latent_size": 6, "filters": 4}
 RECIPES = {
     "procedural": datafree.Procedural(**TINY, memory=64, replay_steps=2),
     "procedural, three priors, hard": datafree.Procedural(
@@ -33,7 +32,7 @@ RECIPES = {
     ),
     "dfad": datafree.DFAD(**TINY_GENERATOR),
     "dfad with prior and memory": datafree.DFAD(
-        **TINY_GENERATOR, prior_share=0.5, overdraw=2, balance=1.0, memory=32, replay_steps=1
+        **TINY_GENERATOR, prior_share=0.5, candidates_per_image=2, balance=1.0, memory=32, replay_steps=1
     ),
     "dafl": datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1}),
     "zskt": datafree.ZSKT(**TINY_GENERATOR),
@@ -43,17 +42,19 @@ RECIPES = {
     "black box": datafree.BlackBox(**TINY_GENERATOR),
     "deep inversion": datafree.DeepInversion(**TINY_INVERSION, l2=1e-3, cosine=True),
     "adaptive deep inversion from the prior": datafree.DeepInversion(
-        **TINY_INVERSION, competition=1.0, start="prior", prior_share=0.5, memory_dtype="float16"
+        **TINY_INVERSION, adaptive_weight=1.0, start="prior", prior_share=0.5, memory_dtype="float16"
     ),
-    "cmi": datafree.CMI(**TINY_INVERSION, remembered=16, compared=8, student_shift=1, student_flip=True),
-    "fast": datafree.Fast(**TINY_INVERSION, warmup_steps=1, forget_at=1, memory_dtype="uint8"),
-    "fast by reptile": datafree.Fast(**TINY_INVERSION, warmup_steps=0, reptile=True, accumulate=2),
-    "nayer": datafree.NAYER(**TINY_INVERSION, warmup_steps=1, life=2, noise_size=5),
+    "cmi": datafree.CMI(**TINY_META, remembered=16, compared=8, student_shift=1, student_flip=True),
+    "fast": datafree.Fast(**TINY_META, warmup_steps=1, reset_first_layer_at=1, memory_dtype="uint8"),
+    "fast by reptile": datafree.Fast(**TINY_META, warmup_steps=0, reptile=True, microbatches=2),
+    "nayer": datafree.NAYER(
+        **TINY_INVERSION, filters=4, warmup_steps=1, generator_lifetime=2, noise_size=5
+    ),
     "zero_q": datafree.ZeroQ(**TINY_INVERSION),
     "by hand": datafree.Recipe(
         **TINY_GENERATOR,
         generator_steps=2,
-        accumulate=2,
+        microbatches=2,
         objectives=[
             objectives.Adversarial(0.5, distance="kl"),
             objectives.ClassBalance(5.0),

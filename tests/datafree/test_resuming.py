@@ -49,8 +49,8 @@ def test_a_run_teaches_and_resumes_when_killed(name, teacher, teacher_file, tmp_
     assert np.isfinite(whole.history.history["loss"]).all()
     harness.assert_same_weights(before, teacher)
     # Fast's code gives its teacher as the student to judge by, so that nothing is adversarial.
-    if whole._critic is not None:
-        assert whole._critic.teacher is whole.teacher and whole._critic.student is whole.student
+    lesson = whole.source.lesson
+    assert lesson.teacher is whole.teacher and lesson.student is whole.student
     taught = 2 * killed.EPOCHS - recipe.warmup_steps
     assert whole.optimizer.iterations.numpy() == taught * recipe.updates_per_step()
     # After the first epoch, before which nothing is saved, and before the last step.

@@ -38,11 +38,14 @@ def test_labels_are_learned_beside_synthesized_images(teacher):
 def test_real_and_synthesized_have_their_shares(teacher, monkeypatch):
     recipe = datafree.Procedural(**TINY, memory=0, real_share=0.75)
     distiller = make(teacher, recipe, run_eagerly=True)
-    seen = []
-    learn = distiller._learn
-    monkeypatch.setattr(
-        distiller, "_learn", lambda images, *rest: seen.append(images.numpy()) or learn(images, *rest)
-    )
+    seen, call = [], distiller.student.call
+
+    def noting(images, training=None, **given):
+        if training:
+            seen.append(images.numpy())
+        return call(images, training=training, **given)
+
+    monkeypatch.setattr(distiller.student, "call", noting)
     distiller.fit(X[:12], batch_size=12, epochs=1, verbose=0)
     (images,) = seen
     np.testing.assert_array_equal(np.sort(images[:12].sum((1, 2, 3))), np.sort(X[:12].sum((1, 2, 3))))
@@ -97,8 +100,8 @@ def test_bad_arguments(teacher):
         distiller.fit(y=Y)
     with pytest.raises(ValueError, match=r"`x` must be float images in \[0, 1\].*uint8"):
         distiller.fit((255 * X).astype("uint8"))
-    in_parts = make(teacher, datafree.DFAD(**TINY_GENERATOR, accumulate=2))
-    with pytest.raises(ValueError, match="`accumulate` of the recipe must be 1"):
+    in_parts = make(teacher, datafree.DFAD(**TINY_GENERATOR, microbatches=2))
+    with pytest.raises(ValueError, match="`microbatches` of the recipe must be 1"):
         in_parts.fit(X, epochs=1)
     with pytest.raises(ValueError, match="`y` is missing"):
         labelled(teacher, RECIPES["procedural"]).fit(X, epochs=1, verbose=0)

@@ -28,7 +28,7 @@ def compressed(teacher_file, eval_file, tmp_path_factory):
         prune=0.6,
         cluster=8,
         quantize=True,
-        recipe=dataclasses.replace(QUICK, warmup_steps=2),
+        recipe=QUICK.with_options(warmup_steps=2),
         evaluation_data=eval_file,
         min_agreement=0.8,
         labels=["a", "b", "c", "d"],

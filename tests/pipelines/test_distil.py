@@ -197,7 +197,7 @@ def test_a_black_box_teaches_where_another_run_was(teacher, tmp_path, capsys):
 
 
 def test_a_loss_that_is_not_finite_keeps_a_student_and_says_so(teacher):
-    recipe = dataclasses.replace(QUICK, learning_rate=1e30)
+    recipe = QUICK.with_options(learning_rate=1e30)
     with pytest.warns(UserWarning, match="not finite"):
         distilled = distil(teacher, "0.5x", recipe, tflite=None)
     assert "the loss was no longer finite in epoch 1" in distilled.problem

@@ -20,6 +20,20 @@ def test_options_are_read_by_their_type():
     assert recipe.batch_size == 64 and recipe.epochs == 18
     assert recipe_named("zskt", ["student_flip=true"]).student_flip is True
     assert recipe_named("dfad", ["epochs=3"], epochs=5).epochs == 5
+    scaled = recipe_named("deep_inversion", ["clip=false", "pixel_mean=0.5,0.4,0.3", "pixel_std=0.2"])
+    assert (scaled.clip, scaled.pixel_mean, scaled.pixel_std) == (False, (0.5, 0.4, 0.3), 0.2)
+
+
+def test_old_names_of_options_are_read():
+    with pytest.warns(DeprecationWarning, match="microbatches"):
+        assert recipe_named("procedural", ["accumulate=2"]).microbatches == 2
+    with pytest.warns(DeprecationWarning, match="generator_order"):
+        assert recipe_named("dfad", ["same_latent=true"]).generator_order == "same_latents"
+
+
+def test_options_without_effect_are_refused():
+    with pytest.raises(ValueError, match="`refine_size` has no effect"):
+        recipe_named("procedural", ["refine_steps=0", "refine_size=0.2"])
 
 
 def test_embeddings_come_from_a_file(tmp_path):

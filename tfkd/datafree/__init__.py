@@ -1,10 +1,10 @@
 """Distillation without data: recipes, objectives, memory and the distiller that uses them."""
 
-from tfkd.datafree import objectives
+from tfkd.datafree import objectives, sources
 from tfkd.datafree._distiller import DataFreeDistiller
-from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._inversion_recipe import InversionRecipe, PixelInversionRecipe
 from tfkd.datafree._memory import Memory
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._recipe import ConvGeneratorRecipe, GeneratorRecipe, PriorRecipe, Recipe
 from tfkd.datafree.objectives._image_objective import ObjectiveWarning
 from tfkd.datafree.objectives._moments import measure
 from tfkd.datafree.recipes import (
@@ -39,9 +39,11 @@ __all__ = [
     "NAYER",
     "ZSKT",
     "BlackBox",
+    "ConvGeneratorRecipe",
     "DataFreeDistiller",
     "DeepInversion",
     "Fast",
+    "GeneratorRecipe",
     "GuidedPrior",
     "Health",
     "HealthWarning",
@@ -49,6 +51,8 @@ __all__ = [
     "KeepBest",
     "Memory",
     "ObjectiveWarning",
+    "PixelInversionRecipe",
+    "PriorRecipe",
     "Procedural",
     "Recipe",
     "Recovery",
@@ -57,4 +61,5 @@ __all__ = [
     "measure",
     "objectives",
     "reestimate_statistics",
+    "sources",
 ]

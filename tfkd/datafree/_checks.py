@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfkd.datafree._recipe import Recipe
-from tfkd.datafree.objectives import ClassBalance
+from tfkd.tasks import Task
 from tfkd.teachers import probabilities_ending
 
 
@@ -19,60 +19,31 @@ def check_ending(student: keras.Model) -> None:
         )
 
 
-def classifier_shapes(teacher: keras.Model) -> tuple[tuple[int, int, int], int]:
-    """The teacher's image shape and number of classes.
+def input_shape_of(teacher: keras.Model) -> tuple[int, ...]:
+    """The shape of one of the teacher's inputs.
 
     Raises:
-        ValueError: if it has several outputs, is no image classifier, or its shapes are not known.
+        ValueError: if it has several inputs, or their size is not known.
     """
-    image_shape, output_shape = teacher.input_shape[1:], teacher.output_shape
-    if isinstance(output_shape, dict) or (output_shape and isinstance(output_shape[0], (tuple, list))):
-        names = list(output_shape) if isinstance(output_shape, dict) else teacher.output_names
+    shape = teacher.input_shape
+    if isinstance(shape, dict) or not shape or isinstance(shape[0], (tuple, list)):
+        raise ValueError(f"`teacher` must have one input. Received: {teacher.name!r} with {shape}.")
+    shape = tuple(shape[1:])
+    if not shape or None in shape:
         raise ValueError(
-            f"`teacher` must have one output. Received: {teacher.name!r} with {len(names)}: {names}. Say "
-            "which: tfkd.load_teacher(teacher, output=...)."
+            "`teacher` must take inputs of one known size: images (height, width, channels), series (time, "
+            f"channels) or vectors (features,). Received: input shape {teacher.input_shape}."
         )
-    if len(image_shape) != 3 or None in image_shape or len(output_shape) != 2 or output_shape[-1] is None:
-        raise ValueError(
-            "`teacher` must take images (batch, height, width, channels) of one known size and "
-            f"return (batch, classes) with a known number of classes. Received: input shape "
-            f"{teacher.input_shape}, output shape {output_shape}."
-        )
-    if output_shape[-1] < 2:
-        raise ValueError(
-            "`teacher` must have at least two logits. Received: output shape "
-            f"{output_shape}. tfkd.load_teacher turns one sigmoid unit into two logits."
-        )
-    return tuple(image_shape), output_shape[-1]
+    return shape
 
 
 def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
-    """Raises ValueError where a recipe cannot work with a teacher."""
-    if is_black_box(teacher) and recipe.differentiates_teacher and not _only_asks(recipe):
+    """Raises ValueError where a recipe cannot work with a black box."""
+    if is_black_box(teacher) and recipe.differentiates_teacher:
         raise ValueError(
             f"`recipe`: {type(recipe).__name__} differentiates the teacher, and {teacher.name!r} is a "
             "black box that only answers. Use BlackBox, or Procedural(refine_steps=0)."
         )
-    classes = teacher.output_shape[-1]
-    balanced = any(isinstance(objective, ClassBalance) for objective in recipe.build_objectives())
-    batch_size = getattr(recipe, "inversion_batch", recipe.batch_size)
-    if balanced and batch_size < classes:
-        raise ValueError(
-            f"`recipe`: {type(recipe).__name__} balances {classes} classes within a batch, which needs at "
-            f"least {classes} images. Received: {batch_size}. Where memory is "
-            "short, raise `accumulate`."
-        )
-    least = max(recipe.drawn_at_once(), classes) * len(recipe.prior)
-    if 0 < recipe.chains < least:
-        raise ValueError(
-            f"`recipe`: `chains` must be 0 or at least {least}: for each of {len(recipe.prior)} priors a "
-            f"batch's images of it, and one for each of {classes} classes. Received: {recipe.chains}."
-        )
-
-
-def _only_asks(recipe):
-    """Whether nothing is trained to generate, and nothing refined."""
-    return not (recipe.generator_steps or recipe.refines() or recipe.needs_examples)
 
 
 def check_taken_over(distiller, other) -> None:
@@ -117,10 +88,10 @@ def check_with_examples(recipe: Recipe, x) -> None:
             "`x` must be float images in [0, 1], which is what the synthesized ones are. Received: "
             f"{x.dtype}. Divide by 255."
         )
-    if recipe.accumulate > 1:
+    if recipe.microbatches > 1:
         raise ValueError(
-            "`x`: real examples go through the networks whole, so `accumulate` of the recipe must be 1. "
-            f"Received: accumulate={recipe.accumulate}. Use smaller batches."
+            "`x`: real examples go through the networks whole, so `microbatches` of the recipe must be 1. "
+            f"Received: microbatches={recipe.microbatches}. Use smaller batches."
         )
 
 
@@ -138,19 +109,17 @@ def check_jit_compile(wanted: bool | str, teacher: keras.Model) -> None:
         )
 
 
-def checked_labels(labels, n: int, classes: int) -> np.ndarray:
+def checked_targets(task: Task, labels, n: int) -> np.ndarray:
     """The labels of `synthesize` as int32 `(n,)`.
 
     Raises:
-        ValueError: if they are not `n` classes of the teacher.
+        ValueError: if they are not `n` classes of the task, or it has none.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (n,) or labels.min() < 0 or labels.max() >= classes:
+    if not task.has_classes:
         raise ValueError(
-            f"`labels` must be {n} classes from 0 to {classes - 1}. Received: shape "
-            f"{labels.shape}, values {np.unique(labels)[:10].tolist()}."
+            f"`labels` must be None: the teacher's answers ({task!r}) do not name classes. Received: {labels!r}."
         )
-    return labels.astype("int32")
+    return task.check_targets(labels, n)
 
 
 def steps_of(x, batch_size: int | None) -> int | None:

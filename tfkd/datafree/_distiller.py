@@ -1,59 +1,64 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd._core.snapshots import optimizers_of, preserving_state
+from tfkd._core.renames import warn_renamed
+from tfkd._core.snapshots import preserving_state
 from tfkd.datafree import _checks as checks
 from tfkd.datafree import _views as views
-from tfkd.datafree._in_turn import in_turn
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._loops import repeat, run_sequentially
 from tfkd.datafree._memory import Memory
-from tfkd.datafree._planning import Plan
 from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._recipe_optimizers import RecipeOptimizers
 from tfkd.datafree.recipes import Procedural
-from tfkd.datafree.sources._generation import Generation
-from tfkd.datafree.sources._image_sampler import OnDemand
+from tfkd.datafree.sources import Batch, Source
+from tfkd.datafree.sources._image_sampler import ImageSampler
 from tfkd.datafree.sources._selection import resample
-from tfkd.datafree.sources._synthesis import Synthesizer
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import Pass
 from tfkd.distilling._steps import with_loss_scaling
-
-# Up to here what a step repeats is written out, which runs a little faster; from here on it is a loop.
-_WRITTEN_OUT = 10
+from tfkd.tasks import Task, as_task, task_of
 
 
 class DataFreeDistiller(Distiller):
     """Trains a student on nothing but a teacher.
 
-    Inputs are synthesized on the device as the recipe says; one step, generator updates included, is
-    one compiled function. Generator, memory, all optimizers and the random state are variables of
+    Inputs are synthesized on the device by the recipe's source; one step, generator updates included, is
+    one compiled function. Source, memory, all optimizers and the random state are variables of
     the distiller, so `save_weights` and `keras.callbacks.BackupAndRestore` resume a run exactly.
 
     Args:
-        teacher: a trained image classifier that takes float32 images in [0, 1] and returns logits,
-            as `tfkd.load_teacher` gives them.
+        teacher: a trained network that takes one float32 input of known size, such as images in [0, 1], and
+            returns one output: logits or numbers, as `tfkd.load_teacher` gives them.
         student: the `keras.Model` to train, with the same input and output shapes.
         recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
         seed: int that all random numbers drawn in training follow from; None for a fresh one. Initial
             weights follow `keras.utils.set_random_seed`, as in Keras.
         student_loss_weight: weight of the labels' loss of real examples given to `fit`, in [0, 1].
         name: name of the model.
+        task: what the teacher's outputs mean: a `tfkd.tasks.Task`, its class or its name; None for
+            `tfkd.tasks.task_of(teacher)`.
         **kwargs: passed to `keras.Model`.
 
+    Attributes:
+        source: makes the inputs, a `tfkd.datafree.sources.Source`.
+        memory: what is remembered of them; None where nothing is.
+
     Raises:
-        ValueError: if the shapes of teacher and student differ, or are not those of an image
-            classifier with at least two classes, or the student ends in probabilities, or the recipe cannot
-            work with this teacher.
+        ValueError: if the shapes of teacher and student differ, or do not fit the task, or the student ends in
+            probabilities, or the recipe cannot work with this teacher.
 
     Warns:
-        ObjectiveWarning: for each objective that has nothing to say about this teacher's images.
+        ObjectiveWarning: for each objective and option that has no meaning for this teacher.
 
     Example:
         >>> teacher = tfkd.load_teacher("teacher.keras", input_range=(0, 1))
@@ -71,6 +76,7 @@ class DataFreeDistiller(Distiller):
         seed: int | None = None,
         student_loss_weight: float = 0.0,
         name: str = "data_free_distiller",
+        task: Task | type[Task] | str | None = None,
         **kwargs,
     ) -> None:
         recipe = Procedural() if recipe is None else recipe
@@ -81,54 +87,41 @@ class DataFreeDistiller(Distiller):
             )
         check_model(teacher, "teacher")
         check_model(student, "student")
-        image_shape, classes = checks.classifier_shapes(teacher)
+        input_shape = checks.input_shape_of(teacher)
+        task = task_of(teacher) if task is None else as_task(task, teacher.output_shape[1:])
         if not student.built:
-            student(ops.zeros((1, *image_shape)))
+            student(ops.zeros((1, *input_shape)))
         checks.check_ending(student)
         checks.check_recipe(recipe, teacher)
-        recipe = recipe.for_teacher(teacher)
-        losses, weights = zip(*recipe.build_student_losses(teacher, student), strict=True)
+        recipe = recipe.for_teacher(teacher, task)
+        losses, weights = zip(*recipe.build_student_losses(teacher, student, task), strict=True)
         super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
-        self.classes = classes
-        self.recipe = recipe
+        self.task, self.recipe = task, recipe
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.generator = recipe.build_generator(image_shape, classes)
-        self.inversion = recipe.build_inversion(image_shape, classes, self.seed_generator)
-        self._critic = self._generation = None
-        self._objective_states, self._objective_trackers = [], []
-        if self.generator is not None or self.inversion is not None:
-            self._critic = recipe.build_critic(teacher, student, self.seed_generator)
-            # For Keras to track: what the objectives remember is state of the run.
-            self._objective_states = [state for state in self._critic.states if state is not None]
-            self._objective_trackers = self._critic.trackers
-        if self.generator is not None:
-            self._generation = Generation(
-                self.generator, self._critic, recipe, classes, self.seed_generator
-            )
-        self.synthesizer = Synthesizer(teacher, student, recipe, self.generator, self.seed_generator)
-        # For Keras to track: where the chains are is state of the run.
-        self._chains = self.synthesizer.chains
-        capacity = recipe.memory_capacity(image_shape)
+        lesson = Lesson(teacher, student, task, self.seed_generator)
+        # Whoever looks into the teacher, or at another view, asks it again.
+        lesson.keeps_answers = not self.loss_set.teacher_taps and recipe.student_view() is None
         self.memory = None
-        if capacity:
-            self.memory = Memory(
-                capacity, image_shape, classes, recipe.memory_dtype, saved=recipe.save_memory
+        if capacity := recipe.memory_capacity(input_shape, recipe.images_at_once()):
+            answers = task.output_shape if lesson.keeps_answers else None
+            self.memory = lesson.memory = Memory(
+                capacity, input_shape, answers, recipe.memory_dtype, saved=recipe.save_memory
             )
-        self._on_demand = OnDemand(
-            recipe,
-            self.synthesizer,
-            self.memory,
-            None if self.inversion is None else lambda: self._remember(self._invert(ops.zeros(()))),
-            classes,
-            self.seed_generator,
-        )
-        self.generator_optimizer = None
+        self._lesson = lesson
+        self.source = recipe.build_source(lesson)
+        self._sampler = ImageSampler(self.source, lesson, recipe.batch_size)
+        self._with_examples = False
         # Steps taken, resumed runs and those taken over included; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
         self._steps_taken_over = 0
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where inputs come from."""
+        return [self.source]
 
     def compile(
         self,
@@ -144,27 +137,42 @@ class DataFreeDistiller(Distiller):
         Args:
             optimizer: optimizer of the student; None for the recipe's, whose learning rate then follows
                 the length of `fit`.
-            generator_optimizer: optimizer of a trained generator; None for the recipe's, likewise.
+            generator_optimizer: optimizer of the network that the source trains, or one for each by name;
+                None for the recipe's, likewise.
             loss: the labels' loss, for real examples given to `fit` where `student_loss_weight` is above 0.
             metrics: metrics of the student's outputs, computed on validation data.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU and for a
                 teacher that is a black box.
             **kwargs: passed to `keras.Model.compile`.
         """
-        self._plan = Plan(self.recipe)
+        self._recipe_optimizers = RecipeOptimizers(self.recipe)
         if optimizer is None:
-            optimizer = self._plan.student_optimizer()
+            optimizer = self._recipe_optimizers.of_student()
         checks.check_jit_compile(jit_compile, self.teacher)
         kwargs.setdefault("evaluate_teacher", False)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
-        if self.generator is not None:
-            if generator_optimizer is None:
-                generator_optimizer = self._plan.generator_optimizer()
-            self.generator_optimizer = with_loss_scaling(generator_optimizer, self.generator.network)
-            self.generator_optimizer.build(self.generator.trainable_variables)
+        self.source.compile(self._source_optimizers(generator_optimizer))
         self._forget_traces()
+
+    def _source_optimizers(self, given):
+        """A built optimizer for each network that the source trains: the given ones, else the recipe's."""
+        trained = self.source.trained
+        if given is not None and not isinstance(given, Mapping):
+            given = dict.fromkeys(trained, given)
+        given = given or {}
+        if given.keys() - trained.keys() or (len(given) > len(set(map(id, given.values())))):
+            raise ValueError(
+                "`generator_optimizer` must be one for each network that is trained to make inputs: "
+                f"{sorted(trained)}. Received: {given!r}."
+            )
+        made = {}
+        for name, (network, updates) in trained.items():
+            optimizer = given.get(name) or self._recipe_optimizers.of_network(name, updates)
+            made[name] = with_loss_scaling(optimizer, network)
+            made[name].build(network.trainable_variables)
+        return made
 
     def get_config(self):
         raise NotImplementedError(
@@ -200,6 +208,8 @@ class DataFreeDistiller(Distiller):
                 f"`x` is missing: {type(self.recipe).__name__} makes its inputs of real examples. Give "
                 "some, or use another recipe."
             )
+        if self._with_examples != (x is not None):
+            self._with_examples, self.train_function = x is not None, None
         if x is not None:
             checks.check_with_examples(self.recipe, x)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
@@ -209,119 +219,108 @@ class DataFreeDistiller(Distiller):
             raise ValueError("`y` was given without `x`. Give both, or neither to train without data.")
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
         self._follow(epochs * steps_per_epoch)
-        nothing = tf.data.Dataset.from_tensors(_NOTHING).repeat()
+        nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
     def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
-        if self._plan.follow(steps, min(self._steps_taken_over, self.recipe.warmup_steps)):
+        if self._recipe_optimizers.follow(steps, min(self._steps_taken_over, self.recipe.warmup_steps)):
             self._forget_traces()
 
     def _forget_traces(self):
         """Has the step traced anew; what it repeats is traced once, not once for each repetition."""
         once = (lambda function: function) if self.run_eagerly else tf.function(autograph=False)
-        self._student_update = once(self._update_student)
-        self._generator_update = once(self._update_generator)
+        self._update_student_once = once(self._update_student)
+        self.source.trace_anew(once)
         self.train_function = None
 
     def train_step(self, data):
-        recipe = self.recipe
-        real = keras.utils.unpack_x_y_sample_weight(data)
-        if len(real[0].shape) == len(_NOTHING.shape):
-            real = None
-        adversary = ops.cast(self.steps_done.value >= recipe.warmup_steps, "float32")
-        generated = None
-        if self.inversion is not None:
-            _repeat(recipe.inversions, lambda: self._remember(self._invert(adversary)))
-        elif recipe.updates_generator_first:
-            generated = self._update_generator_first(adversary)
-        if recipe.warmup_steps:
-            # What is inverted has moved the chains that it began from.
-            waiting = self.synthesizer.warm_up if self.inversion is None else lambda: None
-            tf.cond(adversary > 0, lambda: self._teach(generated, real), waiting)
-        else:
-            self._teach(generated, real)
-        if self.generator is not None and not recipe.updates_generator_first:
-            self._update_generator_last(adversary)
+        examples = keras.utils.unpack_x_y_sample_weight(data) if self._with_examples else None
+        taught = self.steps_done.value >= self.recipe.warmup_steps
+
+        def teach(made):
+            if self.recipe.warmup_steps:
+                tf.cond(taught, lambda: self._teach(made, examples), self.source.wait)
+            else:
+                self._teach(made, examples)
+
+        self._step(ops.cast(taught, "float32"), teach)
         self.steps_done.assign_add(1)
         return self.get_metrics_result()
 
-    def _teach(self, generated, real):
+    def _step(self, adversarial_weight, teach):
+        """What a step is: what the source does before and after the student learns."""
+        made = self.source.before(adversarial_weight)
+        teach(made)
+        self.source.after(adversarial_weight)
+
+    def _teach(self, made, examples):
         """The student updates of a step."""
-        recipe = self.recipe
-        same = self.synthesizer.new_inputs(generated) if recipe.same_latent else None
+        recipe, memory = self.recipe, self.memory
 
         def on_new():
-            images, logits = self._new_inputs(generated, real) if same is None else same
-            if self.memory is not None:
-                self.memory.add(images, logits)
-            self._student_update(images, logits, real, new=True)
+            batch = self._new_batch(made, examples)
+            if memory is not None:
+                memory.add(*batch)
+            self._update_student_once(*batch, examples, new=True)
 
         def on_remembered():
-            drawn = self.memory.draw(recipe.batch_size, self.seed_generator)
+            drawn = memory.draw(recipe.batch_size, self.seed_generator)
             # Where nothing is new in a step, what is remembered has to tell how the student is doing.
-            self._student_update(*drawn, real, new=not recipe.student_steps)
+            self._update_student_once(*drawn, examples, new=not recipe.student_steps)
 
-        _repeat(recipe.student_steps, on_new)
-        if self.memory is not None:
-            _repeat(recipe.replay_steps, on_remembered)
+        repeat(recipe.student_steps, on_new)
+        if memory is not None:
+            repeat(recipe.replay_steps, on_remembered)
 
-    def _new_inputs(self, generated, real):
-        """New images and the teacher's answers: made of real ones where the recipe does that."""
-        if real is not None:
-            images = self.recipe.from_examples(real[0], self.teacher, self.seed_generator)
-            if images is not None:
-                return images, self.synthesizer.ask_teacher(images)
-        return self.synthesizer.new_inputs(generated)
+    def _new_batch(self, made, examples):
+        real = None if examples is None else examples[0]
+        return self.source.draw(self.recipe.batch_size, made, real)
 
-    def _invert(self, adversary):
-        """Makes one batch, with the prior's share; returns pairs of images and teacher logits."""
-        recipe = self.recipe
-        targets = recipe.draw_targets(self.classes, self.seed_generator)
-        start = None
-        if recipe.start == "prior":
-            start, logits = self.synthesizer.from_prior(recipe.inversion_batch)
-            if self._chains:
-                targets = ops.cast(self.synthesizer.targets(logits), "int32")
-        images = self.inversion.make(self._critic, targets, start, adversary)
-        made = [(images, self.synthesizer.ask_teacher(images))]
-        if from_prior := recipe.prior_images_per_inversion():
-            made.append(self.synthesizer.from_prior(from_prior))
-        return made
+    def images_of_a_step(self) -> list[Batch]:
+        """All that a step does but for the student's updates; returns the new inputs."""
+        batches = []
+        self._step(
+            ops.ones(()),
+            lambda made: batches.extend(
+                self._new_batch(made, None) for _ in range(self.recipe.student_steps)
+            ),
+        )
+        return batches
 
-    def _remember(self, made):
-        for images, logits in made:
-            self.memory.add(images, logits)
+    def images_made(self, steps: int) -> int:
+        """Images made in so many steps, candidates included; those of warm-up only train and walk."""
+        recipe, source = self.recipe, self.source
+        warm_up = min(steps, recipe.warmup_steps)
+        drawn = source.made_by_draws(recipe.batch_size, recipe.student_steps)
+        return (
+            steps * source.made_by_training()
+            + warm_up * source.made_by_waiting()
+            + (steps - warm_up) * drawn
+        )
 
-    def _update_generator_first(self, adversary):
-        """Generator updates before the student's; returns the images it is then to learn on."""
-        drawn = self._generation.draw()
-        for _ in range(self.recipe.generator_steps):
-            if self.recipe.same_inputs:
-                drawn = self._generation.draw()
-            images = self._generator_update(drawn, adversary)
-        return images if self.recipe.same_inputs else self._generation.images(drawn)
+    def share_taught(self) -> float:
+        """The share of the steps taken in which the student learned; 1 before the first."""
+        before, after = self._steps_taken_over, int(self.steps_done.numpy())
+        warmed_up = max(0, min(after, self.recipe.warmup_steps) - before)
+        return 1 - warmed_up / (after - before) if after > before else 1.0
 
-    def _update_generator_last(self, adversary):
-        for _ in range(self.recipe.generator_steps):
-            self._generator_update(self._generation.draw(), adversary)
+    def update_student(self, batch: Batch) -> None:
+        """One student update on given inputs, which is not counted among the metrics."""
+        self._update_student_once(*batch, None, new=False)
 
-    def _update_generator(self, drawn, adversary):
-        return self._generation.update(drawn, self.generator_optimizer, adversary)
-
-    def _update_student(self, images, logits, real, new):
+    def _update_student(self, images, logits, examples, new):
         """One student update on synthesized images, and on real ones where there are some."""
         view = self.recipe.student_view()
         if view is not None:
             drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], self.seed_generator)
             images = views.apply(images, drawn)
-            if not self.loss_set.teacher_taps:
-                logits = self.synthesizer.ask_teacher(images)
-        if real is None:
-            parts = [ops.split(values, self.recipe.accumulate) for values in (images, logits)]
-            steps = in_turn(self._learn, list(zip(*parts, strict=True)))
+        if not self.loss_set.teacher_taps and (view is not None or logits is None):
+            logits = self._lesson.ask(images)
+        if examples is None:
+            steps = self._learn_in_parts(images, logits)
         else:
-            x, y, sample_weight = real
+            x, y, sample_weight = examples
             images, logits = self._mixed(ops.cast(x, "float32"), images, logits)
             steps = [self._learn(images, logits, (y, sample_weight))]
         losses, agreements, gradients = zip(*steps, strict=True)
@@ -332,6 +331,11 @@ class DataFreeDistiller(Distiller):
             self._loss_tracker.update_state(_mean(losses))
             self._agreement_tracker.update_state(_mean(agreements))
 
+    def _learn_in_parts(self, images, logits):
+        n = self.recipe.microbatches
+        logits = [None] * n if logits is None else ops.split(logits, n)
+        return run_sequentially(self._learn, list(zip(ops.split(images, n), logits, strict=True)))
+
     def _mixed(self, x, images, logits):
         """Real examples with as many synthesized ones behind them as the recipe's share says."""
         share = self.recipe.real_share
@@ -340,11 +344,10 @@ class DataFreeDistiller(Distiller):
         there = ops.shape(images)[0]
         order = resample(ops.zeros((there,)), there, self.seed_generator)
         chosen = order[: ops.minimum(ops.cast(ops.round(wanted), "int32"), there)]
-        answers = self.synthesizer.ask_teacher(x)
-        return (
-            ops.concatenate([x, ops.take(images, chosen, axis=0)]),
-            ops.concatenate([answers, ops.take(logits, chosen, axis=0)]),
-        )
+        images = ops.concatenate([x, ops.take(images, chosen, axis=0)])
+        if logits is None:
+            return images, None
+        return images, ops.concatenate([self._lesson.ask(x), ops.take(logits, chosen, axis=0)])
 
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
@@ -365,9 +368,8 @@ class DataFreeDistiller(Distiller):
             scaled = self.optimizer.scale_loss(loss)
         if known is not None and self._compile_metrics is not None:
             self._compile_metrics.update_state(y, known, sample_weight=sample_weight)
-        same = ops.argmax(student.output, axis=-1) == ops.argmax(teacher.output, axis=-1)
-        gradients = tape.gradient(scaled, self._student_variables)
-        return loss, ops.mean(ops.cast(same, "float32")), gradients
+        agreement = ops.mean(self.task.agreement(teacher.output, student.output))
+        return loss, agreement, tape.gradient(scaled, self._student_variables)
 
     def synthesize(self, n: int, labels=None) -> np.ndarray:
         """Makes images as training makes them.
@@ -382,7 +384,7 @@ class DataFreeDistiller(Distiller):
                 teacher is most certain are taken.
 
         Returns:
-            float32 images `(n, height, width, channels)`, clipped to [0, 1].
+            float32 images `(n, height, width, channels)`, clipped to [0, 1]; series and vectors as they are.
 
         Raises:
             ValueError: if `n` is below 1, or the labels are not `n` classes of the teacher.
@@ -390,10 +392,10 @@ class DataFreeDistiller(Distiller):
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
         if labels is None:
-            images = self._on_demand.images(n)
+            images = self._sampler.images(n)
         else:
-            images = self._on_demand.of_classes(checks.checked_labels(labels, n, self.classes))
-        return np.clip(images, 0.0, 1.0)
+            images = self._sampler.of_classes(checks.checked_targets(self.task, labels, n))
+        return np.clip(images, 0.0, 1.0) if views.fit(images.shape[1:]) else images
 
     def take_over(self, other: "DataFreeDistiller") -> None:
         """Goes on making images where another student's run ended: one warm-up for several students.
@@ -405,7 +407,7 @@ class DataFreeDistiller(Distiller):
             other: a distiller of the same teacher by an equal recipe.
 
         Raises:
-            TypeError: if `other` is no `DataFreeDistiller`.
+            TypeError: if `other` is not a `DataFreeDistiller`.
             ValueError: if teacher or recipe is another.
 
         Example:
@@ -420,17 +422,22 @@ class DataFreeDistiller(Distiller):
     @property
     def _image_state(self):
         """The variables that tell how images are made, each once, without optimizers and random state."""
-        makers = [self.generator, self.inversion, self.memory, *self._chains, *self._objective_states]
-        found = {id(v): v for maker in makers if maker is not None for v in maker.variables}
+        makers = [self.source] if self.memory is None else [self.source, self.memory]
+        found = {id(v): v for maker in makers for v in maker.variables}
         found.pop(id(self.seed_generator.state), None)
         return [self.steps_done, *found.values()]
 
-    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+    def preserving_state(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""
         remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
-        holders = [self, *self._objective_states, *filter(None, [self.inversion])]
-        optimizers = (v for optimizer in optimizers_of(holders) for v in optimizer.variables)
-        return preserving_state([v for v in (*self.variables, *optimizers) if id(v) not in remembered])
+        optimizers = [self.optimizer, *self.source.optimizers]
+        variables = [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
+        return preserving_state([v for v in variables if id(v) not in remembered])
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        """The old name of `preserving_state`."""
+        warn_renamed("DataFreeDistiller.undisturbed", "preserving_state")
+        return self.preserving_state()
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
@@ -441,30 +448,17 @@ class DataFreeDistiller(Distiller):
         return results
 
     @property
+    def classes(self) -> int:
+        """How many classes, labels or numbers an answer consists of."""
+        return self.task.classes
+
+    @property
     def _training_trackers(self):
-        return [*super()._training_trackers, self._agreement_tracker, *self._objective_trackers]
+        return [*super()._training_trackers, self._agreement_tracker, *self.source.trackers]
 
     @property
     def _student_variables(self):
         return [*self.student.trainable_variables, *self.loss_set.trainable_variables]
-
-
-# Stands for a batch where `fit` was given no data: a batch of images has more axes.
-_NOTHING = np.zeros((1,), "bool")
-
-
-def _repeat(times, function):
-    """Calls a function so many times, in a loop of the graph where they are many."""
-    if times <= _WRITTEN_OUT or tf.executing_eagerly():
-        for _ in range(times):
-            function()
-        return
-
-    def body(i):
-        function()
-        return (i + 1,)
-
-    tf.while_loop(lambda i: i < times, body, (0,), parallel_iterations=1, maximum_iterations=times)
 
 
 def _mean(values):

@@ -1,4 +1,4 @@
-"""A replay memory on the device: remembered images with the teacher's answers."""
+"""A replay memory on the device: remembered inputs with the teacher's answers."""
 
 import math
 import os
@@ -12,15 +12,16 @@ DTYPES = ("float32", "float16", "uint8")
 
 
 class Memory(keras.Layer):
-    """Ring buffer of images and teacher logits, kept in variables.
+    """Ring buffer of inputs and the teacher's answers, kept in variables.
 
     Drawing from it costs no generator and no teacher forward. Being variables, its contents are
     saved and restored with the distiller.
 
     Args:
         capacity: how many images are kept before the oldest are overwritten.
-        image_shape: `(height, width, channels)`.
-        classes: number of the teacher's logits.
+        input_shape: of one input, such as `(height, width, channels)`.
+        output_shape: of one answer of the teacher, such as `(classes,)` or the number of classes; None where
+            answers are not kept.
         pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1].
         saved: whether the contents are saved with the weights.
         **kwargs: passed to `keras.Layer`.
@@ -32,8 +33,8 @@ class Memory(keras.Layer):
     def __init__(
         self,
         capacity: int,
-        image_shape: tuple[int, int, int],
-        classes: int,
+        input_shape: tuple[int, ...],
+        output_shape: int | tuple[int, ...] | None,
         pixels: str = "float32",
         saved: bool = True,
         **kwargs,
@@ -43,11 +44,15 @@ class Memory(keras.Layer):
             raise ValueError(f"`capacity` must be at least 1. Received: capacity={capacity!r}.")
         if pixels not in DTYPES:
             raise ValueError(f"`pixels` must be one of {DTYPES}. Received: pixels={pixels!r}.")
-        _check_fits(capacity, image_shape, classes, np.dtype(pixels).itemsize)
+        if isinstance(output_shape, int):
+            output_shape = (output_shape,)
+        _check_fits(capacity, input_shape, output_shape or (0,), np.dtype(pixels).itemsize)
         self.capacity, self.pixels, self.saved = capacity, pixels, saved
         zeros = {"initializer": "zeros", "trainable": False}
-        self.images = self.add_weight(shape=(capacity, *image_shape), dtype=pixels, name="images", **zeros)
-        self.logits = self.add_weight(shape=(capacity, classes), name="logits", **zeros)
+        self.images = self.add_weight(shape=(capacity, *input_shape), dtype=pixels, name="images", **zeros)
+        self.logits = None
+        if output_shape is not None:
+            self.logits = self.add_weight(shape=(capacity, *output_shape), name="logits", **zeros)
         self.written = self.add_weight(shape=(), dtype="int64", name="written", **zeros)
         self.built = True
 
@@ -60,14 +65,15 @@ class Memory(keras.Layer):
         """Remembers a batch, overwriting the oldest images once full.
 
         Args:
-            images: `(batch, height, width, channels)`, batch at most the capacity.
-            logits: the teacher's `(batch, classes)` for them.
+            images: `(batch, ...)`, batch at most the capacity.
+            logits: the teacher's answers `(batch, ...)` to them; not looked at where they are not kept.
         """
         batch = tf.shape(images, out_type="int64")[0]
         slots = ((self.written.value + tf.range(batch)) % self.capacity)[:, None]
         # In place: assigning the whole variable would copy the buffer on every step.
         self.images.value.scatter_nd_update(slots, self._packed(images))
-        self.logits.value.scatter_nd_update(slots, logits)
+        if self.logits is not None:
+            self.logits.value.scatter_nd_update(slots, logits)
         self.written.assign_add(batch)
 
     def draw(self, n: int, seed):
@@ -78,13 +84,15 @@ class Memory(keras.Layer):
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            `(images, logits)`. Before anything was added the values are zeros.
+            `(images, logits)`, None for logits that are not kept. Before anything was added the values are
+            zeros.
         """
         share = keras.random.uniform((n,), seed=seed)
         held = ops.maximum(self.size, 1)
         slots = ops.cast(share * ops.cast(held, "float32"), "int64")
         slots = ops.minimum(slots, held - 1)
-        return self._unpacked(tf.gather(self.images.value, slots)), tf.gather(self.logits.value, slots)
+        logits = None if self.logits is None else tf.gather(self.logits.value, slots)
+        return self._unpacked(tf.gather(self.images.value, slots)), logits
 
     def pick(self, n: int, seed) -> np.ndarray:
         """Picks remembered images in random order, each once before any comes again.
@@ -117,16 +125,16 @@ class Memory(keras.Layer):
             super().load_own_variables(store)
 
 
-def _check_fits(capacity, image_shape, classes, pixel_bytes):
+def _check_fits(capacity, input_shape, output_shape, pixel_bytes):
     """Told before the allocation, which otherwise ends the process."""
-    needed = capacity * (pixel_bytes * math.prod(image_shape) + 4 * classes)
+    needed = capacity * (pixel_bytes * math.prod(input_shape) + 4 * math.prod(output_shape))
     names = getattr(os, "sysconf_names", {})
     if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
         return
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise ValueError(
-            f"`memory`: {capacity:,} images of shape {tuple(image_shape)} take {needed / 2**30:,.1f} GiB, "
+            f"`memory`: {capacity:,} images of shape {tuple(input_shape)} take {needed / 2**30:,.1f} GiB, "
             f"and this machine has {there / 2**30:,.1f}. Remember fewer, or keep them as "
             "memory_dtype='uint8'."
         )

@@ -98,6 +98,11 @@ class ResizedCrop(View):
         return rows, _mirrored(columns, n, seed) if self.flip else columns
 
 
+def fit(input_shape: tuple[int, ...]) -> bool:
+    """Whether inputs of this shape can be looked at: `(height, width, channels)`."""
+    return len(input_shape) == 3
+
+
 def apply(images, drawn):
     """The images as a drawn view shows them.
 

@@ -153,7 +153,6 @@ class _Cache:
         self.teacher, self.tapped = teacher, tapped
         self.made_by = fingerprint(teacher)
         self.path = None if path is None else os.fspath(path)
-        self.structure = self.arrays = None
         self._fill(places)
 
     def _fill(self, places):
@@ -165,7 +164,7 @@ class _Cache:
         ask = tf.function(self._ask)
         outputs = ask(first)
         self.structure = tree.map_structure(lambda _: None, outputs)
-        done = self._open(size, [np.asarray(output) for output in tree.flatten(outputs)])
+        self.arrays, done = self._opened(size, [np.asarray(output) for output in tree.flatten(outputs)])
         saved = done
         for inputs, index in examples:
             rows = index.numpy()
@@ -197,13 +196,12 @@ class _Cache:
         # NumPy files have no bfloat16.
         return tree.map_structure(lambda x: tf.cast(x, "float32") if x.dtype == tf.bfloat16 else x, outputs)
 
-    def _open(self, size, examples):
-        """Makes or opens the arrays, checksums first; returns how many rows are computed already."""
+    def _opened(self, size: int, examples: list[np.ndarray]) -> tuple[list[np.ndarray], int]:
+        """The arrays, checksums first, made or opened, and how many of their rows are computed already."""
         shapes = [(size,), *((size, *example.shape[1:]) for example in examples)]
         dtypes = ["uint32", *(str(example.dtype) for example in examples)]
         if self.path is None:
-            self.arrays = [np.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-            return 0
+            return [np.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)], 0
         progress = os.path.join(self.path, "progress.json")
         names = [os.path.join(self.path, f"{i}.npy") for i in range(len(shapes))]
         if os.path.exists(progress):
@@ -211,14 +209,10 @@ class _Cache:
                 found = json.load(file)
             self._check_same(found, size)
             mode = "r" if found["done"] == size else "r+"
-            self.arrays = [np.lib.format.open_memmap(name, mode=mode) for name in names]
-            return found["done"]
+            return [np.lib.format.open_memmap(name, mode=mode) for name in names], found["done"]
         os.makedirs(self.path, exist_ok=True)
-        self.arrays = [
-            np.lib.format.open_memmap(name, mode="w+", dtype=d, shape=s)
-            for name, s, d in zip(names, shapes, dtypes, strict=True)
-        ]
-        return 0
+        new = zip(names, shapes, dtypes, strict=True)
+        return [np.lib.format.open_memmap(name, mode="w+", dtype=d, shape=s) for name, s, d in new], 0
 
     def _check_same(self, found, size):
         for key, now in self._description(size).items():
@@ -235,7 +229,8 @@ class _Cache:
         if self.path is None:
             return
         for array in self.arrays:
-            array.flush()
+            if isinstance(array, np.memmap):
+                array.flush()
         progress = {**self._description(size), "done": done}
         files.write_text(os.path.join(self.path, "progress.json"), json.dumps(progress))
 

@@ -84,13 +84,13 @@ def checked(teacher: Pass) -> Pass:
     return teacher._replace(output=tree.map_structure(check, teacher.output))
 
 
-def carried(batch: Carried, tapped: list[str], teacher: str) -> Pass:
+def carried(batch: Carried, tapped: list[str], teacher: str | None) -> Pass:
     """The pass that a batch carries from `tfkd.cache_teacher`.
 
     Args:
         batch: with cached outputs.
         tapped: taps that the losses need.
-        teacher: the teacher's fingerprint.
+        teacher: the teacher's fingerprint; None if it is not known.
 
     Returns:
         The teacher's pass.

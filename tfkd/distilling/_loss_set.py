@@ -137,7 +137,7 @@ class LossSet(keras.Layer):
         self.tracker.update_state(total, sample_weight=examples)
         return total
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         # A distiller saved before there were loss sets kept the factors itself.
         if store.keys():
             super().load_own_variables(store)

@@ -45,7 +45,7 @@ class CompressionStages:
     @property
     def passes(self) -> int:
         """How often the student of the next stage sees a batch: each part that it learns in is a pass."""
-        return self.warm_up.student_updates * self.warm_up.recipe.accumulate
+        return self.warm_up.student_updates * self.warm_up.recipe.microbatches
 
     def run(self, name: str, student: keras.Model) -> keras.Model:
         """Trains a student; returns it.

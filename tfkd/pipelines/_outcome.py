@@ -97,9 +97,9 @@ class Outcome:
         return float(self.task.shares(self._seen).min()) if isinstance(self.task, ClassTask) else None
 
     def _counts(self, first_step):
-        recipe, steps = self.distiller.recipe, int(self.distiller.steps_done.numpy())
+        made, steps = self.distiller.images_made, int(self.distiller.steps_done.numpy())
         return {
-            "images_generated": recipe.images_made(steps) - recipe.images_made(first_step),
+            "images_generated": made(steps) - made(first_step),
             "student_updates": int(self.distiller.optimizer.iterations.numpy()),
         }
 

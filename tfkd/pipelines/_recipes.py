@@ -1,7 +1,5 @@
 """Recipes by name and with options as they are typed."""
 
-import dataclasses
-import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,18 +33,14 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
         >>> recipe = tfkd.pipelines.recipe_named("dfad", ["memory=4096", "temperature=2"], epochs=10)
     """
     recipe = names.lookup(known_recipes(), name.lower().replace("-", "_"), "recipe")
-    fields = {
-        field.name: field
-        for field in dataclasses.fields(recipe)
-        if _kind(field) in _PARSERS and field.name != "objectives"
-    }
+    kinds = {key: kind for key, kind in _kinds(recipe) if kind in _PARSERS}
     values = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise ValueError(f"`recipe_options` must be key=value. Received: {option!r}.")
-        field = names.lookup(fields, key.strip(), f"option of recipe {name!r}")
-        values[field.name] = _parse(field, text.strip())
+        kind = names.lookup(kinds, key.strip(), f"option of recipe {name!r}")
+        values[key.strip()] = _parse(key.strip(), kind, text.strip())
     values |= {key: value for key, value in overrides.items() if value is not None}
     return recipe(**values)
 
@@ -72,9 +66,12 @@ def as_recipe(recipe: Recipe | str) -> Recipe:
     return recipe
 
 
-def _kind(field):
-    """The type of a recipe's field; what may be None is of the type it is otherwise."""
-    return typing.get_args(field.type)[0] if field.default is None else type(field.default)
+def _kinds(recipe):
+    """The types of a recipe's options by name, old names included."""
+    for name, option in recipe.options().items():
+        yield name, option.type
+        for old in option.former:
+            yield old.name, option.type if old.values is None else type(next(iter(old.values)))
 
 
 def _table(path):
@@ -82,21 +79,26 @@ def _table(path):
     return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
 
 
-_TABLE = Sequence[Sequence[float]]
+def _numbers(text):
+    values = tuple(float(value) for value in text.split(","))
+    return values if len(values) > 1 else values[0]
+
+
+# How text becomes a value, and what was wanted where it does not; by the type of an option.
 _PARSERS = {
-    bool: lambda text: {"true": True, "false": False}[text.lower()],
-    int: int,
-    float: float,
-    str: str,
-    tuple: lambda text: tuple(text.split(",")),
-    _TABLE: _table,
+    bool: (lambda text: {"true": True, "false": False}[text.lower()], "of type bool"),
+    int: (int, "of type int"),
+    float: (float, "of type float"),
+    str: (str, "of type str"),
+    tuple[str, ...]: (lambda text: tuple(text.split(",")), "names separated by commas"),
+    float | tuple[float, ...]: (_numbers, "a number, or one per channel separated by commas"),
+    Sequence[Sequence[float]]: (_table, "a .npy file with a row for each class"),
 }
 
 
-def _parse(field, text):
-    kind = _kind(field)
+def _parse(name, kind, text):
+    parse, wanted = _PARSERS[kind]
     try:
-        return _PARSERS[kind](text)
+        return parse(text)
     except (KeyError, ValueError, TypeError, OSError):
-        wanted = "a .npy file with a row for each class" if kind == _TABLE else f"of type {kind.__name__}"
-        raise ValueError(f"`recipe_options`: {field.name} must be {wanted}. Received: {text!r}.") from None
+        raise ValueError(f"`recipe_options`: {name} must be {wanted}. Received: {text!r}.") from None

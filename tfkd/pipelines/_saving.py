@@ -41,7 +41,7 @@ class ImageGrids(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 0 or (epoch + 1) % self.every == 0:
             distiller = self.model
-            with distiller.undisturbed():
+            with distiller.preserving_state():
                 images = distiller.synthesize(32)
             png = pictures.image_grid(images, distiller.teacher, columns=8)
             files.write_bytes(os.path.join(self.folder, f"epoch_{epoch + 1:04d}.png"), png)

@@ -49,6 +49,9 @@ class Classification(ClassTask):
     def log_probabilities(self, outputs):
         return ops.log_softmax(as_float32(outputs), axis=-1)
 
+    def log_outcomes(self, outputs):
+        return self.log_probabilities(outputs)
+
     def confidence(self, outputs):
         return ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1)
 

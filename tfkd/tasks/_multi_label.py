@@ -60,6 +60,10 @@ class MultiLabel(ClassTask):
     def log_probabilities(self, outputs):
         return ops.log_sigmoid(as_float32(outputs))
 
+    def log_outcomes(self, outputs):
+        outputs = as_float32(outputs)
+        return ops.stack([ops.log_sigmoid(outputs), ops.log_sigmoid(-outputs)], axis=-1)
+
     def confidence(self, outputs):
         return ops.mean(ops.sigmoid(ops.abs(as_float32(outputs))), axis=-1)
 

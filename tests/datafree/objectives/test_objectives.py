@@ -50,7 +50,7 @@ CASES = {
         -KL.mean() / 5,
     ),
     "adversarial kl where both agree": (
-        lambda t, s: objectives.adversarial(t, s, "kl", agreeing=True),
+        lambda t, s: objectives.adversarial(t, s, "kl", only_where_agreeing=True),
         (TEACHER, STUDENT),
         -(KL * AGREE).mean(),
     ),
@@ -178,7 +178,7 @@ def test_norms_of_batch_statistics(teacher):
     for norm, value in expected.items():
         term = BatchStatistics(norm=norm)
         np.testing.assert_allclose(term.value(saw(teacher, images, term)), value, rtol=1e-4, err_msg=norm)
-    double = BatchStatistics(first=10.0)
+    double = BatchStatistics(first_layer_multiplier=10.0)
     np.testing.assert_allclose(double.value(saw(teacher, images, double)), 10 * expected["l2"], rtol=1e-4)
 
 
@@ -341,3 +341,15 @@ def test_pixel_statistics_are_of_normalized_pixels():
 def test_objectives_compare_by_value():
     assert objectives.OneHot(2.0) == objectives.OneHot(2.0) != objectives.OneHot(1.0)
     assert keras.tree.flatten([objectives.OneHot()]) == [objectives.OneHot()]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: objectives.Adversarial(1.0, "kl", agreeing=True), "only_where_agreeing"),
+        (lambda: BatchStatistics(first=True), "first_layer_multiplier"),
+    ],
+)
+def test_old_names_of_options(make, name):
+    with pytest.warns(DeprecationWarning, match=f"is called {name} now"):
+        assert getattr(make(), name) == True  # noqa: E712

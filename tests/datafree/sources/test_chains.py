@@ -11,9 +11,10 @@ from tests.conftest import CLASSES
 from tests.datafree.recipes import TINY_INVERSION, make
 from tfkd import datafree, taps
 from tfkd.datafree.objectives._moments import recorded, stored_statistics
+from tfkd.datafree.sources import Lesson
 from tfkd.datafree.sources._chains import Chains
-from tfkd.datafree.sources._selection import misfit
-from tfkd.datafree.sources._synthesis import Synthesizer
+from tfkd.datafree.sources._selection import bn_statistics_distance
+from tfkd.tasks import Classification
 
 
 class Plain(Generator):
@@ -73,25 +74,24 @@ def test_chains_take_turns_and_keep_their_classes():
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 def test_a_teacher_leads_chains_to_typical_images_of_their_classes(teacher, graph):
     recipe = datafree.Procedural(
-        overdraw=1,
         batch_size=32,
         chains=64,
         chain_moves=40,
-        typicality=40.0,
+        statistics_weight=40.0,
         prior=("strokes", "silhouettes"),
         refine_share=0.0,
     )
-    synthesizer = Synthesizer(teacher, teacher, recipe, None, keras.random.SeedGenerator(0))
+    source = recipe.build_source(lesson(teacher, teacher))
     stored = stored_statistics(teacher)
 
     def judged(images):
         with taps.record(teacher, stored) as record:
             logits = teacher(images, training=False).numpy()
-        return float(np.mean(misfit(recorded(record, stored)))), logits
+        return float(np.mean(bn_statistics_distance(recorded(record, stored)))), logits
 
-    untouched, logits = judged(synthesizer._draw_prior(32))
+    untouched, logits = judged(source.draw_prior(32))
     apart = np.abs(np.bincount(logits.argmax(-1), minlength=CLASSES) - 32 / CLASSES).sum()
-    draw = tf.function(synthesizer.from_prior) if graph else synthesizer.from_prior
+    draw = tf.function(source.draw) if graph else source.draw
     images, logits = draw(32)
     reached, expected = judged(images)
     np.testing.assert_allclose(logits, expected, atol=1e-4)
@@ -99,28 +99,32 @@ def test_a_teacher_leads_chains_to_typical_images_of_their_classes(teacher, grap
     counts = np.bincount(expected.argmax(-1), minlength=CLASSES)
     assert np.abs(counts - 32 / CLASSES).sum() < apart
     # Both priors have chains of their own, and half of the batch each.
-    assert [chains.count for chains in synthesizer.chains] == [32, 32]
-    assert [int(chains.drawn) for chains in synthesizer.chains] == [16, 16]
+    assert [chains.count for chains in source.chains] == [32, 32]
+    assert [int(chains.drawn) for chains in source.chains] == [16, 16]
+
+
+def lesson(teacher, student):
+    return Lesson(teacher, student, Classification((CLASSES,)), keras.random.SeedGenerator(0))
 
 
 def surely(teacher, student, **options):
     """What 40 chains come to: logits, and how likely each is of its own class."""
-    recipe = datafree.Procedural(overdraw=1, batch_size=40, chains=40, refine_share=0.0, **options)
-    synthesizer = Synthesizer(teacher, student, recipe, None, keras.random.SeedGenerator(0))
-    images, logits = synthesizer._walk(40, recipe.disagreement)
+    recipe = datafree.Procedural(batch_size=40, chains=40, refine_share=0.0, **options)
+    source = recipe.build_source(lesson(teacher, student))
+    images, logits = source.walk(40, recipe.disagreement)
     own = tf.gather(tf.nn.softmax(logits), np.arange(40) % CLASSES, batch_dims=1)
     return images, logits, float(np.mean(own))
 
 
 def test_a_chain_becomes_one_of_its_class(teacher):
     *_, before = surely(teacher, teacher, chain_moves=1)
-    *_, after = surely(teacher, teacher, chain_moves=60, sureness=10.0)
+    *_, after = surely(teacher, teacher, chain_moves=60, class_weight=10.0)
     assert after > before + 0.15
 
 
 def test_disagreement_leads_chains_to_what_the_student_gets_wrong(teacher, student):
     def disagreement(weight):
-        images, logits, _ = surely(teacher, student, chain_moves=40, sureness=0.0, disagreement=weight)
+        images, logits, _ = surely(teacher, student, chain_moves=40, class_weight=0.0, disagreement=weight)
         theirs, ours = tf.nn.log_softmax(logits), tf.nn.log_softmax(student(images, training=False))
         return float(tf.reduce_mean(tf.reduce_sum(tf.exp(theirs) * (theirs - ours), -1)))
 
@@ -157,12 +161,12 @@ def test_chains_walk_in_warm_up_without_the_student(teacher, monkeypatch):
         batch_size=16, chains=64, chain_moves=2, warmup_steps=3, disagreement=1.0, memory=32
     )
     distiller = make(teacher, recipe)
-    asked = calls(monkeypatch, distiller.synthesizer, "_weighed")
-    before = [chains.latents.numpy() for chains in distiller.synthesizer.chains]
+    walks = calls(monkeypatch, distiller.source, "walk")
+    before = [chains.latents.numpy() for chains in distiller.source.chains]
     with pytest.warns(UserWarning, match="not taught"):
         distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
-    assert {disagreement for _, _, disagreement in asked} == {0.0, 1.0}
-    for chains, latents in zip(distiller.synthesizer.chains, before, strict=True):
+    assert {disagreement for _, disagreement in walks} == {0.0, 1.0}
+    for chains, latents in zip(distiller.source.chains, before, strict=True):
         assert int(chains.drawn) == 3 * 8
         moved = (chains.latents.numpy() != latents).any(1)
         assert moved[:24].mean() > 0.5 and not moved[24:].any()
@@ -173,13 +177,13 @@ def test_inversions_begin_where_chains_are_and_go_on_to_their_classes(teacher, m
     recipe = datafree.DeepInversion(
         **TINY_INVERSION, start="prior", prior_share=0.5, chains=16, chain_moves=2
     )
-    assert recipe.images_per_step() == 8 + (8 + 8) * 3
     distiller = make(teacher, recipe)
-    inverted = calls(monkeypatch, distiller.inversion, "make")
-    distiller._invert(tf.zeros(()))
+    assert distiller.images_made(1) == 8 + (8 + 8) * 3
+    inverted = calls(monkeypatch, distiller.source.inversion, "make")
+    distiller.source.fill(tf.zeros(()))
     _, targets, start, _ = inverted[0]
     np.testing.assert_array_equal(targets, np.argmax(teacher(start, training=False), -1))
-    assert int(distiller.synthesizer.chains[0].drawn) == 16
+    assert int(distiller.source.prior.chains[0].drawn) == 16
 
 
 def test_a_black_box_is_asked_as_often_as_is_counted(teacher):
@@ -193,28 +197,13 @@ def test_a_black_box_is_asked_as_often_as_is_counted(teacher):
         batch_size=16,
         chains=32,
         chain_moves=3,
-        typicality=0.0,
+        statistics_weight=0.0,
         warmup_steps=1,
         memory=32,
     )
     distiller = make(box, recipe)
     distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
-    assert box.queries == recipe.images_made(3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"chains": -1}, "chains"),
-        ({"chains": 300, "overdraw": 2}, "overdraw"),
-        ({"chains": 300, "chain_moves": 0}, "chain_moves"),
-        ({"sureness": -1.0}, "sureness"),
-        ({"chains": 300, "prior_share": 0.0, "generator_steps": 1}, "chains"),
-    ],
-)
-def test_values_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        datafree.Procedural(**{"batch_size": 128, "overdraw": 1, "refine_share": 0.0, **options})
+    assert box.queries == distiller.images_made(3)
 
 
 def test_there_are_chains_for_a_batch_and_for_all_classes(teacher, student):
@@ -227,11 +216,3 @@ def test_there_are_chains_for_a_batch_and_for_all_classes(teacher, student):
             tfkd.DataFreeDistiller(teacher, student, recipe)
     with pytest.raises(ValueError, match="prior_share"):
         datafree.DeepInversion(prior_share=1.0, chains=512)
-
-
-def test_images_that_chains_look_at_are_counted():
-    recipe = datafree.Procedural(
-        batch_size=128, overdraw=1, chains=256, chain_moves=7, warmup_steps=10, student_steps=1
-    )
-    assert recipe.images_per_step() == 128 * 8
-    assert recipe.images_made(30) == 30 * 128 * 8

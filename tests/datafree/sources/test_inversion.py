@@ -11,21 +11,28 @@ import generators
 from tests.conftest import CLASSES, SHAPE, small_network
 from tests.datafree.recipes import RECIPES, TINY_INVERSION, make
 from tfkd import datafree
-from tfkd.datafree import objectives
-from tfkd.datafree.objectives._image_objective import Critic
+from tfkd.datafree import objectives as terms_of
+from tfkd.datafree.objectives._image_objective import ImageObjective
+from tfkd.datafree.sources import Lesson
 from tfkd.datafree.sources.inversion import Latents, Meta, Pixels
+from tfkd.tasks import Classification
+
+
+def lesson(teacher, student=None):
+    return Lesson(teacher, student or teacher, Classification((CLASSES,)), keras.random.SeedGenerator(0))
+
 
 TARGETS = np.arange(8, dtype="int32") % CLASSES
 
 
 class Recorded:
-    """A critic that likes images the better the nearer they are to a middle grey; notes what it was
+    """An objective that likes images the better the nearer they are to a middle grey; notes what it was
     shown."""
 
     def __init__(self, totals=None):
         self.shown, self.totals = [], totals
 
-    def judge(self, images, targets, adversary):
+    def value_and_gradients(self, images, targets, adversarial_weight):
         self.shown.append(images.numpy())
         total = tf.reduce_mean((images - 0.5) ** 2)
         if self.totals:
@@ -46,10 +53,10 @@ def pixels(steps, rate=0.1, **options):
 
 def test_the_best_images_are_kept_whatever_comes_after():
     """Not the last, and not an alias of what goes on changing."""
-    critic = Recorded([3.0, 1.0, 2.0, 5.0])
-    images = pixels(4).make(critic, TARGETS).numpy()
-    np.testing.assert_array_equal(images, critic.shown[1])
-    assert not np.array_equal(images, critic.shown[3])
+    objective = Recorded([3.0, 1.0, 2.0, 5.0])
+    images = pixels(4).make(objective, TARGETS).numpy()
+    np.testing.assert_array_equal(images, objective.shown[1])
+    assert not np.array_equal(images, objective.shown[3])
 
 
 def test_pixels_start_anew_from_noise_or_given_images():
@@ -58,29 +65,29 @@ def test_pixels_start_anew_from_noise_or_given_images():
     assert not np.array_equal(first, second)
     np.testing.assert_allclose([first.mean(), first.std()], [0.5, 0.5 * 0.25], atol=0.02)
     # Two steps of Adam of the same size: had its state been kept, the second batch's would differ.
-    critic = Recorded()
+    objective = Recorded()
     start = tf.constant(np.random.default_rng(0).uniform(size=(8, *SHAPE)).astype("float32"))
     maker = pixels(2)
     for _ in range(2):
-        maker.make(critic, TARGETS, start)
-    np.testing.assert_allclose(critic.shown[0], start, atol=1e-6)
-    np.testing.assert_allclose(critic.shown[3], critic.shown[1], atol=1e-6)
-    assert np.abs(critic.shown[1] - start).mean() == pytest.approx(0.1 * 0.25, rel=0.1)
+        maker.make(objective, TARGETS, start)
+    np.testing.assert_allclose(objective.shown[0], start, atol=1e-6)
+    np.testing.assert_allclose(objective.shown[3], objective.shown[1], atol=1e-6)
+    assert np.abs(objective.shown[1] - start).mean() == pytest.approx(0.1 * 0.25, rel=0.1)
 
 
 def test_pixels_stay_in_range_where_asked():
     for clip in (True, False):
-        critic = Recorded()
-        pixels(2, clip=clip, noise=4.0).make(critic, TARGETS)
-        for shown in critic.shown:
+        objective = Recorded()
+        pixels(2, clip=clip, noise=4.0).make(objective, TARGETS)
+        for shown in objective.shown:
             assert (shown.min() >= 0 and shown.max() <= 1) == clip
 
 
 class Faint(Recorded):
-    """A critic whose slopes are too small for half precision."""
+    """An objective whose slopes are too small for half precision."""
 
-    def judge(self, images, targets, adversary):
-        total, slope, none = super().judge(images, targets, adversary)
+    def value_and_gradients(self, images, targets, adversarial_weight):
+        total, slope, none = super().value_and_gradients(images, targets, adversarial_weight)
         return total, 1e-7 * slope, none
 
 
@@ -94,7 +101,7 @@ def test_faint_slopes_reach_generators_in_half_precision():
             keras.config.set_dtype_policy("float32")
         optimizer, random = keras.optimizers.SGD(1.0), keras.random.SeedGenerator(0)
         maker = Latents(SHAPE, 8, 1, random, generator=generator, optimizer=optimizer)
-        maker.descend = lambda gradients, policy=policy: moved.setdefault(policy, gradients)
+        maker.apply_gradients = lambda gradients, policy=policy: moved.setdefault(policy, gradients)
         maker.make(Faint(), TARGETS)
     # One number for each weight; those of biases before a normalization are nothing but rounding.
     half, whole = (np.concatenate([np.ravel(g) for g in moved[p]]) for p in ("mixed_float16", "float32"))
@@ -111,7 +118,7 @@ def meta(reptile, rate=0.01):
         3,
         keras.random.SeedGenerator(0),
         generator=generator("meta"),
-        copy=generator("copy"),
+        fast_generator=generator("copy"),
         optimizer=keras.optimizers.SGD(rate),
         latent_optimizer=keras.optimizers.SGD(0.0),
         meta_optimizer=keras.optimizers.SGD(1.0),
@@ -127,12 +134,12 @@ def test_the_meta_generator_learns_from_its_copy(reptile):
     maker.make(Recorded(), TARGETS)
     scale = Meta.REPTILE_SCALE if reptile else 1 / 0.01
     for old, new, copy in zip(
-        before, maker.generator.trainable_variables, maker.copy.trainable_variables, strict=True
+        before, maker.generator.trainable_variables, maker.fast_generator.trainable_variables, strict=True
     ):
         way = old - copy.numpy()
         np.testing.assert_allclose(old - new.numpy(), scale * way, rtol=1e-2, atol=1e-5)
     for ours, theirs in zip(
-        maker.generator.non_trainable_variables, maker.copy.non_trainable_variables, strict=True
+        maker.generator.non_trainable_variables, maker.fast_generator.non_trainable_variables, strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
     assert maker.generator.sample(4, seed=0).numpy().std() > 0
@@ -140,49 +147,49 @@ def test_the_meta_generator_learns_from_its_copy(reptile):
 
 def test_fast_forgets_its_first_layer_once(teacher):
     distiller = make(teacher, RECIPES["fast"])
-    maker = distiller.inversion
+    maker = distiller.source.inversion
     kernel = next(v for v in maker.generator.trainable_variables if v.name == "kernel")
     seen = []
     for _ in range(3):
         before = kernel.numpy()
-        maker._forget()
+        maker._reset_first_layer()
         seen.append(not np.array_equal(before, kernel.numpy()))
         maker.batches.assign_add(1)
     assert seen == [False, True, False]
 
 
 def test_cmi_draws_generator_and_latents_anew(teacher):
-    maker = make(teacher, RECIPES["cmi"]).inversion
-    maker.restart(None)
-    first = [v.numpy() for v in maker.moved]
-    maker.restart(None)
-    kernels = [i for i, v in enumerate(maker.moved) if v.name in ("kernel", "latents")]
-    assert all(not np.array_equal(first[i], maker.moved[i].numpy()) for i in kernels)
-    assert maker.moved[kernels[0]].numpy().std() == pytest.approx(0.02, rel=0.2)
+    maker = make(teacher, RECIPES["cmi"]).source.inversion
+    maker.reset(None)
+    first = [v.numpy() for v in maker.trainables]
+    maker.reset(None)
+    kernels = [i for i, v in enumerate(maker.trainables) if v.name in ("kernel", "latents")]
+    assert all(not np.array_equal(first[i], maker.trainables[i].numpy()) for i in kernels)
+    assert maker.trainables[kernels[0]].numpy().std() == pytest.approx(0.02, rel=0.2)
 
 
 def test_nayer_redraws_noise_for_each_batch_and_the_generator_in_the_end(teacher):
-    maker = make(teacher, RECIPES["nayer"]).inversion
+    maker = make(teacher, RECIPES["nayer"]).source.inversion
     kernel = next(v for v in maker.generator.trainable_variables if v.name == "kernel")
     noises, kernels = [], []
     for _ in range(5):
-        maker.restart(None)
+        maker.reset(None)
         noises.append(maker.generator.noise.numpy())
         kernels.append(kernel.numpy())
-        maker.conclude()
+        maker.end_batch()
     assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(noises))
     changed = [not np.array_equal(a, b) for a, b in itertools.pairwise(kernels)]
     assert changed == [False, True, False, True]
 
 
-def test_nayer_takes_embeddings_of_the_users():
+def test_nayer_takes_embeddings_of_the_users(teacher):
     names = np.random.default_rng(0).normal(size=(CLASSES, 7))
-    recipe = datafree.NAYER(**TINY_INVERSION, embeddings=names.tolist(), noise_size=5)
-    maker = recipe.build_inversion(SHAPE, CLASSES, keras.random.SeedGenerator(0))
+    recipe = datafree.NAYER(**TINY_INVERSION, filters=4, embeddings=names.tolist(), noise_size=5)
+    maker = recipe.build_inversion(lesson(teacher))
     np.testing.assert_allclose(maker.generator.embeddings, names, rtol=1e-6)
     assert maker.generator.noise.shape == (2, 7, 5)
     with pytest.raises(ValueError, match=f"`embeddings` must have one row for each .* {CLASSES} classes"):
-        datafree.NAYER(embeddings=names[:2].tolist()).build_inversion(SHAPE, CLASSES, None)
+        datafree.NAYER(embeddings=names[:2].tolist()).build_inversion(lesson(teacher))
     with pytest.raises(ValueError, match="`embeddings` must be finite numbers"):
         generators.NoisyLabelGenerator(SHAPE, [[float("nan")]], 4)
 
@@ -190,17 +197,16 @@ def test_nayer_takes_embeddings_of_the_users():
 def test_inversion_moves_the_statistics_towards_the_teachers(teacher):
     """What it is all about: the objectives fall."""
     student = small_network(4)
-    random = keras.random.SeedGenerator(0)
-    terms = (objectives.BatchStatistics(1.0), objectives.OneHot(1.0))
-    critic = Critic(teacher, student, terms, 8, random)
+    terms = (terms_of.BatchStatistics(1.0), terms_of.OneHot(1.0))
+    objective = ImageObjective(lesson(teacher, student), terms, 8)
     maker = pixels(60)
     totals = []
 
     class Noting:
-        learn, finish = critic.learn, critic.finish
+        learn, finish = objective.learn, objective.finish
 
-        def judge(self, *arguments):
-            judged = critic.judge(*arguments)
+        def value_and_gradients(self, *arguments):
+            judged = objective.value_and_gradients(*arguments)
             totals.append(float(judged[0]))
             return judged
 

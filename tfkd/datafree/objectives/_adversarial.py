@@ -1,26 +1,30 @@
 """Adversarial objective: images on which student and teacher disagree."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
-from tfkd.losses import l1_logits, soft_targets
+from tfkd.losses import l1_logits
 from tfkd.losses._base import as_float32_pair, check_positive
+from tfkd.tasks import Classification, ClassTask, Task
 
 
-def jensen_shannon(teacher, student, temperature: float = 1.0):
+def jensen_shannon(teacher, student, temperature: float = 1.0, task: ClassTask | None = None):
     """Jensen-Shannon divergence of softened probabilities.
 
     With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. Symmetric; no factor for the
-    temperature; computed from log-softmax, nothing is clipped. Reduction: one value per example.
+    temperature; computed from log-softmax, nothing is clipped. Reduction: one value per example, that of
+    independent labels summed over them.
 
     Args:
         teacher: the teacher's logits `(batch, classes)`.
         student: the student's logits.
         temperature: what both logits are divided by, above 0.
+        task: what the logits mean; None for classification.
 
     Returns:
         A float32 tensor `(batch,)` between 0 and log 2.
@@ -30,23 +34,25 @@ def jensen_shannon(teacher, student, temperature: float = 1.0):
         [0.01, 0.99] and the result to [0, 1].
     """
     check_positive(temperature=temperature)
-    log_t, log_s = (
-        ops.log_softmax(logits / temperature, axis=-1) for logits in as_float32_pair(teacher, student)
-    )
+    task = Classification(teacher.shape[1:]) if task is None else task
+    log_t, log_s = (task.log_outcomes(logits / temperature) for logits in as_float32_pair(teacher, student))
     log_m = ops.logaddexp(log_t, log_s) - np.log(2.0)
-    from_t = ops.sum(ops.exp(log_t) * (log_t - log_m), axis=-1)
-    from_s = ops.sum(ops.exp(log_s) * (log_s - log_m), axis=-1)
+    over = tuple(range(1, len(log_t.shape)))
+    from_t = ops.sum(ops.exp(log_t) * (log_t - log_m), axis=over)
+    from_s = ops.sum(ops.exp(log_s) * (log_s - log_m), axis=over)
     return (from_t + from_s) / 2
 
 
+def _soft_loss(task, teacher, student, temperature):
+    return task.soft_loss(temperature)(teacher, student)
+
+
 _DISTANCES = {
-    "l1": lambda teacher, student, temperature: l1_logits(teacher, student),
-    "kl": soft_targets,
+    "l1": lambda task, teacher, student, temperature: l1_logits(teacher, student),
+    "kl": _soft_loss,
     # Its mean over classes, which clipped gradients do not forgive to leave out.
-    "mean_kl": lambda teacher, student, temperature: (
-        soft_targets(teacher, student, temperature) / teacher.shape[-1]
-    ),
-    "jsd": jensen_shannon,
+    "mean_kl": lambda task, *answers: _soft_loss(task, *answers) / task.classes,
+    "jsd": lambda task, *answers: jensen_shannon(*answers, task),
 }
 # L1 as DFAD's segmentation has it, after the mean over the batch.
 _LOG_L1 = "log_l1"
@@ -60,12 +66,18 @@ def check_distance(distance: str) -> None:
 
 
 def adversarial(
-    teacher_logits, student_logits, distance: str = "l1", temperature: float = 1.0, agreeing: bool = False
+    teacher_logits,
+    student_logits,
+    distance: str = "l1",
+    temperature: float = 1.0,
+    only_where_agreeing: bool = False,
+    task: Task | None = None,
 ):
     """Negated mean distance between teacher and student.
 
     Reduction: mean over the batch (and over classes for "l1", "log_l1" and "mean_kl", summed over them
-    otherwise). Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature.
+    otherwise). Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature; for
+    other tasks than classification the loss that a student of theirs minimizes stands in for it.
 
     Args:
         teacher_logits: `(batch, classes)`.
@@ -73,8 +85,9 @@ def adversarial(
         distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (CMI, Fast,
             NAYER, DFQ), "mean_kl" (ZSKT) or "jsd" (DeepInversion).
         temperature: of "kl", "mean_kl" and "jsd".
-        agreeing: whether images on which both predict different classes count as 0, so that the
+        only_where_agreeing: whether images on which both predict different classes count as 0, so that the
             gradient looks for the boundary instead of running on behind it (CMI).
+        task: what the logits mean; None for classification.
 
     Returns:
         A float32 scalar, at most 0.
@@ -87,8 +100,9 @@ def adversarial(
         Knowledge Transfer via Adversarial Belief Matching", 2019; Fang et al., "Contrastive Model
         Inversion", 2021.
     """
-    objective = Adversarial(1.0, distance, temperature, agreeing)
-    mean = ops.mean(objective.distances(teacher_logits, student_logits))
+    objective = Adversarial(1.0, distance, temperature, only_where_agreeing)
+    task = Classification(teacher_logits.shape[1:]) if task is None else task
+    mean = ops.mean(objective.distances(teacher_logits, student_logits, task))
     return -ops.log1p(mean) if distance == _LOG_L1 else -mean
 
 
@@ -100,28 +114,38 @@ class Adversarial(Objective):
         weight: factor of the term.
         distance: "l1", "log_l1", "kl", "mean_kl" or "jsd".
         temperature: of "kl", "mean_kl" and "jsd".
-        agreeing: whether only images on which both networks predict the same class count.
+        only_where_agreeing: whether only images on which both networks predict the same class count.
     """
 
     distance: str = "l1"
     temperature: float = 1.0
-    agreeing: bool = False
+    only_where_agreeing: bool = False
+    renamed: ClassVar[Mapping[str, str]] = {"agreeing": "only_where_agreeing"}
     needs_student: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_distance(self.distance)
         check_positive(temperature=self.temperature)
 
-    def distances(self, teacher_logits, student_logits):
+    @property
+    def needs_classes(self) -> bool:
+        return self.distance == "jsd" or self.only_where_agreeing
+
+    def distances(self, teacher_logits, student_logits, task: Task):
         """What is to grow, image by image: a float32 tensor `(batch,)`."""
         distance = _DISTANCES["l1" if self.distance == _LOG_L1 else self.distance]
-        values = distance(teacher_logits, student_logits, self.temperature)
-        if self.agreeing:
-            same = ops.argmax(teacher_logits, axis=-1) == ops.argmax(student_logits, axis=-1)
+        values = distance(task, teacher_logits, student_logits, self.temperature)
+        if self.only_where_agreeing:
+            same = task.group(teacher_logits) == task.group(student_logits)
             values = values * ops.cast(same, "float32")
         return values
 
     def value(self, batch: Synthesized):
         return adversarial(
-            batch.teacher_logits, batch.student_logits, self.distance, self.temperature, self.agreeing
+            batch.teacher_logits,
+            batch.student_logits,
+            self.distance,
+            self.temperature,
+            self.only_where_agreeing,
+            batch.task,
         )

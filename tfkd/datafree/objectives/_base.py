@@ -1,13 +1,16 @@
 """What every objective sees, and how objectives are declared."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 
 from tfkd._core.names import snake_case
+from tfkd._core.renames import warn_renamed
 from tfkd.datafree.objectives._moments import Moments
 from tfkd.losses._base import check_positive
+from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +18,17 @@ class Synthesized:
     """One batch of synthesized images and what the networks make of it.
 
     Attributes:
-        images: `(batch, height, width, channels)`, as the networks see them.
-        teacher_logits: `(batch, classes)`.
-        student_logits: `(batch, classes)`, student in inference mode; None unless an objective
-            asked for it.
-        targets: int classes `(batch,)` the images are made for; None where they are made for none.
+        images: `(batch, ...)`, as the networks see them.
+        teacher_logits: the teacher's outputs `(batch, ...)`.
+        student_logits: the student's, in inference mode; None unless an objective asked for it.
+        targets: what the images are made for, `(batch,)`; None where they are made for nothing.
         teacher_seen: values of the teacher's taps that the objective asked for, in its order.
         student_seen: the same for the student.
         moments: of what entered the teacher's layers that the objective asked for; one for each call of
             a layer that is used several times.
         second_moments: the same for a second view of the images; None unless an objective asked.
         state: what the objective built, or None.
+        task: what the networks' outputs mean; None for classification.
     """
 
     images: Any
@@ -36,11 +39,36 @@ class Synthesized:
     student_seen: tuple = ()
     moments: tuple[Moments, ...] = ()
     second_moments: tuple[Moments, ...] | None = None
-    state: keras.Layer | None = None
+    state: "ObjectiveState | None" = None
+    task: Task | None = None
+
+
+class ObjectiveState(keras.Layer):
+    """What an objective remembers from step to step.
+
+    Args:
+        optimizer: moves its trainable variables along with the images; None where it has none.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer | None = None, **kwargs) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.optimizer = optimizer
+
+
+class _OldNames(type):
+    """Takes arguments by their old names for one more version."""
+
+    def __call__(cls, *args, **given):
+        for old, new in cls.renamed.items():
+            if old in given:
+                warn_renamed(f"{cls.__name__}({old}=)", new)
+                given[new] = given.pop(old)
+        return super().__call__(*args, **given)
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class Objective(metaclass=_OldNames):
     """One term of what images are made for; minimized.
 
     Args:
@@ -48,8 +76,13 @@ class Objective:
     """
 
     weight: float = 1.0
+    # Old names of arguments and their new ones.
+    renamed: ClassVar[Mapping[str, str]] = {}
     needs_student: ClassVar[bool] = False
-    needs_targets: ClassVar[bool] = False
+    # Whether it is about the classes that answers name, which not every task's do.
+    needs_classes: ClassVar[bool] = False
+    # Whether inputs have to be images for it.
+    needs_images: ClassVar[bool] = False
     needs_second_view: ClassVar[bool] = False
     # Whether the networks have a part in it, or only the pixels.
     asks_networks: ClassVar[bool] = True
@@ -75,7 +108,12 @@ class Objective:
         """Why the term has nothing to say about this teacher's images; None where it has."""
         return None
 
-    def build(self, example: Synthesized, batch_size: int, seed: keras.random.SeedGenerator):
+    def check_batch(self, batch_size: int, task: Task) -> None:
+        """Raises ValueError for batches in which the term means nothing."""
+
+    def build(
+        self, example: Synthesized, batch_size: int, seed: keras.random.SeedGenerator
+    ) -> ObjectiveState | None:
         """Makes what the term remembers from step to step.
 
         Args:
@@ -84,7 +122,7 @@ class Objective:
             seed: where its randomness comes from.
 
         Returns:
-            A new layer with weights, those to be trained with the images trainable; None for nothing.
+            A new state, its variables that are to be trained with the images trainable; None for nothing.
         """
         return None
 
@@ -92,7 +130,7 @@ class Objective:
         """The term's scalar value, before its weight."""
         raise NotImplementedError
 
-    def finish(self, state: keras.Layer | None) -> None:
+    def finish(self, state: ObjectiveState | None) -> None:
         """Called when a batch of images is done."""
 
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import keras
 from keras import ops
 
-from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import Moments, is_alive, stored_statistics
 
 
@@ -60,7 +61,7 @@ class BatchStatistics(Objective):
             (summed; means and deviations of each image by itself).
         momentum: share of the running statistics of earlier batches in the batch's, in [0, 1); the
             gradient shrinks by 1 - momentum.
-        first: factor of the first layer.
+        first_layer_multiplier: factor of the first layer.
         given: `{tap: (mean, variance)}` to compare with instead, from `tfkd.datafree.measure`, for
             teachers without batch normalization.
 
@@ -72,8 +73,9 @@ class BatchStatistics(Objective):
 
     norm: str = "l2"
     momentum: float = 0.0
-    first: float = 1.0
+    first_layer_multiplier: float = 1.0
     given: Mapping[str, tuple] | None = None
+    renamed: ClassVar[Mapping[str, str]] = {"first": "first_layer_multiplier"}
 
     def __post_init__(self) -> None:
         known = [*_NORMS, _PER_IMAGE]
@@ -111,19 +113,19 @@ class BatchStatistics(Objective):
                 _NORMS[self.norm](*pair, moments.stored_mean, moments.stored_variance)
                 for pair, moments in zip(pairs, batch.moments, strict=True)
             ]
-        values[0] = self.first * values[0]
+        values[0] = self.first_layer_multiplier * values[0]
         return sum(values) / (len(values) if self.norm == "mse" else 1)
 
-    def finish(self, state: keras.Layer | None) -> None:
+    def finish(self, state: ObjectiveState | None) -> None:
         if state is not None:
             state.commit()
 
 
-class _Running(keras.Layer):
+class _Running(ObjectiveState):
     """Running statistics of earlier batches; a batch counts once, as it was when it was finished."""
 
     def __init__(self, momentum, moments):
-        super().__init__(trainable=False, dtype="float32")
+        super().__init__(trainable=False)
         self.momentum = momentum
         self.batches = self.add_weight(shape=(), dtype="int64", initializer="zeros", name="batches")
         # Mean and variance of each call of each layer in turn.

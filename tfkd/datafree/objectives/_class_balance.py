@@ -1,19 +1,24 @@
 """Class balance: a batch in which every class is predicted equally often."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.tasks import Classification, ClassTask
 
 
-def class_balance(teacher_logits, base: float = np.e):
-    """Negated entropy of the batch's mean class probabilities (DAFL's information entropy).
+def class_balance(teacher_logits, base: float = np.e, task: ClassTask | None = None):
+    """Negated entropy of the batch's mean answer (DAFL's information entropy).
+
+    Of independent labels each is to be right in half of the batch; their entropies are summed.
 
     Args:
         teacher_logits: `(batch, classes)`.
         base: base of the logarithm; DAFL's code has 10, later systems e.
+        task: what the logits mean; None for classification.
 
     Returns:
         A float32 scalar between -log(classes) and 0.
@@ -21,7 +26,8 @@ def class_balance(teacher_logits, base: float = np.e):
     Reference:
         Chen et al., "Data-Free Learning of Student Networks" (DAFL), 2019.
     """
-    log_p = ops.log_softmax(ops.cast(teacher_logits, "float32"), axis=-1)
+    task = Classification(teacher_logits.shape[1:]) if task is None else task
+    log_p = task.log_outcomes(teacher_logits)
     # The mean is taken in the log domain, where a class that never comes up stays finite.
     log_mean = ops.logsumexp(log_p, axis=0) - ops.log(ops.cast(ops.shape(log_p)[0], "float32"))
     return ops.sum(ops.exp(log_mean) * log_mean) / np.log(base)
@@ -37,6 +43,15 @@ class ClassBalance(Objective):
     """
 
     base: float = np.e
+    needs_classes: ClassVar[bool] = True
+
+    def check_batch(self, batch_size: int, task: ClassTask) -> None:
+        if batch_size < task.groups:
+            raise ValueError(
+                f"`batch_size`: ClassBalance balances {task.groups} classes within a batch, which needs at "
+                f"least {task.groups} images. Received: {batch_size}. Where memory is short, raise "
+                "`microbatches`."
+            )
 
     def value(self, batch: Synthesized):
-        return class_balance(batch.teacher_logits, self.base)
+        return class_balance(batch.teacher_logits, self.base, batch.task)

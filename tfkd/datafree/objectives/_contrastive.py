@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfkd import taps
-from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import stored_statistics
 from tfkd.losses._base import check_positive
 
@@ -93,7 +93,7 @@ class ContrastiveInversion(Objective):
         local, others = _description(batch.second_moments), _description(batch.moments)
         return batch.state.loss(local, ops.stop_gradient(others))
 
-    def finish(self, state: keras.Layer) -> None:
+    def finish(self, state: ObjectiveState) -> None:
         state.remember()
 
 
@@ -106,11 +106,11 @@ def _description(moments):
     return ops.concatenate([m.mean for m in moments], axis=-1)
 
 
-class _Descriptions(keras.Layer):
+class _Descriptions(ObjectiveState):
     """The trained projection, and both descriptions of earlier images."""
 
     def __init__(self, objective, size, batch_size, seed):
-        super().__init__(dtype="float32")
+        super().__init__(keras.optimizers.Adam(objective.learning_rate, beta_1=0.5))
         self.objective, self.batch_size, self.random = objective, batch_size, (seed,)
         self.project = keras.Sequential(
             [
@@ -125,7 +125,6 @@ class _Descriptions(keras.Layer):
         self.bank = self.add_weight(shape=(rows, 2 * size), name="bank", **kept)
         self.latest = self.add_weight(shape=(batch_size, 2 * size), name="latest", **kept)
         self.written = self.add_weight(shape=(), dtype="int64", name="written", **kept)
-        self.optimizer = keras.optimizers.Adam(objective.learning_rate, beta_1=0.5)
         self.optimizer.build(self.project.trainable_variables)
         self.built = True
 

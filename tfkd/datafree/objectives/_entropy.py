@@ -1,17 +1,20 @@
 """Entropy objective: images about which the teacher has no doubt."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.tasks import Classification, ClassTask
 
 
-def entropy(teacher_logits):
-    """Entropy of the teacher's class probabilities, mean over the batch, in nats.
+def entropy(teacher_logits, task: ClassTask | None = None):
+    """Entropy of the teacher's answers, mean over the batch, in nats; independent labels' are summed.
 
     Args:
         teacher_logits: `(batch, classes)`.
+        task: what the logits mean; None for classification.
 
     Returns:
         A float32 scalar between 0 and log(classes).
@@ -20,8 +23,9 @@ def entropy(teacher_logits):
         Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020.
         Computed from log-softmax, so that probabilities of 0 give 0.
     """
-    log_p = ops.log_softmax(ops.cast(teacher_logits, "float32"), axis=-1)
-    return -ops.mean(ops.sum(ops.exp(log_p) * log_p, axis=-1))
+    task = Classification(teacher_logits.shape[1:]) if task is None else task
+    log_p = task.log_outcomes(teacher_logits)
+    return -ops.sum(ops.exp(log_p) * log_p) / ops.cast(ops.shape(log_p)[0], "float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,5 +36,7 @@ class Entropy(Objective):
         weight: factor of the term.
     """
 
+    needs_classes: ClassVar[bool] = True
+
     def value(self, batch: Synthesized):
-        return entropy(batch.teacher_logits)
+        return entropy(batch.teacher_logits, batch.task)

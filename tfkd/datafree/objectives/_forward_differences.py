@@ -1,62 +1,55 @@
 """Gradients of a teacher that only answers, from differences of its answers."""
 
+import math
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
+from tfkd.datafree._lesson import Lesson
 from tfkd.datafree.objectives._adversarial import Adversarial
 
 
 class ForwardDifferences:
-    """A critic of a black box: how far student and teacher disagree, and the slope of that by questions.
+    """An image objective of a black box: how far student and teacher disagree, and the slope of that by questions.
 
     For each image and each of `directions` random unit vectors u, the slope is estimated as
     `d / step * (L(x + step * u) - L(x)) * u`, with d the number of values in x, and averaged. Nothing is
     differentiated; each image costs `directions + 1` questions.
 
     Args:
-        teacher: the black box, from images to logits.
-        student: the student.
+        lesson: the black box, the student, their task, and where directions come from.
         objective: the adversarial objective; its distance is taken image by image.
         pixels: maps what is moved (the generator's last layer before its squashing) to images.
         step: length of the moves.
         directions: how many moves an image.
-        seed: where the directions come from.
 
     Reference:
         Truong et al., "Data-Free Model Extraction" (DFME), 2021.
     """
 
-    states = ()
-
     def __init__(
-        self,
-        teacher: keras.Model,
-        student: keras.Model,
-        objective: Adversarial,
-        pixels,
-        step: float,
-        directions: int,
-        seed: keras.random.SeedGenerator,
+        self, lesson: Lesson, objective: Adversarial, pixels: Callable, step: float, directions: int
     ) -> None:
-        self.teacher, self.student, self.objective = teacher, student, objective
-        self.pixels, self.step, self.directions, self.seed = pixels, step, directions, seed
+        self.lesson, self.objective = lesson, objective
+        self.pixels, self.step, self.directions = pixels, step, directions
         self.trackers = [keras.metrics.Mean(name=f"generator_{objective.name}")]
-        self.trainable_variables = []
+        self.states, self.optimizers, self.trainable_variables = [], [], []
 
-    def judge(self, raw, targets=None, adversary=1.0):
-        """Like `Critic.judge`, for what the images are made of by `pixels`."""
+    def value_and_gradients(self, raw, targets=None, adversarial_weight=1.0):
+        """Like `ImageObjective.value_and_gradients`, for what the images are made of by `pixels`."""
         here = self._values(raw)
-        slope = 0.0
-        size = raw.shape[1] * raw.shape[2] * raw.shape[3]
+        gradient, over = 0.0, tuple(range(1, len(raw.shape)))
+        size = math.prod(raw.shape[1:])
         for _ in range(self.directions):
-            u = keras.random.normal(raw.shape, seed=self.seed)
-            u /= ops.sqrt(ops.sum(u**2, axis=(1, 2, 3), keepdims=True))
+            u = keras.random.normal(raw.shape, seed=self.lesson.seed)
+            u /= ops.sqrt(ops.sum(u**2, axis=over, keepdims=True))
             rise = (self._values(raw + self.step * u) - here) / self.step
-            slope += size * rise[:, None, None, None] * u / self.directions
+            gradient += size * ops.reshape(rise, (-1, *(1,) * len(over))) * u / self.directions
         mean = ops.mean(here)
         self.trackers[0].update_state(mean)
-        weight = self.objective.weight * adversary
-        return weight * mean, weight * slope / raw.shape[0], []
+        weight = self.objective.weight * adversarial_weight
+        return weight * mean, weight * gradient / raw.shape[0], []
 
     def learn(self, gradients) -> None:
         """There is nothing to be trained."""
@@ -66,5 +59,5 @@ class ForwardDifferences:
 
     def _values(self, raw):
         images = self.pixels(raw)
-        logits = ops.cast(self.teacher(images, training=False), "float32")
-        return -self.objective.distances(logits, self.student(images, training=False))
+        answers = self.lesson.ask(images), self.lesson.student(images, training=False)
+        return -self.objective.distances(*answers, self.lesson.task)

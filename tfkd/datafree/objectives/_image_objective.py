@@ -1,4 +1,4 @@
-"""Critic: what a batch of synthesized images is worth, and how each of its pixels should change."""
+"""ImageObjective: what a batch of synthesized images is worth, and how each of its pixels should change."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from keras import ops, tree
 from tfkd import taps
 from tfkd._core import names
 from tfkd.datafree import _views as views
-from tfkd.datafree._in_turn import in_turn
-from tfkd.datafree.objectives import Objective, Synthesized
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._loops import run_sequentially
+from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import Moments, recorded
 
 # Keeps gradients through networks in half precision from vanishing; a power of 2 alters no float32.
@@ -22,28 +23,27 @@ class ObjectiveWarning(UserWarning):
     """An objective that has nothing to say about a teacher's images."""
 
 
-class Critic:
+class ImageObjective:
     """The weighted objectives of a batch of images and their gradient by the images.
 
-    The gradient stops at the images, so a critic knows nothing of what made them. Where the batch is looked
-    at in parts (`accumulate`), each part goes through the networks twice: once for what the objectives need
+    The gradient stops at the images, so this knows nothing of what made them. Where the batch is looked
+    at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives need
     of it (logits, features, moments), then, when the objectives of the whole batch have been differentiated
     by those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
     objectives compute of it.
 
     Args:
-        teacher: a model from images in [0, 1] to logits.
-        student: the student.
+        lesson: the networks, their task, and random numbers.
         objectives: what images are made for; those that have nothing to say about this teacher are left
             out, with a warning.
         batch_size: images in a batch.
-        seed: the `keras.random.SeedGenerator` that all randomness comes from.
         view: how the networks look at the images; None for as they are.
         second_view: the other look that contrastive objectives take.
-        accumulate: in how many parts of equal size a batch is looked at.
+        microbatches: in how many parts of equal size a batch is looked at.
 
     Raises:
-        ValueError: if no objective is left that asks the networks, or a tap does not exist.
+        ValueError: if no objective is left that asks the networks, a tap does not exist, or a batch is too
+            small for an objective.
 
     Warns:
         ObjectiveWarning: for each objective that is left out.
@@ -51,110 +51,120 @@ class Critic:
 
     def __init__(
         self,
-        teacher: keras.Model,
-        student: keras.Model,
+        lesson: Lesson,
         objectives: Sequence[Objective],
         batch_size: int,
-        seed: keras.random.SeedGenerator,
         view: views.View | None = None,
         second_view: views.View | None = None,
-        accumulate: int = 1,
+        microbatches: int = 1,
     ) -> None:
-        self.teacher, self.student, self.seed = teacher, student, seed
-        self.view, self.second_view, self.accumulate = view, second_view, accumulate
-        self.objectives = _applicable(teacher, objectives)
+        self.lesson = lesson
+        self.view, self.second_view, self.microbatches = view, second_view, microbatches
+        self.objectives = _applicable(lesson, objectives)
+        for objective in self.objectives:
+            objective.check_batch(batch_size, lesson.task)
+        teacher, student = lesson.teacher, lesson.student
         self.stored = [objective.stored(teacher) for objective in self.objectives]
         self.taps = [objective.taps(teacher) for objective in self.objectives]
         self.student_taps = [objective.student_taps(student) for objective in self.objectives]
         # What does not depend on the images, of each call of each layer.
         self._kept = [[] for _ in self.objectives]
-        self.states = [None for _ in self.objectives]
-        black = ops.zeros((1, *teacher.input_shape[1:]))
+        self._states = [None for _ in self.objectives]
+        black = ops.zeros((1, *lesson.input_shape))
         example = self._look(black, self._draw(black))
-        self.states = [
-            objective.build(self._seen_by(i, example, None), batch_size, seed)
+        self._states = [
+            objective.build(self._seen_by(i, example, None), batch_size, lesson.seed)
             for i, objective in enumerate(self.objectives)
         ]
         tracked = names.numbered([f"generator_{objective.name}" for objective in self.objectives])
         self.trackers = [keras.metrics.Mean(name=name) for name in tracked]
 
     @property
+    def states(self) -> list[ObjectiveState]:
+        """What the objectives remember."""
+        return [state for state in self._states if state is not None]
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What moves what they train along with the images."""
+        return [state.optimizer for state in self.states if state.optimizer is not None]
+
+    @property
     def trainable_variables(self) -> list[keras.Variable]:
         """What the objectives train along with the images."""
-        return [v for state in self.states if state is not None for v in state.trainable_variables]
+        return [v for state in self.states for v in state.trainable_variables]
 
-    def judge(self, images, targets=None, adversary=1.0):
+    def value_and_gradients(self, images, targets=None, adversarial_weight=1.0):
         """The total of the objectives and its gradients.
 
         Args:
-            images: `(batch, height, width, channels)`.
-            targets: int classes `(batch,)` they are made for, or None.
-            adversary: factor of the objectives that ask the student, 0 to leave it in peace.
+            images: `(batch, ...)`.
+            targets: what they are made for, int classes `(batch,)`, or None.
+            adversarial_weight: multiplier of the student-dependent objectives; 0 disables them.
 
         Returns:
-            `(total, slope, gradients)`: a float32 scalar, its gradient by the images, and those by
+            `(total, gradient, gradients)`: a float32 scalar, its gradient by the images, and those by
             `trainable_variables`.
         """
         drawn = self._draw(images)
-        if self.accumulate == 1:
+        if self.microbatches == 1:
             with tf.GradientTape() as tape:
                 tape.watch(images)
-                total = self._total(self._look(images, drawn), targets, adversary)
+                total = self._total(self._look(images, drawn), targets, adversarial_weight)
                 scaled = _SCALE * total
-            slope, *gradients = tape.gradient(scaled, [images, *self.trainable_variables])
-            return total, slope / _SCALE, [gradient / _SCALE for gradient in gradients]
+            gradient, *others = tape.gradient(scaled, [images, *self.trainable_variables])
+            return total, gradient / _SCALE, [other / _SCALE for other in others]
         parts = tree.map_structure(self._split, (images, drawn))
         whole = self._each(self._look, parts)
         with tf.GradientTape() as tape:
             tape.watch(whole)
-            total = self._total(whole, targets, adversary)
+            total = self._total(whole, targets, adversarial_weight)
             scaled = _SCALE * total
-        upstream, gradients = tape.gradient(
+        upstream, others = tape.gradient(
             scaled, [whole, self.trainable_variables], unconnected_gradients="zero"
         )
         upstream = tree.map_structure(self._split, upstream)
-        slope = self._each(self._slope_of_part, (*parts, upstream))
-        return total, slope / _SCALE, [gradient / _SCALE for gradient in gradients]
+        gradient = self._each(self._gradient_of_part, (*parts, upstream))
+        return total, gradient / _SCALE, [other / _SCALE for other in others]
 
     def learn(self, gradients) -> None:
         """One step of what the objectives train along with the images."""
         for state in self.states:
-            if state is not None and state.trainable_variables:
+            if state.trainable_variables:
                 n = len(state.trainable_variables)
                 state.optimizer.apply(gradients[:n], state.trainable_variables)
                 gradients = gradients[n:]
 
     def finish(self) -> None:
         """Tells the objectives that a batch of images is done."""
-        for objective, state in zip(self.objectives, self.states, strict=True):
+        for objective, state in zip(self.objectives, self._states, strict=True):
             objective.finish(state)
 
     def _draw(self, images):
         """The views of this batch, drawn once: the parts of a batch are looked at twice."""
-        n, height, width, _ = images.shape
         second = any(objective.needs_second_view for objective in self.objectives)
         drawn = {}
         for name, view in (("first", self.view), ("second", self.second_view if second else None)):
             if view is not None:
-                drawn[name] = view.draw(n, height, width, self.seed)
+                drawn[name] = view.draw(*images.shape[:3], self.lesson.seed)
         return drawn
 
     def _look(self, images, drawn):
         """What the objectives need of some images: tensors whose first axis is the image."""
         seen = {"images": views.apply(images, drawn["first"]) if "first" in drawn else images}
         tapped = [*self.taps, *self.stored]
-        with taps.record(self.teacher, [tap for each in tapped for tap in each]) as record:
-            seen["teacher_logits"] = ops.cast(self.teacher(seen["images"], training=False), "float32")
+        with taps.record(self.lesson.teacher, [tap for each in tapped for tap in each]) as record:
+            seen["teacher_logits"] = self.lesson.ask(seen["images"])
         seen["teacher_seen"] = [[record[tap] for tap in each] for each in self.taps]
         seen["moments"] = self._moments(record)
         if "second" in drawn:
-            with taps.record(self.teacher, [tap for each in self.stored for tap in each]) as record:
-                self.teacher(views.apply(images, drawn["second"]), training=False)
+            with taps.record(self.lesson.teacher, [tap for each in self.stored for tap in each]) as record:
+                self.lesson.ask(views.apply(images, drawn["second"]))
             seen["second_moments"] = self._moments(record)
         if any(objective.needs_student for objective in self.objectives):
-            with taps.record(self.student, [tap for each in self.student_taps for tap in each]) as record:
-                logits = self.student(seen["images"], training=False)
-            seen["student_logits"] = ops.cast(logits, "float32")
+            tapped = [tap for each in self.student_taps for tap in each]
+            with taps.record(self.lesson.student, tapped) as record:
+                seen["student_logits"] = self.lesson.ask_student(seen["images"])
             seen["student_seen"] = [[record[tap] for tap in each] for each in self.student_taps]
         return seen
 
@@ -179,27 +189,30 @@ class Critic:
             tuple(look["student_seen"][i]) if "student_seen" in look else (),
             described(look["moments"][i]),
             described(look["second_moments"][i]) if "second_moments" in look else None,
-            self.states[i],
+            self._states[i],
+            self.lesson.task,
         )
 
-    def _total(self, look, targets, adversary):
+    def _total(self, look, targets, adversarial_weight):
         total = 0.0
         for i, objective in enumerate(self.objectives):
             value = objective.value(self._seen_by(i, look, targets))
             self.trackers[i].update_state(value)
-            total += objective.weight * value * (adversary if objective.needs_student else 1.0)
+            total += objective.weight * value * (adversarial_weight if objective.needs_student else 1.0)
         return total
 
     def _split(self, whole):
         """Parts of equal size, stacked."""
-        return ops.reshape(whole, (self.accumulate, -1, *whole.shape[1:]))
+        return ops.reshape(whole, (self.microbatches, -1, *whole.shape[1:]))
 
     def _each(self, function, parts):
         """The function's values for the parts, joined."""
-        done = in_turn(function, [[_part(whole, i) for whole in parts] for i in range(self.accumulate)])
+        done = run_sequentially(
+            function, [[_part(whole, i) for whole in parts] for i in range(self.microbatches)]
+        )
         return tree.map_structure(lambda *values: ops.concatenate(values), *done)
 
-    def _slope_of_part(self, images, drawn, upstream):
+    def _gradient_of_part(self, images, drawn, upstream):
         with tf.GradientTape() as tape:
             tape.watch(images)
             look = self._look(images, drawn)
@@ -210,24 +223,29 @@ def _part(stacked, i):
     return tree.map_structure(lambda values: values[i], stacked)
 
 
-def _applicable(teacher, objectives):
+def _applicable(lesson, objectives):
     """The objectives that have something to say about this teacher's images."""
-    kept = []
+    kept, problems = [], []
     for objective in objectives:
-        problem = objective.problem(teacher)
+        problem = objective.problem(lesson.teacher)
+        if (objective.needs_images or objective.needs_second_view) and not views.fit(lesson.input_shape):
+            problem = f"its inputs {lesson.input_shape} are not images"
+        if objective.needs_classes and not lesson.task.has_classes:
+            problem = f"its answers ({lesson.task!r}) do not name classes"
         if problem is None:
             kept.append(objective)
-        else:
-            warnings.warn(
-                f"{type(objective).__name__} is left out for teacher {teacher.name!r}: {problem}.",
-                ObjectiveWarning,
-                stacklevel=5,
-            )
-    if objectives and not any(objective.asks_networks for objective in kept):
+            continue
+        problems.append(problem)
+        warnings.warn(
+            f"{type(objective).__name__} is left out for teacher {lesson.teacher.name!r}: {problem}.",
+            ObjectiveWarning,
+            stacklevel=5,
+        )
+    if not any(objective.asks_networks for objective in kept):
         raise ValueError(
-            f"No objective of {[o.name for o in objectives]} can say anything about images of teacher "
-            f"{teacher.name!r}: {'; '.join(filter(None, (o.problem(teacher) for o in objectives)))}. Use a "
-            "recipe that does without (Procedural, DFAD, DAFL, ZSKT), or give statistics, "
+            f"`recipe`: no objective of {[o.name for o in objectives]} can say anything about images of teacher "
+            f"{lesson.teacher.name!r}: {'; '.join(problems)}. Use a recipe that does without (Procedural, DFAD, "
+            "DAFL, ZSKT), or give statistics, "
             "BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))."
         )
     return kept

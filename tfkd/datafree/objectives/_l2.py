@@ -20,7 +20,7 @@ def l2(images):
         Yin et al., "Dreaming to Distill" (DeepInversion), 2020.
     """
     images = ops.cast(images, "float32")
-    return ops.mean(ops.sqrt(ops.sum(images**2, axis=(1, 2, 3)) + 1e-12))
+    return ops.mean(ops.sqrt(ops.sum(images**2, axis=tuple(range(1, len(images.shape)))) + 1e-12))
 
 
 @dataclasses.dataclass(frozen=True)

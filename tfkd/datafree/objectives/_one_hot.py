@@ -1,18 +1,21 @@
 """One-hot objective: images that the teacher is sure about."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras import ops
 
 from tfkd.datafree.objectives._base import Objective, Synthesized
+from tfkd.tasks import Classification, ClassTask
 
 
-def one_hot(teacher_logits, targets=None):
-    """Cross-entropy of the teacher's output against a class, mean over the batch.
+def one_hot(teacher_logits, targets=None, task: ClassTask | None = None):
+    """The teacher's loss against a class, mean over the batch: cross-entropy for a classifier.
 
     Args:
         teacher_logits: `(batch, classes)`.
         targets: int classes `(batch,)`; None for the class that the teacher itself predicts.
+        task: what the logits mean; None for classification.
 
     Returns:
         A float32 scalar, at least 0.
@@ -21,10 +24,9 @@ def one_hot(teacher_logits, targets=None):
         Chen et al., "Data-Free Learning of Student Networks" (DAFL), 2019, for predicted classes; Yin et
         al., "Dreaming to Distill" (DeepInversion), 2020, for targets.
     """
-    log_p = ops.log_softmax(ops.cast(teacher_logits, "float32"), axis=-1)
-    if targets is None:
-        return -ops.mean(ops.max(log_p, axis=-1))
-    return -ops.mean(ops.sum(log_p * ops.one_hot(targets, log_p.shape[-1]), axis=-1))
+    task = Classification(teacher_logits.shape[1:]) if task is None else task
+    targets = task.group(teacher_logits) if targets is None else targets
+    return ops.mean(task.target_loss(targets, teacher_logits))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,5 +37,7 @@ class OneHot(Objective):
         weight: factor of the term.
     """
 
+    needs_classes: ClassVar[bool] = True
+
     def value(self, batch: Synthesized):
-        return one_hot(batch.teacher_logits, batch.targets)
+        return one_hot(batch.teacher_logits, batch.targets, batch.task)

@@ -45,6 +45,7 @@ class TotalVariation(Objective):
     """
 
     pixel_std: float = 0.25
+    needs_images: ClassVar[bool] = True
     asks_networks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -1,21 +1,28 @@
 """BlackBox: a teacher that only answers, and a generator that learns from differences of its answers."""
 
 import dataclasses
-import math
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import keras
 from keras import ops
 
-from tfkd.datafree._recipe import Recipe
+import generators
+from generators import Generator
+from tfkd.datafree import _parts as parts
+from tfkd.datafree import _views as views
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import GeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.datafree.objectives._forward_differences import ForwardDifferences
 from tfkd.losses import KnowledgeLoss, L1Logits
 from tfkd.optimizers import sgd_of_the_papers
+from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BlackBox(Recipe):
+class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
     """Data-free model extraction: DFAD with the generator's gradient estimated from the teacher's answers.
 
     Defaults are the published ones: batch 256, latent 256, student SGD 0.1, generator Adam 1e-4, both times
@@ -29,7 +36,7 @@ class BlackBox(Recipe):
         student_learning_rate: of SGD.
         weight_decay: of the student, coupled to the gradient as in PyTorch.
         generator_learning_rate: of Adam.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `GeneratorRecipe`.
 
     Example:
         >>> teacher = tfkd.load_teacher("teacher.tflite")
@@ -40,45 +47,46 @@ class BlackBox(Recipe):
         the number of values of an image is counted, where the authors' code has 3 * 32 * 32.
     """
 
-    differentiates_teacher: ClassVar[bool] = False
-
-    step: float = 1e-3
-    directions: int = 1
-    student_learning_rate: float = 0.1
-    weight_decay: float = 5e-4
-    generator_learning_rate: float = 1e-4
-    student_loss: KnowledgeLoss = dataclasses.field(default_factory=L1Logits)
+    step: Annotated[float, Above(0)] = 1e-3
+    directions: Annotated[int, AtLeast(1)] = 1
+    student_learning_rate: Annotated[float, Above(0)] = 0.1
+    weight_decay: Annotated[float, AtLeast(0)] = 5e-4
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-4
+    student_loss: KnowledgeLoss | None = dataclasses.field(default_factory=L1Logits)
     generator_steps: int = 1
     student_steps: int = 5
     batch_size: int = 256
     latent_size: int = 256
-    output: str = "unsquashed"
     epochs: int = 224
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("step", "student_learning_rate", "generator_learning_rate")
-        self._at_least(1, "directions")
-        self._in_range(0, math.inf, "weight_decay")
-        if self.output != "unsquashed":
-            self._refuse("output", "'unsquashed': differences are taken before pixels are squashed")
-        if self.objectives:
-            self._refuse("objectives", "empty: forward differences know the adversary only")
-        if self.refines():
-            self._refuse("refine_steps", "0: a black box gives no gradient to refine by")
+    @property
+    def differentiates_teacher(self) -> bool:
+        return False
 
-    def build_objectives(self) -> tuple[Objective, ...]:
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        yield "objectives", "forward differences know the adversary only"
+        for field in dataclasses.fields(parts.Refinement):
+            yield field.name, "a black box gives no gradient to refine by"
+
+    def own_objectives(self) -> tuple[Objective, ...]:
         return (Adversarial(1.0, "l1"),)
 
-    def build_critic(
-        self, teacher: keras.Model, student: keras.Model, seed: keras.random.SeedGenerator
-    ) -> ForwardDifferences:
+    def build_image_objective(self, lesson: Lesson) -> ForwardDifferences:
         return ForwardDifferences(
-            teacher, student, *self.build_objectives(), self.pixels, self.step, self.directions, seed
+            lesson, *self.build_objectives(), self.pixels(), self.step, self.directions
         )
 
-    def pixels(self, generated):
-        return (ops.tanh(generated) + 1.0) / 2.0
+    def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
+        if not views.fit(input_shape):
+            return generators.DenseGenerator(input_shape, self.latent_size, output="unbounded")
+        return generators.ConvGenerator(
+            input_shape, self.latent_size, self.filters, "unsquashed", epsilon=self.norm_epsilon
+        )
+
+    def pixels(self) -> Callable:
+        # Differences are taken before pixels are squashed.
+        return lambda generated: (ops.tanh(generated) + 1.0) / 2.0
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return sgd_of_the_papers(_stepped(self.student_learning_rate, updates), self.weight_decay)

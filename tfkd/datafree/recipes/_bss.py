@@ -1,17 +1,22 @@
 """BSS: real examples and their counterparts on the other side of the teacher's borders."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
 
 import keras
 
+from tfkd.datafree import _parts as parts
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast, Between
 from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.sources import ExamplesSource
 from tfkd.datafree.sources._boundary import boundary_supporting
 from tfkd.optimizers import cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BSS(Recipe):
+class BSS(parts.NewInputs, Recipe):
     """Adversarial distillation with data: each example comes with a boundary-supporting sample made of it.
 
     For `fit(x, y)`; there is nothing to attack without examples. Defaults are the published ones: 10 steps
@@ -21,7 +26,7 @@ class BSS(Recipe):
         attack_steps: steps towards the border at most.
         attack_step_size: share of the way that a step takes, in (0, 1].
         learning_rate: of SGD, at the beginning.
-        **kwargs: the other fields of `Recipe`.
+        **kwargs: the options of `NewInputs` and `Recipe`.
 
     Example:
         >>> distiller = tfkd.DataFreeDistiller(
@@ -38,22 +43,25 @@ class BSS(Recipe):
     """
 
     needs_examples: ClassVar[bool] = True
+    needs_classes: ClassVar[bool] = True
 
-    attack_steps: int = 10
-    attack_step_size: float = 0.3
+    attack_steps: Annotated[int, AtLeast(1)] = 10
+    attack_step_size: Annotated[float, Above(0), Between(0, 1)] = 0.3
     temperature: float = 3.0
-    learning_rate: float = 0.1
-    prior_share: float = 1.0
+    learning_rate: Annotated[float, Above(0)] = 0.1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._at_least(1, "attack_steps")
-        self._above_0("learning_rate", "attack_step_size")
-        self._in_range(0, 1, "attack_step_size")
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        yield "warmup_steps", "nothing has to warm up"
 
-    def from_examples(self, images, teacher: keras.Model, seed: keras.random.SeedGenerator):
-        hard, _ = boundary_supporting(images, teacher, seed, self.attack_steps, self.attack_step_size)
-        return hard
+    def build_source(self, lesson: Lesson) -> ExamplesSource:
+        def attacked(images):
+            steps, size = self.attack_steps, self.attack_step_size
+            return boundary_supporting(images, lesson.teacher, lesson.seed, steps, size, task=lesson.task)[
+                0
+            ]
+
+        return ExamplesSource(lesson, attacked, self._prior_source(lesson, self.batch_size, parts.Prior()))
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return cosine_nesterov(self.learning_rate, updates)

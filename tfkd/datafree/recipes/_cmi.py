@@ -1,12 +1,15 @@
 """CMI: contrastive model inversion - every batch unlike those before it."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
 import generators
+from tfkd.datafree import _parts as parts
 from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree.objectives import (
     Adversarial,
     BatchStatistics,
@@ -15,11 +18,10 @@ from tfkd.datafree.objectives import (
     OneHot,
 )
 from tfkd.datafree.sources.inversion import Inversion, Latents
-from tfkd.losses._base import check_positive
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CMI(InversionRecipe):
+class CMI(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
     """For each batch a new generator and latents: the right labels and statistics, and unlike all before.
 
     Defaults are the published ones of training from scratch on CIFAR-10: 200 steps of Adam 1e-3 on 256
@@ -36,7 +38,7 @@ class CMI(InversionRecipe):
         remembered: images it remembers.
         compared: how many of them it compares a batch with.
         generator_learning_rate: of Adam, for generator and latents.
-        **kwargs: the fields of `InversionRecipe`.
+        **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `InversionRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.CMI())
@@ -48,14 +50,14 @@ class CMI(InversionRecipe):
         instead of 40,960.
     """
 
-    one_hot: float = 1.0
-    statistics: float = 1.0
-    adversarial: float = 0.5
-    contrastive: float = 0.8
-    contrast_temperature: float = 0.1
-    remembered: int = 8192
-    compared: int = 4096
-    generator_learning_rate: float = 1e-3
+    one_hot: Annotated[float, AtLeast(0)] = 1.0
+    statistics: Annotated[float, AtLeast(0)] = 1.0
+    adversarial: Annotated[float, AtLeast(0)] = 0.5
+    contrastive: Annotated[float, AtLeast(0)] = 0.8
+    contrast_temperature: Annotated[float, Above(0)] = 0.1
+    remembered: Annotated[int, AtLeast(1)] = 8192
+    compared: Annotated[int, AtLeast(1)] = 4096
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
     latent_size: int = 256
     batch_size: int = 128
     generator_steps: int = 200
@@ -66,21 +68,11 @@ class CMI(InversionRecipe):
     student_flip: bool = True
     epochs: int = 200
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("generator_learning_rate")
-        self._in_range(0, math.inf, "one_hot", "statistics", "adversarial", "contrastive")
-        check_positive(
-            contrast_temperature=self.contrast_temperature,
-            remembered=self.remembered,
-            compared=self.compared,
-        )
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             OneHot(self.one_hot),
             BatchStatistics(self.statistics),
-            Adversarial(self.adversarial, "kl", agreeing=True),
+            Adversarial(self.adversarial, "kl", only_where_agreeing=True),
             ContrastiveInversion(
                 self.contrastive,
                 temperature=self.contrast_temperature,
@@ -88,18 +80,15 @@ class CMI(InversionRecipe):
                 compared=self.compared,
             ),
         )
-        return self.with_own(terms)
 
-    def build_inversion(
-        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
-    ) -> Inversion:
+    def build_inversion(self, lesson: Lesson) -> Inversion:
         return Latents(
-            image_shape,
+            lesson.input_shape,
             self.inversion_batch,
             self.generator_steps,
-            seed,
+            lesson.seed,
             generator=generators.ConvGenerator(
-                image_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon
+                lesson.input_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon
             ),
             optimizer=keras.optimizers.Adam(self.generator_learning_rate, beta_1=0.5),
         )

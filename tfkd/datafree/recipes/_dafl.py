@@ -1,15 +1,17 @@
 """DAFL: a generator as the teacher's fixed discriminator would like it."""
 
 import dataclasses
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Activation, ClassBalance, Objective, OneHot
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DAFL(Recipe):
+class DAFL(ConvGeneratorRecipe):
     """Data-free learning: one-hot, activation and class balance; the student learns on the same batch.
 
     Defaults are the published MNIST settings (batch 512, latent 100, generator Adam 0.2, student
@@ -26,7 +28,7 @@ class DAFL(Recipe):
         activation: weight of the activation objective.
         generator_learning_rate: of Adam.
         student_learning_rate: of Adam.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DAFL())
@@ -36,13 +38,13 @@ class DAFL(Recipe):
         have a mean and deviation of their own instead of the data set's.
     """
 
-    one_hot: float = 1.0
-    class_balance: float = 5.0
-    activation: float = 0.1
-    generator_learning_rate: float = 0.2
-    student_learning_rate: float = 2e-3
+    one_hot: Annotated[float, AtLeast(0)] = 1.0
+    class_balance: Annotated[float, AtLeast(0)] = 5.0
+    activation: Annotated[float, AtLeast(0)] = 0.1
+    generator_learning_rate: Annotated[float, Above(0)] = 0.2
+    student_learning_rate: Annotated[float, Above(0)] = 2e-3
     generator_steps: int = 1
-    same_inputs: bool = True
+    generator_order: str = "same_images"
     batch_size: int = 512
     latent_size: int = 100
     output: str = "normalized"
@@ -50,16 +52,11 @@ class DAFL(Recipe):
     epochs: int = 200
     steps_per_epoch: int = 120
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
+    def own_objectives(self) -> tuple[Objective, ...]:
         return (
             OneHot(self.one_hot),
             ClassBalance(self.class_balance, base=10.0),
             Activation(self.activation),
-            *self.objectives,
         )
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:

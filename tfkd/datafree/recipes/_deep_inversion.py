@@ -1,25 +1,27 @@
 """DeepInversion: pixels optimized until the teacher's statistics fit."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
 from tfkd.datafree import _views as views
-from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._inversion_recipe import PixelInversionRecipe
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast, Between, Formerly
 from tfkd.datafree.objectives import L2, Adversarial, BatchStatistics, Objective, OneHot, TotalVariation
 from tfkd.datafree.sources.inversion import Inversion, Pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepInversion(InversionRecipe):
+class DeepInversion(PixelInversionRecipe):
     """Batches of pixels optimized against labels, batch statistics and image priors.
 
     Defaults are the published CIFAR-10 settings: 2,000 Adam steps of 0.1 on batches of 256, statistics 10,
-    total variation 2.5e-5, jitter of 2 pixels. `competition` above 0 makes it adaptive (ADI): images on
+    total variation 2.5e-5, jitter of 2 pixels. `adaptive_weight` above 0 makes it adaptive (ADI): images on
     which the student disagrees, by a Jensen-Shannon divergence that nothing clips; the authors have it
     where the student has learned from 50 updates on each batch before. On ImageNet they have
-    `pixel_learning_rate=0.2`, `beta=0.5`, `cosine=True`, `statistics=0.05`, `first=10`,
+    `pixel_learning_rate=0.2`, `beta=0.5`, `cosine=True`, `statistics=0.05`, `first_layer_multiplier=10`,
     `total_variation=1e-4`, `l2=1e-5`, `view_shift=30`. Published (by others, 50,000 images): CIFAR-10
     ResNet-34 95.70 % -> ResNet-18 93.26 %.
 
@@ -27,18 +29,18 @@ class DeepInversion(InversionRecipe):
         one_hot: weight of the cross-entropy with the targets.
         statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
             without normalization.
-        first: factor of the first layer in it.
+        first_layer_multiplier: factor of the first layer in it.
         total_variation: its weight.
         l2: weight of the pixels' norm.
-        competition: weight of the Jensen-Shannon divergence at temperature 3; 0 for DeepInversion proper.
+        adaptive_weight: weight of the Jensen-Shannon divergence at temperature 3; 0 for DeepInversion proper.
         pixel_learning_rate: of Adam on normalized pixels.
         beta: first moment of that Adam.
         cosine: whether its rate warms up in 100 steps and decays as a cosine on each batch.
         clip: whether pixels are kept in [0, 1].
-        **kwargs: the fields of `InversionRecipe`.
+        **kwargs: the options of `PixelInversionRecipe`.
 
     Example:
-        >>> recipe = tfkd.datafree.DeepInversion(competition=1.0, generator_steps=200)
+        >>> recipe = tfkd.datafree.DeepInversion(adaptive_weight=1.0, generator_steps=200)
         >>> tfkd.DataFreeDistiller(teacher, student, recipe)
 
     Reference:
@@ -48,14 +50,14 @@ class DeepInversion(InversionRecipe):
         the student learns from the latest images (`memory`), not from the last batch alone.
     """
 
-    one_hot: float = 1.0
-    statistics: float = 10.0
-    first: float = 1.0
-    total_variation: float = 2.5e-5
-    l2: float = 0.0
-    competition: float = 0.0
-    pixel_learning_rate: float = 0.1
-    beta: float = 0.9
+    one_hot: Annotated[float, AtLeast(0)] = 1.0
+    statistics: Annotated[float, AtLeast(0)] = 10.0
+    first_layer_multiplier: Annotated[float, Above(0), Formerly("first")] = 1.0
+    total_variation: Annotated[float, AtLeast(0)] = 2.5e-5
+    l2: Annotated[float, AtLeast(0)] = 0.0
+    adaptive_weight: Annotated[float, AtLeast(0), Formerly("competition")] = 0.0
+    pixel_learning_rate: Annotated[float, Above(0)] = 0.1
+    beta: Annotated[float, Between(0, 0.9999)] = 0.9
     cosine: bool = False
     clip: bool = True
     view_shift: int = 2
@@ -64,31 +66,24 @@ class DeepInversion(InversionRecipe):
     replay_steps: int = 50
     epochs: int = 1000
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("pixel_learning_rate", "first")
-        self._in_range(0, 0.9999, "beta")
-        self._in_range(0, math.inf, "one_hot", "statistics", "total_variation", "l2", "competition")
+    def unbounded_pixels_option(self) -> str | None:
+        return None if self.clip else "clip=False"
 
-    def leaving_range(self) -> str | None:
-        return super().leaving_range() if self.clip else "clip=False"
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             OneHot(self.one_hot),
-            BatchStatistics(self.statistics, first=self.first),
+            BatchStatistics(self.statistics, first_layer_multiplier=self.first_layer_multiplier),
             TotalVariation(self.total_variation, self.pixel_std),
             L2(self.l2, self.pixel_mean, self.pixel_std),
-            Adversarial(self.competition, "jsd", temperature=3.0),
+            Adversarial(self.adaptive_weight, "jsd", temperature=3.0),
         )
-        return self.with_own(terms)
 
     def view(self) -> views.View | None:
+        if not (self.view_shift or self.view_flip):
+            return None
         return views.Jitter(self.view_shift, self.view_flip)
 
-    def build_inversion(
-        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
-    ) -> Inversion:
+    def build_inversion(self, lesson: Lesson) -> Inversion:
         rate = self.pixel_learning_rate
         if self.cosine:
             warmup = min(100, self.generator_steps // 2)
@@ -96,10 +91,10 @@ class DeepInversion(InversionRecipe):
                 0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup
             )
         return Pixels(
-            image_shape,
+            lesson.input_shape,
             self.inversion_batch,
             self.generator_steps,
-            seed,
+            lesson.seed,
             optimizer=keras.optimizers.Adam(rate, beta_1=self.beta),
             pixel_mean=self.pixel_mean,
             pixel_std=self.pixel_std,

@@ -1,18 +1,19 @@
 """DFAD: a generator that looks for what student and teacher disagree on."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.losses import KnowledgeLoss, L1Logits
 from tfkd.optimizers import sgd_of_the_papers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DFAD(Recipe):
+class DFAD(ConvGeneratorRecipe):
     """Data-free adversarial distillation: five student updates on L1, one generator update against it.
 
     Defaults are the published MNIST settings (batch 512, latent 100, student SGD 0.01 with momentum
@@ -26,7 +27,7 @@ class DFAD(Recipe):
         student_learning_rate: of SGD.
         weight_decay: of the student, coupled to the gradient as in PyTorch.
         generator_learning_rate: of Adam.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DFAD())
@@ -38,24 +39,19 @@ class DFAD(Recipe):
         weight decay from momentum, so it is scaled by 1 / (1 - momentum), the same in the long run.
     """
 
-    adversarial: float = 1.0
-    student_learning_rate: float = 0.01
-    weight_decay: float = 1e-4
-    generator_learning_rate: float = 1e-3
-    student_loss: KnowledgeLoss = dataclasses.field(default_factory=L1Logits)
+    adversarial: Annotated[float, AtLeast(0)] = 1.0
+    student_learning_rate: Annotated[float, Above(0)] = 0.01
+    weight_decay: Annotated[float, AtLeast(0)] = 1e-4
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_loss: KnowledgeLoss | None = dataclasses.field(default_factory=L1Logits)
     generator_steps: int = 1
     student_steps: int = 5
     batch_size: int = 512
     latent_size: int = 100
     output: str = "normalized"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "weight_decay")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        return (Adversarial(self.adversarial), *self.objectives)
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (Adversarial(self.adversarial),)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return sgd_of_the_papers(self.student_learning_rate, self.weight_decay)

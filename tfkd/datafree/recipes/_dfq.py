@@ -1,17 +1,18 @@
 """DFQ: an adversarial generator held to the teacher's statistics, sure and balanced classes."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, ClassBalance, Entropy, Objective
 from tfkd.optimizers import cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DFQ(Recipe):
+class DFQ(ConvGeneratorRecipe):
     """Data-free quantization's adversary: KL against the student, entropies and Gaussian batch statistics.
 
     Defaults are the published ones: batch 256, latent 512, generator Adam 1e-3 with first moment 0.5,
@@ -27,7 +28,7 @@ class DFQ(Recipe):
         entropy: weight of the teacher's entropy.
         generator_learning_rate: of Adam.
         student_learning_rate: of SGD, at the beginning.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DFQ(warmup_steps=500))
@@ -35,16 +36,15 @@ class DFQ(Recipe):
     Reference:
         Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020.
         Deviations: the generator is this project's and uses the statistics of its batch for the student's
-            images too; its rate is constant in warm-up and decays as a cosine
-        afterwards.
+        images too; its rate is constant in warm-up and decays as a cosine afterwards.
     """
 
-    adversarial: float = 1.0
-    statistics: float = 0.01
-    class_balance: float = 0.01
-    entropy: float = 0.01
-    generator_learning_rate: float = 1e-3
-    student_learning_rate: float = 0.1
+    adversarial: Annotated[float, AtLeast(0)] = 1.0
+    statistics: Annotated[float, AtLeast(0)] = 0.01
+    class_balance: Annotated[float, AtLeast(0)] = 0.01
+    entropy: Annotated[float, AtLeast(0)] = 0.01
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_learning_rate: Annotated[float, Above(0)] = 0.1
     generator_steps: int = 1
     student_steps: int = 10
     warmup_steps: int = 20_000
@@ -53,19 +53,13 @@ class DFQ(Recipe):
     epochs: int = 250
     steps_per_epoch: int = 400
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "adversarial", "statistics", "class_balance", "entropy")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             Adversarial(self.adversarial, "kl"),
             BatchStatistics(self.statistics, "gaussian_kl"),
             ClassBalance(self.class_balance),
             Entropy(self.entropy),
         )
-        return self.with_own(terms)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return cosine_nesterov(self.student_learning_rate, updates)

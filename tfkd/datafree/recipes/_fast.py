@@ -2,11 +2,15 @@
 
 import dataclasses
 import math
+from typing import Annotated
 
 import keras
 
 import generators
+from tfkd.datafree import _parts as parts
 from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast, Formerly, Share
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, Objective, OneHot
 from tfkd.datafree.sources.inversion import Inversion, Meta
 
@@ -15,7 +19,7 @@ _RATES = {2: (0.015, 5e-3), 5: (0.01, 3e-3), 10: (0.01, 2e-3)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast(InversionRecipe):
+class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
     """A generator is meta-learned, so that any batch is a few steps from it; statistics run on.
 
     Defaults are the published ones for CIFAR-10 and wide ResNets (`Fast-5`): 5 steps on 256 images, then
@@ -32,8 +36,8 @@ class Fast(InversionRecipe):
         latent_learning_rate: of Adam on latents; None for the published one of the nearest number of steps.
         generator_learning_rate: of Adam on the copied generator, likewise.
         reptile: whether the meta generator follows Reptile instead of FOMAML.
-        forget_at: the batch before which its first layer is drawn anew; None for never.
-        **kwargs: the fields of `InversionRecipe`.
+        reset_first_layer_at: the batch before which its first layer is drawn anew; None for never.
+        **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `InversionRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Fast(generator_steps=10))
@@ -45,14 +49,14 @@ class Fast(InversionRecipe):
         around 0; the meta generator keeps the copy's moving statistics.
     """
 
-    one_hot: float = 0.4
-    statistics: float = 10.0
-    momentum: float = 0.9
-    adversarial: float = 1.1
-    latent_learning_rate: float | None = None
-    generator_learning_rate: float | None = None
+    one_hot: Annotated[float, AtLeast(0)] = 0.4
+    statistics: Annotated[float, AtLeast(0)] = 10.0
+    momentum: Annotated[float, Share()] = 0.9
+    adversarial: Annotated[float, AtLeast(0)] = 1.1
+    latent_learning_rate: Annotated[float | None, Above(0)] = None
+    generator_learning_rate: Annotated[float | None, Above(0)] = None
     reptile: bool = False
-    forget_at: int | None = 140
+    reset_first_layer_at: Annotated[int | None, AtLeast(0), Formerly("forget_at")] = 140
     latent_size: int = 256
     generator_steps: int = 5
     replay_steps: int = 400
@@ -64,47 +68,35 @@ class Fast(InversionRecipe):
     student_learning_rate: float = 0.2
     epochs: int = 220
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._in_range(0, math.inf, "one_hot", "statistics", "adversarial")
-        if self.forget_at is not None:
-            self._at_least(0, "forget_at")
-        for name in ("latent_learning_rate", "generator_learning_rate"):
-            if getattr(self, name) is not None:
-                self._above_0(name)
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             OneHot(self.one_hot),
             BatchStatistics(self.statistics, momentum=self.momentum),
-            Adversarial(self.adversarial, "kl", agreeing=True),
+            Adversarial(self.adversarial, "kl", only_where_agreeing=True),
         )
-        return self.with_own(terms)
 
-    def build_inversion(
-        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
-    ) -> Inversion:
+    def build_inversion(self, lesson: Lesson) -> Inversion:
         nearest = min(_RATES, key=lambda steps: abs(math.log(self.generator_steps / steps)))
         given = (self.latent_learning_rate, self.generator_learning_rate)
         of_latents, of_generator = (g or r for g, r in zip(given, _RATES[nearest], strict=True))
 
         def generator(name):
             return generators.ConvGenerator(
-                image_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon, name=name
+                lesson.input_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon, name=name
             )
 
         # FOMAML follows the sum of the steps' gradients, for which the authors raise the rate as well.
         meta_rate = of_generator * (1 if self.reptile else self.generator_steps)
         return Meta(
-            image_shape,
+            lesson.input_shape,
             self.inversion_batch,
             self.generator_steps,
-            seed,
+            lesson.seed,
             generator=generator("meta"),
-            copy=generator("copy"),
+            fast_generator=generator("copy"),
             optimizer=keras.optimizers.Adam(of_generator, beta_1=0.5),
             latent_optimizer=keras.optimizers.Adam(of_latents, beta_1=0.5),
             meta_optimizer=keras.optimizers.Adam(meta_rate, beta_1=0.5),
             reptile=self.reptile,
-            forget_at=self.forget_at,
+            reset_first_layer_at=self.reset_first_layer_at,
         )

@@ -1,19 +1,21 @@
 """GDFQ: a generator that is told the class, held to labels and statistics."""
 
 import dataclasses
-import math
+from typing import Annotated, ClassVar
 
 import keras
 
 import generators
 from generators import Generator
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import BatchStatistics, Objective, OneHot
 from tfkd.optimizers import cosine_nesterov
+from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GDFQ(Recipe):
+class GDFQ(ConvGeneratorRecipe):
     """A conditional generator held to classes and batch statistics; the student learns soft targets.
 
     Defaults are the published ones for CIFAR-100: batch 200, latent 100, generator Adam 1e-3 with first
@@ -26,7 +28,7 @@ class GDFQ(Recipe):
             without normalization.
         generator_learning_rate: of Adam.
         student_learning_rate: of Nesterov SGD, decayed as a cosine.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.GDFQ())
@@ -38,30 +40,26 @@ class GDFQ(Recipe):
         both rates decay as a cosine; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
-    one_hot: float = 1.0
-    statistics: float = 0.1
+    needs_classes: ClassVar[bool] = True
+
+    one_hot: Annotated[float, AtLeast(0)] = 1.0
+    statistics: Annotated[float, AtLeast(0)] = 0.1
     temperature: float = 20.0
-    generator_learning_rate: float = 1e-3
-    student_learning_rate: float = 0.1
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_learning_rate: Annotated[float, Above(0)] = 0.1
     generator_steps: int = 1
-    same_inputs: bool = True
+    generator_order: str = "same_images"
     batch_size: int = 200
     output: str = "normalized"
     norm_epsilon: float = 0.8
     epochs: int = 400
     steps_per_epoch: int = 200
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "one_hot", "statistics")
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (OneHot(self.one_hot), BatchStatistics(self.statistics, "mse"))
 
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (OneHot(self.one_hot), BatchStatistics(self.statistics, "mse"))
-        return self.with_own(terms)
-
-    def build_generator(self, image_shape: tuple[int, int, int], classes: int) -> Generator:
-        return generators.ConditionalGenerator(image_shape, classes, **self.generator_options())
+    def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
+        return generators.ConditionalGenerator(input_shape, task.classes, **self.generator_options())
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return cosine_nesterov(self.student_learning_rate, updates)

@@ -9,16 +9,16 @@ from tfkd.datafree.recipes._procedural import Procedural
 class GuidedPrior(Procedural):
     """Images of the procedural prior that are typical of the teacher and surely of a class.
 
-    Of what untrained generators draw, little is like a teacher's training images: to a teacher of clothes
-    nearly all of it is a bag. Here the generators' latents walk as Markov chains whose density is that of
-    the prior times exp(-`typicality` x misfit) times p ** `sureness`: the misfit is how far an image's
+    Of what untrained generators draw, little is like a teacher's training images: a Fashion-MNIST teacher
+    classifies nearly all of it as 'bag'. Here the generators' latents walk as Markov chains whose density is that of
+    the prior times exp(-`statistics_weight` x distance) times p ** `class_weight`: the distance is how far an image's
     statistics are from those of the teacher's batch normalizations, p the probability of the chain's own
     class. So each class has its images, and they stay what the prior can draw, since no pixel is moved by a
     gradient. Chains walk alone for `warmup_steps`; images asked for before that are as from the prior. A
     student that inherited weights learns more with `features=5`.
 
     Args:
-        **kwargs: the fields of `Procedural` and `Recipe`.
+        **kwargs: the options of `Procedural`.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
@@ -29,11 +29,11 @@ class GuidedPrior(Procedural):
     """
 
     prior: tuple[str, ...] = ("strokes", "silhouettes")
-    overdraw: int = 1
+    candidates_per_image: int = 1
     balance: float = 0.0
     chains: int = 4096
     chain_moves: int = 8
-    typicality: float = 40.0
+    statistics_weight: float = 40.0
     refine_share: float = 0.0
     refine_steps: int = 0
     warmup_steps: int = 320

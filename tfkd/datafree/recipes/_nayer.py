@@ -1,21 +1,25 @@
 """NAYER: images from the names of their classes, through a layer of noise."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import keras
 import numpy as np
 from keras import ops
 
 import generators
+from tfkd.datafree import _parts as parts
 from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above, AtLeast, Formerly, Share
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, Objective, OneHot
 from tfkd.datafree.sources.inversion import Inversion, NoisyLabels
+from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NAYER(InversionRecipe):
+class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
     """Embeddings of the classes go through a noisy layer, drawn anew for each batch, into the generator.
 
     Defaults are the published ones for CIFAR-10: batches of 400, 30 steps of Adam 4e-3, two batches and 400
@@ -32,8 +36,8 @@ class NAYER(InversionRecipe):
         adversarial: weight of the divergence between teacher and student on images they agree on.
         generator_learning_rate: of Adam.
         noise_size: width of the noisy layers.
-        life: batches before the generator is drawn anew.
-        **kwargs: the fields of `InversionRecipe`.
+        generator_lifetime: batches before the generator is drawn anew.
+        **kwargs: the options of `ConvolutionalNetwork` and `InversionRecipe`.
 
     Raises:
         ValueError: if a value is out of its range; when the distiller is built, if there are not as many
@@ -45,19 +49,19 @@ class NAYER(InversionRecipe):
     Reference:
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
         Distillation", 2024. Deviations: five times as many batches before the first update, instead of in
-        each epoch of the warm-up; the generator lives for `life` batches then too, where theirs lives for
+        each epoch of the warm-up; the generator lives for `generator_lifetime` batches then too, where theirs lives for
         ten epochs; images are remembered as they are, not through 8-bit files, and only the latest
         (`memory`), where theirs are all kept.
     """
 
     embeddings: Sequence[Sequence[float]] | None = None
-    one_hot: float = 0.5
-    statistics: float = 10.0
-    momentum: float = 0.9
-    adversarial: float = 1.33
-    generator_learning_rate: float = 4e-3
-    noise_size: int = 1000
-    life: int = 20
+    one_hot: Annotated[float, AtLeast(0)] = 0.5
+    statistics: Annotated[float, AtLeast(0)] = 10.0
+    momentum: Annotated[float, Share()] = 0.9
+    adversarial: Annotated[float, AtLeast(0)] = 1.33
+    generator_learning_rate: Annotated[float, Above(0)] = 4e-3
+    noise_size: Annotated[int, AtLeast(1)] = 1000
+    generator_lifetime: Annotated[int, AtLeast(1), Formerly("life")] = 20
     inversions: int = 2
     inversion_batch: int = 400
     batch_size: int = 512
@@ -71,28 +75,19 @@ class NAYER(InversionRecipe):
     student_learning_rate: float = 0.2
     epochs: int = 400
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("generator_learning_rate")
-        self._at_least(1, "noise_size", "life")
-        self._in_range(0, math.inf, "one_hot", "statistics", "adversarial")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             OneHot(self.one_hot),
             BatchStatistics(self.statistics, momentum=self.momentum),
-            Adversarial(self.adversarial, "kl", agreeing=True),
+            Adversarial(self.adversarial, "kl", only_where_agreeing=True),
         )
-        return self.with_own(terms)
 
-    def draw_targets(self, classes: int, seed: keras.random.SeedGenerator):
+    def draw_targets(self, task: Task, seed: keras.random.SeedGenerator):
         """Each class in turn, which is what the noisy layers expect."""
-        return ops.arange(self.inversion_batch, dtype="int32") % classes
+        return ops.arange(self.inversion_batch, dtype="int32") % task.classes
 
-    def build_inversion(
-        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
-    ) -> Inversion:
-        embeddings = self.embeddings
+    def build_inversion(self, lesson: Lesson) -> Inversion:
+        embeddings, classes = self.embeddings, lesson.task.classes
         if embeddings is None:
             embeddings = generators.default_embeddings(classes)
         elif len(embeddings) != classes:
@@ -101,12 +96,12 @@ class NAYER(InversionRecipe):
                 f"Received: shape {np.shape(embeddings)}."
             )
         return NoisyLabels(
-            image_shape,
+            lesson.input_shape,
             self.inversion_batch,
             self.generator_steps,
-            seed,
+            lesson.seed,
             generator=generators.NoisyLabelGenerator(
-                image_shape,
+                lesson.input_shape,
                 embeddings,
                 self.inversion_batch,
                 self.noise_size,
@@ -114,5 +109,5 @@ class NAYER(InversionRecipe):
                 epsilon=self.norm_epsilon,
             ),
             optimizer=keras.optimizers.Adam(self.generator_learning_rate, beta_1=0.5),
-            life=self.life,
+            generator_lifetime=self.generator_lifetime,
         )

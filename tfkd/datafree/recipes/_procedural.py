@@ -1,15 +1,17 @@
 """Procedural: images nobody trained a generator for, chosen and refined by the teacher."""
 
 import dataclasses
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above
+from tfkd.datafree._recipe import PriorRecipe
 from tfkd.optimizers import Muon, warmed_up_cosine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Procedural(Recipe):
+class Procedural(PriorRecipe):
     """Procedural images, balanced over the teacher's classes, partly refined, replayed from memory.
 
     Nothing is trained but the student, so nearly all time goes into its updates. Candidates are
@@ -21,7 +23,7 @@ class Procedural(Recipe):
     Args:
         learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
             to 0 as a cosine.
-        **kwargs: the other fields of `Recipe`.
+        **kwargs: the options of `PriorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
@@ -32,9 +34,8 @@ class Procedural(Recipe):
     """
 
     temperature: float = 4.0
-    learning_rate: float = 1.5e-2
-    prior_share: float = 1.0
-    overdraw: int = 2
+    learning_rate: Annotated[float, Above(0)] = 1.5e-2
+    candidates_per_image: int = 2
     balance: float = 1.0
     refine_share: float = 0.5
     refine_steps: int = 2
@@ -42,10 +43,6 @@ class Procedural(Recipe):
     memory: int | None = None
     replay_steps: int = 5
     epochs: int = 18
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("learning_rate")
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return Muon(warmed_up_cosine(self.learning_rate, updates))

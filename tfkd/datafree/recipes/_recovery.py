@@ -1,21 +1,22 @@
 """Recovery: what a student lost that began as part of its teacher, got back without data."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import BatchStatistics, ClassBalance, Objective, OneHot
 from tfkd.optimizers import Muon, warmed_up_cosine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recovery(Recipe):
+class Recovery(ConvGeneratorRecipe):
     """For students that inherited weights: features of the teacher, on images with its statistics.
 
-    A generator is held to the teacher's batch statistics and to sure and balanced classes, alone for the
-    first `warmup_steps` steps, since the student needs few images, but good ones. The student then learns
+    A generator is held to the teacher's batch statistics and to sure and balanced classes. It trains alone
+    for `warmup_steps`, because image quality matters more than quantity. The student then learns
     the teacher's features at the end of each stage beside its soft targets, on new and remembered images.
     It should come from `tfkd.students.scale_depth` or `scale_width` with `inherit=True`; one that starts
     afresh learns too, but much less in the same time.
@@ -28,7 +29,7 @@ class Recovery(Recipe):
         generator_learning_rate: of Adam with first moment 0.5.
         student_learning_rate: peak rate of `tfkd.optimizers.Muon`, which warms up over the first 5 % of
             the updates and decays to 0 as a cosine.
-        **kwargs: the other fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)
@@ -39,13 +40,13 @@ class Recovery(Recipe):
         from DAFL (Chen et al., 2019), features from FitNets (Romero et al., 2015).
     """
 
-    statistics: float = 1.0
-    one_hot: float = 1.0
-    class_balance: float = 5.0
+    statistics: Annotated[float, AtLeast(0)] = 1.0
+    one_hot: Annotated[float, AtLeast(0)] = 1.0
+    class_balance: Annotated[float, AtLeast(0)] = 5.0
     features: float = 50.0
     temperature: float = 4.0
-    generator_learning_rate: float = 1e-3
-    student_learning_rate: float = 6e-3
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_learning_rate: Annotated[float, Above(0)] = 6e-3
     generator_steps: int = 1
     warmup_steps: int = 500
     batch_size: int = 128
@@ -58,18 +59,12 @@ class Recovery(Recipe):
     epochs: int = 40
     steps_per_epoch: int = 50
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "statistics", "one_hot", "class_balance")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        terms = (
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (
             BatchStatistics(self.statistics),
             OneHot(self.one_hot),
             ClassBalance(self.class_balance),
         )
-        return self.with_own(terms)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return Muon(warmed_up_cosine(self.student_learning_rate, updates))

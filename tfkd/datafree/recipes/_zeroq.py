@@ -1,16 +1,19 @@
 """ZeroQ: a calibration batch whose statistics are those of the teacher's training data."""
 
 import dataclasses
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._inversion_recipe import InversionRecipe
+from tfkd.datafree._inversion_recipe import PixelInversionRecipe
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._options import Above
 from tfkd.datafree.objectives import BatchStatistics, Objective, PixelStatistics
 from tfkd.datafree.sources.inversion import Inversion, Pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ZeroQ(InversionRecipe):
+class ZeroQ(PixelInversionRecipe):
     """Noise optimized until the statistics of each image fit; no labels, no student in it.
 
     Made for calibrating quantization: `distiller.fit(epochs=1)` and then `distiller.synthesize(64)` as
@@ -20,7 +23,7 @@ class ZeroQ(InversionRecipe):
 
     Args:
         pixel_learning_rate: of Adam on normalized pixels.
-        **kwargs: the fields of `InversionRecipe`.
+        **kwargs: the options of `PixelInversionRecipe`.
 
     Example:
         >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZeroQ())
@@ -32,29 +35,23 @@ class ZeroQ(InversionRecipe):
         variance); the rate is constant, where theirs follows a plateau.
     """
 
-    pixel_learning_rate: float = 0.5
+    pixel_learning_rate: Annotated[float, Above(0)] = 0.5
     generator_steps: int = 500
     inversion_batch: int = 64
     batch_size: int = 64
     replay_steps: int = 1
     epochs: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("pixel_learning_rate")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
+    def own_objectives(self) -> tuple[Objective, ...]:
         of_pixels = PixelStatistics(1.0, self.pixel_mean, self.pixel_std)
-        return (BatchStatistics(1.0, "per_image"), of_pixels, *self.objectives)
+        return (BatchStatistics(1.0, "per_image"), of_pixels)
 
-    def build_inversion(
-        self, image_shape: tuple[int, int, int], classes: int, seed: keras.random.SeedGenerator
-    ) -> Inversion:
+    def build_inversion(self, lesson: Lesson) -> Inversion:
         return Pixels(
-            image_shape,
+            lesson.input_shape,
             self.inversion_batch,
             self.generator_steps,
-            seed,
+            lesson.seed,
             optimizer=keras.optimizers.Adam(self.pixel_learning_rate),
             pixel_mean=self.pixel_mean,
             pixel_std=self.pixel_std,

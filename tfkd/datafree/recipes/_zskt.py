@@ -1,18 +1,20 @@
 """ZSKT: adversarial belief matching, with the student's attention on the teacher's."""
 
 import dataclasses
-import math
+from typing import Annotated
 
 import keras
 
-from tfkd.datafree._recipe import Recipe
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.losses import AttentionTransfer, KnowledgeLoss
 from tfkd.taps import shared_stages
+from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ZSKT(Recipe):
+class ZSKT(ConvGeneratorRecipe):
     """Zero-shot knowledge transfer: one generator update, then ten of the student on the same latents.
 
     Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a
@@ -25,7 +27,7 @@ class ZSKT(Recipe):
             that both networks have.
         generator_learning_rate: of Adam.
         student_learning_rate: of Adam.
-        **kwargs: the fields of `Recipe`.
+        **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZSKT())
@@ -36,32 +38,27 @@ class ZSKT(Recipe):
         images, which the authors compute ten times; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
-    attention: float = 250.0
+    attention: Annotated[float, AtLeast(0)] = 250.0
     attention_layers: tuple[tuple[str, str], ...] | None = None
-    generator_learning_rate: float = 1e-3
-    student_learning_rate: float = 2e-3
+    generator_learning_rate: Annotated[float, Above(0)] = 1e-3
+    student_learning_rate: Annotated[float, Above(0)] = 2e-3
     generator_steps: int = 1
     student_steps: int = 10
-    same_latent: bool = True
+    generator_order: str = "same_latents"
     batch_size: int = 128
     output: str = "scaled"
     epochs: int = 1000
     steps_per_epoch: int = 80
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._above_0("student_learning_rate", "generator_learning_rate")
-        self._in_range(0, math.inf, "attention")
-
-    def build_objectives(self) -> tuple[Objective, ...]:
-        return (Adversarial(1.0, "mean_kl"), *self.objectives)
+    def own_objectives(self) -> tuple[Objective, ...]:
+        return (Adversarial(1.0, "mean_kl"),)
 
     def build_student_losses(
-        self, teacher: keras.Model, student: keras.Model
+        self, teacher: keras.Model, student: keras.Model, task: Task
     ) -> list[tuple[KnowledgeLoss, float]]:
         # Per element, which is the scale that the attention's weight goes with.
-        (outputs, _), *losses = super().build_student_losses(teacher, student)
-        losses.append((outputs, 1 / teacher.output_shape[-1]))
+        (outputs, _), *losses = super().build_student_losses(teacher, student, task)
+        losses.append((outputs, 1 / task.classes))
         if not self.attention:
             return losses
         pairs = self.attention_layers

@@ -1,1 +1,21 @@
-"""Where a step's inputs come from."""
+"""Where a student's inputs come from, one kind of source a file."""
+
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
+from tfkd.datafree.sources._examples import ExamplesSource
+from tfkd.datafree.sources._generator import GeneratorSource
+from tfkd.datafree.sources._inversion import InversionSource
+from tfkd.datafree.sources._mixed import Mixed
+from tfkd.datafree.sources._prior import PriorSource
+
+__all__ = [
+    "Batch",
+    "ExamplesSource",
+    "GeneratorSource",
+    "InversionSource",
+    "Lesson",
+    "Mixed",
+    "PriorSource",
+    "Source",
+    "TrainedNetwork",
+]

@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfkd.tasks import Task, task_of
+
 
 def boundary_supporting(
     images,
@@ -12,6 +14,7 @@ def boundary_supporting(
     steps: int = 10,
     step_size: float = 0.3,
     overshoot: float = 1.0,
+    task: Task | None = None,
 ):
     """Moves images to the border between the class that the teacher sees and another one, drawn at random.
 
@@ -21,12 +24,13 @@ def boundary_supporting(
     as they were.
 
     Args:
-        images: float32 `(batch, height, width, channels)` in [0, 1].
+        images: float32 `(batch, ...)` in [0, 1].
         teacher: from images to logits.
         seed: where the targets come from.
         steps: how many steps at most.
         step_size: share of the way to the border that a step takes, in (0, 1].
         overshoot: how far behind the border is aimed at, in logits.
+        task: what the teacher's outputs mean; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
         `(images, crossed)`: images in [0, 1] without gradient, and a bool `(batch,)`, which of them were
@@ -39,22 +43,32 @@ def boundary_supporting(
         Heo et al., "Knowledge Distillation with Adversarial Samples Supporting Decision Boundary", 2019.
         Deviation: images are kept in [0, 1].
     """
+    task = task_of(teacher) if task is None else task
     images = ops.cast(images, "float32")
-    logits = ops.cast(teacher(images, training=False), "float32")
-    classes = logits.shape[-1]
-    base = ops.one_hot(ops.argmax(logits, axis=-1), classes)
-    others = ops.log_softmax(logits, axis=-1) - 1e9 * base
-    target = ops.one_hot(keras.random.categorical(others, 1, seed=seed)[:, 0], classes)
+
+    def ask(images):
+        return ops.cast(teacher(images, training=False), "float32")
+
+    logits = ask(images)
+    base = ops.one_hot(task.group(logits), task.groups)
+    others = task.log_probabilities(logits) - 1e9 * base
+    target = ops.one_hot(keras.random.categorical(others, 1, seed=seed)[:, 0], task.groups)
+    over_image = tuple(range(1, len(images.shape)))
+
+    def each(values):
+        """Values of images, to go with their pixels."""
+        return ops.reshape(values, (-1, *(1,) * len(over_image)))
+
     moved, crossed = images, ops.zeros_like(base[:, 0]) > 0
     for _ in range(steps):
         with tf.GradientTape() as tape:
             tape.watch(moved)
-            lead = ops.sum((base - target) * ops.cast(teacher(moved, training=False), "float32"), axis=-1)
+            lead = ops.sum((base - target) * ask(moved), axis=-1)
         crossed = ops.logical_or(crossed, lead < 0)
         slope = tape.gradient(lead, moved)
-        length = ops.sum(slope**2, axis=(1, 2, 3)) + 1e-12
+        length = ops.sum(slope**2, axis=over_image) + 1e-12
         way = ops.where(crossed, 0.0, step_size * (lead + overshoot) / length)
-        moved = ops.clip(moved - way[:, None, None, None] * slope, 0.0, 1.0)
-    lead = ops.sum((base - target) * ops.cast(teacher(moved, training=False), "float32"), axis=-1)
+        moved = ops.clip(moved - each(way) * slope, 0.0, 1.0)
+    lead = ops.sum((base - target) * ask(moved), axis=-1)
     crossed = ops.logical_or(crossed, lead < 0)
-    return tf.stop_gradient(ops.where(crossed[:, None, None, None], moved, images)), crossed
+    return tf.stop_gradient(ops.where(each(crossed), moved, images)), crossed

@@ -7,7 +7,7 @@ import numpy as np
 _ROUNDS = 20
 
 
-def likeliest(draw: Callable, labels: np.ndarray, classes: int, batch_size: int) -> np.ndarray:
+def most_confident(draw: Callable, labels: np.ndarray, classes: int, batch_size: int) -> np.ndarray:
     """For each class as many images as asked for, those with the highest probabilities drawn.
 
     Args:

@@ -6,47 +6,52 @@ import keras
 from keras import ops
 
 from tfkd.datafree.objectives._moments import Moments, is_alive
-from tfkd.losses import soft_targets
+from tfkd.tasks import Task
 
 # Keeps classes and examples with next to no weight from dominating once they do come up.
 _FLOOR = 1e-2
 
 
 def selection_log_weights(
+    task: Task,
     teacher_logits,
     student_logits=None,
     balance: float = 1.0,
     disagreement: float = 0.0,
-    misfits=None,
-    typicality: float = 0.0,
+    distances=None,
+    statistics_weight: float = 0.0,
 ):
     """Log-weights by which candidates are resampled.
 
     Args:
-        teacher_logits: `(candidates, classes)`.
+        task: what the outputs mean.
+        teacher_logits: the teacher's outputs `(candidates, ...)`.
         student_logits: the same for the student; may be None where `disagreement` is 0.
         balance: exponent on the inverse frequency of the teacher's predicted class.
-        disagreement: exponent on KL(teacher || student) at temperature 1.
-        misfits: `(candidates,)` of `misfit`; may be None where `typicality` is 0.
-        typicality: factor of the misfit that a candidate's log-weight falls by.
+        disagreement: exponent on the task's divergence of student from teacher.
+        distances: `(candidates,)` of `bn_statistics_distance`; may be None where `statistics_weight` is 0.
+        statistics_weight: factor of that distance that a candidate's log-weight falls by.
 
     Returns:
         A float32 tensor `(candidates,)`.
     """
-    classes, predicted = teacher_logits.shape[-1], ops.argmax(teacher_logits, axis=-1)
-    log_weights = -typicality * misfits if typicality else ops.zeros_like(teacher_logits[:, 0])
+    if statistics_weight:
+        log_weights = -statistics_weight * distances
+    else:
+        log_weights = ops.zeros((teacher_logits.shape[0],))
     if balance:
+        groups, predicted = task.groups, task.group(teacher_logits)
         # Classes are counted as often as they are going to be drawn.
         drawn = ops.softmax(log_weights)[:, None]
-        frequency = ops.sum(drawn * ops.one_hot(predicted, classes, dtype="float32"), axis=0)
-        log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / classes)
+        frequency = ops.sum(drawn * ops.one_hot(predicted, groups, dtype="float32"), axis=0)
+        log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / groups)
     if disagreement:
-        divergence = soft_targets(teacher_logits, student_logits)
+        divergence = task.divergence(teacher_logits, student_logits)
         log_weights += disagreement * ops.log(divergence + _FLOOR)
     return log_weights
 
 
-def misfit(seen: Sequence[Moments]):
+def bn_statistics_distance(seen: Sequence[Moments]):
     """How far images are, one by one, from the statistics that a teacher's normalizations remember.
 
     Args:

@@ -16,7 +16,7 @@ class Inversion(keras.Layer):
     batch; the best images of its steps, by the total of the objectives, are what comes out.
 
     Args:
-        image_shape: `(height, width, channels)`.
+        input_shape: of one image.
         batch_size: images in a batch.
         steps: gradient steps on a batch.
         seed: the `keras.random.SeedGenerator` that all randomness comes from.
@@ -25,14 +25,14 @@ class Inversion(keras.Layer):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        input_shape: tuple[int, ...],
         batch_size: int,
         steps: int,
         seed: keras.random.SeedGenerator,
         **kwargs,
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.image_shape, self.batch_size, self.steps = tuple(image_shape), batch_size, steps
+        self.input_shape, self.batch_size, self.steps = tuple(input_shape), batch_size, steps
         # In a tuple, so that it is tracked where it belongs and not here too.
         self._random = (seed,)
         self.built = True
@@ -44,50 +44,57 @@ class Inversion(keras.Layer):
 
     @property
     @abstractmethod
-    def moved(self) -> list[keras.Variable]:
+    def trainables(self) -> list[keras.Variable]:
         """The variables that gradient steps change."""
 
+    @property
     @abstractmethod
-    def restart(self, start) -> None:
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What moves them."""
+
+    @abstractmethod
+    def reset(self, start) -> None:
         """Draws anew what a batch is made from; `start` are images to begin with, or None."""
 
     @abstractmethod
-    def render(self, targets):
-        """The images as they are now: float32 `(batch, height, width, channels)`."""
+    def images(self, targets):
+        """The images as they are now: float32 `(batch, ...)`."""
 
     @abstractmethod
-    def descend(self, gradients) -> None:
+    def apply_gradients(self, gradients) -> None:
         """One gradient step."""
 
-    def conclude(self) -> None:
+    def end_batch(self) -> None:
         """What is done when the steps on a batch are done."""
 
-    def make(self, critic, targets, start=None, adversary=1.0):
+    def make(self, objective, targets, start=None, adversarial_weight=1.0):
         """Makes one batch.
 
         Args:
-            critic: judges the images, see `tfkd.datafree.objectives._image_objective.Critic`.
-            targets: int classes `(batch,)`.
+            objective: judges the images, see `tfkd.datafree.objectives._image_objective.ImageObjective`.
+            targets: what the images are made for, `(batch,)`.
             start: images to begin with, where there are some; None for noise.
-            adversary: factor of the objectives that ask the student.
+            adversarial_weight: multiplier of the objectives that depend on the student.
 
         Returns:
             The images without gradient.
         """
-        self.restart(start)
+        self.reset(start)
 
         def step(i, least, best):
             with tf.GradientTape() as tape:
-                images = self.render(targets)
-            total, slope, of_objectives = critic.judge(images, targets, adversary)
-            scale = _scale_for(slope)
-            gradients = tape.gradient(images, self.moved, output_gradients=scale * slope)
-            self.descend([gradient / scale for gradient in gradients])
-            critic.learn(of_objectives)
+                images = self.images(targets)
+            total, gradient, of_objectives = objective.value_and_gradients(
+                images, targets, adversarial_weight
+            )
+            scale = _scale_for(gradient)
+            gradients = tape.gradient(images, self.trainables, output_gradients=scale * gradient)
+            self.apply_gradients([gradient / scale for gradient in gradients])
+            objective.learn(of_objectives)
             better = total < least
             return i + 1, ops.where(better, total, least), ops.where(better, images, best)
 
-        nothing = ops.zeros((self.batch_size, *self.image_shape))
+        nothing = ops.zeros((self.batch_size, *self.input_shape))
         _, _, best = tf.while_loop(
             lambda i, *_: i < self.steps,
             step,
@@ -95,15 +102,15 @@ class Inversion(keras.Layer):
             parallel_iterations=1,
             maximum_iterations=self.steps,
         )
-        critic.finish()
-        self.conclude()
+        objective.finish()
+        self.end_batch()
         return tf.stop_gradient(best)
 
 
-def _scale_for(slope):
-    """A power of two that makes the steepest slope about 1/64, which half precision neither loses nor,
+def _scale_for(gradient):
+    """A power of two that makes the steepest gradient about 1/64, which half precision neither loses nor,
     summed over a batch, overflows with; float32 does not notice it."""
-    steepest = ops.maximum(ops.max(ops.abs(slope)), 1e-30)
+    steepest = ops.maximum(ops.max(ops.abs(gradient)), 1e-30)
     return 2.0 ** ops.clip(ops.floor(-ops.log2(steepest)) - 6, -24.0, 60.0)
 
 

@@ -30,22 +30,26 @@ class Latents(Inversion):
         self.latents = self.add_weight(
             shape=(self.batch_size, generator.latent_size), initializer="zeros", name="latents"
         )
-        self.optimizer.build(self.moved)
+        self.optimizer.build(self.trainables)
 
     @property
-    def moved(self) -> list[keras.Variable]:
+    def trainables(self) -> list[keras.Variable]:
         return [*self.generator.trainable_variables, self.latents]
 
-    def restart(self, start) -> None:
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [self.optimizer]
+
+    def reset(self, start) -> None:
         redraw(self.generator, self.deviation, self.seed)
         self.latents.assign(self.generator.draw_latent(self.batch_size, self.seed))
         restart_optimizer(self.optimizer)
 
-    def render(self, targets):
+    def images(self, targets):
         return self.generator(self.latents.value, training=True)
 
-    def descend(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.moved)
+    def apply_gradients(self, gradients) -> None:
+        self.optimizer.apply(gradients, self.trainables)
 
 
 def redraw(model: keras.Model, deviation: float, seed: keras.random.SeedGenerator) -> None:

@@ -16,12 +16,12 @@ class Meta(Inversion):
     Args:
         *args: of `Inversion`.
         generator: the meta generator.
-        copy: another generator of the same shape.
+        fast_generator: another generator of the same shape.
         optimizer: moves the copy; starts anew with each batch.
         latent_optimizer: moves the latents; starts anew with each batch.
         meta_optimizer: moves the meta generator.
         reptile: whether Reptile is used instead of FOMAML.
-        forget_at: the batch before which the meta generator's first layer is drawn anew; None for never.
+        reset_first_layer_at: the batch before which the meta generator's first layer is drawn anew; None for never.
         **kwargs: of `Inversion`.
     """
 
@@ -32,18 +32,22 @@ class Meta(Inversion):
         self,
         *args,
         generator: Generator,
-        copy: Generator,
+        fast_generator: Generator,
         optimizer: keras.optimizers.Optimizer,
         latent_optimizer: keras.optimizers.Optimizer,
         meta_optimizer: keras.optimizers.Optimizer,
         reptile: bool = False,
-        forget_at: int | None = None,
+        reset_first_layer_at: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.generator, self.copy = generator, copy
+        self.generator, self.fast_generator = generator, fast_generator
         self.optimizer, self.latent_optimizer = optimizer, latent_optimizer
-        self.meta_optimizer, self.reptile, self.forget_at = meta_optimizer, reptile, forget_at
+        self.meta_optimizer, self.reptile, self.reset_first_layer_at = (
+            meta_optimizer,
+            reptile,
+            reset_first_layer_at,
+        )
         self.latents = self.add_weight(
             shape=(self.batch_size, generator.latent_size), initializer="zeros", name="latents"
         )
@@ -53,18 +57,22 @@ class Meta(Inversion):
             self.add_weight(shape=v.shape, name=f"sum_{i}", **kept)
             for i, v in enumerate(() if reptile else generator.trainable_variables)
         ]
-        self.optimizer.build(copy.trainable_variables)
+        self.optimizer.build(fast_generator.trainable_variables)
         self.latent_optimizer.build([self.latents])
         self.meta_optimizer.build(generator.trainable_variables)
 
     @property
-    def moved(self) -> list[keras.Variable]:
-        return [*self.copy.trainable_variables, self.latents]
+    def trainables(self) -> list[keras.Variable]:
+        return [*self.fast_generator.trainable_variables, self.latents]
 
-    def restart(self, start) -> None:
-        if self.forget_at is not None:
-            self._forget()
-        for ours, meta in zip(self.copy.variables, self.generator.variables, strict=True):
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [self.optimizer, self.latent_optimizer, self.meta_optimizer]
+
+    def reset(self, start) -> None:
+        if self.reset_first_layer_at is not None:
+            self._reset_first_layer()
+        for ours, meta in zip(self.fast_generator.variables, self.generator.variables, strict=True):
             ours.assign(meta)
         for total in self.sums:
             total.assign(ops.zeros_like(total))
@@ -72,18 +80,18 @@ class Meta(Inversion):
         restart_optimizer(self.optimizer)
         restart_optimizer(self.latent_optimizer)
 
-    def render(self, targets):
-        return self.copy(self.latents.value, training=True)
+    def images(self, targets):
+        return self.fast_generator(self.latents.value, training=True)
 
-    def descend(self, gradients) -> None:
+    def apply_gradients(self, gradients) -> None:
         *of_copy, of_latents = gradients
         for total, gradient in zip(self.sums, of_copy if self.sums else (), strict=True):
             total.assign_add(gradient)
-        self.optimizer.apply(of_copy, self.copy.trainable_variables)
+        self.optimizer.apply(of_copy, self.fast_generator.trainable_variables)
         self.latent_optimizer.apply([of_latents], [self.latents])
 
-    def conclude(self) -> None:
-        meta, ours = self.generator.trainable_variables, self.copy.trainable_variables
+    def end_batch(self) -> None:
+        meta, ours = self.generator.trainable_variables, self.fast_generator.trainable_variables
         if self.reptile:
             ways = [self.REPTILE_SCALE * (m.value - o.value) for m, o in zip(meta, ours, strict=True)]
         else:
@@ -91,14 +99,14 @@ class Meta(Inversion):
         self.meta_optimizer.apply(ways, meta)
         # Gradients do not reach the moving statistics, without which the generator is no use in inference.
         for m, o in zip(
-            self.generator.non_trainable_variables, self.copy.non_trainable_variables, strict=True
+            self.generator.non_trainable_variables, self.fast_generator.non_trainable_variables, strict=True
         ):
             m.assign(o)
         self.batches.assign_add(1)
 
-    def _forget(self):
+    def _reset_first_layer(self):
         """Draws the first layer and the scales of the first normalization anew, once."""
-        now = self.batches.value == self.forget_at
+        now = self.batches.value == self.reset_first_layer_at
         kernel = next(v for v in self.generator.trainable_variables if v.name == "kernel")
         scales = next(v for v in self.generator.trainable_variables if v.name == "gamma")
         for variable, middle in ((kernel, 0.0), (scales, 1.0)):

@@ -12,13 +12,14 @@ from tfkd.datafree.sources.inversion._latents import redraw
 class NoisyLabels(Inversion):
     """NAYER's way: embeddings of the classes, not latents, go through a noisy layer into the generator.
 
-    The noisy layer is drawn anew for each batch, the whole generator after every `life` batches.
+    The noisy layer is drawn anew for each batch, the whole generator after every
+    `generator_lifetime` batches.
 
     Args:
         *args: of `Inversion`.
         generator: from classes to images.
         optimizer: moves the generator and its noisy layer; starts anew with the generator.
-        life: batches before the generator is drawn anew.
+        generator_lifetime: batches before the generator is drawn anew.
         **kwargs: of `Inversion`.
     """
 
@@ -27,32 +28,36 @@ class NoisyLabels(Inversion):
         *args,
         generator: NoisyLabelGenerator,
         optimizer: keras.optimizers.Optimizer,
-        life: int,
+        generator_lifetime: int,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.generator, self.optimizer, self.life = generator, optimizer, life
+        self.generator, self.optimizer, self.generator_lifetime = generator, optimizer, generator_lifetime
         self.batches = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="batches"
         )
-        self.optimizer.build(self.moved)
+        self.optimizer.build(self.trainables)
 
     @property
-    def moved(self) -> list[keras.Variable]:
+    def trainables(self) -> list[keras.Variable]:
         return self.generator.trainable_variables
 
-    def restart(self, start) -> None:
-        tf.cond(self.batches.value % self.life == 0, self._renew, lambda: None)
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [self.optimizer]
+
+    def reset(self, start) -> None:
+        tf.cond(self.batches.value % self.generator_lifetime == 0, self._renew, lambda: None)
         self.generator.redraw_noise(self.seed)
 
-    def render(self, targets):
+    def images(self, targets):
         nothing = ops.zeros((self.batch_size, 0))
         return self.generator(nothing, labels=targets, training=True)
 
-    def descend(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.moved)
+    def apply_gradients(self, gradients) -> None:
+        self.optimizer.apply(gradients, self.trainables)
 
-    def conclude(self) -> None:
+    def end_batch(self) -> None:
         self.batches.assign_add(1)
 
     def _renew(self):

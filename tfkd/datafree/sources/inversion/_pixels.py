@@ -35,16 +35,20 @@ class Pixels(Inversion):
         super().__init__(*args, **kwargs)
         self.pixel_mean, self.pixel_std, self.noise, self.clip = pixel_mean, pixel_std, noise, clip
         self.canvas = self.add_weight(
-            shape=(self.batch_size, *self.image_shape), initializer="zeros", name="canvas"
+            shape=(self.batch_size, *self.input_shape), initializer="zeros", name="canvas"
         )
         self.optimizer = optimizer
-        self.optimizer.build(self.moved)
+        self.optimizer.build(self.trainables)
 
     @property
-    def moved(self) -> list[keras.Variable]:
+    def trainables(self) -> list[keras.Variable]:
         return [self.canvas]
 
-    def restart(self, start) -> None:
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [self.optimizer]
+
+    def reset(self, start) -> None:
         if start is None:
             self.canvas.assign(self.noise * keras.random.normal(self.canvas.shape, seed=self.seed))
         else:
@@ -52,11 +56,11 @@ class Pixels(Inversion):
         self._clip()
         restart_optimizer(self.optimizer)
 
-    def render(self, targets):
+    def images(self, targets):
         return self.pixel_mean + self.pixel_std * self.canvas.value
 
-    def descend(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.moved)
+    def apply_gradients(self, gradients) -> None:
+        self.optimizer.apply(gradients, self.trainables)
         self._clip()
 
     def _clip(self):

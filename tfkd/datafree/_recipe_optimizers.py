@@ -10,7 +10,7 @@ from tfkd.datafree._recipe import Recipe
 
 
 @dataclasses.dataclass
-class _Follower:
+class _ScheduledOptimizer:
     """An optimizer whose learning rate follows the length of the run."""
 
     optimizer: keras.optimizers.Optimizer
@@ -19,7 +19,7 @@ class _Follower:
     updates: int
 
 
-class Plan:
+class RecipeOptimizers:
     """Makes a recipe's optimizers, and fits their learning rates to a run.
 
     Args:
@@ -28,15 +28,21 @@ class Plan:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._followers: list[_Follower] = []
+        self._scheduled: list[_ScheduledOptimizer] = []
 
-    def student_optimizer(self) -> keras.optimizers.Optimizer:
+    def of_student(self) -> keras.optimizers.Optimizer:
         """The recipe's optimizer of the student, for a run of the recipe's own length."""
-        return self._made(self._recipe.student_optimizer, self._updates)
+        return self._made(
+            self._recipe.student_optimizer,
+            lambda steps, warmed_up: self._recipe.student_updates(steps + warmed_up),
+        )
 
-    def generator_optimizer(self) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the generator, likewise."""
-        return self._made(self._recipe.generator_optimizer, self._generator_updates)
+    def of_network(self, name: str, updates_per_step: int) -> keras.optimizers.Optimizer:
+        """The recipe's optimizer of a network that a source trains, likewise."""
+        return self._made(
+            lambda updates: self._recipe.network_optimizer(name, updates),
+            lambda steps, _: max(1, steps) * updates_per_step,
+        )
 
     def follow(self, steps: int, warmed_up: int = 0) -> bool:
         """Has the learning rates of the optimizers made here end after so many steps.
@@ -49,24 +55,18 @@ class Plan:
             Whether any is another now; what was traced with it is out of date.
         """
         changed = False
-        for follower in self._followers:
-            updates = follower.count(steps, warmed_up)
-            if updates == follower.updates:
+        for scheduled in self._scheduled:
+            updates = scheduled.count(steps, warmed_up)
+            if updates == scheduled.updates:
                 continue
-            schedule = learning_rate(follower.make(updates))
+            schedule = learning_rate(scheduled.make(updates))
             if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-                follower.optimizer.learning_rate = schedule
-                follower.updates, changed = updates, True
+                scheduled.optimizer.learning_rate = schedule
+                scheduled.updates, changed = updates, True
         return changed
 
     def _made(self, make, count):
         updates = count(self._recipe.epochs * self._recipe.steps_per_epoch, 0)
         optimizer = make(updates)
-        self._followers.append(_Follower(optimizer, make, count, updates))
+        self._scheduled.append(_ScheduledOptimizer(optimizer, make, count, updates))
         return optimizer
-
-    def _updates(self, steps, warmed_up):
-        return self._recipe.student_updates(steps + warmed_up)
-
-    def _generator_updates(self, steps, _):
-        return max(1, steps) * self._recipe.generator_steps

@@ -1,0 +1,51 @@
+"""Lesson: who is taught by whom, what answers mean, and where random numbers come from."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfkd.datafree._memory import Memory
+from tfkd.tasks import Task
+
+
+@dataclasses.dataclass
+class Lesson:
+    """What sources and objectives work with.
+
+    Not a Keras object, so that layers that hold one neither track nor save the networks.
+
+    Args:
+        teacher: the teacher.
+        student: the student.
+        task: what their outputs mean.
+        seed: the `keras.random.SeedGenerator` that all randomness comes from.
+        memory: where inputs are remembered; None where they are not.
+        keeps_answers: whether the student learns from answers that are given along with the inputs; not
+            where somebody looks into the teacher, or at another view, and it has to be asked again anyway.
+    """
+
+    teacher: keras.Model
+    student: keras.Model
+    task: Task
+    seed: keras.random.SeedGenerator
+    memory: Memory | None = None
+    keeps_answers: bool = True
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return tuple(self.teacher.input_shape[1:])
+
+    def ask(self, inputs) -> tf.Tensor:
+        """The teacher's float32 answers, in inference mode."""
+        return ops.cast(self.teacher(inputs, training=False), "float32")
+
+    def ask_student(self, inputs) -> tf.Tensor:
+        """The student's float32 answers, in inference mode."""
+        return ops.cast(self.student(inputs, training=False), "float32")
+
+    def answers(self, inputs) -> tf.Tensor | None:
+        """The teacher's answers, or None where nobody would look at them."""
+        return self.ask(inputs) if self.keeps_answers else None

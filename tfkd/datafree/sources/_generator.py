@@ -1,0 +1,146 @@
+"""GeneratorSource: images of a generator that is trained throughout the run."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+import generators
+from generators import Generator
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._parts import TrainedGenerator
+from tfkd.datafree.objectives._image_objective import ImageObjective
+from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
+
+
+class GeneratorSource(Source):
+    """Trains a generator by what an objective says of its images, and draws from it.
+
+    Args:
+        lesson: the networks, their task, and random numbers.
+        generator: the generator.
+        objective: judges its images.
+        options: how often it is updated, and when.
+        batch_size: images in an update.
+        pixels: images of what the generator returns.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    remedy = (
+        "a lower learning rate of the generator, a heavier ClassBalance objective or a share of "
+        "procedural images (`prior_share`) usually helps"
+    )
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        generator: Generator,
+        objective: ImageObjective,
+        options: TrainedGenerator,
+        batch_size: int,
+        pixels: Callable = lambda generated: generated,
+        **kwargs,
+    ) -> None:
+        super().__init__(lesson, **kwargs)
+        generators.check_generator(generator, lesson.input_shape, _classes(lesson.task))
+        self.generator, self.objective, self.pixels = generator, objective, pixels
+        self.steps, self.order, self.batch_size = (
+            options.generator_steps,
+            options.generator_order,
+            batch_size,
+        )
+        # For Keras to track: what objectives remember and measure is state of the run.
+        self._objective_states = objective.states
+        self._objective_trackers = objective.trackers
+        self.optimizer = None
+        self._update_once = self.update
+
+    @property
+    def trained(self) -> Mapping[str, TrainedNetwork]:
+        return {"generator": TrainedNetwork(self.generator, self.steps)}
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        own = [] if self.optimizer is None else [self.optimizer]
+        return [*own, *self.objective.optimizers]
+
+    @property
+    def trackers(self) -> list[keras.metrics.Metric]:
+        return self.objective.trackers
+
+    def compile(self, optimizers: Mapping[str, keras.optimizers.Optimizer]) -> None:
+        self.optimizer = optimizers["generator"]
+
+    def trace_anew(self, once: Callable[[Callable], Callable]) -> None:
+        self._update_once = once(self.update)
+
+    def before(self, adversarial_weight) -> Batch | None:
+        if self.order == "after":
+            return None
+        drawn = self.draw_latent()
+        for _ in range(self.steps):
+            if self.order == "same_images":
+                drawn = self.draw_latent()
+            images = self._update_once(drawn, adversarial_weight)
+        if self.order == "same_latents":
+            images = self.images(drawn)
+        return Batch(images, self.lesson.answers(images))
+
+    def draw(self, n: int, made: Batch | None = None, examples=None) -> Batch:
+        if made is not None:
+            return Batch(made.images[-n:], None if made.logits is None else made.logits[-n:])
+        raw = self.generator.sample(n, self.lesson.seed, training=True)
+        images = tf.stop_gradient(self.pixels(raw))
+        return Batch(images, self.lesson.answers(images))
+
+    def after(self, adversarial_weight) -> None:
+        if self.order == "after":
+            for _ in range(self.steps):
+                self._update_once(self.draw_latent(), adversarial_weight)
+
+    def made_by_draws(self, n: int, draws: int) -> int:
+        return n * {"after": draws, "same_images": 0, "same_latents": 1}[self.order]
+
+    def made_by_training(self) -> int:
+        return self.steps * self.batch_size
+
+    def candidates(self, targets):
+        told = None if self.generator.classes is None else targets
+        return self.images(self.generator.draw(targets.shape[0], self.lesson.seed, told))
+
+    def draw_latent(self) -> generators.Draw:
+        """What a batch is made from."""
+        return self.generator.draw(self.batch_size, self.lesson.seed)
+
+    def images(self, drawn: generators.Draw) -> tf.Tensor:
+        """The images that the generator now makes of what was drawn, without gradient."""
+        return tf.stop_gradient(self.pixels(self.generator.make(drawn, training=True)))
+
+    def update(self, drawn: generators.Draw, adversarial_weight) -> tf.Tensor:
+        """One update of the generator.
+
+        Args:
+            drawn: what `draw_latent` returned.
+            adversarial_weight: multiplier of the objectives that depend on the student.
+
+        Returns:
+            The images the update was computed on, without gradient.
+        """
+        with tf.GradientTape() as tape:
+            generated = self.generator.make(drawn, training=True)
+        _, gradient, of_objectives = self.objective.value_and_gradients(
+            generated, drawn.labels, adversarial_weight
+        )
+        variables = self.generator.trainable_variables
+        gradients = tape.gradient(
+            generated, variables, output_gradients=self.optimizer.scale_loss(gradient)
+        )
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.objective.learn(of_objectives)
+        self.objective.finish()
+        return tf.stop_gradient(self.pixels(generated))
+
+
+def _classes(task):
+    """How many classes a generator may be told."""
+    return task.classes if task.has_classes else None

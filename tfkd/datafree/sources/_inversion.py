@@ -1,0 +1,108 @@
+"""InversionSource: images made one batch at a time, and remembered."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfkd.datafree import _parts as parts
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._loops import repeat
+from tfkd.datafree.objectives._image_objective import ImageObjective
+from tfkd.datafree.sources._base import Batch, Source
+from tfkd.datafree.sources._prior import PriorSource
+from tfkd.datafree.sources.inversion import Inversion
+
+
+class InversionSource(Source):
+    """Makes batches for targets by gradient steps, and keeps them in the lesson's memory.
+
+    Args:
+        lesson: the networks, their task, random numbers, and the memory.
+        inversion: makes a batch.
+        objective: judges its images.
+        options: how many batches a step makes.
+        prior: where inversion starts, and where images that are remembered beside come from.
+        from_prior: images of the prior that are remembered with each batch.
+        starts_at_prior: whether inversion starts from images of the prior.
+        draw_targets: draws what a batch is made for, from a seed generator.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    remedy = (
+        "a heavier ClassBalance objective or a share of procedural images (`prior_share`) usually helps"
+    )
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        inversion: Inversion,
+        objective: ImageObjective,
+        options: parts.Inversion,
+        prior: PriorSource | None,
+        from_prior: int,
+        starts_at_prior: bool,
+        draw_targets,
+        **kwargs,
+    ) -> None:
+        super().__init__(lesson, **kwargs)
+        self.inversion, self.objective, self.prior = inversion, objective, prior
+        self.inversions, self.batch_size = options.inversions, options.inversion_batch
+        self.from_prior, self.starts_at_prior = from_prior, starts_at_prior
+        self.draw_targets = draw_targets
+        # For Keras to track: what objectives remember and measure is state of the run.
+        self._objective_states = objective.states
+        self._objective_trackers = objective.trackers
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [*self.inversion.optimizers, *self.objective.optimizers]
+
+    @property
+    def trackers(self) -> list[keras.metrics.Metric]:
+        return self.objective.trackers
+
+    def before(self, adversarial_weight) -> None:
+        repeat(self.inversions, lambda: self.fill(adversarial_weight))
+
+    def fill(self, adversarial_weight) -> None:
+        """Makes one batch, with the prior's share, and remembers it."""
+        made = [self.invert(adversarial_weight)]
+        if self.from_prior:
+            made.append(self.prior.draw(self.from_prior))
+        for images, logits in made:
+            self.lesson.memory.add(images, logits)
+
+    def invert(self, adversarial_weight) -> Batch:
+        """Makes one batch."""
+        targets, start = self.draw_targets(self.lesson.seed), None
+        if self.starts_at_prior:
+            start, logits = self.prior.draw(self.batch_size)
+            if self.prior.chains:
+                logits = self.lesson.ask(start) if logits is None else logits
+                targets = ops.cast(self.prior.targets(start, logits), "int32")
+        images = self.inversion.make(self.objective, targets, start, adversarial_weight)
+        return Batch(images, self.lesson.answers(images))
+
+    def draw(self, n: int, made=None, examples=None) -> Batch:
+        return self.lesson.memory.draw(n, self.lesson.seed)
+
+    def kept(self, n: int) -> np.ndarray:
+        if not int(self.lesson.memory.size):
+            self._fill_once()
+        return self.lesson.memory.pick(n, self.lesson.seed)
+
+    @tf.function(autograph=False)
+    def _fill_once(self):
+        self.fill(ops.zeros(()))
+
+    def available(self, n: int) -> int:
+        return max(2, min(n, int(self.lesson.memory.size)))
+
+    def made_by_draws(self, n: int, draws: int) -> int:
+        return 0
+
+    def made_by_training(self) -> int:
+        drawn = self.from_prior + (self.batch_size if self.starts_at_prior else 0)
+        from_prior = self.prior.made_by_draws(drawn, 1) if drawn else 0
+        return self.inversions * (self.batch_size + from_prior)

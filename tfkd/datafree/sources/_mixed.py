@@ -1,0 +1,92 @@
+"""Mixed: inputs from several sources, each with its share."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfkd.datafree._lesson import Lesson
+from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
+
+
+class Mixed(Source):
+    """Batches that hold a share of each of several sources, one behind the other.
+
+    Args:
+        lesson: the networks, their task, and random numbers.
+        sources: where inputs come from.
+        shares: of each, above 0 and together 1.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    def __init__(
+        self, lesson: Lesson, sources: Sequence[Source], shares: Sequence[float], **kwargs
+    ) -> None:
+        super().__init__(lesson, **kwargs)
+        self.sources, self.shares = list(sources), tuple(shares)
+
+    @property
+    def remedy(self) -> str:
+        return self.sources[-1].remedy
+
+    @property
+    def trained(self) -> Mapping[str, TrainedNetwork]:
+        return {name: network for source in self.sources for name, network in source.trained.items()}
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [optimizer for source in self.sources for optimizer in source.optimizers]
+
+    @property
+    def trackers(self) -> list[keras.metrics.Metric]:
+        return [tracker for source in self.sources for tracker in source.trackers]
+
+    def compile(self, optimizers: Mapping[str, keras.optimizers.Optimizer]) -> None:
+        for source in self.sources:
+            source.compile({name: optimizers[name] for name in source.trained})
+
+    def trace_anew(self, once: Callable[[Callable], Callable]) -> None:
+        for source in self.sources:
+            source.trace_anew(once)
+
+    def before(self, adversarial_weight) -> list:
+        return [source.before(adversarial_weight) for source in self.sources]
+
+    def draw(self, n: int, made: list | None = None, examples=None) -> Batch:
+        made = [None] * len(self.sources) if made is None else made
+        batches = [source.draw(size, each, examples) for source, size, each in self._parts(n, made) if size]
+        images, logits = zip(*batches, strict=True)
+        return Batch(
+            ops.concatenate(images), ops.concatenate(logits) if self.lesson.keeps_answers else None
+        )
+
+    def after(self, adversarial_weight) -> None:
+        for source in self.sources:
+            source.after(adversarial_weight)
+
+    def wait(self) -> None:
+        for source in self.sources:
+            source.wait()
+
+    def candidates(self, targets):
+        parts, first = [], 0
+        for source, size, _ in self._parts(targets.shape[0], self.sources):
+            if size:
+                parts.append(source.candidates(targets[first : first + size]))
+            first += size
+        return ops.concatenate(parts)
+
+    def made_by_draws(self, n: int, draws: int) -> int:
+        return sum(source.made_by_draws(size, draws) for source, size, _ in self._parts(n, self.sources))
+
+    def made_by_training(self) -> int:
+        return sum(source.made_by_training() for source in self.sources)
+
+    def made_by_waiting(self) -> int:
+        return sum(source.made_by_waiting() for source in self.sources)
+
+    def _parts(self, n, each):
+        """Sources with how many of `n` they make, and what goes with each."""
+        ends = np.round(n * np.cumsum(self.shares)).astype(int)
+        return zip(self.sources, np.diff(ends, prepend=0).tolist(), each, strict=True)
