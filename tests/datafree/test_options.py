@@ -273,6 +273,6 @@ def test_options_of_ones_own():
         eggs: types.SimpleNamespace | int | None = None
 
     assert Cook(eggs=2).with_options(eggs=3).eggs == 3
-    with pytest.raises(ValueError, match="Unknown option of Cook 'egs'. Did you mean 'eggs'"):
+    with pytest.raises(ValueError, match=r"Unknown option of Cook 'egs'\. Did you mean 'eggs'"):
         Cook(egs=2)
     assert AtLeast(2).least == 2 and Formerly("x").values is None
