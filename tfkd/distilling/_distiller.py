@@ -353,12 +353,10 @@ class Distiller(keras.Model):
         """Whether evaluation has what the distillation losses need."""
         if not self._evaluates_teacher or self.student_loss_weight == 1:
             return False
-        there = (
-            self.teacher is not None
-            or batch.teacher_fingerprint is not None
-            or not self.loss_set.uses_teacher
-        )
-        return there and not self.loss_set.lacks(labels=labels, index=batch.index)
+        answered = self.teacher is not None or batch.teacher_fingerprint is not None
+        if self.loss_set.uses_teacher and not answered:
+            return False
+        return not self.loss_set.lacks(labels=labels, index=batch.index)
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras would take the last step's values where not all metrics are among the logs.
