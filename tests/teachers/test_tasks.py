@@ -10,7 +10,7 @@ from keras import layers, ops
 import tfkd
 from tests.tasks.mine import Maps
 from tests.teachers.test_loading import load_quietly
-from tfkd.tasks import task_of
+from tfkd.tasks import marked_task, task_of
 from tfkd.teachers import TaskWarning
 
 X = np.random.default_rng(0).uniform(size=(40, 6)).astype("float32")
@@ -169,6 +169,8 @@ def test_files_of_teachers_say_their_task(units, activation, task, ending, tmp_p
     again = load_quietly(path)
     assert repr(task_of(again)) == repr(task_of(teacher))
     np.testing.assert_allclose(again(X), teacher(X), rtol=1e-5)
+    # Losses go by the mark alone, so that nothing is taken for numbers unless somebody said so.
+    assert (marked_task(keras.models.load_model(path)) is None) == (task == "classification")
     other = {"multi_label": "classification", "classification": "multi_label"}.get(task, "regression")
     overridden = silently(path, task=other)
     assert task_of(overridden).name == other
