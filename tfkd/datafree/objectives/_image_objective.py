@@ -29,8 +29,8 @@ class ImageObjective:
     The gradient stops at the images, so this knows nothing of what made them. Where the batch is looked
     at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives
     need of it (logits, features, moments), then, when the objectives of the whole batch have been
-    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
-    objectives compute of it.
+    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch,
+    whatever the objectives compute of it.
 
     Args:
         lesson: the networks, their task, and random numbers.
