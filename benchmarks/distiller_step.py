@@ -8,6 +8,7 @@ Epochs alternate and every round starts with another distiller, so that a noisy 
 the ratio is the median of each round's own ratios.
 """
 
+import pathlib
 import resource
 import subprocess
 import sys
@@ -22,6 +23,11 @@ from keras import distillation
 
 import tfkd
 from tfkd import losses
+from tfkd._core import names
+
+# The registry of losses is the tests'.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from tests.losses.methods import METHODS, Taps
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("compare", "time", ["time", "memory", "losses"], "what to measure")
@@ -130,40 +136,26 @@ def compare_memory(pair: str) -> None:
         print(f"{pair:8} {name:22} {peaks[name]:7.0f} MiB{ratio}", flush=True)
 
 
+RESNETS = Taps(
+    middle=("stage2_block3_relu2", "stage2_block1_relu2"),
+    several=(
+        ["stage1_block3_relu2", "stage2_block3_relu2"],
+        ["stage1_block1_relu2", "stage2_block1_relu2"],
+    ),
+    before_relu=("stage2_block3_conv2_norm", "stage2_block1_conv2_norm"),
+    last=("logits:input", "logits:input"),
+)
+
+
 def compare_losses() -> None:
     """Prints, as a table, what each loss adds to a step with soft targets, ResNet-20 to ResNet-8."""
     teacher, student = tfkd.students.resnet(20), tfkd.students.resnet(8)
-    middle = "stage2_block3_relu2", "stage2_block1_relu2"
-    deep = ["stage1_block3_relu2", "stage2_block3_relu2"], ["stage1_block1_relu2", "stage2_block1_relu2"]
-    norms = "stage2_block3_conv2_norm", "stage2_block1_conv2_norm"
-    last = "logits:input", "logits:input"
     n = FLAGS.steps * FLAGS.batch_size
-    chosen = [
-        losses.L1Logits(),
-        losses.DecoupledKnowledge(),
-        losses.DIST(),
-        losses.LogitStandardization(),
-        losses.MultiLevelLogits(),
-        losses.TeacherFree(),
-        losses.Hint(*middle, projector=True),
-        losses.CosineEmbedding(*last),
-        losses.AttentionTransfer(*deep),
-        losses.GradientAttention(),
-        losses.FSP(*deep),
-        losses.SimilarityPreserving(*last),
-        losses.Relational(*last),
-        losses.ProbabilisticTransfer(*last),
-        losses.CorrelationCongruence(*last),
-        losses.NeuronSelectivity(*middle),
-        losses.FactorTransfer(*middle),
-        losses.ActivationBoundary(*norms, projector=True),
-        losses.VariationalInformation(*middle),
-        losses.Overhaul(*norms),
-        losses.ReviewKD(*deep),
-        losses.Contrastive(*last, examples=n, negatives=1024, seed=0),
-        losses.SingularValues(*deep),
-    ]
-    made = {"soft targets alone": []} | {type(loss).__name__: [loss] for loss in chosen}
+    of_data = {"contrastive": {"examples": n, "negatives": 1024, "dimension": 128, "seed": 0}}
+    made = {"soft targets alone": []}
+    for name in names.members(losses, losses.KnowledgeLoss, keep=lambda cls: cls is not losses.FeatureLoss):
+        loss = METHODS[name].make(RESNETS, **of_data.get(name, {}))
+        made[type(loss).__name__] = [loss]
     made = {
         name: compiled(tfkd.Distiller(teacher, student, [losses.SoftTargets(4.0), *more]))
         for name, more in made.items()

@@ -9,48 +9,16 @@ from keras import layers
 import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
+from tests.losses.methods import METHODS
+from tests.losses.networks import IMAGES
 from tfkd import losses
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-ONE, TWO, LAST = ("relu1", "relu1"), (["relu1", "conv2"],) * 2, ("logits:input",) * 2
-
-CHANNELS = [0, 2, 5, 7]
-
-# A new method is tested by adding a line.
-METHODS = {
-    "soft_targets": lambda: losses.SoftTargets(4.0),
-    "l1_logits": losses.L1Logits,
-    "decoupled": losses.DecoupledKnowledge,
-    "dist": losses.DIST,
-    "logit_standardization": losses.LogitStandardization,
-    "multi_level": losses.MultiLevelLogits,
-    "teacher_free": losses.TeacherFree,
-    "hint": lambda: losses.Hint(*ONE, projector=True),
-    "hint_twice": lambda: losses.Hint(*TWO, projector=True),
-    "hint_of_chosen_channels": lambda: losses.Hint(*ONE, channels=[CHANNELS], relative=True),
-    "cosine_embedding": lambda: losses.CosineEmbedding(*LAST, projector=layers.Dense(576)),
-    "attention_transfer": lambda: losses.AttentionTransfer(*TWO),
-    "gradient_attention": losses.GradientAttention,
-    "fsp": lambda: losses.FSP(*TWO, projector=True),
-    "similarity_preserving": lambda: losses.SimilarityPreserving(*LAST),
-    "relational": lambda: losses.Relational(*LAST),
-    "probabilistic_transfer": lambda: losses.ProbabilisticTransfer(*LAST),
-    "correlation_congruence": lambda: losses.CorrelationCongruence(*LAST, projector=True),
-    "neuron_selectivity": lambda: losses.NeuronSelectivity(*ONE),
-    "factor_transfer": lambda: losses.FactorTransfer(*ONE),
-    "paraphrasing": lambda: losses.FactorTransfer(*ONE).paraphrasing(),
-    "activation_boundary": lambda: losses.ActivationBoundary("relu1:input", "norm1", projector=True),
-    "variational_information": lambda: losses.VariationalInformation(*TWO),
-    "overhaul": lambda: losses.Overhaul("norm1", "norm1"),
-    "review": lambda: losses.ReviewKD(*TWO),
-    "contrastive": lambda: losses.Contrastive(*LAST, examples=32, negatives=8, dimension=8, seed=1),
-    "singular_values": lambda: losses.SingularValues(*TWO, projector=True),
-}
 
 
 @pytest.fixture(params=METHODS)
 def loss(request):
-    return METHODS[request.param]()
+    return METHODS[request.param].make(IMAGES)
 
 
 def dataset(weights=None):
@@ -107,64 +75,6 @@ def test_in_half_precision_under_xla_zero_weights_teach_nothing(loss, teacher):
     assert {v.dtype for v in loss.trainable_variables} <= {"float32"}
 
 
-def sequence_model(width):
-    """Tokens, of which 0 is padding, to logits for each token."""
-    inputs = keras.Input((None,), dtype="int32")
-    x = layers.Embedding(10, width, mask_zero=True, name="embedding")(inputs)
-    return keras.Model(inputs, layers.Dense(3, name="logits")(x))
-
-
-MASKED = {
-    "soft_targets": losses.SoftTargets,
-    "dist": losses.DIST,
-    "multi_level": losses.MultiLevelLogits,
-    "decoupled": losses.DecoupledKnowledge,
-    "hint": lambda: losses.Hint("embedding", "embedding"),
-    "cosine_embedding": lambda: losses.CosineEmbedding("embedding", "embedding"),
-    "attention_transfer": lambda: losses.AttentionTransfer("embedding", "embedding"),
-    "similarity_preserving": lambda: losses.SimilarityPreserving("embedding", "embedding"),
-    "neuron_selectivity": lambda: losses.NeuronSelectivity("embedding", "embedding"),
-    "activation_boundary": lambda: losses.ActivationBoundary("embedding", "embedding"),
-    "cosine_twice": lambda: losses.CosineEmbedding(["embedding"] * 2, ["embedding"] * 2),
-    "fsp": lambda: losses.FSP(["embedding"] * 2, ["embedding"] * 2),
-    "variational_information": lambda: losses.VariationalInformation("embedding", "embedding"),
-}
-
-
-@pytest.mark.parametrize("name", MASKED)
-def test_padding_changes_nothing(name):
-    """The same sequences, once padded, give the same loss, whatever stands at the padding."""
-    teacher, student = sequence_model(4), sequence_model(4)
-    rng = np.random.default_rng(0)
-    tokens, labels = rng.integers(1, 10, (6, 5)), rng.integers(0, 3, (6, 5))
-    padded, padded_labels = (np.pad(a, ((0, 0), (0, 3))) for a in (tokens, labels))
-    # Any other value of the padding would otherwise show.
-    for model in (teacher, student):
-        table = model.get_layer("embedding").embeddings
-        table.assign(np.concatenate([np.full((1, 4), 50.0), table.numpy()[1:]]))
-    values = []
-    for x, y in ((tokens, labels), (padded, padded_labels)):
-        keras.utils.set_random_seed(1)
-        distiller = tfkd.Distiller(teacher, student, MASKED[name](), student_loss_weight=0.0)
-        distiller.compile(keras.optimizers.SGD(0.0), LABELS_LOSS)
-        values.append(distiller.train_on_batch(x, y, return_dict=True)["loss"])
-    assert values[1] == pytest.approx(values[0], rel=1e-4)
-
-
-def test_weights_of_tokens_weigh_examples_where_a_loss_is_on_examples():
-    teacher, student = sequence_model(4), sequence_model(4)
-    tokens = np.random.default_rng(0).integers(1, 10, (6, 5))
-    per_token = np.random.default_rng(1).uniform(size=(6, 5)).astype("float32")
-    for loss in ("hint", "similarity_preserving"):
-        values = []
-        for weights in (per_token, per_token.mean(1)):
-            distiller = tfkd.Distiller(teacher, student, MASKED[loss](), student_loss_weight=0.0)
-            distiller.compile(keras.optimizers.SGD(0.0))
-            data = tf.data.Dataset.from_tensors((tokens, tokens, weights))
-            values.append(distiller.fit(data, verbose=0).history["loss"][0])
-        assert values[0] == pytest.approx(values[1], rel=1e-5)
-
-
 @pytest.mark.parametrize("name", ["overhaul", "activation_boundary"])
 def test_projectors_of_dense_layers(name, teacher):
     """Before a ReLU there may also be a dense layer."""
@@ -181,7 +91,7 @@ def test_projectors_of_dense_layers(name, teacher):
 
 
 def test_contrastive_remembers_what_it_saw(teacher):
-    loss = METHODS["contrastive"]()
+    loss = METHODS["contrastive"].make(IMAGES)
     distiller = compiled(teacher, small_network(4), loss)
     before = loss.embeddings["student"][1].numpy()
     distiller.fit(dataset().take(1), verbose=0)
@@ -194,7 +104,7 @@ def test_contrastive_remembers_what_it_saw(teacher):
 
 
 def test_factor_transfer_in_two_stages_trains_the_paraphraser_first(teacher):
-    transfer = losses.FactorTransfer(*ONE)
+    transfer = losses.FactorTransfer(*IMAGES.middle)
     student = small_network(4)
     start = harness.snapshot(student)
     compiled(teacher, student, transfer.paraphrasing()).fit(dataset(), verbose=0)
@@ -206,7 +116,7 @@ def test_factor_transfer_in_two_stages_trains_the_paraphraser_first(teacher):
 
 
 def test_overhaul_takes_margins_from_the_teacher_and_needs_batch_normalization(teacher):
-    loss = METHODS["overhaul"]()
+    loss = METHODS["overhaul"].make(IMAGES)
     compiled(teacher, small_network(4), loss)
     from tfkd.losses._overhaul import batch_norm_margin
 
@@ -237,8 +147,8 @@ def test_what_is_missing_is_said(teacher, student):
     for loss, data, message in (
         (losses.DecoupledKnowledge(), (x,), "`y` is missing: the loss 'decoupled_knowledge' needs labels"),
         (losses.GradientAttention(), (x,), "`y` must be the labels"),
-        (METHODS["contrastive"](), (x, y), r"'contrastive' needs the index.*tfkd\.with_index"),
-        (losses.Hint(*ONE), (x, y), "projector=True"),
+        (METHODS["contrastive"].make(IMAGES), (x, y), r"'contrastive' needs the index.*tfkd\.with_index"),
+        (losses.Hint(*IMAGES.middle), (x, y), "projector=True"),
     ):
         with pytest.raises(ValueError, match=message):
             compiled(teacher, student, loss).fit(*data, verbose=0)
@@ -246,6 +156,6 @@ def test_what_is_missing_is_said(teacher, student):
 
 @pytest.mark.parametrize("name", ["similarity_preserving", "relational", "probabilistic_transfer", "dist"])
 def test_relations_of_a_batch_of_one_teach_nothing_harmful(name, teacher, student):
-    distiller = compiled(teacher, student, METHODS[name]())
+    distiller = compiled(teacher, student, METHODS[name].make(IMAGES))
     distiller.train_on_batch(*blobs(1))
     assert all(np.isfinite(weight).all() for weight in student.get_weights())

@@ -4,7 +4,7 @@ Functions take the teacher's values first and return float32 values, one per exa
 the method is defined on the batch.
 """
 
-from tfkd._core.renames import renamed
+from tfkd._core.renames import renamed as _renamed
 from tfkd.losses._activation_boundary import ActivationBoundary, activation_boundary
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
@@ -95,7 +95,7 @@ __all__ = [
     "variational_information",
 ]
 
-__getattr__ = renamed(
+__getattr__ = _renamed(
     __name__,
     {
         "RelationLoss": "FeatureLoss",

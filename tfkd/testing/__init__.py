@@ -2,5 +2,6 @@
 
 from tfkd.testing._check_generator import check_generator
 from tfkd.testing._check_loss import LOSS_CLAUSES, check_loss
+from tfkd.testing._check_task import check_task
 
-__all__ = ["LOSS_CLAUSES", "check_generator", "check_loss"]
+__all__ = ["LOSS_CLAUSES", "check_generator", "check_loss", "check_task"]
