@@ -22,7 +22,7 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         What the module assigns to `__getattr__`.
 
     Example:
-        >>> __getattr__ = renamed(__name__, {"sgd_with_coupled_decay": "sgd_with_coupled_decay"})
+        >>> __getattr__ = renamed(__name__, {"sgd_of_the_papers": "sgd_with_coupled_decay"})
     """
 
     def __getattr__(name: str) -> Any:

@@ -40,8 +40,8 @@ def prune(
             schedule, whatever `final_sparsity` says; None for no such pattern.
         layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
             that are not frozen (with `block_size` for the Dense ones among them).
-        distribution: how zeros are spread over layers (`tfkd.compression.allocate_sparsity`): "uniform",
-            the same share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
+        distribution: how zeros are spread over layers, see `allocate_sparsity`: "uniform", the
+            same share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
