@@ -24,9 +24,9 @@ from data_free_tables import rows_of, write_report
 
 import tfkd
 from tfkd._core import files
-from tfkd.cli.image_files import load_images
-from tfkd.cli.inputs import make_recipe, make_student
 from tfkd.datafree.watching._timing import time_shares
+from tfkd.pipelines import load_examples, recipe_named
+from tfkd.students import student_named
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("case", "mnist", "one of the cases below")
@@ -162,16 +162,15 @@ class Curve(keras.callbacks.Callback):
 def recipe_of(name: str, **overrides) -> tfkd.datafree.Recipe:
     """A recipe with the settings above and those of the command line; `overrides` stand over both."""
     settings = [f"{key}={value}" for key, value in SETTINGS.get(name, {}).items()]
-    return dataclasses.replace(make_recipe(name, [*settings, *FLAGS.options]), **overrides)
+    return recipe_named(name, [*settings, *FLAGS.options], **overrides)
 
 
 def distiller(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> tfkd.DataFreeDistiller:
     """A compiled distiller of a row."""
     keras.utils.set_random_seed(seed)
     teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
-    made = tfkd.DataFreeDistiller(
-        teacher, make_student(case.student, teacher, case.inherit), recipe, seed=seed
-    )
+    student = student_named(case.student, teacher, case.inherit)
+    made = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
     made.compile()
     return made
 
@@ -221,7 +220,7 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
     recipe = recipe_of(recipe_name, epochs=epochs, steps_per_epoch=steps // epochs)
     made = distiller(case, recipe, seed)
     teacher = made.teacher
-    data = load_images(path_of(case.data), teacher.input_shape[1:], teacher.output_shape[-1])
+    data = load_examples(path_of(case.data), teacher)
     curve, health = Curve(data, epochs), tfkd.datafree.Health(every=max(1, epochs // _POINTS))
     made.fit(callbacks=[health, curve], verbose=0)
     synthesis, taught = time_shares(made, repeats=3)

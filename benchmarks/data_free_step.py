@@ -14,8 +14,8 @@ import tensorflow as tf
 from absl import app, flags
 
 import tfkd
-from tfkd.cli.inputs import make_recipe
 from tfkd.datafree.watching._timing import median_seconds
+from tfkd.pipelines import recipe_named
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("recipe", "dfad", "dfad, dafl or procedural")
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
         distiller = tfkd.DataFreeDistiller(
             tfkd.students.lenet5(),
             tfkd.students.lenet5_half(),
-            make_recipe(FLAGS.recipe, batch_size=FLAGS.batch_size),
+            recipe_named(FLAGS.recipe, batch_size=FLAGS.batch_size),
             seed=0,
         )
         distiller.compile(**options[kind])

@@ -144,7 +144,7 @@ def run(method: str, seed: int, teacher: keras.Model, dataset: tf.data.Dataset, 
         theirs = keras.distillation.LogitsDistillation(1.0, loss=METHODS[method])
         distiller = keras.distillation.Distiller(teacher, student, theirs, student_loss_weight=0.1)
         distiller.compile(stage(None, FLAGS.epochs).fresh_optimizer(), LABELS)
-        dataset = dataset.map(lambda x, y: (tfkd.caching.unpack(x).inputs, y))
+        dataset = dataset.map(lambda x, y: (tfkd.distilling.unpack(x).inputs, y))
         distiller.fit(dataset, epochs=FLAGS.epochs, verbose=0)
     else:
         Stages(METHODS[method]()).fit(teacher, student, dataset, loss=LABELS, verbose=0)

@@ -12,7 +12,7 @@ import numpy as np
 from absl import app, flags
 
 from tfkd._core import files
-from tfkd.cli.inputs import from_zoo
+from tfkd.students import network_named
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "npz with x_train, y_train, x_test, y_test", required=True)
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     data = load(FLAGS.data)
     keras.utils.set_random_seed(FLAGS.seed)
     classes = int(data["y_train"].max()) + 1
-    teacher = from_zoo(FLAGS.network, data["x_train"].shape[1:], classes)
+    teacher = network_named(FLAGS.network, data["x_train"].shape[1:], classes)
     trained = keras.Sequential([keras.layers.RandomFlip("horizontal"), teacher]) if FLAGS.flip else teacher
     updates = FLAGS.epochs * -(-len(data["x_train"]) // FLAGS.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, updates)
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     _, accuracy = trained.evaluate(data["x_test"], data["y_test"], batch_size=500, verbose=0)
     print(f"test accuracy: {accuracy:.2%}")
     # An uncompiled copy leaves the optimizer's state out of the file.
-    plain = from_zoo(FLAGS.network, data["x_train"].shape[1:], classes)
+    plain = network_named(FLAGS.network, data["x_train"].shape[1:], classes)
     plain.set_weights(teacher.get_weights())
     with files.replacing(FLAGS.output) as temporary:
         plain.save(temporary)

@@ -46,7 +46,7 @@ class Generator(keras.Model):
         ...     def __init__(self):
         ...         super().__init__((16,), latent_size=8)
         ...         self.dense = keras.layers.Dense(16, activation="sigmoid")
-        ...     def call(self, latent, labels=None, training=None):
+        ...     def call(self, latent, labels=None, training: bool | None = None):
         ...         return self.dense(latent)
         >>> Mine().sample(4, seed=0).shape
         TensorShape([4, 16])
@@ -66,7 +66,7 @@ class Generator(keras.Model):
         self.image_shape = check_shape(image_shape)
         self.latent_size = check_int("latent_size", latent_size, least=0)
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         """Makes inputs.
 
         Args:
@@ -147,7 +147,7 @@ class Generator(keras.Model):
         """
         return self.make(self.draw(n, seed), training)
 
-    def labels_in_turn(self, n):
+    def labels_in_turn(self, n: int):
         """Each class in turn, int32 `(n,)`; only of a generator that is told classes."""
         return ops.arange(n, dtype="int32") % self.classes
 
@@ -160,12 +160,12 @@ class Generator(keras.Model):
         told = {} if self.classes is None else {"labels": self.labels_in_turn(2)}
         return self(ops.zeros((2, self.latent_size)), training=False, **told)
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict | None) -> None:
         if config:
             self.build_from_example()
 
-    def compute_output_shape(self, latent_shape):
+    def compute_output_shape(self, latent_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (latent_shape[0], *self.image_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "image_shape": list(self.image_shape)}

@@ -4,6 +4,7 @@ in one line."""
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Any, NoReturn, TypeGuard
 
 
 def check_shape(image_shape: Iterable[int]) -> tuple[int, ...]:
@@ -68,18 +69,18 @@ def check_per_channel(
     return tuple(map(float, values))
 
 
-def _items(value):
+def _items(value: object) -> tuple[Any, ...]:
     """What a user gave as several values, as a tuple; an empty one where it is a single value."""
     return tuple(value) if isinstance(value, Iterable) else ()
 
 
-def _is_int(value):
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _is_number(value):
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _refuse(name, value, expected, remedy=""):
+def _refuse(name: str, value: object, expected: str, remedy: str = "") -> NoReturn:
     raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}. {remedy}".rstrip())

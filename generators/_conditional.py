@@ -47,11 +47,11 @@ class ConditionalGenerator(ConvGenerator):
         )
         self.embed.build((None,))
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         """Images of the classes; without labels, of each in turn."""
         if labels is None:
             labels = self.labels_in_turn(ops.shape(latent)[0])
         return self.network(latent * self.embed(ops.convert_to_tensor(labels)), training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "classes": self.classes}

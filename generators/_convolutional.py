@@ -125,10 +125,10 @@ class ConvGenerator(Generator):
     def _normalize(self, epsilon, name):
         return layers.BatchNormalization(momentum=self.momentum, epsilon=epsilon, name=name)
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         return self.network(latent, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "latent_size": self.latent_size,

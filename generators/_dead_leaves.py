@@ -58,7 +58,7 @@ class DeadLeaves(Generator):
         super().__init__(image_shape, leaves * (_LEAF_VALUES + channels) + channels, name=name, **kwargs)
         self.built = True
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         height, width, channels = self.image_shape
         side = max(height, width)
         background, leaves = ops.split(uniform(latent), [channels], axis=-1)
@@ -95,5 +95,5 @@ class DeadLeaves(Generator):
         shade = leaf[:, None, None, _LEAF_VALUES:] + (0.5 * strength**3 * stripe)[..., None]
         return image + cover[..., None] * (ops.clip(shade, 0.0, 1.0) - image)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "leaves": self.leaves, "radius": list(self.radius)}

@@ -67,10 +67,10 @@ class DenseGenerator(Generator):
         x = layers.Reshape(self.image_shape, dtype="float32", name="shape")(x)
         return keras.Model(inputs, x, name="network")
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         return self.network(latent, training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "latent_size": self.latent_size,

@@ -60,11 +60,12 @@ class NoisyLabelGenerator(ConvGenerator):
         # The network takes as many values as the noisy layers give; of latents nothing is left.
         self.noise_size, self.latent_size = noise_size, 0
         self.embeddings = embeddings
-        self.classes, dimension = embeddings.shape
+        classes, dimension = embeddings.shape
+        self.classes = classes
         self.batch_size = check_int("batch_size", batch_size)
         self.normalize = layers.BatchNormalization(momentum=self.momentum, epsilon=1e-5, name="normalize")
         self.normalize.build((None, dimension))
-        blocks = -(-batch_size // self.classes)
+        blocks = -(-batch_size // classes)
         self.noise = self.add_weight(
             shape=(blocks, dimension, noise_size), initializer="random_normal", name="noise"
         )
@@ -99,7 +100,7 @@ class NoisyLabelGenerator(ConvGenerator):
         self.redraw_noise(seed)
         return super().draw(n, seed, self.labels_in_turn(n) if labels is None else labels)
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         """Images of the classes; without labels, of each in turn."""
         n = ops.shape(latent)[0]
         self._check_fits(n)
@@ -117,7 +118,7 @@ class NoisyLabelGenerator(ConvGenerator):
         if isinstance(n, int) and n > self.batch_size:
             raise ValueError(f"`n` must be at most the batch size, {self.batch_size}. Received: n={n!r}.")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = super().get_config()
         del config["latent_size"]
         return {

@@ -57,7 +57,7 @@ class Silhouettes(Generator):
         self.size = size
         self.built = True
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         outline, texture, style, ground, ink = ops.split(
             latent, np.cumsum(self._sizes)[:-1].tolist(), axis=-1
         )
@@ -108,5 +108,5 @@ class Silhouettes(Generator):
             grid = mirrored * both + (1 - mirrored) * grid
             yield stretched(grid[..., None], height, width)[..., 0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "size": list(self.size)}

@@ -81,7 +81,7 @@ class SmoothNoise(Generator):
         super().__init__(image_shape, sum(self._sizes) + len(grids) + channels + 1, name=name, **kwargs)
         self.built = True
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         *sides, channels = self.image_shape
         alone = (1,) * len(sides)
         parts = ops.split(latent, np.cumsum([*self._sizes, len(self.grids), channels]).tolist(), axis=-1)
@@ -95,5 +95,5 @@ class SmoothNoise(Generator):
         gain = ops.reshape(log_uniform(contrast, *self.contrast), (-1, *alone, 1))
         return ops.sigmoid(gain * (image + ops.reshape(offset, (-1, *alone, channels))))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "grids": list(self.grids), "contrast": list(self.contrast)}

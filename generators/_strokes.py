@@ -62,7 +62,7 @@ class Strokes(Generator):
         self.width = width
         self.built = True
 
-    def call(self, latent, labels=None, training=None):
+    def call(self, latent, labels=None, training: bool | None = None):
         parts = ops.split(latent, np.cumsum(self._sizes)[:-1].tolist(), axis=-1)
         controls, joined, style, middle, contrast, unevenness = parts
         centre = style[:, :2]
@@ -119,5 +119,5 @@ class Strokes(Generator):
         grid = ops.reshape(cells, (-1, _PAPER_GRID, _PAPER_GRID, 1))
         return stretched(grid, height, width)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "strokes": self.strokes, "width": list(self.width)}

@@ -1,12 +1,15 @@
 """What holds for the project as a whole: names, imports, documents."""
 
+import ast
+import importlib
 import pathlib
 import re
 import subprocess
 import sys
 
+import pytest
+
 import tfkd
-from tfkd.cli import compress, data_free, shared_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 HEAVY = ("matplotlib", "jinja2", "ai_edge_litert", "tf_keras", "tensorflow_model_optimization")
@@ -31,20 +34,64 @@ def test_another_backend_is_refused_with_the_remedy(monkeypatch):
 
 def test_public_names_exist():
     packages = tfkd.losses, tfkd.datafree, tfkd.datafree.objectives, tfkd.students, tfkd.export
-    for module in (tfkd, *packages, tfkd.compression):
+    for module in (tfkd, *packages, tfkd.compression, tfkd.pipelines):
         assert all(hasattr(module, name) for name in module.__all__)
 
 
-def test_documents_name_only_flags_there_are():
-    known = {flag.name for flag in data_free._FLAGS} | {"flagfile"}
-    _, table, of_compress = (ROOT / "README.md").read_text().split("| flag | meaning |")
-    named = set(re.findall(r"`--(\w+)`", table.split("\n\n")[0])) | {"output_dir"}
-    assert named == known
-    shared = {flag.name for flag in shared_flags.SHARED}
-    named = set(re.findall(r"`--(\w+)`", of_compress.split("\n\n")[0]))
-    assert named - shared == {flag.name for flag in compress._FLAGS} - shared
+def programs():
+    """The programs that are installed, by name."""
+    scripts = re.findall(r'"([\w-]+) = (tfkd\.cli\.\w+):run"', (ROOT / "setup.py").read_text())
+    return {name: importlib.import_module(module).PROGRAM for name, module in scripts}
+
+
+def flag_tables():
+    """The names in the README's tables of flags, by the program that their first line names."""
+    text = (ROOT / "README.md").read_text()
+    tables = re.findall(r"^\| flag of `([\w-]+)` \| meaning \|\n((?:\|.*\n)+)", text, re.M)
+    return {
+        name: set(re.findall(r"`--(\w+)`", "".join(re.findall(r"^\|.*?\|", table, re.M))))
+        for name, table in tables
+    }
+
+
+def test_the_readme_tells_every_flag_and_no_other():
+    tables, found = flag_tables(), programs()
+    assert tables.keys() == found.keys() >= {"tfkd-data-free", "tfkd-compress"}
+    for name, program in found.items():
+        assert program.name == name
+        # absl's own.
+        named = tables[name] - {"flagfile"}
+        assert named <= set(program.flags)
+        # What programs share is told once, in the first table.
+        assert set(program.flags) <= named | tables["tfkd-data-free"]
+
+
+def test_presets_have_flags_there_are():
     for preset in (ROOT / "examples").glob("*.flags"):
-        assert set(re.findall(r"^--(\w+)", preset.read_text(), re.M)) <= known
+        typed = set(re.findall(r"^--(\w+)", preset.read_text(), re.M))
+        assert typed and typed <= {*programs()["tfkd-data-free"].flags, "flagfile"}
+
+
+def imports(path):
+    """What a file imports: pairs of module and name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples"])
+def test_benchmarks_and_examples_use_the_library_not_the_programs(folder):
+    files = list((ROOT / folder).glob("*.py"))
+    assert files
+    for path in files:
+        for module, name in imports(path):
+            assert not module.startswith("tfkd.cli"), path
+            public = module.split("._")[0]
+            if public != module and public != "tfkd":
+                # What has a public name is imported by that.
+                assert name not in importlib.import_module(public).__all__, (path, module, name)
 
 
 def test_shipped_assets_are_small():

@@ -16,11 +16,13 @@ from tfkd import (
     export,
     losses,
     optimizers,
+    pipelines,
     schemes,
     students,
     taps,
     tasks,
     teachers,
+    testing,
 )
 from tfkd.datafree import DataFreeDistiller
 from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, with_index
@@ -43,10 +45,12 @@ __all__ = [
     "load_teacher",
     "losses",
     "optimizers",
+    "pipelines",
     "schemes",
     "students",
     "taps",
     "tasks",
     "teachers",
+    "testing",
     "with_index",
 ]

@@ -64,6 +64,8 @@ def test_other_losses_over_a_softmax_are_refused_with_a_remedy_that_works(loss, 
     tfkd.Distiller(tagger, network(3), losses.BernoulliTargets())
 
 
-def test_losses_of_inner_layers_stay(tagger):
-    hint = losses.Hint("hidden", "hidden")
-    assert tfkd.Distiller(tagger, network(3), hint).distillation_losses == [hint]
+@pytest.mark.parametrize("tap", ["hidden", ["hidden"]], ids=["one_layer", "a_list"])
+@pytest.mark.parametrize("kind", [losses.Hint, losses.SoftTargets])
+def test_losses_of_inner_layers_stay(kind, tap, tagger):
+    loss = kind(teacher_layer=tap, student_layer=tap)
+    assert tfkd.Distiller(tagger, network(3), loss).distillation_losses == [loss]

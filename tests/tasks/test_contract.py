@@ -6,7 +6,7 @@ from keras import ops
 
 from tests.tasks.mine import Maps
 from tfkd import tasks
-from tfkd.testing._check_task import check_task
+from tfkd.testing import check_task
 
 RNG = np.random.default_rng(0)
 TEACHER, STUDENT = RNG.normal(size=(2, 12, 5)).astype("float32")

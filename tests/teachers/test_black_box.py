@@ -7,7 +7,7 @@ from keras import ops
 import tfkd
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd._core.fingerprints import fingerprint
-from tfkd.teachers._black_box import are_probabilities
+from tfkd.tasks._endings import are_probabilities
 
 
 def black_box(model, **options):
@@ -90,10 +90,10 @@ def test_bad_arguments():
 
     with pytest.raises(TypeError, match="`function` must be callable"):
         tfkd.BlackBoxTeacher("cat", SHAPE, 4)
-    for shape in ((12, 12), (12, None, 1), (0, 12, 1)):
+    for shape in ((), (12, None, 1), (0, 12, 1)):
         with pytest.raises(ValueError, match="`input_shape` must be"):
             tfkd.BlackBoxTeacher(ask, shape, 4)
-    for classes in (1, 2.5, True):
+    for classes in (1, 2.5, True, (), (3, 0)):
         with pytest.raises(ValueError, match="`classes` must be"):
             tfkd.BlackBoxTeacher(ask, SHAPE, classes)
 
@@ -231,6 +231,33 @@ def test_what_counts_as_probabilities():
     assert are_probabilities(np.array([[0.2, 0.8], [1.0, 0.0]]))
     for rows in ([[0.2, 0.7]], [[1.5, -0.5]], [[0.2, 0.8], [3.0, 1.0]]):
         assert not are_probabilities(np.array(rows))
+    assert are_probabilities(np.array([[0.2, 0.7]]), "sigmoid")
+    assert not are_probabilities(np.array([[1.5, -0.5]]), "sigmoid")
+
+
+def test_black_boxes_of_numbers_and_labels_are_told_apart():
+    weights = np.random.default_rng(0).normal(size=(144, 3)).astype("float32")
+
+    def box(function, task="regression"):
+        return tfkd.BlackBoxTeacher(
+            lambda x: function(x.reshape(len(x), -1) @ weights), SHAPE, 3, True, task=task
+        )
+
+    def noisy(z):
+        return z * (1 + 1e-6 * np.random.default_rng().normal(size=z.shape))
+
+    first = fingerprint(box(lambda z: z))
+    assert fingerprint(box(noisy)) == first
+    # The commonest of each answer is the same in all of these.
+    others = [
+        lambda z: 2 * z,
+        lambda z: z + 1,
+        lambda z: z - z.max(-1, keepdims=True),
+        lambda z: np.exp(z / 9),
+    ]
+    assert len({first, *(fingerprint(box(each)) for each in others)}) == 5
+    other_label = fingerprint(box(lambda z: z * [1, 1, -1], "multi_label"))
+    assert other_label != fingerprint(box(lambda z: z, "multi_label"))
 
 
 def test_a_black_box_does_its_own_scaling(trained):

@@ -27,7 +27,9 @@ def has_graph(model: keras.Model) -> bool:
     )
 
 
-def first_upstream(model: keras.Model, found: Callable[[object], bool]) -> Iterator[object]:
+def first_upstream(
+    model: keras.Model, found: Callable[[keras.Operation], bool]
+) -> Iterator[keras.Operation]:
     """For each path back from each output, the first operation for which `found` is true.
 
     Args:
@@ -60,7 +62,7 @@ def nodes(model: keras.Model) -> list:
     return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
 
 
-def times_used(model: keras.Model, operation) -> int:
+def times_used(model: keras.Model, operation: keras.Operation) -> int:
     """How often an operation occurs in a model's graph and those of models nested in it."""
     operations = [node.operation for node in nodes(model)]
     nested = [inner for inner in operations if isinstance(inner, keras.Model) and has_graph(inner)]

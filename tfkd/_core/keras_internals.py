@@ -3,15 +3,14 @@
 Keras is pinned to one minor version because of what is used here.
 """
 
-from typing import Any
-
 import keras
+
+# The operations behind `keras.ops`, for graphs that are built of operations by name.
+import keras.src.ops.numpy as numpy_operations
 import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
-
-# The operations behind `keras.ops`, for graphs that are built of operations by name.
-from keras.src.ops import numpy as numpy_operations
+from keras.src.ops.node import KerasHistory
 
 __all__ = [
     "build_shapes",
@@ -40,12 +39,12 @@ def inbound_nodes(operation) -> list:
     return operation._inbound_nodes
 
 
-def history(tensor) -> tuple[Any, int, int]:
+def history(tensor) -> KerasHistory:
     """The operation that made a symbolic tensor, the number of its call, and of the output."""
     return tensor._keras_history
 
 
-def is_functional(model) -> bool:
+def is_functional(model: object) -> bool:
     """Whether a model is of the functional kind."""
     return isinstance(model, Functional)
 
@@ -65,17 +64,19 @@ def build_shapes(model: keras.Model) -> dict:
     return model._build_shapes_dict or {}
 
 
-def is_keras_layer(layer) -> bool:
+def is_keras_layer(layer: object) -> bool:
     """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
 
 
-def learning_rate(optimizer: keras.optimizers.Optimizer):
+def learning_rate(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | keras.Variable:
     """An optimizer's schedule, or the variable that holds its rate; the public property gives the value."""
     return optimizer._learning_rate
 
 
-def share_value(variable: keras.Variable, value) -> None:
+def share_value(variable: keras.Variable, value: tf.Variable) -> None:
     """Has a Keras variable use an existing `tf.Variable`."""
     variable._value = value
 

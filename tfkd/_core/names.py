@@ -4,6 +4,9 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 def snake_case(name: str) -> str:
@@ -39,7 +42,7 @@ def members(
     }
 
 
-def lookup(known: Mapping, name: str, what: str):
+def lookup(known: Mapping[str, Value], name: str, what: str) -> Value:
     """`known[name]`.
 
     Args:

@@ -1,6 +1,7 @@
 """KeepLastGood: back to the last finite weights."""
 
 import warnings
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -8,6 +9,12 @@ import numpy as np
 from tfkd._core.snapshots import Snapshot
 from tfkd.distilling import Distillation
 from tfkd.distilling._protocol import check_distillation
+
+
+class _Trained(Distillation, Protocol):
+    """A distiller or scheme in `fit`, which can be told to stop."""
+
+    stop_training: bool
 
 
 class KeepLastGood(keras.callbacks.Callback):
@@ -31,7 +38,7 @@ class KeepLastGood(keras.callbacks.Callback):
         >>> distiller.fit(x, y, callbacks=[tfkd.callbacks.KeepLastGood()])
     """
 
-    model: Distillation
+    model: _Trained
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,20 +47,20 @@ class KeepLastGood(keras.callbacks.Callback):
         self._epoch = 0
         self._good: Snapshot | None = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         check_distillation(self.model, self)
         self.stopped_epoch = self._good = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
         if self._good is None:
             self._good, self.good_epoch = self._now(), epoch - 1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not _finite(logs):
             self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self.stopped_epoch is None:
             # The loss of the last step was computed before its update, so look at the weights too.
             now = self._now()
@@ -71,6 +78,8 @@ class KeepLastGood(keras.callbacks.Callback):
             return
         self.stopped_epoch = self._epoch
         self.model.stop_training = True
+        # There since the first epoch began.
+        assert self._good is not None and self.good_epoch is not None
         self._good.restore()
         warnings.warn(
             f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has "

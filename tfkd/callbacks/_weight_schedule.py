@@ -69,12 +69,12 @@ class WeightSchedule(keras.callbacks.Callback):
             factor *= 1 + (self.final - 1) * min(epoch / self.decay, 1.0)
         return factor
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         check_distillation(self.model, self)
         for loss_set in self.model.loss_sets:
             self._indices(loss_set)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         for loss_set in self.model.loss_sets:
             factors = loss_set.factors.numpy()
             factors[self._indices(loss_set)] = self.factor(epoch)

@@ -1,6 +1,7 @@
 """Activations, which Keras 3 and tf_keras share or not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ _PACKAGE = "tfkd"
 _PREFIX = f"{_PACKAGE}>"
 
 
-def activation_for_tf_keras(serialized) -> str | Callable:
+def activation_for_tf_keras(serialized: str | dict) -> str | Callable:
     """The activation's name where tf_keras has the same under it, else Keras 3's own function.
 
     Args:
@@ -30,7 +31,7 @@ def activation_for_tf_keras(serialized) -> str | Callable:
     return _registered(name)
 
 
-def register_activations(entry) -> None:
+def register_activations(entry: Any) -> None:
     """Makes Keras 3's functions that a tf_keras configuration names known to tf_keras.
 
     Args:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -54,7 +54,7 @@ class Bridge(keras.Layer):
             kept.assign(mask)
             weight.constraint = Masked(kept, weight.constraint)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training: bool | None = None):
         # As a frozen batch normalization does, a frozen model keeps its statistics and ranges.
         training = bool(training) and self.trainable
         if training and self._pruned:
@@ -71,7 +71,7 @@ class Bridge(keras.Layer):
         """The inner model's layers by the names they had before tfmot wrapped them."""
         return {unwrapped(layer).name: layer for layer in self.inner.layers}
 
-    def get_config(self):
+    def get_config(self) -> dict:
         if self._of_clusters or any(getattr(each, "preserve_sparsity", 0) for each in self.inner.layers):
             raise ValueError(
                 "A student that preserves clusters, or zeros while it is clustered, cannot be saved whole: "
@@ -89,7 +89,7 @@ class Bridge(keras.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         import tf_keras
 
         register_activations(config["inner"])
@@ -144,11 +144,11 @@ class BridgedModel(keras.Model):
             return None
         return keras.saving.deserialize_keras_object(json.loads(self._architecture))
 
-    def summary(self, *args, **kwargs):
+    def summary(self, *args, **kwargs) -> None:
         """The inner model's layers, as `tf_keras.Model.summary` prints them."""
         self.inner.summary(*args, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "bridge": keras.saving.serialize_keras_object(self.get_layer("bridge")),
             "name": self.name,
@@ -156,7 +156,7 @@ class BridgedModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> Self:
         bridge = keras.saving.deserialize_keras_object(config["bridge"], custom_objects)
         model = cls.__new__(cls)
         model._connect(bridge, config["name"], config["architecture"])

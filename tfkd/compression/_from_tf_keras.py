@@ -81,7 +81,7 @@ def _unknown_layers(entry):
     return [] if hasattr(keras.layers, kind) and kind != "Lambda" else [f"{config['name']} ({kind})"]
 
 
-def _modern(entry):
+def _modern(entry: dict[str, Any]) -> dict[str, Any]:
     """A layer's or model's entry with those options that Keras 3 knows.
 
     Options fall away that it has no place for, such as `groups` of a DepthwiseConv2D. Where that changes
@@ -115,7 +115,7 @@ def _modern(entry):
     return {**kept, "config": config, "module": "keras.layers", "registered_name": None}
 
 
-def _option(value):
+def _option(value: Any) -> Any:
     """An option's value: layers, such as the one that a Bidirectional holds, are entries themselves."""
     if isinstance(value, list):
         return [_option(each) for each in value]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfkd.compression._bridged import BridgedModel
-from tfkd.compression._distribution import spread
+from tfkd.compression._distribution import allocate_sparsity
 from tfkd.compression._sparse import check_sparsity
 from tfkd.compression._tfmot import load
 from tfkd.compression._wrapping import chosen_layers, rebuilt, wrap_layers
@@ -40,8 +40,8 @@ def prune(
             schedule, whatever `final_sparsity` says; None for no such pattern.
         layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
             that are not frozen (with `block_size` for the Dense ones among them).
-        distribution: how the zeros are spread over layers (`tfkd.compression.spread`): "uniform", the same
-            share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
+        distribution: how zeros are spread over layers, see `allocate_sparsity`: "uniform", the
+            same share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -88,10 +88,10 @@ def prune(
 
     what = "pruned" if block_size == (1, 1) else "pruned in blocks (only Dense layers can)"
     chosen = chosen_layers(inner, layers, able, what)
-    shares = dict.fromkeys(chosen)
+    shares = dict.fromkeys(chosen, final_sparsity)
     if not own_schedule:
         kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
-        shares = spread(kernels, final_sparsity, distribution)
+        shares = allocate_sparsity(kernels, final_sparsity, distribution)
     inner = wrap_layers(
         inner,
         chosen,
@@ -119,7 +119,7 @@ def prunable_weights(layer: Any) -> list:
     return PruneRegistry.make_prunable(layer).get_prunable_weights()
 
 
-def _schedule(sparsity, schedule, final_sparsity):
+def _schedule(sparsity, schedule, final_sparsity: float):
     """A schedule of tfmot."""
     if isinstance(schedule, sparsity.PruningSchedule):
         return schedule
@@ -139,14 +139,15 @@ def _schedule(sparsity, schedule, final_sparsity):
     return sparsity.PolynomialDecay(0.0, final_sparsity, begin, end, power=3, frequency=frequency)
 
 
-def _pair(value, name, least):
+def _pair(value: Any, name: str, least: int) -> tuple[int, int]:
     if (
         not isinstance(value, tuple | list)
         or len(value) != 2
-        or not all(isinstance(number, numbers.Integral) and number >= least for number in value)
+        or not all(isinstance(number, numbers.Integral) and int(number) >= least for number in value)
     ):
         raise ValueError(
             f"`{name}` must be two whole numbers of at least {least}, such as "
             f"{dict(schedule=(0, 1000), block_size=(4, 1), m_by_n=(2, 4))[name]}. Received: {value!r}."
         )
-    return tuple(int(number) for number in value)
+    first, second = map(int, value)
+    return first, second

@@ -68,14 +68,14 @@ def quantize_aware(
         once are rounded, too, and those before a `Concatenate` as a scheme given by name says (a
         `QuantizeScheme` is taken as it is).
     """
-    preserve = _preserved(model, preserve)
-    scheme = _scheme(scheme, preserve)
+    kept = _preserved(model, preserve)
+    rounding = _scheme(scheme, kept)
     inner = rebuilt(model, separate=True)
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(
             f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
         )
-    registry = scheme.get_quantize_registry()
+    registry = rounding.get_quantize_registry()
 
     def able(layer):
         return is_quantizable(layer, registry)
@@ -92,10 +92,8 @@ def quantize_aware(
     annotated = wrap_layers(inner, chosen, annotate)
     annotated = wrap_layers(annotated, outputs_only, lambda layer: annotate(layer, output_only()))
     with scopes():
-        quantized = load().quantization.keras.quantize_apply(annotated, scheme)
-    student = BridgedModel(
-        quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in preserve
-    )
+        quantized = load().quantization.keras.quantize_apply(annotated, rounding)
+    student = BridgedModel(quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in kept)
     calibrate(student, probe_images(student, _IMAGES) if images is None else images)
     return student
 
@@ -113,7 +111,7 @@ def float_layers(student: BridgedModel) -> list[str]:
     return [name for name, layer in student.get_layer("bridge").inner_layers().items() if in_float(layer)]
 
 
-def _preserved(model, preserve):
+def _preserved(model: keras.Model, preserve: str | Iterable[str]) -> set[str]:
     preserve = {preserve} if isinstance(preserve, str) else set(preserve)
     if unknown := preserve - set(PRESERVED):
         raise ValueError(f"`preserve` knows {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
@@ -132,7 +130,7 @@ def _is_clustered(kernel):
     return different <= _MOST_CLUSTERS and different < kernel.numpy().size
 
 
-def _scheme(scheme, preserve):
+def _scheme(scheme: Any, preserve: set[str]) -> Any:
     """A scheme of tfmot."""
     quantization = load().quantization.keras
     if isinstance(scheme, quantization.QuantizeScheme):

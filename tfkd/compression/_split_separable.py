@@ -1,8 +1,10 @@
 """Separable convolutions as the two convolutions they consist of, each of which tfmot can quantize."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 # Of the depthwise convolution; the other options are the pointwise one's.
 _DEPTHWISE = (
@@ -73,22 +75,22 @@ class Parts:
             inputs = layer(inputs)
         return inputs
 
-    def get_weights(self):
+    def get_weights(self) -> list[np.ndarray]:
         """The weights of all layers."""
         return [weight for layer in self._layers for weight in layer.get_weights()]
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Iterable[np.ndarray]) -> None:
         """Sets the weights of all layers."""
-        weights = iter(weights)
+        left = iter(weights)
         for layer in self._layers:
-            layer.set_weights([next(weights) for _ in layer.weights])
+            layer.set_weights([next(left) for _ in layer.weights])
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """Whether all are trained."""
         return all(layer.trainable for layer in self._layers)
 
     @trainable.setter
-    def trainable(self, trainable):
+    def trainable(self, trainable: bool) -> None:
         for layer in self._layers:
             layer.trainable = trainable

@@ -10,9 +10,9 @@ from tfkd.tasks import Task
 from tfkd.teachers import probabilities_ending
 
 
-def check_ending(student: keras.Model) -> None:
-    """Raises ValueError for a student that returns probabilities."""
-    if ending := probabilities_ending(student):
+def check_ending(student: keras.Model, task: Task) -> None:
+    """Raises ValueError for a student that returns probabilities where the task's answers are logits."""
+    if task.activations and (ending := probabilities_ending(student)):
         raise ValueError(
             f"`student` must return logits. Received: {student.name!r}, which {ending}. Build it without "
             "that; tfkd.load_teacher(student) makes such a copy of a trained model."
@@ -117,7 +117,8 @@ def checked_targets(task: Task, labels, n: int) -> np.ndarray:
     """
     if not task.has_classes:
         raise ValueError(
-            f"`labels` must be None: the teacher's answers ({task!r}) do not name classes. Received: {labels!r}."
+            f"`labels` must be None: the teacher's answers ({task!r}) do not name classes. "
+            f"Received: {labels!r}."
         )
     return task.check_targets(labels, n)
 

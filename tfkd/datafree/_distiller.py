@@ -24,7 +24,7 @@ from tfkd.datafree.sources._selection import resample
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
-from tfkd.distilling._forward import Pass
+from tfkd.distilling._forward import ForwardResult
 from tfkd.distilling._steps import with_loss_scaling
 from tfkd.tasks import Task, as_task, task_of
 
@@ -54,8 +54,8 @@ class DataFreeDistiller(Distiller):
         memory: what is remembered of them; None where nothing is.
 
     Raises:
-        ValueError: if the shapes of teacher and student differ, or do not fit the task, or the student ends in
-            probabilities, or the recipe cannot work with this teacher.
+        ValueError: if the shapes of teacher and student differ, or do not fit the task, or the student ends
+            in probabilities, or the recipe cannot work with this teacher.
 
     Warns:
         ObjectiveWarning: for each objective and option that has no meaning for this teacher.
@@ -91,7 +91,7 @@ class DataFreeDistiller(Distiller):
         task = task_of(teacher) if task is None else as_task(task, teacher.output_shape[1:])
         if not student.built:
             student(ops.zeros((1, *input_shape)))
-        checks.check_ending(student)
+        checks.check_ending(student, task)
         checks.check_recipe(recipe, teacher)
         recipe = recipe.for_teacher(teacher, task)
         losses, weights = zip(*recipe.build_student_losses(teacher, student, task), strict=True)
@@ -351,7 +351,7 @@ class DataFreeDistiller(Distiller):
 
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
-        teacher = Pass(logits, {})
+        teacher = ForwardResult(logits, {})
         # Whoever has to look into the teacher gets its answers too.
         if self.loss_set.teacher_taps:
             teacher = forward.run(self.teacher, self.loss_set.teacher_taps, images, training=False)
@@ -384,7 +384,8 @@ class DataFreeDistiller(Distiller):
                 teacher is most certain are taken.
 
         Returns:
-            float32 images `(n, height, width, channels)`, clipped to [0, 1]; series and vectors as they are.
+            float32 images `(n, height, width, channels)`, clipped to [0, 1]; inputs of other shapes as they
+            are.
 
         Raises:
             ValueError: if `n` is below 1, or the labels are not `n` classes of the teacher.

@@ -20,8 +20,8 @@ class Memory(keras.Layer):
     Args:
         capacity: how many images are kept before the oldest are overwritten.
         input_shape: of one input, such as `(height, width, channels)`.
-        output_shape: of one answer of the teacher, such as `(classes,)` or the number of classes; None where
-            answers are not kept.
+        output_shape: of one answer of the teacher, such as `(classes,)` or the number of classes; None
+            where answers are not kept.
         pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1].
         saved: whether the contents are saved with the weights.
         **kwargs: passed to `keras.Layer`.

@@ -131,9 +131,9 @@ class Options(metaclass=_ByName):
             if isinstance(value, list):
                 value = _as_tuples(value)
                 object.__setattr__(self, name, value)
-            if value is not None or not option.optional:
-                if expected := _expected(value, option):
-                    self._refuse(name, expected)
+            there = value is not None or not option.optional
+            if there and (expected := _expected(value, option)):
+                self._refuse(name, expected)
         self.check()
 
     @classmethod
@@ -149,9 +149,18 @@ class Options(metaclass=_ByName):
         yield from ()
 
     @classmethod
-    def options(cls) -> dict[str, Option]:
-        """What there is to choose, by name."""
-        return dict(_options(cls))
+    def options(cls, old_names: bool = False) -> dict[str, Option]:
+        """What there is to choose, by name.
+
+        Args:
+            old_names: whether names of earlier versions are listed, too, which `with_options` still takes.
+        """
+        known = dict(_options(cls))
+        for option in _options(cls).values() if old_names else ():
+            for name, values in option.former:
+                kind = option.type if values is None else type(next(iter(values)))
+                known.setdefault(name, option._replace(type=kind))
+        return known
 
     def with_options(self, **changes: Any) -> Self:
         """The same with other options; those that have no effect then are as if they had not been given.

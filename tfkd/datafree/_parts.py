@@ -192,8 +192,8 @@ class Chains(Part):
     """Markov chains through the prior.
 
     Args:
-        chains: how many latents of the prior walk as Markov chains, a class to each, towards images that are
-            typical by `statistics_weight`, surely of that class by `class_weight`, and hard by
+        chains: how many latents of the prior walk as Markov chains, a class to each, towards images that
+            are typical by `statistics_weight`, surely of that class by `class_weight`, and hard by
             `disagreement`; inputs are then the images of those that have waited longest, instead of new
             ones. At least as many for each prior as a batch takes of it, and as there are classes; few of
             them make many images alike. 0 for none.
@@ -222,8 +222,8 @@ class Selection(Chains):
     """Which of the prior's images are used.
 
     Args:
-        candidates_per_image: how many candidates are drawn for each image of the prior that is used; above 1
-            they are resampled by `balance`, `disagreement` and `statistics_weight`.
+        candidates_per_image: how many candidates are drawn for each image of the prior that is used; above
+            1 they are resampled by `balance`, `disagreement` and `statistics_weight`.
         balance: exponent on the inverse frequency of the teacher's predicted class.
         disagreement: exponent on the divergence of student from teacher.
         statistics_weight: how much candidates are preferred whose own statistics are those that the

@@ -30,7 +30,8 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
     One step of `DataFreeDistiller` is what the recipe's source does, some updates of the student on new
     inputs, and `replay_steps` updates on remembered ones where there is a memory. Derive from
     `PriorRecipe`, `GeneratorRecipe` or `InversionRecipe`, or from this with a source of your own.
-    `Recipe(...)` itself makes a `PriorRecipe`, or a `ConvGeneratorRecipe` where `generator_steps` are given.
+    `Recipe(...)` itself makes a `PriorRecipe`, or a `ConvGeneratorRecipe` where `generator_steps` are
+    given.
 
     Args:
         **kwargs: the options of `Schedule`, `Teaching` and `Replay`.
@@ -144,7 +145,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         return leaning.with_options(**changes) if changes else leaning
 
     def leaning_on_prior(self, teacher: keras.Model) -> Self:
-        """This recipe, or with images of the prior where a teacher lacks what generated ones are held to."""
+        """This recipe, with images of the prior where a teacher lacks what others are held to."""
         return self
 
     def unbounded_pixels_option(self) -> str | None:

@@ -38,7 +38,7 @@ def as_losses(losses, student_loss_weight: float) -> list[KnowledgeLoss]:
     return [as_knowledge_loss(loss) for loss in losses]
 
 
-def as_weights(weights, losses: list[KnowledgeLoss]) -> list[float]:
+def as_weights(weights: float | Iterable[float] | str | None, losses: list[KnowledgeLoss]) -> list[float]:
     """A weight for each loss; raises ValueError for another number of them, or a negative one."""
     if weights is None:
         return [1.0] * len(losses)
@@ -48,7 +48,7 @@ def as_weights(weights, losses: list[KnowledgeLoss]) -> list[float]:
                 f'`distillation_loss_weights` must be numbers, None or "published". Received: {weights!r}.'
             )
         return [loss.published_weight for loss in losses]
-    weights = [weights] if isinstance(weights, numbers.Real) else list(weights)
+    weights = list(weights) if isinstance(weights, Iterable) else [weights]
     if len(weights) != len(losses):
         raise ValueError(
             "`distillation_loss_weights` must have one weight for each of the "

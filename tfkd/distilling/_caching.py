@@ -24,7 +24,7 @@ _SAVE_EVERY = 8192
 
 
 @dataclasses.dataclass(frozen=True)
-class Carried:
+class CachedBatch:
     """The inputs of a batch and what comes with them.
 
     Args:
@@ -32,26 +32,26 @@ class Carried:
         index: int64 `(batch,)`, the examples' places in the data set; None if unknown.
         output: the teacher's output; None if it was not cached.
         taps: cached taps of the teacher, by name.
-        made_by: fingerprint of the teacher the cache was made with.
+        teacher_fingerprint: fingerprint of the teacher the cache was made with.
     """
 
     inputs: Any
     index: Any = None
     output: Any = None
     taps: dict = dataclasses.field(default_factory=dict)
-    made_by: str | None = None
+    teacher_fingerprint: str | None = None
 
 
-def unpack(x) -> Carried:
+def unpack(x) -> CachedBatch:
     """Separates inputs from what `with_index` or `cache_teacher` put beside them."""
     if not isinstance(x, dict) or _INPUTS not in x:
-        return Carried(x)
+        return CachedBatch(x)
     cached = [key for key in x if key.startswith(_TEACHER)]
     if not cached:
-        return Carried(x[_INPUTS], x[_INDEX])
+        return CachedBatch(x[_INPUTS], x[_INDEX])
     outputs = x[cached[0]]
-    made_by = cached[0].removeprefix(_TEACHER)
-    return Carried(x[_INPUTS], x[_INDEX], outputs["output"], outputs["taps"], made_by)
+    teacher_fingerprint = cached[0].removeprefix(_TEACHER)
+    return CachedBatch(x[_INPUTS], x[_INDEX], outputs["output"], outputs["taps"], teacher_fingerprint)
 
 
 def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Dataset:
@@ -151,9 +151,8 @@ class _Cache:
         for tap in tapped:
             taps.resolve(teacher, tap)
         self.teacher, self.tapped = teacher, tapped
-        self.made_by = fingerprint(teacher)
+        self.teacher_fingerprint = fingerprint(teacher)
         self.path = None if path is None else os.fspath(path)
-        self.structure = self.arrays = None
         self._fill(places)
 
     def _fill(self, places):
@@ -165,7 +164,7 @@ class _Cache:
         ask = tf.function(self._ask)
         outputs = ask(first)
         self.structure = tree.map_structure(lambda _: None, outputs)
-        done = self._open(size, [np.asarray(output) for output in tree.flatten(outputs)])
+        self.arrays, done = self._opened(size, [np.asarray(output) for output in tree.flatten(outputs)])
         saved = done
         for inputs, index in examples:
             rows = index.numpy()
@@ -197,13 +196,12 @@ class _Cache:
         # NumPy files have no bfloat16.
         return tree.map_structure(lambda x: tf.cast(x, "float32") if x.dtype == tf.bfloat16 else x, outputs)
 
-    def _open(self, size, examples):
-        """Makes or opens the arrays, checksums first; returns how many rows are computed already."""
+    def _opened(self, size: int, examples: list[np.ndarray]) -> tuple[list[np.ndarray], int]:
+        """The arrays, checksums first, made or opened, and how many of their rows are computed already."""
         shapes = [(size,), *((size, *example.shape[1:]) for example in examples)]
         dtypes = ["uint32", *(str(example.dtype) for example in examples)]
         if self.path is None:
-            self.arrays = [np.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)]
-            return 0
+            return [np.zeros(s, d) for s, d in zip(shapes, dtypes, strict=True)], 0
         progress = os.path.join(self.path, "progress.json")
         names = [os.path.join(self.path, f"{i}.npy") for i in range(len(shapes))]
         if os.path.exists(progress):
@@ -211,14 +209,10 @@ class _Cache:
                 found = json.load(file)
             self._check_same(found, size)
             mode = "r" if found["done"] == size else "r+"
-            self.arrays = [np.lib.format.open_memmap(name, mode=mode) for name in names]
-            return found["done"]
+            return [np.lib.format.open_memmap(name, mode=mode) for name in names], found["done"]
         os.makedirs(self.path, exist_ok=True)
-        self.arrays = [
-            np.lib.format.open_memmap(name, mode="w+", dtype=d, shape=s)
-            for name, s, d in zip(names, shapes, dtypes, strict=True)
-        ]
-        return 0
+        new = zip(names, shapes, dtypes, strict=True)
+        return [np.lib.format.open_memmap(name, mode="w+", dtype=d, shape=s) for name, s, d in new], 0
 
     def _check_same(self, found, size):
         for key, now in self._description(size).items():
@@ -229,13 +223,14 @@ class _Cache:
                 )
 
     def _description(self, size):
-        return {"teacher": self.made_by, "taps": list(self.tapped), "examples": size}
+        return {"teacher": self.teacher_fingerprint, "taps": list(self.tapped), "examples": size}
 
     def _save_progress(self, size, done):
         if self.path is None:
             return
         for array in self.arrays:
-            array.flush()
+            if isinstance(array, np.memmap):
+                array.flush()
         progress = {**self._description(size), "done": done}
         files.write_text(os.path.join(self.path, "progress.json"), json.dumps(progress))
 
@@ -248,7 +243,7 @@ class _Cache:
         outputs = tf.numpy_function(self._look_up, leaves, [array.dtype for array in self.arrays[1:]])
         for output, array in zip(outputs, self.arrays[1:], strict=True):
             output.set_shape((x[_INDEX].shape[0], *array.shape[1:]))
-        x = {**x, _TEACHER + self.made_by: tree.pack_sequence_as(self.structure, outputs)}
+        x = {**x, _TEACHER + self.teacher_fingerprint: tree.pack_sequence_as(self.structure, outputs)}
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def join_one(self, *element):

@@ -1,6 +1,7 @@
 """Whether a teacher and a student can stand in one distiller."""
 
 import warnings
+from typing import Any
 
 import keras
 
@@ -99,7 +100,7 @@ def warn_of_logits(loss, student: keras.Model) -> None:
             )
 
 
-def _loss_named(loss):
+def _loss_named(loss: Any) -> Any:
     """The loss of a name that is one; anything else as it is."""
     try:
         return keras.losses.get(loss) if isinstance(loss, str) else loss
@@ -121,12 +122,12 @@ def _activation(layer):
 
 
 def _check_shapes(teacher, student, what, remedy):
-    shapes = [_shapes(model, what) for model in (teacher, student)]
-    if None in shapes:
+    theirs, ours = _shapes(teacher, what), _shapes(student, what)
+    if theirs is None or ours is None:
         return
-    same = len(shapes[0]) == len(shapes[1]) and all(map(_can_match, *shapes))
+    same = len(theirs) == len(ours) and all(map(_can_match, theirs, ours))
     if not same:
-        received = [each[0] if len(each) == 1 else each for each in shapes]
+        received = [each[0] if len(each) == 1 else each for each in (theirs, ours)]
         raise ValueError(
             f"`teacher` and `student` must have the same {what} shape. Received: teacher "
             f"{received[0]}, student {received[1]}. {remedy}"

@@ -1,6 +1,7 @@
 """Distiller: teacher forward, one student forward, losses, update."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -185,18 +186,18 @@ class Distiller(keras.Model):
                     warn_of_probabilities(model, role)
         self.loss_set.bind(teacher, self.student)
 
-    def call(self, inputs, training=None, **kwargs):
+    def call(self, inputs, training: bool | None = None, **kwargs):
         return self.student(caching.unpack(inputs).inputs, training=training, **kwargs)
 
     def compile(
         self,
-        optimizer="adam",
-        loss=None,
-        metrics=None,
-        jit_compile="auto",
+        optimizer: keras.optimizers.Optimizer | str | None = "adam",
+        loss: Any = None,
+        metrics: Any = None,
+        jit_compile: bool | str = "auto",
         evaluate_teacher: bool = True,
         **kwargs,
-    ):
+    ) -> None:
         """Configures training as `keras.Model.compile` does.
 
         Args:
@@ -227,13 +228,13 @@ class Distiller(keras.Model):
             optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
-    def load_weights(self, *args, **kwargs):
+    def load_weights(self, *args, **kwargs) -> None:
         # Else Keras would leave out the state of an optimizer that has not made a step.
         if self.compiled and not self.optimizer.built and self._parts_built:
             self.optimizer.build(self.trainable_variables)
         super().load_weights(*args, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self._parts_built:
             self.optimizer.build(self.trainable_variables)
@@ -242,7 +243,7 @@ class Distiller(keras.Model):
     def _parts_built(self):
         return self.student.built and self.loss_set.parts_built
 
-    def get_config(self):
+    def get_config(self) -> dict:
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]
         return {
             "name": self.name,
@@ -254,7 +255,7 @@ class Distiller(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         config = dict(config)
         if "teacher_fingerprint" in config:
             # As files had it before the teacher's entry held more than that.
@@ -265,13 +266,13 @@ class Distiller(keras.Model):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store) -> None:
         super().save_own_variables(store)
         # Keras leaves random states out of weight files; without them no run resumes exactly.
         if self._random_states:
             store["random_states"] = np.stack([state.numpy() for state in self._random_states])
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
         if own and not self._own_variables:
             # Files from before there were loss sets: their factors were the distiller's.
@@ -290,7 +291,7 @@ class Distiller(keras.Model):
         """Where random numbers come from: the student's dropout, a data-free distiller's own."""
         return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
-    def train_step(self, data):
+    def train_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch = caching.unpack(x)
         teacher = self._ask_teacher(batch, y)
@@ -312,7 +313,7 @@ class Distiller(keras.Model):
             return self.get_metrics_result()
         return self.compute_metrics(batch.inputs, y, student.output, sample_weight)
 
-    def test_step(self, data):
+    def test_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch = caching.unpack(x)
         compares = self._can_compare(batch, y)
@@ -333,7 +334,8 @@ class Distiller(keras.Model):
                 training=False,
             )
             if loss is not None or share == 0:
-                loss = (share and share * loss) + (1 - share) * distillation_loss / replicas()
+                by_labels = share * loss if share and loss is not None else 0.0
+                loss = by_labels + (1 - share) * distillation_loss / replicas()
                 measured[self._total_loss_tracker] = loss + regularization(self.losses)
         if loss is not None:
             measured[self._loss_tracker] = loss + regularization(self.losses)
@@ -351,15 +353,17 @@ class Distiller(keras.Model):
         """Whether evaluation has what the distillation losses need."""
         if not self._evaluates_teacher or self.student_loss_weight == 1:
             return False
-        there = self.teacher is not None or batch.made_by is not None or not self.loss_set.uses_teacher
-        return there and not self.loss_set.lacks(labels=labels, index=batch.index)
+        answered = self.teacher is not None or batch.teacher_fingerprint is not None
+        if self.loss_set.uses_teacher and not answered:
+            return False
+        return not self.loss_set.lacks(labels=labels, index=batch.index)
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras would take the last step's values where not all metrics are among the logs.
         results = self.get_metrics_result()
         return {name: results.get(name, value) for name, value in logs.items()}
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict:
         # Metrics given to `compile` are built on first use, which without labels is `evaluate`.
         results = {}
         for metric in self.metrics:
@@ -377,14 +381,14 @@ class Distiller(keras.Model):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
         if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
-        if batch.made_by is not None:
-            return forward.carried(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
+        if batch.teacher_fingerprint is not None:
+            return forward.from_cache(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
         if self._reference.awaited:
             raise ValueError(
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
                 "after loading."
             )
-        return forward.checked(
+        return forward.assert_finite(
             forward.run(self.teacher, self.loss_set.teacher_taps, batch.inputs, False, labels)
         )
 

@@ -102,8 +102,8 @@ class LossSet(keras.Layer):
 
     def total(
         self,
-        teacher: forward.Pass | None,
-        student: forward.Pass,
+        teacher: forward.ForwardResult | None,
+        student: forward.ForwardResult,
         *,
         labels=None,
         index=None,
@@ -137,7 +137,7 @@ class LossSet(keras.Layer):
         self.tracker.update_state(total, sample_weight=examples)
         return total
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store) -> None:
         # A distiller saved before there were loss sets kept the factors itself.
         if store.keys():
             super().load_own_variables(store)

@@ -25,7 +25,9 @@ def regularization(losses: Iterable):
     return sum(ops.sum(ops.cast(loss, "float32")) for loss in losses) / replicas()
 
 
-def with_loss_scaling(optimizer, model: keras.Model) -> keras.optimizers.Optimizer:
+def with_loss_scaling(
+    optimizer: keras.optimizers.Optimizer | str, model: keras.Model
+) -> keras.optimizers.Optimizer:
     """The optimizer, scaling its loss if the model it trains computes in float16.
 
     Keras goes by the policy of the model that is fitted, which here is not the one that is trained.

@@ -31,7 +31,8 @@ def losses_for(teacher: keras.Model | None, losses: Sequence[KnowledgeLoss]) -> 
 
 
 def _suiting(loss: KnowledgeLoss, task: Task) -> KnowledgeLoss:
-    if not loss.over_classes or {loss.teacher_layer, loss.student_layer}.isdisjoint(_OF_OUTPUTS):
+    of_outputs = loss.teacher_layer in _OF_OUTPUTS or loss.student_layer in _OF_OUTPUTS
+    if not (loss.over_classes and of_outputs):
         return loss
     if type(loss) is SoftTargets:
         return task.soft_loss(loss.temperature)

@@ -32,7 +32,9 @@ class TeacherReference:
 
     def fingerprint(self) -> str | None:
         """The teacher's fingerprint, computed once; None if it is not known yet."""
-        if self._fingerprint is None and self.model is not None and self.model.weights:
+        # A black box has no weights and is told by its answers.
+        known = self.model is not None and (self.model.weights or getattr(self.model, "black_box", False))
+        if self._fingerprint is None and known:
             self._fingerprint = fingerprint(self.model)
         return self._fingerprint
 

@@ -36,8 +36,7 @@ def convert(
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), "float32", name="image")]
     serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
     # What the converter freezes are the TensorFlow variables inside Keras's.
-    trackable = tf.Module()
-    trackable.frozen = [variable.value for variable in model.variables]
+    trackable = _Variables([variable.value for variable in model.variables])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], trackable)
     converter.optimizations = [tf.lite.Optimize.DEFAULT] * (quantization != "float32")
     if sparse:
@@ -56,6 +55,14 @@ def convert(
         raise RuntimeError(
             f"TFLite cannot represent model {model.name!r} as {quantization}: {_reason(error)}"
         ) from error
+
+
+class _Variables(tf.Module):
+    """Holds variables where the converter finds them."""
+
+    def __init__(self, variables: list[tf.Variable]) -> None:
+        super().__init__()
+        self.frozen = variables
 
 
 def _reason(error):

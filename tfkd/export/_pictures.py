@@ -1,7 +1,7 @@
 """Pictures of a run as PNG bytes: image grids, curves, histograms, confusion, scatter."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -69,7 +69,7 @@ def _draw_lines(axis, series, extent):
     axis.plot(np.linspace(left, right, len(series)), lines, linewidth=0.8)
 
 
-def curves(history: Sequence[dict], groups: dict[str, Sequence[str]]) -> bytes:
+def curves(history: Sequence[dict], groups: Mapping[str, Sequence[str]]) -> bytes:
     """Training curves, one panel a group.
 
     Args:
@@ -202,9 +202,7 @@ def sizes(rows: Sequence[dict]) -> bytes:
     """
     figure, axes = _figure(8.0, 4.2, 1, 1)
     axis = axes.flat[0]
-    name, shares = score_name(rows[0]), [score(row) for row in rows]
-    if None in shares:
-        name, shares = "agreement with its model", [row["agreement"] for row in rows]
+    name, shares = _main_figures(rows)
     percentages = name.endswith(("accuracy", "model"))
     for number, (row, share) in enumerate(zip(rows, shares, strict=True)):
         axis.scatter(
@@ -223,6 +221,14 @@ def sizes(rows: Sequence[dict]) -> bytes:
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _png(figure)
+
+
+def _main_figures(rows: Sequence[dict]) -> tuple[str, list[float]]:
+    """What variants are compared by, and that figure of each."""
+    measured = [figure for row in rows if (figure := score(row)) is not None]
+    if len(measured) == len(rows):
+        return score_name(rows[0]), measured
+    return "agreement with its model", [row["agreement"] for row in rows]
 
 
 def _figure(width, height, rows, columns):

@@ -53,10 +53,11 @@ def write_report(
         OSError: if the file cannot be written.
     """
     pictures.require_report()
-    answers = [np.asarray(each) for each in (synthetic, teacher, student)]
+    synthetic, teacher, student = (np.asarray(each) for each in (synthetic, teacher, student))
     if task is None:
         task = Classification((metrics["classes"],))
-        answers = [np.eye(task.classes, dtype="float32")[labels] for labels in answers]
+        one_hot = np.eye(task.classes, dtype="float32")
+        synthetic, teacher, student = one_hot[synthetic], one_hot[teacher], one_hot[student]
     shown = {
         "curves": pictures.curves(history, _curve_groups(history)),
         "health": pictures.curves(history, _groups_with_values(_HEALTH_GROUPS, history)),
@@ -72,7 +73,7 @@ def write_report(
             pictures={name: _base64(png) for name, png in shown.items()},
             of_task=[
                 picture._replace(png=_base64(picture.png))
-                for picture in pictures_of(task, *answers, metrics["agreement_on"])
+                for picture in pictures_of(task, synthetic, teacher, student, metrics["agreement_on"])
             ],
         )
     )

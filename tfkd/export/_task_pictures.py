@@ -60,8 +60,8 @@ def compare(task: Task, teacher: np.ndarray, student: np.ndarray) -> Picture:
 
 @compare.register
 def _(task: Classification, teacher, student):
-    labels = (np.asarray(task.group(answers)) for answers in (teacher, student))
-    return Picture("confusion", pictures.confusion(*labels, task.classes), "Teacher against student")
+    theirs, ours = (np.asarray(task.group(answers)) for answers in (teacher, student))
+    return Picture("confusion", pictures.confusion(theirs, ours, task.classes), "Teacher against student")
 
 
 @compare.register

@@ -116,7 +116,8 @@ def find_reading(
 
 
 def _agreement(reading, expected, outputs):
-    return float(np.mean(reading.task.agreement(reading(expected), reading(outputs))))
+    agreement = reading.task.agreement(reading(expected), reading(outputs))
+    return float(np.mean(np.asarray(agreement, "float64")))
 
 
 def _range(outputs):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
+from tfkd.losses._base import Taps
 from tfkd.losses._features import FeatureLoss, halving_sum, normalized_projector
 from tfkd.losses._maps import matching_pair, without_padding
 
@@ -70,11 +71,13 @@ class ActivationBoundary(FeatureLoss):
         Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries", 2019.
     """
 
-    def __init__(self, teacher_layer=None, student_layer=None, margin: float = 1.0, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps = None, student_layer: Taps = None, margin: float = 1.0, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         self.margin = check_number("margin", margin, above=0)
 
-    def make_projector(self, channels, rank):
+    def make_projector(self, channels: int, rank: int) -> keras.Layer:
         return normalized_projector(channels, rank)
 
     def compare_pairs(self, pairs):
@@ -83,5 +86,5 @@ class ActivationBoundary(FeatureLoss):
     def compare(self, teacher, student, batch):
         return activation_boundary(teacher, student, self.margin, batch.mask)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
+from tfkd.losses._base import Taps
 from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import flat_positions, l2_normalized, per_example_mean, pooled_pair, without_padding
 
@@ -70,12 +71,14 @@ class AttentionTransfer(FeatureLoss):
 
     published_weight = 1000.0
 
-    def __init__(self, teacher_layer=None, student_layer=None, power: float = 2.0, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps = None, student_layer: Taps = None, power: float = 2.0, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         self.power = check_number("power", power, least=1)
 
     def compare(self, teacher, student, batch):
         return attention_transfer(teacher, student, self.power, batch.mask)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "power": self.power}

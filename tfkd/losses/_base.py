@@ -11,6 +11,9 @@ from keras import ops
 from tfkd._core.checks import check_number
 from tfkd._core.names import lookup, snake_case
 
+# A layer's path, several of them, or None for the output; see `KnowledgeLoss`.
+Taps = str | Sequence[str] | None
+
 _LOGITS_REMEDY = "For logits, give the student as many outputs as the teacher has classes."
 
 
@@ -153,8 +156,8 @@ class KnowledgeLoss(keras.Layer):
 
     def __init__(
         self,
-        teacher_layer: str | Sequence[str] | None = None,
-        student_layer: str | Sequence[str] | None = None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         name: str | None = None,
         **kwargs,
     ) -> None:
@@ -193,13 +196,13 @@ class KnowledgeLoss(keras.Layer):
         """Losses have no mask, whatever they were computed from."""
         return None
 
-    def build(self, teacher_shape=None, student_shape=None):
+    def build(self, teacher_shape=None, student_shape=None) -> None:
         """Makes trainable parts for features of these shapes."""
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         """Takes what it needs from the models themselves; called once when a distiller is built."""
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "name": self.name,
             "teacher_layer": self.teacher_layer,
@@ -207,7 +210,7 @@ class KnowledgeLoss(keras.Layer):
         }
 
 
-def _as_tap(layer):
+def _as_tap(layer: Taps) -> str | list[str] | None:
     """A path, several as a list, or None."""
     return layer if layer is None or isinstance(layer, str) else [str(path) for path in layer]
 

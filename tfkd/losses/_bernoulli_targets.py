@@ -65,5 +65,5 @@ class BernoulliTargets(KnowledgeLoss):
     def call(self, teacher, student):
         return bernoulli_targets(teacher, student, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "temperature": self.temperature}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfkd._core.checks import check_int, check_number
-from tfkd.losses._base import KnowledgeLoss, as_float32, check_temperature
+from tfkd.losses._base import KnowledgeLoss, Taps, as_float32, check_temperature
 from tfkd.losses._maps import l2_normalized, without_padding
 from tfkd.losses._relations import flat_pair
 
@@ -87,8 +87,8 @@ class Contrastive(KnowledgeLoss):
 
     def __init__(
         self,
-        teacher_layer=None,
-        student_layer=None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         *,
         examples: int,
         negatives: int = 16384,
@@ -110,7 +110,7 @@ class Contrastive(KnowledgeLoss):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.embeddings = {}
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         rows = (self.options["examples"], self.options["dimension"])
         spread = 1 / math.sqrt(rows[1] / 3)
         sides = ("teacher", teacher_shape), ("student", student_shape)
@@ -131,7 +131,7 @@ class Contrastive(KnowledgeLoss):
             setattr(self, f"{who}_embedding", dense)
             self.embeddings[who] = (dense, memory, scale)
 
-    def call(self, teacher, student, index, mask=None, training=None):
+    def call(self, teacher, student, index, mask=None, training: bool | None = None):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ValueError("`Contrastive` has one memory, which replicas of tf.distribute cannot share.")
         if len(student.shape) == 3:
@@ -172,5 +172,5 @@ class Contrastive(KnowledgeLoss):
         # In place: assigning the whole variable would copy the memory on every step.
         memory.value.scatter_nd_update(index[:, None], l2_normalized(mixed, 1))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), **self.options}

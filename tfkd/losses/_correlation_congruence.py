@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_choice, check_int, check_number
-from tfkd.losses._base import as_float32_pair
+from tfkd.losses._base import Taps, as_float32_pair
 from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import PROJECTOR_REMEDY, l2_normalized
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
@@ -99,8 +99,8 @@ class CorrelationCongruence(FeatureLoss):
 
     def __init__(
         self,
-        teacher_layer=None,
-        student_layer=None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         kernel: str = "consecutive",
         order: int = 2,
         gamma: float = 0.4,
@@ -114,6 +114,6 @@ class CorrelationCongruence(FeatureLoss):
         options = self.kernel, self.order, self.gamma
         return correlation_congruence(teacher, student, *options, sample_weight=batch.sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"kernel": self.kernel, "order": self.order, "gamma": self.gamma}
         return {**super().get_config(), **own}

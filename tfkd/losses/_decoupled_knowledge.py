@@ -95,6 +95,6 @@ class DecoupledKnowledge(KnowledgeLoss):
     def call(self, teacher, student, labels):
         return decoupled_knowledge(teacher, student, labels, self.alpha, self.beta, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}
         return {**super().get_config(), **own}

@@ -98,6 +98,6 @@ class DIST(KnowledgeLoss):
         weights = row_weights(student, mask, sample_weight)
         return dist(teacher, student, self.beta, self.gamma, self.temperature, weights)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"beta": self.beta, "gamma": self.gamma, "temperature": self.temperature}
         return {**super().get_config(), **own}

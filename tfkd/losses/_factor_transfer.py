@@ -1,11 +1,13 @@
 """FT, factor transfer: what a teacher's autoencoder keeps of its features."""
 
+from typing import Self
+
 import keras
 from keras import layers, ops
 
 from tfkd._core.checks import check_number
 from tfkd.losses._attention_transfer import attention_map
-from tfkd.losses._base import KnowledgeLoss, as_float32
+from tfkd.losses._base import KnowledgeLoss, Taps, as_float32
 from tfkd.losses._features import FeatureLoss, float32_stack
 from tfkd.losses._hint import hint
 from tfkd.losses._maps import check_maps, flat_positions, per_example_mean, pooled_pair
@@ -73,7 +75,12 @@ class FactorTransfer(FeatureLoss):
     published_weight = 200.0
 
     def __init__(
-        self, teacher_layer=None, student_layer=None, power: float = 1.0, rate: float = 0.5, **kwargs
+        self,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
+        power: float = 1.0,
+        rate: float = 0.5,
+        **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         if self.projector is not None or not isinstance(teacher_layer, str | None):
@@ -83,9 +90,8 @@ class FactorTransfer(FeatureLoss):
             )
         self.power = check_number("power", power, least=1)
         self.rate = check_number("rate", rate, above=0)
-        self.paraphraser = self.translator = None
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         check_maps(teacher_shape, student_shape)
         factors = max(1, int(teacher_shape[-1] * self.rate))
         self.paraphraser = Paraphraser(factors, name="paraphraser")
@@ -102,7 +108,7 @@ class FactorTransfer(FeatureLoss):
         """The loss that trains the paraphraser: how well it restores the teacher's features."""
         return Paraphrasing(self)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {**super().get_config(), "power": self.power, "rate": self.rate}
         del config["projector"]
         return config
@@ -129,18 +135,18 @@ class Paraphrasing(KnowledgeLoss):
         super().__init__(**{**kwargs, **taps})
         self.transfer = transfer
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         if not self.transfer.built:
             self.transfer.build(teacher_shape, student_shape)
 
     def call(self, teacher, student):
         return hint(teacher, self.transfer.paraphraser(as_float32(teacher, "teacher")))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "transfer": keras.saving.serialize_keras_object(self.transfer)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         transfer = keras.saving.deserialize_keras_object(config["transfer"])
         return cls(transfer, name=config["name"])
 
@@ -157,7 +163,7 @@ class Paraphraser(keras.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.factors = factors
 
-    def build(self, shape):
+    def build(self, shape: tuple) -> None:
         self.encoder = _convolutions(layers.Conv2D, [shape[-1], self.factors, self.factors])
         self.decoder = _convolutions(layers.Conv2DTranspose, [self.factors, shape[-1], shape[-1]])
         self.encoder.build(shape)

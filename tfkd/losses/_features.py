@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import keras
 from keras import layers, ops
 
 from tfkd._core.keras_internals import with_mask
-from tfkd.losses._base import Batch, KnowledgeLoss
+from tfkd.losses._base import Batch, KnowledgeLoss, Taps
 from tfkd.losses._maps import without_padding
 from tfkd.losses._relations import per_row
 
@@ -69,7 +69,9 @@ class FeatureLoss(KnowledgeLoss):
                 f"batch.sample_weight weighs the examples. Received: ({', '.join(received)})."
             )
 
-    def __init__(self, teacher_layer=None, student_layer=None, projector: Projector = None, **kwargs):
+    def __init__(
+        self, teacher_layer: Taps = None, student_layer: Taps = None, projector: Projector = None, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         counts = [1 if isinstance(t, str | None) else len(t) for t in (teacher_layer, student_layer)]
         if counts[0] != counts[1] or not counts[0]:
@@ -80,7 +82,7 @@ class FeatureLoss(KnowledgeLoss):
         self.projector = _checked_projector(projector, counts[0])
         self.projectors: list[keras.Layer] = []
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         if self.projector is None:
             return
         pairs = list(zip(shape_list(teacher_shape), shape_list(student_shape), strict=True))
@@ -96,7 +98,16 @@ class FeatureLoss(KnowledgeLoss):
         """The projector that `projector=True` stands for."""
         return linear_projector(channels, rank)
 
-    def call(self, teacher, student, labels=None, index=None, mask=None, sample_weight=None, training=None):
+    def call(
+        self,
+        teacher,
+        student,
+        labels=None,
+        index=None,
+        mask=None,
+        sample_weight=None,
+        training: bool | None = None,
+    ):
         batch = Batch(labels, index, mask, sample_weight, training)
         return self.compare_pairs(self.pairs(teacher, student, batch))
 
@@ -125,17 +136,17 @@ class FeatureLoss(KnowledgeLoss):
             own = batch._replace(mask=mask)
             if batch.sample_weight is not None:
                 own = own._replace(sample_weight=per_row(batch.sample_weight, 1, mask))
-            pairs.append(Pair(*(without_padding(x, mask) for x in (t, s)), own))
+            pairs.append(Pair(without_padding(t, mask), without_padding(s, mask), own))
         return pairs
 
-    def get_config(self):
+    def get_config(self) -> dict:
         projector = self.projector
         if projector not in (None, True):
             projector = keras.saving.serialize_keras_object(projector)
         return {**super().get_config(), "projector": projector}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         projector = config.get("projector")
         if projector not in (None, True):
             projector = keras.saving.deserialize_keras_object(projector)
@@ -172,7 +183,7 @@ def halving_sum(values):
     return sum(value / 2**i for i, value in enumerate(reversed(list(values))))
 
 
-def check_several(teacher_layer) -> None:
+def check_several(teacher_layer: Taps) -> None:
     """Raises ValueError if these are not at least two layers."""
     if teacher_layer is None or isinstance(teacher_layer, str) or len(teacher_layer) < 2:
         raise ValueError(
@@ -191,7 +202,7 @@ def shape_list(shape) -> list:
     return [shape] if not shape or not isinstance(shape[0], list | tuple) else list(shape)
 
 
-def _checked_projector(projector, pairs):
+def _checked_projector(projector: Projector, pairs: int) -> Projector:
     if projector is None or projector is False:
         return None
     if projector is True:

@@ -5,8 +5,8 @@ import itertools
 import keras
 from keras import ops
 
-from tfkd.losses._base import as_float32_pair
-from tfkd.losses._features import FeatureLoss, check_several
+from tfkd.losses._base import Taps, as_float32_pair
+from tfkd.losses._features import FeatureLoss, Projector, check_several
 from tfkd.losses._maps import (
     PROJECTOR_REMEDY,
     flat_positions,
@@ -42,12 +42,12 @@ def fsp(teacher, student, mask=None):
     Reference:
         Yim et al., "A Gift from Knowledge Distillation", 2017, as in RepDistiller.
     """
-    flows = as_float32_pair(_flow(*teacher, mask), _flow(*student, mask), remedy=PROJECTOR_REMEDY)
+    flows = as_float32_pair(_flow(teacher, mask), _flow(student, mask), remedy=PROJECTOR_REMEDY)
     return per_example_mean((flows[0] - flows[1]) ** 2)
 
 
-def _flow(low, high, mask):
-    low, high = (flat_positions(maps) for maps in pooled_pair(low, high))
+def _flow(layers, mask):
+    low, high = (flat_positions(maps) for maps in pooled_pair(*layers))
     flow = ops.einsum("bpi,bpj->bij", without_padding(low, mask), high)
     if mask is None:
         return flow / ops.cast(ops.shape(low)[1], "float32")
@@ -76,7 +76,9 @@ class FSP(FeatureLoss):
         Yim et al., "A Gift from Knowledge Distillation", 2017.
     """
 
-    def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps, student_layer: Taps, projector: Projector = None, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, projector, **kwargs)
         check_several(teacher_layer)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfkd.losses._base import as_float32
+from tfkd.losses._base import Taps, as_float32
 from tfkd.losses._features import FeatureLoss, Projector, as_list
 from tfkd.losses._maps import matching_pair, per_example_mean
 
@@ -68,13 +68,13 @@ class Hint(FeatureLoss):
 
     def __init__(
         self,
-        teacher_layer=None,
-        student_layer=None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         projector: Projector = None,
         channels: Sequence[Sequence[int]] | None = None,
         relative: bool = False,
         **kwargs,
-    ):
+    ) -> None:
         super().__init__(teacher_layer, student_layer, projector, **kwargs)
         if channels is not None and len(channels) != len(as_list(teacher_layer)):
             raise ValueError(
@@ -103,5 +103,5 @@ class Hint(FeatureLoss):
         share = 1.0 if batch.mask is None else ops.mean(ops.cast(batch.mask, "float32"))
         return ops.divide_no_nan(distance * share, ops.mean(as_float32(teacher, "teacher") ** 2))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "channels": self.channels, "relative": self.relative}

@@ -1,5 +1,7 @@
 """The loss objects of `keras.distillation`, computed as Keras documents them."""
 
+from typing import Self
+
 import keras
 from keras import distillation, ops, tree
 
@@ -13,7 +15,7 @@ _FEATURES_REMEDY = (
 )
 
 
-def as_knowledge_loss(loss) -> KnowledgeLoss:
+def as_knowledge_loss(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss:
     """A loss of `keras.distillation`, or a tfkd loss as it is, as a tfkd loss.
 
     Args:
@@ -65,11 +67,11 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
         self.parts = [part for part in attributes if isinstance(part, keras.Layer)]
         self.variables_of_loss = [part for part in attributes if isinstance(part, keras.Variable)]
 
-    def bind(self, teacher, student):
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         if teacher is not None:
             self.loss.validate_model_compatibility(teacher, student)
 
-    def build(self, teacher_shape=None, student_shape=None):
+    def build(self, teacher_shape=None, student_shape=None) -> None:
         if all(part.built for part in self.parts):
             return
         # Keras layers know their shapes once they are called; the values do not matter.
@@ -79,7 +81,7 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
         return self.loss.compute_loss(teacher_outputs, student_outputs, **kwargs)
 
-    def validate_outputs(self, teacher_outputs, student_outputs):
+    def validate_outputs(self, teacher_outputs, student_outputs) -> None:
         self.loss.validate_outputs(teacher_outputs, student_outputs)
 
     def call(self, teacher, student):
@@ -92,18 +94,18 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
             )
         return ops.cast(value, "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"name": self.name, "loss": keras.saving.serialize_keras_object(self.loss)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> Self:
         return cls(_restored(config["loss"]), config["name"])
 
 
 class KerasOutputs(KerasCustom):
     """A loss of Keras's own with one Keras loss for each output; subclasses say what `_one` computes."""
 
-    def bind(self, teacher, student):
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         """Nothing: taps and outputs are checked as those of all losses are."""
 
     def call(self, teacher, student, mask=None):

@@ -126,5 +126,5 @@ class MultiLevelLogits(KnowledgeLoss):
         weights = row_weights(student, mask, sample_weight)
         return multi_level_logits(teacher, student, self.temperatures, **self.levels, sample_weight=weights)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "temperatures": list(self.temperatures), **self.levels}

@@ -7,8 +7,15 @@ import numpy as np
 from keras import ops
 
 from tfkd import taps
-from tfkd.losses._base import as_float32
-from tfkd.losses._features import FeatureLoss, as_list, halving_sum, normalized_projector, shape_list
+from tfkd.losses._base import Taps, as_float32
+from tfkd.losses._features import (
+    FeatureLoss,
+    Projector,
+    as_list,
+    halving_sum,
+    normalized_projector,
+    shape_list,
+)
 from tfkd.losses._maps import matching_pair
 
 _FACTOR = 1 / 1000
@@ -97,15 +104,17 @@ class Overhaul(FeatureLoss):
         Heo et al., "A Comprehensive Overhaul of Feature Distillation", 2019.
     """
 
-    def __init__(self, teacher_layer, student_layer, projector=None, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps, student_layer: Taps, projector: Projector = None, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, projector or True, **kwargs)
         self.margins: list = []
 
-    def bind(self, teacher, student):
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         if teacher is not None:
             self._set_margins([_margin_of(teacher, path) for path in as_list(self.teacher_layer)])
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         super().build(teacher_shape, student_shape)
         if not self.margins:
             # Without a teacher yet, as when a file is loaded: the margins come with the weights.
@@ -119,7 +128,7 @@ class Overhaul(FeatureLoss):
         for variable, value in zip(self.margins, values, strict=True):
             variable.assign(value)
 
-    def make_projector(self, channels, rank):
+    def make_projector(self, channels: int, rank: int) -> keras.Layer:
         return normalized_projector(channels, rank)
 
     def compare_pairs(self, pairs):

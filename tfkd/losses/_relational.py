@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
+from tfkd.losses._base import Taps
 from tfkd.losses._features import FeatureLoss
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_weights, flat_pair, pair_mean
@@ -106,8 +107,8 @@ class Relational(FeatureLoss):
 
     def __init__(
         self,
-        teacher_layer=None,
-        student_layer=None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         distance_weight: float = 25.0,
         angle_weight: float = 50.0,
         **kwargs,
@@ -120,6 +121,6 @@ class Relational(FeatureLoss):
         weights = self.distance_weight, self.angle_weight
         return relational(teacher, student, *weights, sample_weight=batch.sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"distance_weight": self.distance_weight, "angle_weight": self.angle_weight}
         return {**super().get_config(), **own}

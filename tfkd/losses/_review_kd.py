@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from tfkd._core.checks import check_int
+from tfkd.losses._base import Taps
 from tfkd.losses._features import FeatureLoss, float32_stack, shape_list
 from tfkd.losses._maps import average_pool_to, check_maps, matching_pair, per_example_mean
 
@@ -79,7 +80,9 @@ class ReviewKD(FeatureLoss):
         on ImageNet, and a warm-up of 20 epochs: `tfkd.callbacks.WeightSchedule(warm_up=20)`.
     """
 
-    def __init__(self, teacher_layer, student_layer, width: int | None = None, **kwargs) -> None:
+    def __init__(
+        self, teacher_layer: Taps, student_layer: Taps, width: int | None = None, **kwargs
+    ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         if self.projector is not None:
             raise ValueError(
@@ -89,7 +92,7 @@ class ReviewKD(FeatureLoss):
         self.width = width if width is None else check_int("width", width)
         self.fusions: list[Fusion] = []
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         shapes = [shape_list(shape) for shape in (teacher_shape, student_shape)]
         teachers, students = ([(s[0], 1, 1, s[1]) if len(s) == 2 else s for s in side] for side in shapes)
         for pair in zip(teachers, students, strict=True):
@@ -108,7 +111,7 @@ class ReviewKD(FeatureLoss):
             total += review_kd(t, output)
         return total
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {**super().get_config(), "width": self.width}
         del config["projector"]
         return config
@@ -130,15 +133,15 @@ class Fusion(keras.Layer):
         self.inwards, self.outwards = _convolution(width, 1), _convolution(channels, 3)
         self.attention = layers.Conv2D(2, 1, activation="sigmoid", dtype="float32") if fuse else None
 
-    def build(self, shape):
+    def build(self, shape: tuple) -> None:
         self.inwards.build(shape)
         self.outwards.build((*shape[:-1], self.width))
-        if self.fuse:
+        if self.attention is not None:
             self.attention.build((*shape[:-1], 2 * self.width))
 
-    def call(self, stage, carried, size, training=None):
+    def call(self, stage, carried, size, training: bool | None = None):
         stage = self.inwards(stage, training=training)
-        if self.fuse:
+        if self.attention is not None:
             carried = _nearest(carried, stage.shape[1:3])
             share = self.attention(ops.concatenate([stage, carried], axis=-1))
             stage = stage * share[..., :1] + carried * share[..., 1:]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core.checks import check_int
-from tfkd.losses._base import as_float32, as_float32_pair
+from tfkd.losses._base import Taps, as_float32, as_float32_pair
 from tfkd.losses._features import FeatureLoss, check_several
 from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, l2_normalized
 
@@ -106,7 +106,7 @@ class SingularValues(FeatureLoss):
         Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", 2018.
     """
 
-    def __init__(self, teacher_layer, student_layer, k: int = 1, **kwargs) -> None:
+    def __init__(self, teacher_layer: Taps, student_layer: Taps, k: int = 1, **kwargs) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
         self.k = check_int("k", k)
         check_several(teacher_layer)
@@ -115,5 +115,5 @@ class SingularValues(FeatureLoss):
         teachers, students, _ = zip(*pairs, strict=True)
         return singular_values(teachers, students, self.k)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "k": self.k}

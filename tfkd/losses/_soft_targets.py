@@ -64,5 +64,5 @@ class SoftTargets(KnowledgeLoss):
     def call(self, teacher, student):
         return soft_targets(teacher, student, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "temperature": self.temperature}

@@ -83,5 +83,5 @@ class TeacherFree(KnowledgeLoss):
     def call(self, teacher, student, labels):
         return teacher_free(student, labels, self.correct, self.temperature)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "correct": self.correct, "temperature": self.temperature}

@@ -6,8 +6,8 @@ import keras
 from keras import layers, ops
 
 from tfkd._core.checks import check_number
-from tfkd.losses._base import as_float32
-from tfkd.losses._features import FeatureLoss, float32_stack, shape_list
+from tfkd.losses._base import Taps, as_float32
+from tfkd.losses._features import FeatureLoss, Projector, float32_stack, shape_list
 from tfkd.losses._maps import matching_pair, per_example_mean
 
 _EPSILON = 1e-5
@@ -68,17 +68,17 @@ class VariationalInformation(FeatureLoss):
 
     def __init__(
         self,
-        teacher_layer=None,
-        student_layer=None,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
         initial_variance: float = 5.0,
-        projector=None,
+        projector: Projector = None,
         **kwargs,
     ) -> None:
         super().__init__(teacher_layer, student_layer, projector or True, **kwargs)
         self.initial_variance = check_number("initial_variance", initial_variance, above=_EPSILON)
         self.log_scales: list = []
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape, student_shape) -> None:
         super().build(teacher_shape, student_shape)
         start = math.log(math.expm1(self.initial_variance - _EPSILON))
         self.log_scales = [
@@ -90,7 +90,7 @@ class VariationalInformation(FeatureLoss):
             for i, shape in enumerate(shape_list(teacher_shape))
         ]
 
-    def make_projector(self, channels, rank):
+    def make_projector(self, channels: int, rank: int) -> keras.Layer:
         convolution = (layers.Conv2D, {"kernel_size": 1}) if rank == 4 else (layers.Dense, {})
         kind, options = convolution
         options = {**options, "use_bias": False, "dtype": "float32"}
@@ -103,5 +103,5 @@ class VariationalInformation(FeatureLoss):
             for (t, s, batch), scale in zip(pairs, self.log_scales, strict=True)
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "initial_variance": self.initial_variance}

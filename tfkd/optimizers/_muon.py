@@ -51,13 +51,19 @@ class Muon(keras.optimizers.Adam):
         is treated like the others.
     """
 
-    def __init__(self, learning_rate=1e-2, momentum: float = 0.95, name: str = "muon", **kwargs) -> None:
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-2,
+        momentum: float = 0.95,
+        name: str = "muon",
+        **kwargs,
+    ) -> None:
         super().__init__(learning_rate, name=name, **kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}.")
         self.momentum = momentum
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
         if len(variable.shape) < 2:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -70,5 +76,5 @@ class Muon(keras.optimizers.Adam):
         update = ops.reshape(orthogonalized(matrix), variable.shape)
         self.assign_sub(variable, learning_rate * size * update)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "momentum": self.momentum}

@@ -137,12 +137,12 @@ class Stages:
         self,
         teacher: keras.Model | None,
         student: keras.Model,
-        x=None,
-        y=None,
+        x: Any = None,
+        y: Any = None,
         *,
-        loss=None,
-        metrics=None,
-        jit_compile="auto",
+        loss: Any = None,
+        metrics: Any = None,
+        jit_compile: bool | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         backup_dir: str | os.PathLike | None = None,
         **kwargs,
@@ -204,8 +204,10 @@ class _Progress:
     def __init__(self, folder, plan):
         self.folder = None if folder is None else os.fspath(folder)
         self.state = {"plan": plan, "weights": {}, "logs": []}
-        path = self._path("progress.json")
-        if path and os.path.exists(path):
+        if self.folder is None:
+            return
+        path = os.path.join(self.folder, "progress.json")
+        if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
                 found = json.load(file)
             if found["plan"] != plan:
@@ -215,15 +217,12 @@ class _Progress:
                 )
             self.state = found
 
-    def _path(self, name):
-        return None if self.folder is None else os.path.join(self.folder, name)
-
     def restore(self, number, first, distiller):
         """Gives student, losses and optimizer what the stage left last; returns the epoch to go on with."""
         saved = self.state["weights"].get(str(number))
-        if saved is None:
+        if self.folder is None or saved is None:
             return first
-        distiller.load_weights(self._path(saved["file"]))
+        distiller.load_weights(os.path.join(self.folder, saved["file"]))
         return saved["epochs"]
 
     def callback(self, number, distiller):
@@ -239,12 +238,12 @@ class _Progress:
             return
         before = self.state["weights"].get(str(number))
         name = f"stage_{number}_epoch_{epoch}.weights.h5"
-        with files.replacing(self._path(name)) as temporary:
+        with files.replacing(os.path.join(self.folder, name)) as temporary:
             distiller.save_weights(temporary)
         self.state["weights"][str(number)] = {"file": name, "epochs": epoch + 1}
-        files.write_text(self._path("progress.json"), json.dumps(self.state))
+        files.write_text(os.path.join(self.folder, "progress.json"), json.dumps(self.state))
         if before is not None:
-            os.remove(self._path(before["file"]))
+            os.remove(os.path.join(self.folder, before["file"]))
 
     def history(self, distiller):
         """All epochs as one History."""

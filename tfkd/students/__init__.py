@@ -9,14 +9,19 @@ from tfkd.students._scaling import scale_width
 from tfkd.students._sparsity import from_sparsity
 from tfkd.students._wide_resnet import wide_resnet
 
+# Behind the networks, which it finds by their names.
+from tfkd.students._by_name import network_named, student_named  # isort: skip
+
 __all__ = [
     "from_sparsity",
     "kept_channels",
     "lenet5",
     "lenet5_half",
+    "network_named",
     "resnet",
     "scale_depth",
     "scale_width",
+    "student_named",
     "wide_resnet",
     "without_dropout",
 ]

@@ -1,5 +1,7 @@
 """Students without dropout."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -66,13 +68,15 @@ def _has_rates(layer):
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
 
-def _at_rate_0(value):
+def _at_rate_0(value: Any) -> Any:
     """A part of a configuration with all rates 0, those of layers inside layers too."""
     if isinstance(value, list):
         return [_at_rate_0(each) for each in value]
     if not isinstance(value, dict):
         return value
-    changed = {key: 0.0 if key in _RATES else _at_rate_0(each) for key, each in value.items()}
+    changed: dict[str, Any] = {
+        key: 0.0 if key in _RATES else _at_rate_0(each) for key, each in value.items()
+    }
     if isinstance(value.get("config"), dict) and _is_dropout(value.get("class_name")):
         changed["config"]["rate"] = 0.0
     return changed

@@ -18,7 +18,7 @@ _TOLERANCE, _ROUNDING = 1e-2, 1e-3
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout)
 
 
-def last_operation(model: keras.Model) -> object:
+def last_operation(model: keras.Model) -> keras.Operation | None:
     """The layer or other operation that decides what a network of one output returns.
 
     Returns:
@@ -35,7 +35,7 @@ def last_layer_name(model: keras.Model) -> str | None:
     return next(first_upstream(model, lambda _: True)).name if has_graph(model) else None
 
 
-def activation_of(operation: object) -> str | None:
+def activation_of(operation: keras.Operation | None) -> str | None:
     """ "softmax" or "sigmoid" if that is what a layer or another operation ends in, else None."""
     if isinstance(operation, layers.Softmax):
         return "softmax"
@@ -62,7 +62,7 @@ def activation_of_outputs(model: keras.Model, ask: Callable[[], np.ndarray]) -> 
     return activation_seen(np.asarray(ask(), "float32"))
 
 
-def is_softmax_layer(operation: object) -> bool:
+def is_activation_only(operation: keras.Operation) -> bool:
     """Whether an operation is nothing but a softmax or sigmoid, so that a network can end before it."""
     plain = isinstance(operation, layers.Softmax) or not isinstance(operation, keras.Layer)
     return plain and activation_of(operation) is not None

@@ -69,13 +69,15 @@ def name_of_mark(model: keras.Model, task: Task) -> str | None:
     """What a last layer of a model has to be called so that files of it tell the task.
 
     Returns:
-        A name; None where the model shows its task without, and for tasks that only their users know.
+        A name; None for classifiers that show it without, and for tasks that only their users know.
     """
     kind = type(task)
     if known_tasks().get(task.name) is not kind or len(task.output_shape) != 1:
         return None
-    shown = marked_task(model) or assumed_task(activation_of(last_operation(model)), task.output_shape)
-    return None if kind in (shown, type(shown)) else MARK + task.name
+    if (marked := marked_task(model)) is not None:
+        return None if type(marked) is kind else MARK + task.name
+    shown = assumed_task(activation_of(last_operation(model)), task.output_shape)
+    return None if shown is kind is Classification else MARK + task.name
 
 
 def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[Task]:

@@ -48,7 +48,7 @@ class Regression(Task):
     def divergence(self, teacher, student):
         return mean_squared_error(teacher, student)
 
-    def draw_targets(self, n: int, seed, answers=None):
+    def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
         """Answers that the teacher gave to other inputs of the batch."""
         if answers is None:
             raise ValueError(

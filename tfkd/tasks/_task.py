@@ -1,7 +1,7 @@
 """Task: what a network answers, and all that follows from it."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -59,15 +59,15 @@ class Task(ABC):
         return self.output_shape[-1]
 
     @abstractmethod
-    def agreement(self, teacher, student):
+    def agreement(self, teacher, student) -> Any:
         """How far two answers are the same, example by example: float32 `(batch,)` in [0, 1]."""
 
     @abstractmethod
-    def divergence(self, teacher, student):
+    def divergence(self, teacher, student) -> Any:
         """How far the student's answers are from the teacher's: float32 `(batch,)`, at least 0."""
 
     @abstractmethod
-    def draw_targets(self, n: int, seed, answers=None):
+    def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None) -> Any:
         """Draws answers that inputs are to be made for.
 
         Args:
@@ -80,7 +80,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def target_loss(self, targets, outputs):
+    def target_loss(self, targets, outputs) -> Any:
         """How far outputs are from targets: float32 `(batch,)`."""
 
     @abstractmethod
@@ -134,9 +134,8 @@ class Task(ABC):
 
     def guess(self, outputs: np.ndarray) -> float:
         """The agreement with these outputs of a student that always gives the best constant answer."""
-        return float(
-            np.mean(self.agreement(outputs, np.broadcast_to(self.constant(outputs), outputs.shape)))
-        )
+        constant = np.broadcast_to(self.constant(outputs), outputs.shape)
+        return float(np.mean(np.asarray(self.agreement(outputs, constant), "float64")))
 
     @abstractmethod
     def constant(self, outputs: np.ndarray) -> np.ndarray:
@@ -157,7 +156,7 @@ class ClassTask(Task):
         return self.classes
 
     @abstractmethod
-    def group(self, outputs):
+    def group(self, outputs) -> Any:
         """The class that each example counts as where classes are balanced: int32 `(batch,)`."""
 
     def shares(self, outputs: np.ndarray) -> np.ndarray:
@@ -165,7 +164,7 @@ class ClassTask(Task):
         return np.bincount(np.asarray(self.group(outputs)), minlength=self.groups) / len(outputs)
 
     @abstractmethod
-    def log_probabilities(self, outputs):
+    def log_probabilities(self, outputs) -> Any:
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
 
     @abstractmethod
@@ -176,10 +175,10 @@ class ClassTask(Task):
         """
 
     @abstractmethod
-    def confidence(self, outputs):
+    def confidence(self, outputs) -> Any:
         """How sure an answer is: float32 `(batch,)` in [0, 1]."""
 
-    def draw_targets(self, n: int, seed, answers=None):
+    def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
         return keras.random.randint((n,), 0, self.classes, seed=seed)
 
     def check_targets(self, targets, n: int) -> np.ndarray:

@@ -80,7 +80,7 @@ class BlackBoxTeacher(keras.Model):
         try:
             self.task = as_task(task, answer)
         except ValueError as error:
-            raise ValueError(f"`classes` must fit the `task`. {error}") from error
+            raise ValueError(f"`classes` must be right for the `task`. {error}") from error
         mark(self, self.task)
         self.function, self.classes, self.from_logits = function, answer[-1], from_logits
         self.queries = 0
@@ -97,7 +97,7 @@ class BlackBoxTeacher(keras.Model):
     def output_shape(self) -> tuple[int | None, ...]:
         return (None, *self._answer_shape)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training: bool | None = None):
         inputs = ops.cast(inputs, "float32")
         answers = tf.numpy_function(self._ask, [inputs], tf.float32)
         answers.set_shape((inputs.shape[0], *self._answer_shape))

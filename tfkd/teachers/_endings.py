@@ -22,16 +22,16 @@ class Ending:
     """
 
     activation: str | None = None
-    operation: object = None
+    operation: keras.Operation | None = None
 
 
-def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str = "softmax") -> Ending:
+def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | None = "softmax") -> Ending:
     """How a network of one output ends.
 
     Args:
         model: a built network.
         from_logits: whether its outputs are logits; None to find out.
-        usual: what outputs that are not logits have been through if nothing shows it.
+        usual: what outputs that are not logits have been through if nothing shows it; None for nothing.
     """
     if from_logits is True:
         return Ending()
@@ -66,14 +66,14 @@ def apply_without(ending: Ending, model: keras.Model, x):
         x = _apply(model, x)
     elif operation is None or _is_shared(ending, model):
         x = _inverse(ending.activation, _apply(model, x))
-    elif endings.is_softmax_layer(operation) and operation in model.operations:
+    elif endings.is_activation_only(operation) and operation in model.operations:
         before = keras.Model(model.inputs, _input_of(operation, model), name=model.name)
         x = _apply(before, x)
-    elif endings.is_softmax_layer(operation):
-        # Inside a nested model.
-        x = _inverse(ending.activation, _apply(model, x))
+    elif (linear := _without_activation(operation)) is not None:
+        x = _apply(model, x, {operation: linear})
     else:
-        x = _apply(model, x, linear=operation)
+        # Inside a nested model, or a layer that cannot be made again without its activation.
+        x = _inverse(ending.activation, _apply(model, x))
     if len(shape) == 1 and len(x.shape) > 2:
         return layers.Flatten(name="logits_of_classes")(x)
     return x if tuple(x.shape[1:]) == shape else layers.Reshape(shape, name="logits_of_classes")(x)
@@ -99,25 +99,33 @@ def _input_of(operation, model):
             return tensor
 
 
-def _apply(model, x, linear=None):
-    """The network on `x`: copies of its layers where its graph is known, `linear` without its activation;
-    else the whole as one layer."""
+def _apply(model, x, replaced=None):
+    """The network on `x`: copies of its layers where its graph is known, some replaced; else the whole as
+    one layer."""
     if not has_graph(model):
         return model(x, training=False)
+    replaced = replaced or {}
 
     def copied(layer):
-        config = layer.get_config()
-        if layer is linear:
-            config["activation"] = "linear"
-        try:
-            return type(layer).from_config(config)
-        except (TypeError, NotImplementedError):
-            # A layer of the user's that cannot be made from its configuration is used as it is.
-            return layer
+        new = replaced[layer] if layer in replaced else _remade(layer)
+        # A layer of the user's that cannot be made from its configuration is used as it is.
+        return layer if new is None else new
 
     copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
     copy_weights(model, copy)
     return apply_layers(copy, x)
+
+
+def _without_activation(operation):
+    """A new layer like a given one, without its activation; None if there is nothing else to it."""
+    return None if endings.is_activation_only(operation) else _remade(operation, activation="linear")
+
+
+def _remade(layer, **changes):
+    try:
+        return type(layer).from_config({**layer.get_config(), **changes})
+    except (TypeError, NotImplementedError):
+        return None
 
 
 def _inverse(activation, x):

@@ -49,7 +49,7 @@ def _check_content(path):
             f"`source`: {path!r} holds weights only. Build the model, call its load_weights on the file "
             "and pass the model instead of the path."
         )
-    # Written anew, since JSON can spell the same text in other ways.
+    # Written again, since JSON can spell the same text in other ways.
     if '"class_name": "Lambda"' in json.dumps(json.loads(config)):
         raise ValueError(
             f"`source`: {path!r} has a Lambda layer, code that tfkd does not run from old files. {_REMEDY}"

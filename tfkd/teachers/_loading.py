@@ -11,8 +11,10 @@ from keras import layers
 from generators import image_shape
 from tfkd._core.graphs import has_graph
 from tfkd._core.renames import renamed_argument
+from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
 from tfkd.tasks._finding import marked_task, name_of_mark
+from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import check_from_logits, decide, usual_activation
 from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import Ending, apply_without, ending_of
@@ -92,24 +94,24 @@ def load_teacher(
         >>> teacher = tfkd.load_teacher("resnet.keras", input_range=(0, 255),
         ...                             mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     """
-    if getattr(source, "black_box", False):
+    if isinstance(source, BlackBoxTeacher):
         raise ValueError(
             f"`source`: {source.name!r} is a black box already, a teacher as it stands. Whatever scaling "
             "it needs belongs into its function."
         )
     check_from_logits(from_logits, task)
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source))
-    if isinstance(loaded, keras.Model):
-        model = _with_one_output(loaded, output)
-        _check_shapes(model.name, *_shapes(model))
-        scale = scaling(input_range, mean, std, image_shape(model.input_shape[1:]))
-        teacher, notice = _from_keras(model, scale, from_logits, task)
-    else:
+    if isinstance(loaded, TFLiteFile | SavedModelFolder):
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
         _check_shapes(name, loaded.input_shape, list(loaded.output_shapes.values())[index])
         scale = scaling(input_range, mean, std, image_shape(loaded.input_shape[1:]))
         teacher, notice = from_file(loaded, index, scale, from_logits, task, name)
+    else:
+        model = _with_one_output(loaded, output)
+        _check_shapes(model.name, *_shapes(model))
+        scale = scaling(input_range, mean, std, image_shape(model.input_shape[1:]))
+        teacher, notice = _from_keras(model, scale, from_logits, task)
     if notice:
         warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
     if problem := diagnose(teacher):
@@ -165,7 +167,7 @@ def _with_logits(model, ending, scale, task):
     return mark(teacher, task)
 
 
-def _with_one_output(model, output):
+def _with_one_output(model: keras.Model, output: str | int | None) -> keras.Model:
     """The model, cut to the output asked for where it has several."""
     if isinstance(model, keras.Sequential) or not has_graph(model):
         _index([model.name], output, model.name)

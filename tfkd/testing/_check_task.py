@@ -45,13 +45,13 @@ def check_task(
         >>> teacher, student = np.random.default_rng(0).normal(size=(2, 8, 5)).astype("float32")
         >>> check_task(tfkd.tasks.Classification((5,)), teacher, student, labels=np.arange(8) % 5)
     """
-    outputs = [np.asarray(each, "float32") for each in (teacher_outputs, student_outputs)]
+    teacher, student = (np.asarray(each, "float32") for each in (teacher_outputs, student_outputs))
     clauses = dict(_CLAUSES)
     if not task.has_classes:
         clauses.pop("classes")
     if labels is None:
         clauses.pop("labels")
-    check_clauses(repr(task), _Subject(task, *outputs, labels), clauses, leave_out)
+    check_clauses(repr(task), _Subject(task, teacher, student, labels), clauses, leave_out)
 
 
 class _Subject(NamedTuple):
@@ -85,7 +85,8 @@ def _divergence(subject):
         total = tf.reduce_sum(task.divergence(teacher, watched))
     gradient = tape.gradient(total, watched)
     expect(gradient is not None, "divergence must have a gradient by the student's outputs.")
-    expect(bool(np.isfinite(gradient).all() and np.any(gradient)), f"The gradient is {gradient}.")
+    slope = np.asarray(gradient)
+    expect(bool(np.isfinite(slope).all() and slope.any()), f"The gradient is {slope}.")
 
 
 def _precision(subject):
@@ -131,7 +132,7 @@ def _targets(subject):
         np.asarray(task.draw_targets(subject.n, keras.random.SeedGenerator(1), teacher)) for _ in range(2)
     ]
     expect(len(drawn[0]) == subject.n, f"There must be {subject.n} targets. Received: {drawn[0].shape}.")
-    expect(np.array_equal(*drawn), "The same seed must draw the same targets.")
+    expect(np.array_equal(drawn[0], drawn[1]), "The same seed must draw the same targets.")
     _per_example(task.target_loss(drawn[0], student), subject.n, "target_loss")
 
 

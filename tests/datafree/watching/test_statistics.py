@@ -5,8 +5,8 @@ from keras import layers
 
 from tests import harness
 from tests.conftest import SHAPE, blobs, small_network
-from tfkd.cli.outcome import choose_statistics
 from tfkd.datafree import reestimate_statistics
+from tfkd.pipelines._statistics import choose_statistics
 
 
 def images(n, seed=0):

@@ -11,7 +11,9 @@ from tfkd.datafree.objectives._adversarial import Adversarial
 
 
 class ForwardDifferences:
-    """An image objective of a black box: how far student and teacher disagree, and the slope of that by questions.
+    """How far student and teacher disagree, and the slope of that by questions to a black box.
+
+    Stands in for `ImageObjective`.
 
     For each image and each of `directions` random unit vectors u, the slope is estimated as
     `d / step * (L(x + step * u) - L(x)) * u`, with d the number of values in x, and averaged. Nothing is

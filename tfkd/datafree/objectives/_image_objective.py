@@ -27,10 +27,10 @@ class ImageObjective:
     """The weighted objectives of a batch of images and their gradient by the images.
 
     The gradient stops at the images, so this knows nothing of what made them. Where the batch is looked
-    at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives need
-    of it (logits, features, moments), then, when the objectives of the whole batch have been differentiated
-    by those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
-    objectives compute of it.
+    at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives
+    need of it (logits, features, moments), then, when the objectives of the whole batch have been
+    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch,
+    whatever the objectives compute of it.
 
     Args:
         lesson: the networks, their task, and random numbers.
@@ -243,9 +243,9 @@ def _applicable(lesson, objectives):
         )
     if not any(objective.asks_networks for objective in kept):
         raise ValueError(
-            f"`recipe`: no objective of {[o.name for o in objectives]} can say anything about images of teacher "
-            f"{lesson.teacher.name!r}: {'; '.join(problems)}. Use a recipe that does without (Procedural, DFAD, "
-            "DAFL, ZSKT), or give statistics, "
+            f"`recipe`: no objective of {[o.name for o in objectives]} can say anything about images of "
+            f"teacher {lesson.teacher.name!r}: {'; '.join(problems)}. Use a recipe that does without "
+            "(Procedural, DFAD, DAFL, ZSKT), or give statistics, "
             "BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))."
         )
     return kept

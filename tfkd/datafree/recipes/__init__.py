@@ -16,6 +16,9 @@ from tfkd.datafree.recipes._recovery import Recovery
 from tfkd.datafree.recipes._zeroq import ZeroQ
 from tfkd.datafree.recipes._zskt import ZSKT
 
+# Behind the recipes, which it finds by their names.
+from tfkd.datafree.recipes._finding import known_recipes  # isort: skip
+
 __all__ = [
     "BSS",
     "CMI",
@@ -32,4 +35,5 @@ __all__ = [
     "Procedural",
     "Recovery",
     "ZeroQ",
+    "known_recipes",
 ]

@@ -32,7 +32,8 @@ class DeepInversion(PixelInversionRecipe):
         first_layer_multiplier: factor of the first layer in it.
         total_variation: its weight.
         l2: weight of the pixels' norm.
-        adaptive_weight: weight of the Jensen-Shannon divergence at temperature 3; 0 for DeepInversion proper.
+        adaptive_weight: weight of the Jensen-Shannon divergence at temperature 3; 0 for DeepInversion
+            proper.
         pixel_learning_rate: of Adam on normalized pixels.
         beta: first moment of that Adam.
         cosine: whether its rate warms up in 100 steps and decays as a cosine on each batch.

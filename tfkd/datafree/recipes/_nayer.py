@@ -49,9 +49,9 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
     Reference:
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
         Distillation", 2024. Deviations: five times as many batches before the first update, instead of in
-        each epoch of the warm-up; the generator lives for `generator_lifetime` batches then too, where theirs lives for
-        ten epochs; images are remembered as they are, not through 8-bit files, and only the latest
-        (`memory`), where theirs are all kept.
+        each epoch of the warm-up; the generator lives for `generator_lifetime` batches then too, where
+        theirs lives for ten epochs; images are remembered as they are, not through 8-bit files, and only
+        the latest (`memory`), where theirs are all kept.
     """
 
     embeddings: Sequence[Sequence[float]] | None = None

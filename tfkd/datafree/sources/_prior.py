@@ -53,8 +53,8 @@ class PriorSource(Source):
         least = max(self.batch_size, classes) * len(self.generators)
         if self.prior.chains < least:
             raise ValueError(
-                f"`recipe`: `chains` must be 0 or at least {least}: for each of {len(self.generators)} priors "
-                f"a batch's images of it, and one for each of {classes} classes. Received: "
+                f"`recipe`: `chains` must be 0 or at least {least}: for each of {len(self.generators)} "
+                f"priors a batch's images of it, and one for each of {classes} classes. Received: "
                 f"{self.prior.chains}."
             )
         counts = _equal_parts(self.prior.chains, len(self.generators))

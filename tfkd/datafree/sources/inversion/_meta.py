@@ -21,7 +21,8 @@ class Meta(Inversion):
         latent_optimizer: moves the latents; starts anew with each batch.
         meta_optimizer: moves the meta generator.
         reptile: whether Reptile is used instead of FOMAML.
-        reset_first_layer_at: the batch before which the meta generator's first layer is drawn anew; None for never.
+        reset_first_layer_at: the batch before which the meta generator's first layer is drawn anew; None
+            for never.
         **kwargs: of `Inversion`.
     """
 

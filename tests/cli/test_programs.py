@@ -1,0 +1,173 @@
+"""Programs: what is typed reaches the pipeline, and what comes back ends the program."""
+
+import dataclasses
+import json
+import types
+
+import pytest
+from absl import app
+
+import tfkd
+from tests.cli import running
+from tfkd.cli import compress, data_free
+
+
+class Pipeline:
+    """Stands for a pipeline: notes its arguments, then raises or returns what it was made with."""
+
+    def __init__(self, error=None, problem=None):
+        self.error, self.problem = error, problem
+
+    def __call__(self, **arguments):
+        self.arguments = arguments
+        if self.error:
+            raise self.error
+        return types.SimpleNamespace(problem=self.problem, summary=lambda: "98 % at last")
+
+
+def run(module, *typed, status=0, **pipeline):
+    """Runs a program with a stand-in for its pipeline; returns the arguments and what was printed."""
+    made = Pipeline(**pipeline)
+    done = running.run(dataclasses.replace(module.PROGRAM, pipeline=made), *typed, status=status)
+    return made.arguments, done
+
+
+def test_flags_are_the_arguments_of_distil(tmp_path):
+    typed = ["--teacher=t.h5", f"--output_dir={tmp_path}"]
+    arguments, done = run(data_free, *typed)
+    assert "98 % at last" in done.stdout
+    flags = arguments.pop("flags")
+    assert flags["teacher"] == "t.h5" and flags["student"] == "0.5x" and "resume" not in flags
+    json.dumps(flags)
+    recipe = arguments.pop("recipe")
+    assert recipe == tfkd.datafree.Procedural()
+    assert arguments == {
+        "teacher": "t.h5",
+        "teacher_options": {
+            "input_range": (0.0, 1.0),
+            "mean": 0.0,
+            "std": 1.0,
+            "from_logits": None,
+            "output": None,
+            "task": None,
+        },
+        "students": "0.5x",
+        "inherit": False,
+        "evaluation_data": None,
+        "tflite": "int8",
+        "labels": None,
+        "folder": str(tmp_path),
+        "resume": False,
+        "overwrite": False,
+        "seed": 0,
+        "jit_compile": "auto",
+        "verbose": 2,
+    }
+
+
+def test_flags_that_say_something_else(tmp_path):
+    preset = tmp_path / "run.flags"
+    preset.write_text("--recipe=DFAD\n--recipe_options=filters=4\n--epochs=3\n")
+    typed = ["--teacher=t.h5", "--output_dir=out", f"--flagfile={preset}", "--recipe_options=latent_size=5"]
+    typed += ["--input_range=0,255", "--input_mean=1,2,3", "--input_std=4", "--task=multi_label"]
+    typed += ["--from_logits=false", "--teacher_output=1", "--student=resnet20", "--inherit", "--resume"]
+    typed += ["--tflite=none", "--labels=a,b", "--eval_data=e.npz", "--seed=7", "--jit_compile=true"]
+    arguments, _ = run(data_free, *typed)
+    recipe = arguments["recipe"]
+    assert (recipe.name, recipe.filters, recipe.latent_size, recipe.epochs) == ("dfad", 4, 5, 3)
+    assert arguments["teacher_options"] == {
+        "input_range": (0.0, 255.0),
+        "mean": [1.0, 2.0, 3.0],
+        "std": 4.0,
+        "from_logits": False,
+        "output": 1,
+        "task": "multi_label",
+    }
+    expected = {"students": "resnet20", "inherit": True, "resume": True, "tflite": None, "seed": 7}
+    expected |= {"labels": ["a", "b"], "evaluation_data": "e.npz", "jit_compile": True}
+    assert {name: arguments[name] for name in expected} == expected
+    assert run(data_free, *typed[:2], "--teacher_output=kind")[0]["teacher_options"]["output"] == "kind"
+
+
+def test_flags_are_the_arguments_of_compress():
+    typed = [
+        "--model=m.keras",
+        "--output_dir=out",
+        "--prune=0.8",
+        "--prune_distribution=erk",
+        "--cluster=8",
+    ]
+    typed += ["--quantize", "--train_data=t.npz", "--learning_rate=0.01", "--min_agreement=0.5"]
+    arguments, _ = run(compress, *typed)
+    expected = {
+        "model": "m.keras",
+        "teacher": None,
+        "prune": 0.8,
+        "prune_distribution": "erk",
+        "cluster": 8,
+    }
+    expected |= {"quantize": True, "training_data": "t.npz", "learning_rate": 0.01, "min_agreement": 0.5}
+    assert {name: arguments[name] for name in expected} == expected
+    arguments, _ = run(compress, "--model=m.keras", "--output_dir=out")
+    expected = {"prune": None, "prune_distribution": "lamp", "cluster": None, "quantize": False}
+    expected |= {"training_data": None, "learning_rate": 2e-3, "min_agreement": 0.9, "tflite": "int8"}
+    assert {name: arguments[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "message", "shown"),
+    [
+        (data_free, "`folder`: 'x' is not empty", "--output_dir: 'x' is not empty"),
+        (data_free, "`resume` needs `seed`=1", "--resume needs --seed=1"),
+        (data_free, "`students`: `evaluation_data`", "--student: --eval_data"),
+        (data_free, "`std` must be above 0", "--input_std must be above 0"),
+        (data_free, "`training_data` and `temperature`", "`training_data` and `temperature`"),
+        (compress, "`training_data` and `prune`", "--train_data and --prune"),
+    ],
+)
+def test_messages_name_flags(module, message, shown):
+    needed = ("--teacher=t", "--model=t", "--output_dir=x")
+    typed = [flag for flag in needed if flag[2:].split("=")[0] in module.PROGRAM.flags]
+    _, done = run(module, *typed, status=2, error=ValueError(message))
+    assert done.stderr == f"{module.PROGRAM.name}: {shown}\n"
+
+
+def test_a_result_that_lacks_something_has_an_exit_status_of_its_own():
+    typed = ("--teacher=t", "--output_dir=x")
+    _, done = run(data_free, *typed, status=1, problem="there is no student.tflite")
+    assert done.stderr == "tfkd-data-free: there is no student.tflite\n" and "98 %" in done.stdout
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(app.UsageError, match="tfkd-compress needs --model and --output_dir"):
+        run(compress)
+    with pytest.raises(app.UsageError, match="tfkd-data-free needs --output_dir"):
+        run(data_free, "--teacher=t.keras")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("--input_range=0", "--input_range takes two numbers"),
+        ("--input_mean=grey", "--input_mean and --input_std"),
+        ("--recipe=procedurel", "Did you mean 'procedural'"),
+        ("--recipe_options=memory", "--recipe_options must be key=value"),
+        ("--batch_size=5000", "--memory must be"),
+    ],
+)
+def test_flags_that_cannot_be_read(typed, message):
+    done = running.run(
+        data_free.PROGRAM, "--teacher=t.keras", "--output_dir=out", "--memory=32", typed, status=2
+    )
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_whole_program(teacher_file, eval_file, tmp_path):
+    typed = (f"--model={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={tmp_path / 'out'}")
+    done = running.run(compress.PROGRAM, *typed, "--tflite=float16")
+    assert "model accuracy on 200 real examples" in done.stdout
+    assert "written file, float16" in done.stdout and str(tmp_path / "out/report.html") in done.stdout
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["flags"]["tflite"] == "float16" and metrics["flags"]["eval_data"] == eval_file
+    again = running.run(compress.PROGRAM, *typed, status=2)
+    assert "is not empty; replace it with --overwrite" in again.stderr

@@ -1,0 +1,193 @@
+"""Reports of every task: the pictures and sentences that belong there, and no others."""
+
+import html.parser
+
+import keras
+import numpy as np
+import pytest
+
+from tests.tasks.mine import Maps
+from tfkd import export
+from tfkd.export import _pictures as pictures
+from tfkd.tasks import Classification, MultiLabel, Regression, mark
+
+pytest.importorskip("jinja2")
+pytest.importorskip("matplotlib")
+
+RNG = np.random.default_rng(0)
+TEACHER = RNG.normal(size=(50, 3)).astype("float32")
+STUDENT = TEACHER + 0.3 * RNG.normal(size=(50, 3)).astype("float32")
+FIXED = {"curves", "health", "synthesized inputs"}
+
+
+class Page(html.parser.HTMLParser):
+    """The pictures of a page by their titles, and its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.pictures, self.text = {}, ""
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            attributes = dict(attributes)
+            assert attributes["src"].startswith("data:image/png;base64,iVBOR")
+            self.pictures[attributes["alt"]] = attributes["src"]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def metrics_of(task, scores=None, **others):
+    accuracy = (scores or {}).get("accuracy")
+    network = {"name": "net", "file": "net.keras", "accuracy": accuracy, "scores": scores or {}}
+    tflite = {"quantization": "int8", "agreement": 0.987, "max_difference": 0.123, **network}
+    variant = {"model": "student", "params": 7, "size_bytes": 2048, "latency_ms": 0.1, **tflite}
+    return {
+        "teacher": network,
+        "student": network,
+        "tflite": tflite,
+        "variants": [variant],
+        "agreement": 0.876,
+        "agreement_on": "real inputs" if scores else "synthesized inputs",
+        "params": {"teacher": 9, "student": 7},
+        "classes": task.classes,
+        "rarest_class_share": 0.3,
+        "evaluation_images": 50 if scores else None,
+        "synthetic_images": 50,
+        "images_generated": 100,
+        "student_updates": 10,
+        "epochs": 1,
+        "steps_per_epoch": 10,
+        "synthesis_seconds": 1.0,
+        "student_seconds": 2.0,
+        "wall_seconds": 70.0,
+        "recipe": {"name": "procedural", "batch_size": 8},
+        "seed": 0,
+        "stopped": None,
+        "device": "2 CPU cores",
+        "flags": {"task": "x"},
+        "versions": {"tfkd": "0"},
+        "health": {"findings": []},
+        "batch_statistics": None,
+        **others,
+    }
+
+
+HISTORY = [{"epoch": 1, "loss": 1.0, "agreement": 0.5, "health_agreement": 0.5}]
+GRID = pictures.class_histogram(np.array([1.0]))
+
+
+def written(path, task, scores=None, answers=(TEACHER, TEACHER, STUDENT), **others):
+    metrics = metrics_of(task, scores, **others)
+    export.write_report(path, metrics, HISTORY, GRID, *answers, task)
+    return Page(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "scores", "expected", "sentences"),
+    [
+        (
+            Classification((3,)),
+            {"accuracy": 0.91},
+            {"class histogram", "confusion"},
+            [
+                "91.00 %",
+                "teacher accuracy",
+                "0.00 points below",
+                "agree on 87.60 % of them",
+                "of several classes",
+            ],
+        ),
+        (
+            MultiLabel((3,)),
+            {"accuracy": 0.91, "all_labels_accuracy": 0.5},
+            {"class histogram", "agreement by label"},
+            ["91.00 %", "agree on 87.60 % of the labels of them", "98.70 % of the labels of synthesized"],
+        ),
+        (
+            Regression((3,)),
+            {"mean_absolute_error": 0.4321, "r2": 0.8},
+            {"scatter"},
+            [
+                "teacher mean absolute error",
+                "0.4321",
+                "has a mean absolute error of 0.4321, the teacher",
+                "agree to 87.60 %",
+            ],
+        ),
+    ],
+    ids=lambda value: value.name if hasattr(value, "name") else None,
+)
+def test_pictures_and_sentences_of_a_task(tmp_path, task, scores, expected, sentences):
+    page = written(tmp_path / "report.html", task, scores)
+    assert set(page.pictures) == FIXED | expected
+    text = " ".join(page.text.split())
+    for sentence in sentences:
+        assert sentence in text
+    if not task.has_classes:
+        assert "several classes" not in text and "accuracy" not in text and "None" not in text
+    page = written(tmp_path / "without.html", task)
+    assert set(page.pictures) == FIXED | expected
+    assert "No real data was given" in page.text and "not measured" in page.text
+
+
+def test_a_task_of_ones_own_has_a_picture(tmp_path):
+    answers = RNG.normal(size=(3, 20, 4, 4, 3)).astype("float32")
+    page = written(tmp_path / "report.html", Maps((4, 4, 3)), {"accuracy": 0.5}, answers)
+    assert set(page.pictures) == {*FIXED, "agreement"}
+
+
+def test_class_numbers_without_a_task_are_those_of_a_classifier(tmp_path):
+    task = Classification((3,))
+    numbers = [each.argmax(-1) for each in (TEACHER, TEACHER, STUDENT)]
+    export.write_report(tmp_path / "a.html", metrics_of(task), HISTORY, GRID, *numbers)
+    assert Page(tmp_path / "a.html").pictures == written(tmp_path / "b.html", task).pictures
+
+
+def test_uneven_classes_are_named_where_there_are_classes(tmp_path):
+    for task in (Classification((3,)), MultiLabel((3,)), Regression((3,))):
+        page = written(tmp_path / "report.html", task, rarest_class_share=0.01)
+        assert ("0.03 times as often" in page.text) == task.has_classes
+
+
+def test_an_early_end_comes_first(tmp_path):
+    page = written(tmp_path / "r.html", Regression((3,)), {"mean_absolute_error": 1.0}, stopped="it broke")
+    assert "Attention: it broke." in page.text and "those of the student that was kept" in page.text
+
+
+def test_compression_by_score(tmp_path):
+    rows = metrics_of(Regression((3,)), {"mean_absolute_error": 0.4321})["variants"]
+    rows = [
+        {**row, "name": "net", "sparsity": 0.5, "gzip_bytes": 100 + i, "latency_2_threads_ms": 0.1}
+        for i, row in enumerate(rows * 2)
+    ]
+    metrics = {
+        "model": {"name": "net"},
+        "flags": {"train_data": None},
+        "recipe": {"name": "p"},
+        "seed": 0,
+        "wall_seconds": 1.0,
+        "device": "cpu",
+        "problem": None,
+        "sparsity": 0.5,
+        "variants": rows,
+        "evaluation_images": 9,
+        "synthetic_images": 9,
+        "stages": [],
+        "versions": {},
+    }
+    export.write_compression_report(tmp_path / "r.html", metrics)
+    page = Page(tmp_path / "r.html")
+    assert set(page.pictures) == {"mean absolute error against size"}
+    assert "Mean absolute error on 9 real inputs" in page.text and "0.4321" in page.text
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8, 3), (8, 8), (20, 3), (7,)])
+def test_inputs_of_any_rank_are_drawn(shape):
+    inputs = keras.Input(shape)
+    teacher = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    x = RNG.uniform(size=(5, *shape)).astype("float32")
+    for task in (Classification((3,)), Regression((3,))):
+        png = pictures.image_grid(x, mark(teacher, task), columns=3)
+        assert png.startswith(b"\x89PNG")

@@ -1,0 +1,86 @@
+"""FlagGroup: flags that belong together, for any program that wants them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import flags
+
+
+class FlagGroup:
+    """Flags that belong together, and the keyword arguments that they become.
+
+    Nothing is defined before the group is called, so programs that leave it out can use the names of its
+    flags for their own.
+
+    Args:
+        name: of the group, for messages.
+        define: defines the flags in the `flags.FlagValues` that it is given.
+        arguments: reads their values from such an object.
+        named: arguments that have another name than their flag, and the flag's.
+
+    Example:
+        >>> speed = FlagGroup(
+        ...     "speed",
+        ...     lambda values: flags.DEFINE_integer("threads", 1, "how many threads", flag_values=values),
+        ...     lambda values: {"threads": values.threads},
+        ... )
+        >>> speed()
+        >>> app.run(lambda argv: work(**speed.arguments()))
+    """
+
+    def __init__(
+        self,
+        name: str,
+        define: Callable[[flags.FlagValues], Any],
+        arguments: Callable[[flags.FlagValues], dict[str, Any]],
+        named: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self._arguments, self.named = name, arguments, dict(named or {})
+        self._flags = flags.FlagValues()
+        define(self._flags)
+
+    @property
+    def names(self) -> list[str]:
+        """Its flags' names."""
+        return list(self._flags)
+
+    def __call__(self, module: str | None = None) -> "FlagGroup":
+        """Defines the flags, or adopts those that it has defined already; returns the group.
+
+        Args:
+            module: the name of the module whose `--help` shows them; None for the one that calls.
+
+        Raises:
+            ValueError: if another module has given one of the names another meaning.
+        """
+        for name in self.names:
+            self._define(name, module)
+        return self
+
+    def _define(self, name, module):
+        flag, known = self._flags[name], flags.FLAGS
+        if name not in known:
+            # A run that has ended in this process may have left a value.
+            flag.unparse()
+            flags.DEFINE_flag(flag, module_name=module)
+        elif known[name] is not flag:
+            theirs, group = known.find_module_defining_flag(name), f"tfkd's group {self.name!r}"
+            raise ValueError(
+                f"--{name} has two meanings: {known[name].help!r} in module {theirs}, and {flag.help!r} in "
+                f"{group}. Rename the flag in {theirs}, or leave {group} out and give its arguments "
+                "yourself."
+            )
+        elif module is not None:
+            known.register_key_flag_for_module(module, flag)
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of a pipeline, once the command line has been read."""
+        return self._arguments(flags.FLAGS)
+
+    def values(self) -> dict[str, Any]:
+        """What the flags were given as, by name."""
+        return {name: flags.FLAGS[name].value for name in self.names}
+
+
+# Flags belong to the module that asks for them.
+flags.disclaim_key_flags()

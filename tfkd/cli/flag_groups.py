@@ -1,0 +1,197 @@
+"""The flags that several programs have, in groups; call a group to define its flags.
+
+A program of your own takes the groups that it wants beside flags of its own:
+
+    TEACHER, RUN = flag_groups.teacher(), flag_groups.run()
+    flags.DEFINE_string("student", None, "which student")
+
+    def main(argv):
+        tfkd.pipelines.distil(students=FLAGS.student, **TEACHER.arguments(), **RUN.arguments())
+"""
+
+from absl import flags
+
+from tfkd.cli._flag_group import FlagGroup
+from tfkd.export import QUANTIZATIONS
+from tfkd.pipelines._recipes import data_free_recipes, recipe_named
+from tfkd.tasks import known_tasks
+
+
+def _define_teacher(values):
+    flags.DEFINE_string(
+        "teacher",
+        None,
+        "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "task",
+        "auto",
+        ["auto", *sorted(known_tasks())],
+        "what the teacher's outputs are; auto: found from how it ends",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "input_range",
+        ["0", "1"],
+        "low,high: the scale that the teacher's own pipeline starts from",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "input_mean",
+        ["0"],
+        "what that pipeline subtracts: one value, or one per channel",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "input_std", ["1"], "what it then divides by: one value, or one per channel", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "from_logits",
+        "auto",
+        ["auto", "true", "false"],
+        "whether the teacher returns logits; auto: found from how it ends",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "teacher_output",
+        None,
+        "name or index of the output to distil, if the teacher has several",
+        flag_values=values,
+    )
+
+
+def _teacher_arguments(values):
+    output = values.teacher_output
+    options = {
+        **_scaling(values),
+        "from_logits": {"auto": None, "true": True, "false": False}[values.from_logits],
+        "output": int(output) if output and output.isdigit() else output,
+        "task": None if values.task == "auto" else values.task,
+    }
+    return {"teacher": values.teacher, "teacher_options": options}
+
+
+def _scaling(values):
+    try:
+        low, high = (float(value) for value in values.input_range)
+        mean, std = ([float(value) for value in each] for each in (values.input_mean, values.input_std))
+    except ValueError:
+        raise ValueError(
+            "--input_range takes two numbers, --input_mean and --input_std one, or one per channel. "
+            f"Received: {values.input_range}, {values.input_mean}, {values.input_std}."
+        ) from None
+    mean, std = (each[0] if len(each) == 1 else each for each in (mean, std))
+    return {"input_range": (low, high), "mean": mean, "std": std}
+
+
+teacher = FlagGroup(
+    "teacher", _define_teacher, _teacher_arguments, named={"mean": "input_mean", "std": "input_std"}
+)
+
+
+def _define_student(values):
+    flags.DEFINE_string(
+        "student",
+        "0.5x",
+        "a .keras file; a factor of the teacher's width (0.5x) or of its residual blocks (0.6deep); or a "
+        "network by name (lenet5_half, resnet20)",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "inherit",
+        False,
+        "initialize a 0.5x or 0.6deep student from the teacher's weights",
+        flag_values=values,
+    )
+
+
+student = FlagGroup(
+    "student",
+    _define_student,
+    lambda values: {"students": values.student, "inherit": values.inherit},
+    named={"students": "student"},
+)
+
+
+def _define_recipe(values):
+    flags.DEFINE_string(
+        "recipe",
+        "procedural",
+        f"how the student is taught: {', '.join(sorted(data_free_recipes()))}",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
+    )
+    for name, least, what in (
+        ("epochs", 1, "epochs"),
+        ("steps_per_epoch", 1, "steps in an epoch"),
+        ("batch_size", 1, "images in each update"),
+        ("memory", 0, "images to keep with the teacher's answers; 0 for none"),
+    ):
+        flags.DEFINE_integer(
+            name, None, f"{what}; default: the recipe's", lower_bound=least, flag_values=values
+        )
+
+
+def _recipe_arguments(values):
+    names = ("epochs", "steps_per_epoch", "batch_size", "memory")
+    overrides = {name: values[name].value for name in names}
+    return {"recipe": recipe_named(values.recipe, values.recipe_options, **overrides)}
+
+
+recipe = FlagGroup("recipe", _define_recipe, _recipe_arguments)
+
+
+def _define_export(values):
+    flags.DEFINE_enum("tflite", "int8", [*QUANTIZATIONS, "none"], "kind of TFLite file", flag_values=values)
+    flags.DEFINE_list(
+        "labels", None, "names of the classes in their order, stored in the TFLite file", flag_values=values
+    )
+
+
+def _export_arguments(values):
+    return {"tflite": None if values.tflite == "none" else values.tflite, "labels": values.labels}
+
+
+export = FlagGroup("export", _define_export, _export_arguments)
+
+
+def _define_run(values):
+    flags.DEFINE_string(
+        "eval_data",
+        None,
+        "npz file with x_test and y_test, for evaluation only",
+        flag_values=values,
+    )
+    flags.DEFINE_string("output_dir", None, "folder of the results", flag_values=values)
+    flags.DEFINE_boolean(
+        "overwrite", False, "replace an earlier run in the output folder", flag_values=values
+    )
+    flags.DEFINE_integer("seed", 0, "random seed", flag_values=values)
+    flags.DEFINE_enum(
+        "jit_compile",
+        "auto",
+        ["auto", "true", "false"],
+        "XLA; auto: on accelerators only",
+        flag_values=values,
+    )
+
+
+def _run_arguments(values):
+    return {
+        "evaluation_data": values.eval_data,
+        "folder": values.output_dir,
+        "overwrite": values.overwrite,
+        "seed": values.seed,
+        "jit_compile": {"auto": "auto", "true": True, "false": False}[values.jit_compile],
+    }
+
+
+run = FlagGroup(
+    "run",
+    _define_run,
+    _run_arguments,
+    named={"evaluation_data": "eval_data", "folder": "output_dir"},
+)

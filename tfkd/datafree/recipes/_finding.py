@@ -1,0 +1,10 @@
+"""The recipes by name."""
+
+from tfkd._core import names
+from tfkd.datafree import recipes
+from tfkd.datafree._recipe import Recipe
+
+
+def known_recipes() -> dict[str, type[Recipe]]:
+    """The published recipes by the names that `--recipe` takes, those that need examples among them."""
+    return names.members(recipes, Recipe)

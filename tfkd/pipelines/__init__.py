@@ -1,0 +1,9 @@
+"""Whole jobs as functions: from a trained network to its students, files and report."""
+
+from tfkd.pipelines._compress import compress
+from tfkd.pipelines._distil import distil
+from tfkd.pipelines._examples import load_examples
+from tfkd.pipelines._recipes import recipe_named
+from tfkd.pipelines._results import Compressed, Distilled
+
+__all__ = ["Compressed", "Distilled", "compress", "distil", "load_examples", "recipe_named"]

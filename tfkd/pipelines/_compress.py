@@ -1,0 +1,164 @@
+"""compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd import compression
+from tfkd.datafree import Recipe
+from tfkd.export import write_compression_report
+from tfkd.pipelines._compression_plan import CompressionPlan
+from tfkd.pipelines._compression_stages import CompressionStages
+from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_inputs
+from tfkd.pipelines._evaluation import evaluation_examples
+from tfkd.pipelines._examples import load_examples
+from tfkd.pipelines._machine import device, versions
+from tfkd.pipelines._networks import Source, as_teacher, copied, named
+from tfkd.pipelines._recipes import as_recipe
+from tfkd.pipelines._requirements import check_labels, check_outputs
+from tfkd.pipelines._result_files import write
+from tfkd.pipelines._results import Compressed
+from tfkd.pipelines._run_folder import RunFolder
+from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
+from tfkd.tasks import task_of
+
+
+def compress(
+    model: Source,
+    teacher: Source | None = None,
+    *,
+    prune: float | None = None,
+    prune_distribution: str = "lamp",
+    cluster: int | None = None,
+    quantize: bool = False,
+    recipe: Recipe | str = "procedural",
+    teacher_options: Mapping[str, Any] | None = None,
+    training_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
+    evaluation_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    tflite: str | None = "int8",
+    min_agreement: float = 0.9,
+    labels: Sequence[str] | None = None,
+    folder: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    jit_compile: bool | str = "auto",
+    verbose: int = 0,
+    flags: Mapping[str, Any] | None = None,
+) -> Compressed:
+    """Makes a trained model small without data: pruned, clustered, quantized, measured after each stage.
+
+    What the program `tfkd-compress` does. Stages come in the order prune, cluster, quantize. In each the
+    model learns from the model as it was, or from another teacher, by a data-free recipe, and keeps what
+    the stage before has done. Only the first stage has the recipe's warm-up.
+
+    `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does.
+
+    Args:
+        model: a file or a Keras model, as `tfkd.load_teacher` takes them; it stays as it is.
+        teacher: likewise, what is learned from; None for the model itself.
+        prune: share of all kernels' weights to become 0, at least 0 and below 1; None for no pruning.
+        prune_distribution: how zeros are spread over layers: "lamp", "erk" or "uniform", as in
+            `tfkd.compression.prune`.
+        cluster: number of distinct weight values in each kernel, at least 2; None for no clustering.
+        quantize: whether to train with the rounding of 8 bits, for an int8 file.
+        recipe: a `tfkd.datafree` recipe, or the name of one.
+        teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
+            `{"input_range": (0, 255)}`.
+        training_data: an npz file with `x_train` and `y_train`, or these two arrays, to put beside the
+            synthesized inputs; None for none.
+        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: for evaluation only.
+        learning_rate: peak rate of Adam in each stage; trained weights want smaller steps than new ones.
+        seed: what all randomness follows from.
+        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
+        min_agreement: share of synthesized inputs, in [0, 1], on which the file has to answer as the model
+            that it was made from; one that does not is left out, and is the result's `problem`.
+        labels: names of the classes in their order, for the TFLite file to carry.
+        folder: where to write `model.keras`, `model.tflite`, `metrics.json` and `report.html`; None for
+            nowhere.
+        overwrite: whether to replace a run in `folder`.
+        jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
+        verbose: as in `keras.Model.fit`; 0 prints nothing.
+        flags: the command line that this was asked for by, for records; None if there was none.
+
+    Returns:
+        A `Compressed`.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ImportError: if what files or reports need is not installed.
+        ValueError: if an argument does not fit, the model has a layer that tfmot cannot wrap, or it is no
+            better than chance.
+        RuntimeError: if the loss of a stage is no longer finite.
+        OSError: if the folder cannot be written.
+
+    Example:
+        >>> small = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
+        >>> small.tflite_check.gzip_bytes
+    """
+    settings = dict(flags) if flags else settings_of(locals())
+    start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
+    plan = CompressionPlan(
+        prune=prune, prune_distribution=prune_distribution, cluster=cluster, quantize=quantize
+    )
+    if quantize and tflite not in ("int8", None):
+        raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
+    check_something_to_teach(recipe)
+    # Variants are measured as files, whether one is asked for or not.
+    check_outputs(tflite or "int8", folder)
+    place = folder and RunFolder(folder, settings, resume=None, overwrite=overwrite)
+    keras.utils.set_random_seed(seed)
+    original = as_teacher(model, teacher_options)
+    # A teacher is frozen, and the model has to learn.
+    source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
+    check_labels(labels, original)
+    data = evaluation_examples(evaluation_data, original, "model", say)
+    examples = training_data and load_examples(training_data, original, "train", "training_data")
+    task = task_of(original)
+    variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
+    stages = CompressionStages(
+        SharedWarmUp(source, recipe, seed), examples, learning_rate, jit_compile, verbose, say
+    )
+    if place:
+        place.begin()
+    variants.measure_original(original, as_int8=tflite == "int8")
+    wrapped = plan.apply(original, stages, variants, say)
+    plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
+    if place:
+        place.save_model("model.keras", plain)
+    content, check, problem = variants.asked_for(wrapped, tflite, min_agreement)
+    metrics = {
+        "model": {"name": original.name, "file": named(model), "params": original.count_params()},
+        "teacher": named(model if teacher is None else teacher),
+        "task": task.name,
+        "sparsity": compression.sparsity(plain),
+        "evaluation_images": None if data is None else len(data[0]),
+        "training_images": None if examples is None else len(examples[0]),
+        "synthetic_images": len(variants.judging),
+        "problem": problem,
+        "stages": stages.rows,
+        "variants": variants.rows,
+        "recipe": recipe.describe(),
+        "seed": seed,
+        "device": device(),
+        "flags": dict(flags or {}),
+        "versions": versions(),
+        "wall_seconds": time.perf_counter() - start,
+    }
+    result = Compressed(
+        model=plain,
+        metrics=metrics,
+        tflite=content,
+        tflite_check=check,
+        problem=problem,
+        folder=place and place.path,
+        write_report=lambda path: write_compression_report(path, metrics),
+    )
+    if place:
+        write(result, place, "model.tflite")
+    return result

@@ -1,0 +1,90 @@
+"""What a compression consists of: prune, cluster, quantize, in this order."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from tfkd import compression, students
+from tfkd.compression._distribution import DISTRIBUTIONS
+from tfkd.pipelines._compression_stages import CompressionStages
+from tfkd.pipelines._compression_variants import CompressionVariants
+from tfkd.pipelines._networks import copied
+
+# The share of a stage's updates in which sparsity grows; in the others the rest of the weights settles.
+_PRUNING_SHARE = 0.6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompressionPlan:
+    """Which stages there are.
+
+    Args:
+        prune: share of all kernels' weights to become 0, or None.
+        prune_distribution: how zeros are spread over layers.
+        cluster: number of distinct weight values in each kernel, or None.
+        quantize: whether to train with the rounding of 8 bits.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    prune: float | None
+    prune_distribution: str
+    cluster: int | None
+    quantize: bool
+
+    def __post_init__(self) -> None:
+        if self.prune is not None and not 0 <= self.prune < 1:
+            raise ValueError(f"`prune` must be at least 0 and below 1. Received: prune={self.prune!r}.")
+        if self.prune_distribution not in DISTRIBUTIONS:
+            raise ValueError(
+                f"`prune_distribution` must be one of {', '.join(sorted(DISTRIBUTIONS))}. Received: "
+                f"{self.prune_distribution!r}."
+            )
+        if self.cluster is not None and self.cluster < 2:
+            raise ValueError(f"`cluster` must be at least 2. Received: cluster={self.cluster!r}.")
+
+    def apply(
+        self,
+        model: keras.Model,
+        stages: CompressionStages,
+        variants: CompressionVariants,
+        say: Callable[[str], None],
+    ) -> keras.Model:
+        """Compresses a model.
+
+        Zeros stay from stage to stage, and so do those that the model came with. Students learn without
+        dropout.
+
+        Args:
+            model: stays as it is.
+            stages: trains the student of each stage.
+            variants: measures the plain model after each stage but quantization.
+            say: prints a line, or does not.
+
+        Returns:
+            The model after the last stage, still wrapped; the given one where nothing was asked for.
+        """
+        if self.prune is None and self.cluster is None and not self.quantize:
+            return model
+        current = wrapped = students.without_dropout(model if model.trainable else copied(model))
+        if self.prune is not None:
+            grown = int(_PRUNING_SHARE * stages.passes)
+            wrapped = compression.prune(
+                current, self.prune, schedule=(0, grown), distribution=self.prune_distribution
+            )
+            current = compression.strip(stages.run("pruned", wrapped))
+            variants.measure_stage("pruned", current)
+        zeros = compression.sparsity(current) > 0
+        if self.cluster is not None:
+            wrapped = compression.cluster(current, self.cluster, preserve_sparsity=zeros)
+            current = compression.strip(stages.run("clustered", wrapped))
+            variants.measure_stage("clustered", current)
+        if self.quantize:
+            kept = ["sparsity"] * zeros + ["clusters"] * (self.cluster is not None)
+            wrapped = compression.quantize_aware(current, preserve=kept, images=variants.calibration)
+            stages.run("quantization-aware", wrapped)
+            if left := compression.float_layers(wrapped):
+                say(f"in float, since tfmot cannot quantize them: {', '.join(left)}")
+        return wrapped

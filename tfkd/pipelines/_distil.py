@@ -1,0 +1,145 @@
+"""distil: a teacher in, smaller students and their TFLite files out, no data."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd._core.names import numbered
+from tfkd.datafree import Recipe
+from tfkd.pipelines._evaluation import evaluation_examples
+from tfkd.pipelines._networks import Source, as_student, as_teacher, named
+from tfkd.pipelines._one_student import StudentRuns
+from tfkd.pipelines._recipes import as_recipe
+from tfkd.pipelines._requirements import check_labels, check_outputs
+from tfkd.pipelines._result_files import read
+from tfkd.pipelines._results import Distilled
+from tfkd.pipelines._run_folder import RunFolder
+from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
+
+
+def distil(
+    teacher: Source,
+    students: Source | Iterable[Source] = "0.5x",
+    recipe: Recipe | str = "procedural",
+    *,
+    teacher_options: Mapping[str, Any] | None = None,
+    inherit: bool = False,
+    seed: int = 0,
+    evaluation_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
+    tflite: str | None = "int8",
+    labels: Sequence[str] | None = None,
+    folder: str | os.PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    jit_compile: bool | str = "auto",
+    verbose: int = 0,
+    flags: Mapping[str, Any] | None = None,
+) -> Distilled | list[Distilled]:
+    """Teaches students what a trained network knows, without data, and makes their TFLite files.
+
+    What the program `tfkd-data-free` does: the teacher is loaded, each student is trained by the recipe,
+    measured, given the batch statistics that agree best with the teacher, and converted to a TFLite file
+    that is run and compared. Several students share the recipe's warm-up: each goes on with the generators,
+    chains and memory that the run before it left, and is taught in as many steps.
+
+    `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does.
+
+    Args:
+        teacher: a file or a Keras model, as `tfkd.load_teacher` takes them. A model that returns logits
+            already is taken as it is.
+        students: a student, or several of them. Each is a Keras model, which is trained in place, or what
+            `tfkd.students.student_named` takes: a `.keras` file, "0.5x", "0.6deep", "resnet20" and so on.
+        recipe: a `tfkd.datafree` recipe, or the name of one.
+        teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
+        inherit: whether to initialize students by a factor ("0.5x") from the teacher's weights.
+        seed: what all randomness follows from.
+        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: for evaluation only,
+            never for training or for choosing anything.
+        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
+        labels: names of the classes in their order, for the TFLite file to carry.
+        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, pictures
+            and TensorBoard's events; None for nowhere. Several students get a folder each inside of it.
+        resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
+        overwrite: whether to replace a run in `folder`.
+        jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
+        verbose: as in `keras.Model.fit`; 0 prints nothing.
+        flags: the command line that this was asked for by, for records; None if there was none.
+
+    Returns:
+        A `Distilled`, or a list of them where several students were given.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ImportError: if what files or reports need is not installed.
+        ValueError: if an argument does not fit, or the teacher is no better than chance.
+        OSError: if the folder cannot be written.
+
+    Example:
+        >>> distilled = tfkd.pipelines.distil("teacher.keras", "0.5x", inherit=True, seed=1)
+        >>> distilled.student.save("student.keras")
+        >>> pathlib.Path("student.tflite").write_bytes(distilled.tflite)
+        >>> half, quarter = tfkd.pipelines.distil("teacher.keras", ["0.5x", "0.25x"], "recovery")
+    """
+    settings = dict(flags) if flags else settings_of(locals())
+    start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
+    several = not isinstance(students, (str, os.PathLike, keras.Model))
+    students = _listed(students, recipe) if several else [students]
+    check_outputs(tflite, folder)
+    if resume and folder is None:
+        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+    folders = [
+        place and RunFolder(place, settings, resume, overwrite)
+        for place in _places(folder, students, several)
+    ]
+    if resume and all(each.finished for each in folders):
+        say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
+        results = [read(each) for each in folders]
+        return results if several else results[0]
+    keras.utils.set_random_seed(seed)
+    loaded = as_teacher(teacher, teacher_options)
+    check_labels(labels, loaded)
+    runs = StudentRuns(
+        warm_up=SharedWarmUp(loaded, recipe, seed),
+        data=evaluation_examples(evaluation_data, loaded, "teacher", say),
+        teacher_file=named(teacher),
+        tflite=tflite,
+        labels=labels,
+        jit_compile=jit_compile,
+        records={"seed": seed, "flags": dict(flags or {})},
+        verbose=verbose,
+        say=say,
+    )
+    results = []
+    for number, (student, each) in enumerate(zip(students, folders, strict=True)):
+        if number:
+            # A student begins with the same weights, whether others came before or not.
+            keras.utils.set_random_seed(seed)
+            start = time.perf_counter()
+        results.append(runs.result(as_student(student, loaded, inherit), each, start))
+    for each in filter(None, folders):
+        each.finish()
+    return results if several else results[0]
+
+
+def _listed(students, recipe):
+    students = list(students)
+    if not students:
+        raise ValueError("`students` must be at least one student. Received: an empty list.")
+    if len(students) > 1:
+        check_something_to_teach(recipe)
+    return students
+
+
+def _places(folder, students, several):
+    """The folder of each student's run, or None."""
+    if folder is None:
+        return [None] * len(students)
+    if not several:
+        return [folder]
+    stems = [os.path.basename(named(student)).removesuffix(".keras") for student in students]
+    return [os.path.join(folder, name) for name in numbered(stems)]

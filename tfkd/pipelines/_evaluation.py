@@ -1,0 +1,60 @@
+"""How right networks are, and how far they agree, by their task."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd.export._figures import score_name, score_text
+from tfkd.pipelines._examples import Examples, load_examples
+from tfkd.tasks import Task, task_of
+
+
+def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The model's outputs, quietly."""
+    return model.predict(x, batch_size=256, verbose=0)
+
+
+def agreement(task: Task, teacher_outputs: np.ndarray, student_outputs: np.ndarray) -> float:
+    """How far two networks' outputs agree on average, in [0, 1]."""
+    each = task.agreement(teacher_outputs, student_outputs)
+    return float(np.mean(np.asarray(each, "float64")))
+
+
+def scores(task: Task, outputs: np.ndarray, data: Examples | None) -> dict[str, Any]:
+    """How right outputs for real examples are: all figures of the task as "scores", and the "accuracy"."""
+    figures = {} if data is None else task.score(outputs, data[1])
+    return {"accuracy": figures.get("accuracy"), "scores": figures}
+
+
+def evaluation_examples(
+    source: object, model: keras.Model, role: str, say: Callable[[str], None]
+) -> Examples | None:
+    """Real examples to measure on, after saying how right a network is on them.
+
+    Args:
+        source: as `load_examples` takes it; None for none.
+        model: a trained network.
+        role: what the network is called in messages.
+        say: prints a line, or does not.
+
+    Returns:
+        The examples, or None.
+
+    Raises:
+        ValueError: if the network is no better than chance.
+    """
+    if source is None:
+        return None
+    x, y = load_examples(source, model)
+    task, outputs = task_of(model), predict(model, x)
+    right = scores(task, outputs, (x, y))
+    figure = f"{score_name(right)} on {len(x):,} real examples: {score_text(right)}"
+    say(f"{role} {figure}")
+    if task.is_chance(outputs, y):
+        raise ValueError(
+            f"`{role}`: its {figure}, no better than chance. Check `input_range`, `mean` and `std` of "
+            f"tfkd.load_teacher, and that the labels of `evaluation_data` are those of the {role}."
+        )
+    return x, y

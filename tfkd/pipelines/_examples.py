@@ -1,0 +1,86 @@
+"""Real examples: read from npz files or taken as arrays, and checked against the model they are for."""
+
+import os
+
+import keras
+import numpy as np
+
+from tfkd.tasks import task_of
+
+Examples = tuple[np.ndarray, np.ndarray]
+
+
+def load_examples(
+    source: str | os.PathLike | tuple,
+    model: keras.Model,
+    part: str = "test",
+    argument: str = "evaluation_data",
+) -> Examples:
+    """Inputs and labels from an npz file, or arrays, as a model takes them.
+
+    Args:
+        source: an npz file with `x_test` and `y_test`, or these two arrays. Inputs are `(n, ...)`, as the
+            model takes them, uint8 or floats; images are floats in [0, 1] and may lack a single channel.
+            Labels go by the model's task, for classification `n` class numbers.
+        model: the model, whose task says what labels are.
+        part: "test", or "train" for `x_train` and `y_train` of a file.
+        argument: what messages call the examples.
+
+    Returns:
+        float32 inputs, uint8 ones divided by 255, and labels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not an npz file, lacks an array, or shapes or values do not fit.
+
+    Example:
+        >>> x, y = tfkd.pipelines.load_examples("mnist.npz", teacher)
+    """
+    what = f"`{argument}`"
+    if isinstance(source, (str, os.PathLike)):
+        source = _read(os.fspath(source), f"x_{part}", f"y_{part}", what)
+    try:
+        x, y = source
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what} must be an npz file or (inputs, labels). Received: {type(source)}."
+        ) from None
+    x = _inputs(np.asarray(x), tuple(model.input_shape[1:]), what)
+    return x, task_of(model).check_labels(np.asarray(y), len(x), f"the labels of {what}")
+
+
+def _read(path, x, y, what):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{what}: there is no file {path!r}.")
+    try:
+        with np.load(path) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        raise ValueError(f"{what}: {path!r} is not a readable npz file: {error}") from error
+    if missing := {x, y} - set(found):
+        raise ValueError(
+            f"{what}: {path!r} lacks {' and '.join(sorted(missing))}; it has "
+            f"{sorted(found) or 'nothing'}. Save it with np.savez(path, {x}=..., {y}=...)."
+        )
+    return found[x], found[y]
+
+
+def _inputs(x, shape, what):
+    given = x.shape
+    if given[1:] == shape[:-1] and shape[-1] == 1:
+        x = x[..., None]
+    if x.shape[1:] != shape or not len(x):
+        raise ValueError(
+            f"The inputs of {what} must be of shape (n, {', '.join(map(str, shape))}), which is what the "
+            f"model takes. Received: {given}."
+        )
+    if x.dtype == np.uint8:
+        return x.astype("float32") / 255.0
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"The inputs of {what} must be uint8 or floats. Received: {x.dtype}.")
+    if len(shape) == 3 and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(
+            f"The inputs of {what} are images, so they must be uint8 or floats between 0 and 1. Received: "
+            f"{x.dtype} from {x.min()} to {x.max()}."
+        )
+    return x.astype("float32")

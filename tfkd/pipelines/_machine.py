@@ -1,0 +1,30 @@
+"""What a run ran on."""
+
+import os
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfkd
+
+
+def device() -> str:
+    """The names of the GPUs, or how many CPU cores there are."""
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that a result depends on."""
+    return {
+        "tfkd": tfkd.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,63 @@
+"""Teachers and students as pipelines take them: networks, files or names."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfkd._core.graphs import copy_weights, trainable_config
+from tfkd.students import student_named
+from tfkd.tasks import mark, marked_task, task_of
+from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
+
+Source = str | os.PathLike | keras.Model
+
+
+def as_teacher(source: Source, options: Mapping[str, Any] | None) -> keras.Model:
+    """A trained network that returns logits, or numbers.
+
+    Args:
+        source: a file, or a Keras model. One that returns logits already is taken as it is if no options
+            are given.
+        options: of `tfkd.load_teacher`.
+    """
+    if isinstance(source, keras.Model) and not options and _is_ready(source):
+        return source
+    return load_teacher(source, **(options or {}))
+
+
+def _is_ready(model):
+    """Whether a model returns logits, or numbers."""
+    return isinstance(model, BlackBoxTeacher) or probabilities_ending(model, marked_task(model)) is None
+
+
+def copied(model: keras.Model) -> keras.Model:
+    """A model of the same layers, weights and task, which learns even if the other was frozen whole."""
+
+    def copied_layer(layer):
+        config = layer.get_config() if model.trainable else trainable_config(layer)
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=copied_layer, recursive=True)
+    copy_weights(model, copy)
+    if not model.trainable:
+        copy.trainable = True
+    return mark(copy, task_of(model))
+
+
+def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Model:
+    """A student that was given as one or by its name."""
+    if not isinstance(source, keras.Model):
+        return student_named(source, teacher, inherit)
+    if inherit:
+        raise ValueError(
+            "`inherit`: only a student by a factor, such as '0.5x', has a part of the teacher's weights. "
+            f"Received: the network {source.name!r}."
+        )
+    return source
+
+
+def named(source: Source) -> str:
+    """What a network is called in records: its file, or its name."""
+    return source.name if isinstance(source, keras.Model) else os.fspath(source)

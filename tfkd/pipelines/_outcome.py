@@ -1,0 +1,127 @@
+"""A trained student beside its teacher: what both answer, and what is measured by that."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tfkd import export
+from tfkd.datafree import DataFreeDistiller
+from tfkd.datafree.objectives._moments import normalization_taps
+from tfkd.datafree.watching._timing import time_shares
+from tfkd.export import _pictures as pictures
+from tfkd.pipelines._evaluation import agreement, predict, scores
+from tfkd.pipelines._examples import Examples
+from tfkd.pipelines._statistics import choose_statistics
+from tfkd.pipelines._training import Training
+from tfkd.tasks import ClassTask, task_of
+
+_HELD_OUT_IMAGES = 2000
+_SHOWN_IMAGES = 60
+_CALIBRATION_IMAGES = 256
+# For the statistics of batch normalization, and as many others to judge them by.
+_STATISTICS_IMAGES = 1000
+
+
+class Outcome:
+    """What a student came to.
+
+    Its batch statistics are chosen here, so ask it nothing before.
+
+    Args:
+        distiller: the distiller after training.
+        data: real examples to measure on, or None.
+
+    Attributes:
+        calibration: synthetic inputs to take ranges from.
+        judging: other synthetic inputs, to compare files on.
+    """
+
+    def __init__(self, distiller: DataFreeDistiller, data: Examples | None) -> None:
+        self.distiller, self.data = distiller, data
+        self.teacher, self.student = distiller.teacher, distiller.student
+        self.task = task_of(self.teacher)
+        self._synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
+        self.calibration = self._synthetic[:_CALIBRATION_IMAGES]
+        self.judging = self._synthetic[_CALIBRATION_IMAGES:]
+        self._statistics = None
+        if normalization_taps(self.student):
+            others = distiller.synthesize(2 * _STATISTICS_IMAGES)
+            self._statistics = choose_statistics(
+                self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
+            )
+        self._seen = predict(self.teacher, self._synthetic)
+        compared = self._synthetic if data is None else data[0]
+        self._answers = {
+            "teacher": self._seen if data is None else predict(self.teacher, compared),
+            "student": predict(self.student, compared),
+        }
+
+    def metrics(self, training: Training, teacher_file: str) -> dict[str, Any]:
+        """What was measured of the networks and the run, but for files.
+
+        Args:
+            training: the run.
+            teacher_file: what the teacher was loaded from.
+        """
+        return {
+            **{
+                role: {
+                    **_about(model, file),
+                    **scores(self.task, self._answers[role], self.data),
+                }
+                for role, model, file in (
+                    ("teacher", self.teacher, teacher_file),
+                    ("student", self.student, "student.keras"),
+                )
+            },
+            "task": self.task.name,
+            "agreement": agreement(self.task, *self._answers.values()),
+            "agreement_on": "synthesized images" if self.data is None else "real images",
+            "params": {"teacher": self.teacher.count_params(), "student": self.student.count_params()},
+            "classes": self.task.classes,
+            "batch_statistics": self._statistics,
+            "rarest_class_share": self._rarest_class_share(),
+            "evaluation_images": None if self.data is None else len(self.data[0]),
+            "synthetic_images": len(self._synthetic),
+            "stopped": training.stopped,
+            "health": training.health,
+            "recipe": self.distiller.recipe.describe(),
+            **self._counts(training.first_step),
+            **self._seconds(training.history.seconds),
+        }
+
+    def _rarest_class_share(self):
+        """How often the rarest class is seen in synthetic inputs; None of a task without classes."""
+        return float(self.task.shares(self._seen).min()) if isinstance(self.task, ClassTask) else None
+
+    def _counts(self, first_step):
+        made, steps = self.distiller.images_made, int(self.distiller.steps_done.numpy())
+        return {
+            "images_generated": made(steps) - made(first_step),
+            "student_updates": int(self.distiller.optimizer.iterations.numpy()),
+        }
+
+    def _seconds(self, seconds):
+        synthesis, student = time_shares(self.distiller)
+        return {
+            "training_seconds": seconds,
+            "synthesis_seconds": seconds * synthesis,
+            "student_seconds": seconds * student,
+        }
+
+    def reporter(self) -> Callable[[str, dict, Sequence[dict]], None]:
+        """A function of path, metrics and history that writes the report and keeps no distiller alive."""
+        shown, teacher, task = self._synthetic[:_SHOWN_IMAGES], self.teacher, self.task
+        answers = self._seen, *self._answers.values()
+
+        def write(path, metrics, history):
+            grid = pictures.image_grid(shown, teacher, columns=12, task=task)
+            export.write_report(path, metrics, history, grid, *answers, task=task)
+
+        return write
+
+
+def _about(model: keras.Model, file: str) -> dict[str, Any]:
+    return {"name": model.name, "file": os.path.basename(file), "params": model.count_params()}

@@ -1,0 +1,28 @@
+"""What is refused before anything is learned."""
+
+import os
+from collections.abc import Sequence
+
+import keras
+
+from tfkd._core.runtimes import require_litert
+from tfkd.export import QUANTIZATIONS
+from tfkd.export._metadata import description
+from tfkd.export._pictures import require_report
+
+
+def check_outputs(tflite: str | None, folder: str | os.PathLike | None) -> None:
+    """Raises ValueError for an unknown kind of file, ImportError where results cannot be made here."""
+    if tflite is not None and tflite not in QUANTIZATIONS:
+        raise ValueError(
+            f"`tflite` must be one of {', '.join(QUANTIZATIONS)}, or None. Received: {tflite!r}."
+        )
+    if tflite is not None:
+        require_litert()
+    if folder is not None:
+        require_report()
+
+
+def check_labels(labels: Sequence[str] | None, model: keras.Model) -> None:
+    """Raises ValueError, or TypeError, for names that do not fit the model's classes."""
+    description(labels, (0.0, 1.0), model.output_shape[-1])

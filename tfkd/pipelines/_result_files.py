@@ -1,0 +1,45 @@
+"""The files of a complete run: written, and read again."""
+
+import pathlib
+
+import keras
+
+from tfkd._core import files
+from tfkd.export import TFLiteCheck
+from tfkd.pipelines._results import Distilled, Result
+from tfkd.pipelines._run_folder import RunFolder
+
+
+def write(result: Result, folder: RunFolder, tflite: str) -> None:
+    """Writes all but the network, the metrics last: where they stand, the run is complete.
+
+    Args:
+        result: what to write.
+        folder: where.
+        tflite: the name of the TFLite file.
+    """
+    if result.tflite is not None:
+        files.write_bytes(folder.file(tflite), result.tflite)
+    result.report(folder.file("report.html"))
+    folder.write_json("metrics.json", result.metrics)
+
+
+def read(folder: RunFolder) -> Distilled:
+    """The result of a complete run of `distil`."""
+    metrics = folder.read_json("metrics.json")
+    check = dict(metrics["tflite"] or {})
+    check.pop("quantization", None)
+    return Distilled(
+        student=keras.models.load_model(folder.file("student.keras"), compile=False),
+        history=folder.read_json("history.json"),
+        metrics=metrics,
+        tflite=pathlib.Path(folder.file("student.tflite")).read_bytes() if check else None,
+        tflite_check=TFLiteCheck(**check) if check else None,
+        problem=metrics["problem"],
+        folder=folder.path,
+        write_report=lambda path: files.write_bytes(path, _report(folder)),
+    )
+
+
+def _report(folder):
+    return pathlib.Path(folder.file("report.html")).read_bytes()

@@ -1,0 +1,114 @@
+"""What pipelines return."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import keras
+
+from tfkd.export import TFLiteCheck
+from tfkd.export._figures import percent, score, score_name, score_text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a pipeline returns.
+
+    Attributes:
+        metrics: all that was measured; what `metrics.json` holds.
+        tflite: the content of the TFLite file; None if none was asked for, or there is a problem with it.
+        tflite_check: how that file compares with the network, or None.
+        problem: what the result lacks and why, or None.
+        folder: where the files of the run are, or None.
+    """
+
+    metrics: dict = dataclasses.field(repr=False)
+    tflite: bytes | None = dataclasses.field(repr=False)
+    tflite_check: TFLiteCheck | None
+    problem: str | None
+    folder: str | None
+    write_report: Callable[[str], None] = dataclasses.field(repr=False)
+
+    def report(self, path: str | os.PathLike) -> None:
+        """Writes the report, one HTML file with everything in it.
+
+        Args:
+            path: the file to write.
+
+        Raises:
+            ImportError: if jinja2 or matplotlib is missing.
+            OSError: if the file cannot be written.
+        """
+        self.write_report(os.fspath(path))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distilled(Result):
+    """A student that `distil` has taught.
+
+    Attributes:
+        student: the trained student, from inputs in [0, 1] to logits.
+        history: a row of logs for each epoch.
+        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline.
+
+    Example:
+        >>> distilled = tfkd.pipelines.distil("teacher.keras", "0.5x")
+        >>> distilled.student.save("student.keras")
+        >>> distilled.report("report.html")
+    """
+
+    student: keras.Model
+    history: list[dict] = dataclasses.field(repr=False)
+
+    def summary(self) -> str:
+        """The main figures, a line each."""
+        metrics = self.metrics
+        lines = [
+            f"{role:8} {metrics['params'][role]:>10,} parameters{_right(metrics[role])}"
+            for role in ("teacher", "student")
+        ]
+        if metrics["tflite"]:
+            size, kind = metrics["tflite"]["size_bytes"], metrics["tflite"]["quantization"]
+            lines.append(f"{'TFLite':8} {size:>10,} bytes ({kind}){_right(metrics['tflite'])}")
+        lines.append(f"agreement on {metrics['agreement_on']}: {percent(metrics['agreement'])}")
+        return "\n".join([*lines, _ending(self)])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compressed(Result):
+    """A model that `compress` has made smaller.
+
+    Attributes:
+        model: the compressed model, a plain Keras model.
+        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline.
+
+    Example:
+        >>> compressed = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
+        >>> compressed.metrics["sparsity"]
+    """
+
+    model: keras.Model
+
+    def summary(self) -> str:
+        """The variants of the model, a line each."""
+        rows = self.metrics["variants"]
+        names = [f"{row['name']}, {row['quantization']}" for row in rows]
+        width = max(map(len, names))
+        lines = [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip       ms"]
+        for name, row in zip(names, rows, strict=True):
+            right = "-" if score(row) is None else score_text(row)
+            lines.append(
+                f"{name:{width}} {right:>8} {row['agreement']:>7.1%} "
+                f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>8.3f}"
+            )
+        return "\n".join([*lines, _ending(self)])
+
+
+def _right(entry):
+    """How right something is by the main figure of the task, where that was measured."""
+    return "" if score(entry) is None else f"   {score_name(entry)} {score_text(entry)}"
+
+
+def _ending(result):
+    where = "" if result.folder is None else f"; see {os.path.join(result.folder, 'report.html')}"
+    return f"{result.metrics['wall_seconds']:.0f} s{where}"

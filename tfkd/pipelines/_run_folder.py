@@ -1,0 +1,153 @@
+"""The output folder of a run: refused, cleared, continued or made."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfkd._core import files
+
+# All that runs leave, and so all that is cleared away for another one.
+CONTENTS = frozenset(
+    {
+        "run.json",
+        "history.json",
+        "metrics.json",
+        "report.html",
+        "student.keras",
+        "student.tflite",
+        "model.keras",
+        "model.tflite",
+        "images",
+        "tensorboard",
+        "state",
+    }
+)
+
+
+class RunFolder:
+    """Where a run writes, and what earlier writing there means; nothing is changed before `begin`.
+
+    Args:
+        path: the folder.
+        settings: what the run is asked for, as JSON can hold it; kept in `run.json`, so that only the same
+            run is continued.
+        resume: continue an interrupted run; None if this kind of run cannot.
+        overwrite: clear an earlier run away first.
+
+    Raises:
+        ValueError: if the folder holds something and neither `resume` nor `overwrite` was given, or what is
+            to be continued is another run.
+        OSError: if it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, settings: Mapping[str, Any], resume: bool | None, overwrite: bool
+    ) -> None:
+        # As JSON gives it back, so that it can be compared with what an earlier run has noted.
+        self.path, self.settings = os.fspath(path), json.loads(json.dumps(settings))
+        self._stale, self._resumable = False, resume is not None
+        if resume and overwrite:
+            raise ValueError("`resume` and `overwrite` exclude each other.")
+        if os.path.exists(self.path) and not os.path.isdir(self.path):
+            raise ValueError(f"`folder`: {self.path!r} is a file; name a folder.")
+        if os.path.isdir(self.path) and os.listdir(self.path):
+            self._enter_used(resume, overwrite)
+        # Better known now than after the training.
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"`folder`: {self.path!r} cannot be written ({error}); name another folder."
+            ) from error
+
+    def begin(self) -> None:
+        """Clears an earlier run away, if that was asked for, and makes the folder this run's."""
+        if self._stale:
+            self._clear()
+            self._stale = False
+        self.write_json("run.json", self.settings)
+
+    def _enter_used(self, resume, overwrite):
+        earlier = self._earlier_settings()
+        if resume:
+            self._check_same(earlier)
+        elif overwrite and earlier is not None:
+            self._stale = True
+        else:
+            continued = "continue it with `resume`, or " if self._resumable else ""
+            remedy = (
+                "it does not hold a run of tfkd, so name another folder"
+                if earlier is None
+                else f"{continued}replace it with `overwrite`"
+            )
+            raise ValueError(f"`folder`: {self.path!r} is not empty; {remedy}.")
+
+    def _check_same(self, earlier):
+        if earlier is None:
+            raise ValueError(f"`resume`: {self.path!r} does not hold a run of tfkd.")
+        names = sorted(self.settings.keys() | earlier.keys())
+        if changed := [name for name in names if self.settings.get(name) != earlier.get(name)]:
+            was = ", ".join(f"`{name}`={earlier.get(name)}" for name in changed)
+            raise ValueError(
+                f"`resume`: the run in {self.path!r} had other settings: {was}. Give the same ones, or "
+                "another `folder`."
+            )
+
+    def _earlier_settings(self):
+        try:
+            return self.read_json("run.json")
+        except (OSError, ValueError):
+            return None
+
+    def _clear(self):
+        for name in CONTENTS:
+            path = self.file(name)
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            elif os.path.exists(path):
+                os.remove(path)
+
+    def file(self, name: str) -> str:
+        """The path of something in the folder; only of what `CONTENTS` names, or what is inside of it."""
+        if name.split("/")[0] not in CONTENTS:
+            raise KeyError(name)
+        return os.path.join(self.path, name)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file whole or not at all."""
+        files.write_text(self.file(name), json.dumps(value, indent=2) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """What a JSON file holds."""
+        with open(self.file(name), encoding="utf-8") as file:
+            return json.load(file)
+
+    def save_model(self, name: str, model: keras.Model) -> None:
+        """Saves a model as a `.keras` file, whole or not at all."""
+        with files.replacing(self.file(name)) as temporary:
+            model.save(temporary)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return not self._stale and os.path.exists(self.file("metrics.json"))
+
+    @property
+    def state(self) -> str | None:
+        """The file with the state of an interrupted run; None if there is none."""
+        path = self.file(STATE)
+        return path if os.path.exists(path) else None
+
+    def finish(self) -> None:
+        """Drops the state that only an interrupted run needs."""
+        shutil.rmtree(self.file("state"), ignore_errors=True)
+
+
+STATE = "state/latest.weights.h5"

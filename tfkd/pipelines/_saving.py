@@ -1,0 +1,47 @@
+"""What a run saves as it goes: its state, and pictures of its images."""
+
+import os
+
+import keras
+
+from tfkd._core import files
+from tfkd.export import _pictures as pictures
+
+
+class SaveState(keras.callbacks.Callback):
+    """Saves everything the distiller needs to go on, after each epoch, whole or not at all.
+
+    Args:
+        path: a `.weights.h5` file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        with files.replacing(self.path) as temporary:
+            self.model.save_weights(temporary)
+
+
+class ImageGrids(keras.callbacks.Callback):
+    """Saves a labelled grid of synthesized images a few times in a run.
+
+    Args:
+        folder: where the PNG files go.
+        epochs: epochs of the run.
+        times: about how many grids.
+    """
+
+    def __init__(self, folder: str, epochs: int, times: int = 4) -> None:
+        super().__init__()
+        self.folder = folder
+        self.every = max(1, epochs // times)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0 or (epoch + 1) % self.every == 0:
+            distiller = self.model
+            with distiller.preserving_state():
+                images = distiller.synthesize(32)
+            png = pictures.image_grid(images, distiller.teacher, columns=8)
+            files.write_bytes(os.path.join(self.folder, f"epoch_{epoch + 1:04d}.png"), png)

@@ -1,0 +1,50 @@
+"""Which batch statistics a trained student is given: those of training, or new ones."""
+
+import keras
+import numpy as np
+
+from tfkd._core.snapshots import Snapshot
+from tfkd.datafree import reestimate_statistics
+from tfkd.pipelines._evaluation import agreement, predict, scores
+from tfkd.pipelines._examples import Examples
+from tfkd.tasks import task_of
+
+
+def choose_statistics(
+    teacher: keras.Model,
+    student: keras.Model,
+    images: np.ndarray,
+    judging: np.ndarray,
+    data: Examples | None,
+) -> dict | None:
+    """Estimates the student's batch statistics anew and keeps those that agree more with the teacher.
+
+    Args:
+        teacher: a model from images to logits or numbers.
+        student: the student after training; has the statistics that were kept afterwards.
+        images: synthetic images the statistics are estimated on.
+        judging: other synthetic images, on which agreement decides; a tie changes nothing.
+        data: real examples, only to measure, or None.
+
+    Returns:
+        Agreement and figures on real data "as_trained" and "reestimated", and which of them was "kept";
+        None where there is nothing to estimate.
+    """
+    task, answers = task_of(teacher), predict(teacher, judging)
+
+    def figures():
+        on_real = None if data is None else predict(student, data[0])
+        return {
+            "agreement": agreement(task, answers, predict(student, judging)),
+            **scores(task, on_real, data),
+        }
+
+    as_trained, before = Snapshot(student.weights), figures()
+    if not reestimate_statistics(student, images):
+        return None
+    after = figures()
+    better = after["agreement"] > before["agreement"]
+    if not better:
+        as_trained.restore()
+    kept = "reestimated" if better else "as_trained"
+    return {"as_trained": before, "reestimated": after, "kept": kept}

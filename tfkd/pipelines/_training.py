@@ -1,0 +1,101 @@
+"""Trains one student without data, with what a run needs around it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from tfkd.callbacks import KeepLastGood
+from tfkd.datafree import DataFreeDistiller, Health
+from tfkd.pipelines._examples import Examples
+from tfkd.pipelines._history import RunHistory
+from tfkd.pipelines._run_folder import STATE, RunFolder
+from tfkd.pipelines._saving import ImageGrids, SaveState
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A run that has ended.
+
+    Attributes:
+        history: a row for each epoch.
+        health: "findings" and figures ("series") of all epochs, those before an interruption included.
+        first_step: how many steps other students' runs had taken before.
+        steps: how many this one took, before an interruption included.
+        stopped: why it stopped early, or None.
+    """
+
+    history: RunHistory
+    health: dict
+    first_step: int
+    steps: int
+    stopped: str | None
+
+
+def train(
+    distiller: DataFreeDistiller,
+    steps_per_epoch: int,
+    data: Examples | None,
+    folder: RunFolder | None,
+    verbose: int,
+    say: Callable[[str], None],
+) -> Training:
+    """Trains a student to the end of its recipe, or goes on with a run that was interrupted.
+
+    Args:
+        distiller: compiled, and not trained yet.
+        steps_per_epoch: steps in an epoch.
+        data: real examples, only to measure, or None.
+        folder: where history, state, pictures and TensorBoard's events go; a state that is there already is
+            gone on from. None to keep nothing.
+        verbose: as in `keras.Model.fit`.
+        say: prints a line, or does not.
+    """
+    epochs, first_step = distiller.recipe.epochs, int(distiller.steps_done.numpy())
+    initial_epoch = 0
+    if folder is not None and folder.state:
+        distiller.load_weights(folder.state)
+        initial_epoch = (int(distiller.steps_done.numpy()) - first_step) // steps_per_epoch
+        say(f"resuming after epoch {initial_epoch} of {epochs}")
+    keep, health = KeepLastGood(), Health(every=max(1, epochs // 40))
+    history = RunHistory(None if folder is None else folder.file("history.json"))
+    distiller.fit(
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        initial_epoch=initial_epoch,
+        validation_data=data,
+        validation_batch_size=500,
+        validation_freq=max(1, epochs // 8),
+        callbacks=[keep, health, history, *_writing(folder, epochs)],
+        verbose=verbose,
+    )
+    steps = int(distiller.steps_done.numpy()) - first_step
+    return Training(history, _health(health, history.rows), first_step, steps, _stopped(keep))
+
+
+def _writing(folder: RunFolder | None, epochs: int) -> list[keras.callbacks.Callback]:
+    if folder is None:
+        return []
+    return [
+        ImageGrids(folder.file("images"), epochs),
+        keras.callbacks.TensorBoard(folder.file("tensorboard"), write_graph=False),
+        SaveState(folder.file(STATE)),
+    ]
+
+
+def _stopped(keep):
+    if keep.stopped_epoch is None:
+        return None
+    return (
+        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
+        f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+    )
+
+
+def _health(health, rows):
+    rows = [row for row in rows if "health_agreement" in row]
+    names = ["epoch", *(name for name in rows[0] if name.startswith("health_"))] if rows else []
+    return {
+        "findings": health.review(rows),
+        "series": {name: [row[name] for row in rows] for name in names},
+    }
