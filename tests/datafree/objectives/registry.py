@@ -18,7 +18,11 @@ OBJECTIVES = {
         objectives.FeatureAlignment(1.0, teacher_layer="relu1", student_layer="relu1"),
         (),
     ),
-    "contrastive": (objectives.ContrastiveInversion(0.5, remembered=16, compared=4, dimension=6), ()),
+    # Its gradient stops at one of the two views.
+    "contrastive": (
+        objectives.ContrastiveInversion(0.5, remembered=16, compared=4, dimension=6),
+        ("gradient",),
+    ),
     "total variation": (objectives.TotalVariation(0.01), ()),
     "l2": (objectives.L2(0.1), ()),
     "pixel statistics": (objectives.PixelStatistics(0.1), ()),

@@ -85,7 +85,7 @@ class InversionSource(Source):
         return Batch(images, self.lesson.answers(images))
 
     def draw(self, n: int, made=None, examples=None) -> Batch:
-        return self.lesson.memory.draw(n, self.lesson.seed)
+        return Batch(*self.lesson.memory.draw(n, self.lesson.seed))
 
     def kept(self, n: int) -> np.ndarray:
         if not int(self.lesson.memory.size):
