@@ -94,7 +94,7 @@ CASES = {
 # teach more in the same time; temperatures and weights stay.
 _SMALL = {"batch_size": 128, "filters": 32}
 _SMALL_INVERSION = {
-    **_SMALL,
+    "batch_size": 128,
     "inversion_batch": 128,
     "replay_steps": 60,
     "warmup_steps": 5,
@@ -114,14 +114,21 @@ SETTINGS = {
     "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
     "cmi": {
         **_SMALL_INVERSION,
+        "filters": 32,
         "generator_steps": 50,
         "compared": 512,
         "student_learning_rate": 0.01,
         "warmup_steps": 0,
         "view_flip": "false",
     },
-    "fast": {**_SMALL_INVERSION, "generator_steps": 10, "view_flip": "false"},
-    "nayer": {**_SMALL_INVERSION, "generator_steps": 20, "noise_size": 200, "view_flip": "false"},
+    "fast": {**_SMALL_INVERSION, "filters": 32, "generator_steps": 10, "view_flip": "false"},
+    "nayer": {
+        **_SMALL_INVERSION,
+        "filters": 32,
+        "generator_steps": 20,
+        "noise_size": 200,
+        "view_flip": "false",
+    },
 }
 
 

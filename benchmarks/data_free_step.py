@@ -27,7 +27,7 @@ flags.DEFINE_list("kinds", ["graph", "xla", "eager"], "which kinds of step to ti
 def flops(model: keras.Model) -> float:
     """Floating-point operations of one image's forward pass, convolutions and dense layers."""
     total = 0
-    for layer in model.layers:
+    for layer in tfkd.taps.named_layers(model).values():
         if hasattr(layer, "kernel"):
             places = np.prod(layer.output.shape[1:-1], dtype=float)
             total += 2 * places * np.prod(layer.kernel.shape, dtype=float)
@@ -36,16 +36,21 @@ def flops(model: keras.Model) -> float:
 
 def step_flops(distiller: tfkd.DataFreeDistiller) -> float:
     """Operations of one step: a backward pass costs twice a forward, or once for inputs alone."""
-    recipe = distiller.recipe
+    recipe, options = distiller.recipe, distiller.recipe.describe()
     teacher, student = flops(distiller.teacher), flops(distiller.student)
-    generator = flops(distiller.generator.network) if distiller.generator else 0.0
-    needs_student = any(objective.needs_student for objective in recipe.build_objectives())
-    total = recipe.generator_steps * (3 * generator + 2 * teacher + 2 * needs_student * student)
-    new = teacher * (recipe.drawn_for_each() + (recipe.refine_share > 0)) if recipe.prior_share else teacher
-    if generator and not recipe.same_inputs:
-        new += generator
-    follows_student = recipe.refine_adversarial > 0
-    new += recipe.refine_share * recipe.refine_steps * 2 * (teacher + follows_student * student)
+    total = generator = 0.0
+    for network, updates in distiller.source.trained.values():
+        generator = flops(network)
+        needs_student = any(objective.needs_student for objective in recipe.build_objectives())
+        total += updates * (3 * generator + 2 * teacher + 2 * needs_student * student)
+    from_prior = options["prior_share"] if generator else 1.0
+    looked_at = options["candidates_per_image"] + (options["refine_share"] > 0)
+    new = teacher * (from_prior * looked_at + 1 - from_prior)
+    if options.get("generator_order") != "same_images":
+        new += generator * (1 - from_prior)
+    follows_student = options["refine_adversarial"] > 0
+    refined = options["refine_share"] * options["refine_steps"]
+    new += refined * 2 * (teacher + follows_student * student)
     total += recipe.student_steps * new + recipe.updates_per_step() * 3 * student
     return total * recipe.batch_size
 
