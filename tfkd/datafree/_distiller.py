@@ -24,7 +24,7 @@ from tfkd.datafree.sources._selection import resample
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
-from tfkd.distilling._forward import Pass
+from tfkd.distilling._forward import ForwardResult
 from tfkd.distilling._steps import with_loss_scaling
 from tfkd.tasks import Task, as_task, task_of
 
@@ -356,7 +356,7 @@ class DataFreeDistiller(Distiller):
 
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
-        teacher = Pass(logits, {})
+        teacher = ForwardResult(logits, {})
         # Whoever has to look into the teacher gets its answers too.
         if self.loss_set.teacher_taps:
             teacher = forward.run(self.teacher, self.loss_set.teacher_taps, images, training=False)

@@ -353,8 +353,10 @@ class Distiller(keras.Model):
         """Whether evaluation has what the distillation losses need."""
         if not self._evaluates_teacher or self.student_loss_weight == 1:
             return False
-        there = self.teacher is not None or batch.made_by is not None or not self.loss_set.uses_teacher
-        return there and not self.loss_set.lacks(labels=labels, index=batch.index)
+        answered = self.teacher is not None or batch.teacher_fingerprint is not None
+        if self.loss_set.uses_teacher and not answered:
+            return False
+        return not self.loss_set.lacks(labels=labels, index=batch.index)
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras would take the last step's values where not all metrics are among the logs.
@@ -379,14 +381,14 @@ class Distiller(keras.Model):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
         if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
-        if batch.made_by is not None:
-            return forward.carried(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
+        if batch.teacher_fingerprint is not None:
+            return forward.from_cache(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
         if self._reference.awaited:
             raise ValueError(
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
                 "after loading."
             )
-        return forward.checked(
+        return forward.assert_finite(
             forward.run(self.teacher, self.loss_set.teacher_taps, batch.inputs, False, labels)
         )
 

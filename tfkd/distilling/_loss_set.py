@@ -102,8 +102,8 @@ class LossSet(keras.Layer):
 
     def total(
         self,
-        teacher: forward.Pass | None,
-        student: forward.Pass,
+        teacher: forward.ForwardResult | None,
+        student: forward.ForwardResult,
         *,
         labels=None,
         index=None,

@@ -17,7 +17,7 @@ from tfkd.datafree._recipe import GeneratorRecipe
 from tfkd.datafree.objectives import Adversarial
 from tfkd.datafree.objectives._forward_differences import ForwardDifferences
 from tfkd.losses import KnowledgeLoss, L1Logits
-from tfkd.optimizers import sgd_of_the_papers
+from tfkd.optimizers import sgd_with_coupled_decay
 from tfkd.tasks import Task
 
 
@@ -88,7 +88,7 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
         return lambda generated: (ops.tanh(generated) + 1.0) / 2.0
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        return sgd_of_the_papers(_stepped(self.student_learning_rate, updates), self.weight_decay)
+        return sgd_with_coupled_decay(_stepped(self.student_learning_rate, updates), self.weight_decay)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(_stepped(self.generator_learning_rate, updates))
