@@ -18,10 +18,10 @@ OBJECTIVES = {
         objectives.FeatureAlignment(1.0, teacher_layer="relu1", student_layer="relu1"),
         (),
     ),
-    # Its gradient stops at one of the two views.
+    # Its gradient stops at one of the two views, and XLA draws others.
     "contrastive": (
         objectives.ContrastiveInversion(0.5, remembered=16, compared=4, dimension=6),
-        ("gradient",),
+        ("gradient", "compiled"),
     ),
     "total variation": (objectives.TotalVariation(0.01), ()),
     "l2": (objectives.L2(0.1), ()),
