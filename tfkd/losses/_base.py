@@ -17,7 +17,7 @@ Taps = str | Sequence[str] | None
 _LOGITS_REMEDY = "For logits, give the student as many outputs as the teacher has classes."
 
 
-def as_float32(values, argument: str) -> tf.Tensor:
+def as_float32(values, argument: str) -> Any:
     """Casts to float32; eagerly also checks that all values are finite.
 
     Args:
@@ -43,7 +43,7 @@ def as_float32(values, argument: str) -> tf.Tensor:
     return values
 
 
-def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY) -> tuple[tf.Tensor, tf.Tensor]:
+def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY) -> tuple[Any, Any]:
     """Casts both to float32 and checks that their shapes agree.
 
     Args:
