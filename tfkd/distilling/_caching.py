@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -40,6 +40,10 @@ class CachedBatch:
     output: Any = None
     taps: dict = dataclasses.field(default_factory=dict)
     teacher_fingerprint: str | None = None
+
+    def has_taps(self, tapped: Iterable[str]) -> bool:
+        """Whether the cached outputs hold all of these taps of the teacher."""
+        return all(tap in self.taps for tap in tapped)
 
 
 def unpack(x) -> CachedBatch:

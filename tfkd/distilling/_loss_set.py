@@ -97,6 +97,8 @@ class LossSet(keras.Layer):
 
     def lacks(self, *, labels=None, index=None) -> bool:
         """Whether a loss needs labels or indices that are not there."""
+        if labels is None and taps.INPUT_GRADIENT in (*self.teacher_taps, *self.student_taps):
+            return True
         context = {"labels": labels, "index": index}
         return any(forward.missing(loss, context) for loss in self.knowledge_losses)
 
