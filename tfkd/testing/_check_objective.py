@@ -114,7 +114,10 @@ def _gradient(subject):
     )
     expected, received = float(up - down) / (2 * step), float(np.sum(gradient * direction))
     close = np.isclose(received, expected, rtol=0.1, atol=1e-2 * max(1.0, abs(float(up)) / 10))
-    expect(close, f"the gradient along its signs is {received}, and differences of values say {expected}.")
+    expect(
+        bool(close),
+        f"the gradient along its signs is {received}, and differences of values say {expected}.",
+    )
 
 
 def _weight(subject):
