@@ -332,7 +332,7 @@ class Distiller(keras.Model):
         return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
 
     def _evaluation_losses(self, batch, y, sample_weight, student, compares):
-        """What can be measured of the total loss, by tracker; the labels' loss alone if nothing is compared."""
+        """What can be measured of the total loss, by tracker; the labels' loss alone without a teacher."""
         measured, share = {}, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
             measured[self._student_loss_tracker] = self._labels_loss(y, student.output, sample_weight)
