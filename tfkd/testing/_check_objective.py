@@ -113,16 +113,11 @@ def _gradient(subject):
         subject._replace(images=subject.images + sign * step * direction).judged()[0] for sign in (1, -1)
     )
     expected, received = float(up - down) / (2 * step), float(np.sum(gradient * direction))
-<<<<<<< HEAD
-    close = bool(np.isclose(received, expected, rtol=0.1, atol=1e-2 * max(1.0, abs(float(up)) / 10)))
-    expect(close, f"the gradient along its signs is {received}, and differences of values say {expected}.")
-=======
     close = np.isclose(received, expected, rtol=0.1, atol=1e-2 * max(1.0, abs(float(up)) / 10))
     expect(
         bool(close),
         f"the gradient along its signs is {received}, and differences of values say {expected}.",
     )
->>>>>>> refs/heads/types2
 
 
 def _weight(subject):
