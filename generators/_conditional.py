@@ -34,7 +34,7 @@ class ConditionalGenerator(ConvGenerator):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         classes: int,
         latent_size: int = 100,
         name: str = "conditional_generator",

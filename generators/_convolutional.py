@@ -55,7 +55,7 @@ class ConvGenerator(Generator):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         latent_size: int = 100,
         filters: int = 128,
         output: str = "sigmoid",

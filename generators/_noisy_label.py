@@ -43,7 +43,7 @@ class NoisyLabelGenerator(ConvGenerator):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         embeddings,
         batch_size: int,
         noise_size: int = 1000,

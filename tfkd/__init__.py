@@ -22,6 +22,7 @@ from tfkd import (
     taps,
     tasks,
     teachers,
+    testing,
 )
 from tfkd.datafree import DataFreeDistiller
 from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, with_index
@@ -50,5 +51,6 @@ __all__ = [
     "taps",
     "tasks",
     "teachers",
+    "testing",
     "with_index",
 ]

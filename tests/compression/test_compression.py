@@ -13,7 +13,7 @@ import tfkd
 from tests import harness
 from tests.compression.test_bridge import CLASSES, X, Y, recurrent, scrambled, small
 from tfkd import compression
-from tfkd.compression import BridgedModel, prune, quantize_aware, strip
+from tfkd.compression import BridgedModel, _sparse, prune, quantize_aware, strip
 from tfkd.compression import _tfmot as tfmot
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -22,7 +22,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 def sparse():
     """A plain model with two thirds of its kernels' weights 0."""
     model = small()
-    for weight in compression.sparse.kernels(model):
+    for weight in _sparse.kernels(model):
         values = weight.numpy()
         weight.assign(np.where(np.abs(values) < np.quantile(np.abs(values), 2 / 3), 0, values))
     return model
@@ -31,7 +31,7 @@ def sparse():
 def few_values(offset=0.1):
     """A plain model with three values a kernel; one is 0 without the offset."""
     model = small()
-    for weight in compression.sparse.kernels(model):
+    for weight in _sparse.kernels(model):
         weight.assign(np.round(weight.numpy() / np.abs(weight).max()) / 4 + offset)
     return model
 
@@ -87,7 +87,7 @@ def test_learns_and_is_stripped(name, jit_compile):
     if name in KEEP_ZEROS:
         assert compression.sparsity(plain) >= zeros > 0.3
     if name in FEW_VALUES:
-        kernels = (kernel.numpy() for kernel in compression.sparse.kernels(plain))
+        kernels = (kernel.numpy() for kernel in _sparse.kernels(plain))
         # tfmot finds the values of each channel of a convolution that is quantized.
         channels = (channel for kernel in kernels for channel in np.moveaxis(kernel, -1, 0))
         assert all(len(np.unique(channel)) <= 4 for channel in channels)
@@ -122,7 +122,7 @@ def test_sparsity_follows_the_schedule_of_updates():
     for _ in range(14):
         student.fit(X[:8], Y[:8], verbose=0)
         seen.append(compression.sparsity(strip(student)))
-    whole = compression.sparse.kernels(small())
+    whole = _sparse.kernels(small())
     share = sum(np.size(w) for w in whole if w.path.startswith(("conv", "logits"))) / sum(
         map(np.size, whole)
     )
@@ -268,7 +268,7 @@ def test_what_stays_in_float_is_listed():
 
 def cluster_in_two(model):
     """Leaves two values in each kernel."""
-    for weight in compression.sparse.kernels(model):
+    for weight in _sparse.kernels(model):
         weight.assign(np.where(weight.numpy() < 0, -0.113, 0.087))
 
 
@@ -432,8 +432,8 @@ def test_only_kernels_are_pruned_and_counted():
     x = layers.PReLU(shared_axes=[1])(layers.Dense(5)(inputs))
     model = keras.Model(inputs, layers.MultiHeadAttention(2, 3)(x, x))
     assert compression.sparsity(model) == 0.0
-    names = {kernel.name for kernel in compression.sparse.kernels(model)}
-    assert names == {"kernel"} and len(compression.sparse.kernels(model)) == 5
+    names = {kernel.name for kernel in _sparse.kernels(model)}
+    assert names == {"kernel"} and len(_sparse.kernels(model)) == 5
 
 
 def test_several_inputs_are_calibrated_in_their_structure():

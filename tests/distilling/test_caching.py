@@ -85,6 +85,13 @@ def test_a_distiller_learns_the_same_and_skips_the_teacher():
     )
 
 
+def test_evaluation_on_a_cache_without_taps_leaves_the_comparison_out(teacher):
+    cached = tfkd.cache_teacher(tf.data.Dataset.from_tensor_slices((X, Y)).batch(16), teacher)
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.Hint("conv2", "conv2", projector=True))
+    distiller.compile("adam", LABELS_LOSS)
+    assert set(distiller.evaluate(cached, return_dict=True, verbose=0)) == {"loss", "student_loss"}
+
+
 def test_a_finished_cache_is_used_again_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
     teacher = fresh_teacher()
     monkeypatch.setattr(caching, "_SAVE_EVERY", 8)

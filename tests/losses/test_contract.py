@@ -62,6 +62,7 @@ def test_losses(name):
     check(method, method.inputs(), {"compiled"})
 
 
+@pytest.mark.xla
 @pytest.mark.parametrize("name", [name for name in METHODS if "compiled" not in METHODS[name].leave_out])
 def test_losses_in_a_graph_and_under_xla(name):
     method = METHODS[name]

@@ -56,6 +56,7 @@ def test_one_epoch_and_a_file(loss, teacher, tmp_path):
     assert np.isfinite(logs).all()
 
 
+@pytest.mark.xla
 def test_in_half_precision_under_xla_zero_weights_teach_nothing(loss, teacher):
     # XLA has no second derivative of max pooling in bfloat16.
     second_order = isinstance(loss, losses.GradientAttention)

@@ -39,7 +39,7 @@ def test_a_file(tmp_path):
     for path in (tmp_path / "mine.keras", str(tmp_path / "mine.keras")):
         assert student_named(path, teacher).count_params() == teacher.count_params()
     (tmp_path / "broken.keras").write_text("nothing")
-    with pytest.raises(ValueError, match="`student`: .* cannot be loaded as a Keras model"):
+    with pytest.raises(ValueError, match=r"`student`: .* cannot be loaded as a Keras model"):
         student_named(tmp_path / "broken.keras", teacher)
     with pytest.raises(FileNotFoundError, match="`student`: there is no file"):
         student_named("none.keras", teacher)

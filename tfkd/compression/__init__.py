@@ -1,9 +1,10 @@
 """What a student is made of: pruned, clustered and quantization-aware models of tfmot under Keras 3."""
 
+from tfkd._core.renames import renamed as _renamed
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, is_quantization_aware
 from tfkd.compression._clustering import cluster
-from tfkd.compression._distribution import spread
+from tfkd.compression._distribution import allocate_sparsity
 from tfkd.compression._from_tf_keras import from_tf_keras
 from tfkd.compression._iterative import iterative_pruning
 from tfkd.compression._masking import magnitude_masks, masked
@@ -13,8 +14,11 @@ from tfkd.compression._sparse import sparsity
 from tfkd.compression._stripping import strip
 from tfkd.compression._to_tf_keras import to_tf_keras
 
+__getattr__ = _renamed(__name__, {"spread": "allocate_sparsity"})
+
 __all__ = [
     "BridgedModel",
+    "allocate_sparsity",
     "calibrate",
     "cluster",
     "float_layers",
@@ -26,7 +30,6 @@ __all__ = [
     "prune",
     "quantize_aware",
     "sparsity",
-    "spread",
     "strip",
     "to_tf_keras",
 ]

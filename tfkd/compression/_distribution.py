@@ -8,7 +8,7 @@ from tfkd._core import names
 from tfkd.compression._sparse import check_sparsity
 
 
-def spread(
+def allocate_sparsity(
     kernels: Mapping[str, Sequence[np.ndarray]], sparsity: float, distribution: str = "uniform"
 ) -> dict[str, float]:
     """The sparsity of each layer, for one of all of them together.
@@ -28,7 +28,7 @@ def spread(
         ValueError: for an unknown distribution, a sparsity out of range, or no layers at all.
 
     Example:
-        >>> spread({"conv": [conv], "dense": [dense]}, 0.8, "lamp")
+        >>> allocate_sparsity({"conv": [conv], "dense": [dense]}, 0.8, "lamp")
 
     Reference:
         "erk": Erdős-Rényi-Kernel, Evci et al., "Rigging the Lottery", 2020, after Mocanu et al., 2018;

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfkd.compression._bridged import BridgedModel
-from tfkd.compression._distribution import spread
+from tfkd.compression._distribution import allocate_sparsity
 from tfkd.compression._sparse import check_sparsity
 from tfkd.compression._tfmot import load
 from tfkd.compression._wrapping import chosen_layers, rebuilt, wrap_layers
@@ -40,8 +40,8 @@ def prune(
             schedule, whatever `final_sparsity` says; None for no such pattern.
         layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
             that are not frozen (with `block_size` for the Dense ones among them).
-        distribution: how the zeros are spread over layers (`tfkd.compression.spread`): "uniform", the same
-            share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
+        distribution: how zeros are spread over layers, see `allocate_sparsity`: "uniform", the
+            same share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -91,7 +91,7 @@ def prune(
     shares = dict.fromkeys(chosen, final_sparsity)
     if not own_schedule:
         kernels = {name: [w.numpy() for w in prunable_weights(inner.get_layer(name))] for name in chosen}
-        shares = spread(kernels, final_sparsity, distribution)
+        shares = allocate_sparsity(kernels, final_sparsity, distribution)
     inner = wrap_layers(
         inner,
         chosen,

@@ -1,6 +1,6 @@
 """Distillation without data: recipes, objectives, memory and the distiller that uses them."""
 
-from tfkd.datafree import objectives, sources
+from tfkd.datafree import objectives, recipes, sources, watching
 from tfkd.datafree._distiller import DataFreeDistiller
 from tfkd.datafree._inversion_recipe import InversionRecipe, PixelInversionRecipe
 from tfkd.datafree._memory import Memory
@@ -26,9 +26,7 @@ from tfkd.datafree.recipes import (
     known_recipes,
 )
 from tfkd.datafree.sources._boundary import boundary_supporting
-from tfkd.datafree.watching._health import Health, HealthWarning
-from tfkd.datafree.watching._keep_best import KeepBest
-from tfkd.datafree.watching._statistics import reestimate_statistics
+from tfkd.datafree.watching import Health, HealthWarning, KeepBest, reestimate_statistics
 
 __all__ = [
     "BSS",
@@ -62,6 +60,8 @@ __all__ = [
     "known_recipes",
     "measure",
     "objectives",
+    "recipes",
     "reestimate_statistics",
     "sources",
+    "watching",
 ]

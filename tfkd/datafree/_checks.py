@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfkd.datafree._recipe import Recipe
-from tfkd.tasks import Task
+from tfkd.tasks import ClassTask, Task
 from tfkd.teachers import probabilities_ending
 
 
@@ -115,7 +115,7 @@ def checked_targets(task: Task, labels, n: int) -> np.ndarray:
     Raises:
         ValueError: if they are not `n` classes of the task, or it has none.
     """
-    if not task.has_classes:
+    if not isinstance(task, ClassTask):
         raise ValueError(
             f"`labels` must be None: the teacher's answers ({task!r}) do not name classes. "
             f"Received: {labels!r}."

@@ -24,7 +24,7 @@ from tfkd.datafree.sources._selection import resample
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
-from tfkd.distilling._forward import Pass
+from tfkd.distilling._forward import ForwardResult
 from tfkd.distilling._steps import with_loss_scaling
 from tfkd.tasks import Task, as_task, task_of
 
@@ -67,6 +67,9 @@ class DataFreeDistiller(Distiller):
         >>> distiller.fit(epochs=40, steps_per_epoch=50, validation_data=(x_test, y_test))
         >>> distiller.student.save("student.keras")
     """
+
+    # There from the beginning: a data-free distiller is not saved whole and loaded without it.
+    teacher: keras.Model
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class DataFreeDistiller(Distiller):
         generator_optimizer=None,
         loss=None,
         metrics=None,
-        jit_compile="auto",
+        jit_compile: bool | str = "auto",
         **kwargs,
     ):
         """Configures training as `keras.Model.compile` does.
@@ -264,14 +267,16 @@ class DataFreeDistiller(Distiller):
                 memory.add(*batch)
             self._update_student_once(*batch, examples, new=True)
 
+        repeat(recipe.student_steps, on_new)
+        if memory is None:
+            return
+
         def on_remembered():
             drawn = memory.draw(recipe.batch_size, self.seed_generator)
             # Where nothing is new in a step, what is remembered has to tell how the student is doing.
             self._update_student_once(*drawn, examples, new=not recipe.student_steps)
 
-        repeat(recipe.student_steps, on_new)
-        if memory is not None:
-            repeat(recipe.replay_steps, on_remembered)
+        repeat(recipe.replay_steps, on_remembered)
 
     def _new_batch(self, made, examples):
         real = None if examples is None else examples[0]
@@ -313,7 +318,7 @@ class DataFreeDistiller(Distiller):
         """One student update on synthesized images, and on real ones where there are some."""
         view = self.recipe.student_view()
         if view is not None:
-            drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], self.seed_generator)
+            drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], seed=self.seed_generator)
             images = views.apply(images, drawn)
         if not self.loss_set.teacher_taps and (view is not None or logits is None):
             logits = self._lesson.ask(images)
@@ -351,7 +356,7 @@ class DataFreeDistiller(Distiller):
 
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
-        teacher = Pass(logits, {})
+        teacher = ForwardResult(logits, {})
         # Whoever has to look into the teacher gets its answers too.
         if self.loss_set.teacher_taps:
             teacher = forward.run(self.teacher, self.loss_set.teacher_taps, images, training=False)

@@ -15,7 +15,7 @@ from tfkd.datafree._recipe import Recipe, _leaning_on_prior, _without_prior
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import InversionSource
 from tfkd.datafree.sources.inversion import Inversion
-from tfkd.optimizers import sgd_of_the_papers
+from tfkd.optimizers import sgd_with_coupled_decay
 from tfkd.tasks import Task
 
 
@@ -132,7 +132,7 @@ class InversionRecipe(parts.Inversion, parts.Prior, parts.Refinement, Recipe):
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         """SGD with momentum whose rate decays as a cosine, as CMI, Fast and NAYER have it."""
         rate = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3)
-        return sgd_of_the_papers(rate, self.weight_decay)
+        return sgd_with_coupled_decay(rate, self.weight_decay)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,17 @@ class Lesson:
         """Of one input."""
         return tuple(self.teacher.input_shape[1:])
 
+    @property
+    def required_memory(self) -> Memory:
+        """The memory, for a source that cannot do without one.
+
+        Raises:
+            ValueError: if nothing is remembered.
+        """
+        if self.memory is None:
+            raise ValueError("`memory` must be given: these inputs are kept in it. Received: None.")
+        return self.memory
+
     def ask(self, inputs) -> tf.Tensor:
         """The teacher's float32 answers, in inference mode."""
         return ops.cast(self.teacher(inputs, training=False), "float32")

@@ -10,7 +10,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from tfkd._core import names
@@ -111,12 +111,15 @@ class Option(NamedTuple):
 class _ByName(type):
     """Has options given by name, refuses names that there are not, and values that have no effect."""
 
+    chosen: Callable[[dict[str, Any]], tuple["type[Options]", dict[str, Any]]]
+
     def __call__(cls, **given):
-        cls, given = cls.chosen(given)
-        given = _renamed(cls, given)
-        return _in_effect(type.__call__(cls, **given), given)
+        chosen, given = cls.chosen(given)
+        given = _renamed(chosen, given)
+        return _in_effect(type.__call__(chosen, **given), given)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(metaclass=_ByName):
     """A frozen dataclass of options; subclasses are put together of several.
 
@@ -137,7 +140,7 @@ class Options(metaclass=_ByName):
         self.check()
 
     @classmethod
-    def chosen(cls, given: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
+    def chosen(cls, given: dict[str, Any]) -> tuple["type[Options]", dict[str, Any]]:
         """The class that the given options make an object of, and those that it takes."""
         return cls, given
 

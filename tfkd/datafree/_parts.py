@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 import keras
@@ -462,6 +462,7 @@ class PixelInversion(PixelScale):
     """
 
     start: Annotated[str, OneOf("noise", "prior")] = "noise"
+    pixel_std: float = 0.25
 
 
 def _makes(prior, input_shape):
@@ -473,6 +474,6 @@ def _makes(prior, input_shape):
     return True
 
 
-def priors() -> dict[str, type[Generator]]:
-    """The procedural generators by name."""
+def priors() -> Mapping[str, Callable[[tuple[int, ...]], Generator]]:
+    """The procedural generators by name; each is made for a shape of inputs."""
     return names.members(generators, Generator, lambda cls: cls.procedural)

@@ -58,7 +58,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
     needs_classes: ClassVar[bool] = False
 
     @classmethod
-    def chosen(cls, given: dict[str, Any]) -> tuple[type[Self], dict[str, Any]]:
+    def chosen(cls, given: dict[str, Any]) -> tuple["type[Recipe]", dict[str, Any]]:
         if cls is not Recipe:
             return cls, given
         if given.get("generator_steps"):
@@ -180,7 +180,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
 
     def describe(self) -> dict[str, Any]:
         """The recipe's options as plain values, for records."""
-        plain = {"name": self.name}
+        plain: dict[str, Any] = {"name": self.name}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, KnowledgeLoss):

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -24,7 +24,7 @@ _SAVE_EVERY = 8192
 
 
 @dataclasses.dataclass(frozen=True)
-class Carried:
+class CachedBatch:
     """The inputs of a batch and what comes with them.
 
     Args:
@@ -32,26 +32,30 @@ class Carried:
         index: int64 `(batch,)`, the examples' places in the data set; None if unknown.
         output: the teacher's output; None if it was not cached.
         taps: cached taps of the teacher, by name.
-        made_by: fingerprint of the teacher the cache was made with.
+        teacher_fingerprint: fingerprint of the teacher the cache was made with.
     """
 
     inputs: Any
     index: Any = None
     output: Any = None
     taps: dict = dataclasses.field(default_factory=dict)
-    made_by: str | None = None
+    teacher_fingerprint: str | None = None
+
+    def has_taps(self, tapped: Iterable[str]) -> bool:
+        """Whether the cached outputs hold all of these taps of the teacher."""
+        return all(tap in self.taps for tap in tapped)
 
 
-def unpack(x) -> Carried:
+def unpack(x) -> CachedBatch:
     """Separates inputs from what `with_index` or `cache_teacher` put beside them."""
     if not isinstance(x, dict) or _INPUTS not in x:
-        return Carried(x)
+        return CachedBatch(x)
     cached = [key for key in x if key.startswith(_TEACHER)]
     if not cached:
-        return Carried(x[_INPUTS], x[_INDEX])
+        return CachedBatch(x[_INPUTS], x[_INDEX])
     outputs = x[cached[0]]
-    made_by = cached[0].removeprefix(_TEACHER)
-    return Carried(x[_INPUTS], x[_INDEX], outputs["output"], outputs["taps"], made_by)
+    teacher_fingerprint = cached[0].removeprefix(_TEACHER)
+    return CachedBatch(x[_INPUTS], x[_INDEX], outputs["output"], outputs["taps"], teacher_fingerprint)
 
 
 def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Dataset:
@@ -151,7 +155,7 @@ class _Cache:
         for tap in tapped:
             taps.resolve(teacher, tap)
         self.teacher, self.tapped = teacher, tapped
-        self.made_by = fingerprint(teacher)
+        self.teacher_fingerprint = fingerprint(teacher)
         self.path = None if path is None else os.fspath(path)
         self._fill(places)
 
@@ -223,7 +227,7 @@ class _Cache:
                 )
 
     def _description(self, size):
-        return {"teacher": self.made_by, "taps": list(self.tapped), "examples": size}
+        return {"teacher": self.teacher_fingerprint, "taps": list(self.tapped), "examples": size}
 
     def _save_progress(self, size, done):
         if self.path is None:
@@ -243,7 +247,7 @@ class _Cache:
         outputs = tf.numpy_function(self._look_up, leaves, [array.dtype for array in self.arrays[1:]])
         for output, array in zip(outputs, self.arrays[1:], strict=True):
             output.set_shape((x[_INDEX].shape[0], *array.shape[1:]))
-        x = {**x, _TEACHER + self.made_by: tree.pack_sequence_as(self.structure, outputs)}
+        x = {**x, _TEACHER + self.teacher_fingerprint: tree.pack_sequence_as(self.structure, outputs)}
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def join_one(self, *element):

@@ -319,11 +319,24 @@ class Distiller(keras.Model):
         compares = self._can_compare(batch, y)
         tapped = self.loss_set.student_taps if compares else []
         student = forward.run(self.student, tapped, batch.inputs, False, y)
-        measured, loss, share = {}, None, self.student_loss_weight
+        # Before the metrics: this updates the losses of single outputs.
+        measured = self._evaluation_losses(batch, y, sample_weight, student, compares)
+        for tracker, value in measured.items():
+            tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
+        if y is None:
+            results = self.get_metrics_result()
+        else:
+            results = self.compute_metrics(batch.inputs, y, student.output, sample_weight)
+        known = [*measured, *(self.loss_set.trackers if compares else [])]
+        left_out = {self._loss_tracker, *self._training_trackers}.difference(known)
+        return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
+
+    def _evaluation_losses(self, batch, y, sample_weight, student, compares):
+        """What can be measured of the total loss, by tracker; the labels' loss alone without a teacher."""
+        measured, share = {}, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
-            # Before the metrics: this updates the losses of single outputs.
-            loss = self._labels_loss(y, student.output, sample_weight)
-            measured[self._student_loss_tracker] = loss
+            measured[self._student_loss_tracker] = self._labels_loss(y, student.output, sample_weight)
+        loss = measured.get(self._student_loss_tracker)
         if compares:
             distillation_loss = self.loss_set.total(
                 self._ask_teacher(batch, y),
@@ -339,22 +352,19 @@ class Distiller(keras.Model):
                 measured[self._total_loss_tracker] = loss + regularization(self.losses)
         if loss is not None:
             measured[self._loss_tracker] = loss + regularization(self.losses)
-        for tracker, value in measured.items():
-            tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
-        if y is None:
-            results = self.get_metrics_result()
-        else:
-            results = self.compute_metrics(batch.inputs, y, student.output, sample_weight)
-        known = [*measured, *(self.loss_set.trackers if compares else [])]
-        left_out = {self._loss_tracker, *self._training_trackers}.difference(known)
-        return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
+        return measured
 
     def _can_compare(self, batch, labels):
         """Whether evaluation has what the distillation losses need."""
         if not self._evaluates_teacher or self.student_loss_weight == 1:
             return False
-        there = self.teacher is not None or batch.made_by is not None or not self.loss_set.uses_teacher
-        return there and not self.loss_set.lacks(labels=labels, index=batch.index)
+        losses = self.loss_set
+        if losses.uses_teacher:
+            if batch.teacher_fingerprint is not None and not batch.has_taps(losses.teacher_taps):
+                return False
+            if batch.teacher_fingerprint is None and self.teacher is None:
+                return False
+        return not losses.lacks(labels=labels, index=batch.index)
 
     def _get_metrics_result_or_logs(self, logs):
         # Keras would take the last step's values where not all metrics are among the logs.
@@ -379,14 +389,14 @@ class Distiller(keras.Model):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
         if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
-        if batch.made_by is not None:
-            return forward.carried(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
+        if batch.teacher_fingerprint is not None:
+            return forward.from_cache(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
         if self._reference.awaited:
             raise ValueError(
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
                 "after loading."
             )
-        return forward.checked(
+        return forward.assert_finite(
             forward.run(self.teacher, self.loss_set.teacher_taps, batch.inputs, False, labels)
         )
 

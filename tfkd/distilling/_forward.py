@@ -10,32 +10,32 @@ from keras import ops, tree
 from tfkd import taps
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes, mask_of
-from tfkd.distilling._caching import Carried
+from tfkd.distilling._caching import CachedBatch
 from tfkd.losses import Batch, KnowledgeLoss
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
 
-class Pass(NamedTuple):
+class ForwardResult(NamedTuple):
     """What one forward pass gave.
 
     Args:
         output: of the model.
-        seen: what the taps saw, by name.
+        features: what the taps saw, by name.
     """
 
     output: Any
-    seen: dict
+    features: dict
 
-    def fixed(self) -> "Pass":
+    def fixed(self) -> "ForwardResult":
         """The same values, held fixed: no gradient flows back through them."""
-        return Pass(
+        return ForwardResult(
             tree.map_structure(ops.stop_gradient, self.output),
-            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.seen.items()},
+            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.features.items()},
         )
 
 
-def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> Pass:
+def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> ForwardResult:
     """Runs a model once, with its taps.
 
     Args:
@@ -55,7 +55,7 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
     layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
     if len(layers) == len(tapped):
         with taps.record(model, layers) as seen:
-            return Pass(model(inputs, training=training), seen)
+            return ForwardResult(model(inputs, training=training), seen)
     if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
         raise ValueError(
             "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
@@ -70,10 +70,10 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
         mask = mask_of(output)
         entropy = ops.sum(entropies if mask is None else ops.where(mask, entropies, 0.0))
     gradient = tape.gradient(entropy, inputs)
-    return Pass(output, {**seen, taps.INPUT_GRADIENT: gradient})
+    return ForwardResult(output, {**seen, taps.INPUT_GRADIENT: gradient})
 
 
-def checked(teacher: Pass) -> Pass:
+def assert_finite(teacher: ForwardResult) -> ForwardResult:
     """The same pass; the step fails if the teacher's output is not finite, but for XLA's steps."""
 
     def check(output):
@@ -84,7 +84,7 @@ def checked(teacher: Pass) -> Pass:
     return teacher._replace(output=tree.map_structure(check, teacher.output))
 
 
-def carried(batch: Carried, tapped: list[str], teacher: str | None) -> Pass:
+def from_cache(batch: CachedBatch, tapped: list[str], teacher: str | None) -> ForwardResult:
     """The pass that a batch carries from `tfkd.cache_teacher`.
 
     Args:
@@ -98,7 +98,7 @@ def carried(batch: Carried, tapped: list[str], teacher: str | None) -> Pass:
     Raises:
         ValueError: if another teacher made the outputs, or a tap is missing.
     """
-    if teacher != batch.made_by:
+    if teacher != batch.teacher_fingerprint:
         raise ValueError(
             "The data set carries the outputs of another teacher than the distiller's. Run "
             "tfkd.cache_teacher again with this one."
@@ -114,7 +114,7 @@ def carried(batch: Carried, tapped: list[str], teacher: str | None) -> Pass:
             f"The data set carries no outputs for {missing} of the teacher. Run tfkd.cache_teacher(..., "
             f"taps={tapped})."
         )
-    return Pass(batch.output, batch.taps)
+    return ForwardResult(batch.output, batch.taps)
 
 
 def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model) -> None:
@@ -153,10 +153,10 @@ def _pass_over_zeros(model, layer):
     zeros = ops.zeros((1, *shapes[0][1:]))
     tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
     passed = run(model, tapped, zeros, training=False)
-    return [passed.output] if layer is None else [passed.seen[tap] for tap in tapped]
+    return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
 
 
-def compare(loss: KnowledgeLoss, teacher: Pass | None, student: Pass, context: dict):
+def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: ForwardResult, context: dict):
     """A loss of two passes as a scalar, reduced as Keras reduces losses.
 
     Args:
@@ -231,7 +231,7 @@ def reduced(values, sample_weight=None, mask=None):
 def _look(seen, layer):
     if layer is None:
         return seen.output
-    return seen.seen[layer] if isinstance(layer, str) else [seen.seen[tap] for tap in layer]
+    return seen.features[layer] if isinstance(layer, str) else [seen.features[tap] for tap in layer]
 
 
 def _mask(value):

@@ -97,13 +97,15 @@ class LossSet(keras.Layer):
 
     def lacks(self, *, labels=None, index=None) -> bool:
         """Whether a loss needs labels or indices that are not there."""
+        if labels is None and taps.INPUT_GRADIENT in (*self.teacher_taps, *self.student_taps):
+            return True
         context = {"labels": labels, "index": index}
         return any(forward.missing(loss, context) for loss in self.knowledge_losses)
 
     def total(
         self,
-        teacher: forward.Pass | None,
-        student: forward.Pass,
+        teacher: forward.ForwardResult | None,
+        student: forward.ForwardResult,
         *,
         labels=None,
         index=None,

@@ -17,7 +17,7 @@ Taps = str | Sequence[str] | None
 _LOGITS_REMEDY = "For logits, give the student as many outputs as the teacher has classes."
 
 
-def as_float32(values, argument: str):
+def as_float32(values, argument: str) -> Any:
     """Casts to float32; eagerly also checks that all values are finite.
 
     Args:
@@ -29,6 +29,10 @@ def as_float32(values, argument: str):
 
     Raises:
         ValueError: if a value is NaN or infinite; inside a graph values cannot be looked at.
+
+    Example:
+        >>> as_float32(ops.ones((2, 3), "bfloat16"), "student").dtype
+        'float32'
     """
     values = ops.cast(values, "float32")
     if tf.executing_eagerly() and not bool(ops.all(ops.isfinite(values))):
@@ -39,7 +43,7 @@ def as_float32(values, argument: str):
     return values
 
 
-def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY):
+def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY) -> tuple[Any, Any]:
     """Casts both to float32 and checks that their shapes agree.
 
     Args:
@@ -52,6 +56,9 @@ def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY):
 
     Raises:
         ValueError: if the shapes cannot match, or eager values are not finite.
+
+    Example:
+        >>> teacher, student = as_float32_pair(teacher_logits, student_logits)
     """
     teacher, student = as_float32(teacher, "teacher"), as_float32(student, "student")
     same_rank = len(teacher.shape) == len(student.shape)

@@ -33,7 +33,7 @@ def cosine_nesterov(rate: float, updates: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(schedule, 0.9, nesterov=True)
 
 
-def sgd_of_the_papers(
+def sgd_with_coupled_decay(
     rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float
 ) -> keras.optimizers.Optimizer:
     """SGD with momentum 0.9 and weight decay in the gradient, as PyTorch has it.

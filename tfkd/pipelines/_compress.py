@@ -111,14 +111,16 @@ def compress(
     check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
-    place = folder and RunFolder(folder, settings, resume=None, overwrite=overwrite)
+    place = RunFolder(folder, settings, resume=None, overwrite=overwrite) if folder else None
     keras.utils.set_random_seed(seed)
     original = as_teacher(model, teacher_options)
     # A teacher is frozen, and the model has to learn.
     source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
     check_labels(labels, original)
     data = evaluation_examples(evaluation_data, original, "model", say)
-    examples = training_data and load_examples(training_data, original, "train", "training_data")
+    examples = None
+    if training_data:
+        examples = load_examples(training_data, original, "train", "training_data")
     task = task_of(original)
     variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
     stages = CompressionStages(
@@ -156,7 +158,7 @@ def compress(
         tflite=content,
         tflite_check=check,
         problem=problem,
-        folder=place and place.path,
+        folder=place.path if place else None,
         write_report=lambda path: write_compression_report(path, metrics),
     )
     if place:

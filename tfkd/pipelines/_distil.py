@@ -93,12 +93,13 @@ def distil(
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     folders = [
-        place and RunFolder(place, settings, resume, overwrite)
+        RunFolder(place, settings, resume, overwrite) if place else None
         for place in _places(folder, students, several)
     ]
-    if resume and all(each.finished for each in folders):
+    complete = [each for each in folders if each is not None and each.finished]
+    if resume and folder is not None and len(complete) == len(folders):
         say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
-        results = [read(each) for each in folders]
+        results = [read(each) for each in complete]
         return results if several else results[0]
     keras.utils.set_random_seed(seed)
     loaded = as_teacher(teacher, teacher_options)

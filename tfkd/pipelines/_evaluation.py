@@ -1,5 +1,6 @@
 """How right networks are, and how far they agree, by their task."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ def scores(task: Task, outputs: np.ndarray, data: Examples | None) -> dict[str, 
 
 
 def evaluation_examples(
-    source: object, model: keras.Model, role: str, say: Callable[[str], None]
+    source: str | os.PathLike | tuple | None, model: keras.Model, role: str, say: Callable[[str], None]
 ) -> Examples | None:
     """Real examples to measure on, after saying how right a network is on them.
 

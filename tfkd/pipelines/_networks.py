@@ -53,11 +53,11 @@ def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Mod
     if inherit:
         raise ValueError(
             "`inherit`: only a student by a factor, such as '0.5x', has a part of the teacher's weights. "
-            f"Received: the network {source.name!r}."
+            f"Received: the network {named(source)!r}."
         )
     return source
 
 
 def named(source: Source) -> str:
     """What a network is called in records: its file, or its name."""
-    return source.name if isinstance(source, keras.Model) else os.fspath(source)
+    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else source.name

@@ -74,7 +74,7 @@ def _table(path):
 
 def _numbers(text):
     values = tuple(float(value) for value in text.split(","))
-    return values if len(values) > 1 else values[0]
+    return values[0] if len(values) == 1 else values
 
 
 # How text becomes a value, and what was wanted where it does not; by the type of an option.

@@ -33,11 +33,9 @@ def choose_statistics(
     task, answers = task_of(teacher), predict(teacher, judging)
 
     def figures():
-        on_real = None if data is None else predict(student, data[0])
-        return {
-            "agreement": agreement(task, answers, predict(student, judging)),
-            **scores(task, on_real, data),
-        }
+        judged = predict(student, judging)
+        measured = judged if data is None else predict(student, data[0])
+        return {"agreement": agreement(task, answers, judged), **scores(task, measured, data)}
 
     as_trained, before = Snapshot(student.weights), figures()
     if not reestimate_statistics(student, images):

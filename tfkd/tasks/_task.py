@@ -168,7 +168,7 @@ class ClassTask(Task):
         """The logarithm of each class's probability: float32 `(batch, classes)`."""
 
     @abstractmethod
-    def log_outcomes(self, outputs):
+    def log_outcomes(self, outputs) -> Any:
         """Logarithms of the probabilities of all that may be the case: float32 `(batch, ..., outcomes)`.
 
         Along the last axis probabilities sum to 1; other axes are independent of each other.
@@ -194,6 +194,17 @@ class ClassTask(Task):
                 f"{targets.shape}, values {np.unique(targets)[:10].tolist()}."
             )
         return targets.astype("int32")
+
+
+def as_class_task(task: Task) -> ClassTask:
+    """The task, for what has a meaning for classes alone.
+
+    Raises:
+        ValueError: if its answers do not name classes.
+    """
+    if not isinstance(task, ClassTask):
+        raise ValueError(f"`task` must be one whose answers name classes. Received: {task!r}.")
+    return task
 
 
 def as_float32(outputs):

@@ -1,11 +1,11 @@
 """Any trained file as a teacher: images in [0, 1] in, logits or numbers out."""
 
-from tfkd._core.renames import renamed
+from tfkd._core.renames import renamed as _renamed
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._diagnosis import barely_chance, diagnose
 from tfkd.teachers._loading import TaskWarning, TeacherWarning, load_teacher, probabilities_ending
 
-__getattr__ = renamed(__name__, {"suspicion": "diagnose"})
+__getattr__ = _renamed(__name__, {"suspicion": "diagnose"})
 
 __all__ = [
     "BlackBoxTeacher",

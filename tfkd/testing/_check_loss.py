@@ -157,13 +157,13 @@ def _compiled(subject):
 
 
 def _one_example(subject):
-    _expect_finite(*subject.run(subject.inputs.each(lambda x: x[:1])), "for a batch of one")
+    _expect_finite(*subject.run(subject.inputs.each(lambda x: x[:1])), when="for a batch of one")
 
 
 def _extremes(subject):
     for what, change in (("0", np.zeros_like), ("10,000 or -10,000", lambda x: 1e4 * np.sign(x))):
         inputs = subject.inputs.with_features(change)
-        _expect_finite(*subject.run(inputs), f"where all of teacher and student is {what}")
+        _expect_finite(*subject.run(inputs), when=f"where all of teacher and student is {what}")
 
 
 def _not_finite(subject):

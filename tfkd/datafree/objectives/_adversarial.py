@@ -11,6 +11,7 @@ from tfkd.datafree.objectives._base import Objective, Synthesized
 from tfkd.losses import l1_logits
 from tfkd.losses._base import as_float32_pair, check_positive
 from tfkd.tasks import Classification, ClassTask, Task
+from tfkd.tasks._task import as_class_task
 
 
 def jensen_shannon(teacher, student, temperature: float = 1.0, task: ClassTask | None = None):
@@ -52,7 +53,7 @@ _DISTANCES = {
     "kl": _soft_loss,
     # Its mean over classes, which clipped gradients do not forgive to leave out.
     "mean_kl": lambda task, *answers: _soft_loss(task, *answers) / task.classes,
-    "jsd": lambda task, *answers: jensen_shannon(*answers, task),
+    "jsd": lambda task, *answers: jensen_shannon(*answers, task=task),
 }
 # L1 as DFAD's segmentation has it, after the mean over the batch.
 _LOG_L1 = "log_l1"
@@ -136,7 +137,8 @@ class Adversarial(Objective):
         distance = _DISTANCES["l1" if self.distance == _LOG_L1 else self.distance]
         values = distance(task, teacher_logits, student_logits, self.temperature)
         if self.only_where_agreeing:
-            same = task.group(teacher_logits) == task.group(student_logits)
+            group = as_class_task(task).group
+            same = group(teacher_logits) == group(student_logits)
             values = values * ops.cast(same, "float32")
         return values
 

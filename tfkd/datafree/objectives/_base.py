@@ -10,7 +10,8 @@ from tfkd._core.names import snake_case
 from tfkd._core.renames import warn_renamed
 from tfkd.datafree.objectives._moments import Moments
 from tfkd.losses._base import check_positive
-from tfkd.tasks import Task
+from tfkd.tasks import ClassTask, Task
+from tfkd.tasks._task import as_class_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Synthesized:
         moments: of what entered the teacher's layers that the objective asked for; one for each call of
             a layer that is used several times.
         second_moments: the same for a second view of the images; None unless an objective asked.
-        state: what the objective built, or None.
+        state: what the objective built, an `ObjectiveState`, or None.
         task: what the networks' outputs mean; None for classification.
     """
 
@@ -39,8 +40,17 @@ class Synthesized:
     student_seen: tuple = ()
     moments: tuple[Moments, ...] = ()
     second_moments: tuple[Moments, ...] | None = None
-    state: "ObjectiveState | None" = None
+    state: Any = None
     task: Task | None = None
+
+    @property
+    def class_task(self) -> ClassTask | None:
+        """`task`, for objectives that need classes.
+
+        Raises:
+            ValueError: if its answers do not name classes.
+        """
+        return None if self.task is None else as_class_task(self.task)
 
 
 class ObjectiveState(keras.Layer):
@@ -58,6 +68,8 @@ class ObjectiveState(keras.Layer):
 
 class _OldNames(type):
     """Takes arguments by their old names for one more version."""
+
+    renamed: Mapping[str, str]
 
     def __call__(cls, *args, **given):
         for old, new in cls.renamed.items():
@@ -126,7 +138,7 @@ class Objective(metaclass=_OldNames):
         """
         return None
 
-    def value(self, batch: Synthesized):
+    def value(self, batch: Synthesized) -> Any:
         """The term's scalar value, before its weight."""
         raise NotImplementedError
 
@@ -140,11 +152,11 @@ class OfPixels(Objective):
 
     Args:
         weight: factor of the term.
-        pixel_mean: what is subtracted from pixels in [0, 1].
+        pixel_mean: what is subtracted from pixels in [0, 1], a number or one per channel.
         pixel_std: what they are then divided by.
     """
 
-    pixel_mean: float = 0.5
+    pixel_mean: float | tuple[float, ...] = 0.5
     pixel_std: float = 0.25
     asks_networks: ClassVar[bool] = False
 

@@ -54,4 +54,4 @@ class ClassBalance(Objective):
             )
 
     def value(self, batch: Synthesized):
-        return class_balance(batch.teacher_logits, self.base, batch.task)
+        return class_balance(batch.teacher_logits, self.base, batch.class_task)

@@ -110,7 +110,8 @@ class _Descriptions(ObjectiveState):
     """The trained projection, and both descriptions of earlier images."""
 
     def __init__(self, objective, size, batch_size, seed):
-        super().__init__(keras.optimizers.Adam(objective.learning_rate, beta_1=0.5))
+        optimizer = keras.optimizers.Adam(objective.learning_rate, beta_1=0.5)
+        super().__init__(optimizer)
         self.objective, self.batch_size, self.random = objective, batch_size, (seed,)
         self.project = keras.Sequential(
             [
@@ -125,7 +126,7 @@ class _Descriptions(ObjectiveState):
         self.bank = self.add_weight(shape=(rows, 2 * size), name="bank", **kept)
         self.latest = self.add_weight(shape=(batch_size, 2 * size), name="latest", **kept)
         self.written = self.add_weight(shape=(), dtype="int64", name="written", **kept)
-        self.optimizer.build(self.project.trainable_variables)
+        optimizer.build(self.project.trainable_variables)
         self.built = True
 
     def loss(self, local, others):

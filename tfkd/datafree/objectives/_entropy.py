@@ -39,4 +39,4 @@ class Entropy(Objective):
     needs_classes: ClassVar[bool] = True
 
     def value(self, batch: Synthesized):
-        return entropy(batch.teacher_logits, batch.task)
+        return entropy(batch.teacher_logits, batch.class_task)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,8 +30,8 @@ class ImageObjective:
     The gradient stops at the images, so this knows nothing of what made them. Where the batch is looked
     at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives
     need of it (logits, features, moments), then, when the objectives of the whole batch have been
-    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch, whatever the
-    objectives compute of it.
+    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch,
+    whatever the objectives compute of it.
 
     Args:
         lesson: the networks, their task, and random numbers.
@@ -112,7 +113,7 @@ class ImageObjective:
                 tape.watch(images)
                 total = self._total(self._look(images, drawn), targets, adversarial_weight)
                 scaled = _SCALE * total
-            gradient, *others = tape.gradient(scaled, [images, *self.trainable_variables])
+            gradient, *others = _gradients(tape, scaled, [images, *self.trainable_variables])
             return total, gradient / _SCALE, [other / _SCALE for other in others]
         parts = tree.map_structure(self._split, (images, drawn))
         whole = self._each(self._look, parts)
@@ -120,8 +121,11 @@ class ImageObjective:
             tape.watch(whole)
             total = self._total(whole, targets, adversarial_weight)
             scaled = _SCALE * total
-        upstream, others = tape.gradient(
-            scaled, [whole, self.trainable_variables], unconnected_gradients="zero"
+        upstream, others = _gradients(
+            tape,
+            scaled,
+            [whole, self.trainable_variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         upstream = tree.map_structure(self._split, upstream)
         gradient = self._each(self._gradient_of_part, (*parts, upstream))
@@ -131,6 +135,7 @@ class ImageObjective:
         """One step of what the objectives train along with the images."""
         for state in self.states:
             if state.trainable_variables:
+                assert state.optimizer is not None, "What is trained with the images has an optimizer."
                 n = len(state.trainable_variables)
                 state.optimizer.apply(gradients[:n], state.trainable_variables)
                 gradients = gradients[n:]
@@ -146,7 +151,7 @@ class ImageObjective:
         drawn = {}
         for name, view in (("first", self.view), ("second", self.second_view if second else None)):
             if view is not None:
-                drawn[name] = view.draw(*images.shape[:3], self.lesson.seed)
+                drawn[name] = view.draw(*images.shape[:3], seed=self.lesson.seed)
         return drawn
 
     def _look(self, images, drawn):
@@ -193,7 +198,7 @@ class ImageObjective:
             self.lesson.task,
         )
 
-    def _total(self, look, targets, adversarial_weight):
+    def _total(self, look, targets, adversarial_weight) -> Any:
         total = 0.0
         for i, objective in enumerate(self.objectives):
             value = objective.value(self._seen_by(i, look, targets))
@@ -208,7 +213,7 @@ class ImageObjective:
     def _each(self, function, parts):
         """The function's values for the parts, joined."""
         done = run_sequentially(
-            function, [[_part(whole, i) for whole in parts] for i in range(self.microbatches)]
+            function, [tuple(_part(whole, i) for whole in parts) for i in range(self.microbatches)]
         )
         return tree.map_structure(lambda *values: ops.concatenate(values), *done)
 
@@ -217,6 +222,11 @@ class ImageObjective:
             tape.watch(images)
             look = self._look(images, drawn)
         return tape.gradient(look, images, output_gradients=upstream)
+
+
+def _gradients(tape, target, sources, **kwargs) -> Any:
+    """The tape's gradients, in the structure of the sources."""
+    return tape.gradient(target, sources, **kwargs)
 
 
 def _part(stacked, i):

@@ -1,7 +1,7 @@
 """Means and variances of what enters a teacher's normalizations, image by image."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
@@ -23,10 +23,10 @@ class Moments(NamedTuple):
         positions: how many positions an image has.
     """
 
-    mean: object
-    square: object
-    stored_mean: object
-    stored_variance: object
+    mean: Any
+    square: Any
+    stored_mean: Any
+    stored_variance: Any
     positions: int
 
     def of_batch(self):
@@ -82,7 +82,7 @@ def recorded(record: taps.Record, stored: Mapping[str, tuple]) -> list[Moments]:
     return [moments(values, *kept) for tap, kept in stored.items() for values in record.calls[tap]]
 
 
-def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[object, list[Moments]]:
+def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[Any, list[Moments]]:
     """The teacher's float32 logits, in inference mode, and the moments of what tapped layers saw meanwhile.
 
     Args:

@@ -40,4 +40,4 @@ class OneHot(Objective):
     needs_classes: ClassVar[bool] = True
 
     def value(self, batch: Synthesized):
-        return one_hot(batch.teacher_logits, batch.targets, batch.task)
+        return one_hot(batch.teacher_logits, batch.targets, batch.class_task)

@@ -14,10 +14,10 @@ from tfkd.datafree import _views as views
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree._recipe import GeneratorRecipe
-from tfkd.datafree.objectives import Adversarial, Objective
+from tfkd.datafree.objectives import Adversarial
 from tfkd.datafree.objectives._forward_differences import ForwardDifferences
 from tfkd.losses import KnowledgeLoss, L1Logits
-from tfkd.optimizers import sgd_of_the_papers
+from tfkd.optimizers import sgd_with_coupled_decay
 from tfkd.tasks import Task
 
 
@@ -69,13 +69,12 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
         for field in dataclasses.fields(parts.Refinement):
             yield field.name, "a black box gives no gradient to refine by"
 
-    def own_objectives(self) -> tuple[Objective, ...]:
+    def own_objectives(self) -> tuple[Adversarial]:
         return (Adversarial(1.0, "l1"),)
 
     def build_image_objective(self, lesson: Lesson) -> ForwardDifferences:
-        return ForwardDifferences(
-            lesson, *self.build_objectives(), self.pixels(), self.step, self.directions
-        )
+        (adversary,) = self.own_objectives()
+        return ForwardDifferences(lesson, adversary, self.pixels(), self.step, self.directions)
 
     def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
         if not views.fit(input_shape):
@@ -89,7 +88,7 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
         return lambda generated: (ops.tanh(generated) + 1.0) / 2.0
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        return sgd_of_the_papers(_stepped(self.student_learning_rate, updates), self.weight_decay)
+        return sgd_with_coupled_decay(_stepped(self.student_learning_rate, updates), self.weight_decay)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(_stepped(self.generator_learning_rate, updates))

@@ -9,7 +9,7 @@ from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.losses import KnowledgeLoss, L1Logits
-from tfkd.optimizers import sgd_of_the_papers
+from tfkd.optimizers import sgd_with_coupled_decay
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class DFAD(ConvGeneratorRecipe):
         return (Adversarial(self.adversarial),)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        return sgd_of_the_papers(self.student_learning_rate, self.weight_decay)
+        return sgd_with_coupled_decay(self.student_learning_rate, self.weight_decay)
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(self.generator_learning_rate)

@@ -13,9 +13,9 @@ class GuidedPrior(Procedural):
     classifies nearly all of it as 'bag'. Here the generators' latents walk as Markov chains whose density
     is that of the prior times exp(-`statistics_weight` x distance) times p ** `class_weight`: the distance
     is how far an image's statistics are from those of the teacher's batch normalizations, p the probability
-    of the chain's own class. So each class has its images, and they stay what the prior can draw, since no pixel is moved by a
-    gradient. Chains walk alone for `warmup_steps`; images asked for before that are as from the prior. A
-    student that inherited weights learns more with `features=5`.
+    of the chain's own class. So each class has its images, and they stay what the prior can draw, since no
+    pixel is moved by a gradient. Chains walk alone for `warmup_steps`; images asked for before that are as
+    from the prior. A student that inherited weights learns more with `features=5`.
 
     Args:
         **kwargs: the options of `Procedural`.

@@ -69,10 +69,8 @@ class ZSKT(ConvGeneratorRecipe):
                 "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no "
                 "maps of the same size. Give them, or attention=0."
             )
-        return [
-            *losses,
-            (AttentionTransfer(*(list(taps) for taps in zip(*pairs, strict=True))), self.attention),
-        ]
+        of_teacher, of_student = map(list, zip(*pairs, strict=True))
+        return [*losses, (AttentionTransfer(of_teacher, of_student), self.attention)]
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return _clipped_adam(self.student_learning_rate, updates)

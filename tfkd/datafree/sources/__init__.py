@@ -1,6 +1,7 @@
 """Where a student's inputs come from, one kind of source a file."""
 
 from tfkd.datafree._lesson import Lesson
+from tfkd.datafree.sources import inversion
 from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
 from tfkd.datafree.sources._examples import ExamplesSource
 from tfkd.datafree.sources._generator import GeneratorSource
@@ -18,4 +19,5 @@ __all__ = [
     "PriorSource",
     "Source",
     "TrainedNetwork",
+    "inversion",
 ]

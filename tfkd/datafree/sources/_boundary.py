@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd.tasks import Task, task_of
+from tfkd.tasks._task import as_class_task
 
 
 def boundary_supporting(
@@ -43,16 +44,16 @@ def boundary_supporting(
         Heo et al., "Knowledge Distillation with Adversarial Samples Supporting Decision Boundary", 2019.
         Deviation: images are kept in [0, 1].
     """
-    task = task_of(teacher) if task is None else task
+    classes = as_class_task(task_of(teacher) if task is None else task)
     images = ops.cast(images, "float32")
 
     def ask(images):
         return ops.cast(teacher(images, training=False), "float32")
 
     logits = ask(images)
-    base = ops.one_hot(task.group(logits), task.groups)
-    others = task.log_probabilities(logits) - 1e9 * base
-    target = ops.one_hot(keras.random.categorical(others, 1, seed=seed)[:, 0], task.groups)
+    base = ops.one_hot(classes.group(logits), classes.groups)
+    others = classes.log_probabilities(logits) - 1e9 * base
+    target = ops.one_hot(keras.random.categorical(others, 1, seed=seed)[:, 0], classes.groups)
     over_image = tuple(range(1, len(images.shape)))
 
     def each(values):

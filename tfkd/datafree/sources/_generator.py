@@ -126,16 +126,16 @@ class GeneratorSource(Source):
         Returns:
             The images the update was computed on, without gradient.
         """
+        optimizer = self.optimizer
+        assert optimizer is not None, "`compile` comes before the first update."
         with tf.GradientTape() as tape:
             generated = self.generator.make(drawn, training=True)
         _, gradient, of_objectives = self.objective.value_and_gradients(
             generated, drawn.labels, adversarial_weight
         )
         variables = self.generator.trainable_variables
-        gradients = tape.gradient(
-            generated, variables, output_gradients=self.optimizer.scale_loss(gradient)
-        )
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        gradients = tape.gradient(generated, variables, output_gradients=optimizer.scale_loss(gradient))
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.objective.learn(of_objectives)
         self.objective.finish()
         return tf.stop_gradient(self.pixels(generated))

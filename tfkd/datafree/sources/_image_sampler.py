@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree.sources._base import Source
 from tfkd.datafree.sources._class_sampling import most_confident
+from tfkd.tasks._task import as_class_task
 
 
 class ImageSampler:
@@ -44,4 +45,5 @@ class ImageSampler:
     @tf.function(autograph=False)
     def _candidates(self, targets):
         images = self._source.candidates(targets)
-        return images, self._lesson.task.log_probabilities(self._lesson.ask(images))
+        task = as_class_task(self._lesson.task)
+        return images, task.log_probabilities(self._lesson.ask(images))

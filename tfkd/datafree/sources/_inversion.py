@@ -22,7 +22,8 @@ class InversionSource(Source):
         inversion: makes a batch.
         objective: judges its images.
         options: how many batches a step makes.
-        prior: where inversion starts, and where images that are remembered beside come from.
+        prior: where inversion starts, and where images that are remembered beside come from; None where
+            it has no part.
         from_prior: images of the prior that are remembered with each batch.
         starts_at_prior: whether inversion starts from images of the prior.
         draw_targets: draws what a batch is made for, from a seed generator.
@@ -68,15 +69,15 @@ class InversionSource(Source):
     def fill(self, adversarial_weight) -> None:
         """Makes one batch, with the prior's share, and remembers it."""
         made = [self.invert(adversarial_weight)]
-        if self.from_prior:
+        if self.prior is not None and self.from_prior:
             made.append(self.prior.draw(self.from_prior))
         for images, logits in made:
-            self.lesson.memory.add(images, logits)
+            self.lesson.required_memory.add(images, logits)
 
     def invert(self, adversarial_weight) -> Batch:
         """Makes one batch."""
         targets, start = self.draw_targets(self.lesson.seed), None
-        if self.starts_at_prior:
+        if self.prior is not None and self.starts_at_prior:
             start, logits = self.prior.draw(self.batch_size)
             if self.prior.chains:
                 logits = self.lesson.ask(start) if logits is None else logits
@@ -85,24 +86,25 @@ class InversionSource(Source):
         return Batch(images, self.lesson.answers(images))
 
     def draw(self, n: int, made=None, examples=None) -> Batch:
-        return self.lesson.memory.draw(n, self.lesson.seed)
+        return Batch(*self.lesson.required_memory.draw(n, self.lesson.seed))
 
     def kept(self, n: int) -> np.ndarray:
-        if not int(self.lesson.memory.size):
+        if not int(self.lesson.required_memory.size):
             self._fill_once()
-        return self.lesson.memory.pick(n, self.lesson.seed)
+        return self.lesson.required_memory.pick(n, self.lesson.seed)
 
     @tf.function(autograph=False)
     def _fill_once(self):
         self.fill(ops.zeros(()))
 
     def available(self, n: int) -> int:
-        return max(2, min(n, int(self.lesson.memory.size)))
+        return max(2, min(n, int(self.lesson.required_memory.size)))
 
     def made_by_draws(self, n: int, draws: int) -> int:
         return 0
 
     def made_by_training(self) -> int:
+        if self.prior is None:
+            return self.inversions * self.batch_size
         drawn = self.from_prior + (self.batch_size if self.starts_at_prior else 0)
-        from_prior = self.prior.made_by_draws(drawn, 1) if drawn else 0
-        return self.inversions * (self.batch_size + from_prior)
+        return self.inversions * (self.batch_size + self.prior.made_by_draws(drawn, 1))

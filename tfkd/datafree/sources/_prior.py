@@ -13,6 +13,7 @@ from tfkd.datafree.sources._base import Batch, Source
 from tfkd.datafree.sources._chains import Chains
 from tfkd.datafree.sources._refinement import refine
 from tfkd.datafree.sources._selection import bn_statistics_distance, resample, selection_log_weights
+from tfkd.tasks import ClassTask
 
 
 class PriorSource(Source):
@@ -49,7 +50,8 @@ class PriorSource(Source):
         self.chains = self._build_chains() if prior.chains else []
 
     def _build_chains(self):
-        classes = self.lesson.task.groups if self.lesson.task.has_classes else 1
+        task = self.lesson.task
+        classes = task.groups if isinstance(task, ClassTask) else 1
         least = max(self.batch_size, classes) * len(self.generators)
         if self.prior.chains < least:
             raise ValueError(
@@ -91,7 +93,7 @@ class PriorSource(Source):
         task = self.lesson.task
         if logits is None and not task.has_classes:
             logits = self.lesson.ask(images)
-        if self.chains and task.has_classes:
+        if self.chains and isinstance(task, ClassTask):
             return task.group(logits)
         return task.draw_targets(images.shape[0], self.lesson.seed, logits)
 

@@ -1,12 +1,14 @@
 """Resampling of over-drawn candidates: typical ones, of balanced classes, that the student gets wrong."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from tfkd.datafree.objectives._moments import Moments, is_alive
 from tfkd.tasks import Task
+from tfkd.tasks._task import as_class_task
 
 # Keeps classes and examples with next to no weight from dominating once they do come up.
 _FLOOR = 1e-2
@@ -15,10 +17,10 @@ _FLOOR = 1e-2
 def selection_log_weights(
     task: Task,
     teacher_logits,
-    student_logits=None,
+    student_logits: Any = None,
     balance: float = 1.0,
     disagreement: float = 0.0,
-    distances=None,
+    distances: Any = None,
     statistics_weight: float = 0.0,
 ):
     """Log-weights by which candidates are resampled.
@@ -40,7 +42,8 @@ def selection_log_weights(
     else:
         log_weights = ops.zeros((teacher_logits.shape[0],))
     if balance:
-        groups, predicted = task.groups, task.group(teacher_logits)
+        classes = as_class_task(task)
+        groups, predicted = classes.groups, classes.group(teacher_logits)
         # Classes are counted as often as they are going to be drawn.
         drawn = ops.softmax(log_weights)[:, None]
         frequency = ops.sum(drawn * ops.one_hot(predicted, groups, dtype="float32"), axis=0)

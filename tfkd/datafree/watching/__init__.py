@@ -1,1 +1,16 @@
-"""Looking after a run without data: health, the best epoch, statistics, time."""
+"""Looking after a run without data: health, the best epoch, batch statistics, time."""
+
+from tfkd.datafree.watching._diagnostics import vital_signs
+from tfkd.datafree.watching._health import Health, HealthWarning
+from tfkd.datafree.watching._keep_best import KeepBest
+from tfkd.datafree.watching._statistics import reestimate_statistics
+from tfkd.datafree.watching._timing import time_shares
+
+__all__ = [
+    "Health",
+    "HealthWarning",
+    "KeepBest",
+    "reestimate_statistics",
+    "time_shares",
+    "vital_signs",
+]

@@ -298,6 +298,8 @@ class Health(keras.callbacks.Callback):
             self._kept = Snapshot(self._learned())
 
     def _roll_back(self, findings):
+        # `on_epoch_begin` kept the start of training at least.
+        assert self._kept is not None and self.last_healthy_epoch is not None
         self._kept.restore()
         self._present = set()
         self.roll_backs += 1

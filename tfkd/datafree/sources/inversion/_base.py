@@ -1,6 +1,7 @@
 """Inversion: a batch of images made by gradient steps on whatever they are made from."""
 
 from abc import abstractmethod
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -57,7 +58,7 @@ class Inversion(keras.Layer):
         """Draws anew what a batch is made from; `start` are images to begin with, or None."""
 
     @abstractmethod
-    def images(self, targets):
+    def images(self, targets) -> Any:
         """The images as they are now: float32 `(batch, ...)`."""
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """Pixels: images whose pixels themselves are optimized."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
@@ -26,7 +27,7 @@ class Pixels(Inversion):
         self,
         *args,
         optimizer: keras.optimizers.Optimizer,
-        pixel_mean: float = 0.5,
+        pixel_mean: float | tuple[float, ...] = 0.5,
         pixel_std: float = 0.25,
         noise: float = 1.0,
         clip: bool = True,
@@ -65,5 +66,7 @@ class Pixels(Inversion):
 
     def _clip(self):
         if self.clip:
-            limits = ((limit - self.pixel_mean) / self.pixel_std for limit in (0.0, 1.0))
+            limits = (
+                np.float32((limit - np.array(self.pixel_mean)) / self.pixel_std) for limit in (0.0, 1.0)
+            )
             self.canvas.assign(ops.clip(self.canvas.value, *limits))

@@ -1,0 +1,71 @@
+"""The contracts that recipes and objectives of one's own can be held to, on those of this package."""
+
+import dataclasses
+
+import keras
+import pytest
+
+from tests.conftest import blobs, small_network
+from tests.datafree.objectives.registry import OBJECTIVES
+from tests.datafree.recipes import RECIPES, TINY
+from tfkd import datafree
+from tfkd.datafree import objectives
+from tfkd.testing._check_objective import check_objective
+from tfkd.testing._check_recipe import check_recipe
+
+# What takes a run: other tests do that for each of the recipes.
+RUNS = ("step", "synthesize", "compiled", "resumes", "preserves", "takes_over")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes(teacher, name):
+    check_recipe(RECIPES[name], teacher, small_network(4), leave_out=RUNS)
+
+
+@pytest.mark.xla
+@pytest.mark.parametrize("name", ["procedural", "dfad with prior and memory", "deep inversion"])
+def test_all_of_the_contract_of_a_recipe_of_each_kind(teacher, name):
+    check_recipe(RECIPES[name], teacher, small_network(4))
+
+
+def test_a_recipe_that_needs_examples(teacher):
+    recipe = datafree.BSS(**{**TINY, "batch_size": 8}, attack_steps=2)
+    check_recipe(
+        recipe,
+        teacher,
+        small_network(4),
+        examples=blobs(16, 2)[0],
+        leave_out=("compiled", "takes_over", "resumes"),
+    )
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives(teacher, name):
+    objective, leave_out = OBJECTIVES[name]
+    check_objective(objective, teacher, small_network(4), leave_out=leave_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Forgetful(objectives.Objective):
+    """Asks the student without saying so."""
+
+    def value(self, batch):
+        return keras.ops.mean(batch.student_logits)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant(datafree.PriorRecipe):
+    """Teaches nothing."""
+
+    def student_optimizer(self, updates):
+        return keras.optimizers.SGD(0.0)
+
+
+def test_what_breaks_the_contract_is_said(teacher):
+    with pytest.raises(AssertionError, match="fails 'value'"):
+        check_objective(Forgetful(), teacher)
+    with pytest.raises(AssertionError, match="Constant fails 'step': a run leaves the student as it was"):
+        no_statistics = keras.Sequential(
+            [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+        )
+        check_recipe(Constant(**TINY), teacher, no_statistics)
