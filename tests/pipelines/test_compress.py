@@ -162,8 +162,8 @@ def test_a_file_that_disagrees_costs_no_result(teacher, tmp_path, monkeypatch):
         "verify_tflite",
         lambda *arguments: dataclasses.replace(verify(*arguments), agreement=0.5),
     )
-    compressed = compress(teacher, min_agreement=0.6, folder=tmp_path / "out")
-    assert compressed.problem.startswith("there is no model.tflite: The int8 TFLite file")
+    compressed = compress(teacher, tflite="float32", min_agreement=0.6, folder=tmp_path / "out")
+    assert compressed.problem.startswith("there is no model.tflite: The float32 TFLite file")
     assert "50.00% of images, below `min_agreement` 60.00%" in compressed.problem
     assert compressed.tflite is None and compressed.tflite_check is None
     assert "Attention: there is no model.tflite" in (tmp_path / "out/report.html").read_text()
@@ -183,7 +183,11 @@ def sine():
         ({"model": "none.keras"}, FileNotFoundError, "there is no file"),
         ({"model": sine, "quantize": True}, ValueError, "has no counterpart in tf_keras"),
         ({"quantize": True, "tflite": "float16"}, ValueError, "`quantize` trains for an int8 file"),
-        ({"training_data": "eval"}, ValueError, "`training_data`: .* lacks x_train and y_train"),
+        (
+            {"training_data": "a file to evaluate on"},
+            ValueError,
+            "`training_data`: .* lacks x_train and y_train",
+        ),
         ({"recipe": "nothing"}, ValueError, "Unknown recipe"),
         ({"prune": 1.0}, ValueError, "`prune` must be at least 0 and below 1"),
         ({"prune_distribution": "even"}, ValueError, "`prune_distribution` must be one of"),
@@ -197,9 +201,9 @@ def sine():
     ],
 )
 def test_bad_input(teacher, eval_file, tmp_path, changes, error, message):
-    made = {"eval": eval_file, sine: sine}
-    changes = {name: made.get(value, value) for name, value in changes.items()}
-    changes = {name: value() if value is sine else value for name, value in changes.items()}
+    asked = {"model": teacher, "recipe": QUICK, "tflite": None, "folder": tmp_path / "out", **changes}
+    asked["model"] = sine() if asked["model"] is sine else asked["model"]
+    asked["training_data"] = eval_file if "training_data" in changes else None
     with pytest.raises(error, match=message):
-        compress(**{"model": teacher, "recipe": QUICK, "folder": tmp_path / "out", **changes})
+        compress(**asked)
     assert not (tmp_path / "out/metrics.json").exists()
