@@ -24,7 +24,7 @@ from data_free_tables import rows_of, write_report
 
 import tfkd
 from tfkd._core import files
-from tfkd.datafree.watching._timing import time_shares
+from tfkd.datafree.watching import time_shares
 from tfkd.pipelines import load_examples, recipe_named
 from tfkd.students import student_named
 

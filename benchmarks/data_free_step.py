@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import app, flags
 
 import tfkd
-from tfkd.datafree.watching._timing import median_seconds
+from tfkd.datafree.watching import median_seconds
 from tfkd.pipelines import recipe_named
 
 FLAGS = flags.FLAGS

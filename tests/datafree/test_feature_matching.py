@@ -8,6 +8,7 @@ from tests.conftest import SHAPE, small_network
 from tests.datafree.recipes import TINY
 from tfkd import compression, datafree, students
 from tfkd.datafree._feature_matching import feature_hint
+from tfkd.tasks import task_of
 
 
 def test_ends_of_stages_are_compared_whole_at_equal_widths():
@@ -79,7 +80,7 @@ def test_convolutions_that_the_graph_does_not_show_are_left_out():
 def test_a_recipe_says_where_features_are_compared(teacher):
     for at, expected in (("stages", ["relu1", "conv2"]), ("convolutions", ["conv1", "conv2"])):
         recipe = datafree.Procedural(features=1.0, features_at=at)
-        (_, one), (hint, weight) = recipe.build_student_losses(teacher, small_network(8))
+        (_, one), (hint, weight) = recipe.build_student_losses(teacher, small_network(8), task_of(teacher))
         assert (hint.teacher_layer, one, weight) == (expected, 1.0, 1.0)
 
 

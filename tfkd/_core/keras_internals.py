@@ -15,6 +15,7 @@ from keras.src.ops.node import KerasHistory
 __all__ = [
     "build_shapes",
     "flatten_layers",
+    "freeze",
     "history",
     "inbound_nodes",
     "is_functional",
@@ -37,6 +38,14 @@ def flatten_layers(layer, include_self: bool = True, recursive: bool = True) -> 
 def inbound_nodes(operation) -> list:
     """The calls of an operation that became part of a graph."""
     return operation._inbound_nodes
+
+
+def freeze(model: keras.Model) -> None:
+    """Has a model say that it is frozen, with its layers left as they are.
+
+    The public setter freezes every layer too, and with them all models that are cloned from it.
+    """
+    model._trainable = False
 
 
 def history(tensor) -> KerasHistory:

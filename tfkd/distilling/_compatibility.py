@@ -37,9 +37,7 @@ def check_model(model: keras.Model, role: str) -> None:
 def check_pair(teacher: keras.Model, student: keras.Model) -> None:
     """Raises ValueError, with the remedy, for models that cannot go together."""
     fixed = {id(variable) for variable in teacher.variables}
-    # A teacher that was frozen before has frozen what it shares.
-    learning = student.trainable_variables or student.variables
-    if any(id(variable) in fixed for variable in learning):
+    if any(id(variable) in fixed for variable in student.trainable_variables):
         raise ValueError(
             "`student` shares trainable weights with `teacher`, which must not change. Build the student "
             "on layers of its own, such as those of keras.models.clone_model(teacher)."

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._arguments import as_losses, check_share
@@ -174,7 +174,7 @@ class Distiller(keras.Model):
             check_pair(teacher, self.student)
             # A step is compiled as a whole, and the teacher is not among the layers Keras asks.
             self.supports_jit = all(layer.supports_jit for layer in flatten_layers(teacher))
-            teacher.trainable = False
+            freeze(teacher)
         outputs = [
             loss for loss in self.distillation_losses if not (loss.teacher_layer or loss.student_layer)
         ]

@@ -4,12 +4,13 @@ from tfkd.datafree.watching._diagnostics import vital_signs
 from tfkd.datafree.watching._health import Health, HealthWarning
 from tfkd.datafree.watching._keep_best import KeepBest
 from tfkd.datafree.watching._statistics import reestimate_statistics
-from tfkd.datafree.watching._timing import time_shares
+from tfkd.datafree.watching._timing import median_seconds, time_shares
 
 __all__ = [
     "Health",
     "HealthWarning",
     "KeepBest",
+    "median_seconds",
     "reestimate_statistics",
     "time_shares",
     "vital_signs",
