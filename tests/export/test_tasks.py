@@ -133,6 +133,12 @@ def test_the_task_of_a_teacher_travels_with_the_model():
         assert check.scores["r2"] > 0.9
 
 
+def test_a_mark_of_a_wrapped_student_counts():
+    plain = network(3, scale=4.0)
+    student = tfkd.tasks.mark(tfkd.compression.cluster(plain, 4), tfkd.tasks.Regression((3,)))
+    assert checked(student, evaluation_data=(X, BRIGHTNESS)).scores.keys() == {"mean_absolute_error", "r2"}
+
+
 def test_names_are_as_many_as_the_task_has(tmp_path):
     path = tmp_path / "m.tflite"
     for model, task, names in (

@@ -13,7 +13,7 @@ from tfkd.export._conversion import convert
 from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import description, limits, with_metadata
 from tfkd.export._verification import TFLiteCheck, find_reading, verify_tflite
-from tfkd.tasks import Task
+from tfkd.tasks import Task, marked_task
 
 QUANTIZATIONS = ("float32", "dynamic", "float16", "int8")
 # How far outputs of a float file may be from the model's, as a share of their range.
@@ -86,6 +86,8 @@ def export_tflite(
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
     _check_ends(model)
+    # Stripping makes another model, which does not have the mark of this one.
+    task = marked_task(model) if task is None else task
     model, learned = _plain_or_learned(model, quantization)
     if sparse and not sparsity(model):
         raise ValueError(f"`sparse`: {model.name!r} has no zeros. Prune it first (tfkd.compression.prune).")
