@@ -470,9 +470,10 @@ def test_bad_arguments(teacher, student):
         tfkd.DataFreeDistiller(teacher, student, "dfad")
     with pytest.raises(ValueError, match="must take inputs of one known size"):
         tfkd.DataFreeDistiller(unknown, keras.models.clone_model(unknown))
-    for model in (maps, one_class):
-        with pytest.raises(ValueError, match="the logits of at least two classes"):
-            tfkd.DataFreeDistiller(model, keras.models.clone_model(model))
+    with pytest.raises(ValueError, match="`task` is needed"):
+        tfkd.DataFreeDistiller(maps, keras.models.clone_model(maps))
+    with pytest.raises(ValueError, match="the logits of at least two classes"):
+        tfkd.DataFreeDistiller(one_class, keras.models.clone_model(one_class), task="classification")
     with pytest.raises(
         ValueError, match=r"`generator_optimizer` must be one for each network.*'generator'"
     ):
