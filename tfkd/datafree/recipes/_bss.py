@@ -53,6 +53,7 @@ class BSS(parts.NewInputs, Recipe):
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
         yield "warmup_steps", "nothing has to warm up"
+        yield "microbatches", "real examples go through the networks whole"
 
     def build_source(self, lesson: Lesson) -> ExamplesSource:
         def attacked(images):
