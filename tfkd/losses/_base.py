@@ -79,12 +79,6 @@ def check_temperature(temperature: float, name: str = "temperature") -> float:
     return check_number(name, temperature, above=0, remedy=hint)
 
 
-def check_positive(**numbers: float) -> None:
-    """Raises ValueError for the first keyword that is not a finite number above 0."""
-    for name, value in numbers.items():
-        check_number(name, value, above=0)
-
-
 class Batch(NamedTuple):
     """What a loss may look at besides the values of teacher and student.
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 from keras import ops
 
+from tfkd._core.checks import check_number
 from tfkd.datafree.objectives._base import Objective, Synthesized
-from tfkd.losses import l1_logits
-from tfkd.losses._base import as_float32_pair, check_positive
+from tfkd.losses import as_float32_pair, l1_logits
 from tfkd.tasks import Classification, ClassTask, Task
 from tfkd.tasks._task import as_class_task
 
@@ -34,7 +34,7 @@ def jensen_shannon(teacher, student, temperature: float = 1.0, task: ClassTask |
         Yin et al., "Dreaming to Distill" (DeepInversion), 2020, whose code clips probabilities to
         [0.01, 0.99] and the result to [0, 1].
     """
-    check_positive(temperature=temperature)
+    check_number("temperature", temperature, above=0)
     task = Classification(teacher.shape[1:]) if task is None else task
     log_t, log_s = (task.log_outcomes(logits / temperature) for logits in as_float32_pair(teacher, student))
     log_m = ops.logaddexp(log_t, log_s) - np.log(2.0)
@@ -126,7 +126,7 @@ class Adversarial(Objective):
 
     def __post_init__(self) -> None:
         check_distance(self.distance)
-        check_positive(temperature=self.temperature)
+        check_number("temperature", self.temperature, above=0)
 
     @property
     def needs_classes(self) -> bool:

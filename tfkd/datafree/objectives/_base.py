@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import keras
 
+from tfkd._core.checks import check_number
 from tfkd._core.names import snake_case
 from tfkd._core.renames import warn_renamed
 from tfkd.datafree.objectives._moments import Moments
-from tfkd.losses._base import check_positive
 from tfkd.tasks import ClassTask, Task
 from tfkd.tasks._task import as_class_task
 
@@ -161,7 +161,7 @@ class OfPixels(Objective):
     asks_networks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_positive(pixel_std=self.pixel_std)
+        check_number("pixel_std", self.pixel_std, above=0)
 
     def normalized(self, images):
         """Images on the scale that the term is defined on."""

@@ -8,9 +8,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfkd import taps
+from tfkd._core.checks import check_int, check_number
 from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import stored_statistics
-from tfkd.losses._base import check_positive
 
 
 def contrastive(local, others, temperature: float = 0.1, counted=None):
@@ -28,7 +28,7 @@ def contrastive(local, others, temperature: float = 0.1, counted=None):
     Reference:
         Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021.
     """
-    check_positive(temperature=temperature)
+    check_number("temperature", temperature, above=0)
     logits = ops.matmul(local, ops.transpose(others)) / temperature
     if counted is not None:
         logits = ops.where(counted[None, :], logits, -1e9)
@@ -65,13 +65,10 @@ class ContrastiveInversion(Objective):
     needs_second_view: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_positive(
-            temperature=self.temperature,
-            remembered=self.remembered,
-            compared=self.compared,
-            dimension=self.dimension,
-            learning_rate=self.learning_rate,
-        )
+        for name in ("temperature", "learning_rate"):
+            check_number(name, getattr(self, name), above=0)
+        for name in ("remembered", "compared", "dimension"):
+            check_int(name, getattr(self, name))
 
     def stored(self, teacher: keras.Model) -> dict[str, tuple]:
         if found := stored_statistics(teacher):

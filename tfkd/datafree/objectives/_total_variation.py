@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from keras import ops
 
+from tfkd._core.checks import check_number
 from tfkd.datafree.objectives._base import Objective, Synthesized
-from tfkd.losses._base import check_positive
 
 
 def total_variation(images):
@@ -49,7 +49,7 @@ class TotalVariation(Objective):
     asks_networks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_positive(pixel_std=self.pixel_std)
+        check_number("pixel_std", self.pixel_std, above=0)
 
     def value(self, batch: Synthesized):
         return total_variation(batch.images) / self.pixel_std
