@@ -9,11 +9,14 @@ import time
 
 import keras
 import numpy as np
+import pytest
 
 from tests.cli import running
 from tfkd.cli import data_free
 
 
+@pytest.mark.kill
+@pytest.mark.program
 def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_path):
     flags = (
         f"--teacher={teacher_file}",

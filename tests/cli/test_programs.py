@@ -162,6 +162,7 @@ def test_flags_that_cannot_be_read(typed, message):
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.program
 def test_a_whole_program(teacher_file, eval_file, tmp_path):
     typed = (f"--model={teacher_file}", f"--eval_data={eval_file}", f"--output_dir={tmp_path / 'out'}")
     done = running.run(compress.PROGRAM, *typed, "--tflite=float16")

@@ -17,6 +17,7 @@ from tfkd.compression import sparsity
 from tfkd.datafree import DFAD, Procedural
 from tfkd.pipelines import compress
 
+pytestmark = pytest.mark.program
 # What refines images takes longest to trace.
 QUICK = Procedural(epochs=2, steps_per_epoch=2, batch_size=16, memory=32, refine_steps=0)
 

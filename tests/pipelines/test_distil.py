@@ -17,7 +17,7 @@ from tfkd.datafree import DAFL, Procedural
 from tfkd.pipelines import distil
 
 # So short runs teach little.
-pytestmark = pytest.mark.filterwarnings("ignore::tfkd.datafree.HealthWarning")
+pytestmark = [pytest.mark.program, pytest.mark.filterwarnings("ignore::tfkd.datafree.HealthWarning")]
 # What refines images takes longest to trace.
 QUICK = Procedural(epochs=2, steps_per_epoch=3, batch_size=32, memory=64, refine_steps=0)
 LABELS = ["a", "b", "c", "d"]
