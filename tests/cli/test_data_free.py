@@ -50,5 +50,5 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_pa
     rows = json.loads((killed / "history.json").read_text())
     assert [row["epoch"] for row in rows] == list(range(1, 7))
     assert not (killed / "state").exists()
-    again = running.run(data_free.PROGRAM, *flags, f"--output_dir={killed}", "--resume")
+    again = running.run(data_free.PROGRAM, *flags, f"--output_dir={killed}/", "--resume")
     assert "nothing to resume" in again.stdout

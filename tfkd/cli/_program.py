@@ -10,8 +10,8 @@ from absl import app, flags, logging
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.pipelines import Compressed, Distilled
 
-# They say what to do with an earlier run, not what this one is.
-_PASSING = ("resume", "overwrite")
+# They say where a run is and what to do with an earlier one, not what this one is.
+_PASSING = ("output_dir", "resume", "overwrite")
 
 
 @dataclasses.dataclass(frozen=True)

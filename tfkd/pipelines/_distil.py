@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,7 +24,7 @@ from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teac
 
 def distil(
     teacher: Source,
-    students: Source | Iterable[Source] = "0.5x",
+    students: Source | Sequence[Source] = "0.5x",
     recipe: Recipe | str = "procedural",
     *,
     teacher_options: Mapping[str, Any] | None = None,
