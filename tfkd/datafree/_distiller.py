@@ -449,8 +449,8 @@ class DataFreeDistiller(Distiller):
         results = super().get_metrics_result()
         # Without labels the parts of the loss have no place here.
         if self.student_loss_weight == 0:
-            for tracker in super()._training_trackers:
-                results.pop(tracker.name, None)
+            for name in ("total_loss", *(tracker.name for tracker in super()._training_trackers)):
+                results.pop(name, None)
         return results
 
     @property

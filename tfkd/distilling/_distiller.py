@@ -105,8 +105,6 @@ class Distiller(keras.Model):
         self.student_loss_weight = student_loss_weight
         self.loss_set = LossSet(losses_for(reference.model, losses), distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
-        # Keras's distiller logs the loss under this name as well.
-        self._total_loss_tracker = keras.metrics.Mean(name="total_loss")
         self._evaluates_teacher = True
         self._attach(reference.model)
         self.built = student.built
@@ -307,8 +305,7 @@ class Distiller(keras.Model):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         self._update(tape.gradient(scaled, variables), variables)
-        for tracker in (self._loss_tracker, self._total_loss_tracker):
-            tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
+        self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
         return self.compute_metrics(batch.inputs, y, student.output, sample_weight)
@@ -328,15 +325,18 @@ class Distiller(keras.Model):
         else:
             results = self.compute_metrics(batch.inputs, y, student.output, sample_weight)
         known = [*measured, *(self.loss_set.trackers if compares else [])]
-        left_out = {self._loss_tracker, *self._training_trackers}.difference(known)
-        return {name: v for name, v in results.items() if name not in {each.name for each in left_out}}
+        unknown = {self._loss_tracker, *self._training_trackers}.difference(known)
+        left_out = {tracker.name for tracker in unknown}
+        if not compares or self._loss_tracker in unknown:
+            left_out.add("total_loss")
+        return {name: value for name, value in results.items() if name not in left_out}
 
     def _evaluation_losses(self, batch, y, sample_weight, student, compares):
         """What can be measured of the total loss, by tracker; the labels' loss alone without a teacher."""
-        measured, share = {}, self.student_loss_weight
+        measured, labels_loss, share = {}, None, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
-            measured[self._student_loss_tracker] = self._labels_loss(y, student.output, sample_weight)
-        loss = measured.get(self._student_loss_tracker)
+            labels_loss = self._labels_loss(y, student.output, sample_weight)
+            measured[self._student_loss_tracker] = labels_loss
         if compares:
             distillation_loss = self.loss_set.total(
                 self._ask_teacher(batch, y),
@@ -346,12 +346,12 @@ class Distiller(keras.Model):
                 sample_weight=sample_weight,
                 training=False,
             )
-            if loss is not None or share == 0:
-                by_labels = share * loss if share and loss is not None else 0.0
-                loss = by_labels + (1 - share) * distillation_loss / replicas()
-                measured[self._total_loss_tracker] = loss + regularization(self.losses)
-        if loss is not None:
-            measured[self._loss_tracker] = loss + regularization(self.losses)
+            if share == 0:
+                measured[self._loss_tracker] = self._combined(0.0, distillation_loss)
+            elif labels_loss is not None:
+                measured[self._loss_tracker] = self._combined(labels_loss, distillation_loss)
+        elif labels_loss is not None:
+            measured[self._loss_tracker] = labels_loss + regularization(self.losses)
         return measured
 
     def _can_compare(self, batch, labels):
@@ -379,11 +379,13 @@ class Distiller(keras.Model):
                 continue
             result = metric.result()
             results.update(result if isinstance(result, dict) else {metric.name: result})
+        # Keras's distiller logs the loss under this name as well.
+        results["total_loss"] = results["loss"]
         return results
 
     @property
     def _training_trackers(self):
-        return [self._student_loss_tracker, self._total_loss_tracker, *self.loss_set.trackers]
+        return [self._student_loss_tracker, *self.loss_set.trackers]
 
     def _ask_teacher(self, batch, labels):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
@@ -401,7 +403,7 @@ class Distiller(keras.Model):
         )
 
     def _total_loss(self, y, y_pred, distillation_loss, sample_weight):
-        """The loss to differentiate: under `tf.distribute` this replica's share of it."""
+        """The loss to differentiate."""
         student_loss = 0.0
         if self.student_loss_weight > 0:
             if y is None:
@@ -412,6 +414,10 @@ class Distiller(keras.Model):
             student_loss = self._labels_loss(y, y_pred, sample_weight)
         examples = batch_size(y_pred)
         self._student_loss_tracker.update_state(student_loss * replicas(), sample_weight=examples)
+        return self._combined(student_loss, distillation_loss)
+
+    def _combined(self, student_loss, distillation_loss):
+        """Both losses by their shares, and regularization: under `tf.distribute` this replica's share."""
         share = self.student_loss_weight
         return (
             share * student_loss
