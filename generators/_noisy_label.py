@@ -15,7 +15,7 @@ class NoisyLabelGenerator(ConvGenerator):
 
     The noisy layers are what makes two images of a class differ: image `i` of a batch goes through layer
     `i // classes`, so batches hold each class in turn. What is random is in these weights, and latents have
-    no values: `draw` draws the layers anew, after which earlier draws make other images.
+    no values: `draw` redraws the layers, after which earlier draws make other images.
 
     Args:
         image_shape: `(height, width, channels)`, any sides of at least 4.
@@ -74,7 +74,7 @@ class NoisyLabelGenerator(ConvGenerator):
         )
 
     def redraw_noise(self, seed: int | keras.random.SeedGenerator | None = None) -> None:
-        """Draws the noisy layers anew, from a standard normal distribution.
+        """Redraws the noisy layers from a standard normal distribution.
 
         Args:
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
@@ -83,7 +83,7 @@ class NoisyLabelGenerator(ConvGenerator):
         self.noise_bias.assign(ops.zeros_like(self.noise_bias))
 
     def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
-        """Draws the noisy layers anew, for a batch of each class in turn or of given classes.
+        """Redraws the noisy layers for a batch of each class in turn or of given classes.
 
         Args:
             n: how many, at most the batch size.

@@ -12,7 +12,7 @@ PACKAGES = {package.__name__: package for package in public_api.packages()}
 
 
 def test_public_names_are_those_written_down():
-    """`make api` writes them down anew; what is gone from there is a change users notice."""
+    """`make api` regenerates the list; a name that is gone from it is a change users notice."""
     assert sorted(set(public_api.names())) == WRITTEN.read_text().split()
 
 

@@ -71,7 +71,7 @@ def test_noisy_label_generator_holds_each_class_in_turn():
     assert draw.latent.shape == (8, 0)
     np.testing.assert_array_equal(draw.labels, np.arange(8) % 3)
     images = generator.make(draw).numpy()
-    # Of the same class, but through other noisy layers, which a new draw draws anew.
+    # Of the same class, but through other noisy layers, since each draw redraws them.
     assert np.abs(images[0] - images[3]).max() > 1e-3
     generator.draw(8, seed=1)
     assert np.abs(generator.make(draw) - images).max() > 1e-3

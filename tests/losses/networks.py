@@ -21,7 +21,7 @@ SEQUENCES = Taps(
 
 
 def sequence_network(width: int = 5) -> keras.Model:
-    """Series `(batch, steps, 2)`, of which steps of zeros are padding, to logits for each step."""
+    """Series `(batch, steps, 2)`, whose steps of zeros are padding, to logits for each step."""
     inputs = keras.Input((None, 2))
     x = layers.Masking()(inputs)
     # Far from 0, so that what stands at padding would show.

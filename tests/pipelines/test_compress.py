@@ -192,7 +192,7 @@ def sine():
         ({"recipe": "nothing"}, ValueError, "Unknown recipe"),
         ({"prune": 1.0}, ValueError, "`prune` must be at least 0 and below 1"),
         ({"prune_distribution": "even"}, ValueError, "`prune_distribution` must be one of"),
-        ({"cluster": 1}, ValueError, "`cluster` must be at least 2"),
+        ({"cluster": 1}, ValueError, "`cluster` must be an integer of at least 2"),
         ({"prune": 0.5, "learning_rate": 1e30}, RuntimeError, "no longer finite in epoch 1"),
         (
             {"recipe": DFAD(epochs=1, steps_per_epoch=1, warmup_steps=1)},

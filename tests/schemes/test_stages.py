@@ -127,7 +127,7 @@ def test_bad_arguments(teacher):
     for build, error, message in (
         (lambda: Stages([]), ValueError, "`stages` is empty"),
         (lambda: Stages([losses.SoftTargets()]), TypeError, "must hold tfkd.schemes.Stage"),
-        (lambda: Stage(None, 0), ValueError, "`epochs` must be an int"),
+        (lambda: Stage(None, 0), ValueError, "`epochs` must be an integer of at least 1"),
         (
             lambda: fit(Stages([Stage(losses.SoftTargets(), 1, trainable="conv9")]), teacher, student()),
             ValueError,

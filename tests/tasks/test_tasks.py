@@ -62,7 +62,7 @@ def test_numbers_of_a_batch_of_one_are_compared_by_their_size():
     task = Regression((2,))
     one = np.array([[3.0, -2.0]], "float32")
     assert float(task.agreement(one, one)[0]) == 1.0
-    # A ten-thousandth of the size is the unit then, of which a tenth is a half.
+    # The unit is then a ten-thousandth of the size; a difference of a tenth of it scores a half.
     np.testing.assert_allclose(task.agreement(one, one * (1 + 1e-5)), [0.5], atol=0.03)
     assert float(task.agreement(one, one + 1)[0]) < 1e-6
     same = np.repeat(one, 5, axis=0)

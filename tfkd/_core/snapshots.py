@@ -1,7 +1,7 @@
 """Values of variables that are kept for later, and looking at a run without changing it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -40,9 +40,3 @@ def preserving_state(variables: Iterable[keras.Variable]) -> Iterator[None]:
         yield
     finally:
         snapshot.restore()
-
-
-def optimizers_of(layers: Sequence[keras.Layer]) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that layers hold; Keras does not count their variables among a model's."""
-    values = (value for layer in layers for value in vars(layer).values())
-    return [value for value in values if isinstance(value, keras.optimizers.Optimizer)]

@@ -1,7 +1,6 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
-from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -25,7 +24,6 @@ from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import ForwardResult
-from tfkd.distilling._steps import with_loss_scaling
 from tfkd.tasks import Task, as_task, task_of
 
 
@@ -156,26 +154,8 @@ class DataFreeDistiller(Distiller):
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
         # Built here, not at the first step, so that a backup can be restored before any step.
         self.optimizer.build(self._student_variables)
-        self.source.compile(self._source_optimizers(generator_optimizer))
+        self.source.compile(self._recipe_optimizers.of_source(self.source, generator_optimizer))
         self._forget_traces()
-
-    def _source_optimizers(self, given):
-        """A built optimizer for each network that the source trains: the given ones, else the recipe's."""
-        trained = self.source.trained
-        if given is not None and not isinstance(given, Mapping):
-            given = dict.fromkeys(trained, given)
-        given = given or {}
-        if given.keys() - trained.keys() or (len(given) > len(set(map(id, given.values())))):
-            raise ValueError(
-                "`generator_optimizer` must be one for each network that is trained to make inputs: "
-                f"{sorted(trained)}. Received: {given!r}."
-            )
-        made = {}
-        for name, (network, updates) in trained.items():
-            optimizer = given.get(name) or self._recipe_optimizers.of_network(name, updates)
-            made[name] = with_loss_scaling(optimizer, network)
-            made[name].build(network.trainable_variables)
-        return made
 
     def get_config(self):
         raise NotImplementedError(
@@ -231,10 +211,10 @@ class DataFreeDistiller(Distiller):
             self._forget_traces()
 
     def _forget_traces(self):
-        """Has the step traced anew; what it repeats is traced once, not once for each repetition."""
+        """Forgets the traced step; what a step repeats is traced once, not once for each repetition."""
         once = (lambda function: function) if self.run_eagerly else tf.function(autograph=False)
         self._update_student_once = once(self._update_student)
-        self.source.trace_anew(once)
+        self.source.retrace(once)
         self.train_function = None
 
     def train_step(self, data):

@@ -1,8 +1,7 @@
 """InversionRecipe: images made one batch at a time and remembered, and a student taught from memory."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import keras
 from keras import ops
@@ -11,7 +10,7 @@ from tfkd.datafree import _parts as parts
 from tfkd.datafree import _views as views
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._options import Above, AtLeast, Between
-from tfkd.datafree._recipe import Recipe, _leaning_on_prior, _without_prior
+from tfkd.datafree._recipe import MixedRecipe
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import InversionSource
 from tfkd.datafree.sources.inversion import Inversion
@@ -20,7 +19,7 @@ from tfkd.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InversionRecipe(parts.Inversion, parts.Prior, parts.Refinement, Recipe):
+class InversionRecipe(parts.Inversion, MixedRecipe):
     """What recipes have in common that make a batch by gradient steps on what it is made from.
 
     One step of `DataFreeDistiller` makes `inversions` batches of `inversion_batch` images with
@@ -32,7 +31,7 @@ class InversionRecipe(parts.Inversion, parts.Prior, parts.Refinement, Recipe):
         prior_share: share of what is remembered that comes from the procedural prior, in [0, 0.9].
         student_learning_rate: of SGD, at the beginning.
         weight_decay: of the student, coupled to the gradient as in PyTorch.
-        **kwargs: the options of `Inversion`, `Prior`, `Refinement` and `Recipe`.
+        **kwargs: the options of `Inversion` and `MixedRecipe`.
     """
 
     needs_classes: ClassVar[bool] = True
@@ -54,28 +53,16 @@ class InversionRecipe(parts.Inversion, parts.Prior, parts.Refinement, Recipe):
             )
         if self.inversion_batch % self.microbatches:
             self._refuse("microbatches", f"a divisor of the inversion batch ({self.inversion_batch})")
-        if not self.build_objectives():
-            self._refuse("objectives", "at least one of a weight above 0")
-
-    def idle(self) -> Iterator[tuple[str, str]]:
-        yield from super().idle()
-        if not self.uses_prior():
-            yield from _without_prior(self)
 
     def uses_prior(self) -> bool:
-        """Whether anything comes from the procedural prior."""
-        return self.prior_share > 0 or self.starts_at_prior()
+        return super().uses_prior() or self.starts_at_prior()
 
     def starts_at_prior(self) -> bool:
         """Whether inversion starts from images of the prior."""
         return False
 
-    def leaning_on_prior(self, teacher: keras.Model) -> Self:
-        return _leaning_on_prior(self, teacher)
-
     def fallback_options(self) -> dict[str, Any]:
-        """What changes in the recipe where it has to lean on the prior."""
-        changed = {"prior_share": 0.5}
+        changed = super().fallback_options()
         if self.memory is not None:
             changed["memory"] = max(self.memory, 2 * self.inversion_batch)
         return changed

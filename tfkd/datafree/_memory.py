@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfkd._core.checks import check_choice, check_int
+
 DTYPES = ("float32", "float16", "uint8")
 
 
@@ -40,10 +42,8 @@ class Memory(keras.Layer):
         **kwargs,
     ) -> None:
         super().__init__(trainable=False, dtype="float32", **kwargs)
-        if capacity < 1:
-            raise ValueError(f"`capacity` must be at least 1. Received: capacity={capacity!r}.")
-        if pixels not in DTYPES:
-            raise ValueError(f"`pixels` must be one of {DTYPES}. Received: pixels={pixels!r}.")
+        check_int("capacity", capacity)
+        check_choice("pixels", pixels, DTYPES)
         if isinstance(output_shape, int):
             output_shape = (output_shape,)
         _check_fits(capacity, input_shape, output_shape or (0,), np.dtype(pixels).itemsize)

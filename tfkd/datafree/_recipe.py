@@ -219,38 +219,59 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, parts.Prior, parts.Refinement, Recipe):
-    """Inputs from a generator that is trained throughout the run, some of them from procedural ones.
-
-    Subclasses say which generator, and for which objectives.
+class MixedRecipe(parts.Objectives, parts.Prior, parts.Refinement, Recipe):
+    """Inputs that are made for objectives, some of them replaced by procedural ones.
 
     Args:
-        prior_share: share of new inputs drawn from the procedural `prior`, in [0, 1).
-        **kwargs: the options of `NewInputs`, `TrainedGenerator`, `Prior`, `Refinement` and `Recipe`.
+        prior_share: share of new inputs drawn from the procedural `prior`; subclasses give its range.
+        **kwargs: the options of `Objectives`, `Prior`, `Refinement` and `Recipe`.
     """
 
-    prior_share: Annotated[float, Share()] = 0.0
+    prior_share: float = 0.0
 
     def check(self) -> None:
         super().check()
         if not self.build_objectives():
-            self._refuse("objectives", "at least one of a weight above 0 where a generator is trained")
+            self._refuse("objectives", "at least one of a weight above 0")
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
-        if not self.prior_share:
-            yield from _without_prior(self)
+        if not self.uses_prior():
+            for part in (parts.Prior, parts.Refinement):
+                for field in dataclasses.fields(part):
+                    yield field.name, "`prior_share` is 0"
+
+    def uses_prior(self) -> bool:
+        """Whether anything comes from the procedural prior."""
+        return self.prior_share > 0
 
     def leaning_on_prior(self, teacher: keras.Model) -> Self:
         """Where a teacher has no statistics to match, half of the inputs come from the prior.
 
         Images that only have to please a teacher are noise to the eye. A share that was asked for stays.
         """
-        return _leaning_on_prior(self, teacher)
+        statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
+        if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
+            return self
+        return self.with_options(**self.fallback_options())
 
     def fallback_options(self) -> dict[str, Any]:
         """What changes in the recipe where it has to lean on the prior."""
         return {"prior_share": 0.5}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
+    """Inputs from a generator that is trained throughout the run, some of them from procedural ones.
+
+    Subclasses say which generator, and for which objectives.
+
+    Args:
+        prior_share: share of new inputs drawn from the procedural `prior`, in [0, 1).
+        **kwargs: the options of `NewInputs`, `TrainedGenerator` and `MixedRecipe`.
+    """
+
+    prior_share: Annotated[float, Share()] = 0.0
 
     def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
         """A new generator to be trained."""
@@ -324,18 +345,3 @@ class ConvGeneratorRecipe(parts.ConvolutionalNetwork, parts.Latent, parts.PixelO
             "pixel_std": self.pixel_std,
             "epsilon": self.norm_epsilon,
         }
-
-
-def _without_prior(recipe):
-    """The options of a prior that is not used."""
-    for part in (parts.Prior, parts.Refinement):
-        for field in dataclasses.fields(part):
-            yield field.name, "`prior_share` is 0"
-
-
-def _leaning_on_prior(recipe, teacher):
-    """The recipe, or with images of the prior where statistics that it wants to match do not exist."""
-    statistics = (o for o in recipe.build_objectives() if isinstance(o, BatchStatistics))
-    if recipe.prior_share or not any(objective.problem(teacher) for objective in statistics):
-        return recipe
-    return recipe.with_options(**recipe.fallback_options())

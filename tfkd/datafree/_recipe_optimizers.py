@@ -1,12 +1,15 @@
 """Learning rates of a recipe, which end where a run ends."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 
 from tfkd._core.keras_internals import learning_rate
 from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.sources import Source
+from tfkd.distilling._steps import with_loss_scaling
 
 
 @dataclasses.dataclass
@@ -43,6 +46,32 @@ class RecipeOptimizers:
             lambda updates: self._recipe.network_optimizer(name, updates),
             lambda steps, _: max(1, steps) * updates_per_step,
         )
+
+    def of_source(self, source: Source, given: Any) -> dict[str, keras.optimizers.Optimizer]:
+        """A built optimizer for each network that a source trains.
+
+        Args:
+            source: the source.
+            given: an optimizer, or one for each network by name; the recipe's where there is none.
+
+        Raises:
+            ValueError: if one is for a network that there is not, or for several.
+        """
+        trained = source.trained
+        if given is not None and not isinstance(given, Mapping):
+            given = dict.fromkeys(trained, given)
+        given = given or {}
+        if given.keys() - trained.keys() or (len(given) > len(set(map(id, given.values())))):
+            raise ValueError(
+                "`generator_optimizer` must be one for each network that is trained to make inputs: "
+                f"{sorted(trained)}. Received: {given!r}."
+            )
+        made = {}
+        for name, (network, updates) in trained.items():
+            optimizer = given.get(name) or self.of_network(name, updates)
+            made[name] = with_loss_scaling(optimizer, network)
+            made[name].build(network.trainable_variables)
+        return made
 
     def follow(self, steps: int, warmed_up: int = 0) -> bool:
         """Has the learning rates of the optimizers made here end after so many steps.

@@ -10,7 +10,7 @@ from keras import ops
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a batch is looked at: `rows @ image @ columns.T`, matrices drawn anew for each batch.
+    """How a batch is looked at: `rows @ image @ columns.T`, matrices redrawn for each batch.
 
     Products with matrices are differentiable and compile everywhere, and what was drawn can be applied
     again.

@@ -103,7 +103,7 @@ def cache_teacher(
     """Runs the teacher once over a data set and carries its outputs with the examples.
 
     A `tfkd.Distiller` that trains on the result skips the teacher. Outputs are found by the example's
-    place in the data set and travel with it, so shuffle (and batch anew) afterwards; each input is
+    place in the data set and travel with it, so shuffle (and batch again) afterwards; each input is
     compared with the one its outputs were computed from, so a data set that changes between epochs, by
     shuffling or augmentation before this call, is refused.
 

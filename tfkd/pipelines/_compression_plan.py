@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from tfkd import compression, students
+from tfkd._core.checks import check_choice, check_int, check_number
 from tfkd.compression._distribution import DISTRIBUTIONS
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants
@@ -35,15 +36,11 @@ class CompressionPlan:
     quantize: bool
 
     def __post_init__(self) -> None:
-        if self.prune is not None and not 0 <= self.prune < 1:
-            raise ValueError(f"`prune` must be at least 0 and below 1. Received: prune={self.prune!r}.")
-        if self.prune_distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"`prune_distribution` must be one of {', '.join(sorted(DISTRIBUTIONS))}. Received: "
-                f"{self.prune_distribution!r}."
-            )
-        if self.cluster is not None and self.cluster < 2:
-            raise ValueError(f"`cluster` must be at least 2. Received: cluster={self.cluster!r}.")
+        if self.prune is not None:
+            check_number("prune", self.prune, least=0, below=1)
+        check_choice("prune_distribution", self.prune_distribution, DISTRIBUTIONS)
+        if self.cluster is not None:
+            check_int("cluster", self.cluster, least=2)
 
     def apply(
         self,

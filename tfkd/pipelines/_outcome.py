@@ -9,7 +9,7 @@ import keras
 from tfkd import export
 from tfkd.datafree import DataFreeDistiller
 from tfkd.datafree.objectives._moments import normalization_taps
-from tfkd.datafree.watching._timing import time_shares
+from tfkd.datafree.watching import time_shares
 from tfkd.export import _pictures as pictures
 from tfkd.pipelines._evaluation import agreement, predict, scores
 from tfkd.pipelines._examples import Examples

@@ -17,7 +17,7 @@ def choose_statistics(
     judging: np.ndarray,
     data: Examples | None,
 ) -> dict | None:
-    """Estimates the student's batch statistics anew and keeps those that agree more with the teacher.
+    """Estimates the student's batch statistics again and keeps those that agree more with the teacher.
 
     Args:
         teacher: a model from images to logits or numbers.

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfkd import taps
 from tfkd._core import files
+from tfkd._core.checks import check_int
 from tfkd._core.copies import clone
 from tfkd._core.fingerprints import fingerprint
 from tfkd.distilling import Distillation, Distiller
@@ -53,8 +54,7 @@ class Stage:
     scheme: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.epochs, int) or self.epochs < 1:
-            raise ValueError(f"`epochs` must be an int of at least 1. Received: epochs={self.epochs!r}.")
+        check_int("epochs", self.epochs)
 
     @property
     def labels_share(self) -> float:
@@ -298,7 +298,7 @@ def _without_names(config):
 
 
 def _copies(metrics):
-    """Metrics of the same kind without state, since each stage compiles anew."""
+    """Metrics of the same kind without state, since each stage compiles again."""
     return keras.tree.map_structure(
         lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
     )

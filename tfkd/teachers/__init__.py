@@ -2,7 +2,7 @@
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.teachers._black_box import BlackBoxTeacher
-from tfkd.teachers._diagnosis import barely_chance, diagnose
+from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._loading import TaskWarning, TeacherWarning, load_teacher, probabilities_ending
 
 __getattr__ = _renamed(__name__, {"suspicion": "diagnose"})
@@ -11,7 +11,6 @@ __all__ = [
     "BlackBoxTeacher",
     "TaskWarning",
     "TeacherWarning",
-    "barely_chance",
     "diagnose",
     "load_teacher",
     "probabilities_ending",

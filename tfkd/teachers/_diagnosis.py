@@ -5,9 +5,6 @@ import numpy as np
 
 from generators import image_shape, probe_images
 from tfkd.tasks import Task, task_of
-from tfkd.tasks._classification import barely_chance
-
-__all__ = ["barely_chance", "diagnose"]
 
 
 def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:

@@ -59,7 +59,7 @@ def test_the_best_images_are_kept_whatever_comes_after():
     assert not np.array_equal(images, objective.shown[3])
 
 
-def test_pixels_start_anew_from_noise_or_given_images():
+def test_pixels_restart_from_noise_or_given_images():
     maker = pixels(1, noise=0.5)
     first, second = (maker.make(Recorded(), TARGETS).numpy() for _ in range(2))
     assert not np.array_equal(first, second)
@@ -158,7 +158,7 @@ def test_fast_forgets_its_first_layer_once(teacher):
     assert seen == [False, True, False]
 
 
-def test_cmi_draws_generator_and_latents_anew(teacher):
+def test_cmi_redraws_generator_and_latents(teacher):
     maker = make(teacher, RECIPES["cmi"]).source.inversion
     maker.reset(None)
     first = [v.numpy() for v in maker.trainables]

@@ -36,7 +36,7 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
         latent_learning_rate: of Adam on latents; None for the published one of the nearest number of steps.
         generator_learning_rate: of Adam on the copied generator, likewise.
         reptile: whether the meta generator follows Reptile instead of FOMAML.
-        reset_first_layer_at: the batch before which its first layer is drawn anew; None for never.
+        reset_first_layer_at: the batch before which its first layer is redrawn; None for never.
         **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `InversionRecipe`.
 
     Example:
@@ -45,7 +45,7 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
     Reference:
         Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
         remembered as they are, not through 8-bit files, and only the latest (`memory`), where theirs are
-        all kept; the first normalization's scales are drawn anew around 1, where the authors' are drawn
+        all kept; the first normalization's scales are redrawn around 1, where the authors' are drawn
         around 0; the meta generator keeps the copy's moving statistics.
     """
 

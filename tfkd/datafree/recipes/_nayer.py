@@ -20,10 +20,10 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
-    """Embeddings of the classes go through a noisy layer, drawn anew for each batch, into the generator.
+    """Embeddings of the classes go through a noisy layer, redrawn for each batch, into the generator.
 
     Defaults are the published ones for CIFAR-10: batches of 400, 30 steps of Adam 4e-3, two batches and 400
-    updates at temperature 20 an epoch, the generator drawn anew every 20 batches. Published: CIFAR-100,
+    updates at temperature 20 an epoch, the generator redrawn every 20 batches. Published: CIFAR-100,
     WRN-40-2 75.83 % -> WRN-16-2 about 70.2 % in 100 epochs, 71.7 % in 300.
 
     Args:
@@ -36,7 +36,7 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
         adversarial: weight of the divergence between teacher and student on images they agree on.
         generator_learning_rate: of Adam.
         noise_size: width of the noisy layers.
-        generator_lifetime: batches before the generator is drawn anew.
+        generator_lifetime: batches before the generator is redrawn.
         **kwargs: the options of `ConvolutionalNetwork` and `InversionRecipe`.
 
     Raises:

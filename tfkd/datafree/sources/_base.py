@@ -71,7 +71,7 @@ class Source(keras.Layer):
     def compile(self, optimizers: Mapping[str, keras.optimizers.Optimizer]) -> None:
         """Takes an optimizer, already built, for each of the networks in `trained`."""
 
-    def trace_anew(self, once: Callable[[Callable], Callable]) -> None:
+    def retrace(self, once: Callable[[Callable], Callable]) -> None:
         """Wraps functions that a step repeats by `once`, which traces them once."""
 
     def before(self, adversarial_weight) -> Any:

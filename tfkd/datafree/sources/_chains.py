@@ -28,7 +28,7 @@ class Chains(keras.Layer):
     Reference:
         Metropolis et al., 1953, and Hastings, 1970; moves that leave a Gaussian prior as it is: Neal,
         "Regression and Classification Using Gaussian Process Priors", 1998 (there a little of all numbers
-        is drawn anew, here some numbers as a whole).
+        is redrawn, here some numbers as a whole).
     """
 
     def __init__(self, prior: Generator, count: int, classes: int, seed, **kwargs) -> None:
@@ -84,7 +84,7 @@ class Chains(keras.Layer):
 
 
 def _partly_redrawn(latents, seed):
-    """Latents with a share of their numbers drawn anew, each its own share, mostly a small one."""
+    """Latents with a share of their numbers redrawn, each its own share, mostly a small one."""
     share = keras.random.uniform((latents.shape[0], 1), seed=seed) ** 2
     # One number at least, on average.
     share = ops.maximum(share, 1 / latents.shape[1])

@@ -71,7 +71,7 @@ class GeneratorSource(Source):
     def compile(self, optimizers: Mapping[str, keras.optimizers.Optimizer]) -> None:
         self.optimizer = optimizers["generator"]
 
-    def trace_anew(self, once: Callable[[Callable], Callable]) -> None:
+    def retrace(self, once: Callable[[Callable], Callable]) -> None:
         self._update_once = once(self.update)
 
     def before(self, adversarial_weight) -> Batch | None:

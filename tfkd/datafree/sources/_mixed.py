@@ -46,16 +46,17 @@ class Mixed(Source):
         for source in self.sources:
             source.compile({name: optimizers[name] for name in source.trained})
 
-    def trace_anew(self, once: Callable[[Callable], Callable]) -> None:
+    def retrace(self, once: Callable[[Callable], Callable]) -> None:
         for source in self.sources:
-            source.trace_anew(once)
+            source.retrace(once)
 
     def before(self, adversarial_weight) -> list:
         return [source.before(adversarial_weight) for source in self.sources]
 
     def draw(self, n: int, made: list | None = None, examples=None) -> Batch:
         made = [None] * len(self.sources) if made is None else made
-        batches = [source.draw(size, each, examples) for source, size, each in self._parts(n, made) if size]
+        parts = zip(self.sources, self._sizes(n), made, strict=True)
+        batches = [source.draw(size, each, examples) for source, size, each in parts if size]
         images, logits = zip(*batches, strict=True)
         return Batch(
             ops.concatenate(images), ops.concatenate(logits) if self.lesson.keeps_answers else None
@@ -71,14 +72,15 @@ class Mixed(Source):
 
     def candidates(self, targets):
         parts, first = [], 0
-        for source, size, _ in self._parts(targets.shape[0], self.sources):
+        for source, size in zip(self.sources, self._sizes(targets.shape[0]), strict=True):
             if size:
                 parts.append(source.candidates(targets[first : first + size]))
             first += size
         return ops.concatenate(parts)
 
     def made_by_draws(self, n: int, draws: int) -> int:
-        return sum(source.made_by_draws(size, draws) for source, size, _ in self._parts(n, self.sources))
+        parts = zip(self.sources, self._sizes(n), strict=True)
+        return sum(source.made_by_draws(size, draws) for source, size in parts)
 
     def made_by_training(self) -> int:
         return sum(source.made_by_training() for source in self.sources)
@@ -86,7 +88,7 @@ class Mixed(Source):
     def made_by_waiting(self) -> int:
         return sum(source.made_by_waiting() for source in self.sources)
 
-    def _parts(self, n, each):
-        """Sources with how many of `n` they make, and what goes with each."""
+    def _sizes(self, n) -> list[int]:
+        """How many of `n` each source makes."""
         ends = np.round(n * np.cumsum(self.shares)).astype(int)
-        return zip(self.sources, np.diff(ends, prepend=0).tolist(), each, strict=True)
+        return np.diff(ends, prepend=0).tolist()

@@ -2,13 +2,13 @@
 
 import copy
 import math
-import numbers
 import warnings
 from collections.abc import Sequence
 
 import keras
 
 from generators import probe_images
+from tfkd._core.checks import check_choice, check_int, check_number
 from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
 from tfkd.distilling._protocol import check_distillation
@@ -90,26 +90,15 @@ class Health(keras.callbacks.Callback):
         fall: float = 0.2,
     ) -> None:
         super().__init__()
-        for name, value, least in (("every", every, 1), ("images", images, 2), ("patience", patience, 1)):
-            if not isinstance(value, numbers.Integral) or value < least:
-                raise ValueError(
-                    f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}."
-                )
-        for name, value in (
-            ("diversity", diversity),
-            ("duplicates", duplicates),
-            ("entropy", entropy),
-            ("fall", fall),
-        ):
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={value!r}.")
-        if not explosion > 1:
-            raise ValueError(f"`explosion` must be above 1. Received: explosion={explosion!r}.")
-        if action not in _ACTIONS:
-            raise ValueError(f"`action` must be one of {_ACTIONS}. Received: action={action!r}.")
-        self.every, self.images, self.action, self.patience = every, images, action, patience
-        self.diversity, self.duplicates, self.entropy = diversity, duplicates, entropy
-        self.explosion, self.fall = explosion, fall
+        self.every = check_int("every", every)
+        self.images = check_int("images", images, least=2)
+        self.patience = check_int("patience", patience)
+        self.action = check_choice("action", action, _ACTIONS)
+        self.diversity = check_number("diversity", diversity, least=0, most=1)
+        self.duplicates = check_number("duplicates", duplicates, least=0, most=1)
+        self.entropy = check_number("entropy", entropy, least=0, most=1)
+        self.fall = check_number("fall", fall, least=0, most=1)
+        self.explosion = check_number("explosion", explosion, above=1)
         self._forget()
 
     def _forget(self):

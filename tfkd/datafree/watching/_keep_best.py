@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from tfkd._core.checks import check_choice
 from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import in_warm_up
 from tfkd.distilling import Distillation
@@ -50,8 +51,7 @@ class KeepBest(keras.callbacks.Callback):
                 f"monitor={monitor!r}. Use 'health_agreement', with tfkd.datafree.Health before this in "
                 "the callbacks, or keras.callbacks.ModelCheckpoint if you mean to choose by real data."
             )
-        if mode not in ("max", "min"):
-            raise ValueError(f"`mode` must be 'max' or 'min'. Received: mode={mode!r}.")
+        check_choice("mode", mode, ("max", "min"))
         self.monitor, self.mode = monitor, mode
         self.best_epoch: int | None = None
         self.best_value: float | None = None

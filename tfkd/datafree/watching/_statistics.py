@@ -1,4 +1,4 @@
-"""Batch statistics of a student, estimated anew once its weights are final."""
+"""Batch statistics of a student, estimated again once its weights are final."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
         batch_size: at most this many go through at once; the batches are as equal as can be.
 
     Returns:
-        How many layers were estimated anew; 0 if there are none, and then nothing is computed.
+        How many layers were estimated; 0 if there are none, and then nothing is computed.
 
     Raises:
         ValueError: if there are no images, or the batch size is below 1.

@@ -13,7 +13,7 @@ from tfkd._core.keras_internals import learning_rate
 class Inversion(keras.Layer):
     """Makes batches of images for target classes; subclasses say from what.
 
-    What a batch is made from (pixels, latents, a generator) is held in variables and drawn anew for each
+    What a batch is made from (pixels, latents, a generator) is held in variables and redrawn for each
     batch; the best images of its steps, by the total of the objectives, are what comes out.
 
     Args:
@@ -55,7 +55,7 @@ class Inversion(keras.Layer):
 
     @abstractmethod
     def reset(self, start) -> None:
-        """Draws anew what a batch is made from; `start` are images to begin with, or None."""
+        """Redraws what a batch is made from; `start` are images to begin with, or None."""
 
     @abstractmethod
     def images(self, targets) -> Any:

@@ -11,8 +11,8 @@ class Latents(Inversion):
 
     Args:
         *args: of `Inversion`.
-        generator: what makes the images; its weights are drawn anew for each batch.
-        optimizer: moves generator and latents; starts anew with each batch.
+        generator: what makes the images; its weights are redrawn for each batch.
+        optimizer: moves generator and latents; is reset for each batch.
         deviation: of the generator's new weights; biases and offsets start at 0, scales around 1.
         **kwargs: of `Inversion`.
     """
@@ -53,7 +53,7 @@ class Latents(Inversion):
 
 
 def redraw(model: keras.Model, deviation: float, seed: keras.random.SeedGenerator) -> None:
-    """Draws a generator's weights anew: kernels around 0, scales of normalizations around 1, the rest 0.
+    """Redraws a generator's weights: kernels around 0, scales of normalizations around 1, the rest 0.
 
     Args:
         model: the generator.

@@ -17,11 +17,11 @@ class Meta(Inversion):
         *args: of `Inversion`.
         generator: the meta generator.
         fast_generator: another generator of the same shape.
-        optimizer: moves the copy; starts anew with each batch.
-        latent_optimizer: moves the latents; starts anew with each batch.
+        optimizer: moves the copy; is reset for each batch.
+        latent_optimizer: moves the latents; is reset for each batch.
         meta_optimizer: moves the meta generator.
         reptile: whether Reptile is used instead of FOMAML.
-        reset_first_layer_at: the batch before which the meta generator's first layer is drawn anew; None
+        reset_first_layer_at: the batch before which the meta generator's first layer is redrawn; None
             for never.
         **kwargs: of `Inversion`.
     """
@@ -106,7 +106,7 @@ class Meta(Inversion):
         self.batches.assign_add(1)
 
     def _reset_first_layer(self):
-        """Draws the first layer and the scales of the first normalization anew, once."""
+        """Redraws the first layer and the scales of the first normalization, once."""
         now = self.batches.value == self.reset_first_layer_at
         kernel = next(v for v in self.generator.trainable_variables if v.name == "kernel")
         scales = next(v for v in self.generator.trainable_variables if v.name == "gamma")

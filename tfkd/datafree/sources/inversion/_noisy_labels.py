@@ -1,4 +1,4 @@
-"""Noisy labels: a generator that is told classes, through a layer of noise that is drawn anew."""
+"""Noisy labels: a generator that is told classes, through a layer of noise that is redrawn."""
 
 import keras
 import tensorflow as tf
@@ -12,14 +12,14 @@ from tfkd.datafree.sources.inversion._latents import redraw
 class NoisyLabels(Inversion):
     """NAYER's way: embeddings of the classes, not latents, go through a noisy layer into the generator.
 
-    The noisy layer is drawn anew for each batch, the whole generator after every
+    The noisy layer is redrawn for each batch, the whole generator after every
     `generator_lifetime` batches.
 
     Args:
         *args: of `Inversion`.
         generator: from classes to images.
-        optimizer: moves the generator and its noisy layer; starts anew with the generator.
-        generator_lifetime: batches before the generator is drawn anew.
+        optimizer: moves the generator and its noisy layer; is reset with the generator.
+        generator_lifetime: batches before the generator is redrawn.
         **kwargs: of `Inversion`.
     """
 

@@ -15,7 +15,7 @@ class Pixels(Inversion):
 
     Args:
         *args: of `Inversion`.
-        optimizer: moves the pixels; its state and schedule start anew with each batch.
+        optimizer: moves the pixels; its state and schedule are reset for each batch.
         pixel_mean: what 0 on the normalized scale stands for, in [0, 1].
         pixel_std: what 1 on that scale stands for.
         noise: standard deviation of the noise that images start from on that scale.

@@ -1,0 +1,37 @@
+"""What a recipe is made of: each part holds the options of one thing; recipes are put together of them."""
+
+from tfkd.datafree._parts._learning import Features, NewInputs, Replay, Schedule, Teaching
+from tfkd.datafree._parts._making import (
+    ConvolutionalNetwork,
+    Inversion,
+    Latent,
+    Objectives,
+    PixelInversion,
+    PixelOutput,
+    PixelScale,
+    TrainedGenerator,
+)
+from tfkd.datafree._parts._part import Part
+from tfkd.datafree._parts._prior import Chains, Prior, Refinement, Selection, priors
+
+__all__ = [
+    "Chains",
+    "ConvolutionalNetwork",
+    "Features",
+    "Inversion",
+    "Latent",
+    "NewInputs",
+    "Objectives",
+    "Part",
+    "PixelInversion",
+    "PixelOutput",
+    "PixelScale",
+    "Prior",
+    "Refinement",
+    "Replay",
+    "Schedule",
+    "Selection",
+    "Teaching",
+    "TrainedGenerator",
+    "priors",
+]

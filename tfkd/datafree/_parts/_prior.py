@@ -1,0 +1,169 @@
+"""Inputs of procedural generators: which of them are used, and how they are refined."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
+
+import keras
+
+import generators
+from generators import Generator
+from tfkd._core import names
+from tfkd.datafree._options import AtLeast, Between, Formerly
+from tfkd.datafree._parts._part import NOT_CLASSES, NOT_TYPICAL, Part
+from tfkd.datafree.objectives._moments import normalization_taps
+from tfkd.tasks import Task
+
+# The procedural generator of inputs of any shape.
+_FOR_ANY_SHAPE = "smooth_noise"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chains(Part):
+    """Markov chains through the prior.
+
+    Args:
+        chains: how many latents of the prior walk as Markov chains, a class to each, towards images that
+            are typical by `statistics_weight`, surely of that class by `class_weight`, and hard by
+            `disagreement`; inputs are then the images of those that have waited longest, instead of new
+            ones. At least as many for each prior as a batch takes of it, and as there are classes; few of
+            them make many images alike. 0 for none.
+        chain_moves: moves of a chain before its image is used again. Expect a few hundred moves in total
+            before a chain's images become typical, in steps of warm-up or later.
+        class_weight: factor of the teacher's cross-entropy to its class that a chain's log-weight falls by.
+    """
+
+    chains: Annotated[int, AtLeast(0)] = 0
+    chain_moves: Annotated[int, AtLeast(1)] = 16
+    class_weight: Annotated[float, AtLeast(0), Formerly("sureness")] = 8.0
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        if not self.chains:
+            yield from ((name, "`chains` is 0") for name in ("chain_moves", "class_weight"))
+
+    def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
+        yield from super().unfit(teacher, task)
+        if self.chains and not task.has_classes:
+            yield "class_weight", NOT_CLASSES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection(Chains):
+    """Which of the prior's images are used.
+
+    Args:
+        candidates_per_image: how many candidates are drawn for each image of the prior that is used; above
+            1 they are resampled by `balance`, `disagreement` and `statistics_weight`.
+        balance: exponent on the inverse frequency of the teacher's predicted class.
+        disagreement: exponent on the divergence of student from teacher.
+        statistics_weight: how much candidates are preferred whose own statistics are those that the
+            teacher's batch normalizations remember; their weight falls by a factor e with each
+            1 / `statistics_weight` of `bn_statistics_distance`, which is about 0.1 for real images. Left
+            out, with a warning, for teachers without batch normalization.
+    """
+
+    candidates_per_image: Annotated[int, AtLeast(1), Formerly("overdraw")] = 1
+    balance: Annotated[float, AtLeast(0)] = 0.0
+    disagreement: Annotated[float, AtLeast(0)] = 0.0
+    statistics_weight: Annotated[float, AtLeast(0), Formerly("typicality")] = 0.0
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        chosen_by = ("balance", "disagreement", "statistics_weight")
+        if self.chains:
+            yield "candidates_per_image", "`chains` walk, which need no selection"
+            yield "balance", "`chains` have a class each"
+        elif self.candidates_per_image == 1:
+            for name in chosen_by:
+                yield name, "`candidates_per_image` is 1 and `chains` is 0, so nothing is chosen"
+        elif not any(getattr(self, name) for name in chosen_by):
+            yield "candidates_per_image", f"{', '.join(f'`{n}`' for n in chosen_by)} are 0"
+
+    def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
+        yield from super().unfit(teacher, task)
+        if not normalization_taps(teacher):
+            yield "statistics_weight", NOT_TYPICAL
+        if not task.has_classes:
+            yield "balance", NOT_CLASSES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prior(Selection):
+    """Inputs from procedural generators.
+
+    Args:
+        prior: procedural generators that inputs are drawn from, in equal parts.
+        **kwargs: the options of `Selection` and `Chains`.
+    """
+
+    prior: tuple[str, ...] = ("strokes",)
+
+    def check(self) -> None:
+        super().check()
+        if not self.prior:
+            self._refuse("prior", "at least one procedural generator")
+        for name in self.prior:
+            names.lookup(priors(), name, "prior")
+
+    def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
+        yield from super().substitutes(teacher)
+        shape = tuple(teacher.input_shape[1:])
+        fitting = tuple(name for name in self.prior if _makes(name, shape))
+        if fitting != self.prior:
+            yield "prior", fitting or (_FOR_ANY_SHAPE,), f"The others do not make inputs of shape {shape}"
+
+    def candidates_drawn(self) -> int:
+        """How many images of the prior are drawn for one that is used."""
+        # The image of a chain is looked at where it stood, too.
+        return self.chain_moves + 1 if self.chains else self.candidates_per_image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refinement(Part):
+    """Smoothed gradient steps on images of the prior.
+
+    Args:
+        refine_share: share of the prior's images that is refined by gradient, in [0, 1].
+        refine_steps: smoothed gradient steps on those images.
+        refine_size: root-mean-square pixel change of a step.
+        refine_adversarial: weight of leaving the student behind against reaching the target class.
+        refine_statistics: weight of the refined images' batch statistics against reaching the target
+            class, 0.05 for instance: they are compared as normal distributions, by a divergence summed over
+            channels and layers. Left out, with a warning, for teachers without batch normalization.
+    """
+
+    refine_share: Annotated[float, Between(0, 1)] = 0.0
+    refine_steps: Annotated[int, AtLeast(0)] = 0
+    refine_size: Annotated[float, AtLeast(0)] = 0.1
+    refine_adversarial: Annotated[float, AtLeast(0)] = 0.0
+    refine_statistics: Annotated[float, AtLeast(0)] = 0.0
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        if not self.refines():
+            for field in dataclasses.fields(Refinement):
+                yield field.name, f"`{'refine_share' if self.refine_steps else 'refine_steps'}` is 0"
+
+    def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
+        yield from super().unfit(teacher, task)
+        if not normalization_taps(teacher):
+            yield "refine_statistics", NOT_TYPICAL
+
+    def refines(self) -> bool:
+        """Whether any image is refined."""
+        return self.refine_steps > 0 and self.refine_share > 0
+
+
+def _makes(prior, input_shape):
+    """Whether a procedural generator makes inputs of a shape."""
+    try:
+        priors()[prior](input_shape)
+    except ValueError:
+        return False
+    return True
+
+
+def priors() -> Mapping[str, Callable[[tuple[int, ...]], Generator]]:
+    """The procedural generators by name; each is made for a shape of inputs."""
+    return names.members(generators, Generator, lambda cls: cls.procedural)
