@@ -63,7 +63,7 @@ def made(name):
 
 def trained(name, jit_compile=False, epochs=3):
     student = made(name)
-    student.compile(keras.optimizers.Adam(0.01), LOSS, metrics=["accuracy"], jit_compile=jit_compile)
+    student.compile(keras.optimizers.Adam(0.01), LOSS, jit_compile=jit_compile)
     student.fit(X, Y, batch_size=8, epochs=epochs, verbose=0)
     return student
 

@@ -23,9 +23,13 @@ def test_recipes(teacher, name):
 
 
 @pytest.mark.xla
-@pytest.mark.parametrize("name", ["procedural", "dfad with prior and memory", "deep inversion"])
-def test_all_of_the_contract_of_a_recipe_of_each_kind(teacher, name):
-    check_recipe(RECIPES[name], teacher, small_network(4))
+def test_all_of_the_contract(teacher):
+    check_recipe(RECIPES["procedural"], teacher, small_network(4))
+
+
+@pytest.mark.parametrize("name", ["dfad with prior and memory", "deep inversion"])
+def test_what_a_run_shows_of_the_other_kinds(teacher, name):
+    check_recipe(RECIPES[name], teacher, small_network(4), leave_out=("compiled", "resumes"))
 
 
 def test_a_recipe_that_needs_examples(teacher):

@@ -144,6 +144,13 @@ class BridgedModel(keras.Model):
             return None
         return keras.saving.deserialize_keras_object(json.loads(self._architecture))
 
+    def make_train_function(self, force: bool = False):
+        # A step that makes variables is traced twice.
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def summary(self, *args, **kwargs) -> None:
         """The inner model's layers, as `tf_keras.Model.summary` prints them."""
         self.inner.summary(*args, **kwargs)

@@ -228,18 +228,24 @@ class Distiller(keras.Model):
 
     def load_weights(self, *args, **kwargs) -> None:
         # Else Keras would leave out the state of an optimizer that has not made a step.
-        if self.compiled and not self.optimizer.built and self._parts_built:
-            self.optimizer.build(self.trainable_variables)
+        if self.compiled:
+            self._build_optimizer()
         super().load_weights(*args, **kwargs)
 
     def compile_from_config(self, config: dict) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
-        if self._parts_built:
-            self.optimizer.build(self.trainable_variables)
+        self._build_optimizer()
 
-    @property
-    def _parts_built(self):
-        return self.student.built and self.loss_set.parts_built
+    def make_train_function(self, force: bool = False):
+        # A step that makes variables is traced twice.
+        self._build_optimizer()
+        return super().make_train_function(force)
+
+    def _build_optimizer(self):
+        """Makes the optimizer's variables as soon as all that it trains is there."""
+        if not self.optimizer.built and self.student.built and self.loss_set.parts_built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict:
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]

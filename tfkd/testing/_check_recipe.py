@@ -1,5 +1,7 @@
 """The contract of recipes for distillation without data."""
 
+import dataclasses
+import functools
 import os
 import tempfile
 import warnings
@@ -55,12 +57,22 @@ def check_recipe(
     check_clauses(type(recipe).__name__, subject, _CLAUSES, leave_out)
 
 
-class _Subject(NamedTuple):
+@dataclasses.dataclass
+class _Subject:
     recipe: Recipe
     teacher: keras.Model
     student: keras.Model
     task: Task | None
     examples: object
+
+    @functools.cached_property
+    def whole(self) -> "_Run":
+        """A run from beginning to end, which several clauses look at."""
+        distiller = self.made()
+        teacher, student = _weights(self.teacher), _weights(distiller.student)
+        figures = self.run(distiller)
+        after = [variable.numpy() for variable in distiller.variables]
+        return _Run(distiller, teacher, student, figures, after)
 
     def made(self, seed=1, **options):
         """A compiled distiller of a copy of the student."""
@@ -82,6 +94,16 @@ class _Subject(NamedTuple):
             warnings.simplefilter("ignore")
             history = distiller.fit(epochs=epochs, verbose=0, **given, **options).history
         return {name: values[-1] for name, values in history.items()}
+
+
+class _Run(NamedTuple):
+    """A distiller after a run, the weights of both networks before, figures, and all values after."""
+
+    distiller: DataFreeDistiller
+    teacher: list
+    student: list
+    figures: dict
+    after: list
 
 
 def _options(subject):
@@ -106,9 +128,7 @@ def _unknown(subject):
 
 
 def _step(subject):
-    distiller = subject.made()
-    teacher, student = _weights(subject.teacher), _weights(distiller.student)
-    figures = subject.run(distiller)
+    distiller, teacher, student, figures, _ = subject.whole
     expect(all(np.isfinite(value) for value in figures.values()), f"not finite: {figures}.")
     expect(_same(teacher, subject.teacher), "a run changes the teacher.")
     taught = int(distiller.optimizer.iterations.numpy())
@@ -132,7 +152,7 @@ def _source(subject):
 
 
 def _synthesize(subject):
-    images = subject.made().synthesize(5)
+    images = subject.whole.distiller.synthesize(5)
     expected = (5, *subject.teacher.input_shape[1:])
     expect(images.shape == expected, f"`synthesize(5)` has the shape {images.shape} instead of {expected}.")
 
@@ -143,16 +163,15 @@ def _compiled(subject):
 
 
 def _resumes(subject):
-    whole, first, second = subject.made(), subject.made(), subject.made(seed=2)
-    subject.run(whole)
+    first, second = subject.made(), subject.made(seed=2)
     subject.run(first, callbacks=[_StopAfterFirst()])
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "state.weights.h5")
         first.save_weights(path)
         second.load_weights(path)
     subject.run(second, initial_epoch=1)
-    for expected, received in zip(whole.variables, second.variables, strict=True):
-        sentence = f"resumed, {expected.path} is another."
+    for expected, received in zip(subject.whole.after, second.variables, strict=True):
+        sentence = f"resumed, {received.path} is another."
         expect_close(received, expected, sentence, rtol=1e-3, atol=1e-5)
 
 
@@ -164,8 +183,7 @@ class _StopAfterFirst(keras.callbacks.Callback):
 
 
 def _preserves(subject):
-    distiller = subject.made()
-    subject.run(distiller, epochs=1)
+    distiller = subject.whole.distiller
     before = [variable.numpy() for variable in distiller.variables]
     with distiller.preserving_state():
         distiller.synthesize(5)
@@ -175,8 +193,7 @@ def _preserves(subject):
 
 
 def _takes_over(subject):
-    first, second = subject.made(), subject.made(seed=2)
-    subject.run(first, epochs=1)
+    first, second = subject.whole.distiller, subject.made(seed=2)
     second.take_over(first)
     for expected, received in zip(first.source.weights, second.source.weights, strict=True):
         expect_close(received, expected, f"{expected.path} of the source is not taken over.")
