@@ -267,9 +267,22 @@ def test_class_terms_mean_nothing_to_numbers():
             tfkd.DataFreeDistiller(of_vectors(2), of_vectors(2), refused, task="regression")
 
 
-@pytest.mark.parametrize("shape", [(7,), (9, 2), (6, 10, 2)], ids=["vectors", "series", "spectra"])
-@pytest.mark.parametrize("name", ["procedural", "guided_prior", "dfad", "recovery"])
-def test_inputs_of_any_rank(shape, name):
+VECTORS, SERIES, SPECTRA = (7,), (9, 2), (6, 10, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("procedural", VECTORS),
+        ("procedural", SPECTRA),
+        ("guided_prior", SERIES),
+        ("dfad", VECTORS),
+        ("dfad", SERIES),
+        ("dfad", SPECTRA),
+        ("recovery", VECTORS),
+    ],
+)
+def test_inputs_of_any_rank(name, shape):
     inputs = keras.Input(shape)
 
     def network(width):
