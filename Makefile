@@ -15,9 +15,9 @@ long: $(VENV)/ready
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-# What takes under three minutes: without XLA compilations, killed processes and whole programs.
+# What takes under three minutes: nothing that trains for long, compiles with XLA, kills processes or runs whole programs.
 quick: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not xla and not kill and not program"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not xla and not kill and not program"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .

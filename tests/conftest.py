@@ -1,5 +1,6 @@
 """Small networks and data that every test can use."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -13,6 +14,10 @@ import tensorflow as tf
 from keras import layers
 
 import tfkd
+
+# Garbage is looked for less often, and not in all that TensorFlow has imported.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 # Two devices, so that tf.distribute has something to distribute to.
 tf.config.set_logical_device_configuration(

@@ -11,6 +11,8 @@ import pytest
 
 import tfkd
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 HEAVY = ("matplotlib", "jinja2", "ai_edge_litert", "tf_keras", "tensorflow_model_optimization")
 

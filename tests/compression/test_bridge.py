@@ -16,6 +16,8 @@ from tfkd import losses, students, taps
 from tfkd.compression import BridgedModel, from_tf_keras, to_tf_keras
 from tfkd.compression import _tfmot as importing
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 
 

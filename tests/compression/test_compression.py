@@ -16,6 +16,8 @@ from tfkd import compression
 from tfkd.compression import BridgedModel, _sparse, prune, quantize_aware, strip
 from tfkd.compression import _tfmot as tfmot
 
+pytestmark = pytest.mark.slow
+
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

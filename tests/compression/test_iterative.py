@@ -12,6 +12,8 @@ from tfkd.compression import iterative_pruning, magnitude_masks, masked
 from tfkd.compression._iterative import step_decay
 from tfkd.compression._sparse import kernels
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(200)
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -10,6 +10,8 @@ from tfkd import compression, datafree, students
 from tfkd.datafree._feature_matching import feature_hint
 from tfkd.tasks import task_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_ends_of_stages_are_compared_whole_at_equal_widths():
     hint = feature_hint(small_network(8), small_network(8))

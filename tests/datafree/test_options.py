@@ -233,6 +233,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(datafree.known_recipes()))
 @settings(
     max_examples=12,

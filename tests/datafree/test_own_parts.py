@@ -19,6 +19,8 @@ from tfkd.datafree import objectives
 from tfkd.datafree.sources import Batch, Source, TrainedNetwork
 from tfkd.losses import SoftTargets, soft_targets
 
+pytestmark = pytest.mark.slow
+
 FEATURES = (6,)
 
 

@@ -14,6 +14,8 @@ from tfkd.datafree.sources import Lesson
 from tfkd.pipelines._recipes import data_free_recipes
 from tfkd.tasks import Classification
 
+pytestmark = pytest.mark.slow
+
 TASK = Classification((CLASSES,))
 
 PUBLISHED = {

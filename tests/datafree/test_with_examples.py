@@ -12,6 +12,8 @@ from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, make
 from tfkd import datafree
 from tfkd.datafree import boundary_supporting
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(64, 2)
 
 

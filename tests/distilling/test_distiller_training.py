@@ -14,6 +14,8 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd import losses
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(40)
 
@@ -192,6 +194,21 @@ def test_other_policies(policy, teacher):
     finally:
         keras.config.set_dtype_policy("float32")
     assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_a_step_is_traced_once(teacher, student):
+    """Tracing takes most of the time of a short run."""
+    traces = []
+
+    class Counting(tfkd.losses.SoftTargets):
+        def call(self, teacher, student):
+            traces.append(student)
+            return super().call(teacher, student)
+
+    distiller = tfkd.Distiller(teacher, student, Counting(), student_loss_weight=0.0)
+    distiller.compile("adam")
+    distiller.fit(blobs(32)[0], batch_size=16, epochs=2, verbose=0)
+    assert len(traces) == 1
 
 
 def test_nothing_to_train_is_said(teacher, student):

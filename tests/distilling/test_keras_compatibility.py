@@ -19,6 +19,8 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd.losses._keras_losses import as_knowledge_loss
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 T, S = np.array([[8.0, 0.0, -2.0]], "float32"), np.array([[1.0, 2.0, 0.5]], "float32")
 

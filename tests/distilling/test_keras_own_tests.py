@@ -8,6 +8,8 @@ import sys
 import keras
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = pathlib.Path(keras.__file__).parent / "src" / "distillation"
 IMPORT = "from keras.src.distillation.distiller import Distiller\n"
 SETTINGS = "[pytest]\nmarkers = requires_trainable_backend: Keras's own\n"

@@ -9,6 +9,8 @@ from tests.conftest import blobs
 from tfkd import compression, export
 from tfkd.compression import prune, quantize_aware, strip
 
+pytestmark = pytest.mark.slow
+
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

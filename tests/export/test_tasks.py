@@ -9,6 +9,8 @@ import tfkd
 from tests.tasks.mine import Maps
 from tfkd import export
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(200, 12, 12, 3)).astype("float32")
 BRIGHTNESS = X.mean((1, 2))

@@ -12,6 +12,8 @@ from tfkd import export
 from tfkd._core import files
 from tfkd.export import _verification as verification
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("quantization", export.QUANTIZATIONS)
 def test_file_behaves_like_the_model(teacher, tmp_path, quantization):

@@ -10,6 +10,8 @@ from generators import Draw, Generator
 from tests.generators.registry import GENERATORS
 from tfkd.testing._check_generator import check_generator
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(28, 28, 1), (64, 64, 3), (224, 224, 3), (30, 21, 2), (9, 14, 3)]
 OTHER_SHAPES = [(7,), (20, 3), (2, 3, 4, 2)]
 

@@ -13,6 +13,8 @@ from tests.losses.methods import METHODS
 from tests.losses.networks import IMAGES
 from tfkd import losses
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -56,16 +58,26 @@ def test_one_epoch_and_a_file(loss, teacher, tmp_path):
     assert np.isfinite(logs).all()
 
 
-@pytest.mark.xla
-def test_in_half_precision_under_xla_zero_weights_teach_nothing(loss, teacher):
-    # XLA has no second derivative of max pooling in bfloat16.
+def test_in_half_precision_zero_weights_teach_nothing(loss, teacher):
+    # TensorFlow has no second derivative of max pooling in bfloat16.
     second_order = isinstance(loss, losses.GradientAttention)
-    keras.config.set_dtype_policy("float32" if second_order else "mixed_bfloat16")
+    assert_zero_weights_teach_nothing(loss, teacher, "float32" if second_order else "mixed_bfloat16")
+
+
+# Of the output and of features, with parts that are trained and parts that are remembered.
+@pytest.mark.parametrize("name", ["soft_targets", "relational", "review_kd", "contrastive"])
+def test_in_half_precision_under_xla_zero_weights_teach_nothing(name, teacher):
+    loss = METHODS[name].make(IMAGES)
+    assert_zero_weights_teach_nothing(loss, teacher, "mixed_bfloat16", jit_compile=True)
+
+
+def assert_zero_weights_teach_nothing(loss, teacher, policy, **kwargs):
+    keras.config.set_dtype_policy(policy)
     try:
         student = small_network(4)
     finally:
         keras.config.set_dtype_policy("float32")
-    distiller = compiled(teacher, student, loss, jit_compile=True)
+    distiller = compiled(teacher, student, loss, **kwargs)
     before = [v.numpy() for v in student.trainable_variables]
     history = distiller.fit(dataset(np.zeros(32, "float32")), verbose=0).history
     assert history["loss"] == [0.0]

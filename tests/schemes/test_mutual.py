@@ -13,6 +13,8 @@ from tfkd.datafree import Health, KeepBest
 from tfkd.distilling import Distillation
 from tfkd.schemes import Stage, Stages
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

@@ -12,6 +12,8 @@ from tfkd._core import files
 from tfkd.callbacks import WeightSchedule
 from tfkd.schemes import Stage, Stages
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(32)
 
@@ -77,10 +79,16 @@ def stop_at(epoch):
     return keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
 
 
+@pytest.fixture(scope="module")
+def whole(teacher):
+    """A student of a run that was not interrupted, and its history."""
+    model = student()
+    return model, fit(plan(), teacher, model)
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3], ids=["inside the first", "at the second", "inside the second"])
-def test_an_interrupted_run_goes_on_to_the_same_weights(epoch, teacher, tmp_path):
-    whole = student()
-    expected = fit(plan(), teacher, whole)
+def test_an_interrupted_run_goes_on_to_the_same_weights(epoch, whole, teacher, tmp_path):
+    expected_student, expected = whole
     with pytest.raises(Stop):
         fit(plan(), teacher, student(), backup_dir=tmp_path, callbacks=[stop_at(epoch)])
     resumed, seen = student(), []
@@ -88,7 +96,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(epoch, teacher, tmp_path
     history = fit(plan(), teacher, resumed, backup_dir=tmp_path, callbacks=[record])
     assert seen == list(range(epoch, 5))
     assert history.epoch == [0, 1, 2, 3, 4]
-    for ours, theirs in zip(resumed.weights, whole.weights, strict=True):
+    for ours, theirs in zip(resumed.weights, expected_student.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=ours.path)
     for key in ("loss", "accuracy", "hint"):
         np.testing.assert_allclose(history.history[key], expected.history[key], rtol=1e-3, atol=1e-6)

@@ -9,6 +9,8 @@ from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd._core.fingerprints import fingerprint
 from tfkd.tasks._endings import are_probabilities
 
+pytestmark = pytest.mark.slow
+
 
 def black_box(model, **options):
     return tfkd.BlackBoxTeacher(lambda images: model(images).numpy(), SHAPE, CLASSES, **options)

@@ -12,6 +12,8 @@ from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import Lesson
 from tfkd.tasks import Classification
 
+pytestmark = pytest.mark.slow
+
 TERMS = (
     objectives.OneHot(0.5),
     objectives.ClassBalance(3.0),

@@ -16,6 +16,8 @@ from tfkd.datafree.sources._chains import Chains
 from tfkd.datafree.sources._selection import bn_statistics_distance
 from tfkd.tasks import Classification
 
+pytestmark = pytest.mark.slow
+
 
 class Plain(Generator):
     """Shows its latent."""

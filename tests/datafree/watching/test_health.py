@@ -14,6 +14,8 @@ from tests.datafree import recipes
 from tfkd import datafree
 from tfkd.datafree.watching._diagnostics import rms_distances, vital_signs
 
+pytestmark = pytest.mark.slow
+
 PLAIN = datafree.Recipe(batch_size=16, prior_share=1.0, steps_per_epoch=2, epochs=3)
 GENERATOR = datafree.DAFL(batch_size=16, latent_size=6, filters=4, steps_per_epoch=1, epochs=3)
 
