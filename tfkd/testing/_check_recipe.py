@@ -152,7 +152,7 @@ def _source(subject):
 
 
 def _synthesize(subject):
-    images = subject.whole.distiller.synthesize(5)
+    images = subject.made().synthesize(5)
     expected = (5, *subject.teacher.input_shape[1:])
     expect(images.shape == expected, f"`synthesize(5)` has the shape {images.shape} instead of {expected}.")
 
