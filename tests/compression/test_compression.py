@@ -78,6 +78,7 @@ def test_learns_goes_on_from_a_file_and_is_stripped(name, tmp_path):
     same = made(name)
     same.load_weights(tmp_path / "some.weights.h5")
     harness.assert_same_weights(harness.snapshot(student), same)
+    np.testing.assert_allclose(same.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-6)
     if name in CANNOT_BE_SAVED_WHOLE:
         with pytest.raises(ValueError, match="strip"):
             student.save(tmp_path / "student.keras")

@@ -64,6 +64,21 @@ RECIPES = {
     ),
 }
 
+# Killed and resumed: what the other recipes keep is among what these keep.
+RESUMED = [
+    "procedural",
+    "guided prior",
+    "dfad with prior and memory",
+    "dfq",
+    "recovery",
+    "black box",
+    "adaptive deep inversion from the prior",
+    "cmi",
+    "fast",
+    "nayer",
+    "by hand",
+]
+
 
 def make(teacher, recipe, seed=1, **compile_options):
     """A compiled distiller with a small student."""

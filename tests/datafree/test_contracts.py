@@ -7,8 +7,7 @@ import pytest
 
 from tests.conftest import blobs, small_network
 from tests.datafree.objectives.registry import OBJECTIVES
-from tests.datafree.recipes import RECIPES, TINY
-from tests.datafree.test_resuming import RESUMED
+from tests.datafree.recipes import RECIPES, RESUMED, TINY
 from tfkd import datafree
 from tfkd.datafree import objectives
 from tfkd.testing._check_objective import check_objective

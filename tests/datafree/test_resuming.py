@@ -12,23 +12,9 @@ import pytest
 
 from tests import harness
 from tests.datafree import killed
-from tests.datafree.recipes import RECIPES
+from tests.datafree.recipes import RECIPES, RESUMED
 
 pytestmark = pytest.mark.kill
-# What the other recipes keep is among what these keep.
-RESUMED = [
-    "procedural",
-    "guided prior",
-    "dfad with prior and memory",
-    "dfq",
-    "recovery",
-    "black box",
-    "adaptive deep inversion from the prior",
-    "cmi",
-    "fast",
-    "nayer",
-    "by hand",
-]
 ROOT = pathlib.Path(__file__).parents[2]
 
 
