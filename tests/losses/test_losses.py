@@ -345,3 +345,32 @@ def test_convolutions_over_sequences_are_refused(name):
         loss = METHODS[name].make()
         shapes = [(None, 6, 5)] * 2 if METHODS[name].at == "several" else (None, 6, 5)
         loss.build(shapes, shapes)
+
+
+def test_relations_of_many_classes_need_matrices_of_the_batch_alone():
+    teacher, student = np.random.default_rng(0).normal(size=(2, 5, 40))
+    wide = losses.multi_level_logits(teacher, student, [2.0], instance=0.0, batch=0.0)
+    p, q = (np.exp(z / 2) / np.exp(z / 2).sum(-1, keepdims=True) for z in (teacher, student))
+    expected = np.sum((p.T @ p - q.T @ q) ** 2) / 40
+    np.testing.assert_allclose(wide, expected, rtol=1e-5)
+
+    @tf.function
+    def largest(teacher, student):
+        return losses.multi_level_logits(teacher, student)
+
+    graph = largest.get_concrete_function(*[tf.TensorSpec((5, 40))] * 2).graph
+    sizes = [output.shape.num_elements() or 0 for op in graph.get_operations() for output in op.outputs]
+    assert max(sizes) == 5 * 40
+
+
+@pytest.mark.parametrize("batch", [4, None])
+@pytest.mark.parametrize("kind", [losses.CosineEmbedding, losses.CorrelationCongruence])
+def test_flattened_features_of_two_sizes_are_refused_whatever_the_batch(kind, batch):
+    loss = kind("a", "b")
+
+    @tf.function(input_signature=[tf.TensorSpec((batch, 3, 2)), tf.TensorSpec((batch, 5, 2))])
+    def compare(teacher, student):
+        return loss(teacher, student)
+
+    with pytest.raises(ValueError, match=r"`teacher` and `student` must"):
+        compare.get_concrete_function()

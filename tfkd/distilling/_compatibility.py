@@ -21,6 +21,13 @@ _FUNCTIONS = tuple(getattr(keras.losses, snake_case(each.__name__)) for each in 
 _TO_PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
 
+_LOGITS_FROM = {
+    "teacher": "tfkd.load_teacher(teacher) makes a copy that returns logits (with "
+    'task="multi_label" for independent labels).',
+    "student": "Make its last layer without an activation, and give the labels' loss from_logits=True.",
+}
+
+
 class LogitsWarning(UserWarning):
     """Logits stand where probabilities are expected, or the other way round."""
 
@@ -72,7 +79,7 @@ def warn_of_probabilities(model: keras.Model, role: str) -> None:
     if any(_activation(layer) in _TO_PROBABILITIES for layer in _last_layers(model)):
         warnings.warn(
             f"A distillation loss takes the outputs of the {role} {model.name!r} for logits, but it ends "
-            "in a softmax or sigmoid. tfkd.load_teacher(model) makes a copy that returns logits.",
+            f"in a softmax or sigmoid. {_LOGITS_FROM[role]}",
             LogitsWarning,
             stacklevel=4,
         )
@@ -83,27 +90,34 @@ def warn_of_logits(loss, student: keras.Model) -> None:
     last = _last_layers(student)
     linear = bool(last) and all(_activation(layer) is keras.activations.linear for layer in last)
     for each in keras.tree.flatten(loss):
-        each = _loss_named(each)
+        each = loss_named(each)
         expects_probabilities = each in _FUNCTIONS
         if isinstance(each, _OF_PROBABILITIES):
             expects_probabilities = not each.get_config()["from_logits"]
         if linear and expects_probabilities:
-            name = getattr(each, "__name__", type(each).__name__)
+            name = getattr(each, "__name__", _class_name(each))
             warnings.warn(
                 f"`loss` {name} expects probabilities, but the student {student.name!r} returns logits: "
-                "its last layer has no activation. Give the loss as an object with from_logits=True, as in "
-                "keras.losses.SparseCategoricalCrossentropy(from_logits=True).",
+                "its last layer has no activation. Give the loss as an object: "
+                f"keras.losses.{_class_name(each)}(from_logits=True).",
                 LogitsWarning,
                 stacklevel=4,
             )
 
 
-def _loss_named(loss: Any) -> Any:
+def loss_named(loss: Any) -> Any:
     """The loss of a name that is one; anything else as it is."""
     try:
         return keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:
         return loss
+
+
+def _class_name(loss):
+    """The name of a loss's class, also of one that was given as a function."""
+    if loss in _FUNCTIONS:
+        return _OF_PROBABILITIES[_FUNCTIONS.index(loss)].__name__
+    return type(loss).__name__
 
 
 def _last_layers(model):

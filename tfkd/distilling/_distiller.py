@@ -11,7 +11,7 @@ from keras import ops
 from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
-from tfkd.distilling._arguments import as_losses, check_share
+from tfkd.distilling._arguments import as_losses, as_weights, check_share
 from tfkd.distilling._compatibility import (
     check_model,
     check_outputs,
@@ -28,9 +28,9 @@ from tfkd.distilling._steps import (
     replicas,
     with_loss_scaling,
 )
-from tfkd.distilling._task_losses import losses_for
+from tfkd.distilling._task_losses import check_with_labels_loss, losses_for
 from tfkd.distilling._teacher_reference import TeacherReference
-from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.losses import BernoulliTargets, KnowledgeLoss
 from tfkd.losses._keras_losses import KerasLogits
 
 _NOT_SAVED = "teacher", "_teacher_feature_extractor", "_student_feature_extractor"
@@ -102,8 +102,9 @@ class Distiller(keras.Model):
             check_model(reference.model, "teacher")
         self._reference = reference
         self.student = student
+        self._shares = tf.Variable(tf.zeros(2), trainable=False)
         self.student_loss_weight = student_loss_weight
-        self.loss_set = LossSet(losses_for(reference.model, losses), distillation_loss_weights)
+        self.loss_set = LossSet(losses_for(reference.model, student, losses), distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
         self._evaluates_teacher = True
         self._attach(reference.model)
@@ -127,8 +128,28 @@ class Distiller(keras.Model):
 
     @property
     def distillation_loss_weights(self) -> list[float]:
-        """Their weights."""
+        """Their weights; like all options of the losses they may be changed between steps."""
         return self.loss_set.weights_of_losses
+
+    @distillation_loss_weights.setter
+    def distillation_loss_weights(self, weights: Sequence[float] | str | None) -> None:
+        self.loss_set.weights_of_losses = as_weights(weights, self.distillation_losses)
+
+    @property
+    def student_loss_weight(self) -> float:
+        """The share of the labels' loss, in [0, 1]; a new one holds from the next step on."""
+        return self._student_loss_weight
+
+    @student_loss_weight.setter
+    def student_loss_weight(self, share: float) -> None:
+        check_share(share)
+        if share > 0 and self.compiled and self._compile_loss is None:
+            raise ValueError(
+                "`student_loss_weight` must be 0 for a distiller that was compiled without a `loss`. "
+                f"Received: {share!r}. Compile it with the labels' loss first."
+            )
+        self._student_loss_weight = share
+        self._shares.assign([share, 1 - share])
 
     @property
     def _teacher_feature_extractor(self):
@@ -178,7 +199,7 @@ class Distiller(keras.Model):
         ]
         if teacher is not None and any(loss.uses_teacher for loss in outputs):
             check_outputs(teacher, self.student)
-        if any(isinstance(loss, SoftTargets | KerasLogits) for loss in outputs):
+        if any(loss.over_classes or isinstance(loss, BernoulliTargets | KerasLogits) for loss in outputs):
             for model, role in ((teacher, "teacher"), (self.student, "student")):
                 if model is not None:
                     warn_of_probabilities(model, role)
@@ -209,7 +230,8 @@ class Distiller(keras.Model):
             **kwargs: passed to `keras.Model.compile`.
 
         Raises:
-            ValueError: if a loss is needed and None is given.
+            ValueError: if a loss is needed and None is given, or the labels' loss takes outputs for
+                independent labels and a distillation loss for one softmax.
 
         Warns:
             LogitsWarning: if the loss expects probabilities and the student visibly returns logits.
@@ -220,6 +242,7 @@ class Distiller(keras.Model):
                 f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
+        check_with_labels_loss(self.teacher, self.distillation_losses, loss)
         self._evaluates_teacher = evaluate_teacher
         warn_of_logits(loss, self.student)
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
@@ -239,7 +262,30 @@ class Distiller(keras.Model):
     def make_train_function(self, force: bool = False):
         # A step that makes variables is traced twice.
         self._build_optimizer()
-        return super().make_train_function(force)
+        if self.train_function is None or force:
+            super().make_train_function(force=True)
+            self.train_function = self._kept_current("train_function", self.make_train_function)
+
+    def make_test_function(self, force: bool = False):
+        if self.test_function is None or force:
+            super().make_test_function(force=True)
+            self.test_function = self._kept_current("test_function", self.make_test_function)
+
+    def _kept_current(self, name, make):
+        """A step that is made again when values have changed that it took for constants."""
+        step, taken = getattr(self, name), self._constants()
+
+        def current(iterator):
+            if self._constants() == taken:
+                return step(iterator)
+            make(force=True)
+            return getattr(self, name)(iterator)
+
+        return current
+
+    def _constants(self):
+        share = self.student_loss_weight
+        return share == 0, share == 1, self._evaluates_teacher, self.loss_set.take_changes()
 
     def _build_optimizer(self):
         """Makes the optimizer's variables as soon as all that it trains is there."""
@@ -424,10 +470,10 @@ class Distiller(keras.Model):
 
     def _combined(self, student_loss, distillation_loss):
         """Both losses by their shares, and regularization: under `tf.distribute` this replica's share."""
-        share = self.student_loss_weight
+        of_labels, of_teacher = tf.unstack(self._shares)
         return (
-            share * student_loss
-            + (1 - share) * distillation_loss / replicas()
+            of_labels * student_loss
+            + of_teacher * distillation_loss / replicas()
             + regularization(self.losses)
         )
 

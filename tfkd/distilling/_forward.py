@@ -12,6 +12,7 @@ from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes, mask_of
 from tfkd.distilling._caching import CachedBatch
 from tfkd.losses import Batch, KnowledgeLoss
+from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
@@ -206,6 +207,9 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
     Raises:
         ValueError: if the batch lacks what the loss needs.
     """
+    of_gradient = taps.INPUT_GRADIENT in (loss.teacher_layer, loss.student_layer)
+    if loss.over_classes and not loss.takes_structures and not of_gradient:
+        check_classes(loss.title, student)
     masks = batch.mask, _mask(student), _mask(teacher)
     mask = next((mask for mask in masks if mask is not None), None)
     values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask)))

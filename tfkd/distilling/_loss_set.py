@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from tfkd import taps
 from tfkd._core import names
@@ -26,7 +27,8 @@ class LossSet(keras.Layer):
 
     Attributes:
         knowledge_losses: the losses.
-        weights_of_losses: their weights.
+        weights_of_losses: their weights; those that are set later, or changed in place, hold once
+            `take_changes` is called.
         factors: float32 variable `(losses,)` that a schedule multiplies the weights by, so that steps need
             no new trace.
         teacher_taps: what the losses look at in the teacher.
@@ -54,6 +56,8 @@ class LossSet(keras.Layer):
         self.factors = self.add_weight(
             shape=(len(self.knowledge_losses),), initializer="ones", trainable=False, name="factors"
         )
+        self._weights = tf.Variable(tf.constant(self.weights_of_losses, "float32"), trainable=False)
+        self._taken = list(self.weights_of_losses)
         self.teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
         self.student_taps = all_taps(loss.student_layer for loss in losses)
         self.tracker = keras.metrics.Mean(name=f"{prefix}distillation_loss")
@@ -95,6 +99,21 @@ class LossSet(keras.Layer):
             if not loss.built:
                 forward.build(loss, teacher, student)
 
+    def take_changes(self) -> tuple[str, ...]:
+        """Has the weights as they are now take effect.
+
+        Returns:
+            The losses' options that a traced step holds as constants, to be compared with earlier ones.
+
+        Raises:
+            ValueError: if there is not one weight of at least 0 for each loss.
+        """
+        weights = as_weights(self.weights_of_losses, self.knowledge_losses)
+        if weights != self._taken:
+            self._weights.assign(weights)
+            self._taken = weights
+        return tuple(repr(loss.constants()) for loss in self.knowledge_losses)
+
     def lacks(self, *, labels=None, index=None) -> bool:
         """Whether a loss needs labels or indices that are not there."""
         if labels is None and taps.INPUT_GRADIENT in (*self.teacher_taps, *self.student_taps):
@@ -132,10 +151,10 @@ class LossSet(keras.Layer):
             "training": training,
         }
         examples, total = batch_size(student.output), 0.0
-        for i, (loss, weight) in enumerate(zip(self.knowledge_losses, self.weights_of_losses, strict=True)):
+        for i, loss in enumerate(self.knowledge_losses):
             value = forward.compare(loss, teacher, student, context)
             self.component_trackers[i].update_state(value, sample_weight=examples)
-            total += weight * self.factors[i] * value
+            total += self._weights[i] * self.factors[i] * value
         self.tracker.update_state(total, sample_weight=examples)
         return total
 

@@ -73,8 +73,27 @@ def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY) -> tuple[Any
     return teacher, student
 
 
+def check_classes(loss: str, logits) -> None:
+    """Raises ValueError for logits `(..., classes)` of a single class, whose softmax is always 1.
+
+    Args:
+        loss: its class, for the message.
+        logits: of teacher or student.
+    """
+    if logits.shape[-1] == 1:
+        raise ValueError(
+            f"`distillation_losses`: {loss} compares softmaxes, and that of one output is always 1, so it "
+            f"would teach nothing. Received: outputs of shape {tuple(logits.shape)}. For a binary "
+            "classifier or a mask use tfkd.losses.BernoulliTargets on logits: tfkd.load_teacher(teacher, "
+            'task="multi_label") gives such a teacher, and the student ends without an activation. '
+            "For a number use tfkd.losses.MeanSquaredError."
+        )
+
+
 def check_temperature(temperature: float, name: str = "temperature") -> float:
-    """The temperature; raises a ValueError if it is not above 0 and finite."""
+    """The temperature; raises a ValueError if it is not above 0 and finite. Tensors pass as they are."""
+    if tf.is_tensor(temperature):
+        return temperature
     hint = "1 keeps the probabilities, 4 is a common softening."
     return check_number(name, temperature, above=0, remedy=hint)
 
@@ -192,6 +211,15 @@ class KnowledgeLoss(keras.Layer):
         if lacking := self.missing(batch):
             raise ValueError(_MISSING[lacking[0]].format(loss=self.name))
         return {name: getattr(batch, name) for name in self._taken}
+
+    @property
+    def title(self) -> str:
+        """What messages call the loss: the class that a user has given."""
+        return type(self).__name__
+
+    def constants(self) -> dict[str, Any]:
+        """The options that a traced step holds as constants: when one changes, it is traced again."""
+        return self.get_config()
 
     def compute_mask(self, *args, **kwargs):
         """Losses have no mask, whatever they were computed from."""

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
+from tfkd.losses._base import as_float32_pair, check_temperature
+from tfkd.losses._softened import SoftenedLoss
 
 
 def bernoulli_targets(teacher, student, temperature: float = 1.0):
@@ -41,7 +42,7 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class BernoulliTargets(KnowledgeLoss):
+class BernoulliTargets(SoftenedLoss):
     """`bernoulli_targets` as a loss of a distiller: soft targets where several labels may be right.
 
     Args:
@@ -59,11 +60,7 @@ class BernoulliTargets(KnowledgeLoss):
     """
 
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.temperature = check_temperature(temperature)
+        super().__init__(temperature, **kwargs)
 
     def call(self, teacher, student):
-        return bernoulli_targets(teacher, student, self.temperature)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "temperature": self.temperature}
+        return bernoulli_targets(teacher, student, self.divisor)

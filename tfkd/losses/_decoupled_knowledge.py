@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
+from tfkd.losses._base import as_float32_pair, check_temperature
 from tfkd.losses._labels import one_hot_labels
+from tfkd.losses._softened import SoftenedLoss
 
 # Takes a class out of a softmax without the NaN that minus infinity brings.
 _OUT = -1e30
@@ -63,7 +64,7 @@ def _kl(log_t, log_s):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class DecoupledKnowledge(KnowledgeLoss):
+class DecoupledKnowledge(SoftenedLoss):
     """DKD: `decoupled_knowledge` as a loss of a distiller, which gives it the labels.
 
     Published with a warm-up of 20 epochs (1 on ImageNet): `tfkd.callbacks.WeightSchedule(warm_up=20)`.
@@ -87,14 +88,12 @@ class DecoupledKnowledge(KnowledgeLoss):
     over_classes = True
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0, **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(temperature, **kwargs)
         self.alpha = check_number("alpha", alpha, least=0)
         self.beta = check_number("beta", beta, least=0)
-        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student, labels):
-        return decoupled_knowledge(teacher, student, labels, self.alpha, self.beta, self.temperature)
+        return decoupled_knowledge(teacher, student, labels, self.alpha, self.beta, self.divisor)
 
     def get_config(self) -> dict:
-        own = {"alpha": self.alpha, "beta": self.beta, "temperature": self.temperature}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
+from tfkd.losses._base import as_float32_pair, check_temperature
 from tfkd.losses._maps import safe_root
 from tfkd.losses._relations import example_mean
 from tfkd.losses._rows import as_rows, row_weights
+from tfkd.losses._softened import SoftenedLoss
 
 _EPSILON = 1e-8
 
@@ -67,7 +68,7 @@ def _pearson(a, b, weights, axis):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class DIST(KnowledgeLoss):
+class DIST(SoftenedLoss):
     """DIST: `dist` as a loss of a distiller.
 
     Args:
@@ -89,15 +90,13 @@ class DIST(KnowledgeLoss):
     over_classes = True
 
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, **kwargs) -> None:
-        super().__init__(**kwargs)
+        super().__init__(temperature, **kwargs)
         self.beta = check_number("beta", beta, least=0)
         self.gamma = check_number("gamma", gamma, least=0)
-        self.temperature = check_temperature(temperature)
 
     def call(self, teacher, student, mask=None, sample_weight=None):
         weights = row_weights(student, mask, sample_weight)
-        return dist(teacher, student, self.beta, self.gamma, self.temperature, weights)
+        return dist(teacher, student, self.beta, self.gamma, self.divisor, weights)
 
     def get_config(self) -> dict:
-        own = {"beta": self.beta, "gamma": self.gamma, "temperature": self.temperature}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "beta": self.beta, "gamma": self.gamma}

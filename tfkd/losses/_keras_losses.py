@@ -1,12 +1,12 @@
 """The loss objects of `keras.distillation`, computed as Keras documents them."""
 
-from typing import Self
+from typing import Any, Self
 
 import keras
 from keras import distillation, ops, tree
 
 from tfkd._core.names import snake_case
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair
+from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_classes, check_temperature
 from tfkd.losses._maps import PROJECTOR_REMEDY, per_example_mean
 from tfkd.losses._soft_targets import soft_targets
 
@@ -67,6 +67,14 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
         self.parts = [part for part in attributes if isinstance(part, keras.Layer)]
         self.variables_of_loss = [part for part in attributes if isinstance(part, keras.Variable)]
 
+    @property
+    def title(self) -> str:
+        return type(self.loss).__name__
+
+    def constants(self) -> dict[str, Any]:
+        # A loss of the user's own need not have a configuration.
+        return {name: value for name, value in vars(self.loss).items() if _is_plain(value)}
+
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         if teacher is not None:
             self.loss.validate_model_compatibility(teacher, student)
@@ -123,15 +131,20 @@ class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
     @property
     def over_classes(self) -> bool:
         """Whether the Keras loss compares softmaxes."""
-        kinds = (keras.losses.kl_divergence, keras.losses.KLDivergence), _CROSS_ENTROPIES[0][:2]
-        return any(_is(loss, *kind) for loss in tree.flatten(self.loss.loss) for kind in kinds)
+        return any(map(_is_over_classes, tree.flatten(self.loss.loss)))
 
     @property
     def temperature(self) -> float:
         """What both logits are divided by."""
         return self.loss.temperature
 
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        self.loss.temperature = check_temperature(temperature)
+
     def _one(self, loss, teacher, student):
+        if _is_over_classes(loss):
+            check_classes(self.title, student)
         teacher, student = as_float32_pair(teacher, student)
         temperature = self.loss.temperature
         if _is(loss, keras.losses.kl_divergence, keras.losses.KLDivergence):
@@ -154,6 +167,11 @@ _CROSS_ENTROPIES = (
 )
 
 
+def _is_over_classes(loss):
+    kinds = (keras.losses.kl_divergence, keras.losses.KLDivergence), _CROSS_ENTROPIES[0][:2]
+    return any(_is(loss, *kind) for kind in kinds)
+
+
 def _is(loss, function, kind):
     return loss is function or isinstance(loss, kind)
 
@@ -165,6 +183,11 @@ class KerasFeatures(KerasOutputs, distillation.FeatureDistillation):
     def _one(self, loss, teacher, student):
         teacher, student = as_float32_pair(teacher, student, remedy=_FEATURES_REMEDY)
         return _values(loss, teacher, student)
+
+
+def _is_plain(value):
+    """Whether a value is numbers and words, in lists or not, which a step takes for constants."""
+    return all(isinstance(leaf, bool | int | float | str) for leaf in tree.flatten(value))
 
 
 def _zeros(shapes):

@@ -67,4 +67,4 @@ class LogitStandardization(SoftTargets):
         super().__init__(temperature, **kwargs)
 
     def call(self, teacher, student):
-        return logit_standardization(teacher, student, self.temperature)
+        return logit_standardization(teacher, student, self.divisor)

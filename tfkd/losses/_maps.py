@@ -110,11 +110,20 @@ def flat_positions(maps):
     if len(maps.shape) == 3:
         return maps
     if len(maps.shape) == 4:
-        return ops.reshape(maps, (ops.shape(maps)[0], -1, maps.shape[3]))
+        height, width = maps.shape[1:3]
+        positions = -1 if None in (height, width) else height * width
+        return ops.reshape(maps, (ops.shape(maps)[0], positions, maps.shape[3]))
     raise ValueError(
         "Features must be maps (batch, height, width, channels) or sequences (batch, steps, channels). "
         f"Received: shape {tuple(maps.shape)}. Tap a layer that keeps positions."
     )
+
+
+def with_one_axis_from(values, axis: int):
+    """The axes from one on as a single axis, whose length stays known where theirs are known."""
+    sizes = values.shape[axis:]
+    length = -1 if None in sizes else math.prod(sizes)
+    return ops.reshape(values, (*ops.shape(values)[:axis], length))
 
 
 def l2_normalized(values, axis: int, epsilon: float = 1e-12):

@@ -70,8 +70,18 @@ def _of_examples(p_t, p_s, weights):
 
 
 def _of_classes(p_t, p_s, weights):
-    gram_t, gram_s = (ops.matmul(ops.transpose(p * weights[:, None]), p) for p in (p_t, p_s))
-    return ops.sum((gram_t - gram_s) ** 2) / p_t.shape[-1]
+    """The squared difference of two matrices `(classes, classes)`, from products of whatever is fewer."""
+    classes, examples = p_t.shape[-1], p_t.shape[0]
+    if examples is not None and examples >= classes:
+        gram_t, gram_s = (ops.matmul(ops.transpose(p * weights[:, None]), p) for p in (p_t, p_s))
+        return ops.sum((gram_t - gram_s) ** 2) / classes
+    # With d = t - s and m = t + s the difference is the symmetric part of d'm, whose square needs
+    # matrices (batch, batch) alone and loses no digits where both are nearly the same.
+    root = ops.sqrt(weights)[:, None]
+    d, m = (p_t - p_s) * root, (p_t + p_s) * root
+    cross = ops.matmul(d, ops.transpose(m))
+    squares = ops.matmul(d, ops.transpose(d)) * ops.matmul(m, ops.transpose(m))
+    return 0.5 * ops.sum(squares + cross * ops.transpose(cross)) / classes
 
 
 def _check(temperatures, instance, batch, classes):

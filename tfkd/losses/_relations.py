@@ -3,6 +3,7 @@
 from keras import ops
 
 from tfkd.losses._base import as_float32
+from tfkd.losses._maps import with_one_axis_from
 
 
 def flat_pair(teacher, student):
@@ -19,7 +20,7 @@ def flat_pair(teacher, student):
                 f"`{argument}` must be features (batch, ...) of at least two axes. Received: shape "
                 f"{tuple(values.shape)}."
             )
-        flat.append(ops.reshape(values, (ops.shape(values)[0], -1)))
+        flat.append(with_one_axis_from(values, 1))
     sizes = [values.shape[0] for values in flat]
     if None not in sizes and sizes[0] != sizes[1]:
         raise ValueError(

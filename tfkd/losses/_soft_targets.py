@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_temperature
+from tfkd.losses._base import as_float32_pair, check_temperature
+from tfkd.losses._softened import SoftenedLoss
 
 
 def soft_targets(teacher, student, temperature: float = 1.0):
@@ -38,7 +39,7 @@ def soft_targets(teacher, student, temperature: float = 1.0):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class SoftTargets(KnowledgeLoss):
+class SoftTargets(SoftenedLoss):
     """KD: `soft_targets` as a loss of a distiller.
 
     Args:
@@ -58,11 +59,7 @@ class SoftTargets(KnowledgeLoss):
     over_classes = True
 
     def __init__(self, temperature: float = 1.0, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.temperature = check_temperature(temperature)
+        super().__init__(temperature, **kwargs)
 
     def call(self, teacher, student):
-        return soft_targets(teacher, student, self.temperature)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "temperature": self.temperature}
+        return soft_targets(teacher, student, self.divisor)

@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
-from tfkd.losses._base import KnowledgeLoss, as_float32, check_temperature
+from tfkd.losses._base import as_float32, check_temperature
 from tfkd.losses._labels import one_hot_labels
+from tfkd.losses._softened import SoftenedLoss
 
 
 def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20.0):
@@ -35,7 +36,8 @@ def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20
         Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", 2020
         (Tf-KD_reg).
     """
-    _check(correct, temperature)
+    check_number("correct", correct, above=0, below=1)
+    check_temperature(temperature)
     student = as_float32(student, "student")
     target = one_hot_labels(labels, student)
     classes = student.shape[-1]
@@ -45,13 +47,8 @@ def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20
     return ops.mean(ops.exp(log_t) * (log_t - log_s), axis=-1)
 
 
-def _check(correct, temperature):
-    check_number("correct", correct, above=0, below=1)
-    check_temperature(temperature)
-
-
 @keras.saving.register_keras_serializable(package="tfkd")
-class TeacherFree(KnowledgeLoss):
+class TeacherFree(SoftenedLoss):
     """Tf-KD: `teacher_free` as a loss of a distiller, which may then have None for a teacher.
 
     Args:
@@ -76,12 +73,11 @@ class TeacherFree(KnowledgeLoss):
     uses_teacher = False
 
     def __init__(self, correct: float = 0.99, temperature: float = 20.0, **kwargs) -> None:
-        super().__init__(**kwargs)
-        _check(correct, temperature)
-        self.correct, self.temperature = correct, temperature
+        super().__init__(temperature, **kwargs)
+        self.correct = check_number("correct", correct, above=0, below=1)
 
     def call(self, teacher, student, labels):
-        return teacher_free(student, labels, self.correct, self.temperature)
+        return teacher_free(student, labels, self.correct, self.divisor)
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "correct": self.correct, "temperature": self.temperature}
+        return {**super().get_config(), "correct": self.correct}

@@ -1,0 +1,97 @@
+"""Temperature and share of the labels' loss that change from epoch to epoch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfkd.distilling import Distillation, Distiller
+from tfkd.distilling._protocol import check_distillation
+from tfkd.losses._keras_losses import KerasLogits
+from tfkd.losses._softened import SoftenedLoss
+
+
+class TemperatureSchedule(keras.callbacks.Callback):
+    """Sets the temperature of distillation losses at the start of each epoch.
+
+    Steps are not traced again, and a resumed run goes on with the right temperature. In a scheme with
+    several students it applies to all of them.
+
+    Args:
+        schedule: from an epoch, counted from 0, to a temperature above 0.
+        loss: name of the loss among those of a student; None for all that have a temperature.
+
+    Raises:
+        ValueError: when training begins, if there is no such loss with a temperature, and in an epoch
+            whose temperature is not positive.
+        TypeError: when training begins, if the model is not a distiller or a scheme.
+
+    Example:
+        >>> annealing = TemperatureSchedule(lambda epoch: max(1.0, 10.0 - epoch))
+        >>> distiller.fit(x, y, epochs=20, callbacks=[annealing])
+
+    Reference:
+        Jafari et al., "Annealing Knowledge Distillation", 2021, whose temperature falls to 1.
+    """
+
+    model: Distillation
+
+    def __init__(self, schedule: Callable[[int], float], loss: str | None = None) -> None:
+        super().__init__()
+        self.schedule, self.loss = schedule, loss
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        check_distillation(self.model, self)
+        if not self._losses():
+            known = [loss.name for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]
+            raise ValueError(
+                f"`loss` must be one of the losses {known} that has a temperature. Received: "
+                f"loss={self.loss!r}."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        for loss in self._losses():
+            loss.temperature = self.schedule(epoch)
+
+    def _losses(self) -> list[Any]:
+        losses = [loss for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]
+        return [
+            loss
+            for loss in losses
+            if isinstance(loss, SoftenedLoss | KerasLogits) and self.loss in (None, loss.name)
+        ]
+
+
+class StudentLossWeightSchedule(keras.callbacks.Callback):
+    """Sets a distiller's `student_loss_weight`, the share of the labels' loss, at the start of each epoch.
+
+    Steps are traced again only where the share becomes 0 or 1, or stops being so.
+
+    Args:
+        schedule: from an epoch, counted from 0, to a share in [0, 1].
+
+    Raises:
+        TypeError: when training begins, if the model is not a `tfkd.Distiller`.
+        ValueError: in an epoch whose share is out of range.
+
+    Example:
+        >>> distiller.fit(x, y, epochs=10, callbacks=[StudentLossWeightSchedule(lambda epoch: epoch / 10)])
+
+    Reference:
+        Clark et al., "BAM! Born-Again Multi-Task Networks for Natural Language Understanding", 2019, whose
+        teacher annealing raises the share from 0 to 1.
+    """
+
+    def __init__(self, schedule: Callable[[int], float]) -> None:
+        super().__init__()
+        self.schedule = schedule
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if not isinstance(self.model, Distiller):
+            raise TypeError(
+                "StudentLossWeightSchedule needs a tfkd.Distiller. Received: "
+                f"{self.model!r} of type {type(self.model)}."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.model.student_loss_weight = self.schedule(epoch)
