@@ -25,7 +25,7 @@ from tfkd import (
     testing,
 )
 from tfkd.datafree import DataFreeDistiller
-from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, with_index
+from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, map_inputs, with_index
 from tfkd.teachers import BlackBoxTeacher, TeacherWarning, load_teacher
 
 __version__ = "0.1.0"
@@ -44,6 +44,7 @@ __all__ = [
     "export",
     "load_teacher",
     "losses",
+    "map_inputs",
     "optimizers",
     "pipelines",
     "schemes",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import keras
 
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
+from tfkd._core.token_maps import as_map, map_shape
 
 __all__ = [
     "INPUT_GRADIENT",
@@ -26,7 +27,7 @@ __all__ = [
     "stages",
 ]
 
-_INPUT = ":input"
+_INPUT, _MAP = ":input", ":map"
 # Not a layer: the gradient of the labels' cross-entropy by the model's input, which a distiller computes.
 INPUT_GRADIENT = ":gradient"
 _lock = threading.RLock()
@@ -71,7 +72,8 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
 
     Args:
         model: the model to look in.
-        tap: a layer's path, with `:input` appended for what flows into the layer.
+        tap: a layer's path, with `:input` appended for what flows into the layer, and `:map` for tokens
+            `(batch, tokens, channels)` to be seen as a square map.
 
     Returns:
         The layer.
@@ -80,7 +82,7 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
         ValueError: if there is no such layer; the message lists close matches.
     """
     layers = named_layers(model)
-    path = tap.removesuffix(_INPUT)
+    path = tap.removesuffix(_MAP).removesuffix(_INPUT)
     if path not in layers:
         close = difflib.get_close_matches(path, layers, n=5, cutoff=0.4) or list(layers)[:5]
         raise ValueError(
@@ -95,11 +97,14 @@ def shape(model: keras.Model, tap: str):
 
     Args:
         model: any Keras model.
-        tap: a layer's path, with `:input` appended for inputs.
+        tap: a layer's path, with the suffixes that `record` takes.
 
     Returns:
         A shape whose first axis is None.
     """
+    if tap.endswith(_MAP):
+        tokens = shape(model, tap.removesuffix(_MAP))
+        return None if tokens is None else map_shape(tokens)
     layer = resolve(model, tap)
     nodes = inbound_nodes(layer)
     if not nodes:
@@ -175,7 +180,8 @@ def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
 
     Args:
         model: any Keras model.
-        taps: paths of layers, with `:input` for inputs.
+        taps: paths of layers, with `:input` for inputs. With `:map` behind either, the tokens of a
+            transformer are seen as the square map of their patches, tokens in front left out.
 
     Returns:
         A context manager that yields a `Record`, filled while the model runs in this thread.
@@ -232,7 +238,7 @@ def _wrap(layer):
             outputs = call(*args, **kwargs)
             for taps, seen in _listeners(layer):
                 for tap in taps:
-                    seen.note(tap, _first(args, kwargs) if tap.endswith(_INPUT) else outputs)
+                    seen.note(tap, _seen_by(tap, args, kwargs, outputs))
             return outputs
 
         object.__setattr__(layer, "call", listening_call)
@@ -244,6 +250,13 @@ def _unwrap(layer):
         if not _wrapped[id(layer)]:
             del _wrapped[id(layer)]
             object.__delattr__(layer, "call")
+
+
+def _seen_by(tap, args, kwargs, outputs):
+    """What a tap sees of a layer's call."""
+    of_input = tap.removesuffix(_MAP).endswith(_INPUT)
+    value = _first(args, kwargs) if of_input else outputs
+    return as_map(value) if tap.endswith(_MAP) else value
 
 
 def _first(args, kwargs):

@@ -212,3 +212,31 @@ def test_bad_arguments():
     ):
         with pytest.raises(error, match=message):
             build()
+
+
+@pytest.mark.parametrize("form", ["cached", "indexed", "plain", "examples"])
+def test_inputs_are_augmented_after_caching_as_the_message_says(form):
+    teacher = fresh_teacher()
+    cached = tfkd.cache_teacher(batches(), teacher)
+    dataset = {
+        "cached": cached,
+        "indexed": tfkd.with_index(batches()),
+        "plain": batches(),
+        "examples": cached.unbatch(),
+    }[form]
+    changed = tfkd.map_inputs(dataset, tf.image.flip_left_right)
+    first, flipped = next(iter(dataset)), next(iter(changed))
+    before, after = caching.unpack(first[0]), caching.unpack(flipped[0])
+    np.testing.assert_array_equal(after.inputs, before.inputs[..., ::-1, :])
+    np.testing.assert_array_equal(flipped[1], first[1])
+    if form == "cached":
+        np.testing.assert_array_equal(after.output, before.output)
+        distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets(), student_loss_weight=0.0)
+        distiller.compile("sgd")
+        distiller.fit(changed, verbose=0)
+
+
+def test_the_message_about_changed_examples_names_the_way_to_augment():
+    cached = tfkd.cache_teacher(batches(1).shuffle(40), fresh_teacher())
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"tfkd\.map_inputs\(cached, function\)"):
+        list(cached)

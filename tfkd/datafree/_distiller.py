@@ -86,6 +86,11 @@ class DataFreeDistiller(Distiller):
                 "`recipe` must be a tfkd.datafree recipe, such as tfkd.datafree.Procedural(). "
                 f"Received: {recipe!r} of type {type(recipe)}."
             )
+        if kwargs.get("resize_inputs"):
+            raise ValueError(
+                "`resize_inputs` is for data that are given. Put keras.layers.Resizing in front of a "
+                "student that takes another size than the teacher."
+            )
         check_model(teacher, "teacher")
         check_model(student, "student")
         input_shape = checks.input_shape_of(teacher)

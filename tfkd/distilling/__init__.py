@@ -1,6 +1,6 @@
 """The core: a distiller, what it compares, and teachers that were asked beforehand."""
 
-from tfkd.distilling._caching import cache_teacher, unpack, with_index
+from tfkd.distilling._caching import cache_teacher, map_inputs, unpack, with_index
 from tfkd.distilling._compatibility import LogitsWarning
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._loss_set import LossSet
@@ -12,6 +12,7 @@ __all__ = [
     "LogitsWarning",
     "LossSet",
     "cache_teacher",
+    "map_inputs",
     "unpack",
     "with_index",
 ]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -105,7 +105,8 @@ def cache_teacher(
     A `tfkd.Distiller` that trains on the result skips the teacher. Outputs are found by the example's
     place in the data set and travel with it, so shuffle (and batch again) afterwards; each input is
     compared with the one its outputs were computed from, so a data set that changes between epochs, by
-    shuffling or augmentation before this call, is refused.
+    shuffling or augmentation before this call, is refused. `map_inputs` augments afterwards: the teacher's
+    outputs stay those of the inputs as they were.
 
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, always the same in the same order.
@@ -138,6 +139,39 @@ def cache_teacher(
     places = with_index(dataset, batched)
     cache = _Cache(places if batched else places.batch(_BATCH), teacher, tuple(taps), path)
     return places.map(cache.join if batched else cache.join_one)
+
+
+def map_inputs(dataset: tf.data.Dataset, function: Callable[[Any], Any]) -> tf.data.Dataset:
+    """Changes the inputs of a data set and leaves labels, weights and what the teacher said as they are.
+
+    What augments a data set from `cache_teacher` or `with_index`, whose elements hold more than inputs.
+
+    Args:
+        dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, batches or single examples, where `x` may
+            carry a teacher's outputs.
+        function: from inputs to inputs, as `tf.data.Dataset.map` would call it.
+
+    Returns:
+        A data set of the same form.
+
+    Raises:
+        TypeError: if `dataset` is no `tf.data.Dataset`.
+
+    Example:
+        >>> cached = tfkd.cache_teacher(examples, teacher).unbatch().shuffle(60000).batch(128)
+        >>> distiller.fit(tfkd.map_inputs(cached, tf.image.random_flip_left_right), epochs=10)
+    """
+    _check_dataset(dataset)
+
+    def changed(*element):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
+            element[0] if len(element) == 1 else element
+        )
+        carrying = isinstance(x, dict) and _INPUTS in x
+        x = {**x, _INPUTS: function(x[_INPUTS])} if carrying else function(x)
+        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    return dataset.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _check_dataset(dataset):
@@ -259,7 +293,7 @@ class _Cache:
         if not np.array_equal(self.arrays[0][index], _checksums(inputs)):
             raise ValueError(
                 "The data set gives other examples than when the teacher's outputs were computed. Shuffle "
-                "and augment after tfkd.cache_teacher, not before."
+                "after tfkd.cache_teacher, and augment by tfkd.map_inputs(cached, function)."
             )
         return [array[index] for array in self.arrays[1:]]
 

@@ -28,6 +28,16 @@ _LOGITS_FROM = {
 }
 
 
+_INPUT_REMEDY = (
+    "Build the student with the teacher's input shape; for images of two sizes pass resize_inputs=True to "
+    "tfkd.Distiller, or put keras.layers.Resizing in front of one of the networks."
+)
+_OUTPUT_REMEDY = (
+    "Give the student one output per class of the teacher; maps of another size can go through "
+    "keras.layers.Resizing behind the student's last layer."
+)
+
+
 class LogitsWarning(UserWarning):
     """Logits stand where probabilities are expected, or the other way round."""
 
@@ -41,20 +51,27 @@ def check_model(model: keras.Model, role: str) -> None:
         )
 
 
-def check_pair(teacher: keras.Model, student: keras.Model) -> None:
-    """Raises ValueError, with the remedy, for models that cannot go together."""
+def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False) -> None:
+    """Raises ValueError, with the remedy, for models that cannot go together.
+
+    Args:
+        teacher: the teacher.
+        student: the student.
+        resized: whether each gets images of its own size.
+    """
     fixed = {id(variable) for variable in teacher.variables}
     if any(id(variable) in fixed for variable in student.trainable_variables):
         raise ValueError(
             "`student` shares trainable weights with `teacher`, which must not change. Build the student "
             "on layers of its own, such as those of keras.models.clone_model(teacher)."
         )
-    _check_shapes(teacher, student, "input", "Build the student with the teacher's input shape.")
+    if not resized:
+        _check_shapes(teacher, student, "input", _INPUT_REMEDY)
 
 
 def check_outputs(teacher: keras.Model, student: keras.Model) -> None:
     """Raises ValueError where the models' outputs cannot be compared with each other."""
-    _check_shapes(teacher, student, "output", "Give the student one output per class of the teacher.")
+    _check_shapes(teacher, student, "output", _OUTPUT_REMEDY)
 
 
 def feature_extractor(model: keras.Model, tapped: list[str]) -> keras.Model | None:
@@ -137,6 +154,9 @@ def _check_shapes(teacher, student, what, remedy):
     theirs, ours = _shapes(teacher, what), _shapes(student, what)
     if theirs is None or ours is None:
         return
+    if what == "input":
+        # Keras adds an axis of 1 in the end, or takes it off, by itself.
+        theirs, ours = ([_without_ones(shape) for shape in shapes] for shapes in (theirs, ours))
     same = len(theirs) == len(ours) and all(map(_can_match, theirs, ours))
     if not same:
         received = [each[0] if len(each) == 1 else each for each in (theirs, ours)]
@@ -144,6 +164,10 @@ def _check_shapes(teacher, student, what, remedy):
             f"`teacher` and `student` must have the same {what} shape. Received: teacher "
             f"{received[0]}, student {received[1]}. {remedy}"
         )
+
+
+def _without_ones(shape):
+    return shape[:-1] if len(shape) > 2 and shape[-1] == 1 else shape
 
 
 def _can_match(a, b):

@@ -59,6 +59,8 @@ class Distiller(keras.Model):
             the weights the methods were published with.
         student_loss_weight: weight of the labels' loss, in [0, 1]; 0 needs no labels.
         name: name of the model.
+        resize_inputs: whether images of another size than a network takes are resized for it (bilinear,
+            smoothed where they become smaller), so that teacher and student may take different sizes.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -91,6 +93,7 @@ class Distiller(keras.Model):
         distillation_loss_weights: Sequence[float] | str | None = None,
         student_loss_weight: float = 0.5,
         name: str = "distiller",
+        resize_inputs: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(name=name, **kwargs)
@@ -100,7 +103,7 @@ class Distiller(keras.Model):
         check_model(student, "student")
         if not reference.awaited and any(loss.uses_teacher for loss in losses):
             check_model(reference.model, "teacher")
-        self._reference = reference
+        self._reference, self.resize_inputs = reference, resize_inputs
         self.student = student
         self._shares = tf.Variable(tf.zeros(2), trainable=False)
         self.student_loss_weight = student_loss_weight
@@ -190,7 +193,7 @@ class Distiller(keras.Model):
     def _attach(self, teacher):
         """Checks that what the losses look at is there, and has them made for it."""
         if teacher is not None:
-            check_pair(teacher, self.student)
+            check_pair(teacher, self.student, self.resize_inputs)
             # A step is compiled as a whole, and the teacher is not among the layers Keras asks.
             self.supports_jit = all(layer.supports_jit for layer in flatten_layers(teacher))
             freeze(teacher)
@@ -206,7 +209,13 @@ class Distiller(keras.Model):
         self.loss_set.bind(teacher, self.student)
 
     def call(self, inputs, training: bool | None = None, **kwargs):
-        return self.student(caching.unpack(inputs).inputs, training=training, **kwargs)
+        return self.student(
+            self._fitting(self.student, caching.unpack(inputs).inputs), training=training, **kwargs
+        )
+
+    def _fitting(self, model, inputs):
+        """Images at the size that a network takes."""
+        return forward.resized(model, inputs) if self.resize_inputs else inputs
 
     def compile(
         self,
@@ -302,6 +311,7 @@ class Distiller(keras.Model):
             "distillation_losses": losses,
             "distillation_loss_weights": list(self.distillation_loss_weights),
             "student_loss_weight": self.student_loss_weight,
+            "resize_inputs": self.resize_inputs,
         }
 
     @classmethod
@@ -346,7 +356,8 @@ class Distiller(keras.Model):
         batch = caching.unpack(x)
         teacher = self._ask_teacher(batch, y)
         with tf.GradientTape() as tape:
-            student = forward.run(self.student, self.loss_set.student_taps, batch.inputs, True, y)
+            inputs = self._fitting(self.student, batch.inputs)
+            student = forward.run(self.student, self.loss_set.student_taps, inputs, True, y)
             self.built = True
             distillation_loss = 0.0
             if self.student_loss_weight < 1:
@@ -367,7 +378,7 @@ class Distiller(keras.Model):
         batch = caching.unpack(x)
         compares = self._can_compare(batch, y)
         tapped = self.loss_set.student_taps if compares else []
-        student = forward.run(self.student, tapped, batch.inputs, False, y)
+        student = forward.run(self.student, tapped, self._fitting(self.student, batch.inputs), False, y)
         # Before the metrics: this updates the losses of single outputs.
         measured = self._evaluation_losses(batch, y, sample_weight, student, compares)
         for tracker, value in measured.items():
@@ -450,8 +461,9 @@ class Distiller(keras.Model):
                 "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
                 "after loading."
             )
+        inputs = self._fitting(self.teacher, batch.inputs)
         return forward.assert_finite(
-            forward.run(self.teacher, self.loss_set.teacher_taps, batch.inputs, False, labels)
+            forward.run(self.teacher, self.loss_set.teacher_taps, inputs, False, labels)
         )
 
     def _total_loss(self, y, y_pred, distillation_loss, sample_weight):

@@ -74,6 +74,21 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
     return ForwardResult(output, {**seen, taps.INPUT_GRADIENT: gradient})
 
 
+def resized(model: keras.Model, inputs):
+    """Images at the size that a model takes; inputs of another kind, or of that size, as they are.
+
+    Args:
+        model: a model of one input.
+        inputs: `(batch, height, width, channels)`.
+    """
+    shape = getattr(model, "input_shape", None)
+    if tree.is_nested(inputs) or len(inputs.shape) != 4 or not isinstance(shape, tuple) or len(shape) != 4:
+        return inputs
+    if None in shape[1:3] or tuple(inputs.shape[1:3]) == shape[1:3]:
+        return inputs
+    return ops.image.resize(ops.cast(inputs, "float32"), shape[1:3], antialias=True)
+
+
 def assert_finite(teacher: ForwardResult) -> ForwardResult:
     """The same pass; the step fails if the teacher's output is not finite, but for XLA's steps."""
 

@@ -9,6 +9,11 @@ from tfkd.losses._base import as_float32, as_float32_pair
 
 PROJECTOR_REMEDY = "Where the widths differ, give the loss projector=True or a layer of your own."
 
+TOKENS_REMEDY = (
+    "Tap layers of the same kind; with ':map' behind a tap, as in 'block3:map', the tokens of a transformer "
+    "are a map."
+)
+
 
 def pooled_pair(teacher, student):
     """Casts two maps to float32 and average-pools the larger one to the size of the smaller.
@@ -36,7 +41,7 @@ def pooled_pair(teacher, student):
         raise ValueError(
             "`teacher` and `student` must both be maps (batch, height, width, channels), or agree but "
             f"for the last axis. Received: teacher {tuple(teacher.shape)}, student "
-            f"{tuple(student.shape)}. Tap layers of the same kind."
+            f"{tuple(student.shape)}. {TOKENS_REMEDY}"
         )
     return teacher, student
 
@@ -100,8 +105,8 @@ def check_maps(teacher_shape, student_shape) -> None:
         if len(shape) != 4:
             raise ValueError(
                 f"`{who}_layer` must have maps (batch, height, width, channels), for convolutions. "
-                f"Received: shape {tuple(shape)}. Tap a layer with maps, or take a loss such as "
-                "tfkd.losses.Hint."
+                f"Received: shape {tuple(shape)}. Tap a layer with maps (':map' behind a tap makes one of "
+                "tokens), or take a loss such as tfkd.losses.Hint."
             )
 
 
