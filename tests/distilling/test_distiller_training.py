@@ -330,3 +330,62 @@ def test_a_teacher_that_returns_no_numbers_stops_training(run_eagerly, teacher, 
         distiller.fit(X, Y, verbose=0)
     for kept, variable in zip(before, student.trainable_variables, strict=True):
         np.testing.assert_array_equal(kept, variable)
+
+
+@pytest.mark.parametrize("how", ["split", "arrays", "dataset", "on_batch", "eagerly"])
+def test_validation_without_labels_measures_the_distillation(teacher, how):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets(2.0), student_loss_weight=0.0)
+    distiller.compile("adam", metrics=["accuracy"], run_eagerly=how == "eagerly")
+    if how == "on_batch":
+        logs = distiller.test_on_batch(X[:8], return_dict=True)
+    else:
+        data = {"arrays": (X[:8],), "dataset": tf.data.Dataset.from_tensor_slices(X[:8]).batch(8)}
+        options = {"validation_data": data[how]} if how in data else {"validation_split": 0.2}
+        watching = keras.callbacks.EarlyStopping("val_distillation_loss", mode="min")
+        history = distiller.fit(X, verbose=0, callbacks=[watching], **options).history
+        logs = {key.removeprefix("val_"): v[0] for key, v in history.items() if key.startswith("val_")}
+    held_out = X[32:] if how in ("split", "eagerly") else X[:8]
+    assert set(logs) == {"loss", "total_loss", "distillation_loss", "soft_targets"}
+    if how != "on_batch":
+        expected = distiller.evaluate(held_out, verbose=0, return_dict=True)
+        assert logs == pytest.approx(expected, rel=1e-4)
+    by_hand = np.mean(losses.soft_targets(teacher(held_out), distiller.student(held_out), 2.0))
+    assert logs["distillation_loss"] == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_without_labels_no_accuracy_is_made_up(teacher):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets())
+    distiller.compile("sgd", LABELS_LOSS, metrics=["accuracy"])
+    logs = distiller.fit(X, Y, verbose=0, validation_data=(X,)).history
+    assert "val_accuracy" not in logs and "val_distillation_loss" in logs
+    assert "accuracy" in distiller.evaluate(X, Y, verbose=0, return_dict=True)
+    assert "accuracy" not in distiller.evaluate(X, verbose=0, return_dict=True)
+    needing = tfkd.Distiller(
+        teacher, small_network(4), losses.DecoupledKnowledge(), student_loss_weight=0.0
+    )
+    needing.compile("sgd")
+    with pytest.raises(ValueError, match="`y` is missing: without labels nothing can be evaluated"):
+        needing.evaluate(X, verbose=0)
+
+
+@pytest.mark.parametrize("ending", ["h5", "hdf5"])
+def test_files_that_could_not_be_read_back_are_not_written(teacher, ending, tmp_path):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets())
+    bridged = tfkd.compression.prune(small_network(4), 0.5)
+    for model, remedy in ((distiller, r"distiller\.student\.save"), (bridged, r"strip\(student\)\.save")):
+        with pytest.raises(ValueError, match=rf"`filepath`.*cannot be read back.*{remedy}"):
+            model.save(tmp_path / f"model.{ending}")
+        assert not list(tmp_path.iterdir())
+    distiller.student.save(tmp_path / "student.h5")
+    tfkd.compression.strip(bridged).save(tmp_path / "plain.h5")
+    for name in ("student", "plain"):
+        assert keras.models.load_model(tmp_path / f"{name}.h5", compile=False)(X).shape == (40, 4)
+
+
+def test_export_is_the_students(teacher, tmp_path):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets(), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    distiller.fit(X, verbose=0)
+    distiller.export(tmp_path / "saved", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.serve(X), distiller.student(X), rtol=1e-4, atol=1e-5)

@@ -46,6 +46,21 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
             os.remove(temporary)
 
 
+def check_not_hdf5(path: str | os.PathLike, what: str, remedy: str) -> None:
+    """Raises ValueError for a whole model in the older format, which knows Keras's classes only.
+
+    Args:
+        path: where a model is to be saved.
+        what: the model, in words.
+        remedy: what else to save.
+    """
+    if os.fspath(path).endswith((".h5", ".hdf5")):
+        raise ValueError(
+            f"`filepath`: {what} cannot be read back from {os.fspath(path)!r}, since .h5 files know "
+            f"Keras's own classes only. Save it as .keras, or {remedy}."
+        )
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:

@@ -1,11 +1,13 @@
 """A tf_keras model as one of Keras 3: what tfmot wraps is trained, saved and run like any other."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
 import keras
 
+from tfkd._core import files
 from tfkd._core.keras_internals import flatten_layers, share_value
 from tfkd.compression._activations import register_activations
 from tfkd.compression._layer_options import CENTROIDS, adapted_options, is_kernel
@@ -154,6 +156,11 @@ class BridgedModel(keras.Model):
     def summary(self, *args, **kwargs) -> None:
         """The inner model's layers, as `tf_keras.Model.summary` prints them."""
         self.inner.summary(*args, **kwargs)
+
+    def save(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
+        remedy = "the plain model: tfkd.compression.strip(student).save(...)"
+        files.check_not_hdf5(filepath, "a student of tfkd.compression", remedy)
+        super().save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict:
         return {

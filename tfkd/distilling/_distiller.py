@@ -1,5 +1,6 @@
 """Distiller: teacher forward, one student forward, losses, update."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfkd._core import files
 from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
@@ -302,6 +304,14 @@ class Distiller(keras.Model):
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
+    def save(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
+        files.check_not_hdf5(filepath, "a distiller", "its student alone: distiller.student.save(...)")
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
+        """Exports the student, as `keras.Model.export` does."""
+        self.student.export(filepath, *args, **kwargs)
+
     def get_config(self) -> dict:
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.distillation_losses]
         return {
@@ -381,6 +391,11 @@ class Distiller(keras.Model):
         student = forward.run(self.student, tapped, self._fitting(self.student, batch.inputs), False, y)
         # Before the metrics: this updates the losses of single outputs.
         measured = self._evaluation_losses(batch, y, sample_weight, student, compares)
+        if y is None and not compares:
+            raise ValueError(
+                "`y` is missing: without labels nothing can be evaluated here, since a distillation loss "
+                "needs them, or the teacher is not asked (student_loss_weight=1, evaluate_teacher=False)."
+            )
         for tracker, value in measured.items():
             tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
         if y is None:
@@ -392,6 +407,8 @@ class Distiller(keras.Model):
         left_out = {tracker.name for tracker in unknown}
         if not compares or self._loss_tracker in unknown:
             left_out.add("total_loss")
+        if y is None and self._compile_metrics is not None:
+            left_out.update(self._compile_metrics.result() if self._compile_metrics.built else ())
         return {name: value for name, value in results.items() if name not in left_out}
 
     def _evaluation_losses(self, batch, y, sample_weight, student, compares):

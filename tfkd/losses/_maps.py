@@ -10,8 +10,7 @@ from tfkd.losses._base import as_float32, as_float32_pair
 PROJECTOR_REMEDY = "Where the widths differ, give the loss projector=True or a layer of your own."
 
 TOKENS_REMEDY = (
-    "Tap layers of the same kind; with ':map' behind a tap, as in 'block3:map', the tokens of a transformer "
-    "are a map."
+    "Tap layers of the same kind; with ':map' behind a tap, as in 'block3:map', tokens are a map."
 )
 
 
