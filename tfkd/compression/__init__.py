@@ -11,13 +11,14 @@ from tfkd.compression._masking import magnitude_masks, masked
 from tfkd.compression._pruning import prune
 from tfkd.compression._quantizing import float_layers, quantize_aware
 from tfkd.compression._sparse import sparsity
-from tfkd.compression._stripping import strip
+from tfkd.compression._stripping import PruningWarning, strip
 from tfkd.compression._to_tf_keras import to_tf_keras
 
 __getattr__ = _renamed(__name__, {"spread": "allocate_sparsity"})
 
 __all__ = [
     "BridgedModel",
+    "PruningWarning",
     "allocate_sparsity",
     "calibrate",
     "cluster",

@@ -8,9 +8,11 @@ from typing import Any, Self
 import keras
 
 from tfkd._core import files
+from tfkd._core.fit_length import with_length
 from tfkd._core.keras_internals import flatten_layers, share_value
 from tfkd.compression._activations import register_activations
 from tfkd.compression._layer_options import CENTROIDS, adapted_options, is_kernel
+from tfkd.compression._pruning_schedule import OverFit, end_of_growth
 from tfkd.compression._tfmot import scopes, unwrapped
 
 
@@ -44,6 +46,10 @@ class Bridge(keras.Layer):
         if self._pruned:
             # As a variable it is saved, and pruning goes on where it was.
             self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
+        schedules = [layer.pruning_schedule for layer in self._pruned]
+        self._over_fit = [schedule for schedule in schedules if isinstance(schedule, OverFit)]
+        if self._over_fit:
+            self._end = self.add_weight((), "zeros", "int64", trainable=False, name="end_of_pruning")
         self.built = True
 
     def _keep_zeros(self, trained):
@@ -63,11 +69,18 @@ class Bridge(keras.Layer):
             # tfmot's layers add one to this themselves, once for each call of a layer.
             for layer in self._pruned:
                 layer.pruning_step.assign(self._updates.value)
+            for schedule in self._over_fit:
+                schedule.end.assign(self._end.value)
             self._updates.assign_add(1)
         outputs = self.inner(inputs, training=training)
         for loss in self.inner.losses:
             self.add_loss(loss)
         return outputs
+
+    def expect_passes(self, passes: int) -> None:
+        """Has sparsity grow over most of the passes that come, unless it grows already."""
+        if self._over_fit and not int(self._end.numpy()):
+            self._end.assign(end_of_growth(int(self._updates.numpy()), passes))
 
     def inner_layers(self) -> dict[str, Any]:
         """The inner model's layers by the names they had before tfmot wrapped them."""
@@ -145,6 +158,14 @@ class BridgedModel(keras.Model):
         if self._architecture is None:
             return None
         return keras.saving.deserialize_keras_object(json.loads(self._architecture))
+
+    def expect_passes(self, passes: int) -> None:
+        """Has a pruned student reach its sparsity in a run of so many passes in training mode."""
+        self.get_layer("bridge").expect_passes(passes)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        callbacks = with_length(callbacks, [self])
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def make_train_function(self, force: bool = False):
         # A step that makes variables is traced twice.

@@ -8,8 +8,10 @@ from keras import tree
 
 from tfkd import taps
 from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.precision import rounding
 
-_TOLERANCE = 1e-5
+# What sums in another order may do, as a share of the largest value; in half precision, in roundings.
+_TOLERANCE, _ROUNDINGS = 1e-5, 8
 # Where a size is open, this is enough for most networks.
 _OPEN_SIZE = 32
 
@@ -24,16 +26,18 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
         rebuilt_in: that of the rebuilt one.
 
     Raises:
-        ValueError: if outputs on random inputs differ by more than 1e-5 of the largest; the message names
-            the first layer that computes something else, as far as layers can be told apart.
+        ValueError: if outputs on random inputs differ by more than 1e-5 of the largest, in half precision
+            by eight roundings; the message names the first layer that computes something else, as far as
+            layers can be told apart.
     """
-    inputs = _examples(model)
+    inputs, tolerance = _examples(model), max(_TOLERANCE, _ROUNDINGS * rounding(model))
     outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
-    found = [_difference(*pair) for pair in zip(*outputs, strict=True)]
+    found = [_difference(*pair, tolerance) for pair in zip(*outputs, strict=True)]
     if any(found):
+        first = _first_layer(model, other, inputs, tolerance)
         raise ValueError(
             f"{model.name!r}, built again in {rebuilt_in}, computes something else than in {made_in}: "
-            f"outputs on random inputs {next(filter(None, found))}{_first_layer(model, other, inputs)}."
+            f"outputs on random inputs {next(filter(None, found))}{first}."
         )
 
 
@@ -58,7 +62,7 @@ def _examples(model):
     return tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
 
 
-def _difference(one, two):
+def _difference(one, two, tolerance):
     """How two tensors differ, in words; None if they do not."""
     kinds = [keras.backend.standardize_dtype(tensor.dtype) for tensor in (one, two)]
     if kinds[0] != kinds[1]:
@@ -68,12 +72,12 @@ def _difference(one, two):
         return f"are of shapes {one.shape} and {two.shape}"
     difference = np.abs(one - two).max()
     # NaN compares as false, so that a difference of NaN is one, too.
-    if difference <= _TOLERANCE * max(1.0, np.abs(one).max()):
+    if difference <= tolerance * max(1.0, np.abs(one).max()):
         return None
     return f"differ by up to {difference:.2g}"
 
 
-def _first_layer(model, other, inputs):
+def _first_layer(model, other, inputs, tolerance):
     """Names the first layer that differs, of those that are called once."""
     import tf_keras
 
@@ -91,6 +95,6 @@ def _first_layer(model, other, inputs):
         model(inputs, training=False)
     for path in (path for path in once if path in seen):
         values = [tree.flatten(each[path]) for each in (seen, theirs)]
-        if any(_difference(*pair) for pair in zip(*values, strict=True)):
+        if any(_difference(*pair, tolerance) for pair in zip(*values, strict=True)):
             return f"; of the layers called once {path!r} ({type(once[path]).__name__}) differs first"
     return ""

@@ -8,6 +8,7 @@ import keras
 
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._distribution import allocate_sparsity
+from tfkd.compression._pruning_schedule import OverFit
 from tfkd.compression._sparse import check_sparsity
 from tfkd.compression._tfmot import load
 from tfkd.compression._wrapping import chosen_layers, rebuilt, wrap_layers
@@ -18,7 +19,7 @@ _MASK_UPDATES = 100
 def prune(
     model: keras.Model,
     final_sparsity: float = 0.8,
-    schedule: tuple[int, int] | Any = (0, 1000),
+    schedule: tuple[int, int] | Any = None,
     block_size: tuple[int, int] = (1, 1),
     m_by_n: tuple[int, int] | None = None,
     layers: Iterable[str] | None = None,
@@ -34,7 +35,8 @@ def prune(
         model: a functional or built Sequential Keras 3 model, trained or not; it stays as it is.
         final_sparsity: share of the weights of all kernels that becomes 0, in [0, 1).
         schedule: the updates between which sparsity grows from 0 to its final value, fast at first
-            (cubic); or a `PruningSchedule` of tfmot, which knows its own sparsity.
+            (cubic); None for the first 60 % of the first `fit` (of 1,000 updates where the model is trained
+            without `fit`); or a `PruningSchedule` of tfmot, which knows its own sparsity.
         block_size: rows and columns of the blocks in which Dense kernels are pruned.
         m_by_n: `(2, 4)` makes 2 of each 4 neighbours along the inputs 0, from the first update of the
             schedule, whatever `final_sparsity` says; None for no such pattern.
@@ -126,6 +128,8 @@ def _schedule(sparsity, schedule, final_sparsity: float):
     if isinstance(final_sparsity, bool) or not isinstance(final_sparsity, numbers.Real):
         raise TypeError(f"`final_sparsity` must be a number. Received: {final_sparsity!r}.")
     check_sparsity(final_sparsity, "final_sparsity")
+    if schedule is None:
+        return OverFit(float(final_sparsity))
     begin, end = _pair(schedule, "schedule", 0)
     if begin > end:
         raise ValueError(

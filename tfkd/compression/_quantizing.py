@@ -8,6 +8,7 @@ import numpy as np
 
 from generators import probe_images
 from tfkd._core.keras_internals import inbound_nodes
+from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
 from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
@@ -70,6 +71,15 @@ def quantize_aware(
     """
     kept = _preserved(model, preserve)
     rounding = _scheme(scheme, kept)
+    if isinstance(model, keras.Model):
+        # tfmot rounds to 8 bits in float32 alone.
+        with in_float32(model) as model:
+            return _quantized(model, layers, rounding, kept, images)
+    return _quantized(model, layers, rounding, kept, images)
+
+
+def _quantized(model, layers, rounding, kept, images):
+    """The student, of a model in float32."""
     inner = rebuilt(model, separate=True)
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(

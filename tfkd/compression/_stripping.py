@@ -1,5 +1,6 @@
 """Takes students out of what tfmot wrapped them in."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -7,7 +8,15 @@ import numpy as np
 
 from tfkd import taps
 from tfkd.compression._bridged import BridgedModel
+from tfkd.compression._pruning_schedule import final_sparsity
 from tfkd.compression._split_separable import depthwise_name, is_separable
+
+# By how much blocks and small layers may miss a sparsity.
+_TOLERATED = 0.02
+
+
+class PruningWarning(UserWarning):
+    """A pruned student that is less sparse than was asked for."""
 
 
 def strip(student: BridgedModel) -> keras.Model:
@@ -20,6 +29,9 @@ def strip(student: BridgedModel) -> keras.Model:
         A model like the one that the student was made of, with the weights it has now: pruned ones are
         0, clustered ones take few values, quantization-aware ones are the float weights behind those of
         8 bits.
+
+    Warns:
+        PruningWarning: if training ended before the sparsity was reached that was asked for.
 
     Raises:
         TypeError: if `student` is no bridged model.
@@ -56,7 +68,32 @@ def strip(student: BridgedModel) -> keras.Model:
             "model that it was made of."
         )
     plain.name = student.name
+    _warn_of_low_sparsity(wrapped)
     return plain
+
+
+def _warn_of_low_sparsity(wrapped):
+    """Warns if training ended before pruning did."""
+    pruned = [layer for layer in wrapped.values() if hasattr(layer, "pruning_vars")]
+    masks = [(mask.numpy(), layer) for layer in pruned for _, mask, _ in layer.pruning_vars]
+    asked = [
+        (final_sparsity(layer.pruning_schedule), mask) for mask, layer in masks if not layer.sparsity_m_by_n
+    ]
+    asked = [(share, mask) for share, mask in asked if share is not None]
+    weights = sum(mask.size for _, mask in asked)
+    if not weights:
+        return
+    wanted = sum(share * mask.size for share, mask in asked) / weights
+    reached = sum(mask.size - np.count_nonzero(mask) for _, mask in asked) / weights
+    if reached < wanted - _TOLERATED:
+        updates = max(int(layer.pruning_step.numpy()) for layer in pruned)
+        warnings.warn(
+            f"Sparsity reached {reached:.1%} of the {wanted:.1%} asked for: training ended after "
+            f"{max(updates, 0)} updates, before the pruning schedule did. Train longer, or make the "
+            "student by prune(..., schedule=None), which follows the length of `fit`.",
+            PruningWarning,
+            stacklevel=3,
+        )
 
 
 def current_weights(layer: Any) -> list[np.ndarray]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfkd.compression._pruning_schedule import OverFit
+
 _VARIABLE = "TF_USE_LEGACY_KERAS"
 
 
@@ -43,11 +45,14 @@ def _know_recurrent_cells():
 
 def scopes() -> contextlib.ExitStack:
     """A context in which tf_keras knows all layers of tfmot when it reads a configuration."""
+    import tf_keras
+
     tfmot = load()
     stack = contextlib.ExitStack()
     stack.enter_context(tfmot.sparsity.keras.prune_scope())
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
+    stack.enter_context(tf_keras.utils.custom_object_scope({"OverFit": OverFit}))
     return stack
 
 

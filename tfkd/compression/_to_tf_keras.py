@@ -35,7 +35,8 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
         flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
             since tfmot does not look into nested models.
         separate: whether each `SeparableConv2D` becomes a `DepthwiseConv2D` ("name/depthwise") and a
-            `Conv2D` of its name, which tfmot can quantize.
+            `Conv2D` of its name, which tfmot can quantize, and what attention layers and others of several
+            arguments return goes through an `Activation` ("name/output"), which it can round.
 
     Returns:
         A functional `tf_keras.Model` with weights of its own, not compiled.
@@ -115,7 +116,19 @@ class _Rebuilding:
         if first and not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
-        return outputs
+        return self._roundable(outputs, args, kwargs, f"{path}{operation.name}")
+
+    def _roundable(self, outputs, args, kwargs, name):
+        """The outputs of a call; for tfmot, which wraps layers of one argument, behind such a layer."""
+        import tf_keras
+
+        several = [value for value in tree.flatten((args[1:], kwargs)) if hasattr(value, "_keras_history")]
+        if not (self._separate and several):
+            return outputs
+        names = iter(name + "/output" + "_" * i for i in range(len(tree.flatten(outputs))))
+        return tree.map_structure(
+            lambda tensor: tf_keras.layers.Activation("linear", name=next(names))(tensor), outputs
+        )
 
     def _calculate(self, operation, args, kwargs, path):
         """The output of an operation between layers: of a layer where there is one, which tfmot knows."""

@@ -210,6 +210,9 @@ class DataFreeDistiller(Distiller):
         nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
+    def _student_passes(self, steps):
+        return self.recipe.student_updates(steps) * self.recipe.microbatches
+
     def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
         if self._recipe_optimizers.follow(steps, min(self._steps_taken_over, self.recipe.warmup_steps)):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core import files
+from tfkd._core.fit_length import with_length
 from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
@@ -259,6 +260,14 @@ class Distiller(keras.Model):
         if optimizer is not None and kwargs.get("auto_scale_loss", True):
             optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        callbacks = with_length(callbacks, self.students, self._student_passes)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def _student_passes(self, steps):
+        """How many passes in training mode the student makes in so many steps."""
+        return steps
 
     def load_weights(self, *args, **kwargs) -> None:
         # Else Keras would leave out the state of an optimizer that has not made a step.

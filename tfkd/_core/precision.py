@@ -1,0 +1,59 @@
+"""Models that compute in half precision."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from tfkd._core.graphs import copy_weights, has_graph
+from tfkd._core.keras_internals import flatten_layers
+
+# The distance between 1 and the next number.
+_STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+_STEP_OF_FLOAT32 = 2.0**-23
+
+
+def rounding(model: keras.Model) -> float:
+    """The distance between 1 and the next number in the coarsest precision that a model computes in."""
+    return max(_STEPS.get(layer.compute_dtype, _STEP_OF_FLOAT32) for layer in flatten_layers(model))
+
+
+@contextlib.contextmanager
+def in_float32(model: keras.Model) -> Iterator[keras.Model]:
+    """The model computing in float32, inside the block.
+
+    Args:
+        model: stays as it is afterwards.
+
+    Returns:
+        A context manager that yields the model itself, or a copy of one whose weights are of half
+        precision.
+
+    Raises:
+        ValueError: if such a model cannot be copied, since code calls its layers.
+    """
+    half = [(layer, layer.dtype_policy) for layer in flatten_layers(model) if layer.compute_dtype in _STEPS]
+    try:
+        for layer, _ in half:
+            layer.dtype_policy = keras.DTypePolicy("float32")
+        # Layers are made anew with the precision that they have now.
+        yield _copied(model) if any(weight.dtype in _STEPS for weight in model.weights) else model
+    finally:
+        for layer, policy in half:
+            layer.dtype_policy = policy
+
+
+def _copied(model):
+    if not has_graph(model):
+        raise ValueError(
+            f"`model`: {model.name!r} has weights of half precision, and code of your own calls its "
+            "layers, so that it cannot be copied in float32. Build it in float32, or in mixed precision, "
+            "and give that the weights of this one."
+        )
+    copy = keras.models.clone_model(model, clone_function=_copied_layer, recursive=True)
+    copy_weights(model, copy)
+    return copy
+
+
+def _copied_layer(layer):
+    return type(layer).from_config(layer.get_config())
