@@ -152,7 +152,9 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
     assert compressed.model.get_layer("drop").rate == 0.0 and model.get_layer("drop").rate == 0.5
     assert model.trainable
     harness.assert_same_weights(before, model)
-    with pytest.raises(ValueError, match="is not empty; replace it with `overwrite`"):
+    with pytest.raises(
+        ValueError, match="is not empty; continue it with `resume`, or replace it with `overwrite`"
+    ):
         compress(model, **asked)
 
 
@@ -193,7 +195,7 @@ def sine():
         ({"prune": 1.0}, ValueError, "`prune` must be at least 0 and below 1"),
         ({"prune_distribution": "even"}, ValueError, "`prune_distribution` must be one of"),
         ({"cluster": 1}, ValueError, "`cluster` must be an integer of at least 2"),
-        ({"prune": 0.5, "learning_rate": 1e30}, RuntimeError, "no longer finite in epoch 1"),
+        ({"prune": 0.5, "learning_rate": 1e30}, FloatingPointError, "no longer finite in epoch 1"),
         (
             {"recipe": DFAD(epochs=1, steps_per_epoch=1, warmup_steps=1)},
             ValueError,

@@ -62,7 +62,11 @@ class Program:
         """
         typed = sys.argv if typed is None else typed
         self.define_flags()
-        with _terminal.lasting_output(), _terminal.short_warnings(), Interruptions() as interruptions:
+        with (
+            _terminal.lasting_output(),
+            _terminal.short_warnings(self._in_flags),
+            Interruptions() as interruptions,
+        ):
             try:
                 return self._run(typed)
             except KeyboardInterrupt as error:
@@ -71,7 +75,10 @@ class Program:
                 if interruptions.number is None:
                     return self._failed(error)
                 # A library has made another error of the interruption.
-                go_on = os.path.exists(os.path.join(flags.FLAGS.output_dir, "run.json"))
+                go_on = os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
+            if sys.stderr.isatty():
+                # Behind the ^C of the terminal.
+                print(file=sys.stderr)
             self._say(
                 self._how_to_go_on(typed) if go_on else "interrupted before training began: start again."
             )

@@ -54,11 +54,15 @@ def lasting_output() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def short_warnings() -> Iterator[None]:
-    """Shows warnings that are for people, each once and as a line of its own; others are left out."""
+def short_warnings(in_flags: Callable[[str], str]) -> Iterator[None]:
+    """Shows warnings that are for people, each once and as a line of its own; others are left out.
+
+    Args:
+        in_flags: makes a message about arguments one about flags.
+    """
 
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"Warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"Warning: {in_flags(' '.join(str(message).split()))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,12 +21,12 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
     Raises:
         ValueError: if answers are not finite, so that nothing can be learned from them.
     """
-    remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
+    remedy = "check `input_range`, `mean` and `std`"
     outputs = np.asarray(keras.ops.cast(teacher(probe_images(teacher), training=False), "float32"))
     if not np.isfinite(outputs).all():
         raise ValueError(
             f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "
-            f"nothing can be learned from it; check its weights, and {remedy}."
+            f"nothing can be learned from it; check its weights; or {remedy}."
         )
     if len(image_shape(teacher.input_shape[1:])) != 3:
         return None
