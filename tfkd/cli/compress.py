@@ -67,7 +67,7 @@ def _arguments(values):
 PROGRAM = Program(
     name="tfkd-compress",
     purpose="a trained network in, pruned, clustered or in 8 bits, a verified TFLite file out.",
-    example="tfkd-compress --model=model.keras --prune=0.8 --quantize --output_dir=runs/small",
+    example="tfkd-compress --model=model.keras --prune=0.8 --output_dir=runs/small",
     pipeline=compress,
     groups=[
         flag_groups.teacher,
