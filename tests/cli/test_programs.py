@@ -2,23 +2,29 @@
 
 import dataclasses
 import json
+import re
 import types
+import warnings
 
 import pytest
 
 import tfkd
 from tests.cli import running
 from tfkd.cli import compress, data_free
+from tfkd.pipelines._run_folder import Interrupted
+from tfkd.teachers import TaskWarning
 
 
 class Pipeline:
     """Stands for a pipeline: notes its arguments, then raises or returns what it was made with."""
 
-    def __init__(self, error=None, problem=None):
-        self.error, self.problem = error, problem
+    def __init__(self, error=None, problem=None, warned=()):
+        self.error, self.problem, self.warned = error, problem, warned
 
     def __call__(self, **arguments):
         self.arguments = arguments
+        for warning in self.warned:
+            warnings.warn(warning, stacklevel=1)
         if self.error:
             # As if from the library.
             exec("raise error", {"__name__": "tfkd.stand_in", "error": self.error})
@@ -138,6 +144,63 @@ def test_a_result_that_lacks_something_has_an_exit_status_of_its_own():
     typed = ("--teacher=t", "--output_dir=x")
     _, done = run(data_free, *typed, status=3, problem="there is no student.tflite")
     assert done.stderr == "tfkd-data-free: there is no student.tflite\n" and "98 %" in done.stdout
+
+
+def test_an_error_nobody_expected_is_shown_whole():
+    # Raised by this module, which is not of the library.
+    def broken(**arguments):
+        raise ValueError("deep inside")
+
+    program = dataclasses.replace(data_free.PROGRAM, pipeline=broken)
+    done = running.run(program, "--teacher=t", "--output_dir=x", status=1)
+    *trace, last = done.stderr.splitlines()
+    assert trace[0].startswith("Traceback") and trace[-1] == "ValueError: deep inside"
+    assert last.startswith("tfkd-data-free: that is an error nobody expected. Please report it")
+    assert "tfkd-data-free --version" in last
+
+
+def test_warnings_are_lines_without_sources():
+    ours = TaskWarning("assumed, as `students` says;\n  set `task`"), UserWarning("look out")
+    hidden = DeprecationWarning("old name"), FutureWarning("of numpy"), RuntimeWarning("overflow")
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", warned=(*ours, *ours, *hidden))
+    assert done.stderr == "Warning: assumed, as --student says; set --task\nWarning: look out\n"
+
+
+def test_an_option_that_has_a_new_name_is_a_warning():
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", "--recipe_options=accumulate=2")
+    assert re.fullmatch(r"Warning: .*accumulate.* microbatches .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--help=teacher", "--helpfull"])
+@pytest.mark.parametrize("module", [data_free, compress])
+def test_help_tells_every_flag_and_status_whatever_else_is_typed(module, asked):
+    done = running.run(module.PROGRAM, "--nonsense", asked)
+    told = re.findall(r"^  --(?:\[no\])?(\w+)$", done.stdout, re.M)
+    assert set(told) >= {*module.PROGRAM.flags, "help", "version", "flagfile", "verbosity"}
+    assert len(set(told)) == len(told)
+    assert all(f"\n  {status}\n" in done.stdout for status in ("0", "1", "2", "3", "130, 143"))
+    assert f"{module.PROGRAM.name} --" in done.stdout and done.stderr == ""
+    assert ("absl.logging:" in done.stdout) == (asked == "--helpfull")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--overwrite"], ["--resume"]),
+        (["--overwrite=true", "--noresume"], ["--resume"]),
+        (["--labels=a b,c", "--resume"], ["'--labels=a b,c'", "--resume"]),
+        (["--flagfile=FILE"], ["--flagfile=FILE", "--nooverwrite", "--resume"]),
+    ],
+)
+def test_an_interruption_says_how_to_go_on(typed, said, tmp_path):
+    preset = tmp_path / "run.flags"
+    preset.write_text("--overwrite\n")
+    typed, said = ([word.replace("FILE", str(preset)) for word in words] for words in (typed, said))
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=Interrupted())
+    expected = " ".join(["tfkd-data-free --teacher=t --output_dir=x", *said])
+    assert done.stderr == f"tfkd-data-free: interrupted; go on with: {expected}\n"
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=KeyboardInterrupt())
+    assert done.stderr == "tfkd-data-free: interrupted before training began: start again.\n"
 
 
 @pytest.mark.parametrize(
