@@ -247,5 +247,9 @@ def test_a_whole_program(teacher_file, eval_file, tmp_path):
     assert "written file, float16" in done.stdout and str(tmp_path / "out/report.html") in done.stdout
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["flags"]["tflite"] == "float16" and metrics["flags"]["eval_data"] == eval_file
+    missing = running.run(
+        compress.PROGRAM, "--model=none.keras", f"--output_dir={tmp_path / 'no'}", status=2
+    )
+    assert missing.stderr.startswith("tfkd-compress: --model: there is no file 'none.keras'.")
     again = running.run(compress.PROGRAM, *typed, status=2)
     assert "is not empty; continue it with --resume, or replace it with --overwrite" in again.stderr

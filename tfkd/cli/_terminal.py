@@ -74,6 +74,7 @@ def short_warnings(in_flags: Callable[[str], str]) -> Iterator[None]:
 
 
 def only_errors() -> None:
-    """Has TensorFlow and absl log errors only: TensorFlow tells at length how it saves and converts."""
+    """Has libraries log errors only: TensorFlow tells at length how it saves and converts."""
     logging.set_verbosity(logging.ERROR)
-    tf.get_logger().setLevel(python_logging.ERROR)
+    for logger in (tf.get_logger(), python_logging.getLogger("matplotlib")):
+        logger.setLevel(python_logging.ERROR)

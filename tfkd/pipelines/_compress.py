@@ -127,7 +127,7 @@ def compress(
             return read_compressed(place)
         keras.utils.set_random_seed(seed)
         say(f"loading the model: {named(model)}")
-        original = as_teacher(model, teacher_options)
+        original = as_teacher(model, teacher_options, "model")
         # A teacher is frozen, and the model has to learn.
         source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
         check_labels(labels, original)

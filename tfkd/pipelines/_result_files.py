@@ -18,6 +18,7 @@ def write(result: Result, folder: RunFolder, tflite: str) -> None:
         folder: where.
         tflite: the name of the TFLite file.
     """
+    folder.check()
     if result.tflite is not None:
         files.write_bytes(folder.file(tflite), result.tflite)
     result.report(folder.file("report.html"))
