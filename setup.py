@@ -11,6 +11,7 @@ setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    py_modules=["tfkd_programs"],
     packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
     package_data={"tfkd": ["py.typed"], "tfkd.export": ["*.j2"]},
     python_requires=">=3.11,<3.14",
@@ -21,6 +22,7 @@ setup(
         "tensorflow-model-optimization>=0.8.0,<0.9",
         "numpy>=1.26",
         "absl-py>=1.4",
+        "rich>=13.7",
     ],
     extras_require={
         "litert": ["ai-edge-litert>=2.0"],
@@ -40,8 +42,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "tfkd-data-free = tfkd.cli.data_free:run",
-            "tfkd-compress = tfkd.cli.compress:run",
+            "tfkd-data-free = tfkd_programs:data_free",
+            "tfkd-compress = tfkd_programs:compress",
         ]
     },
 )

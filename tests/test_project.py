@@ -42,8 +42,8 @@ def test_public_names_exist():
 
 def programs():
     """The programs that are installed, by name."""
-    scripts = re.findall(r'"([\w-]+) = (tfkd\.cli\.\w+):run"', (ROOT / "setup.py").read_text())
-    return {name: importlib.import_module(module).PROGRAM for name, module in scripts}
+    scripts = re.findall(r'"([\w-]+) = tfkd_programs:(\w+)"', (ROOT / "setup.py").read_text())
+    return {name: importlib.import_module(f"tfkd.cli.{module}").PROGRAM for name, module in scripts}
 
 
 def flag_tables():

@@ -2,26 +2,32 @@
 
 import dataclasses
 import json
+import re
 import types
+import warnings
 
 import pytest
-from absl import app
 
 import tfkd
 from tests.cli import running
 from tfkd.cli import compress, data_free
+from tfkd.pipelines._run_folder import Interrupted
+from tfkd.teachers import TaskWarning
 
 
 class Pipeline:
     """Stands for a pipeline: notes its arguments, then raises or returns what it was made with."""
 
-    def __init__(self, error=None, problem=None):
-        self.error, self.problem = error, problem
+    def __init__(self, error=None, problem=None, warned=()):
+        self.error, self.problem, self.warned = error, problem, warned
 
     def __call__(self, **arguments):
         self.arguments = arguments
+        for warning in self.warned:
+            warnings.warn(warning, stacklevel=1)
         if self.error:
-            raise self.error
+            # As if from the library.
+            exec("raise error", {"__name__": "tfkd.stand_in", "error": self.error})
         return types.SimpleNamespace(problem=self.problem, summary=lambda: "98 % at last")
 
 
@@ -136,15 +142,84 @@ def test_messages_name_flags(module, message, shown):
 
 def test_a_result_that_lacks_something_has_an_exit_status_of_its_own():
     typed = ("--teacher=t", "--output_dir=x")
-    _, done = run(data_free, *typed, status=1, problem="there is no student.tflite")
+    _, done = run(data_free, *typed, status=3, problem="there is no student.tflite")
     assert done.stderr == "tfkd-data-free: there is no student.tflite\n" and "98 %" in done.stdout
 
 
-def test_what_is_missing_is_said():
-    with pytest.raises(app.UsageError, match="tfkd-compress needs --model and --output_dir"):
-        run(compress)
-    with pytest.raises(app.UsageError, match="tfkd-data-free needs --output_dir"):
-        run(data_free, "--teacher=t.keras")
+def test_an_error_nobody_expected_is_shown_whole():
+    # Raised by this module, which is not of the library.
+    def broken(**arguments):
+        raise ValueError("deep inside")
+
+    program = dataclasses.replace(data_free.PROGRAM, pipeline=broken)
+    done = running.run(program, "--teacher=t", "--output_dir=x", status=1)
+    *trace, last = done.stderr.splitlines()
+    assert trace[0].startswith("Traceback") and trace[-1] == "ValueError: deep inside"
+    assert last.startswith("tfkd-data-free: that is an error nobody expected. Please report it")
+    assert "tfkd-data-free --version" in last
+
+
+def test_warnings_are_lines_without_sources():
+    ours = TaskWarning("assumed, as `students` says;\n  set `task`"), UserWarning("look out")
+    hidden = DeprecationWarning("old name"), FutureWarning("of numpy"), RuntimeWarning("overflow")
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", warned=(*ours, *ours, *hidden))
+    assert done.stderr == "Warning: assumed, as --student says; set --task\nWarning: look out\n"
+
+
+def test_an_option_that_has_a_new_name_is_a_warning():
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", "--recipe_options=accumulate=2")
+    assert re.fullmatch(r"Warning: .*accumulate.* microbatches .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--help=teacher", "--helpfull"])
+@pytest.mark.parametrize("module", [data_free, compress])
+def test_help_tells_every_flag_and_status_whatever_else_is_typed(module, asked):
+    done = running.run(module.PROGRAM, "--nonsense", asked)
+    told = re.findall(r"^  --(?:\[no\])?(\w+)$", done.stdout, re.M)
+    assert set(told) >= {*module.PROGRAM.flags, "help", "version", "flagfile", "verbosity"}
+    assert len(set(told)) == len(told)
+    assert all(f"\n  {status}\n" in done.stdout for status in ("0", "1", "2", "3", "130, 143"))
+    assert f"{module.PROGRAM.name} --" in done.stdout and done.stderr == ""
+    assert ("absl.logging:" in done.stdout) == (asked == "--helpfull")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--overwrite"], ["--resume"]),
+        (["--overwrite=true", "--noresume"], ["--resume"]),
+        (["--labels=a b,c", "--resume"], ["'--labels=a b,c'", "--resume"]),
+        (["--flagfile=FILE"], ["--flagfile=FILE", "--nooverwrite", "--resume"]),
+    ],
+)
+def test_an_interruption_says_how_to_go_on(typed, said, tmp_path):
+    preset = tmp_path / "run.flags"
+    preset.write_text("--overwrite\n")
+    typed, said = ([word.replace("FILE", str(preset)) for word in words] for words in (typed, said))
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=Interrupted())
+    expected = " ".join(["tfkd-data-free --teacher=t --output_dir=x", *said])
+    assert done.stderr == f"tfkd-data-free: interrupted; go on with: {expected}\n"
+    _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=KeyboardInterrupt())
+    assert done.stderr == "tfkd-data-free: interrupted before training began: start again.\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "typed", "message"),
+    [
+        (compress, [], "tfkd-compress needs --model and --output_dir."),
+        (data_free, ["--teacher=t.keras"], "tfkd-data-free needs --output_dir."),
+        (data_free, ["--teachr=t.keras"], "Unknown command line flag 'teachr'. Did you mean: teacher"),
+        (data_free, ["--epochs=many"], "flag --epochs=many"),
+        (data_free, ["--epochs=0"], "flag --epochs=0"),
+        (data_free, ["--tflite=int3"], "flag --tflite=int3"),
+        (data_free, ["--flagfile=nowhere.flags"], "nowhere.flags"),
+        (compress, ["model.keras", "out"], "Unexpected arguments: model.keras out."),
+    ],
+)
+def test_usage_that_cannot_be_read(module, typed, message):
+    done = running.run(module.PROGRAM, *typed, status=2)
+    assert message in done.stderr and done.stderr.endswith(f"See {module.PROGRAM.name} --help.\n")
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -172,5 +247,9 @@ def test_a_whole_program(teacher_file, eval_file, tmp_path):
     assert "written file, float16" in done.stdout and str(tmp_path / "out/report.html") in done.stdout
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["flags"]["tflite"] == "float16" and metrics["flags"]["eval_data"] == eval_file
+    missing = running.run(
+        compress.PROGRAM, "--model=none.keras", f"--output_dir={tmp_path / 'no'}", status=2
+    )
+    assert missing.stderr.startswith("tfkd-compress: --model: there is no file 'none.keras'.")
     again = running.run(compress.PROGRAM, *typed, status=2)
-    assert "is not empty; replace it with --overwrite" in again.stderr
+    assert "is not empty; continue it with --resume, or replace it with --overwrite" in again.stderr

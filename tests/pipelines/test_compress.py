@@ -16,6 +16,8 @@ from tests.datafree.recipes import TINY_GENERATOR
 from tfkd.compression import sparsity
 from tfkd.datafree import DFAD, Procedural
 from tfkd.pipelines import compress
+from tfkd.pipelines._run_folder import Interrupted
+from tfkd.pipelines._saving import SaveState
 
 pytestmark = pytest.mark.program
 # What refines images takes longest to trace.
@@ -23,20 +25,25 @@ QUICK = Procedural(epochs=2, steps_per_epoch=2, batch_size=16, memory=32, refine
 
 
 @pytest.fixture(scope="module")
-def compressed(teacher_file, eval_file, tmp_path_factory):
-    """A run with all three stages."""
-    return compress(
-        teacher_file,
-        prune=0.6,
-        cluster=8,
-        quantize=True,
-        recipe=DFAD(**TINY_GENERATOR, warmup_steps=2),
-        evaluation_data=eval_file,
-        min_agreement=0.8,
-        labels=["a", "b", "c", "d"],
-        seed=1,
-        folder=tmp_path_factory.mktemp("compress") / "out",
-    )
+def asked(teacher_file, eval_file, tmp_path_factory):
+    """What a run with all three stages is asked for."""
+    return {
+        "model": teacher_file,
+        "prune": 0.6,
+        "cluster": 8,
+        "quantize": True,
+        "recipe": DFAD(**TINY_GENERATOR, warmup_steps=2),
+        "evaluation_data": eval_file,
+        "min_agreement": 0.8,
+        "labels": ["a", "b", "c", "d"],
+        "seed": 1,
+        "folder": tmp_path_factory.mktemp("compress") / "out",
+    }
+
+
+@pytest.fixture(scope="module")
+def compressed(asked):
+    return compress(**asked)
 
 
 def zeros_of_layers(model):
@@ -152,7 +159,9 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
     assert compressed.model.get_layer("drop").rate == 0.0 and model.get_layer("drop").rate == 0.5
     assert model.trainable
     harness.assert_same_weights(before, model)
-    with pytest.raises(ValueError, match="is not empty; replace it with `overwrite`"):
+    with pytest.raises(
+        ValueError, match="is not empty; continue it with `resume`, or replace it with `overwrite`"
+    ):
         compress(model, **asked)
 
 
@@ -193,7 +202,7 @@ def sine():
         ({"prune": 1.0}, ValueError, "`prune` must be at least 0 and below 1"),
         ({"prune_distribution": "even"}, ValueError, "`prune_distribution` must be one of"),
         ({"cluster": 1}, ValueError, "`cluster` must be an integer of at least 2"),
-        ({"prune": 0.5, "learning_rate": 1e30}, RuntimeError, "no longer finite in epoch 1"),
+        ({"prune": 0.5, "learning_rate": 1e30}, FloatingPointError, "no longer finite in epoch 1"),
         (
             {"recipe": DFAD(epochs=1, steps_per_epoch=1, warmup_steps=1)},
             ValueError,
@@ -208,3 +217,64 @@ def test_bad_input(teacher, eval_file, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         compress(**asked)
     assert not (tmp_path / "out/metrics.json").exists()
+
+
+def interrupting(monkeypatch, *counts):
+    """Interrupts runs at the ends of some epochs, before their state is saved; a list of all epochs run."""
+    epochs, on_epoch_end = [], SaveState.on_epoch_end
+
+    def interrupted(self, epoch, logs=None):
+        epochs.append((os.path.basename(self.path).split(".")[0], epoch))
+        if len(epochs) in counts:
+            raise KeyboardInterrupt
+        on_epoch_end(self, epoch, logs)
+
+    monkeypatch.setattr(SaveState, "on_epoch_end", interrupted)
+    return epochs
+
+
+def assert_same_model(ours, expected):
+    for weight, other in zip(ours.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_interrupted_stages_go_on_to_the_same_weights(compressed, asked, tmp_path, capsys, monkeypatch):
+    epochs = interrupting(monkeypatch, 2, 5)
+    here = {**asked, "folder": tmp_path, "verbose": 2}
+    for resume in (False, True):
+        with pytest.raises(Interrupted):
+            compress(**here, resume=resume)
+    resumed = compress(**here, resume=True)
+    # Each epoch once, but for the two that were lost.
+    stages = ("pruned", "clustered", "quantization-aware")
+    expected = [(stage, epoch) for stage in stages for epoch in range(2)]
+    assert epochs == [*expected[:2], *expected[1:4], *expected[3:]]
+    assert "pruned: 2 epochs, 2 of them done before" in capsys.readouterr().out
+    assert_same_model(resumed, compressed)
+    for ours, theirs in zip(resumed.metrics["stages"], compressed.metrics["stages"], strict=True):
+        for name in ("name", "updates", "loss", "agreement"):
+            assert ours[name] == theirs[name]
+    images = blobs(20)[0]
+    files = resumed.tflite, compressed.tflite
+    np.testing.assert_array_equal(*(tfkd.export.run_tflite(file, images) for file in files))
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_interrupted_stage_goes_on_in_its_data(teacher, tmp_path, monkeypatch):
+    asked = {"model": teacher, "training_data": blobs(64), "prune": 0.5, "recipe": QUICK, "tflite": None}
+    whole = compress(**asked)
+    epochs = interrupting(monkeypatch, 2)
+    with pytest.raises(Interrupted):
+        compress(**asked, folder=tmp_path)
+    assert_same_model(compress(**asked, folder=tmp_path, resume=True), whole)
+    assert epochs == [("pruned", 0), ("pruned", 1), ("pruned", 1)]
+
+
+def test_a_complete_run_is_read_again(compressed, asked, tmp_path, capsys):
+    again = compress(**asked, resume=True, verbose=2)
+    assert "nothing to resume" in capsys.readouterr().out
+    for name in ("metrics", "tflite", "tflite_check", "problem"):
+        assert getattr(again, name) == getattr(compressed, name)
+    assert_same_model(again, compressed)
+    again.report(tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text().count("data:image/png;base64,") == 1

@@ -214,19 +214,21 @@ def test_a_good_teacher_is_not_suspected(teacher):
 
 
 def test_an_untrained_teacher_is_suspected():
-    with pytest.warns(TeacherWarning, match="looks untrained.*--input_range"):
+    with pytest.warns(TeacherWarning, match="looks untrained.*`input_range`"):
         tfkd.load_teacher(small_network(4))
 
 
 def test_a_wrongly_scaled_teacher_is_suspected(trained):
-    with pytest.warns(TeacherWarning, match="--input_range"):
+    with pytest.warns(TeacherWarning, match="`input_range`"):
         tfkd.load_teacher(trained, input_range=(0, 2550))
 
 
-def test_broken_weights_are_suspected(trained):
+def test_broken_weights_are_refused(trained):
     model = keras.models.clone_model(trained)
     model.set_weights([np.full_like(w, np.nan) for w in trained.get_weights()])
-    with pytest.warns(TeacherWarning, match="not finite"):
+    with pytest.raises(
+        ValueError, match="NaN or infinite, so that nothing can be learned from it; check its"
+    ):
         tfkd.load_teacher(model)
 
 

@@ -246,7 +246,7 @@ def test_inputs_of_any_rank(shape, tmp_path):
 def test_only_images_have_a_scale_that_can_be_wrong():
     silently(keras.Sequential([keras.Input((7,)), layers.Dense(4)]))
     broken = keras.Sequential([keras.Input((7,)), layers.Dense(4, kernel_initializer=nothing_but_nan)])
-    with pytest.warns(tfkd.TeacherWarning, match="outputs are not finite"):
+    with pytest.raises(ValueError, match="outputs for synthetic inputs are NaN"):
         tfkd.load_teacher(broken)
 
 

@@ -2,8 +2,12 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+
+# `.student-ab_c12d3.keras`, as `tempfile` chooses letters.
+_TEMPORARY = re.compile(r"\.(?P<stem>[^.]+)-[a-z0-9_]{8}(?P<ending>\..*)?")
 
 
 @contextlib.contextmanager
@@ -59,6 +63,12 @@ def check_not_hdf5(path: str | os.PathLike, what: str, remedy: str) -> None:
             f"`filepath`: {what} cannot be read back from {os.fspath(path)!r}, since .h5 files know "
             f"Keras's own classes only. Save it as .keras, or {remedy}."
         )
+
+
+def temporary_of(name: str) -> str | None:
+    """The name of the file that a temporary one of `replacing` was to become; None for other files."""
+    match = _TEMPORARY.fullmatch(name)
+    return match and match["stem"] + (match["ending"] or "")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -8,6 +8,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core import quiet
+
 _SIGNATURE = "serving_default"
 
 
@@ -46,8 +48,9 @@ class TFLiteFile:
         require_litert()
         from ai_edge_litert.interpreter import Interpreter
 
-        self.interpreter = Interpreter(model_content=content, num_threads=threads)
-        self.interpreter.allocate_tensors()
+        with quiet.foreign_output():
+            self.interpreter = Interpreter(model_content=content, num_threads=threads)
+            self.interpreter.allocate_tensors()
         inputs, self._targets = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         if len(inputs) != 1:
             raise ValueError(

@@ -81,10 +81,11 @@ class KeepLastGood(keras.callbacks.Callback):
         # There since the first epoch began.
         assert self._good is not None and self.good_epoch is not None
         self._good.restore()
+        good = self.good_epoch + 1
         warnings.warn(
-            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has "
-            f"its weights from the end of epoch {self.good_epoch + 1} again. A lower learning rate usually "
-            "helps.",
+            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has its "
+            f"weights from {f'the end of epoch {good}' if good else 'before training'} again. A lower "
+            "learning rate usually helps.",
             stacklevel=2,
         )
 

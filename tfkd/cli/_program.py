@@ -1,33 +1,45 @@
 """Program: a pipeline that is asked for by flags."""
 
 import dataclasses
+import os
 import re
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
-from absl import app, flags, logging
+import keras
+import tensorflow as tf
+from absl import flags
 
+from tfkd.cli import _help, _terminal
+from tfkd.cli._endings import BAD_INPUT, DONE, NOT_TRUSTWORTHY, UNEXPECTED, Interruptions, status_of
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.pipelines import Compressed, Distilled
+from tfkd.pipelines._run_folder import Interrupted
 
 # They say where a run is and what to do with an earlier one, not what this one is.
 _PASSING = ("output_dir", "resume", "overwrite")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
     """A program: its flags become the arguments of a pipeline.
 
-    Bad input ends it with a message and exit status 2, a result that lacks something with 1.
+    Its exit statuses are those of `tfkd.cli._endings`.
 
     Args:
         name: what messages call it.
+        purpose: what it does, in a line.
+        example: a command line.
         pipeline: takes the groups' arguments, `verbose` and `flags`.
-        groups: its flags.
+        groups: its flags, `flag_groups.run` among them.
         needed: flags that have to be given.
     """
 
     name: str
+    purpose: str
+    example: str
     pipeline: Callable[..., Distilled | Compressed]
     groups: Sequence[FlagGroup]
     needed: Sequence[str]
@@ -40,34 +52,76 @@ class Program:
     def define_flags(self) -> None:
         """Defines its flags, and nothing else does."""
         for group in self.groups:
-            # `--help` shows the flags of the script that was started.
-            group(module=sys.argv[0])
+            group(module=self.name)
 
-    def run(self) -> None:
-        """Runs the program from the command line."""
-        self.define_flags()
-        app.run(self.main)
-
-    def main(self, argv: list[str]) -> None:
-        """Runs the program once its flags are read.
+    def run(self, typed: Sequence[str] | None = None) -> int:
+        """Runs the program; returns its exit status.
 
         Args:
-            argv: what absl left of the command line.
+            typed: the command line, the program's name first; None for that of this process.
         """
-        if len(argv) > 1:
-            raise app.UsageError(f"Unexpected arguments: {argv[1:]}. Options start with two dashes.")
-        if missing := [f"--{flag}" for flag in self.needed if not flags.FLAGS[flag].value]:
-            raise app.UsageError(f"{self.name} needs {' and '.join(missing)}.")
-        if not flags.FLAGS["verbosity"].present:
-            # TensorFlow tells at length how it saves and converts.
-            logging.set_verbosity(logging.WARNING)
+        typed = sys.argv if typed is None else typed
+        self.define_flags()
+        with (
+            _terminal.lasting_output(),
+            _terminal.short_warnings(self._in_flags),
+            Interruptions() as interruptions,
+        ):
+            try:
+                return self._run(typed)
+            except KeyboardInterrupt as error:
+                go_on = isinstance(error, Interrupted)
+            except Exception as error:
+                if interruptions.number is None:
+                    return self._failed(error)
+                # A library has made another error of the interruption.
+                go_on = os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
+            if sys.stderr.isatty():
+                # Behind the ^C of the terminal.
+                print(file=sys.stderr)
+            self._say(
+                self._how_to_go_on(typed) if go_on else "interrupted before training began: start again."
+            )
+            return interruptions.status
+
+    def _run(self, typed):
+        if (text := self._asked_for(typed)) is not None:
+            print(text)
+            return DONE
         try:
-            result = self._result()
-        except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-            self._end(2, self._in_flags(str(error)))
+            self._read(typed)
+        except (flags.Error, ValueError) as error:
+            self._say(f"{error} See {self.name} --help.")
+            return BAD_INPUT
+        if not flags.FLAGS["verbosity"].present:
+            _terminal.only_errors()
+        # What is shown of an unexpected error is all there is.
+        keras.config.disable_traceback_filtering()
+        tf.debugging.disable_traceback_filtering()
+        result = self._result()
         print(f"\n{result.summary()}")
         if result.problem:
-            self._end(1, result.problem)
+            self._say(result.problem)
+            return NOT_TRUSTWORTHY
+        return DONE
+
+    def _asked_for(self, typed):
+        """What is to be shown instead of working, whatever else was typed; None for nothing."""
+        asked = {_name(word) for word in typed[1:] if word.startswith("-")}
+        if "version" in asked:
+            return _help.version(self.name)
+        if not asked & {"help", "helpshort", "helpfull", "h", "?"}:
+            return None
+        text = _help.short_help(self.name, self.purpose, self.needed, self.example, self.groups)
+        return _help.full_help(text, self.name) if "helpfull" in asked else text
+
+    def _read(self, typed):
+        """Reads the flags, or raises an error."""
+        left = flags.FLAGS(typed)[1:]
+        if left:
+            raise ValueError(f"Unexpected arguments: {' '.join(left)}. Flags start with two dashes.")
+        if missing := [f"--{flag}" for flag in self.needed if not flags.FLAGS[flag].value]:
+            raise ValueError(f"{self.name} needs {' and '.join(missing)}.")
 
     def _result(self):
         arguments, values = {}, {}
@@ -75,6 +129,18 @@ class Program:
             arguments |= group.arguments()
             values |= {name: v for name, v in group.values().items() if name not in _PASSING}
         return self.pipeline(**arguments, flags=values, verbose=1 if sys.stdout.isatty() else 2)
+
+    def _failed(self, error):
+        status = status_of(error)
+        if status != UNEXPECTED:
+            self._say(self._in_flags(str(error)))
+            return status
+        traceback.print_exception(error)
+        self._say(
+            "that is an error nobody expected. Please report it with the lines above, the command, and "
+            f"what {self.name} --version shows."
+        )
+        return status
 
     def _in_flags(self, message):
         """A message about arguments as one about flags: `folder` is --output_dir here."""
@@ -87,6 +153,20 @@ class Program:
 
         return re.sub(r"`(\w+)`", replaced, message)
 
-    def _end(self, status, message):
+    def _how_to_go_on(self, typed):
+        """The command that resumes a run."""
+        # Where the script is not on the path, as it was called.
+        name = typed[0] if os.path.basename(typed[0]) == self.name else self.name
+        dropped = ("overwrite", "nooverwrite", "resume", "noresume")
+        words = [word for word in typed[1:] if not word.startswith("-") or _name(word) not in dropped]
+        # A file of flags may have it, too.
+        kept = ["--nooverwrite"] * (flags.FLAGS.overwrite and any(_name(w) == "flagfile" for w in words))
+        return f"interrupted; go on with: {shlex.join([name, *words, *kept, '--resume'])}"
+
+    def _say(self, message):
         print(f"{self.name}: {message}", file=sys.stderr)
-        sys.exit(status)
+
+
+def _name(word):
+    """The flag that a word of the command line is about."""
+    return word.lstrip("-").partition("=")[0]

@@ -1,5 +1,7 @@
 """tfkd-compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
 
+import sys
+
 from absl import flags
 
 from tfkd.cli import flag_groups
@@ -63,8 +65,10 @@ def _arguments(values):
 
 
 PROGRAM = Program(
-    "tfkd-compress",
-    compress,
+    name="tfkd-compress",
+    purpose="a trained network in, pruned, clustered or in 8 bits, a verified TFLite file out.",
+    example="tfkd-compress --model=model.keras --prune=0.8 --output_dir=runs/small",
+    pipeline=compress,
     groups=[
         flag_groups.teacher,
         flag_groups.recipe,
@@ -76,10 +80,10 @@ PROGRAM = Program(
 )
 
 
-def run() -> None:
-    """Entry point of the console script."""
-    PROGRAM.run()
+def run() -> int:
+    """Runs the program; returns its exit status."""
+    return PROGRAM.run()
 
 
 if __name__ == "__main__":
-    run()
+    sys.exit(run())

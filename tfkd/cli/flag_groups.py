@@ -169,6 +169,7 @@ def _define_run(values):
     flags.DEFINE_boolean(
         "overwrite", False, "replace an earlier run in the output folder", flag_values=values
     )
+    flags.DEFINE_boolean("resume", False, "continue an interrupted run", flag_values=values)
     flags.DEFINE_integer("seed", 0, "random seed", flag_values=values)
     flags.DEFINE_enum(
         "jit_compile",
@@ -184,6 +185,7 @@ def _run_arguments(values):
         "evaluation_data": values.eval_data,
         "folder": values.output_dir,
         "overwrite": values.overwrite,
+        "resume": values.resume,
         "seed": values.seed,
         "jit_compile": {"auto": "auto", "true": True, "false": False}[values.jit_compile],
     }

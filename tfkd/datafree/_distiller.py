@@ -26,6 +26,9 @@ from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import ForwardResult
 from tfkd.tasks import Task, as_task, task_of
 
+# For large networks that is minutes in which nothing else is heard.
+FIRST_STEP = "first step: compiling, may take a minute"
+
 
 class DataFreeDistiller(Distiller):
     """Trains a student on nothing but a teacher.
@@ -202,16 +205,23 @@ class DataFreeDistiller(Distiller):
             checks.check_with_examples(self.recipe, x)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
             self._follow(steps or epochs * self.recipe.steps_per_epoch)
+            self._say_first_step(kwargs.get("verbose", "auto"))
             return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
         if y is not None:
             raise ValueError("`y` was given without `x`. Give both, or neither to train without data.")
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
         self._follow(epochs * steps_per_epoch)
+        self._say_first_step(kwargs.get("verbose", "auto"))
         nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
     def _student_passes(self, steps):
         return self.recipe.student_updates(steps) * self.recipe.microbatches
+
+    def _say_first_step(self, verbose):
+        """Says what comes before the first progress is seen."""
+        if verbose and self.train_function is None and not self.run_eagerly:
+            print(FIRST_STEP, flush=True)
 
     def _follow(self, steps):
         """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core import quiet
+
 # How the converter names operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
 
@@ -50,7 +52,8 @@ def convert(
             converter.representative_dataset = lambda: ([image[None]] for image in images)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:
-        return converter.convert()
+        with quiet.foreign_output():
+            return converter.convert()
     except Exception as error:
         raise RuntimeError(
             f"TFLite cannot represent model {model.name!r} as {quantization}: {_reason(error)}"

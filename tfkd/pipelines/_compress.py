@@ -1,5 +1,7 @@
 """compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
 
+import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_teacher, copied, named
 from tfkd.pipelines._recipes import as_recipe
 from tfkd.pipelines._requirements import check_labels, check_outputs
-from tfkd.pipelines._result_files import write
+from tfkd.pipelines._result_files import read_compressed, write
 from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._settings import settings_of, teller
@@ -46,6 +48,7 @@ def compress(
     min_agreement: float = 0.9,
     labels: Sequence[str] | None = None,
     folder: str | os.PathLike | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     jit_compile: bool | str = "auto",
     verbose: int = 0,
@@ -81,6 +84,8 @@ def compress(
         labels: names of the classes in their order, for the TFLite file to carry.
         folder: where to write `model.keras`, `model.tflite`, `metrics.json` and `report.html`; None for
             nowhere.
+        resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
+            that have ended are not trained again.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
@@ -92,10 +97,11 @@ def compress(
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
-        ValueError: if an argument does not fit, the model has a layer that tfmot cannot wrap, or it is no
-            better than chance.
-        RuntimeError: if the loss of a stage is no longer finite.
-        OSError: if the folder cannot be written.
+        ValueError: if an argument does not fit, another run is writing to the folder, the model has a layer
+            that tfmot cannot wrap, or it is no better than chance or its answers are not finite.
+        FloatingPointError: if the loss of a stage is no longer finite.
+        RuntimeError: if the model, as it is or after a stage, cannot be converted.
+        OSError: if the folder cannot be written, or is removed in mid-run.
 
     Example:
         >>> small = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
@@ -111,56 +117,70 @@ def compress(
     check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
-    place = RunFolder(folder, settings, resume=None, overwrite=overwrite) if folder else None
-    keras.utils.set_random_seed(seed)
-    original = as_teacher(model, teacher_options)
-    # A teacher is frozen, and the model has to learn.
-    source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
-    check_labels(labels, original)
-    data = evaluation_examples(evaluation_data, original, "model", say)
-    examples = None
-    if training_data:
-        examples = load_examples(training_data, original, "train", "training_data")
-    task = task_of(original)
-    variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
-    stages = CompressionStages(
-        SharedWarmUp(source, recipe, seed), examples, learning_rate, jit_compile, verbose, say
-    )
-    if place:
-        place.begin()
-    variants.measure_original(original, as_int8=tflite == "int8")
-    wrapped = plan.apply(original, stages, variants, say)
-    plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
-    if place:
-        place.save_model("model.keras", plain)
-    content, check, problem = variants.asked_for(wrapped, tflite, min_agreement)
-    metrics = {
-        "model": {"name": original.name, "file": named(model), "params": original.count_params()},
-        "teacher": named(model if teacher is None else teacher),
-        "task": task.name,
-        "sparsity": compression.sparsity(plain),
-        "evaluation_images": None if data is None else len(data[0]),
-        "training_images": None if examples is None else len(examples[0]),
-        "synthetic_images": len(variants.judging),
-        "problem": problem,
-        "stages": stages.rows,
-        "variants": variants.rows,
-        "recipe": recipe.describe(),
-        "seed": seed,
-        "device": device(),
-        "flags": dict(flags or {}),
-        "versions": versions(),
-        "wall_seconds": time.perf_counter() - start,
-    }
-    result = Compressed(
-        model=plain,
-        metrics=metrics,
-        tflite=content,
-        tflite_check=check,
-        problem=problem,
-        folder=place.path if place else None,
-        write_report=lambda path: write_compression_report(path, metrics),
-    )
-    if place:
-        write(result, place, "model.tflite")
-    return result
+    if resume and folder is None:
+        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+    opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    with opened as place:
+        if resume and place and place.finished:
+            say(f"The run in {place.path!r} is complete; nothing to resume.")
+            place.finish()
+            return read_compressed(place)
+        keras.utils.set_random_seed(seed)
+        say(f"loading the model: {named(model)}")
+        original = as_teacher(model, teacher_options, "model")
+        # A teacher is frozen, and the model has to learn.
+        source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
+        check_labels(labels, original)
+        data = evaluation_examples(evaluation_data, original, "model", say)
+        examples = None
+        if training_data:
+            examples = load_examples(training_data, original, "train", "training_data")
+        task = task_of(original)
+        say("making inputs to measure on")
+        variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
+        stages = CompressionStages(
+            SharedWarmUp(source, recipe, seed), examples, learning_rate, jit_compile, place, verbose, say
+        )
+        if place:
+            place.begin()
+        say("converting and measuring the model as it is")
+        variants.measure_original(original, as_int8=tflite == "int8")
+        wrapped = plan.apply(original, stages, variants, say)
+        plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
+        if place:
+            place.save_model("model.keras", plain)
+        if tflite is not None:
+            say(f"converting what came of it to {tflite}")
+        content, check, problem = variants.asked_for(wrapped, tflite, min_agreement)
+        metrics = {
+            "model": {"name": original.name, "file": named(model), "params": original.count_params()},
+            "teacher": named(model if teacher is None else teacher),
+            "task": task.name,
+            "sparsity": compression.sparsity(plain),
+            "evaluation_images": None if data is None else len(data[0]),
+            "training_images": None if examples is None else len(examples[0]),
+            "synthetic_images": len(variants.judging),
+            "tflite": check and {"quantization": tflite, **dataclasses.asdict(check)},
+            "problem": problem,
+            "stages": stages.rows,
+            "variants": variants.rows,
+            "recipe": recipe.describe(),
+            "seed": seed,
+            "device": device(),
+            "flags": dict(flags or {}),
+            "versions": versions(),
+            "wall_seconds": time.perf_counter() - start + stages.earlier_seconds,
+        }
+        result = Compressed(
+            model=plain,
+            metrics=metrics,
+            tflite=content,
+            tflite_check=check,
+            problem=problem,
+            folder=place.path if place else None,
+            write_report=lambda path: write_compression_report(path, metrics),
+        )
+        if place:
+            write(result, place, "model.tflite")
+            place.finish()
+        return result

@@ -1,5 +1,6 @@
 """The stages of a compression: wrapped students that learn one after the other."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -9,24 +10,31 @@ import tensorflow as tf
 from tfkd.callbacks import KeepLastGood
 from tfkd.optimizers import warmed_up_cosine
 from tfkd.pipelines._examples import Examples
+from tfkd.pipelines._history import RunHistory
+from tfkd.pipelines._progress import ShownProgress
+from tfkd.pipelines._run_folder import RunFolder
+from tfkd.pipelines._saving import FolderCheck, SaveState
 from tfkd.pipelines._shared_warm_up import SharedWarmUp
 
 
 class CompressionStages:
     """Trains one wrapped student after the other, each by the same recipe.
 
-    What makes images goes on from stage to stage, so that only the first warms up.
+    What makes images goes on from stage to stage, so that only the first warms up. Stages that an
+    interrupted run has saved are gone on from, or taken as they ended.
 
     Args:
         warm_up: makes the students' distillers.
         examples: real `(inputs, labels)` to put beside synthesized inputs, or None.
         learning_rate: peak rate of Adam in each stage.
         jit_compile: as `DataFreeDistiller.compile` takes it.
+        folder: where the state of each stage goes, and is found by a resumed run; None to keep none.
         verbose: as in `keras.Model.fit`.
         say: prints a line, or does not.
 
     Attributes:
         rows: for each stage its name, seconds, updates, last loss and agreement.
+        earlier_seconds: training time of processes that were interrupted.
     """
 
     def __init__(
@@ -35,12 +43,14 @@ class CompressionStages:
         examples: Examples | None,
         learning_rate: float,
         jit_compile: bool | str,
+        folder: RunFolder | None,
         verbose: int,
         say: Callable[[str], None],
     ) -> None:
         self.warm_up, self.examples, self.learning_rate = warm_up, examples, learning_rate
-        self.jit_compile, self.verbose, self._say = jit_compile, verbose, say
+        self.jit_compile, self.folder, self.verbose, self._say = jit_compile, folder, verbose, say
         self.rows: list[dict] = []
+        self.earlier_seconds = 0.0
 
     @property
     def passes(self) -> int:
@@ -51,45 +61,79 @@ class CompressionStages:
         """Trains a student; returns it.
 
         Raises:
-            RuntimeError: if the loss is no longer finite.
+            FloatingPointError: if the loss is no longer finite.
         """
         recipe, start = self.warm_up.recipe, time.perf_counter()
-        self._say(f"{name}: {recipe.epochs} epochs")
+        steps_per_epoch = self.warm_up.steps_per_epoch
         distiller = self.warm_up.distiller(student)
         rate = warmed_up_cosine(self.learning_rate, self.warm_up.student_updates)
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=self.jit_compile)
-        keep = KeepLastGood()
-        # Keras would shuffle examples and warns that it cannot; their order changes anyway.
-        order = {} if self.examples is None else {"shuffle": False}
-        history = distiller.fit(
-            self._examples_again_and_again(),
-            epochs=recipe.epochs,
-            steps_per_epoch=self.warm_up.steps_per_epoch,
-            callbacks=[keep],
-            verbose=self.verbose,
-            **order,
-        ).history
-        if keep.stopped_epoch is not None:
-            raise RuntimeError(
-                f"Stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
-                "smaller `learning_rate`."
-            )
+        done = self._resumed(name, distiller) // steps_per_epoch
+        self._say(f"{name}: {recipe.epochs} epochs" + f", {done} of them done before" * (done > 0))
+        history = RunHistory(self._file(name, "json"))
+        if done < recipe.epochs:
+            self._fit(name, distiller, done, history)
         self.warm_up.ended(distiller)
+        # A stage that is not trained again leaves what comes next the same random numbers.
+        keras.utils.set_random_seed(self.warm_up.seed)
+        self.earlier_seconds += history.earlier_seconds
         self.rows.append(
             {
                 "name": name,
-                "seconds": time.perf_counter() - start,
+                "seconds": time.perf_counter() - start + history.earlier_seconds,
                 "updates": int(distiller.optimizer.iterations.numpy()),
-                "loss": history["loss"][-1],
-                "agreement": history["agreement"][-1],
+                "loss": history.rows[-1]["loss"],
+                "agreement": history.rows[-1]["agreement"],
             }
         )
         return student
 
-    def _examples_again_and_again(self):
-        """Real examples without end, so that a stage is as long as without them; None if there are none."""
+    def _resumed(self, name, distiller):
+        """Restores a stage that was interrupted or has ended; returns how many steps were taken in it."""
+        first_step, state = int(distiller.steps_done.numpy()), self._file(name, "weights.h5")
+        if state is not None and os.path.exists(state):
+            distiller.load_weights(state)
+        return int(distiller.steps_done.numpy()) - first_step
+
+    def _fit(self, name, distiller, initial_epoch, history):
+        steps_per_epoch, keep = self.warm_up.steps_per_epoch, KeepLastGood()
+        state = self._file(name, "weights.h5")
+        saving = (
+            [] if self.folder is None or state is None else [FolderCheck(self.folder), SaveState(state)]
+        )
+        # Keras would shuffle examples and warns that it cannot; their order changes anyway.
+        order = {} if self.examples is None else {"shuffle": False}
+        with ShownProgress(self.verbose) as progress:
+            distiller.fit(
+                self._examples_again_and_again(initial_epoch * steps_per_epoch),
+                epochs=self.warm_up.recipe.epochs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=[*saving[:1], keep, history, *saving[1:], progress],
+                verbose=0,
+                **order,
+            )
+        if keep.stopped_epoch is None:
+            return
+        if state is not None:
+            # Nothing to go on from.
+            os.remove(state)
+        raise FloatingPointError(
+            f"Stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
+            "smaller `learning_rate`."
+        )
+
+    def _file(self, name, ending):
+        return None if self.folder is None else self.folder.file(f"state/{name}.{ending}")
+
+    def _examples_again_and_again(self, seen):
+        """Real examples without end, so that a stage is as long as without them; None if there are none.
+
+        Args:
+            seen: how many batches of them an interrupted run has had.
+        """
         if self.examples is None:
             return None
         data = tf.data.Dataset.from_tensor_slices(self.examples)
         data = data.shuffle(len(self.examples[0]), seed=self.warm_up.seed).repeat()
-        return data.batch(self.warm_up.recipe.batch_size)
+        return data.batch(self.warm_up.recipe.batch_size).skip(seen)

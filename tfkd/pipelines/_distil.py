@@ -1,5 +1,6 @@
 """distil: a teacher in, smaller students and their TFLite files out, no data."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -76,8 +77,9 @@ def distil(
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
-        ValueError: if an argument does not fit, or the teacher is no better than chance.
-        OSError: if the folder cannot be written.
+        ValueError: if an argument does not fit, another run is writing to the folder, or the teacher is no
+            better than chance or its answers are not finite.
+        OSError: if the folder cannot be written, or is removed in mid-run.
 
     Example:
         >>> distilled = tfkd.pipelines.distil("teacher.keras", "0.5x", inherit=True, seed=1)
@@ -92,38 +94,41 @@ def distil(
     check_outputs(tflite, folder)
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
-    folders = [
-        RunFolder(place, settings, resume, overwrite) if place else None
-        for place in _places(folder, students, several)
-    ]
-    complete = [each for each in folders if each is not None and each.finished]
-    if resume and folder is not None and len(complete) == len(folders):
-        say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
-        results = [read(each) for each in complete]
-        return results if several else results[0]
-    keras.utils.set_random_seed(seed)
-    loaded = as_teacher(teacher, teacher_options)
-    check_labels(labels, loaded)
-    runs = StudentRuns(
-        warm_up=SharedWarmUp(loaded, recipe, seed),
-        data=evaluation_examples(evaluation_data, loaded, "teacher", say),
-        teacher_file=named(teacher),
-        tflite=tflite,
-        labels=labels,
-        jit_compile=jit_compile,
-        records={"seed": seed, "flags": dict(flags or {})},
-        verbose=verbose,
-        say=say,
-    )
-    results = []
-    for number, (student, each) in enumerate(zip(students, folders, strict=True)):
-        if number:
-            # A student begins with the same weights, whether others came before or not.
+    with contextlib.ExitStack() as open_folders:
+        folders = [
+            open_folders.enter_context(RunFolder(place, settings, resume, overwrite)) if place else None
+            for place in _places(folder, students, several)
+        ]
+        complete = [each for each in folders if each is not None and each.finished]
+        if resume and folder is not None and len(complete) == len(folders):
+            say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
+            results = [read(each) for each in complete]
+        else:
             keras.utils.set_random_seed(seed)
-            start = time.perf_counter()
-        results.append(runs.result(as_student(student, loaded, inherit), each, start))
-    for each in filter(None, folders):
-        each.finish()
+            say(f"loading the teacher: {named(teacher)}")
+            loaded = as_teacher(teacher, teacher_options)
+            check_labels(labels, loaded)
+            runs = StudentRuns(
+                warm_up=SharedWarmUp(loaded, recipe, seed),
+                data=evaluation_examples(evaluation_data, loaded, "teacher", say),
+                teacher_file=named(teacher),
+                tflite=tflite,
+                labels=labels,
+                jit_compile=jit_compile,
+                records={"seed": seed, "flags": dict(flags or {})},
+                verbose=verbose,
+                say=say,
+            )
+            results = []
+            for number, (student, each) in enumerate(zip(students, folders, strict=True)):
+                if number:
+                    # A student begins with the same weights, whether others came before or not.
+                    keras.utils.set_random_seed(seed)
+                    start = time.perf_counter()
+                say(f"building the student: {named(student)}")
+                results.append(runs.result(as_student(student, loaded, inherit), each, start))
+        for each in filter(None, folders):
+            each.finish()
     return results if several else results[0]
 
 

@@ -9,22 +9,32 @@ import keras
 from tfkd._core.graphs import copy_weights, trainable_config
 from tfkd.students import student_named
 from tfkd.tasks import mark, marked_task, task_of
-from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
+from tfkd.teachers import BlackBoxTeacher, diagnose, load_teacher, probabilities_ending
 
 Source = str | os.PathLike | keras.Model
 
 
-def as_teacher(source: Source, options: Mapping[str, Any] | None) -> keras.Model:
+def as_teacher(source: Source, options: Mapping[str, Any] | None, argument: str = "teacher") -> keras.Model:
     """A trained network that returns logits, or numbers.
 
     Args:
         source: a file, or a Keras model. One that returns logits already is taken as it is if no options
             are given.
         options: of `tfkd.load_teacher`.
+        argument: what messages call it.
+
+    Raises:
+        ValueError: if it cannot be read, or its answers to synthetic inputs are not finite.
     """
     if isinstance(source, keras.Model) and not options and _is_ready(source):
+        diagnose(source)
         return source
-    return load_teacher(source, **(options or {}))
+    try:
+        return load_teacher(source, **(options or {}))
+    except (ValueError, FileNotFoundError) as error:
+        if "`source`" not in str(error):
+            raise
+        raise type(error)(str(error).replace("`source`", f"`{argument}`")) from error
 
 
 def _is_ready(model):

@@ -69,6 +69,7 @@ class StudentRuns:
         if folder is not None:
             folder.begin()
         training = train(distiller, steps_per_epoch, self.data, folder, self.verbose, self.say)
+        self.say("measuring the student")
         outcome = Outcome(distiller, self.data)
         if folder is not None:
             folder.save_model("student.keras", outcome.student)
@@ -119,6 +120,7 @@ class StudentRuns:
     def _add(self, variants, role, model, quantization):
         """A variant's file and check, and why there are none."""
         described = {"model": role, "params": model.count_params()}
+        self.say(f"converting the {role} to TFLite, {quantization}")
         try:
             return variants.add(described, model, quantization), None
         except (RuntimeError, OSError) as error:

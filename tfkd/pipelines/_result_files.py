@@ -6,7 +6,7 @@ import keras
 
 from tfkd._core import files
 from tfkd.export import TFLiteCheck
-from tfkd.pipelines._results import Distilled, Result
+from tfkd.pipelines._results import Compressed, Distilled, Result
 from tfkd.pipelines._run_folder import RunFolder
 
 
@@ -18,6 +18,7 @@ def write(result: Result, folder: RunFolder, tflite: str) -> None:
         folder: where.
         tflite: the name of the TFLite file.
     """
+    folder.check()
     if result.tflite is not None:
         files.write_bytes(folder.file(tflite), result.tflite)
     result.report(folder.file("report.html"))
@@ -26,19 +27,31 @@ def write(result: Result, folder: RunFolder, tflite: str) -> None:
 
 def read(folder: RunFolder) -> Distilled:
     """The result of a complete run of `distil`."""
-    metrics = folder.read_json("metrics.json")
-    check = dict(metrics["tflite"] or {})
-    check.pop("quantization", None)
     return Distilled(
         student=keras.models.load_model(folder.file("student.keras"), compile=False),
         history=folder.read_json("history.json"),
-        metrics=metrics,
-        tflite=pathlib.Path(folder.file("student.tflite")).read_bytes() if check else None,
-        tflite_check=TFLiteCheck(**check) if check else None,
-        problem=metrics["problem"],
-        folder=folder.path,
-        write_report=lambda path: files.write_bytes(path, _report(folder)),
+        **_measured(folder, "student.tflite"),
     )
+
+
+def read_compressed(folder: RunFolder) -> Compressed:
+    """The result of a complete run of `compress`."""
+    model = keras.models.load_model(folder.file("model.keras"), compile=False)
+    return Compressed(model=model, **_measured(folder, "model.tflite"))
+
+
+def _measured(folder, tflite):
+    metrics = folder.read_json("metrics.json")
+    check = dict(metrics["tflite"] or {})
+    check.pop("quantization", None)
+    return {
+        "metrics": metrics,
+        "tflite": pathlib.Path(folder.file(tflite)).read_bytes() if check else None,
+        "tflite_check": TFLiteCheck(**check) if check else None,
+        "problem": metrics["problem"],
+        "folder": folder.path,
+        "write_report": lambda path: files.write_bytes(path, _report(folder)),
+    }
 
 
 def _report(folder):

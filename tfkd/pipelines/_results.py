@@ -94,12 +94,12 @@ class Compressed(Result):
         rows = self.metrics["variants"]
         names = [f"{row['name']}, {row['quantization']}" for row in rows]
         width = max(map(len, names))
-        lines = [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip       ms"]
+        lines = [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip      ms"]
         for name, row in zip(names, rows, strict=True):
             right = "-" if score(row) is None else score_text(row)
             lines.append(
                 f"{name:{width}} {right:>8} {row['agreement']:>7.1%} "
-                f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>8.3f}"
+                f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>7.3f}"
             )
         return "\n".join([*lines, _ending(self)])
 

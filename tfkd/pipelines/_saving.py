@@ -1,4 +1,4 @@
-"""What a run saves as it goes: its state, and pictures of its images."""
+"""What a run saves as it goes, its state and pictures of its images, and that it can."""
 
 import os
 
@@ -6,6 +6,22 @@ import keras
 
 from tfkd._core import files
 from tfkd.export import _pictures as pictures
+from tfkd.pipelines._run_folder import RunFolder
+
+
+class FolderCheck(keras.callbacks.Callback):
+    """Ends training if the folder of the run was removed, rather than have it come again, half empty.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.folder.check()
 
 
 class SaveState(keras.callbacks.Callback):

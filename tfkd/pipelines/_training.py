@@ -9,8 +9,9 @@ from tfkd.callbacks import KeepLastGood
 from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._history import RunHistory
+from tfkd.pipelines._progress import ShownProgress
 from tfkd.pipelines._run_folder import STATE, RunFolder
-from tfkd.pipelines._saving import ImageGrids, SaveState
+from tfkd.pipelines._saving import FolderCheck, ImageGrids, SaveState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +60,24 @@ def train(
         say(f"resuming after epoch {initial_epoch} of {epochs}")
     keep, health = KeepLastGood(), Health(every=max(1, epochs // 40))
     history = RunHistory(None if folder is None else folder.file("history.json"))
-    distiller.fit(
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        initial_epoch=initial_epoch,
-        validation_data=data,
-        validation_batch_size=500,
-        validation_freq=max(1, epochs // 8),
-        callbacks=[keep, health, history, *_writing(folder, epochs)],
-        verbose=verbose,
-    )
+    with ShownProgress(verbose, health) as progress:
+        distiller.fit(
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            initial_epoch=initial_epoch,
+            validation_data=data,
+            validation_batch_size=500,
+            validation_freq=max(1, epochs // 8),
+            callbacks=[*_checking(folder), keep, health, history, *_writing(folder, epochs), progress],
+            verbose=0,
+        )
     steps = int(distiller.steps_done.numpy()) - first_step
     return Training(history, _health(health, history.rows), first_step, steps, _stopped(keep))
+
+
+def _checking(folder: RunFolder | None) -> list[keras.callbacks.Callback]:
+    """What comes before anything is written."""
+    return [] if folder is None else [FolderCheck(folder)]
 
 
 def _writing(folder: RunFolder | None, epochs: int) -> list[keras.callbacks.Callback]:
@@ -86,9 +93,11 @@ def _writing(folder: RunFolder | None, epochs: int) -> list[keras.callbacks.Call
 def _stopped(keep):
     if keep.stopped_epoch is None:
         return None
+    good = keep.good_epoch + 1
+    kept = f"that of the end of epoch {good}" if good else "as it was before training"
     return (
         f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
-        f"and the student is that of the end of epoch {keep.good_epoch + 1}"
+        f"and the student is {kept}"
     )
 
 

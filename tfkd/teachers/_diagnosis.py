@@ -15,13 +15,19 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         task: its task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        A sentence that names the remedy, or None if nothing looks wrong. Of what is not an image nobody
-        knows the scale, so that only answers that are not finite look wrong.
+        A sentence that names the remedy, or None if nothing looks wrong, as always of what is not an image:
+        nobody knows its scale.
+
+    Raises:
+        ValueError: if answers are not finite, so that nothing can be learned from them.
     """
-    remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
+    remedy = "check `input_range`, `mean` and `std`"
     outputs = np.asarray(keras.ops.cast(teacher(probe_images(teacher), training=False), "float32"))
     if not np.isfinite(outputs).all():
-        return f"its outputs are not finite; check its weights, and {remedy}."
+        raise ValueError(
+            f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "
+            f"nothing can be learned from it; check its weights; or {remedy}."
+        )
     if len(image_shape(teacher.input_shape[1:])) != 3:
         return None
     problem = (task or task_of(teacher)).diagnose(outputs)

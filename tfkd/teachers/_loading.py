@@ -84,7 +84,8 @@ def load_teacher(
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
         TypeError: if `task` is not a task.
-        ValueError: if the file holds no model that can be read, or the task does not fit the model.
+        ValueError: if the file holds no model that can be read, the task does not fit the model, or its
+            answers to synthetic inputs are not finite.
 
     Warns:
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.

@@ -1,0 +1,100 @@
+"""Keeps what C++ libraries print from the terminal."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import IO, Any
+
+from absl import logging
+
+# What of it goes with an error.
+_LAST_BYTES = 2000
+_lock = threading.Lock()
+_users = 0
+_saved: int | None = None
+_python_stderr: tuple[Any, IO[str]] | None = None
+
+
+@contextlib.contextmanager
+def foreign_output() -> Iterator[None]:
+    """Within it, nothing that C++ code writes to standard error is seen; Python's own lines still are.
+
+    An error that leaves the block has the end of what was written as a note, which its traceback shows. Of
+    several threads the first one in begins and the last one out ends it. Everything is seen where absl's
+    verbosity is above that of warnings (`--verbosity=0`).
+
+    Example:
+        >>> with quiet.foreign_output():
+        ...     content = converter.convert()
+    """
+    if logging.get_verbosity() > logging.WARNING:
+        yield
+        return
+    with tempfile.TemporaryFile() as kept:
+        _begin(kept.fileno())
+        try:
+            yield
+        except Exception as error:
+            if written := _end_of(kept):
+                error.add_note(f"Its C++ code wrote:\n{written}")
+            raise
+        finally:
+            _end()
+
+
+def _begin(target):
+    global _users, _saved, _python_stderr
+    with _lock:
+        _users += 1
+        if _users > 1:
+            return
+        try:
+            _saved = os.dup(2)
+        except OSError:
+            # There is no standard error.
+            return
+        _flush()
+        if _is_descriptor_2(sys.stderr):
+            # Warnings, tracebacks and the lines of other threads are written here.
+            seen = os.fdopen(_saved, "w", 1, sys.stderr.encoding, closefd=False)
+            _python_stderr, sys.stderr = (sys.stderr, seen), seen
+        os.dup2(target, 2)
+
+
+def _end():
+    global _users, _saved, _python_stderr
+    with _lock:
+        _users -= 1
+        if _users or _saved is None:
+            return
+        os.dup2(_saved, 2)
+        if _python_stderr is not None:
+            original, seen = _python_stderr
+            seen.flush()
+            # Whoever has put something else there meanwhile keeps it.
+            if sys.stderr is seen:
+                sys.stderr = original
+            _python_stderr = None
+        os.close(_saved)
+        _saved = None
+
+
+def _flush():
+    if sys.stderr is not None:
+        sys.stderr.flush()
+
+
+def _is_descriptor_2(stream):
+    try:
+        return stream.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _end_of(file):
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _LAST_BYTES))
+    return file.read().decode(errors="replace").strip()

@@ -1,0 +1,73 @@
+"""What `--help` shows."""
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+from absl import flags
+
+import tfkd
+from tfkd.cli._endings import MEANINGS
+from tfkd.cli._flag_group import FlagGroup
+
+_WIDTH = 80
+_COMMON = {
+    "flagfile": "a file with flags, a line each",
+    "verbosity": "0 or 1: show also what TensorFlow and the converter log",
+    "help": "show this; --helpfull: with the flags of all libraries",
+    "version": "show the version",
+}
+
+
+def version(name: str) -> str:
+    """A program's version, and those of what it depends on most."""
+    return (
+        f"{name} {tfkd.__version__} (TensorFlow {tf.__version__}, Keras {keras.__version__}, "
+        f"Python {platform.python_version()})"
+    )
+
+
+def short_help(
+    name: str, purpose: str, needed: Sequence[str], example: str, groups: Iterable[FlagGroup]
+) -> str:
+    """Usage, an example, the flags by group and the exit statuses of a program, in lines of 80 columns."""
+    usage = " ".join([name, *(f"--{flag}=..." for flag in needed), "[flags]"])
+    parts = [
+        _wrapped(f"{name}: {purpose}"),
+        f"Usage: {usage}",
+        f"Example:\n  {example}",
+        *(_section(group.name, dict(map(_described, group.names))) for group in groups),
+        _section("common", {f"--{flag}": text for flag, text in _COMMON.items()}),
+        _section("exit status", MEANINGS),
+    ]
+    return "\n\n".join(parts)
+
+
+def full_help(short: str, own: str) -> str:
+    """The short help, and the flags of all other modules.
+
+    Args:
+        short: the short help.
+        own: the module that has the program's flags.
+    """
+    modules = sorted(set(flags.FLAGS.flags_by_module_dict()) - {own})
+    return "\n".join([short, *(flags.FLAGS.module_help(module) for module in modules)])
+
+
+def _section(title: str, entries: Mapping[str, str]) -> str:
+    lines = [f"{title[0].upper()}{title[1:]}:"]
+    for name, text in entries.items():
+        lines.append(f"  {name}")
+        lines.append(_wrapped(text, "      "))
+    return "\n".join(lines)
+
+
+def _described(name: str) -> tuple[str, str]:
+    flag = flags.FLAGS[name]
+    default = "" if flag.default in (None, False, []) else f"; default: {flag.default_as_str}"
+    return f"--[no]{name}" if flag.boolean else f"--{name}", f"{' '.join(flag.help.split())}{default}"
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return flags.text_wrap(text, _WIDTH, indent)

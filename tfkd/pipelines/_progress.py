@@ -1,0 +1,85 @@
+"""What a person sees of training: a line for each epoch, and in a terminal a bar for all of them."""
+
+import time
+
+import keras
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from tfkd.datafree import Health
+from tfkd.datafree._distiller import FIRST_STEP
+
+
+class ShownProgress(keras.callbacks.Callback):
+    """Shows the essential figures of each epoch, in lines of up to 80 columns; logs have the others.
+
+    A callback that belongs behind those whose figures it shows, for a `fit` with `verbose=0`, and a context
+    around it: at its end the bar is gone.
+
+    Args:
+        verbose: 0 shows nothing; 1 lines, and a bar where there is a terminal; 2 lines only.
+        health: what judges the run, or None.
+
+    Example:
+        >>> with ShownProgress(verbose, health) as progress:
+        ...     distiller.fit(callbacks=[health, progress], verbose=0)
+    """
+
+    def __init__(self, verbose: int, health: Health | None = None) -> None:
+        super().__init__()
+        self._verbose, self._health = verbose, health
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            transient=True,
+            disable=verbose != 1,
+        )
+        # Elsewhere it would be written as one more line.
+        self._bar.disable |= not self._bar.console.is_terminal
+
+    def __enter__(self) -> "ShownProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_train_begin(self, logs=None):
+        self._say(FIRST_STEP)
+        self._task = self._bar.add_task("starting", total=None)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        self._bar.update(
+            self._task,
+            description=f"epoch {epoch + 1}/{epochs}",
+            completed=epoch * steps,
+            total=epochs * steps,
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.advance(self._task)
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self._start
+        figures = "".join(f"  {figure}" for figure in self._figures(logs or {}))
+        epochs = str(self.params["epochs"])
+        self._say(f"epoch {epoch + 1:>{len(epochs)}}/{epochs}  {seconds:.0f} s{figures}")
+
+    def _figures(self, logs):
+        if "loss" in logs:
+            yield f"loss {logs['loss']:.3g}"
+        if "agreement" in logs:
+            yield f"agree {logs['agreement']:.1%}"
+        if self._health is not None and "health_agreement" in logs:
+            yield f"health {'good' if self._health.healthy else 'poor'} {logs['health_agreement']:.0%}"
+        measured = [name for name in logs if name.startswith("val_") and name != "val_loss"]
+        if measured:
+            yield f"val {logs[measured[0]]:.4g}"
+
+    def _say(self, line):
+        if self._verbose:
+            print(line, flush=True)

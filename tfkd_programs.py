@@ -1,0 +1,63 @@
+"""Starts tfkd's programs: what has to be settled before TensorFlow is imported.
+
+Importing anything of `tfkd` imports TensorFlow, so this stands beside it.
+"""
+
+import importlib
+import os
+import signal
+import sys
+
+
+def data_free() -> int:
+    """Entry point of `tfkd-data-free`; returns its exit status."""
+    return _run("data_free")
+
+
+def compress() -> int:
+    """Entry point of `tfkd-compress`; returns its exit status."""
+    return _run("compress")
+
+
+def _run(module):
+    _open_standard_streams()
+    loud = any(word.lstrip("-").partition("=")[0] in ("v", "verbosity") for word in sys.argv[1:])
+    if not loud:
+        # TensorFlow's C++ code reads this when it is loaded, long before there are flags.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return _imported(f"tfkd.cli.{module}", loud).run()
+
+
+def _imported(module, loud):
+    """The module, imported without a word of TensorFlow's on standard error, unless `loud`."""
+    seen = os.dup(2)
+
+    def end(number, frame):
+        # Half imported libraries would answer an exception with a page of text.
+        os.write(seen, b"\nInterrupted before anything was done: start again.\n")
+        os._exit(128 + number)
+
+    signals = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in signals}
+    if not loud:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+    try:
+        return importlib.import_module(module)
+    finally:
+        os.dup2(seen, 2)
+        os.close(seen)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _open_standard_streams():
+    """Opens closed standard streams to nothing, or the next file that is opened would be one of them."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
