@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from generators import image_shape, probe_images
+from tfkd._core.asking import answers
 from tfkd.tasks import Task, task_of
 
 
@@ -19,7 +20,7 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         knows the scale, so that only answers that are not finite look wrong.
     """
     remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
-    outputs = np.asarray(keras.ops.cast(teacher(probe_images(teacher), training=False), "float32"))
+    outputs = answers(teacher, probe_images(teacher)).astype("float32")
     if not np.isfinite(outputs).all():
         return f"its outputs are not finite; check its weights, and {remedy}."
     if len(image_shape(teacher.input_shape[1:])) != 3:

@@ -3,10 +3,10 @@
 import dataclasses
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from generators import probe_images
+from tfkd._core.asking import answers
 from tfkd._core.graphs import apply_layers, copy_weights, has_graph, operation_of, times_used
 from tfkd.tasks import _endings as endings
 from tfkd.tasks import output_shape_of
@@ -40,7 +40,7 @@ def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | 
         return Ending(activation, operation)
 
     def ask():
-        return np.asarray(model(probe_images(model), training=False), "float32")
+        return answers(model, probe_images(model)).astype("float32")
 
     if from_logits is None:
         return Ending(endings.activation_of_outputs(model, ask))
