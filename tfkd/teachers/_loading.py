@@ -13,6 +13,7 @@ from tfkd._core.graphs import has_graph
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
+from tfkd.tasks._endings import SIGNS, last_operation, other_activation
 from tfkd.tasks._finding import marked_task, name_of_mark
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import check_from_logits, decide, usual_activation
@@ -140,9 +141,13 @@ def _from_keras(model, scale, from_logits, task):
     ending = ending_of(model, from_logits, usual_activation(task, shape))
     if task is None:
         task = marked_task(model)
-    task, notice = decide(task, ending.activation, shape, from_logits, model.name)
+    asked = from_logits is not True and ending.activation is None
+    other = other_activation(last_operation(model)) if asked else None
+    task, notice = decide(task, ending.activation, shape, from_logits, model.name, other)
     if not task.activations:
         ending = Ending()
+    elif other in SIGNS and (shape == (1,) or task.activations[0] == "sigmoid"):
+        ending = Ending("sign")
     return _with_logits(model, ending, scale, task), notice
 
 
