@@ -7,6 +7,7 @@ from generators._dead_leaves import DeadLeaves
 from generators._smooth_noise import SmoothNoise
 
 _PROBE_IMAGES = 128
+_MADE_AT_ONCE = 16
 
 
 def probe_images(model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0) -> np.ndarray:
@@ -31,10 +32,17 @@ def probe_images(model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0) -> n
         )
     filled = image_shape(shape)
     if len(filled) == 3:
-        parts = SmoothNoise(filled).sample(n // 2, seed), DeadLeaves(filled).sample(n - n // 2, seed)
+        parts = [*_made(SmoothNoise(filled), n // 2, seed), *_made(DeadLeaves(filled), n - n // 2, seed)]
     else:
-        parts = (SmoothNoise(filled).sample(n, seed),)
-    return np.concatenate([np.asarray(part) for part in parts]).reshape(-1, *shape)
+        parts = _made(SmoothNoise(filled), n, seed)
+    return np.concatenate(parts).reshape(-1, *shape)
+
+
+def _made(generator, n, seed):
+    """Inputs in parts, since a generator takes several times the memory of what it makes."""
+    latents = generator.draw_latent(n, seed)
+    starts = range(0, n, _MADE_AT_ONCE)
+    return [np.asarray(generator(latents[start : start + _MADE_AT_ONCE])) for start in starts]
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

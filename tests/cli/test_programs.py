@@ -52,7 +52,7 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
     assert arguments == {
         "teacher": "t.h5",
         "teacher_options": {
-            "input_range": (0.0, 1.0),
+            "input_range": None,
             "mean": 0.0,
             "std": 1.0,
             "from_logits": None,

@@ -296,12 +296,32 @@ def test_recipes_are_values():
         recipe.memory = 5
 
 
-def test_memory_of_unspecified_size_fits_the_images():
-    recipe = datafree.Procedural()
-    assert recipe.memory_capacity((28, 28, 1)) == 20480
-    assert recipe.memory_capacity((64, 64, 3)) == 2**28 // (4 * 64 * 64 * 3)
-    assert recipe.memory_capacity((500, 500, 3), recipe.batch_size) == recipe.batch_size
-    assert datafree.DFAD(memory=4096).memory_capacity((500, 500, 3)) == 4096
+@pytest.mark.parametrize(
+    ("recipe", "shape", "answer", "images"),
+    [
+        (datafree.Procedural(), (28, 28, 1), (10,), 20480),
+        (datafree.Procedural(), (64, 64, 3), None, 2**28 // (4 * 64 * 64 * 3)),
+        (datafree.Procedural(), (64, 64, 3), (1000,), 2**28 // (4 * 64 * 64 * 3 + 4 * 1000)),
+        (datafree.DFAD(batch_size=8, memory=None), (8, 8, 1), (64, 64, 21), 2**28 // (4 * 64 + 4 * 86016)),
+        (datafree.Procedural(memory_dtype="uint8"), (96, 96, 3), (10,), 2**28 // (27648 + 40)),
+        (datafree.Procedural(batch_size=16), (224, 224, 3), (1000,), 2**28 // (4 * 150528 + 4000)),
+        (datafree.Procedural(batch_size=64), (224, 224, 3), (1000,), 8 * 64),
+        (datafree.Fast(inversion_batch=400), (500, 500, 3), (10,), 8 * 400),
+        (datafree.DFAD(memory=4096), (500, 500, 3), (10,), 4096),
+    ],
+)
+def test_memory_of_unspecified_size_fits_inputs_and_answers(recipe, shape, answer, images):
+    assert recipe.memory_capacity(shape, answer, recipe.images_at_once()) == images
+
+
+def test_memory_is_made_of_that_size():
+    teacher = keras.Sequential([keras.Input((64,)), keras.layers.Dense(20000)])
+    recipe = datafree.Procedural(batch_size=16)
+    distiller = datafree.DataFreeDistiller(teacher, keras.models.clone_model(teacher), recipe)
+    assert distiller.memory.capacity == 2**28 // (4 * 64 + 4 * 20000)
+
+
+def test_replay_counts_as_updates():
     assert datafree.DFAD(memory=4096).updates_per_step() == 6
 
 

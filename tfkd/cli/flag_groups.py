@@ -82,7 +82,9 @@ def _scaling(values):
             f"Received: {values.input_range}, {values.input_mean}, {values.input_std}."
         ) from None
     mean, std = (each[0] if len(each) == 1 else each for each in (mean, std))
-    return {"input_range": (low, high), "mean": mean, "std": std}
+    # What was not said is left to `load_teacher`, which warns where it seems to be wrong.
+    said = values["input_range"].present
+    return {"input_range": (low, high) if said else None, "mean": mean, "std": std}
 
 
 teacher = FlagGroup(

@@ -6,6 +6,7 @@ from unittest import mock
 import keras
 import numpy as np
 
+from tfkd._core.asking import in_parts
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._tfmot import load
 
@@ -40,17 +41,31 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     load()
     from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
-    def changed(function, **options):
-        return lambda *args, **kwargs: function(*args, **{**kwargs, **options})
+    known = set()
+
+    def widening(function, **options):
+        """The function, with a range that holds all that came through before instead of the last batch."""
+
+        def apply(inputs, low, high, **kwargs):
+            before = (low.numpy(), high.numpy()) if id(low) in known else None
+            function(inputs, low, high, **{**kwargs, **options, "is_training": True})
+            known.add(id(low))
+            if before is not None:
+                low.assign(np.minimum(low, before[0]))
+                high.assign(np.maximum(high, before[1]))
+            return function(inputs, low, high, **{**kwargs, "is_training": False})
+
+        return apply
 
     # A moving average that forgets at once: each layer sees what comes out of those calibrated before it.
     with mock.patch.multiple(
         quant_ops,
-        MovingAvgQuantize=changed(quant_ops.MovingAvgQuantize, is_training=True, ema_decay=0.0),
-        LastValueQuantize=changed(quant_ops.LastValueQuantize, is_training=True),
-        AllValuesQuantize=changed(quant_ops.AllValuesQuantize, is_training=True),
+        MovingAvgQuantize=widening(quant_ops.MovingAvgQuantize, ema_decay=0.0),
+        LastValueQuantize=widening(quant_ops.LastValueQuantize),
+        AllValuesQuantize=widening(quant_ops.AllValuesQuantize),
     ):
-        student.inner(keras.tree.pack_sequence_as(student.inner.input, arrays), training=False)
+        for part in in_parts(student, keras.tree.pack_sequence_as(student.inner.input, arrays)):
+            student.inner(part, training=False)
 
 
 def is_quantization_aware(model: keras.Model) -> bool:

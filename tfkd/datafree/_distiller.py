@@ -111,8 +111,8 @@ class DataFreeDistiller(Distiller):
         # Whoever looks into the teacher, or at another view, asks it again.
         lesson.keeps_answers = not self.loss_set.teacher_taps and recipe.student_view() is None
         self.memory = None
-        if capacity := recipe.memory_capacity(input_shape, recipe.images_at_once()):
-            answers = task.output_shape if lesson.keeps_answers else None
+        answers = task.output_shape if lesson.keeps_answers else None
+        if capacity := recipe.memory_capacity(input_shape, answers, recipe.images_at_once()):
             self.memory = lesson.memory = Memory(
                 capacity, input_shape, answers, recipe.memory_dtype, saved=recipe.save_memory
             )
@@ -263,18 +263,25 @@ class DataFreeDistiller(Distiller):
             batch = self._new_batch(made, examples)
             if memory is not None:
                 memory.add(*batch)
-            self._update_student_once(*batch, examples, new=True)
+            self._count(self._update_student_once(*batch, examples))
 
-        repeat(recipe.student_steps, on_new)
+        repeat(recipe.student_steps, on_new, [self.student])
         if memory is None:
             return
 
         def on_remembered():
             drawn = memory.draw(recipe.batch_size, self.seed_generator)
             # Where nothing is new in a step, what is remembered has to tell how the student is doing.
-            self._update_student_once(*drawn, examples, new=not recipe.student_steps)
+            learned = self._update_student_once(*drawn, examples)
+            if not recipe.student_steps:
+                self._count(learned)
 
-        repeat(recipe.replay_steps, on_remembered)
+        repeat(recipe.replay_steps, on_remembered, [self.student])
+
+    def _count(self, learned):
+        """Counts a student update among the metrics."""
+        for tracker, value in zip((self._loss_tracker, self._agreement_tracker), learned, strict=True):
+            tracker.update_state(value)
 
     def _new_batch(self, made, examples):
         real = None if examples is None else examples[0]
@@ -310,10 +317,14 @@ class DataFreeDistiller(Distiller):
 
     def update_student(self, batch: Batch) -> None:
         """One student update on given inputs, which is not counted among the metrics."""
-        self._update_student_once(*batch, None, new=False)
+        self._update_student_once(*batch, None)
 
-    def _update_student(self, images, logits, examples, new):
-        """One student update on synthesized images, and on real ones where there are some."""
+    def _update_student(self, images, logits, examples):
+        """One student update on synthesized images, and on real ones where there are some.
+
+        Returns:
+            The loss and the agreement of student and teacher before it.
+        """
         view = self.recipe.student_view()
         if view is not None:
             drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], seed=self.seed_generator)
@@ -330,9 +341,7 @@ class DataFreeDistiller(Distiller):
         self._update(
             [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
         )
-        if new:
-            self._loss_tracker.update_state(_mean(losses))
-            self._agreement_tracker.update_state(_mean(agreements))
+        return _mean(losses), _mean(agreements)
 
     def _learn_in_parts(self, images, logits):
         n = self.recipe.microbatches
@@ -399,7 +408,8 @@ class DataFreeDistiller(Distiller):
             images = self._sampler.images(n)
         else:
             images = self._sampler.of_classes(checks.checked_targets(self.task, labels, n))
-        return np.clip(images, 0.0, 1.0) if views.fit(images.shape[1:]) else images
+        inside = not views.fit(images.shape[1:]) or (images.min() >= 0 and images.max() <= 1)
+        return images if inside else np.clip(images, 0.0, 1.0)
 
     def take_over(self, other: "DataFreeDistiller") -> None:
         """Goes on making images where another student's run ended: one warm-up for several students.

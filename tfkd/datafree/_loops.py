@@ -1,26 +1,57 @@
 """Doing something several times within a step."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import tree
 
-# Up to here what a step repeats is written out, which runs a little faster; from here on it is a loop.
+# Up to here what a step repeats is written out, which runs a little faster on small networks. Beyond it is
+# a loop, whose graph is made and optimized once: half of the wait for the first step of large networks.
 _WRITTEN_OUT = 10
+_WRITTEN_OUT_WEIGHTS = 200
 
 
-def repeat(times: int, function: Callable[[], None]) -> None:
-    """Calls a function so many times, in a loop of the graph where they are many."""
-    if times <= _WRITTEN_OUT or tf.executing_eagerly():
-        for _ in range(times):
-            function()
-        return
+def repeat(times: int, function: Callable[[], None], networks: Sequence[keras.Model] = ()) -> None:
+    """Calls a function so many times, in a loop of the graph where they are many or networks large.
 
-    def body(i):
+    Args:
+        times: how often.
+        function: what to call.
+        networks: what it runs or updates.
+    """
+
+    def call(nothing):
         function()
-        return (i + 1,)
+        return nothing
 
-    tf.while_loop(lambda i: i < times, body, (0,), parallel_iterations=1, maximum_iterations=times)
+    iterated(times, call, (), networks)
+
+
+def iterated(times: int, function: Callable, value: Any, networks: Sequence[keras.Model] = ()) -> Any:
+    """What a function makes of a value when it is applied so many times; a loop as in `repeat`.
+
+    Args:
+        times: how often.
+        function: from the value to the next one, tensors of the same shapes.
+        value: tensors in any structure.
+        networks: what the function runs or updates.
+    """
+    weights = times * sum(len(network.weights) for network in networks)
+    few = times == 1 or (times <= _WRITTEN_OUT and weights <= _WRITTEN_OUT_WEIGHTS)
+    if few or tf.executing_eagerly():
+        for _ in range(times):
+            value = function(value)
+        return value
+    _, value = tf.while_loop(
+        lambda i, _: i < times,
+        lambda i, value: (i + 1, function(value)),
+        (0, value),
+        parallel_iterations=1,
+        maximum_iterations=times,
+    )
+    return value
 
 
 def run_sequentially(function: Callable, parts: Sequence[tuple]) -> list:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from generators import image_shape
+from tfkd._core.asking import answers
 from tfkd.export._figures import score, score_name
 from tfkd.tasks import Task, task_of
 
@@ -39,7 +40,7 @@ def image_grid(
     Returns:
         A PNG.
     """
-    captions = (task or task_of(teacher)).captions(teacher.predict(images, verbose=0))
+    captions = (task or task_of(teacher)).captions(answers(teacher, images))
     images = images.reshape(-1, *image_shape(images.shape[1:]))
     is_image = images.ndim == 4
     rows = -(-len(images) // columns)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfkd._core import files
+from tfkd._core.asking import answers
 from tfkd._core.runtimes import TFLiteFile, require_litert
 from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
 from tfkd.export._conversion import convert
@@ -97,7 +98,7 @@ def export_tflite(
     if not learned and (quantization == "int8" or representative_data is not None):
         calibration = inputs_for(model, representative_data, "representative_data", ends, 0)
     images = inputs_for(model, compared, "verification_data", ends, 1)
-    reading = find_reading(model, task, lambda: model.predict(images, verbose=0))
+    reading = find_reading(model, task, lambda: answers(model, images))
     if reading is None and min_agreement > 0:
         raise ValueError(
             f"`min_agreement` needs a `task`: {model.name!r} returns {model.output_shape}, and nothing "

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from tfkd._core.asking import answers
 from tfkd._core.runtimes import TFLiteFile
 from tfkd.compression import BridgedModel
 from tfkd.tasks import Reading, Task, marked_task, output_shape_of, reading_of
@@ -80,7 +81,7 @@ def verify_tflite(
         TypeError: if `task` is not a task.
         ValueError: if the task or the evaluation data do not fit the model.
     """
-    outputs, expected = run_tflite(content, images), model.predict(images, verbose=0)
+    outputs, expected = run_tflite(content, images), answers(model, images)
     reading = find_reading(model, task, lambda: expected)
     difference = float(np.abs(outputs - expected).max())
     return TFLiteCheck(
@@ -133,7 +134,7 @@ def _on_real_data(content, model, evaluation_data, reading):
             f"{model.output_shape}. Give a subclass of tfkd.tasks.Task that says what it means."
         )
     x, labels = _checked(evaluation_data, model, reading.task)
-    outputs, expected = run_tflite(content, x), model.predict(x, batch_size=256, verbose=0)
+    outputs, expected = run_tflite(content, x), answers(model, x)
     scores, model_scores = (reading.task.score(reading(each), labels) for each in (outputs, expected))
     return {
         "scores": scores,

@@ -7,14 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfkd._core.asking import answers
 from tfkd.export._figures import score_name, score_text
 from tfkd.pipelines._examples import Examples, load_examples
 from tfkd.tasks import Task, task_of
 
 
 def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's outputs, quietly."""
-    return model.predict(x, batch_size=256, verbose=0)
+    """The model's outputs."""
+    return answers(model, x)
 
 
 def agreement(task: Task, teacher_outputs: np.ndarray, student_outputs: np.ndarray) -> float:

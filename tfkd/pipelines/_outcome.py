@@ -1,10 +1,12 @@
 """A trained student beside its teacher: what both answer, and what is measured by that."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfkd import export
 from tfkd.datafree import DataFreeDistiller
@@ -20,8 +22,10 @@ from tfkd.tasks import ClassTask, task_of
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
-# For the statistics of batch normalization, and as many others to judge them by.
-_STATISTICS_IMAGES = 1000
+# Half of them for the statistics of batch normalization, the others to judge these by.
+_STATISTICS_IMAGES = 2000
+# Of large images there are fewer, so that they take no more than this with the answers to them.
+_BYTES, _LEAST_IMAGES = 2**28, 64
 
 
 class Outcome:
@@ -42,15 +46,16 @@ class Outcome:
         self.distiller, self.data = distiller, data
         self.teacher, self.student = distiller.teacher, distiller.student
         self.task = task_of(self.teacher)
-        self._synthetic = distiller.synthesize(_HELD_OUT_IMAGES)
-        self.calibration = self._synthetic[:_CALIBRATION_IMAGES]
-        self.judging = self._synthetic[_CALIBRATION_IMAGES:]
+        held_out = _affordable(_HELD_OUT_IMAGES, self.teacher)
+        self._synthetic = distiller.synthesize(held_out)
+        calibrating = min(_CALIBRATION_IMAGES, held_out // 2)
+        self.calibration, self.judging = self._synthetic[:calibrating], self._synthetic[calibrating:]
         self._statistics = None
         if normalization_taps(self.student):
-            others = distiller.synthesize(2 * _STATISTICS_IMAGES)
-            self._statistics = choose_statistics(
-                self.teacher, self.student, others[:_STATISTICS_IMAGES], others[_STATISTICS_IMAGES:], data
+            images, judging = np.split(
+                distiller.synthesize(_affordable(_STATISTICS_IMAGES, self.teacher)), 2
             )
+            self._statistics = choose_statistics(self.teacher, self.student, images, judging, data)
         self._seen = predict(self.teacher, self._synthetic)
         compared = self._synthetic if data is None else data[0]
         self._answers = {
@@ -121,6 +126,12 @@ class Outcome:
             export.write_report(path, metrics, history, grid, *answers, task=task)
 
         return write
+
+
+def _affordable(images: int, model: keras.Model) -> int:
+    """How many images there are of so many, an even number."""
+    of_one = 4 * (math.prod(model.input_shape[1:]) + math.prod(model.output_shape[1:]))
+    return min(images, max(_LEAST_IMAGES, _BYTES // of_one // 2 * 2))
 
 
 def _about(model: keras.Model, file: str) -> dict[str, Any]:

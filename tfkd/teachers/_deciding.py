@@ -1,6 +1,7 @@
 """Which task a teacher is loaded for, and what has to be said if that was assumed."""
 
 from tfkd.tasks import Task
+from tfkd.tasks._endings import SIGNS
 from tfkd.tasks._finding import assumed_task, task_class
 from tfkd.tasks._reading import check_ending, for_network
 
@@ -16,6 +17,16 @@ _NUMBER = (
     "has one output that is not a sigmoid and is taken for a number, task 'regression'. Pass that to "
     "confirm it, or task='classification' (--task) if it is the logit of a binary classifier."
 )
+_SIGN = (
+    "has one output between -1 and 1, of a {}, and is taken for a number, task 'regression'. Pass that to "
+    "confirm it, or task='classification' (--task) for a binary classifier of -1 and 1."
+)
+_OTHER = (
+    "ends in a {}, which is not what classifiers usually end in, and is taken for one of {} classes whose "
+    "logits these outputs are. Pass task='classification' (--task) to confirm that, or task='regression' "
+    "if they are numbers."
+)
+_LABELS_OF_SIGN = " For labels of -1 and 1 pass task='multi_label'."
 
 
 def decide(
@@ -24,6 +35,7 @@ def decide(
     output_shape: tuple[int, ...],
     from_logits: bool | None,
     name: str,
+    other: str | None = None,
 ) -> tuple[Task, str | None]:
     """The task of a teacher.
 
@@ -33,6 +45,7 @@ def decide(
         output_shape: the shape of one output.
         from_logits: what the user said of that; who says anything has logits, so one output is a class's.
         name: of the teacher.
+        other: the name of an activation that it ends in where that is of another kind.
 
     Returns:
         The task, and a sentence about the teacher if it was assumed and the user should know.
@@ -51,7 +64,11 @@ def decide(
     task = for_network(assumed_task(activation, output_shape), output_shape)
     if activation == "sigmoid":
         return task, _BINARY if one else _LABELS.format(output_shape[0], output_shape[0])
-    return task, _NUMBER if one else None
+    if one:
+        return task, _SIGN.format(other) if other in SIGNS else _NUMBER
+    if other is None or from_logits is not None:
+        return task, None
+    return task, _OTHER.format(other, output_shape[0]) + (_LABELS_OF_SIGN if other in SIGNS else "")
 
 
 def check_from_logits(from_logits: bool | None, task: str | type[Task] | Task | None) -> None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from generators import image_shape, probe_images
+from tfkd._core.asking import answers
 from tfkd.tasks import Task, task_of
 
 
@@ -22,7 +23,7 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         ValueError: if answers are not finite, so that nothing can be learned from them.
     """
     remedy = "check `input_range`, `mean` and `std`"
-    outputs = np.asarray(keras.ops.cast(teacher(probe_images(teacher), training=False), "float32"))
+    outputs = answers(teacher, probe_images(teacher)).astype("float32")
     if not np.isfinite(outputs).all():
         raise ValueError(
             f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "

@@ -3,10 +3,10 @@
 import dataclasses
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from generators import probe_images
+from tfkd._core.asking import answers
 from tfkd._core.graphs import apply_layers, copy_weights, has_graph, operation_of, times_used
 from tfkd.tasks import _endings as endings
 from tfkd.tasks import output_shape_of
@@ -17,7 +17,8 @@ class Ending:
     """How a network ends.
 
     Attributes:
-        activation: "softmax" or "sigmoid" if its outputs have been through one, else None.
+        activation: "softmax" or "sigmoid" if its outputs have been through one, "sign" if they are a
+            classifier's of -1 and 1, else None.
         operation: the layer or other operation that has it; None if only its answers show it.
     """
 
@@ -36,15 +37,15 @@ def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | 
     if from_logits is True:
         return Ending()
     operation = endings.last_operation(model)
-    if activation := endings.activation_of(operation):
-        return Ending(activation, operation)
 
     def ask():
-        return np.asarray(model(probe_images(model), training=False), "float32")
+        return answers(model, probe_images(model)).astype("float32")
 
-    if from_logits is None:
-        return Ending(endings.activation_of_outputs(model, ask))
-    return Ending(endings.activation_seen(ask()) or usual)
+    activation = endings.activation_of_outputs(model, ask)
+    if activation is None and from_logits is False:
+        return Ending(endings.activation_seen(ask()) or usual)
+    # What only looks like one cannot be taken off.
+    return Ending(activation, operation if endings.shows_activation(operation) else None)
 
 
 def apply_without(ending: Ending, model: keras.Model, x):
@@ -131,6 +132,8 @@ def _remade(layer, **changes):
 def _inverse(activation, x):
     """The logits of probabilities, of a softmax but for a constant."""
     p = ops.cast(x, "float32")
+    if activation == "sign":
+        p = (1.0 + p) / 2.0
     logits = ops.log(ops.clip(p, endings.SMALLEST, 1.0))
     if activation == "softmax":
         return logits

@@ -13,6 +13,7 @@ from tfkd._core.graphs import has_graph
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
+from tfkd.tasks._endings import SIGNS, last_operation, other_activation
 from tfkd.tasks._finding import marked_task, name_of_mark
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import check_from_logits, decide, usual_activation
@@ -20,7 +21,8 @@ from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
 from tfkd.teachers._formats import read
-from tfkd.teachers._scaling import scaling
+from tfkd.teachers._preprocessing import expected_range
+from tfkd.teachers._scaling import UNIT, scaling
 
 
 class TeacherWarning(UserWarning):
@@ -34,7 +36,7 @@ class TaskWarning(TeacherWarning):
 @renamed_argument("path", "source")
 def load_teacher(
     source: str | os.PathLike | keras.Model,
-    input_range: tuple[float, float] = (0.0, 1.0),
+    input_range: tuple[float, float] | None = None,
     mean: float | Sequence[float] | np.ndarray = 0.0,
     std: float | Sequence[float] | np.ndarray = 1.0,
     from_logits: bool | None = None,
@@ -67,7 +69,8 @@ def load_teacher(
             vectors (features,), series (time, channels) or spectrograms (frequency, time, channels). Two
             axes are an image unless one is more than twice as long as the other.
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
-            (0, 255) or (-1, 1) for instance.
+            (0, 255) or (-1, 1) for instance. None for (0, 1), with a warning if the network's own first
+            operations, such as `Rescaling(1 / 255)`, are made for another.
         mean: what that pipeline subtracts, on that scale: a number, one per channel (last axis), or an
             input.
         std: what it then divides by, likewise; not 0.
@@ -89,7 +92,8 @@ def load_teacher(
 
     Warns:
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
-        TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled.
+        TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled, or its own
+            scaling is made for another range than [0, 1] and none was given.
 
     Example:
         >>> teacher = tfkd.load_teacher("resnet.keras", input_range=(0, 255),
@@ -106,18 +110,33 @@ def load_teacher(
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
         _check_shapes(name, loaded.input_shape, list(loaded.output_shapes.values())[index])
-        scale = scaling(input_range, mean, std, image_shape(loaded.input_shape[1:]))
+        scale = scaling(input_range or UNIT, mean, std, image_shape(loaded.input_shape[1:]))
         teacher, notice = from_file(loaded, index, scale, from_logits, task, name)
     else:
         model = _with_one_output(loaded, output)
         _check_shapes(model.name, *_shapes(model))
-        scale = scaling(input_range, mean, std, image_shape(model.input_shape[1:]))
+        scale = scaling(input_range or UNIT, mean, std, image_shape(model.input_shape[1:]))
+        if input_range is None and not np.any(mean) and np.all(np.asarray(std) == 1):
+            _warn_of_range(model)
         teacher, notice = _from_keras(model, scale, from_logits, task)
     if notice:
         warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
     if problem := diagnose(teacher):
         warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=3)
     return teacher
+
+
+def _warn_of_range(model):
+    if (ends := expected_range(model)) is None:
+        return
+    low, high = ends
+    warnings.warn(
+        f"Teacher {model.name!r} scales its inputs itself, and seems to expect {low} to {high} where it is "
+        f"given 0 to 1. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
+        "input_range=(0, 1) (--input_range=0,1) if that is right.",
+        TeacherWarning,
+        stacklevel=4,
+    )
 
 
 def probabilities_ending(model: keras.Model, task: Task | None = None) -> str | None:
@@ -141,9 +160,13 @@ def _from_keras(model, scale, from_logits, task):
     ending = ending_of(model, from_logits, usual_activation(task, shape))
     if task is None:
         task = marked_task(model)
-    task, notice = decide(task, ending.activation, shape, from_logits, model.name)
+    asked = from_logits is not True and ending.activation is None
+    other = other_activation(last_operation(model)) if asked else None
+    task, notice = decide(task, ending.activation, shape, from_logits, model.name, other)
     if not task.activations:
         ending = Ending()
+    elif other in SIGNS and (shape == (1,) or task.activations[0] == "sigmoid"):
+        ending = Ending("sign")
     return _with_logits(model, ending, scale, task), notice
 
 

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# The scale of images everywhere in here.
+UNIT = (0.0, 1.0)
+
 
 def scaling(
     input_range: tuple[float, float],

@@ -16,9 +16,10 @@ from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, Part
 from tfkd.losses import KnowledgeLoss
 from tfkd.tasks import Task
 
-# What a memory of unspecified size holds at most.
+# What a memory of unspecified size holds at most, and how many batches it holds all the same.
 _MEMORY_IMAGES = 20480
 _MEMORY_BYTES = 2**28
+_LEAST_BATCHES = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ class Replay(Part):
 
     Args:
         memory: how many images are remembered with the teacher's answers; 0 for none, None for
-            20,480 or as many as 256 MiB hold.
+            20,480 or as many as 256 MiB hold, answers included, but at least eight batches.
         memory_dtype: how their pixels are kept: "float32", "float16" or "uint8" (clipped to [0, 1], in
             256 levels).
         save_memory: whether they are saved with the weights; without, files are small, and a resumed run
@@ -156,9 +157,18 @@ class Replay(Part):
             for name in ("memory_dtype", "save_memory", "replay_steps"):
                 yield name, "`memory` is 0"
 
-    def memory_capacity(self, input_shape: tuple[int, ...], least: int = 1) -> int:
-        """How many inputs of this shape are remembered; where that is not said, at least so many."""
+    def memory_capacity(
+        self, input_shape: tuple[int, ...], answer_shape: tuple[int, ...] | None, at_once: int
+    ) -> int:
+        """How many inputs are remembered.
+
+        Args:
+            input_shape: of one input.
+            answer_shape: of the teacher's answer to it; None where answers are not kept.
+            at_once: inputs that are added or learned at a time.
+        """
         if self.memory is not None:
             return self.memory
-        fitting = _MEMORY_BYTES // (np.dtype(self.memory_dtype).itemsize * math.prod(input_shape))
-        return max(least, min(_MEMORY_IMAGES, fitting))
+        pixels = np.dtype(self.memory_dtype).itemsize * math.prod(input_shape)
+        answer = 0 if answer_shape is None else np.dtype("float32").itemsize * math.prod(answer_shape)
+        return max(_LEAST_BATCHES * at_once, min(_MEMORY_IMAGES, _MEMORY_BYTES // (pixels + answer)))

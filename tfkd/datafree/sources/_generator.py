@@ -8,6 +8,7 @@ import tensorflow as tf
 import generators
 from generators import Generator
 from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._loops import repeat
 from tfkd.datafree._parts import TrainedGenerator
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
@@ -78,13 +79,19 @@ class GeneratorSource(Source):
         if self.order == "after":
             return None
         drawn = self.draw_latent()
-        for _ in range(self.steps):
-            if self.order == "same_images":
-                drawn = self.draw_latent()
-            images = self._update_once(drawn, adversarial_weight)
+        again = (lambda: drawn) if self.order == "same_latents" else self.draw_latent
+        # The images of the last update are learned from.
+        self._updates(self.steps - 1, again, adversarial_weight)
+        images = self._update_once(again(), adversarial_weight)
         if self.order == "same_latents":
             images = self.images(drawn)
         return Batch(images, self.lesson.answers(images))
+
+    def _updates(self, times, draw, adversarial_weight):
+        def update():
+            self._update_once(draw(), adversarial_weight)
+
+        repeat(times, update, [self.generator, self.lesson.teacher])
 
     def draw(self, n: int, made: Batch | None = None, examples=None) -> Batch:
         if made is not None:
@@ -95,8 +102,7 @@ class GeneratorSource(Source):
 
     def after(self, adversarial_weight) -> None:
         if self.order == "after":
-            for _ in range(self.steps):
-                self._update_once(self.draw_latent(), adversarial_weight)
+            self._updates(self.steps, self.draw_latent, adversarial_weight)
 
     def made_by_draws(self, n: int, draws: int) -> int:
         return n * {"after": draws, "same_images": 0, "same_latents": 1}[self.order]

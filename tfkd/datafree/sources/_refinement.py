@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd.datafree._lesson import Lesson
+from tfkd.datafree._loops import iterated
 from tfkd.datafree.objectives._batch_statistics import gaussian_kl
 from tfkd.datafree.objectives._moments import observe, stored_statistics
 
@@ -42,7 +43,8 @@ def refine(
     """
     task = lesson.task
     stored = stored_statistics(lesson.teacher) if statistics else {}
-    for _ in range(steps):
+
+    def step(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits, seen = observe(lesson.teacher, images, stored)
@@ -53,8 +55,9 @@ def refine(
                 goal += statistics * gaussian_kl(*each.of_batch(), each.stored_mean, each.stored_variance)
         slope = _smoothed(tape.gradient(goal, images))
         size = ops.sqrt(ops.mean(slope**2, axis=tuple(range(1, len(slope.shape))), keepdims=True))
-        images = ops.clip(images - step_size * slope / (size + 1e-12), 0.0, 1.0)
-    return tf.stop_gradient(images)
+        return ops.clip(images - step_size * slope / (size + 1e-12), 0.0, 1.0)
+
+    return tf.stop_gradient(iterated(steps, step, images, [lesson.teacher]))
 
 
 def _smoothed(slope):

@@ -2,8 +2,8 @@
 
 import keras
 import numpy as np
-from keras import ops
 
+from tfkd._core import asking
 from tfkd.tasks import ClassTask, Task, task_of
 
 # Images closer than this, in root mean square of pixels in [0, 1], count as copies.
@@ -25,7 +25,7 @@ def vital_signs(
         student: a model with the same inputs and outputs.
         synthetic: float inputs `(n, ...)` in [0, 1] as training makes them, at least 2.
         probes: inputs of the same shape that stay the same over a run.
-        batch_size: inputs that go through a network at once.
+        batch_size: inputs that go through a network at once, at most.
         task: what the outputs mean; None for what the teacher says.
 
     Returns:
@@ -41,8 +41,12 @@ def vital_signs(
         is of them.
     """
     task = task_of(teacher) if task is None else task
-    inputs, n = np.concatenate([synthetic, probes]), len(synthetic)
-    expected, answers = (_outputs(model, inputs, batch_size) for model in (teacher, student))
+    n = len(synthetic)
+    expected, answers = (
+        np.concatenate([asking.answers(model, inputs, batch_size) for inputs in (synthetic, probes)])
+        for model in (teacher, student)
+    )
+    expected, answers = expected.astype("float32"), answers.astype("float32")
     distances = rms_distances(synthetic)
     pairs = distances[np.triu_indices(len(distances), 1)]
     np.fill_diagonal(distances, np.inf)
@@ -62,12 +66,6 @@ def vital_signs(
         figures["health_class_entropy"] = np.sum(present * np.log(1 / present)) / even
         figures["health_confidence"] = np.mean(task.confidence(expected[:n]))
     return {name: float(value) for name, value in figures.items()}
-
-
-def _outputs(model, images, batch_size):
-    # For a few batches, `predict` would take longer to set up than to run.
-    batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return np.concatenate([ops.cast(model(batch, training=False), "float32") for batch in batches])
 
 
 def rms_distances(images: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from tfkd._core.asking import in_parts
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.snapshots import preserving_state
 
@@ -19,7 +21,8 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
     Args:
         student: a built model.
         images: `(n, ...)` inputs as the student takes them.
-        batch_size: at most this many go through at once; the batches are as equal as can be.
+        batch_size: at most this many go through at once, fewer where they would take more than 256 MiB;
+            the batches are as equal as can be.
 
     Returns:
         How many layers were estimated; 0 if there are none, and then nothing is computed.
@@ -48,16 +51,18 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
     if not normalizing:
         return 0
     statistics = [v for layer in normalizing for v in (layer.moving_mean, layer.moving_variance)]
-    averages = _averages(student, normalizing, statistics, images, -(-len(images) // batch_size))
+    averages = _averages(student, normalizing, statistics, in_parts(student, images, batch_size))
     for variable, average in zip(statistics, averages, strict=True):
         variable.assign(average)
     return len(normalizing)
 
 
-def _averages(student, normalizing, statistics, images, batches):
+def _averages(student, normalizing, statistics, batches):
     """What the statistics come to on average over the batches; the student stays as it was."""
     momenta = [layer.momentum for layer in normalizing]
-    totals = [np.zeros(v.shape) for v in statistics]
+    totals, count = [np.zeros(v.shape) for v in statistics], 0
+    # Traced here, where the layers have no momentum; a graph keeps less of what layers return than Python.
+    learn = tf.function(lambda batch: student(batch, training=True), autograph=False, reduce_retracing=True)
     with preserving_state(student.non_trainable_variables):
         try:
             # Without momentum, a pass leaves a layer with the statistics of that batch alone.
@@ -66,11 +71,12 @@ def _averages(student, normalizing, statistics, images, batches):
             # A value that is not finite would outlive even that.
             for variable in statistics:
                 variable.assign(np.zeros(variable.shape))
-            for batch in np.array_split(images, batches):
-                student(batch, training=True)
+            for batch in batches:
+                learn(batch)
+                count += 1
                 for total, variable in zip(totals, statistics, strict=True):
                     total += variable.numpy()
         finally:
             for layer, momentum in zip(normalizing, momenta, strict=True):
                 layer.momentum = momentum
-    return [total / batches for total in totals]
+    return [total / count for total in totals]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core.asking import answers
 from tfkd.datafree._distiller import DataFreeDistiller
 from tfkd.datafree.sources import Batch
 
@@ -32,14 +33,14 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
 
     def updates(images):
         for _ in range(timed):
-            distiller.update_student(Batch(images, answers))
+            distiller.update_student(Batch(images, logits))
 
     def compiled(half):
         return tf.function(half, autograph=False, jit_compile=distiller.jit_compile)
 
     with distiller.preserving_state():
         images = tf.convert_to_tensor(distiller.synthesize(distiller.recipe.batch_size))
-        answers = tf.cast(distiller.teacher(images, training=False), "float32")
+        logits = tf.cast(answers(distiller.teacher, images), "float32")
         synthesis = median_seconds(compiled(distiller.images_of_a_step), (), repeats)
         student = median_seconds(compiled(updates), (images,), repeats)
     student *= distiller.share_taught() * all_updates / timed

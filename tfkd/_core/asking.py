@@ -1,0 +1,110 @@
+"""Asks a model about many inputs at once: compiled, and in parts that memory holds."""
+
+import dataclasses
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+# What a part may take inside a network, and how many examples it has at most.
+PART_BYTES = 2**28
+MOST_AT_ONCE = 256
+# While an operation runs, what it reads, what it writes, a skip connection and its scratch space are there.
+_HELD_AT_ONCE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compiled:
+    """A model's function of inputs of one shape, and the bytes of an example's largest tensor in it."""
+
+    function: Callable[..., Any]
+    largest: int
+
+
+# A function refers to its model weakly, so that neither it nor this keeps models alive.
+_compiled: weakref.WeakKeyDictionary[Any, dict[str, _Compiled]] = weakref.WeakKeyDictionary()
+
+
+def answers(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Any:
+    """What a model answers in inference mode, like `model.predict`, in parts of bounded memory.
+
+    The model is traced once for each shape of inputs; what is changed of it later, other than values of
+    variables, is not seen.
+
+    Args:
+        model: a Keras model, of Keras 3 or tf_keras, or another callable with an argument `training`.
+        inputs: an array `(n, ...)`, or several in the structure of the model's inputs; n at least 1.
+        most: examples in a part at most.
+
+    Returns:
+        An array `(n, ...)`, or several in the structure of the model's outputs.
+    """
+    function = _compiled_for(model, _as_arrays(inputs)).function
+    parts = [tree.map_structure(np.asarray, function(part)) for part in in_parts(model, inputs, most)]
+    return tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def in_parts(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Iterator[Any]:
+    """Inputs in parts, as equal as can be, that go through a model in 256 MiB of memory each.
+
+    Args:
+        model: as for `answers`.
+        inputs: likewise.
+        most: examples in a part at most.
+
+    Yields:
+        Tensors in the structure of the inputs; one example where even that takes more.
+    """
+    inputs = _as_arrays(inputs)
+    n, size = len(tree.flatten(inputs)[0]), _fitting(_compiled_for(model, inputs), inputs, most)
+    ends = np.linspace(0, n, -(-n // size) + 1).round().astype(int)
+    for start, stop in itertools.pairwise(ends.tolist()):
+        yield tree.map_structure(lambda array: tf.convert_to_tensor(array[start:stop]), inputs)  # noqa: B023
+
+
+def _as_arrays(inputs):
+    def as_array(values):
+        array = np.asarray(values)
+        return array.astype(keras.config.floatx()) if array.dtype == np.float64 else array
+
+    return tree.map_structure(as_array, inputs)
+
+
+def _fitting(compiled, inputs, most):
+    entering = sum(array[:1].nbytes for array in tree.flatten(inputs))
+    return max(1, min(most, PART_BYTES // (entering + _HELD_AT_ONCE * compiled.largest)))
+
+
+def _compiled_for(model, inputs):
+    specs = tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs)
+    of_model, key = _compiled.setdefault(model, {}), str(specs)
+    if key not in of_model:
+        of_model[key] = _compile(weakref.ref(model), specs)
+    return of_model[key]
+
+
+def _compile(reference, specs):
+    @tf.function(autograph=False)
+    def function(x):
+        return reference()(x, training=False)
+
+    traced = function.get_concrete_function(specs)
+    return _Compiled(function, _largest(traced.graph))
+
+
+def _largest(graph):
+    """The bytes of the largest tensor of one example in a graph; weights, which have no batch, aside."""
+    tensors = (tensor for operation in graph.get_operations() for tensor in operation.outputs)
+    return max(map(_bytes_of_example, tensors), default=0)
+
+
+def _bytes_of_example(tensor):
+    shape = tensor.shape
+    if not shape.rank or shape[0] is not None:
+        return 0
+    return tensor.dtype.size * int(np.prod([side or 1 for side in shape[1:]]))

@@ -1,0 +1,78 @@
+"""What a network does to inputs before its first layer with weights, and the scale that is made for."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from generators import image_shape
+from tfkd._core.asking import answers
+from tfkd._core.graphs import has_graph, nodes
+
+# After its own scaling, a network's values lie this far apart at most.
+_WIDEST = 12.0
+# Images are centred by what is above this only if they are in 0 to 255.
+_LEAST_CENTRE = 20.0
+_TOLERANCE = 0.02
+
+
+def expected_range(model: keras.Model) -> tuple[int, int] | None:
+    """The scale of images that a network's own first operations are made for.
+
+    Whatever they are (layers, operations, code), they are shown images of one value each. What only shifts
+    and scales these tells by how much.
+
+    Args:
+        model: a network as somebody built it.
+
+    Returns:
+        (0, 255) or (-1, 1); None for [0, 1], if there is no scaling, and if it does not show.
+    """
+    shape = tuple(model.input_shape[1:])
+    if not has_graph(model) or len(image_shape(shape)) != 3:
+        return None
+    if not keras.backend.is_float_dtype(model.inputs[0].dtype):
+        return (0, 255)
+    made = _before_weights(model, _images(shape, (0.0, 1.0, 100.0)))[0]
+    at_0, at_1, at_100 = made.astype("float64").reshape(3, -1)
+    factor = at_1 - at_0
+    if not np.allclose(at_100 - at_0, 100 * factor, rtol=1e-2, atol=1e-3):
+        return None
+    return _range_for(abs(float(np.median(factor))), float(np.median(at_0)))
+
+
+def _range_for(factor, offset):
+    if factor == 0:
+        return None
+    if factor * 255 <= _WIDEST or (factor < 1.5 and -offset >= _LEAST_CENTRE):
+        return (0, 255)
+    if abs(offset - factor) <= _TOLERANCE * factor:
+        return (-1, 1)
+    return None
+
+
+def _images(shape, values):
+    return np.stack([np.full(shape, value, "float32") for value in values])
+
+
+def _before_weights(model, values):
+    """What a network makes of values until its first layer with weights, and whether it has none at all."""
+    start = tensor = model.inputs[0]
+    while tensor is not model.outputs[0]:
+        following = [node for node in nodes(model) if any(each is tensor for each in node.input_tensors)]
+        if len(following) != 1 or len(following[0].input_tensors) != 1:
+            break
+        operation = following[0].operation
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            values, whole = _before_weights(operation, _between(start, tensor, values))
+            if not whole:
+                return values, False
+            start = tensor = following[0].output_tensors[0]
+        elif getattr(operation, "weights", ()) and not isinstance(operation, layers.Normalization):
+            break
+        else:
+            tensor = following[0].output_tensors[0]
+    return _between(start, tensor, values), tensor is model.outputs[0]
+
+
+def _between(start, tensor, values):
+    return values if start is tensor else answers(keras.Model(start, tensor), values)
