@@ -2,9 +2,7 @@
 
 import pathlib
 
-import keras
-
-from tfkd._core import files
+from tfkd._core import files, model_files
 from tfkd.export import TFLiteCheck
 from tfkd.pipelines._results import Distilled, Result
 from tfkd.pipelines._run_folder import RunFolder
@@ -30,7 +28,7 @@ def read(folder: RunFolder) -> Distilled:
     check = dict(metrics["tflite"] or {})
     check.pop("quantization", None)
     return Distilled(
-        student=keras.models.load_model(folder.file("student.keras"), compile=False),
+        student=model_files.load_keras(folder.file("student.keras"), "folder"),
         history=folder.read_json("history.json"),
         metrics=metrics,
         tflite=pathlib.Path(folder.file("student.tflite")).read_bytes() if check else None,

@@ -40,6 +40,7 @@ def load_teacher(
     from_logits: bool | None = None,
     output: str | int | None = None,
     task: str | type[Task] | Task | None = None,
+    trust_files: bool = False,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -57,9 +58,13 @@ def load_teacher(
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
 
-    `.h5` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or a
-    SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
+    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or
+    a SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
     intermediate layers. SavedModels are called through `serving_default`.
+
+    Files are not trusted: layers, functions and operators that are not known to compute only are refused
+    before anything of the file runs, except classes that this process has registered with Keras. So is what
+    unpacks to more than 1 GiB, or to more GiB than the environment variable `TFKD_SIZE_LIMIT` says.
 
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
@@ -76,6 +81,8 @@ def load_teacher(
         output: name or index of the output to use, if the model has several.
         task: "classification", "multi_label", "regression", or a subclass or object of
             `tfkd.tasks.Task`, which may have outputs of any shape; None to find out.
+        trust_files: whether the file may run what it likes with your rights: `Lambda` layers, and operators
+            of SavedModels that read and write files. Only for files of people that you trust.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
@@ -84,7 +91,8 @@ def load_teacher(
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
         TypeError: if `task` is not a task.
-        ValueError: if the file holds no model that can be read, or the task does not fit the model.
+        ValueError: if the file holds no model that can be read, asks for more than tfkd allows, or the task
+            does not fit the model.
 
     Warns:
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
@@ -100,7 +108,7 @@ def load_teacher(
             "it needs belongs into its function."
         )
     check_from_logits(from_logits, task)
-    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source))
+    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
     if isinstance(loaded, TFLiteFile | SavedModelFolder):
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
