@@ -9,6 +9,7 @@ import keras
 
 from tfkd._core import untrusted
 
+BY_HAND = "Build the model with code of your own, load its weights, and pass the model instead of the path."
 _TRUST = (
     "If you trust whoever made it, load it yourself with keras.models.load_model(path, safe_mode=False, "
     "custom_objects=...) and pass the model instead of the path."

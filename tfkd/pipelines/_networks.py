@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 
+from tfkd._core.copies import remade
 from tfkd._core.graphs import copy_weights, trainable_config
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.students import student_named
 from tfkd.tasks import mark, marked_task, task_of
 from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
@@ -37,7 +39,7 @@ def copied(model: keras.Model) -> keras.Model:
 
     def copied_layer(layer):
         config = layer.get_config() if model.trainable else trainable_config(layer)
-        return type(layer).from_config(config)
+        return remade(layer, config)
 
     copy = keras.models.clone_model(model, clone_function=copied_layer, recursive=True)
     copy_weights(model, copy)
@@ -48,6 +50,7 @@ def copied(model: keras.Model) -> keras.Model:
 
 def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Model:
     """A student that was given as one or by its name."""
+    check_keras_3("students", source)
     if not isinstance(source, keras.Model):
         return student_named(source, teacher, inherit)
     if inherit:

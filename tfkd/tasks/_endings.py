@@ -57,7 +57,7 @@ def activation_of_outputs(model: keras.Model, ask: Callable[[], np.ndarray]) -> 
     """
     operation = last_operation(model)
     activation = activation_of(operation)
-    if activation is not None or is_keras_layer(operation):
+    if activation is not None or (is_keras_layer(operation) and not isinstance(operation, layers.Lambda)):
         return activation
     return activation_seen(np.asarray(ask(), "float32"))
 

@@ -7,13 +7,9 @@ import tensorflow as tf
 
 from tfkd._core import model_files, untrusted
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
-from tfkd.teachers._older_files import is_of_keras_2, read_h5, read_keras_2
+from tfkd.teachers._older_files import TRUST, is_of_keras_2, read_h5, read_keras_2
 
 _ARGUMENT = "source"
-_TRUST = (
-    "If you trust whoever made it, pass trust_files=True (--trust_files), which runs what it holds; or "
-    "load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and pass the model."
-)
 
 
 def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedModelFolder:
@@ -47,7 +43,7 @@ def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedMo
     if model_files.is_zip(path):
         if is_of_keras_2(path):
             return read_keras_2(path, trusted)
-        return model_files.load_keras(path, _ARGUMENT, trusted, _TRUST)
+        return model_files.load_keras(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
     if model_files.is_hdf5(path):
         return read_h5(path, trusted)
     raise untrusted.refusal(

@@ -10,6 +10,7 @@ from keras import layers
 
 from generators import image_shape
 from tfkd._core.graphs import has_graph
+from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
@@ -90,7 +91,7 @@ def load_teacher(
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
-        TypeError: if `task` is not a task.
+        TypeError: if `task` is not a task, or `source` is a model of tf_keras.
         ValueError: if the file holds no model that can be read, asks for more than tfkd allows, or the task
             does not fit the model.
 
@@ -107,6 +108,7 @@ def load_teacher(
             f"`source`: {source.name!r} is a black box already, a teacher as it stands. Whatever scaling "
             "it needs belongs into its function."
         )
+    check_keras_3("source", source)
     check_from_logits(from_logits, task)
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
     if isinstance(loaded, TFLiteFile | SavedModelFolder):

@@ -20,6 +20,10 @@ _REMEDY = (
     "with the Keras that it was made with, to a SavedModel folder or a .tflite file, which serve as black "
     "boxes."
 )
+TRUST = (
+    "If you trust whoever made it, pass trust_files=True (--trust_files), which runs what it holds; or "
+    "load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and pass the model."
+)
 _MODELS = {"Functional": "tf_keras.src.engine.functional", "Model": "keras", "Sequential": "keras"}
 
 
@@ -42,7 +46,8 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
             else.
     """
     what = model_files.describe(_ARGUMENT, path)
-    stored = model_files.check_hdf5(path, _ARGUMENT, trusted, _REMEDY)
+    if untrusted.hdf5_version(path, what).startswith("3."):
+        return model_files.load_hdf5(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
     try:
         return model_files.load_hdf5(path, _ARGUMENT, trusted, _REMEDY)
     except RefusedFile as refused:
@@ -50,7 +55,7 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
             # It was not Keras that refused it.
             raise
         reason = refused.__cause__
-    model_files.check_hdf5(path, _ARGUMENT, trusted, _REMEDY, old=True)
+    stored = model_files.check_hdf5(path, _ARGUMENT, trusted, _REMEDY, old=True)
     return _rebuilt(path, what, stored, reason)
 
 
@@ -105,7 +110,7 @@ def _rebuilt(path, what, stored, refused):
         raise
     except Exception as error:
         # Of two long messages both should be seen.
-        ours = "" if refused is None else f" Keras 3: {' '.join(str(refused).split())[:120]};"
+        ours = "" if refused is None else f" Keras 3: {untrusted.in_one_line(refused)[:120]};"
         raise refusal(what, f"can be loaded by no Keras.{ours} tf_keras: {error}", _REMEDY) from error
     try:
         return from_tf_keras(old)

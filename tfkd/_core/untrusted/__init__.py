@@ -7,12 +7,13 @@ from tfkd._core.untrusted._containers import (
     check_folder_size,
     check_hdf5,
     check_hdf5_entry,
+    hdf5_version,
     read_configuration,
     read_hdf5_configuration,
     read_metadata,
 )
 from tfkd._core.untrusted._limits import LIMIT_VARIABLE, check_size, size_limit, weights_within
-from tfkd._core.untrusted._messages import LONGEST_MESSAGE, RefusedFile, refusal
+from tfkd._core.untrusted._messages import LONGEST_MESSAGE, RefusedFile, in_one_line, refusal
 from tfkd._core.untrusted._saved_models import check_saved_model
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "check_hdf5_entry",
     "check_saved_model",
     "check_size",
+    "hdf5_version",
+    "in_one_line",
     "read_configuration",
     "read_hdf5_configuration",
     "read_metadata",

@@ -139,7 +139,7 @@ def _check_object(entry, owner, old):
     if not isinstance(kind, str):
         raise _Refused(f"{owner} has a class {_short(kind)}, which is no name")
     if kind == "Lambda":
-        raise _Refused(f"{owner} is a Lambda layer, code that the file brings along")
+        raise _Refused(f"{owner} runs code that the file brings along")
     if kind == "function":
         _check_function(config, module, registered, owner, old)
     elif kind in _allowed.ARRAYS:

@@ -158,12 +158,26 @@ def read_hdf5_configuration(path: str, what: str) -> Any:
     Raises:
         ValueError: if it cannot be read.
     """
+    text = _attribute(path, "model_config", what)
+    return None if text is None else _parsed(text, what)
+
+
+def hdf5_version(path: str, what: str) -> str:
+    """The version of Keras that wrote an `.h5` file; "" if it does not say.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    version = _attribute(path, "keras_version", what)
+    return version.decode("ascii", "replace") if isinstance(version, bytes) else str(version or "")
+
+
+def _attribute(path, name, what):
     try:
         with h5py.File(path, "r") as file:
-            text = file.attrs.get("model_config")
+            return file.attrs.get(name)
     except Exception as error:
-        raise refusal(what, f"is damaged: {error}", _AGAIN) from error
-    return None if text is None else _parsed(text, what)
+        raise refusal(what, f"is damaged: {error}.", _AGAIN) from error
 
 
 def _parsed(text, what):

@@ -64,13 +64,11 @@ def weights_within(what: str, stored: int) -> Iterator[None]:
     Raises:
         ValueError: before the weight is made that would be too much.
     """
-    allowed, made = _WIDER * stored + _SPARE, 0
+    allowed, made, graph = _WIDER * stored + _SPARE, 0, tf.Graph()
 
     def counted(make, **options):
         nonlocal made
-        shape, dtype = options.get("shape"), tf.as_dtype(options.get("dtype") or "float32")
-        if shape is not None:
-            made += (tf.TensorShape(shape).num_elements() or 0) * dtype.size
+        made += _size_of(options, graph)
         check_size(what, made, "its layers have weights of")
         if made > allowed:
             raise refusal(
@@ -83,3 +81,15 @@ def weights_within(what: str, stored: int) -> Iterator[None]:
 
     with tf.variable_creator_scope(counted):
         yield
+
+
+def _size_of(options, graph):
+    """How large a variable will be, by what it is made of, without making it."""
+    value, shape = options.get("initial_value"), options.get("shape")
+    if shape is None:
+        with graph.as_default():
+            # In a graph nothing is computed.
+            value = tf.convert_to_tensor(value() if callable(value) else value)
+        shape = value.shape
+    dtype = tf.as_dtype(options.get("dtype") or value.dtype)
+    return (tf.TensorShape(shape).num_elements() or 0) * dtype.size
