@@ -3,10 +3,10 @@
 import os
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from tfkd._core import model_files, untrusted
-from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
+from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
 from tfkd.teachers._older_files import TRUST, is_of_keras_2, read_h5, read_keras_2
 
 _ARGUMENT = "source"
@@ -37,10 +37,14 @@ def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedMo
         untrusted.check_saved_model(path, what, trusted)
         return _opened(SavedModelFolder, path, what, "a SavedModel")
     if os.path.isfile(path) and path.endswith(".tflite"):
+        require_litert()
         untrusted.check_size(what, os.path.getsize(path))
         with open(path, "rb") as file:
-            return _opened(TFLiteFile, file.read(), what, "a TFLite file")
+            content = file.read()
+        untrusted.check_tflite(content, what)
+        return _opened(TFLiteFile, content, what, "a TFLite file")
     if model_files.is_zip(path):
+        untrusted.check_archive(path, what)
         if is_of_keras_2(path):
             return read_keras_2(path, trusted)
         return model_files.load_keras(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
@@ -56,6 +60,9 @@ def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedMo
 
 def _opened(kind, source, what, words):
     try:
-        return kind(source)
-    except (ValueError, RuntimeError, OSError, KeyError, TypeError, tf.errors.OpError) as error:
+        opened = kind(source)
+        # Some damage shows only when the network runs.
+        opened(np.zeros((1, *(size or 1 for size in opened.input_shape[1:])), "float32"))
+        return opened
+    except Exception as error:
         raise untrusted.refusal(what, f"cannot be used as {words}: {error}") from error

@@ -68,7 +68,6 @@ def is_of_keras_2(path: str) -> bool:
 def read_keras_2(path: str, trusted: bool = False) -> keras.Model:
     """The model of a `.keras` file that Keras 2 wrote; like `read_h5`."""
     what = model_files.describe(_ARGUMENT, path)
-    untrusted.check_archive(path, what)
     config = untrusted.read_configuration(path, what)
     if not trusted:
         untrusted.check_configuration(config, what, _REMEDY, old=True)

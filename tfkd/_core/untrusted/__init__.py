@@ -15,6 +15,7 @@ from tfkd._core.untrusted._containers import (
 from tfkd._core.untrusted._limits import LIMIT_VARIABLE, check_size, size_limit, weights_within
 from tfkd._core.untrusted._messages import LONGEST_MESSAGE, RefusedFile, in_one_line, refusal
 from tfkd._core.untrusted._saved_models import check_saved_model
+from tfkd._core.untrusted._tflite import check_tflite
 
 __all__ = [
     "LIMIT_VARIABLE",
@@ -28,6 +29,7 @@ __all__ = [
     "check_hdf5_entry",
     "check_saved_model",
     "check_size",
+    "check_tflite",
     "hdf5_version",
     "in_one_line",
     "read_configuration",

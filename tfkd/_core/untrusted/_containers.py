@@ -66,17 +66,16 @@ def read_metadata(path: str, what: str) -> Any:
     Raises:
         ValueError: if that cannot be read.
     """
-    with zipfile.ZipFile(path) as archive:
-        if METADATA not in archive.namelist():
-            return {}
-    return _read_json(path, METADATA, what)
+    return _read_json(path, METADATA, what, missing={})
 
 
-def _read_json(path, name, what):
+def _read_json(path, name, what, missing=None):
     try:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(name)
     except KeyError:
+        if missing is not None:
+            return missing
         raise refusal(what, f"cannot be loaded as a Keras model: it lacks {name}.", _AGAIN) from None
     except Exception as error:
         raise refusal(what, f"is damaged: {error}", _AGAIN) from error
