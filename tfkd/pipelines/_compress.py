@@ -113,7 +113,7 @@ def compress(
     check_outputs(tflite or "int8", folder)
     place = RunFolder(folder, settings, resume=None, overwrite=overwrite) if folder else None
     keras.utils.set_random_seed(seed)
-    original = as_teacher(model, teacher_options)
+    original = as_teacher(model, teacher_options, "model")
     # A teacher is frozen, and the model has to learn.
     source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
     check_labels(labels, original)

@@ -16,17 +16,24 @@ from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
 Source = str | os.PathLike | keras.Model
 
 
-def as_teacher(source: Source, options: Mapping[str, Any] | None) -> keras.Model:
+def as_teacher(source: Source, options: Mapping[str, Any] | None, argument: str = "teacher") -> keras.Model:
     """A trained network that returns logits, or numbers.
 
     Args:
         source: a file, or a Keras model. One that returns logits already is taken as it is if no options
             are given.
         options: of `tfkd.load_teacher`.
+        argument: what messages call the source.
     """
     if isinstance(source, keras.Model) and not options and _is_ready(source):
         return source
-    return load_teacher(source, **(options or {}))
+    try:
+        return load_teacher(source, **(options or {}))
+    except (FileNotFoundError, TypeError, ValueError) as error:
+        message = str(error)
+        if not message.startswith("`source`"):
+            raise
+        raise type(error)(message.replace("`source`", f"`{argument}`", 1)) from error
 
 
 def _is_ready(model):

@@ -219,9 +219,9 @@ def _shapes(model):
 def _check_shapes(name, inputs, outputs):
     if not isinstance(inputs, tuple) or not isinstance(outputs, tuple) or len(outputs) < 2:
         raise ValueError(
-            f"The teacher {name!r} must have one image input, or another of known shape, and one output for each "
-            f"of a batch. Received: input {inputs}, output {outputs}. Build it on an example first, or wrap it in a "
-            "model with one input and output."
+            f"The teacher {name!r} must have one image input, or another of known shape, and one output, "
+            f"an answer to each input. Received: input {inputs}, output {outputs}. Build it on an example "
+            "first, or wrap it in a model with one input and output."
         )
     if len(inputs) < 2 or None in inputs[1:]:
         raise ValueError(

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -83,13 +84,13 @@ def weights_within(what: str, stored: int) -> Iterator[None]:
         yield
 
 
-def _size_of(options, graph):
+def _size_of(options: dict[str, Any], graph: tf.Graph) -> int:
     """How large a variable will be, by what it is made of, without making it."""
-    value, shape = options.get("initial_value"), options.get("shape")
+    shape, dtype = options.get("shape"), options.get("dtype")
     if shape is None:
+        value: Any = options["initial_value"]
         with graph.as_default():
             # In a graph nothing is computed.
             value = tf.convert_to_tensor(value() if callable(value) else value)
-        shape = value.shape
-    dtype = tf.as_dtype(options.get("dtype") or value.dtype)
-    return (tf.TensorShape(shape).num_elements() or 0) * dtype.size
+        shape, dtype = value.shape, dtype or value.dtype
+    return (tf.TensorShape(shape).num_elements() or 0) * tf.as_dtype(dtype or "float32").size
