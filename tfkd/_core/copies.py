@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol, Self, TypeVar
 
+import keras
+
 
 class Configured(Protocol):
     """Whatever Keras can make again from a configuration."""
@@ -18,3 +20,27 @@ AnyConfigured = TypeVar("AnyConfigured", bound=Configured)
 def clone(original: AnyConfigured) -> AnyConfigured:
     """A new object of the same class and configuration, without the original's state."""
     return type(original).from_config(original.get_config())
+
+
+def remade(layer: keras.Operation, config: dict[str, Any]) -> keras.Operation:
+    """A new layer like a given one, by its configuration, changed or not.
+
+    A `Lambda` has nothing but its function, which need not be what a configuration says of it, so that it
+    is used as it is.
+
+    Args:
+        layer: of a model in memory, or another operation.
+        config: its configuration.
+
+    Raises:
+        ValueError: naming the layer, if it cannot be made from a configuration.
+    """
+    if isinstance(layer, keras.layers.Lambda):
+        return layer
+    try:
+        return type(layer).from_config(config)
+    except (TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its configuration: "
+            f"{str(error)[:200]} Give its class a `get_config` with all arguments of its constructor."
+        ) from error

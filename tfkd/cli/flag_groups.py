@@ -59,6 +59,13 @@ def _define_teacher(values):
         "name or index of the output to distil, if the teacher has several",
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "trust_files",
+        False,
+        "let the teacher's file run what it likes: Lambda layers, and operators of a SavedModel that read "
+        "and write files; only for files of people that you trust",
+        flag_values=values,
+    )
 
 
 def _teacher_arguments(values):
@@ -68,6 +75,7 @@ def _teacher_arguments(values):
         "from_logits": {"auto": None, "true": True, "false": False}[values.from_logits],
         "output": int(output) if output and output.isdigit() else output,
         "task": None if values.task == "auto" else values.task,
+        "trust_files": values.trust_files,
     }
     return {"teacher": values.teacher, "teacher_options": options}
 

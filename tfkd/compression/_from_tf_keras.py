@@ -6,30 +6,25 @@ from typing import Any
 import keras
 
 from tfkd._core.graphs import copy_weights
-from tfkd._core.keras_internals import flatten_layers, numpy_operations
+from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.tf_functions import CAST, OPERATION_OF, SLICING, Counterpart
 from tfkd.compression._activations import name_in_keras
 from tfkd.compression._layer_options import NEW_NAMES, options_of
 from tfkd.compression._parity import check_same_outputs
 
-# Functions of TensorFlow as tf_keras names them between layers, as in `x * 2`.
-_ARITHMETIC = {
-    "__operators__.add": numpy_operations.Add,
-    "math.add": numpy_operations.Add,
-    "math.subtract": numpy_operations.Subtract,
-    "math.multiply": numpy_operations.Multiply,
-    "math.divide": numpy_operations.TrueDivide,
-    "math.truediv": numpy_operations.TrueDivide,
-}
 # What stands in the place of a layer where an operation has a constant.
 _CONSTANT = "_CONSTANT_VALUE"
+_FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
+# What calls of functions carry along that changes nothing.
+_WITHOUT_EFFECT = {"name": (None,), "data_format": (None, "NHWC", "NWC", "NDHWC", "N..C")}
 
 
 def from_tf_keras(model: Any) -> keras.Model:
     """The same network in Keras 3: same layers, names (a `/` becomes `_`), weights and outputs.
 
     Args:
-        model: a functional or Sequential `tf_keras.Model`, nested and shared layers and + - * / between
-            layers included.
+        model: a functional or Sequential `tf_keras.Model`, nested and shared layers included, + - * /,
+            slices such as `x[..., ::-1]` and elementary functions between layers, too.
 
     Returns:
         A Keras 3 model with weights of its own, not compiled.
@@ -73,12 +68,22 @@ def _unknown_layers(entry):
     kind, config = entry["class_name"], entry["config"]
     if "layers" in config:
         return [found for inner in config["layers"] for found in _unknown_layers(inner)]
-    if kind == "TFOpLambda":
+    if kind in _FUNCTIONS:
         function = config["function"]
-        simple = all(len(node) == 4 and isinstance(node[3], dict) for node in entry["inbound_nodes"])
-        known = function in _ARITHMETIC and simple
+        counterpart = OPERATION_OF.get(function)
+        known = counterpart and all(_is_simple(node, counterpart) for node in entry["inbound_nodes"])
         return [] if known else [f"{config['name']} (tf.{function})"]
     return [] if hasattr(keras.layers, kind) and kind != "Lambda" else [f"{config['name']} ({kind})"]
+
+
+def _is_simple(node: Any, counterpart: Counterpart) -> bool:
+    """Whether a call has no operands and options but those that its counterpart in Keras 3 has."""
+    if len(node) != 4 or not isinstance(node[3], dict):
+        return False
+    options = {key: value for key, value in node[3].items() if key != counterpart.second}
+    return (counterpart.second in (None, *node[3])) and all(
+        value in _WITHOUT_EFFECT.get(key, ()) for key, value in options.items()
+    )
 
 
 def _modern(entry: dict[str, Any]) -> dict[str, Any]:
@@ -89,8 +94,8 @@ def _modern(entry: dict[str, Any]) -> dict[str, Any]:
     """
     kind, config = entry["class_name"], dict(entry["config"])
     kept = {key: value for key, value in entry.items() if key not in ("build_config", "module")}
-    if kind == "TFOpLambda":
-        operation = _ARITHMETIC[config["function"]](name=config["name"])
+    if kind in _FUNCTIONS:
+        operation = _operation(config)
         return {**kept, **keras.saving.serialize_keras_object(operation)}
     if "layers" in config:
         if "input_layers" in config:
@@ -113,6 +118,12 @@ def _modern(entry: dict[str, Any]) -> dict[str, Any]:
         # As a batch normalization has it in tf_keras once it is built.
         (config["axis"],) = config["axis"]
     return {**kept, "config": config, "module": "keras.layers", "registered_name": None}
+
+
+def _operation(config):
+    """What computes a function of TensorFlow in Keras 3."""
+    options = {"dtype": config["dtype"]} if config["function"] == CAST else {}
+    return OPERATION_OF[config["function"]].operation(**options, name=config["name"])
 
 
 def _option(value: Any) -> Any:
@@ -138,8 +149,15 @@ def _connect(config):
     nested = [name for name, kind in kinds.items() if kind in ("Functional", "Sequential")]
     for inner in config["layers"]:
         counted = _counted_from_0(inner["inbound_nodes"], nested)
-        newer = _of_operands if inner["class_name"] == "TFOpLambda" else _with_tensors_by_name
-        inner["inbound_nodes"] = [newer(node, kinds) for node in counted]
+        if inner["class_name"] in _FUNCTIONS:
+            if inner["config"]["function"] == CAST:
+                # To what it casts is an option of the operation, not of its call.
+                inner["config"]["dtype"] = counted[0][3]["dtype"]
+            inner["inbound_nodes"] = [
+                _of_operands(node, kinds, inner["config"]["function"]) for node in counted
+            ]
+        else:
+            inner["inbound_nodes"] = [_with_tensors_by_name(node, kinds) for node in counted]
     # Among the outputs Keras 3 counts nested functional models like that itself.
     sequential = [name for name in nested if kinds[name] == "Sequential"]
     config["output_layers"] = _counted_from_0(config["output_layers"], sequential)
@@ -160,13 +178,27 @@ def _with_tensors_by_name(node, layer_names):
     return {"args": args if len(args) == 1 else [args], "kwargs": kwargs}
 
 
-def _of_operands(node, layer_names):
-    """The call of an operation with two operands, each of which is a tensor or a constant."""
+def _of_operands(node, layer_names, function):
+    """The call of an operation with one or two operands, each of which is a tensor or a constant."""
     _, _, first, options = node
-    second = options["y"]
-    one = _constant(first) if node[0] == _CONSTANT else _tensor(node)
-    two = _tensor(second) if _refers(second, layer_names) else _constant(second)
-    return {"args": [one, two], "kwargs": {}}
+    args = [_constant(first) if node[0] == _CONSTANT else _tensor(node)]
+    second = options.get(OPERATION_OF[function].second)
+    if function == SLICING:
+        args.append(_key(second))
+    elif function != CAST and second is not None:
+        args.append(_tensor(second) if _refers(second, layer_names) else _constant(second))
+    return {"args": args, "kwargs": {}}
+
+
+def _key(spec):
+    """What stands in the brackets of a slice, in Keras 3's form."""
+    if isinstance(spec, list):
+        return [_key(each) for each in spec]
+    if not isinstance(spec, dict):
+        return spec
+    if spec.get("class_name") == "__ellipsis__":
+        return {"class_name": "__ellipsis__", "config": {}}
+    return {"class_name": "__slice__", "config": spec}
 
 
 def _constant(value):

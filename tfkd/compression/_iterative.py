@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfkd._core.graphs import copy_weights
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._masking import magnitude_masks, masked
 
 _MOMENTUM = 0.9
@@ -76,6 +77,7 @@ def iterative_pruning(
         No, "Prune Your Model Before Distill It", 2022: SGD with Nesterov momentum 0.9, weight decay 2e-4,
         130 epochs, rates 0.1, 0.01 and 0.001 from epochs 0, 39 and 84 on.
     """
+    check_keras_3("model", model)
     _check(rounds, per_round, epochs, rewind_epoch, x, y)
     rate = learning_rate or (lambda epoch: step_decay(epoch, epochs))
     pruned = keras.models.clone_model(model)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._bridged import BridgedModel, Masked
 from tfkd.compression._sparse import check_sparsity, kernels
 
@@ -73,4 +74,5 @@ def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
 
 
 def _trained(model):
+    check_keras_3("model", model)
     return [kernel for kernel in kernels(model) if kernel.trainable]

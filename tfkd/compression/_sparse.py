@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfkd import taps
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._layer_options import is_kernel
 from tfkd.compression._stripping import strip
@@ -24,6 +25,7 @@ def sparsity(model: keras.Model) -> float:
     """
     if isinstance(model, BridgedModel):
         model = strip(model)
+    check_keras_3("model", model)
     weights = [np.asarray(weight) for weight in kernels(model)]
     return float(sum(np.sum(w == 0) for w in weights) / max(1, sum(w.size for w in weights)))
 

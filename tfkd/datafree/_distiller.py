@@ -215,6 +215,12 @@ class DataFreeDistiller(Distiller):
         nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
+    def make_train_function(self, force: bool = False):
+        if force:
+            # What a step repeats has taken the same values for constants.
+            self._forget_traces()
+        return super().make_train_function(force)
+
     def _student_passes(self, steps):
         return self.recipe.student_updates(steps) * self.recipe.microbatches
 

@@ -7,6 +7,7 @@ import keras
 
 from tfkd import taps
 from tfkd._core.graphs import first_upstream, has_graph
+from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import snake_case
 
 # Losses of labels that expect probabilities unless told otherwise, and their function forms.
@@ -44,6 +45,7 @@ class LogitsWarning(UserWarning):
 
 def check_model(model: keras.Model, role: str) -> None:
     """Raises ValueError, as Keras does, if what is given as `role` is not a Keras model."""
+    check_keras_3(role, model, ValueError)
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "

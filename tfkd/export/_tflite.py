@@ -8,6 +8,7 @@ import numpy as np
 
 from tfkd._core import files
 from tfkd._core.asking import answers
+from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.runtimes import TFLiteFile, require_litert
 from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
 from tfkd.export._conversion import convert
@@ -86,6 +87,7 @@ def export_tflite(
     """
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
+    check_keras_3("model", model)
     _check_ends(model)
     # Stripping makes another model, which does not have the mark of this one.
     task = marked_task(model) if task is None else task

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import numbered
 from tfkd.datafree import Recipe
 from tfkd.pipelines._evaluation import evaluation_examples
@@ -89,6 +90,7 @@ def distil(
     """
     settings = dict(flags) if flags else settings_of(locals())
     start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
+    check_keras_3("students", students)
     several = not isinstance(students, (str, os.PathLike, keras.Model))
     students = _listed(students, recipe) if several else [students]
     check_outputs(tflite, folder)

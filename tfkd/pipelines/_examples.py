@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 
+from tfkd._core import untrusted
 from tfkd.tasks import task_of
 
 Examples = tuple[np.ndarray, np.ndarray]
@@ -52,15 +53,20 @@ def load_examples(
 def _read(path, x, y, what):
     if not os.path.exists(path):
         raise FileNotFoundError(f"{what}: there is no file {path!r}.")
+    what = f"{what}: {path!r}"
     try:
-        with np.load(path) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        untrusted.check_arrays(path, what, (x, y))
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays.files
+            found = {name: arrays[name] for name in (x, y) if name in names}
+    except untrusted.RefusedFile:
+        raise
     except Exception as error:
-        raise ValueError(f"{what}: {path!r} is not a readable npz file: {error}") from error
+        raise untrusted.refusal(what, f"is not a readable npz file: {error}") from error
     if missing := {x, y} - set(found):
         raise ValueError(
-            f"{what}: {path!r} lacks {' and '.join(sorted(missing))}; it has "
-            f"{sorted(found) or 'nothing'}. Save it with np.savez(path, {x}=..., {y}=...)."
+            f"{what} lacks {' and '.join(sorted(missing))}; it has {sorted(names)[:20] or 'nothing'}. Save "
+            f"it with np.savez(path, {x}=..., {y}=...)."
         )
     return found[x], found[y]
 

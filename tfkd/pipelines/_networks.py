@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 
+from tfkd._core.copies import remade
 from tfkd._core.graphs import copy_weights, trainable_config
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.students import student_named
 from tfkd.tasks import mark, marked_task, task_of
 from tfkd.teachers import BlackBoxTeacher, diagnose, load_teacher, probabilities_ending
@@ -31,7 +33,7 @@ def as_teacher(source: Source, options: Mapping[str, Any] | None, argument: str 
         return source
     try:
         return load_teacher(source, **(options or {}))
-    except (ValueError, FileNotFoundError) as error:
+    except (FileNotFoundError, TypeError, ValueError) as error:
         if "`source`" not in str(error):
             raise
         raise type(error)(str(error).replace("`source`", f"`{argument}`")) from error
@@ -47,7 +49,7 @@ def copied(model: keras.Model) -> keras.Model:
 
     def copied_layer(layer):
         config = layer.get_config() if model.trainable else trainable_config(layer)
-        return type(layer).from_config(config)
+        return remade(layer, config)
 
     copy = keras.models.clone_model(model, clone_function=copied_layer, recursive=True)
     copy_weights(model, copy)
@@ -58,6 +60,7 @@ def copied(model: keras.Model) -> keras.Model:
 
 def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Model:
     """A student that was given as one or by its name."""
+    check_keras_3("students", source)
     if not isinstance(source, keras.Model):
         return student_named(source, teacher, inherit)
     if inherit:

@@ -2,9 +2,7 @@
 
 import pathlib
 
-import keras
-
-from tfkd._core import files
+from tfkd._core import files, model_files
 from tfkd.export import TFLiteCheck
 from tfkd.pipelines._results import Compressed, Distilled, Result
 from tfkd.pipelines._run_folder import RunFolder
@@ -28,7 +26,7 @@ def write(result: Result, folder: RunFolder, tflite: str) -> None:
 def read(folder: RunFolder) -> Distilled:
     """The result of a complete run of `distil`."""
     return Distilled(
-        student=keras.models.load_model(folder.file("student.keras"), compile=False),
+        student=model_files.load_keras(folder.file("student.keras"), "folder"),
         history=folder.read_json("history.json"),
         **_measured(folder, "student.tflite"),
     )
@@ -36,7 +34,7 @@ def read(folder: RunFolder) -> Distilled:
 
 def read_compressed(folder: RunFolder) -> Compressed:
     """The result of a complete run of `compress`."""
-    model = keras.models.load_model(folder.file("model.keras"), compile=False)
+    model = model_files.load_keras(folder.file("model.keras"), "folder")
     return Compressed(model=model, **_measured(folder, "model.tflite"))
 
 

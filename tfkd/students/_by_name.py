@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 
 from tfkd import students
-from tfkd._core import names
+from tfkd._core import model_files, names, untrusted
 from tfkd.students._depth import scale_depth
 from tfkd.students._scaling import scale_width
 
@@ -96,10 +96,10 @@ def _builds_a_network(function):
 def _load(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"`student`: there is no file {path!r}.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:
-        raise ValueError(
-            f"`student`: {path!r} cannot be loaded as a Keras model: {error} Save it with "
-            "model.save('name.keras')."
-        ) from error
+    if not model_files.is_zip(path):
+        raise untrusted.refusal(
+            model_files.describe("student", path),
+            "cannot be loaded as a Keras model: it is not a .keras file, or it is damaged.",
+            "Save the student with model.save('name.keras').",
+        )
+    return model_files.load_keras(path, "student")

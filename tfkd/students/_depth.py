@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from tfkd._core.copies import remade
 from tfkd._core.graphs import (
     copy_input_statistics,
     copy_weights,
@@ -13,6 +14,7 @@ from tfkd._core.graphs import (
     times_used,
     trainable_config,
 )
+from tfkd._core.keras_versions import check_keras_3
 
 
 def scale_depth(
@@ -47,6 +49,7 @@ def scale_depth(
         what is left when blocks go; Sanh et al., "DistilBERT", 2019, for a student that begins with every
         second layer of its teacher.
     """
+    check_keras_3("model", model)
     if not 0 < factor <= 1:
         raise ValueError(f"`factor` must be above 0 and at most 1. Received: factor={factor!r}.")
     if not has_graph(model):
@@ -145,7 +148,7 @@ def _without(model, left_out):
     passing = {}
 
     def cloned(operation):
-        clone = type(operation).from_config(trainable_config(operation))
+        clone = remade(operation, trainable_config(operation))
         if id(operation) in left_out:
             passing[id(clone)] = left_out[id(operation)]
         return clone

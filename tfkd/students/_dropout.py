@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import layers
 
+from tfkd._core.copies import remade
 from tfkd._core.graphs import copy_weights, has_graph
 from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.keras_versions import check_keras_3
 
 # Spatial dropout is a Dropout too.
 _DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
@@ -32,6 +34,7 @@ def without_dropout(model: keras.Model) -> keras.Model:
     Example:
         >>> student = tfkd.compression.prune(tfkd.students.without_dropout(model), 0.8)
     """
+    check_keras_3("model", model)
     parts = [layer for layer in flatten_layers(model) if not isinstance(layer, keras.Model)]
     if not any(_has_rates(layer) for layer in parts):
         return model
@@ -42,7 +45,7 @@ def without_dropout(model: keras.Model) -> keras.Model:
         )
 
     def at_rate_0(layer):
-        return type(layer).from_config(config_without_dropout(layer, layer.get_config()))
+        return remade(layer, config_without_dropout(layer, layer.get_config()))
 
     copy = keras.models.clone_model(model, clone_function=at_rate_0, recursive=True)
     copy_weights(model, copy)

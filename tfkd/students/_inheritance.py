@@ -6,6 +6,7 @@ from keras import layers
 
 from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.taps import named_layers
 
 # What a channel is worth, by name of the criterion.
@@ -232,6 +233,7 @@ def kept_channels(
 def _chosen(model, narrow, criterion):
     """The channels of a model, and whether each stays."""
     for name, network in (("model", model), ("narrow", narrow)):
+        check_keras_3(name, network)
         if not has_graph(network):
             raise ValueError(
                 f"`{name}` must be functional or a built Sequential model. Received: {network}."

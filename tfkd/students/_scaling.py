@@ -5,7 +5,9 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
+from tfkd._core.copies import remade
 from tfkd._core.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.students._dropout import config_without_dropout
 from tfkd.students._inheritance import CRITERIA, WIDTHS, inherit_channels
 
@@ -65,6 +67,7 @@ def scale_width(
         with the same share of each layer. Deviation in "worth": the size of a channel counts times the
         norms of the kernels that take it, relative to their layer's mean, so that joined layers add up.
     """
+    check_keras_3("model", model)
     if not 0 < factor <= (1 if inherit else float("inf")):
         raise ValueError(
             f"`factor` must be above 0{' and at most 1 with inherit=True' if inherit else ''}. "
@@ -124,7 +127,7 @@ def resized(
             )
         elif not dropout:
             config = config_without_dropout(layer, config)
-        return type(layer).from_config(config)
+        return remade(layer, config)
 
     try:
         student = keras.models.clone_model(model, clone_function=scaled, recursive=True)

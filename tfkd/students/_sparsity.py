@@ -5,6 +5,7 @@ import numpy as np
 
 from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.keras_versions import check_keras_3
 from tfkd.students._inheritance import WIDTHS, Channels, kernel_that_makes
 from tfkd.students._scaling import resized
 
@@ -43,6 +44,7 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
         `c_l = n_l / (c_(l-1) k k)`. Their code divides by 3 where k k is 9; this divides by k k. Deviation:
         joined layers, which their networks for this do not have.
     """
+    check_keras_3("pruned", pruned)
     if not has_graph(pruned):
         raise ValueError(f"`pruned` must be functional or a built Sequential model. Received: {pruned}.")
     channels = Channels(pruned)

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from generators import probe_images
 from tfkd._core.asking import answers
+from tfkd._core.copies import remade
 from tfkd._core.graphs import apply_layers, copy_weights, has_graph, operation_of, times_used
 from tfkd.tasks import _endings as endings
 from tfkd.tasks import output_shape_of
@@ -119,13 +120,17 @@ def _apply(model, x, replaced=None):
 
 def _without_activation(operation):
     """A new layer like a given one, without its activation; None if there is nothing else to it."""
-    return None if endings.is_activation_only(operation) else _remade(operation, activation="linear")
+    if endings.is_activation_only(operation) or isinstance(operation, layers.Lambda):
+        return None
+    return _remade(operation, activation="linear")
 
 
 def _remade(layer, **changes):
+    """A new layer like a given one; None for one of the user's that cannot be made from a configuration."""
     try:
-        return type(layer).from_config({**layer.get_config(), **changes})
-    except (TypeError, NotImplementedError):
+        return remade(layer, {**layer.get_config(), **changes})
+    except Exception:
+        # Whatever it is that the user's class raises.
         return None
 
 

@@ -1,62 +1,68 @@
 """Opens files of teachers, whatever kind they are of."""
 
 import os
-import zipfile
 
-import h5py
 import keras
+import numpy as np
 
-from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
-from tfkd.teachers._legacy_h5 import read_h5
+from tfkd._core import model_files, untrusted
+from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
+from tfkd.teachers._older_files import TRUST, is_of_keras_2, read_h5, read_keras_2
+
+_ARGUMENT = "source"
 
 
-def read(path: str) -> keras.Model | TFLiteFile | SavedModelFolder:
+def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedModelFolder:
     """What a teacher's file holds, by its content.
 
     Args:
         path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder.
+        trusted: whether what it holds may run code and touch files.
 
     Returns:
         A Keras model, or a file that only answers.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is of another kind, damaged, or holds something else than a model.
+        ValueError: if it is of another kind, damaged, too large, asks for what is not known to compute
+            only, or holds something else than a model.
     """
     if not os.path.exists(path):
         raise FileNotFoundError(
             f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder "
             "or a .tflite file."
         )
+    what = model_files.describe(_ARGUMENT, path)
     if os.path.exists(os.path.join(path, "saved_model.pb")):
-        return _opened(SavedModelFolder, path, path, "a SavedModel")
-    if path.endswith(".tflite"):
+        untrusted.check_saved_model(path, what, trusted)
+        return _opened(SavedModelFolder, path, what, "a SavedModel")
+    if os.path.isfile(path) and path.endswith(".tflite"):
+        require_litert()
+        untrusted.check_size(what, os.path.getsize(path))
         with open(path, "rb") as file:
-            return _opened(TFLiteFile, file.read(), path, "a TFLite file")
-    if os.path.isfile(path) and h5py.is_hdf5(path):
-        return read_h5(path)
-    if not os.path.isfile(path) or not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"`source`: {path!r} is not a .keras file, nor an .h5 or .tflite file or SavedModel folder, or "
-            "it is damaged. Save the model with model.save('name.keras'); for other formats load it "
-            "yourself and pass the model."
-        )
-    return _read_keras(path)
+            content = file.read()
+        untrusted.check_tflite(content, what)
+        return _opened(TFLiteFile, content, what, "a TFLite file")
+    if model_files.is_zip(path):
+        untrusted.check_archive(path, what)
+        if is_of_keras_2(path):
+            return read_keras_2(path, trusted)
+        return model_files.load_keras(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
+    if model_files.is_hdf5(path):
+        return read_h5(path, trusted)
+    raise untrusted.refusal(
+        what,
+        "is not a .keras file, nor an .h5 or .tflite file or SavedModel folder, or it is damaged.",
+        "Save the model with model.save('name.keras'); for other formats load it yourself and pass the "
+        "model.",
+    )
 
 
-def _opened(kind, source, path, words):
+def _opened(kind, source, what, words):
     try:
-        return kind(source)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"`source`: {path!r} cannot be used as {words}: {error}") from error
-
-
-def _read_keras(path):
-    try:
-        return keras.models.load_model(path, compile=False)
+        opened = kind(source)
+        # Some damage shows only when the network runs.
+        opened(np.zeros((1, *(size or 1 for size in opened.input_shape[1:])), "float32"))
+        return opened
     except Exception as error:
-        raise ValueError(
-            f"`source`: {path!r} cannot be loaded as a Keras model: {error} If it has Lambda or custom "
-            "layers, load it yourself with keras.models.load_model(..., safe_mode=False, "
-            "custom_objects=...) and pass the model instead of the path."
-        ) from error
+        raise untrusted.refusal(what, f"cannot be used as {words}: {error}") from error

@@ -10,6 +10,7 @@ from keras import layers
 
 from generators import image_shape
 from tfkd._core.graphs import has_graph
+from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
@@ -42,6 +43,7 @@ def load_teacher(
     from_logits: bool | None = None,
     output: str | int | None = None,
     task: str | type[Task] | Task | None = None,
+    trust_files: bool = False,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -59,9 +61,13 @@ def load_teacher(
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
 
-    `.h5` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or a
-    SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
+    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or
+    a SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
     intermediate layers. SavedModels are called through `serving_default`.
+
+    Files are not trusted: layers, functions and operators that are not known to compute only are refused
+    before anything of the file runs, except classes that this process has registered with Keras. So is what
+    unpacks to more than 1 GiB, or to more GiB than the environment variable `TFKD_SIZE_LIMIT` says.
 
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
@@ -79,6 +85,8 @@ def load_teacher(
         output: name or index of the output to use, if the model has several.
         task: "classification", "multi_label", "regression", or a subclass or object of
             `tfkd.tasks.Task`, which may have outputs of any shape; None to find out.
+        trust_files: whether the file may run what it likes with your rights: `Lambda` layers, and operators
+            of SavedModels that read and write files. Only for files of people that you trust.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
@@ -86,9 +94,9 @@ def load_teacher(
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
-        TypeError: if `task` is not a task.
-        ValueError: if the file holds no model that can be read, the task does not fit the model, or its
-            answers to synthetic inputs are not finite.
+        TypeError: if `task` is not a task, or `source` is a model of tf_keras.
+        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task
+            does not fit the model, or its answers to synthetic inputs are not finite.
 
     Warns:
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
@@ -104,8 +112,9 @@ def load_teacher(
             f"`source`: {source.name!r} is a black box already, a teacher as it stands. Whatever scaling "
             "it needs belongs into its function."
         )
+    check_keras_3("source", source)
     check_from_logits(from_logits, task)
-    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source))
+    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
     if isinstance(loaded, TFLiteFile | SavedModelFolder):
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
@@ -231,11 +240,11 @@ def _shapes(model):
 
 
 def _check_shapes(name, inputs, outputs):
-    if not isinstance(inputs, tuple) or not isinstance(outputs, tuple):
+    if not isinstance(inputs, tuple) or not isinstance(outputs, tuple) or len(outputs) < 2:
         raise ValueError(
-            f"The teacher {name!r} must have one image input, or another of known shape, and one output. "
-            f"Received: input {inputs}, output {outputs}. Build it on an example first, or wrap it in a "
-            "model with one input and output."
+            f"The teacher {name!r} must have one image input, or another of known shape, and one output, "
+            f"an answer to each input. Received: input {inputs}, output {outputs}. Build it on an example "
+            "first, or wrap it in a model with one input and output."
         )
     if len(inputs) < 2 or None in inputs[1:]:
         raise ValueError(

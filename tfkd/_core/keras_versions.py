@@ -1,0 +1,22 @@
+"""Which Keras a model is of."""
+
+from typing import Any
+
+
+def check_keras_3(argument: str, model: Any, error: type[Exception] = TypeError) -> None:
+    """Refuses a model of tf_keras, which looks much like one of Keras 3.
+
+    Args:
+        argument: what gave it, for the message.
+        model: anything; only models of tf_keras are refused.
+        error: what is raised.
+
+    Example:
+        >>> check_keras_3("student", student)
+    """
+    if any(cls.__module__.partition(".")[0] == "tf_keras" for cls in type(model).__mro__):
+        raise error(
+            f"`{argument}` must be a model of Keras 3. Received: {getattr(model, 'name', None)!r}, a "
+            f"{type(model).__name__} of tf_keras. tfkd.compression.from_tf_keras(model) builds it again in "
+            "Keras 3, with its weights."
+        )

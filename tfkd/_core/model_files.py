@@ -1,0 +1,118 @@
+"""Opens files of Keras models, whoever made them."""
+
+import os
+import warnings
+import zipfile
+
+import h5py
+import keras
+
+from tfkd._core import untrusted
+
+BY_HAND = "Build the model with code of your own, load its weights, and pass the model instead of the path."
+_TRUST = (
+    "If you trust whoever made it, load it yourself with keras.models.load_model(path, safe_mode=False, "
+    "custom_objects=...) and pass the model instead of the path."
+)
+
+
+def describe(argument: str, path: str) -> str:
+    """An argument and its file, as messages about the file begin."""
+    shown = repr(path)
+    return f"`{argument}`: {shown if len(shown) <= 150 else f'{shown[:40]} ... {shown[-100:]}'}"
+
+
+def is_zip(path: str) -> bool:
+    """Whether a file is an archive, as `.keras` files are."""
+    return os.path.isfile(path) and zipfile.is_zipfile(path)
+
+
+def is_hdf5(path: str) -> bool:
+    """Whether a file is an HDF5 file."""
+    return os.path.isfile(path) and h5py.is_hdf5(path)
+
+
+def load_keras(path: str, argument: str, trusted: bool = False, remedy: str = _TRUST) -> keras.Model:
+    """The model of a `.keras` file that Keras 3 wrote.
+
+    Args:
+        path: the file.
+        argument: what gave it, for messages.
+        trusted: whether what it holds may run code.
+        remedy: what to do about a file that asks for more than tfkd allows.
+
+    Returns:
+        A model that is not compiled.
+
+    Raises:
+        ValueError: if it is damaged, too large, or asks for what is not known to compute only.
+    """
+    what = describe(argument, path)
+    untrusted.check_archive(path, what)
+    config = untrusted.read_configuration(path, what)
+    if not trusted:
+        untrusted.check_configuration(config, what, remedy)
+    stored = untrusted.check_hdf5_entry(path, what)
+    return _loaded(path, what, stored, trusted, remedy)
+
+
+def load_hdf5(path: str, argument: str, trusted: bool = False, remedy: str = _TRUST) -> keras.Model:
+    """The model of an `.h5` file that Keras 3 reads; like `load_keras`."""
+    what = describe(argument, path)
+    stored = check_hdf5(path, argument, trusted, remedy)
+    return _loaded(path, what, stored, trusted, remedy)
+
+
+def check_hdf5(
+    path: str, argument: str, trusted: bool = False, remedy: str = _TRUST, old: bool = False
+) -> int:
+    """Refuses an `.h5` file that is damaged, too large, or asks for what is not known to compute only.
+
+    Args:
+        path: the file.
+        argument: what gave it, for messages.
+        trusted: whether what it holds may run code.
+        remedy: what to do about a file that asks for more than tfkd allows.
+        old: whether tf_keras reads it.
+
+    Returns:
+        How many bytes of weights it holds.
+    """
+    what = describe(argument, path)
+    with open(path, "rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n" or is_zip(path):
+            raise untrusted.refusal(what, "is two files in one.", "Save the model again.")
+    stored = untrusted.check_hdf5(path, what)
+    config = untrusted.read_hdf5_configuration(path, what)
+    if config is None:
+        raise untrusted.refusal(
+            what,
+            "holds weights only.",
+            "Build the model, call its load_weights on the file and pass the model instead of the path.",
+        )
+    if not trusted:
+        untrusted.check_configuration(_whole(config), what, remedy, old)
+    return stored
+
+
+def _whole(config):
+    """A configuration of which the oldest versions have the layers of a Sequential model as a bare list."""
+    inner = config.get("config") if isinstance(config, dict) else None
+    return {**config, "config": {"layers": inner}} if isinstance(inner, list) else config
+
+
+def _loaded(path, what, stored, trusted, remedy):
+    try:
+        with warnings.catch_warnings(), untrusted.weights_within(what, stored):
+            # Nobody who loads a file can do anything about how its layers were given their shapes.
+            warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
+            model = keras.models.load_model(path, compile=False, safe_mode=not trusted)
+    except untrusted.RefusedFile:
+        raise
+    except Exception as error:
+        raise untrusted.refusal(what, f"cannot be loaded as a Keras model: {error}", remedy) from error
+    if not isinstance(model, keras.Model):
+        raise untrusted.refusal(
+            what, f"holds a {type(model).__name__}, not a model.", "Save the whole model."
+        )
+    return model

@@ -1,0 +1,51 @@
+"""Functions of TensorFlow that stand between the layers of older models, and what they are in Keras 3."""
+
+import dataclasses
+
+import keras
+from keras.src.ops import core, nn
+
+from tfkd._core.keras_internals import numpy_operations
+
+SLICING = "__operators__.getitem"
+CAST = "cast"
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterpart:
+    """What computes the same in Keras 3.
+
+    Attributes:
+        operation: the class.
+        second: the name of the second operand in the older model; None if there is none.
+    """
+
+    operation: type[keras.Operation]
+    second: str | None = None
+
+
+# By the name that tf_keras gives the function, as in `tf.math.add`.
+OPERATION_OF = {
+    SLICING: Counterpart(numpy_operations.GetItem, "slice_spec"),
+    CAST: Counterpart(core.Cast, "dtype"),
+    "nn.bias_add": Counterpart(numpy_operations.Add, "bias"),
+    "__operators__.add": Counterpart(numpy_operations.Add, "y"),
+    "math.add": Counterpart(numpy_operations.Add, "y"),
+    "math.subtract": Counterpart(numpy_operations.Subtract, "y"),
+    "math.multiply": Counterpart(numpy_operations.Multiply, "y"),
+    "math.divide": Counterpart(numpy_operations.TrueDivide, "y"),
+    "math.truediv": Counterpart(numpy_operations.TrueDivide, "y"),
+    "math.pow": Counterpart(numpy_operations.Power, "y"),
+    "math.maximum": Counterpart(numpy_operations.Maximum, "y"),
+    "math.minimum": Counterpart(numpy_operations.Minimum, "y"),
+    "math.negative": Counterpart(numpy_operations.Negative),
+    "math.abs": Counterpart(numpy_operations.Absolute),
+    "math.sqrt": Counterpart(numpy_operations.Sqrt),
+    "math.square": Counterpart(numpy_operations.Square),
+    "math.exp": Counterpart(numpy_operations.Exp),
+    "math.log": Counterpart(numpy_operations.Log),
+    "math.tanh": Counterpart(numpy_operations.Tanh),
+    "math.sigmoid": Counterpart(nn.Sigmoid),
+    "nn.relu": Counterpart(nn.Relu),
+    "nn.relu6": Counterpart(nn.Relu6),
+}

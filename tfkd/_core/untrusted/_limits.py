@@ -1,0 +1,96 @@
+"""How large what a file holds may be."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tfkd._core.untrusted._messages import refusal
+
+LIMIT_VARIABLE = "TFKD_SIZE_LIMIT"
+_DEFAULT = 1.0
+_GIB = 2**30
+# Weights in half precision or 8 bits may be wider in memory than in a file.
+_WIDER, _SPARE = 4, 2**20
+
+
+def size_limit() -> int:
+    """How many bytes a file may unpack to: `TFKD_SIZE_LIMIT` in the environment, in GiB, or 1 GiB.
+
+    Raises:
+        ValueError: if that is not a number above 0.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "") or str(_DEFAULT)
+    try:
+        gib = float(text)
+    except ValueError:
+        gib = math.nan
+    if not gib > 0:
+        raise ValueError(
+            f"The environment variable {LIMIT_VARIABLE} must be a number of GiB above 0. Received: "
+            f"{text!r}."
+        )
+    return int(min(gib, 2**20) * _GIB)
+
+
+def check_size(what: str, size: int, contents: str = "it holds") -> None:
+    """Raises ValueError if something is larger than the limit.
+
+    Args:
+        what: the argument and the file.
+        size: in bytes, unpacked.
+        contents: what is that large, with its verb.
+    """
+    if size > size_limit():
+        raise refusal(
+            what,
+            f"is too large: {contents} {size / _GIB:.3g} GiB once unpacked, and {size_limit() / _GIB:.3g} "
+            "GiB are allowed.",
+            "If you trust it and have the memory, set the environment variable "
+            f"{LIMIT_VARIABLE}={math.ceil(size / _GIB) + 1}, in GiB.",
+        )
+
+
+@contextlib.contextmanager
+def weights_within(what: str, stored: int) -> Iterator[None]:
+    """Has a block make no more weights than a file holds, so that none are made to be filled with nothing.
+
+    Args:
+        what: the argument and the file.
+        stored: how many bytes of weights the file holds.
+
+    Raises:
+        ValueError: before the weight is made that would be too much.
+    """
+    allowed, made, graph = _WIDER * stored + _SPARE, 0, tf.Graph()
+
+    def counted(make, **options):
+        nonlocal made
+        made += _size_of(options, graph)
+        check_size(what, made, "its layers have weights of")
+        if made > allowed:
+            raise refusal(
+                what,
+                f"is damaged or made up: its layers have weights of {made / _GIB:.3g} GiB or more, and it "
+                f"holds {stored / _GIB:.3g}.",
+                "Save the model again.",
+            )
+        return make(**options)
+
+    with tf.variable_creator_scope(counted):
+        yield
+
+
+def _size_of(options: dict[str, Any], graph: tf.Graph) -> int:
+    """How large a variable will be, by what it is made of, without making it."""
+    shape, dtype = options.get("shape"), options.get("dtype")
+    if shape is None:
+        value: Any = options["initial_value"]
+        with graph.as_default():
+            # In a graph nothing is computed.
+            value = tf.convert_to_tensor(value() if callable(value) else value)
+        shape, dtype = value.shape, dtype or value.dtype
+    return (tf.TensorShape(shape).num_elements() or 0) * tf.as_dtype(dtype or "float32").size
