@@ -49,6 +49,11 @@ def answers(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Any:
     return tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
+def forget(model: Any) -> None:
+    """Has a model traced again, since something of it has changed that a trace holds."""
+    _compiled.pop(model, None)
+
+
 def in_parts(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Iterator[Any]:
     """Inputs in parts, as equal as can be, that go through a model in 256 MiB of memory each.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import keras
 
+from tfkd._core.asking import forget
 from tfkd._core.graphs import copy_weights, has_graph
 from tfkd._core.keras_internals import flatten_layers
 
@@ -36,11 +37,13 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
     try:
         for layer, _ in half:
             layer.dtype_policy = keras.DTypePolicy("float32")
+        forget(model)
         # Layers are made anew with the precision that they have now.
         yield _copied(model) if any(weight.dtype in _STEPS for weight in model.weights) else model
     finally:
         for layer, policy in half:
             layer.dtype_policy = policy
+        forget(model)
 
 
 def _copied(model):

@@ -74,6 +74,11 @@ class TFLiteFile:
         outputs = self.interpreter.get_signature_runner().get_output_details()
         return {details["index"]: name for name, details in outputs.items()}
 
+    @property
+    def takes_floats(self) -> bool:
+        """Whether inputs are floats, or integers that stand for floats, and not plain integers."""
+        return bool(self._source["quantization"][0]) or np.issubdtype(self._source["dtype"], np.floating)
+
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """The outputs for any number of images."""
         n = len(images)

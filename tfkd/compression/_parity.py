@@ -32,7 +32,7 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
     """
     inputs, tolerance = _examples(model), max(_TOLERANCE, _ROUNDINGS * rounding(model))
     outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
-    found = [_difference(*pair, tolerance) for pair in zip(*outputs, strict=True)]
+    found = [_difference(one, two, tolerance) for one, two in zip(*outputs, strict=True)]
     if any(found):
         first = _first_layer(model, other, inputs, tolerance)
         raise ValueError(
@@ -95,6 +95,6 @@ def _first_layer(model, other, inputs, tolerance):
         model(inputs, training=False)
     for path in (path for path in once if path in seen):
         values = [tree.flatten(each[path]) for each in (seen, theirs)]
-        if any(_difference(*pair, tolerance) for pair in zip(*values, strict=True)):
+        if any(_difference(one, two, tolerance) for one, two in zip(*values, strict=True)):
             return f"; of the layers called once {path!r} ({type(once[path]).__name__}) differs first"
     return ""

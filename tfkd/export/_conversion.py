@@ -1,6 +1,14 @@
 """Keras models in TFLite's format."""
 
+import json
+import os
+import pathlib
 import re
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +18,10 @@ from tfkd._core import quiet
 
 # How the converter names operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
+# Loops, and the lists that they fill. Calibrating them ends the whole process in a segmentation fault.
+_LOOPS = re.compile(r"(Stateless)?While|TensorList\w+")
+CALIBRATED = ("int8", "int16x8")
+_LONGEST_REASON = 300
 
 
 def convert(
@@ -21,43 +33,93 @@ def convert(
 ) -> bytes:
     """A model as the content of a TFLite file that takes one image at a time.
 
+    What may crash the converter is converted by another process.
+
     Args:
         model: a Keras model from images to logits.
-        quantization: "float32", "dynamic", "float16" or "int8".
-        images: what the ranges of "int8" are taken from; None if the model is quantization-aware and
-            brings its own.
-        interface: "float32" or "int8", what an "int8" file takes and returns.
+        quantization: "float32", "dynamic", "float16", "int8" or "int16x8".
+        images: what the ranges of "int8" and "int16x8" are taken from; None if the model is
+            quantization-aware and brings its own.
+        interface: "float32", "int8" or "uint8", what an "int8" file takes and returns.
         sparse: whether kernels of many zeros are stored without them.
 
     Returns:
         The bytes, with a signature from "image" to "logits".
 
     Raises:
-        RuntimeError: if the converter refuses the model; the message names operators that it lacks.
+        RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
+            lacks, or what to do.
     """
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), "float32", name="image")]
+    dtype = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), dtype, name="image")]
     serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
+    concrete = serve.get_concrete_function()
     # What the converter freezes are the TensorFlow variables inside Keras's.
     trackable = _Variables([variable.value for variable in model.variables])
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], trackable)
+    options = {"quantization": quantization, "interface": interface, "sparse": sparse}
+    try:
+        if quantization in CALIBRATED and _has_loops(concrete.graph):
+            trackable.serve = serve
+            return _by_another_process(trackable, concrete, images, options)
+        return converted(
+            tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable), images, **options
+        )
+    except Exception as error:
+        raise RuntimeError(
+            f"TFLite cannot represent model {model.name!r} as {quantization}: {_reason(error)}"
+        ) from error
+
+
+def converted(
+    converter: Any, images: np.ndarray | None, quantization: str, interface: str, sparse: bool
+) -> bytes:
+    """What a TFLite converter makes, by the options of `convert`."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT] * (quantization != "float32")
     if sparse:
         converter.optimizations.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
+    if images is not None and quantization in CALIBRATED:
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        kinds = tf.lite.OpsSet
+        converter.target_spec.supported_ops = [
+            kinds.TFLITE_BUILTINS_INT8
+            if quantization == "int8"
+            else kinds.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
     if quantization == "int8":
         converter.inference_input_type = tf.as_dtype(interface)
         converter.inference_output_type = tf.as_dtype(interface)
+    with quiet.foreign_output():
+        return converter.convert()
+
+
+def _has_loops(graph):
+    """Whether a graph, or a function that it calls, has loops."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for each in definition.library.function for node in each.node_def)]
+    return any(_LOOPS.fullmatch(node.op) for node in nodes)
+
+
+def _by_another_process(trackable, concrete, images, options):
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(trackable, os.path.join(folder, "model"), signatures=concrete)
         if images is not None:
-            converter.representative_dataset = lambda: ([image[None]] for image in images)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    try:
-        with quiet.foreign_output():
-            return converter.convert()
-    except Exception as error:
-        raise RuntimeError(
-            f"TFLite cannot represent model {model.name!r} as {quantization}: {_reason(error)}"
-        ) from error
+            np.save(os.path.join(folder, "images.npy"), images)
+        pathlib.Path(folder, "options.json").write_text(json.dumps(options), encoding="utf-8")
+        # The other process finds what this one has found.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-m", "tfkd.export._converting", folder]
+        ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+        if ended.returncode < 0:
+            raise RuntimeError(
+                f"the converter died of it ({signal.Signals(-ended.returncode).name}), as it does of "
+                "recurrent layers that are loops. Build these layers with unroll=True, or export to "
+                "'dynamic' or 'float16'."
+            )
+        if ended.returncode:
+            raise RuntimeError(ended.stderr.decode(errors="replace"))
+        return pathlib.Path(folder, "model.tflite").read_bytes()
 
 
 class _Variables(tf.Module):
@@ -66,10 +128,13 @@ class _Variables(tf.Module):
     def __init__(self, variables: list[tf.Variable]) -> None:
         super().__init__()
         self.frozen = variables
+        self.serve: Any = None
 
 
 def _reason(error):
-    operators = sorted(set(_OPERATORS.findall(str(error))))
-    if not operators:
-        return error
-    return f"it has no operator {', '.join(operators)}. Replace the layers that compute it."
+    """What the converter says, in a line: operators that it lacks, else the error's last words."""
+    text = str(error)
+    if operators := sorted(set(_OPERATORS.findall(text))):
+        return f"it has no operator {', '.join(operators)}. Replace the layers that compute it."
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "loc(" not in line]
+    return lines[-1][:_LONGEST_REASON] if lines else type(error).__name__

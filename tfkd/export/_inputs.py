@@ -1,27 +1,28 @@
 """The inputs that a model is calibrated with and compared on."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from generators import image_shape, probe_images
+from tfkd.export._examples import as_inputs
 
 _IMAGES = 256
 
 
-def inputs_for(
-    model: keras.Model, data: np.ndarray | None, argument: str, limits: list[float], seed: int
-) -> np.ndarray:
+def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float], seed: int) -> np.ndarray:
     """Inputs for a model: those given, checked, or images of the procedural generators.
 
     Args:
         model: takes them.
-        data: inputs `(n, ...)` as floats on the model's scale, or None.
+        data: inputs as floats on the model's scale, in any form that `as_inputs` takes, or None.
         argument: what `data` are called in messages.
         limits: the lowest and the highest value of procedural images.
         seed: of procedural images.
 
     Returns:
-        float32 inputs.
+        Inputs `(n, ...)`, float32 unless the model takes integers.
 
     Raises:
         TypeError: if the model takes floats and the data are not.
@@ -47,14 +48,15 @@ def _procedural(model, argument, seed):
 
 def _given(model, data, argument):
     shape = tuple(model.input_shape[1:])
-    data = np.asarray(data)
-    takes = [tensor.dtype for tensor in getattr(model, "inputs", None) or ()] or ["float32"]
-    if keras.backend.is_float_dtype(takes[0]) and not keras.backend.is_float_dtype(str(data.dtype)):
+    data = as_inputs(data, len(shape))
+    takes = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"
+    of_floats = keras.backend.is_float_dtype(takes)
+    if of_floats and not keras.backend.is_float_dtype(str(data.dtype)):
         raise TypeError(
             f"`{argument}` must be floats on the scale that the model takes, as `input_range` says it. "
             f"Received: {data.dtype}."
         )
-    data = data.astype("float32")
+    data = data.astype("float32" if of_floats else takes)
     if data.shape[1:] != shape or not len(data):
         raise ValueError(
             f"`{argument}` must be images of shape (n, {', '.join(map(str, shape))}), or other inputs that "

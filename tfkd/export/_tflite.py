@@ -1,23 +1,28 @@
 """TFLite files from Keras models: float, half, dynamic range, full integer and sparse."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
-import numpy as np
 
 from tfkd._core import files
 from tfkd._core.asking import answers
-from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.checks import check_choice
+from tfkd._core.precision import in_float32
 from tfkd._core.runtimes import TFLiteFile, require_litert
 from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
-from tfkd.export._conversion import convert
+from tfkd.export._conversion import CALIBRATED, convert
 from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import description, limits, with_metadata
-from tfkd.export._verification import TFLiteCheck, find_reading, verify_tflite
+from tfkd.export._rounding import better_rounded
+from tfkd.export._subject import trained_network, with_known_sides
+from tfkd.export._verification import TFLiteCheck, agreement_of, find_reading, verify_tflite
 from tfkd.tasks import Task, marked_task
 
-QUANTIZATIONS = ("float32", "dynamic", "float16", "int8")
+INTERFACES = ("float32", "int8", "uint8")
+QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8")
 # How far outputs of a float file may be from the model's, as a share of their range.
 _FLOAT_DIFFERENCE = 0.01
 
@@ -26,34 +31,41 @@ def export_tflite(
     model: keras.Model,
     path: str | os.PathLike | None,
     quantization: str = "float32",
-    representative_data: np.ndarray | None = None,
+    representative_data: Any = None,
     interface: str = "float32",
-    evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
-    verification_data: np.ndarray | None = None,
+    evaluation_data: Any = None,
+    verification_data: Any = None,
     sparse: bool = False,
     min_agreement: float = 0.0,
     labels: Sequence[str] | None = None,
     input_range: tuple[float, float] = (0.0, 1.0),
     task: str | type[Task] | Task | None = None,
+    image_shape: tuple[int, ...] | None = None,
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
-    The file takes one input at a time. Nothing is written unless conversion and check succeed. A "float32"
-    file computes what the model does: its outputs must not differ by more than a hundredth of their range.
+    The file takes one input at a time. Biases of "int8" and "int16x8" files make up for rounded kernels
+    (bias correction) where that brings the file nearer to the model. Nothing is written unless conversion
+    and check succeed. A "float32" file computes what the model does: its outputs must not differ by more
+    than a hundredth of their range.
 
     Args:
-        model: a Keras model from images or other inputs to outputs of any kind, or a student of
-            `tfkd.compression`: pruned and clustered ones are stripped, quantization-aware ones bring the
-            ranges they learned.
+        model: a Keras model from images or other inputs to outputs of any kind; a distiller, for its
+            student; or a student of `tfkd.compression`: pruned and clustered ones are stripped,
+            quantization-aware ones bring the ranges they learned. What computes in half precision is
+            exported as it computes in float32.
         path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
-            weights); or "int8" (weights, activations and arithmetic), which is all that a
-            quantization-aware student can be.
-        representative_data: inputs `(n, ...)` that "int8" takes its ranges from, as floats on the model's
-            scale, for instance `distiller.synthesize(256)`; None for images of the procedural generators.
-        interface: "float32" or "int8", what an "int8" file takes and returns.
+            weights); "int8" (weights, activations and arithmetic), which is all that a
+            quantization-aware student can be; or "int16x8" (int8 weights, activations of 16 bits).
+        representative_data: inputs `(n, ...)` that "int8" and "int16x8" take their ranges from, as floats
+            on the model's scale, for instance `distiller.synthesize(256)`; or a `tf.data.Dataset`,
+            `keras.utils.PyDataset`, generator or generator function of such inputs, single or in batches,
+            labels left aside; None for images of the procedural generators.
+        interface: "float32", "int8" or "uint8" (as cameras give images), what an "int8" file takes and
+            returns.
         evaluation_data: real `(inputs, labels)` to measure on as well, labels as `verify_tflite` takes
-            them; None for none.
+            them, or a data set of such pairs; None for none.
         verification_data: inputs on which file and model are compared, best others of the same kind;
             None for the representative ones, or for other procedural images where there are none.
         sparse: whether kernels of many zeros are stored without them ("float32" and "float16" only), which
@@ -65,6 +77,7 @@ def export_tflite(
         input_range: the lowest and highest value of inputs, likewise; procedural images have it, too.
         task: what the outputs mean, as of `verify_tflite`; for a student best
             `tfkd.tasks.task_of(teacher)`.
+        image_shape: of one input, `(height, width, channels)`, where the model leaves sides open.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
@@ -72,51 +85,79 @@ def export_tflite(
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
         TypeError: if `labels` is a single name, images are not floats, or `task` is not a task.
-        ValueError: for an unknown option, a model of several inputs or outputs, data of another shape than
-            the model takes, a model that does not take images if no data are given, one without zeros for a
-            sparse file, one that is quantized in part only for an interface of 8 bits, or a task or labels
-            that are missing or do not fit.
-        RuntimeError: if the converter refuses the model (the message names operators that it lacks), file
-            and model agree too little, or a "float32" file computes something else than the model.
+        ValueError: for an unknown option, a model of several inputs or outputs or of open sides, data of
+            another shape than the model takes, a model that does not take images if no data are given, one
+            without zeros for a sparse file, one that is quantized in part only for an interface of 8 bits,
+            or a task or labels that are missing or do not fit.
+        RuntimeError: if the converter refuses the model (the message names operators that it lacks) or
+            dies of it, file and model agree too little, or a "float32" file computes something else than
+            the model.
         OSError: if the file cannot be written.
 
     Example:
         >>> check = tfkd.export.export_tflite(student, "student.tflite", quantization="int8",
         ...                                   representative_data=distiller.synthesize(256))
         >>> print(check.agreement, check.size_bytes)
+
+    Reference:
+        Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, for
+        the correction of biases, here by means over the calibration inputs.
     """
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
-    check_keras_3("model", model)
-    _check_ends(model)
+    network = trained_network(model)
+    _check_outputs(network)
     # Stripping makes another model, which does not have the mark of this one.
-    task = marked_task(model) if task is None else task
-    model, learned = _plain_or_learned(model, quantization)
-    if sparse and not sparsity(model):
-        raise ValueError(f"`sparse`: {model.name!r} has no zeros. Prune it first (tfkd.compression.prune).")
-    ends = limits(input_range)
-    compared = representative_data if verification_data is None else verification_data
-    calibration = None
-    if not learned and (quantization == "int8" or representative_data is not None):
-        calibration = inputs_for(model, representative_data, "representative_data", ends, 0)
-    images = inputs_for(model, compared, "verification_data", ends, 1)
-    reading = find_reading(model, task, lambda: answers(model, images))
-    if reading is None and min_agreement > 0:
+    task = marked_task(network) if task is None else task
+    network, learned = _plain_or_learned(network, quantization)
+    network = with_known_sides(network, image_shape)
+    if sparse and not sparsity(network):
         raise ValueError(
-            f"`min_agreement` needs a `task`: {model.name!r} returns {model.output_shape}, and nothing "
-            "says what that means. Give a subclass of tfkd.tasks.Task."
+            f"`sparse`: {network.name!r} has no zeros. Prune it first (tfkd.compression.prune)."
         )
-    described = description(
-        labels, input_range, reading.task.classes if reading else model.output_shape[-1]
-    )
-    content = convert(model, quantization, calibration, interface, sparse)
-    _check_interface(content, interface, model)
-    content = with_metadata(content, described)
-    check = verify_tflite(content, model, images, evaluation_data, reading and reading.task)
-    _check_result(check, model, quantization, min_agreement, reading)
+    with in_float32(network) as network:
+        ends = limits(input_range)
+        calibration = None
+        if not learned and (quantization in CALIBRATED or representative_data is not None):
+            calibration = inputs_for(network, representative_data, "representative_data", ends, 0)
+        compared = calibration if verification_data is None else verification_data
+        if representative_data is None and verification_data is None:
+            # Others than the file was calibrated by.
+            compared = None
+        images = inputs_for(network, compared, "verification_data", ends, 1)
+        reading = find_reading(network, task, lambda: answers(network, images))
+        _check_task(reading, network, min_agreement)
+        described = description(
+            labels, input_range, reading.task.classes if reading else network.output_shape[-1]
+        )
+
+        def make():
+            content = convert(network, quantization, calibration, interface, sparse)
+            _check_interface(content, interface, network)
+            return with_metadata(content, described)
+
+        content, uncorrected = make(), None
+        if calibration is not None and quantization in CALIBRATED:
+            content, uncorrected = better_rounded(make, network, calibration, content)
+        check = verify_tflite(content, network, images, evaluation_data, reading and reading.task)
+        if uncorrected is not None:
+            check = dataclasses.replace(
+                check,
+                bias_corrected=True,
+                uncorrected_agreement=agreement_of(uncorrected, network, images, reading),
+            )
+        _check_result(check, network, quantization, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, content)
     return check
+
+
+def _check_task(reading, network, min_agreement):
+    if reading is None and min_agreement > 0:
+        raise ValueError(
+            f"`min_agreement` needs a `task`: {network.name!r} returns {network.output_shape}, and nothing "
+            "says what that means. Give a subclass of tfkd.tasks.Task."
+        )
 
 
 def _plain_or_learned(model, quantization):
@@ -155,10 +196,11 @@ def _check_options(quantization, interface, sparse, min_agreement):
         raise ValueError(
             f"`quantization` must be one of {', '.join(QUANTIZATIONS)}. Received: {quantization!r}."
         )
-    if interface not in ("float32", "int8"):
-        raise ValueError(f"`interface` must be 'float32' or 'int8'. Received: {interface!r}.")
-    if interface == "int8" and quantization != "int8":
-        raise ValueError(f"`interface='int8'` needs quantization='int8'. Received: {quantization!r}.")
+    check_choice("interface", interface, INTERFACES)
+    if interface != "float32" and quantization != "int8":
+        raise ValueError(
+            f"`interface={interface!r}` needs quantization='int8'. Received: {quantization!r}."
+        )
     if sparse and quantization not in ("float32", "float16"):
         raise ValueError(
             "`sparse`: the runtime has no sparse kernels of 8 bits, so it needs quantization 'float32' or "
@@ -168,20 +210,21 @@ def _check_options(quantization, interface, sparse, min_agreement):
         raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
 
 
-def _check_ends(model):
+def _check_outputs(network):
     # A black box, or a model of code, tells its shapes only.
-    for what in ("inputs", "outputs"):
-        tensors = getattr(model, what, None) or ()
-        if len(tensors) > 1:
-            raise ValueError(
-                f"`model`: {model.name!r} has {len(tensors)} {what}; files lead from one input to one "
-                "output. Build a keras.Model of one input and one output around it."
-            )
+    outputs = getattr(network, "outputs", None) or ()
+    if len(outputs) > 1:
+        raise ValueError(
+            f"`model`: {network.name!r} has {len(outputs)} outputs; files lead from one input to one "
+            "output. Build a keras.Model of one input and one output around it."
+        )
 
 
 def _check_interface(content, interface, model):
     """A model that is quantized in part has floats where its first or last layer computes in float."""
-    kinds = TFLiteFile(content).dtypes
+    file = TFLiteFile(content)
+    # Integers that stand for themselves, such as words, are taken as they are.
+    kinds = file.dtypes if file.takes_floats else file.dtypes[1:]
     if any(kind != interface for kind in kinds):
         raise ValueError(
             f"`interface`: the file of {model.name!r} takes and returns {' and '.join(kinds)}, since "

@@ -6,6 +6,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from tfkd._core.asking import answers
 from tfkd._core.runtimes import TFLiteFile
 from tfkd.compression import BridgedModel
+from tfkd.export._examples import as_pair
 from tfkd.tasks import Reading, Task, marked_task, output_shape_of, reading_of
 
 _WARMUP_RUNS = 10
@@ -37,6 +39,8 @@ class TFLiteCheck:
         real_agreement: the agreement on real inputs.
         scores: the task's figures of the file on real data, by name; empty without.
         model_scores: the same for the Keras model.
+        bias_corrected: whether biases were changed to make up for rounded kernels.
+        uncorrected_agreement: the agreement of the file without that; None where nothing was changed.
         relative_difference: `max_difference` as a share of the range of the model's outputs.
     """
 
@@ -52,13 +56,15 @@ class TFLiteCheck:
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
     model_scores: dict[str, float] = dataclasses.field(default_factory=dict)
     relative_difference: float = 0.0
+    bias_corrected: bool = False
+    uncorrected_agreement: float | None = None
 
 
 def verify_tflite(
     content: bytes,
     model: keras.Model,
     images: np.ndarray,
-    evaluation_data: tuple[np.ndarray, np.ndarray] | None = None,
+    evaluation_data: Any = None,
     task: str | type[Task] | Task | None = None,
 ) -> TFLiteCheck:
     """Compares a TFLite file with the model it was made from.
@@ -67,8 +73,8 @@ def verify_tflite(
         content: the file's bytes.
         model: the Keras model.
         images: synthetic inputs `(n, ...)`.
-        evaluation_data: real `(inputs, labels)`, or None. Labels are class numbers, 0 or 1 for each of
-            several labels, or numbers, as the task has it.
+        evaluation_data: real `(inputs, labels)`, a data set of such pairs, or None. Labels are class
+            numbers, 0 or 1 for each of several labels, or numbers, as the task has it.
         task: what the outputs mean, by name, class or object of `tfkd.tasks`. None for the task that the
             model was marked with, as a teacher of `tfkd.load_teacher` is; else a softmax or several linear
             outputs are classes, one sigmoid is a binary classifier's probability, several are labels, and
@@ -116,6 +122,15 @@ def find_reading(
     return reading_of(shown, task, ask)
 
 
+def agreement_of(
+    content: bytes, model: keras.Model, images: np.ndarray, reading: Reading | None
+) -> float | None:
+    """The agreement of a file with its model, in [0, 1]; None if nobody knows how to read outputs."""
+    if reading is None:
+        return None
+    return _agreement(reading, answers(model, images), run_tflite(content, images))
+
+
 def _agreement(reading, expected, outputs):
     agreement = reading.task.agreement(reading(expected), reading(outputs))
     return float(np.mean(np.asarray(agreement, "float64")))
@@ -146,7 +161,7 @@ def _on_real_data(content, model, evaluation_data, reading):
 
 
 def _checked(evaluation_data, model, task):
-    x, labels = (np.asarray(array) for array in evaluation_data)
+    x, labels = as_pair(evaluation_data, len(model.input_shape) - 1)
     expected = f"images (n, {', '.join(map(str, model.input_shape[1:]))}) and their labels"
     if x.shape[1:] != tuple(model.input_shape[1:]) or not len(x):
         raise ValueError(f"`evaluation_data` must be {expected}. Received: shape {x.shape}.")
@@ -168,16 +183,16 @@ def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarra
         float32 outputs `(n, ...)`, dequantized if the file returns int8.
 
     Raises:
-        TypeError: if the images are not floats.
+        TypeError: if the file takes floats, quantized or not, and the images are not.
         ValueError: if they are of another shape than the file takes.
     """
     images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating):
+    content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
+    network = TFLiteFile(content)
+    if network.takes_floats and not np.issubdtype(images.dtype, np.floating):
         raise TypeError(
             f"`images` must be floats in [0, 1]. Received: {images.dtype}. Divide uint8 images by 255."
         )
-    content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
-    network = TFLiteFile(content)
     if images.shape[1:] != network.input_shape[1:]:
         raise ValueError(
             f"`images` must be of shape (n, {', '.join(map(str, network.input_shape[1:]))}), as the file "

@@ -1,0 +1,146 @@
+"""Bias correction: takes back what rounded kernels do to the means of a network's values."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.snapshots import Snapshot
+
+_INPUTS, _FEWEST = 64, 8
+# What a pass may hold at once, in times the bytes of its inputs.
+_PASS_BYTES, _INSIDE = 2**30, 16
+# The axes of a kernel that share a scale; the others are the channels that it makes.
+_SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
+    layers.Dense: {"kernel": (0,)},
+    layers.Conv1D: {"kernel": (0, 1)},
+    layers.Conv2D: {"kernel": (0, 1, 2)},
+    layers.DepthwiseConv1D: {"kernel": (0,)},
+    layers.DepthwiseConv2D: {"kernel": (0, 1)},
+    layers.SeparableConv1D: {"depthwise_kernel": (0,), "pointwise_kernel": (0, 1)},
+    layers.SeparableConv2D: {"depthwise_kernel": (0, 1), "pointwise_kernel": (0, 1, 2)},
+    layers.Conv1DTranspose: {"kernel": (0, 2)},
+    layers.Conv2DTranspose: {"kernel": (0, 1, 3)},
+}
+
+
+@contextlib.contextmanager
+def corrected_biases(model: keras.Model, inputs: np.ndarray) -> Iterator[bool]:
+    """Biases that make up, inside the block, for kernels that a converter will round to 8 bits.
+
+    Rounding shifts the mean of what a layer gives, and the shifts add up from layer to layer. Each bias of
+    a convolution or dense layer, and beta of each batch normalization, is lowered by the shift of its mean
+    over the inputs, layer by layer in the order of computation, so that each sees what comes out of those
+    corrected before it.
+
+    Args:
+        model: any Keras model; its weights are as they were after the block.
+        inputs: `(n, ...)`, what the means are taken over, 64 at most.
+
+    Returns:
+        A context manager that yields whether there is anything to correct.
+
+    Reference:
+        Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and
+        Bias Correction", 2019, section 4.2. Means are those of inputs, not of what batch normalizations
+        know of them, so that any network can be corrected.
+    """
+    weighted = [layer for layer in flatten_layers(model) if type(layer) in _SHARED_AXES]
+    carriers = [layer for layer in flatten_layers(model) if _bias_of(layer) is not None]
+    if not weighted or not carriers:
+        yield False
+        return
+    inputs = inputs[: max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * inputs[:1].nbytes)))]
+    before = Snapshot([_bias_of(layer) for layer in carriers])
+    try:
+        means = _means(model, carriers, inputs)
+        kernels = [getattr(layer, name) for layer in weighted for name in _SHARED_AXES[type(layer)]]
+        exact = Snapshot(kernels)
+        try:
+            _round_kernels(weighted)
+            _correct(model, carriers, inputs, means)
+        finally:
+            exact.restore()
+        yield True
+    finally:
+        before.restore()
+
+
+def _bias_of(layer):
+    """The weight of a layer that shifts its channels, one each along the last axis; None if it has none."""
+    if type(layer) in _SHARED_AXES and getattr(layer, "data_format", "channels_last") == "channels_last":
+        return layer.bias if layer.use_bias else None
+    if type(layer) is not layers.BatchNormalization or layer.input_spec is None:
+        return None
+    return layer.beta if layer.axis in (-1, layer.input_spec.ndim - 1) else None
+
+
+def _round_kernels(weighted):
+    for layer in weighted:
+        for name, axes in _SHARED_AXES[type(layer)].items():
+            kernel = getattr(layer, name)
+            values = kernel.numpy().astype("float32")
+            scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True) / 127, 1e-12)
+            kernel.assign(np.round(values / scale) * scale)
+
+
+def _means(model, carriers, inputs):
+    """The mean of each carrier's values by channel; those called several times are left out."""
+    seen: dict[int, list] = {}
+
+    def note(layer, call, args, kwargs):
+        seen.setdefault(id(layer), []).append(_mean(_linear(layer, call, args, kwargs)))
+        return call(*args, **kwargs)
+
+    _pass(model, carriers, inputs, note)
+    return {key: means[0] for key, means in seen.items() if len(means) == 1}
+
+
+def _correct(model, carriers, inputs, means):
+    biases = {id(layer): _bias_of(layer) for layer in carriers if id(layer) in means}
+
+    def correct(layer, call, args, kwargs):
+        bias = biases.get(id(layer))
+        if bias is not None:
+            shift = _mean(_linear(layer, call, args, kwargs)) - means[id(layer)]
+            bias.assign(ops.cast(ops.cast(bias, "float32") - shift, bias.dtype))
+        return call(*args, **kwargs)
+
+    _pass(model, carriers, inputs, correct)
+
+
+def _pass(model: keras.Model, carriers: list, inputs: np.ndarray, visit: Callable[..., Any]) -> None:
+    """One pass of a model, operation by operation, in which `visit` stands for the call of each carrier."""
+    with contextlib.ExitStack() as stack:
+        for layer in carriers:
+            stack.enter_context(_visited(layer, visit))
+        model(ops.convert_to_tensor(inputs), training=False)
+
+
+@contextlib.contextmanager
+def _visited(layer, visit):
+    call = layer.call
+    object.__setattr__(layer, "call", lambda *args, **kwargs: visit(layer, call, args, kwargs))
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "call")
+
+
+def _linear(layer, call, args, kwargs):
+    """What a layer gives before its activation."""
+    if type(layer) not in _SHARED_AXES or layer.activation is keras.activations.linear:
+        return call(*args, **kwargs)
+    activation, layer.activation = layer.activation, keras.activations.linear
+    try:
+        return call(*args, **kwargs)
+    finally:
+        layer.activation = activation
+
+
+def _mean(values):
+    return ops.mean(ops.cast(values, "float32"), axis=tuple(range(len(values.shape) - 1)))

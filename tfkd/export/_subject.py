@@ -1,0 +1,93 @@
+"""The network that a file is made of, from what people have in their hands."""
+
+import keras
+
+from tfkd._core.graphs import has_graph
+from tfkd._core.keras_internals import build_shapes
+from tfkd._core.keras_versions import check_keras_3
+from tfkd.compression import BridgedModel
+from tfkd.distilling import Distillation
+
+
+def trained_network(model: keras.Model) -> keras.Model:
+    """The network that somebody means: the student of a distiller, any other model itself.
+
+    Raises:
+        TypeError: if it is a model of tf_keras, or not a model at all.
+        ValueError: if it is a scheme with several students.
+    """
+    check_keras_3("model", model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
+            "keras.models.load_model first."
+        )
+    students = model.students if isinstance(model, Distillation) else [model]
+    if len(students) != 1:
+        raise ValueError(
+            f"`model` must be one network. Received: a scheme with {len(students)} students. Export one of "
+            "them: model.students[0]."
+        )
+    return students[0]
+
+
+def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) -> keras.Model:
+    """The network as one whose input and output shapes are known, with the same weights.
+
+    Args:
+        model: a network of one input, functional or not.
+        image_shape: of one input, where the network leaves sides open; None if it does not.
+
+    Raises:
+        ValueError: if sides are open that `image_shape` does not tell, it does not fit, or the network was
+            never built.
+    """
+    given = None if image_shape is None else tuple(image_shape)
+    shape = _input_shape(model)
+    if given is not None and not _fits(given, shape):
+        raise ValueError(
+            f"`image_shape` must be (height, width, channels), or another shape of one input, as "
+            f"{model.name!r} takes it: {shape}. Received: {image_shape!r}."
+        )
+    known = shape if given is None else given
+    if None in known:
+        raise ValueError(
+            f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, and a file takes one "
+            "size. Give it as (height, width, channels)."
+        )
+    if isinstance(model, BridgedModel) or (_declares_shape(model) and known == shape):
+        return model
+    inputs = keras.Input(known, name="image", dtype=_input_dtype(model))
+    return keras.Model(inputs, model(inputs, training=False), name=model.name)
+
+
+def _declares_shape(model):
+    """Whether a model says what it takes: those with a graph do, and black boxes."""
+    return has_graph(model) or "input_shape" in dir(type(model))
+
+
+def _input_shape(model):
+    # What code calls is known by what it was called on.
+    shapes = [model.input_shape] if _declares_shape(model) else list(build_shapes(model).values())
+    if not shapes or shapes[0] is None:
+        raise ValueError(
+            f"`model`: {model.name!r} was never called, so nobody knows what it takes. Call it on a batch "
+            "of inputs first."
+        )
+    if len(shapes) != 1 or not all(side is None or isinstance(side, int) for side in shapes[0]):
+        raise ValueError(
+            f"`model`: {model.name!r} has several inputs; files lead from one input to one output. Build a "
+            "keras.Model of one input and one output around it."
+        )
+    return tuple(shapes[0][1:])
+
+
+def _fits(given, shape):
+    return len(given) == len(shape) and all(
+        isinstance(side, int) and side > 0 and known in (None, side)
+        for side, known in zip(given, shape, strict=True)
+    )
+
+
+def _input_dtype(model):
+    return model.inputs[0].dtype if has_graph(model) else "float32"
