@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.snapshots import Snapshot
@@ -29,17 +29,18 @@ _SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
 
 
 @contextlib.contextmanager
-def corrected_biases(model: keras.Model, inputs: np.ndarray) -> Iterator[bool]:
-    """Biases that make up, inside the block, for kernels that a converter will round to 8 bits.
+def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool = True) -> Iterator[bool]:
+    """Biases that make up, inside the block, for what a converter will round to 8 bits.
 
-    Rounding shifts the mean of what a layer gives, and the shifts add up from layer to layer. Each bias of
-    a convolution or dense layer, and beta of each batch normalization, is lowered by the shift of its mean
-    over the inputs, layer by layer in the order of computation, so that each sees what comes out of those
-    corrected before it.
+    Rounding kernels shifts the mean of what a layer gives; rounding its values does so behind the next
+    activation; and the shifts add up from layer to layer. Each bias of a convolution or dense layer, and
+    beta of each batch normalization, is lowered by the shift of its mean over the inputs, layer by layer in
+    the order of computation, so that each sees what comes out of those corrected before it.
 
     Args:
         model: any Keras model; its weights are as they were after the block.
         inputs: `(n, ...)`, what the means are taken over, 64 at most.
+        round_values: whether what flows between layers is rounded to 8 bits, too.
 
     Returns:
         A context manager that yields whether there is anything to correct.
@@ -57,12 +58,15 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray) -> Iterator[bool]:
     inputs = inputs[: max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * inputs[:1].nbytes)))]
     before = Snapshot([_bias_of(layer) for layer in carriers])
     try:
-        means = _means(model, carriers, inputs)
+        means, ranges = _means(model, carriers, inputs), {}
+        if round_values:
+            ranges = _ranges(model, _takers(model), inputs)
         kernels = [getattr(layer, name) for layer in weighted for name in _SHARED_AXES[type(layer)]]
         exact = Snapshot(kernels)
         try:
             _round_kernels(weighted)
-            _correct(model, carriers, inputs, means)
+            with _rounding_inputs(_takers(model), ranges):
+                _correct(model, carriers, inputs, means)
         finally:
             exact.restore()
         yield True
@@ -86,6 +90,49 @@ def _round_kernels(weighted):
             values = kernel.numpy().astype("float32")
             scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True) / 127, 1e-12)
             kernel.assign(np.round(values / scale) * scale)
+
+
+def _takers(model):
+    """The layers that take values from memory, where they are rounded, not right from the layer before."""
+    kinds = (*_SHARED_AXES, layers.Add, layers.Multiply, layers.Concatenate, layers.GlobalAveragePooling2D)
+    return [layer for layer in flatten_layers(model) if type(layer) in kinds]
+
+
+def _ranges(model, takers, inputs):
+    """The lowest and highest value of what flows into layers, 0 among them, by layer and place."""
+    seen: dict[tuple[int, int], tuple[float, float]] = {}
+
+    def note(layer, call, args, kwargs):
+        for place, values in enumerate(tree.flatten(args[0])):
+            low, high = float(ops.min(values)), float(ops.max(values))
+            known = seen.get((id(layer), place), (0.0, 0.0))
+            seen[id(layer), place] = min(low, known[0]), max(high, known[1])
+        return call(*args, **kwargs)
+
+    _pass(model, takers, inputs, note)
+    return seen
+
+
+@contextlib.contextmanager
+def _rounding_inputs(takers, ranges):
+    def take(layer, call, args, kwargs):
+        places = [ranges.get((id(layer), place)) for place in range(len(tree.flatten(args[0])))]
+        rounded = [
+            values if known is None else _rounded(values, *known)
+            for values, known in zip(tree.flatten(args[0]), places, strict=True)
+        ]
+        return call(tree.pack_sequence_as(args[0], rounded), *args[1:], **kwargs)
+
+    with contextlib.ExitStack() as stack:
+        for layer in takers:
+            stack.enter_context(_visited(layer, take))
+        yield
+
+
+def _rounded(values, low, high):
+    step = max(high - low, 1e-12) / 255
+    zero = round(-low / step)
+    return (ops.clip(ops.round(values / step) + zero, 0, 255) - zero) * step
 
 
 def _means(model, carriers, inputs):
@@ -123,12 +170,15 @@ def _pass(model: keras.Model, carriers: list, inputs: np.ndarray, visit: Callabl
 
 @contextlib.contextmanager
 def _visited(layer, visit):
-    call = layer.call
+    call, visited_already = layer.call, "call" in vars(layer)
     object.__setattr__(layer, "call", lambda *args, **kwargs: visit(layer, call, args, kwargs))
     try:
         yield
     finally:
-        object.__delattr__(layer, "call")
+        if visited_already:
+            object.__setattr__(layer, "call", call)
+        else:
+            object.__delattr__(layer, "call")
 
 
 def _linear(layer, call, args, kwargs):
