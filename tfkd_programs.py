@@ -3,6 +3,7 @@
 Importing anything of `tfkd` imports TensorFlow, so this stands beside it.
 """
 
+import faulthandler
 import importlib
 import os
 import signal
@@ -21,6 +22,8 @@ def compress() -> int:
 
 def _run(module):
     _open_standard_streams()
+    # A crash in C++ code says where, on a standard error that nobody redirects.
+    faulthandler.enable(os.fdopen(os.dup(2), "w"))
     loud = any(word.lstrip("-").partition("=")[0] in ("v", "verbosity") for word in sys.argv[1:])
     if not loud:
         # TensorFlow's C++ code reads this when it is loaded, long before there are flags.

@@ -106,10 +106,19 @@ def test_what_an_interrupted_run_says_goes_on_with_it(teacher_file, tmp_path, nu
         assert (folder / "metrics.json").exists()
 
 
+def catches(process, number):
+    """Whether a process has a handler for a signal."""
+    status = pathlib.Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        pytest.skip("only Linux tells which signals a process catches")
+    caught = re.search(r"^SigCgt:\s*(\w+)$", status.read_text(), re.M)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
 def test_interrupted_before_anything_was_done(teacher_file, tmp_path):
     process = start("tfkd-data-free", f"--teacher={teacher_file}", f"--output_dir={tmp_path / 'out'}")
-    # In the midst of importing.
-    time.sleep(1)
+    # In the midst of importing: Python catches only the other signal of itself.
+    wait_for(process, lambda: catches(process, signal.SIGTERM))
     process.send_signal(signal.SIGINT)
     _, err = ended(process, 130)
     assert err.strip().count("\n") == 0 and "start again" in err
@@ -211,3 +220,15 @@ def test_what_a_person_sees(program, teacher_file, tmp_path):
     assert len(epochs) == 2 and all(re.search(r"s  loss \S+  agree \S+%", line) for line in epochs)
     said = [line for line in lines if "━" not in line and line.strip()]
     assert len(set(said) - set(epochs)) == len(said) - 2
+
+
+def test_a_crash_of_foreign_code_says_where():
+    code = (
+        "import os, sys, tfkd_programs; sys.argv = ['tfkd-data-free', '--version']; "
+        "tfkd_programs.data_free(); from tfkd._core import quiet\n"
+        "with quiet.foreign_output(): os.abort()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=240
+    )
+    assert done.returncode == -signal.SIGABRT and "Fatal Python error: Aborted" in done.stderr
