@@ -99,11 +99,9 @@ class Program:
         keras.config.disable_traceback_filtering()
         tf.debugging.disable_traceback_filtering()
         result = self._result()
-        print(f"\n{result.summary()}")
-        if result.problem:
-            self._say(result.problem)
-            return NOT_TRUSTWORTHY
-        return DONE
+        # It begins with what the result lacks.
+        print(f"\n{self._in_flags(result.summary())}")
+        return NOT_TRUSTWORTHY if result.problem else DONE
 
     def _asked_for(self, typed):
         """What is to be shown instead of working, whatever else was typed; None for nothing."""

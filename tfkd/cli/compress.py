@@ -49,18 +49,10 @@ def _define(values):
     flags.DEFINE_float(
         "learning_rate", 2e-3, "peak rate of Adam in each stage", lower_bound=0.0, flag_values=values
     )
-    flags.DEFINE_float(
-        "min_agreement",
-        0.9,
-        "share of synthesized images on which the file must give its model's answer",
-        lower_bound=0.0,
-        upper_bound=1.0,
-        flag_values=values,
-    )
 
 
 def _arguments(values):
-    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "learning_rate", "min_agreement")
+    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "learning_rate")
     return {name: values[name].value for name in same} | {"training_data": values.train_data}
 
 

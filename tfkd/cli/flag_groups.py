@@ -156,13 +156,26 @@ recipe = FlagGroup("recipe", _define_recipe, _recipe_arguments)
 
 def _define_export(values):
     flags.DEFINE_enum("tflite", "int8", [*QUANTIZATIONS, "none"], "kind of TFLite file", flag_values=values)
+    flags.DEFINE_float(
+        "min_agreement",
+        0.9,
+        "share of synthesized images on which the TFLite file must give its model's answer; where it does "
+        "not, the next best kind of file that does is written",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=values,
+    )
     flags.DEFINE_list(
         "labels", None, "names of the classes in their order, stored in the TFLite file", flag_values=values
     )
 
 
 def _export_arguments(values):
-    return {"tflite": None if values.tflite == "none" else values.tflite, "labels": values.labels}
+    return {
+        "tflite": None if values.tflite == "none" else values.tflite,
+        "min_agreement": values.min_agreement,
+        "labels": values.labels,
+    }
 
 
 export = FlagGroup("export", _define_export, _export_arguments)

@@ -14,9 +14,8 @@ def trust(metrics: dict, task: Task) -> list[str]:
     Returns:
         Sentences for the reader who has to decide whether to use the student.
     """
-    sentences = [f"Attention: {metrics['stopped']}."] if metrics.get("stopped") else []
     measured = metrics["evaluation_images"] is not None
-    sentences.append(_on_real_inputs(metrics, task) if measured else _without_data())
+    sentences = [_on_real_inputs(metrics, task) if measured else _without_data()]
     share = metrics["rarest_class_share"] * metrics["classes"] if task.has_classes else 1.0
     if share < 0.2:
         sentences.append(
@@ -30,6 +29,11 @@ def trust(metrics: dict, task: Task) -> list[str]:
             f"The TFLite file and the student {agreeing}; the largest difference of an output there is "
             f"{tflite['max_difference']:.3g}."
         )
+        if tflite["bias_corrected"]:
+            before = task.agreement_text(percent(tflite["uncorrected_agreement"]), "them")
+            sentences.append(
+                f"Its biases make up for rounded kernels; without this correction the two would {before}."
+            )
     return sentences
 
 

@@ -1,7 +1,6 @@
 """compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
 
 import contextlib
-import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
+from tfkd.pipelines._variants import Chosen
 from tfkd.tasks import task_of
 
 
@@ -80,7 +80,8 @@ def compress(
         seed: what all randomness follows from.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
         min_agreement: share of synthesized inputs, in [0, 1], on which the file has to answer as the model
-            that it was made from; one that does not is left out, and is the result's `problem`.
+            that it was made from; where it does not, the next best kind of file that does is the result's,
+            and the reason is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
         folder: where to write `model.keras`, `model.tflite`, `metrics.json` and `report.html`; None for
             nowhere.
@@ -149,9 +150,11 @@ def compress(
         plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
         if place:
             place.save_model("model.keras", plain)
+        chosen = Chosen()
         if tflite is not None:
             say(f"converting what came of it to {tflite}")
-        content, check, problem = variants.asked_for(wrapped, tflite, min_agreement)
+            described = {"name": "written file", "sparsity": compression.sparsity(plain)}
+            chosen = variants.choose(described, wrapped, tflite, min_agreement, say)
         metrics = {
             "model": {"name": original.name, "file": named(model), "params": original.count_params()},
             "teacher": named(model if teacher is None else teacher),
@@ -160,8 +163,8 @@ def compress(
             "evaluation_images": None if data is None else len(data[0]),
             "training_images": None if examples is None else len(examples[0]),
             "synthetic_images": len(variants.judging),
-            "tflite": check and {"quantization": tflite, **dataclasses.asdict(check)},
-            "problem": problem,
+            "tflite": chosen.metrics,
+            "problem": plan.not_reached(plain) or chosen.problem,
             "stages": stages.rows,
             "variants": variants.rows,
             "recipe": recipe.describe(),
@@ -174,9 +177,9 @@ def compress(
         result = Compressed(
             model=plain,
             metrics=metrics,
-            tflite=content,
-            tflite_check=check,
-            problem=problem,
+            tflite=chosen.content,
+            tflite_check=chosen.check,
+            problem=metrics["problem"],
             folder=place.path if place else None,
             write_report=lambda path: write_compression_report(path, metrics),
         )

@@ -14,6 +14,8 @@ from tfkd.pipelines._networks import copied
 
 # The share of a stage's updates in which sparsity grows; in the others the rest of the weights settles.
 _PRUNING_SHARE = 0.6
+# By how much small layers may miss a sparsity.
+_TOLERATED = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,16 @@ class CompressionPlan:
         check_choice("prune_distribution", self.prune_distribution, DISTRIBUTIONS)
         if self.cluster is not None:
             check_int("cluster", self.cluster, least=2)
+
+    def not_reached(self, model: keras.Model) -> str | None:
+        """What a compressed model lacks of the plan, in words; None if nothing."""
+        reached = compression.sparsity(model)
+        if self.prune is None or reached >= self.prune - _TOLERATED:
+            return None
+        return (
+            f"the sparsity asked for, {self.prune:.1%}, was not reached: {reached:.1%} of all kernels' "
+            "weights are 0; layers that are frozen, or that tfmot does not prune, have kept theirs"
+        )
 
     def apply(
         self,

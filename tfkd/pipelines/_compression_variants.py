@@ -5,7 +5,6 @@ import numpy as np
 
 from tfkd import compression
 from tfkd.datafree import DataFreeDistiller, Procedural
-from tfkd.export import TFLiteCheck
 from tfkd.pipelines._variants import Variants
 from tfkd.teachers import BlackBoxTeacher
 
@@ -27,19 +26,6 @@ class CompressionVariants(Variants):
         """Measures the plain model after a stage."""
         self._measure(name, model, "float32")
         self._measure(name, model, "int8")
-
-    def asked_for(
-        self, model: keras.Model, quantization: str | None, min_agreement: float
-    ) -> tuple[bytes | None, TFLiteCheck | None, str | None]:
-        """The file that was asked for, how it compares, and why there is none."""
-        if quantization is None:
-            return None, None, None
-        try:
-            file, check = self._measure("written file", model, quantization, min_agreement=min_agreement)
-        except RuntimeError as error:
-            # What has been learned and measured is worth having all the same.
-            return None, None, f"there is no model.tflite: {error}"
-        return file, check, None
 
     def _measure(self, name, model, quantization, **options):
         described = {"name": name, "sparsity": compression.sparsity(model)}

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfkd._core.checks import check_number
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import numbered
 from tfkd.datafree import Recipe
@@ -34,6 +35,7 @@ def distil(
     seed: int = 0,
     evaluation_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
     tflite: str | None = "int8",
+    min_agreement: float = 0.9,
     labels: Sequence[str] | None = None,
     folder: str | os.PathLike | None = None,
     resume: bool = False,
@@ -63,6 +65,9 @@ def distil(
         evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: for evaluation only,
             never for training or for choosing anything.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
+        min_agreement: share of synthesized inputs, in [0, 1], on which the TFLite file has to answer as the
+            student; where it does not, the next best kind of file that does is the result's, and the reason
+            is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
         folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, pictures
             and TensorBoard's events; None for nowhere. Several students get a folder each inside of it.
@@ -115,6 +120,7 @@ def distil(
                 data=evaluation_examples(evaluation_data, loaded, "teacher", say),
                 teacher_file=named(teacher),
                 tflite=tflite,
+                min_agreement=check_number("min_agreement", min_agreement, least=0, most=1),
                 labels=labels,
                 jit_compile=jit_compile,
                 records={"seed": seed, "flags": dict(flags or {})},

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 
-from tfkd.export import TFLiteCheck
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._outcome import Outcome
@@ -16,8 +15,10 @@ from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._shared_warm_up import SharedWarmUp
 from tfkd.pipelines._training import train
-from tfkd.pipelines._variants import Variants
+from tfkd.pipelines._variants import Chosen, Variants
 from tfkd.tasks import task_of
+
+_NOT_YET = "the run ended before its TFLite file was made; --resume makes it"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class StudentRuns:
         data: real examples, only to measure, or None.
         teacher_file: what the teacher was loaded from.
         tflite: kind of TFLite file, or None for none.
+        min_agreement: share of synthesized inputs on which the file has to answer as the student does.
         labels: names of the classes for the file to carry, or None.
         jit_compile: as `DataFreeDistiller.compile` takes it.
         records: what else is to stand in the metrics.
@@ -40,6 +42,7 @@ class StudentRuns:
     data: Examples | None
     teacher_file: str
     tflite: str | None
+    min_agreement: float
     labels: Sequence[str] | None
     jit_compile: bool | str
     records: dict[str, Any]
@@ -73,56 +76,66 @@ class StudentRuns:
         outcome = Outcome(distiller, self.data)
         if folder is not None:
             folder.save_model("student.keras", outcome.student)
-        variants, tflite, check, missing = self._files(outcome)
-        metrics = {
-            **outcome.metrics(training, self.teacher_file),
-            "tflite": check and {"quantization": self.tflite, **dataclasses.asdict(check)},
-            "variants": variants,
-            "epochs": training.steps // steps_per_epoch,
-            "steps_per_epoch": steps_per_epoch,
-            "problem": training.stopped or missing,
-            **self.records,
-            "device": device(),
-            "versions": versions(),
-            "wall_seconds": time.perf_counter() - start + training.history.earlier_seconds,
-        }
-        result = self._collected(outcome, training.history.rows, metrics, tflite, check, folder)
+        measured = outcome.metrics(training, self.teacher_file)
+
+        def result_with(variants, chosen, complete=True):
+            metrics = {
+                **measured,
+                "tflite": chosen.metrics,
+                "variants": variants,
+                "epochs": training.steps // steps_per_epoch,
+                "steps_per_epoch": steps_per_epoch,
+                "problem": training.stopped or chosen.problem,
+                "complete": complete,
+                **self.records,
+                "device": device(),
+                "versions": versions(),
+                "wall_seconds": time.perf_counter() - start + training.history.earlier_seconds,
+            }
+            return self._collected(outcome, training.history.rows, metrics, chosen, folder)
+
+        if folder is not None:
+            # Whatever conversion does, what was learned and measured is there.
+            write(result_with([], Chosen(problem=_NOT_YET), complete=False), folder, "student.tflite")
+        result = result_with(*self._files(outcome))
         if folder is not None:
             write(result, folder, "student.tflite")
         return result
 
-    def _collected(self, outcome, history, metrics, tflite, check, folder):
+    def _collected(self, outcome, history, metrics, chosen, folder):
         write_report = outcome.reporter()
         return Distilled(
             student=outcome.student,
             history=history,
             metrics=metrics,
-            tflite=tflite,
-            tflite_check=check,
+            tflite=chosen.content,
+            tflite_check=chosen.check,
             problem=metrics["problem"],
             folder=None if folder is None else folder.path,
             write_report=lambda path: write_report(path, metrics, history),
         )
 
-    def _files(self, outcome: Outcome) -> tuple[list[dict], bytes | None, TFLiteCheck | None, str | None]:
-        """The variants' rows, the file that was asked for, its check, and why there is none.
-
-        What cannot be converted is said and left out: the rest of the run is worth having.
-        """
+    def _files(self, outcome: Outcome) -> tuple[list[dict], Chosen]:
+        """The variants' rows, and the file that a person leaves with."""
         if self.tflite is None:
-            return [], None, None, None
+            return [], Chosen()
         variants = Variants(self.data, outcome.calibration, outcome.judging, self.labels, outcome.task)
-        self._add(variants, "teacher", outcome.teacher, "float32")
-        for quantization in dict.fromkeys(("float32", self.tflite)):
-            (tflite, check), problem = self._add(variants, "student", outcome.student, quantization)
-        return variants.rows, tflite, check, problem and f"there is no student.tflite: {problem}"
+        self._compare(variants, "teacher", outcome.teacher)
+        if self.tflite != "float32":
+            self._compare(variants, "student", outcome.student)
+        self.say(f"converting the student to TFLite, {self.tflite}")
+        described = _described("student", outcome.student)
+        chosen = variants.choose(described, outcome.student, self.tflite, self.min_agreement, self.say)
+        return variants.rows, chosen
 
-    def _add(self, variants, role, model, quantization):
-        """A variant's file and check, and why there are none."""
-        described = {"model": role, "params": model.count_params()}
-        self.say(f"converting the {role} to TFLite, {quantization}")
+    def _compare(self, variants, role, model):
+        """Adds a float32 file to the variants; where there cannot be one, that is said."""
+        self.say(f"converting the {role} to TFLite, float32")
         try:
-            return variants.add(described, model, quantization), None
+            variants.add(_described(role, model), model, "float32")
         except (RuntimeError, OSError) as error:
-            self.say(f"No {quantization} TFLite file of the {role}: {error}")
-            return (None, None), str(error)
+            self.say(f"no float32 file of the {role}: {error}")
+
+
+def _described(role, model):
+    return {"model": role, "params": model.count_params()}

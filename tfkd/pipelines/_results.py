@@ -61,9 +61,10 @@ class Distilled(Result):
     history: list[dict] = dataclasses.field(repr=False)
 
     def summary(self) -> str:
-        """The main figures, a line each."""
+        """The main figures, a line each, behind what the result lacks."""
         metrics = self.metrics
-        lines = [
+        lines = _attention(self)
+        lines += [
             f"{role:8} {metrics['params'][role]:>10,} parameters{_right(metrics[role])}"
             for role in ("teacher", "student")
         ]
@@ -90,11 +91,12 @@ class Compressed(Result):
     model: keras.Model
 
     def summary(self) -> str:
-        """The variants of the model, a line each."""
+        """The variants of the model, a line each, behind what the result lacks."""
         rows = self.metrics["variants"]
         names = [f"{row['name']}, {row['quantization']}" for row in rows]
         width = max(map(len, names))
-        lines = [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip      ms"]
+        lines = _attention(self)
+        lines += [f"{'':{width}} {score_name(rows[0]):>8}  agrees     bytes      gzip      ms"]
         for name, row in zip(names, rows, strict=True):
             right = "-" if score(row) is None else score_text(row)
             lines.append(
@@ -102,6 +104,10 @@ class Compressed(Result):
                 f"{row['size_bytes']:>9,} {row['gzip_bytes']:>9,} {row['latency_ms']:>7.3f}"
             )
         return "\n".join([*lines, _ending(self)])
+
+
+def _attention(result):
+    return [] if result.problem is None else [f"Attention: {result.problem}.", ""]
 
 
 def _right(entry):

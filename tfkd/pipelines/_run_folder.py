@@ -178,7 +178,9 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run is complete."""
-        return not self._stale and os.path.exists(self.file("metrics.json"))
+        written = not self._stale and os.path.exists(self.file("metrics.json"))
+        # Metrics are written before the TFLite file is made, too.
+        return written and self.read_json("metrics.json").get("complete", True)
 
     @property
     def state(self) -> str | None:

@@ -4,16 +4,48 @@ import dataclasses
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfkd import export
+from tfkd.compression import BridgedModel, strip
 from tfkd.export import TFLiteCheck
 from tfkd.pipelines._examples import Examples
 from tfkd.tasks import Task
+
+# What is written where a kind of file does not hold, the smallest first.
+_NEXT_BEST = {
+    "int8": ("dynamic", "float16", "float32"),
+    "int16x8": ("dynamic", "float16", "float32"),
+    "dynamic": ("float16", "float32"),
+    "float16": ("float32",),
+    "float32": (),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The file that a person leaves with.
+
+    Attributes:
+        content: the file; None if no kind of file could be made.
+        check: how it compares with its network, or None.
+        quantization: what kind it is, or None.
+        problem: why it is not what was asked for; None if it is.
+    """
+
+    content: bytes | None = None
+    check: TFLiteCheck | None = None
+    quantization: str | None = None
+    problem: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """What `metrics.json` says of the file."""
+        return self.check and {"quantization": self.quantization, **dataclasses.asdict(self.check)}
 
 
 class Variants:
@@ -48,7 +80,6 @@ class Variants:
         model: keras.Model,
         quantization: str,
         calibration: np.ndarray | None = None,
-        min_agreement: float = 0.0,
     ) -> tuple[bytes, TFLiteCheck]:
         """Makes a file and adds its row.
 
@@ -57,13 +88,12 @@ class Variants:
             model: the network.
             quantization: as `tfkd.export.export_tflite` takes it.
             calibration: other inputs to take ranges from.
-            min_agreement: share of the judging inputs on which the file has to answer as the network does.
 
         Returns:
             The file's content and how it compares with the network.
 
         Raises:
-            RuntimeError: if the network cannot be converted, or the file agrees too little with it.
+            RuntimeError: if the network cannot be converted, or a float32 file computes something else.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "variant.tflite")
@@ -74,10 +104,56 @@ class Variants:
                 representative_data=self.calibration if calibration is None else calibration,
                 evaluation_data=self.data,
                 verification_data=self.judging,
-                min_agreement=min_agreement,
                 labels=self.labels,
                 task=self.task,
             )
             content = pathlib.Path(path).read_bytes()
         self.rows.append({**described, "quantization": quantization, **dataclasses.asdict(check)})
         return content, check
+
+    def choose(
+        self,
+        described: Mapping[str, Any],
+        model: keras.Model,
+        quantization: str,
+        min_agreement: float,
+        say: Callable[[str], None],
+    ) -> Chosen:
+        """Makes the file that was asked for, or the next best kind that answers as the network does.
+
+        Args:
+            described: what the variants are, for their rows.
+            model: the network.
+            quantization: as `tfkd.export.export_tflite` takes it.
+            min_agreement: share of the judging inputs, in [0, 1], on which the file has to do so.
+            say: prints a line, or does not.
+        """
+        reasons = []
+        for kind in (quantization, *_NEXT_BEST[quantization]):
+            if reasons and isinstance(model, BridgedModel):
+                # A quantization-aware student can be one kind of file only.
+                model = strip(model)
+            try:
+                content, check = self.add(described, model, kind)
+            except (RuntimeError, OSError) as error:
+                reasons.append(str(error))
+                say(f"no {kind} file: {error}")
+                continue
+            if check.agreement is None or check.agreement >= min_agreement:
+                return Chosen(content, check, kind, self._instead(quantization, kind, check, reasons))
+            reasons.append(self._too_little(kind, check, min_agreement))
+            say(reasons[-1])
+        return Chosen(problem=f"there is no TFLite file: {reasons[0]}")
+
+    def _too_little(self, kind, check, min_agreement):
+        agreeing = self.task.agreement_text(f"{check.agreement:.1%}", "synthesized inputs")
+        return f"the {kind} file and its model {agreeing}, below `min_agreement` {min_agreement:.1%}"
+
+    def _instead(self, asked, kind, check, reasons):
+        if not reasons:
+            return None
+        agreeing = self.task.agreement_text(f"{check.agreement:.1%}", "them")
+        return (
+            f"the TFLite file is {kind} instead of {asked}, {check.size_bytes:,} bytes: {reasons[0]}; the "
+            f"{kind} file and the model {agreeing}"
+        )
