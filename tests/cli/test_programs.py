@@ -52,6 +52,7 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
             "from_logits": None,
             "output": None,
             "task": None,
+            "layout": None,
         },
         "students": "0.5x",
         "inherit": False,
@@ -71,7 +72,13 @@ def test_flags_that_say_something_else(tmp_path):
     preset = tmp_path / "run.flags"
     preset.write_text("--recipe=DFAD\n--recipe_options=filters=4\n--epochs=3\n")
     typed = ["--teacher=t.h5", "--output_dir=out", f"--flagfile={preset}", "--recipe_options=latent_size=5"]
-    typed += ["--input_range=0,255", "--input_mean=1,2,3", "--input_std=4", "--task=multi_label"]
+    typed += [
+        "--input_range=0,255",
+        "--input_mean=1,2,3",
+        "--input_std=4",
+        "--task=multi_label",
+        "--layout=series",
+    ]
     typed += ["--from_logits=false", "--teacher_output=1", "--student=resnet20", "--inherit", "--resume"]
     typed += ["--tflite=none", "--labels=a,b", "--eval_data=e.npz", "--seed=7", "--jit_compile=true"]
     arguments, _ = run(data_free, *typed)
@@ -84,6 +91,7 @@ def test_flags_that_say_something_else(tmp_path):
         "from_logits": False,
         "output": 1,
         "task": "multi_label",
+        "layout": "series",
     }
     expected = {"students": "resnet20", "inherit": True, "resume": True, "tflite": None, "seed": 7}
     expected |= {"labels": ["a", "b"], "evaluation_data": "e.npz", "jit_compile": True}

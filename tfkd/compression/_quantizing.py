@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from generators import probe_images
 from tfkd._core.keras_internals import inbound_nodes
+from tfkd._core.layouts import probes
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
 from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
@@ -94,7 +94,7 @@ def quantize_aware(
     with scopes():
         quantized = load().quantization.keras.quantize_apply(annotated, rounding)
     student = BridgedModel(quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in kept)
-    calibrate(student, probe_images(student, _IMAGES) if images is None else images)
+    calibrate(student, probes(student, _IMAGES) if images is None else images)
     return student
 
 

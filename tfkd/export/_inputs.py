@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from generators import image_shape, probe_images
+from tfkd._core.layouts import filled_shape, probes
 
 _IMAGES = 256
 
@@ -37,12 +37,12 @@ def inputs_for(
 
 def _procedural(model, argument, seed):
     shape = tuple(model.input_shape[1:])
-    if len(image_shape(shape)) != 3:
+    if len(filled_shape(model)) != 3:
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
             "that the procedural generators could make."
         )
-    return probe_images(model, _IMAGES, seed)
+    return probes(model, _IMAGES, seed)
 
 
 def _given(model, data, argument):

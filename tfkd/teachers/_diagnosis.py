@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from generators import image_shape, probe_images
 from tfkd._core.asking import answers
+from tfkd._core.layouts import filled_shape, probes
 from tfkd.tasks import Task, task_of
 
 
@@ -20,10 +20,10 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         knows the scale, so that only answers that are not finite look wrong.
     """
     remedy = "check `input_range`, `mean` and `std` (--input_range, --input_mean, --input_std)"
-    outputs = answers(teacher, probe_images(teacher)).astype("float32")
+    outputs = answers(teacher, probes(teacher)).astype("float32")
     if not np.isfinite(outputs).all():
         return f"its outputs are not finite; check its weights, and {remedy}."
-    if len(image_shape(teacher.input_shape[1:])) != 3:
+    if len(filled_shape(teacher)) != 3:
         return None
     problem = (task or task_of(teacher)).diagnose(outputs)
     return problem and f"on synthetic images it {problem}; {remedy}."
