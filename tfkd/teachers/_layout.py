@@ -35,9 +35,9 @@ def decided_layout(layout: str | None, network: Any, name: str) -> tuple[str | N
         return shown, None
     if len(shape) == 2:
         return IMAGES, (
-            f"takes inputs of shape {shape}, which are taken for images {shape[0]} high, {shape[1]} "
-            "wide. Pass layout='images' (--layout=images) to confirm that, or layout='series' (--layout=series) if "
-            "these are time and channels."
+            f"takes inputs of shape {shape}, which are taken for images {shape[0]} high, {shape[1]} wide. "
+            "To confirm that pass layout='images' (--layout=images); if these are time and channels, "
+            "layout='series' (--layout=series)."
         )
     raise ValueError(
         f"`layout` is needed: the teacher {name!r} takes inputs of shape {shape}, which look like images "
