@@ -59,6 +59,7 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
             "output": None,
             "task": None,
             "trust_files": False,
+            "layout": None,
         },
         "students": "0.5x",
         "inherit": False,
@@ -78,8 +79,12 @@ def test_flags_that_say_something_else(tmp_path):
     preset = tmp_path / "run.flags"
     preset.write_text("--recipe=DFAD\n--recipe_options=filters=4\n--epochs=3\n")
     typed = ["--teacher=t.h5", "--output_dir=out", f"--flagfile={preset}", "--recipe_options=latent_size=5"]
-    typed += ["--input_range=0,255", "--input_mean=1,2,3", "--input_std=4", "--task=multi_label"]
     typed += [
+        "--input_range=0,255",
+        "--input_mean=1,2,3",
+        "--input_std=4",
+        "--task=multi_label",
+        "--layout=series",
         "--from_logits=false",
         "--teacher_output=1",
         "--student=resnet20",
@@ -99,6 +104,7 @@ def test_flags_that_say_something_else(tmp_path):
         "output": 1,
         "task": "multi_label",
         "trust_files": True,
+        "layout": "series",
     }
     expected = {"students": "resnet20", "inherit": True, "resume": True, "tflite": None, "seed": 7}
     expected |= {"labels": ["a", "b"], "evaluation_data": "e.npz", "jit_compile": True}

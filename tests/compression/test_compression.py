@@ -13,6 +13,7 @@ import tfkd
 from tests import harness
 from tests.compression.test_bridge import CLASSES, X, Y, recurrent, scrambled, small
 from tfkd import compression
+from tfkd._core import asking
 from tfkd.compression import BridgedModel, _sparse, prune, quantize_aware, strip
 from tfkd.compression import _tfmot as tfmot
 
@@ -254,6 +255,35 @@ def test_ranges_begin_with_those_of_images():
     compression.calibrate(other, X)
     np.testing.assert_allclose(other.predict(X, verbose=0), student.predict(X, verbose=0), atol=1e-5)
     harness.assert_same_weights(harness.snapshot(model), model)
+
+
+def ranges(student):
+    """Every minimum and maximum that a quantization-aware student holds."""
+    return [w.numpy() for w in student.inner.weights if w.name.endswith(("min:0", "max:0"))]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ranges_of_parts_are_those_of_the_whole(order, monkeypatch):
+    # The largest values are in one part alone, be it the first or the last.
+    images = X[: len(X) // 2 * 2] * np.linspace(0.1, 1, len(X) // 2 * 2)[::order, None, None, None]
+    model = small()
+    whole = ranges(quantize_aware(model, images=images))
+    # Each goes by itself.
+    monkeypatch.setattr(asking, "PART_BYTES", 1)
+    parts = ranges(quantize_aware(model, images=images))
+    assert len(whole) == len(parts) > 4
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.02, atol=0.02)
+
+
+def test_ranges_are_those_of_the_images_given_last():
+    student = quantize_aware(small(), images=X)
+    expected = ranges(student)
+    compression.calibrate(student, 10 * X)
+    assert max(np.abs(one - other).max() for one, other in zip(ranges(student), expected, strict=True)) > 1
+    compression.calibrate(student, X)
+    for one, other in zip(ranges(student), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_what_stays_in_float_is_listed():

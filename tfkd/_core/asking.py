@@ -62,14 +62,18 @@ def in_parts(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Iterator[Any]
         inputs: likewise.
         most: examples in a part at most.
 
-    Yields:
+    Returns:
         Tensors in the structure of the inputs; one example where even that takes more.
     """
     inputs = _as_arrays(inputs)
-    n, size = len(tree.flatten(inputs)[0]), _fitting(_compiled_for(model, inputs), inputs, most)
+    n, size = len(tree.flatten(inputs)[0]), fitting(inputs, _compiled_for(model, inputs).largest, most)
     ends = np.linspace(0, n, -(-n // size) + 1).round().astype(int)
-    for start, stop in itertools.pairwise(ends.tolist()):
-        yield tree.map_structure(lambda array: tf.convert_to_tensor(array[start:stop]), inputs)  # noqa: B023
+
+    def part(start, stop):
+        return tree.map_structure(lambda array: tf.convert_to_tensor(array[start:stop]), inputs)
+
+    # The model is traced above, as it is now, and not when the first part is asked for.
+    return (part(start, stop) for start, stop in itertools.pairwise(ends.tolist()))
 
 
 def _as_arrays(inputs):
@@ -80,9 +84,16 @@ def _as_arrays(inputs):
     return tree.map_structure(as_array, inputs)
 
 
-def _fitting(compiled, inputs, most):
+def fitting(inputs: Any, largest: int, most: int = MOST_AT_ONCE) -> int:
+    """How many of these inputs go through a graph at once.
+
+    Args:
+        inputs: an array `(n, ...)`, or several.
+        largest: the bytes of the graph's largest tensor of one example.
+        most: examples at most.
+    """
     entering = sum(array[:1].nbytes for array in tree.flatten(inputs))
-    return max(1, min(most, PART_BYTES // (entering + _HELD_AT_ONCE * compiled.largest)))
+    return max(1, min(most, PART_BYTES // max(1, entering + _HELD_AT_ONCE * largest)))
 
 
 def _compiled_for(model, inputs):
@@ -99,10 +110,10 @@ def _compile(reference, specs):
         return reference()(x, training=False)
 
     traced = function.get_concrete_function(specs)
-    return _Compiled(function, _largest(traced.graph))
+    return _Compiled(function, largest_tensor(traced.graph))
 
 
-def _largest(graph):
+def largest_tensor(graph: tf.Graph) -> int:
     """The bytes of the largest tensor of one example in a graph; weights, which have no batch, aside."""
     tensors = (tensor for operation in graph.get_operations() for tensor in operation.outputs)
     return max(map(_bytes_of_example, tensors), default=0)

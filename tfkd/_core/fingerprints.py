@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from generators import probe_images
 from tfkd._core.asking import answers
 from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.layouts import probes
 
 
 def fingerprint(model: keras.Model) -> str:
@@ -49,7 +49,7 @@ def fingerprint(model: keras.Model) -> str:
 
 def _of_answers(model):
     with tf.init_scope():
-        outputs = answers(model, probe_images(model))
+        outputs = answers(model, probes(model))
     digest = hashlib.sha256(f"{model.output_shape}".encode())
     digest.update(np.packbits(outputs > np.median(outputs, axis=0)).tobytes())
     digest.update(f"{np.abs(outputs).mean():.1e} {outputs.std():.1e}".encode())

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd._core import quiet
+from tfkd._core.asking import fitting, largest_tensor
 
 _SIGNATURE = "serving_default"
 
@@ -140,9 +141,17 @@ class SavedModelFolder:
         self.steps = [0.0] * len(outputs)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs for any number of images."""
-        outputs = self._run(**{self._input: tf.constant(_as_dtype(images, self._dtype))})
-        return [outputs[name].numpy().astype("float32") for name in self.output_shapes]
+        """The outputs for any number of images, in parts that memory holds."""
+        images = _as_dtype(images, self._dtype)
+        size = fitting(images, largest_tensor(self._run.graph))
+        parts = [
+            self._run(**{self._input: tf.constant(images[start : start + size])})
+            for start in range(0, len(images), size)
+        ]
+        return [
+            np.concatenate([part[name].numpy().astype("float32") for part in parts])
+            for name in self.output_shapes
+        ]
 
 
 def _as_dtype(images, dtype):

@@ -11,6 +11,7 @@ A program of your own takes the groups that it wants beside flags of its own:
 
 from absl import flags
 
+from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.export import QUANTIZATIONS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
@@ -29,6 +30,13 @@ def _define_teacher(values):
         "auto",
         ["auto", *sorted(known_tasks())],
         "what the teacher's outputs are; auto: found from how it ends",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "layout",
+        "auto",
+        ["auto", *LAYOUTS],
+        "what the axes of the teacher's inputs are; auto: found from its first layers and their shape",
         flag_values=values,
     )
     flags.DEFINE_list(
@@ -76,6 +84,7 @@ def _teacher_arguments(values):
         "output": int(output) if output and output.isdigit() else output,
         "task": None if values.task == "auto" else values.task,
         "trust_files": values.trust_files,
+        "layout": None if values.layout == "auto" else values.layout,
     }
     return {"teacher": values.teacher, "teacher_options": options}
 

@@ -5,6 +5,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfkd._core.asking import in_parts
 from tfkd.compression._bridged import BridgedModel
@@ -41,18 +42,22 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     load()
     from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
+    parts = in_parts(student, keras.tree.pack_sequence_as(student.inner.input, arrays))
     known = set()
 
     def widening(function, **options):
         """The function, with a range that holds all that came through before instead of the last batch."""
 
         def apply(inputs, low, high, **kwargs):
-            before = (low.numpy(), high.numpy()) if id(low) in known else None
+            if id(low) not in known:
+                known.add(id(low))
+                # Every range has 0 in it; what the variables hold is of other images.
+                low.assign(tf.zeros_like(low))
+                high.assign(tf.zeros_like(high))
+            before = low.numpy(), high.numpy()
             function(inputs, low, high, **{**kwargs, **options, "is_training": True})
-            known.add(id(low))
-            if before is not None:
-                low.assign(np.minimum(low, before[0]))
-                high.assign(np.maximum(high, before[1]))
+            low.assign(tf.minimum(low, before[0]))
+            high.assign(tf.maximum(high, before[1]))
             return function(inputs, low, high, **{**kwargs, "is_training": False})
 
         return apply
@@ -64,7 +69,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
         LastValueQuantize=widening(quant_ops.LastValueQuantize),
         AllValuesQuantize=widening(quant_ops.AllValuesQuantize),
     ):
-        for part in in_parts(student, keras.tree.pack_sequence_as(student.inner.input, arrays)):
+        for part in parts:
             student.inner(part, training=False)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from generators import probe_images
 from tfkd._core.keras_internals import inbound_nodes
+from tfkd._core.layouts import probes
 from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
@@ -104,7 +104,7 @@ def _quantized(model, layers, rounding, kept, images):
     with scopes():
         quantized = load().quantization.keras.quantize_apply(annotated, rounding)
     student = BridgedModel(quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in kept)
-    calibrate(student, probe_images(student, _IMAGES) if images is None else images)
+    calibrate(student, probes(student, _IMAGES) if images is None else images)
     return student
 
 

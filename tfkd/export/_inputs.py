@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from generators import image_shape, probe_images
+from tfkd._core.layouts import filled_shape, probes
 from tfkd.export._examples import as_inputs
 
 _IMAGES = 256
@@ -38,12 +38,12 @@ def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float]
 
 def _procedural(model, argument, seed):
     shape = tuple(model.input_shape[1:])
-    if len(image_shape(shape)) != 3:
+    if len(filled_shape(model)) != 3:
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
             "that the procedural generators could make."
         )
-    return probe_images(model, _IMAGES, seed)
+    return probes(model, _IMAGES, seed)
 
 
 def _given(model, data, argument):

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from generators import image_shape
 from tfkd._core.asking import answers
+from tfkd._core.layouts import filled_shape
 from tfkd.export._figures import score, score_name
 from tfkd.tasks import Task, task_of
 
@@ -41,7 +41,7 @@ def image_grid(
         A PNG.
     """
     captions = (task or task_of(teacher)).captions(answers(teacher, images))
-    images = images.reshape(-1, *image_shape(images.shape[1:]))
+    images = images.reshape(-1, *filled_shape(teacher))
     is_image = images.ndim == 4
     rows = -(-len(images) // columns)
     across, down = 1.1, (images.shape[1] / images.shape[2] if is_image else 0.7) + 0.3

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from generators import image_shape, probe_images
 from tfkd._core.asking import answers
+from tfkd._core.layouts import filled_shape, probes
 from tfkd.tasks import Task, task_of
 
 
@@ -23,13 +23,13 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         ValueError: if answers are not finite, so that nothing can be learned from them.
     """
     remedy = "check `input_range`, `mean` and `std`"
-    outputs = answers(teacher, probe_images(teacher)).astype("float32")
+    outputs = answers(teacher, probes(teacher)).astype("float32")
     if not np.isfinite(outputs).all():
         raise ValueError(
             f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "
             f"nothing can be learned from it; check its weights; or {remedy}."
         )
-    if len(image_shape(teacher.input_shape[1:])) != 3:
+    if len(filled_shape(teacher)) != 3:
         return None
     problem = (task or task_of(teacher)).diagnose(outputs)
     return problem and f"on synthetic images it {problem}; {remedy}."

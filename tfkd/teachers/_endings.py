@@ -5,10 +5,10 @@ import dataclasses
 import keras
 from keras import layers, ops
 
-from generators import probe_images
 from tfkd._core.asking import answers
 from tfkd._core.copies import remade
 from tfkd._core.graphs import apply_layers, copy_weights, has_graph, operation_of, times_used
+from tfkd._core.layouts import probes
 from tfkd.tasks import _endings as endings
 from tfkd.tasks import output_shape_of
 
@@ -40,7 +40,7 @@ def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | 
     operation = endings.last_operation(model)
 
     def ask():
-        return answers(model, probe_images(model)).astype("float32")
+        return answers(model, probes(model)).astype("float32")
 
     activation = endings.activation_of_outputs(model, ask)
     if activation is None and from_logits is False:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from generators import image_shape, probe_images
+from generators import probe_images
+from tfkd._core.layouts import CHANNELS_FIRST, filled
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task
 from tfkd.tasks._endings import activation_seen, logits_of
@@ -20,6 +21,7 @@ def from_file(
     from_logits: bool | None,
     task: str | type[Task] | Task | None,
     name: str,
+    layout: str | None = None,
 ) -> tuple[BlackBoxTeacher, str | None]:
     """A teacher that runs a file.
 
@@ -30,6 +32,7 @@ def from_file(
         from_logits: whether that output holds logits; None to ask it about synthetic inputs.
         task: its task; None to go by its answers to them.
         name: name of the teacher.
+        layout: what its inputs are, one of `LAYOUTS`; None to go by their shape.
 
     Returns:
         The teacher, and a sentence about it if its task was assumed and the user should know.
@@ -39,11 +42,13 @@ def from_file(
         ValueError: if there is one output and nothing says what it is, or the task does not fit.
     """
     shape, step = tuple(file.output_shapes.values())[index][1:], file.steps[index]
-    inputs = image_shape(file.input_shape[1:])
+    inputs = filled(file.input_shape[1:], layout)
     scale, offset = scaling
 
     def answers(x):
         x = (x * scale + offset).astype("float32")
+        if layout == CHANNELS_FIRST:
+            x = np.moveaxis(x, -1, 1)
         return file(x.reshape(-1, *file.input_shape[1:]))[index]
 
     if from_logits is None and task is None and shape == (1,):

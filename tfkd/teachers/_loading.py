@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from generators import image_shape
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.layouts import CHANNELS_FIRST, SERIES, SERIES_INPUT, filled
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
@@ -22,6 +22,7 @@ from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
 from tfkd.teachers._formats import read
+from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import UNIT, scaling
 
@@ -44,6 +45,7 @@ def load_teacher(
     output: str | int | None = None,
     task: str | type[Task] | Task | None = None,
     trust_files: bool = False,
+    layout: str | None = None,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -72,8 +74,7 @@ def load_teacher(
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
-            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels). Two
-            axes are an image unless one is more than twice as long as the other.
+            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels).
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
             (0, 255) or (-1, 1) for instance. None for (0, 1), with a warning if the network's own first
             operations, such as `Rescaling(1 / 255)`, are made for another.
@@ -87,6 +88,10 @@ def load_teacher(
             `tfkd.tasks.Task`, which may have outputs of any shape; None to find out.
         trust_files: whether the file may run what it likes with your rights: `Lambda` layers, and operators
             of SavedModels that read and write files. Only for files of people that you trust.
+        layout: what its inputs are: "images"; "channels_first", images (channels, height, width), of which
+            the teacher takes (height, width, channels); or "series", two axes, time and channels. None to
+            go by the first layers, and where these do not tell, by the shape: two axes are an image unless
+            one is more than twice as long as the other.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
@@ -95,10 +100,12 @@ def load_teacher(
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
         TypeError: if `task` is not a task, or `source` is a model of tf_keras.
-        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task
-            does not fit the model, or its answers to synthetic inputs are not finite.
+        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task or
+            the layout does not fit the model, its channels may be first, or its answers to synthetic inputs
+            are not finite.
 
     Warns:
+        TeacherWarning: if two axes may be a series as well as an image.
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
         TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled, or its own
             scaling is made for another range than [0, 1] and none was given.
@@ -119,15 +126,19 @@ def load_teacher(
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)
         _check_shapes(name, loaded.input_shape, list(loaded.output_shapes.values())[index])
-        scale = scaling(input_range or UNIT, mean, std, image_shape(loaded.input_shape[1:]))
-        teacher, notice = from_file(loaded, index, scale, from_logits, task, name)
+        layout, doubt = decided_layout(layout, loaded, name)
+        scale = scaling(input_range or UNIT, mean, std, filled(loaded.input_shape[1:], layout))
+        teacher, notice = from_file(loaded, index, scale, from_logits, task, name, layout)
     else:
         model = _with_one_output(loaded, output)
         _check_shapes(model.name, *_shapes(model))
-        scale = scaling(input_range or UNIT, mean, std, image_shape(model.input_shape[1:]))
+        layout, doubt = decided_layout(layout, model, model.name)
+        scale = scaling(input_range or UNIT, mean, std, filled(model.input_shape[1:], layout))
         if input_range is None and not np.any(mean) and np.all(np.asarray(std) == 1):
             _warn_of_range(model)
-        teacher, notice = _from_keras(model, scale, from_logits, task)
+        teacher, notice = _from_keras(model, scale, from_logits, task, layout)
+    if doubt:
+        warnings.warn(f"Teacher {teacher.name!r} {doubt}", TeacherWarning, stacklevel=3)
     if notice:
         warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
     if problem := diagnose(teacher):
@@ -163,7 +174,7 @@ def probabilities_ending(model: keras.Model, task: Task | None = None) -> str | 
     return f"ends in a {ending.activation}"
 
 
-def _from_keras(model, scale, from_logits, task):
+def _from_keras(model, scale, from_logits, task, layout):
     """The teacher, and what has to be said of its task."""
     shape = output_shape_of(model)
     ending = ending_of(model, from_logits, usual_activation(task, shape))
@@ -176,18 +187,20 @@ def _from_keras(model, scale, from_logits, task):
         ending = Ending()
     elif other in SIGNS and (shape == (1,) or task.activations[0] == "sigmoid"):
         ending = Ending("sign")
-    return _with_logits(model, ending, scale, task), notice
+    return _with_logits(model, ending, scale, task, layout), notice
 
 
-def _with_logits(model, ending, scale, task):
+def _with_logits(model, ending, scale, task, layout):
     shape = tuple(model.input_shape[1:])
-    filled = image_shape(shape)
-    name = "image" if len(filled) == 3 else "example"
-    x = inputs = keras.Input(filled, name=name, dtype="float32")
+    taken = filled(shape, layout)
+    name = "image" if len(taken) == 3 else "example"
+    x = inputs = keras.Input(taken, name=SERIES_INPUT if layout == SERIES else name, dtype="float32")
     if any((part != neutral).any() for part, neutral in zip(scale, (1, 0), strict=True)):
         plain = [part.item() if part.ndim == 0 else part for part in scale]
         x = layers.Rescaling(*plain, dtype="float32", name="teacher_scaling")(x)
-    if filled != shape:
+    if layout == CHANNELS_FIRST:
+        x = layers.Permute((3, 1, 2), name="channels_first")(x)
+    elif taken != shape:
         x = layers.Reshape(shape, name="without_channels")(x)
     x = apply_without(ending, model, x)
     if task.binary_as_pair and tuple(x.shape[1:]) == (1,):

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from generators import image_shape
 from tfkd._core.asking import answers
 from tfkd._core.graphs import has_graph, nodes
+from tfkd._core.layouts import filled_shape
 
 # After its own scaling, a network's values lie this far apart at most.
 _WIDEST = 12.0
@@ -28,7 +28,7 @@ def expected_range(model: keras.Model) -> tuple[int, int] | None:
         (0, 255) or (-1, 1); None for [0, 1], if there is no scaling, and if it does not show.
     """
     shape = tuple(model.input_shape[1:])
-    if not has_graph(model) or len(image_shape(shape)) != 3:
+    if not has_graph(model) or len(filled_shape(model)) != 3:
         return None
     if not keras.backend.is_float_dtype(model.inputs[0].dtype):
         return (0, 255)

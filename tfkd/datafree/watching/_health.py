@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import keras
 
-from generators import probe_images
 from tfkd._core.checks import check_choice, check_int, check_number
+from tfkd._core.layouts import probes
 from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
 from tfkd.distilling._protocol import check_distillation
@@ -144,7 +144,7 @@ class Health(keras.callbacks.Callback):
                 f"{len(self.model.students)}. Watch a student alone, or use tfkd.callbacks.KeepLastGood."
             )
         self._forget()
-        self._probes = probe_images(self.model.teacher, self.images, _PROBE_SEED)
+        self._probes = probes(self.model.teacher, self.images, _PROBE_SEED)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.last_healthy_epoch is None:

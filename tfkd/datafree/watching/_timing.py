@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfkd._core.asking import answers
 from tfkd.datafree._distiller import DataFreeDistiller
+from tfkd.datafree._loops import repeat
 from tfkd.datafree.sources import Batch
 
 # Student updates are alike, so a few of them stand for all.
@@ -32,8 +33,7 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
     timed = min(all_updates, _TIMED_UPDATES)
 
     def updates(images):
-        for _ in range(timed):
-            distiller.update_student(Batch(images, logits))
+        repeat(timed, lambda: distiller.update_student(Batch(images, logits)), [distiller.student])
 
     def compiled(half):
         return tf.function(half, autograph=False, jit_compile=distiller.jit_compile)
