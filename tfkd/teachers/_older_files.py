@@ -46,6 +46,7 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
             else.
     """
     what = model_files.describe(_ARGUMENT, path)
+    untrusted.check_hdf5_can_be_read(path, what)
     if untrusted.hdf5_version(path, what).startswith("3."):
         return model_files.load_hdf5(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
     try:

@@ -91,6 +91,6 @@ def _size_of(options: dict[str, Any], graph: tf.Graph) -> int:
         value: Any = options["initial_value"]
         with graph.as_default():
             # In a graph nothing is computed.
-            value = tf.convert_to_tensor(value() if callable(value) else value)
+            value = tf.convert_to_tensor(value() if callable(value) else value)  # type: ignore
         shape, dtype = value.shape, dtype or value.dtype
     return (tf.TensorShape(shape).num_elements() or 0) * tf.as_dtype(dtype or "float32").size
