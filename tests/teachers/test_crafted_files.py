@@ -428,6 +428,35 @@ def test_the_limit_is_raised_as_the_message_says(tmp_path, saved, monkeypatch):
         tfkd.load_teacher(path)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        entry("UpSampling2D", size=10**5),
+        entry("ZeroPadding2D", padding=10**5),
+        entry("RepeatVector", n=10**9),
+        entry("Tile", module="keras.src.ops.numpy", repeats=[1, 10**9]),
+        entry("Resizing", height=10**5, width=10**5),
+    ],
+    ids=lambda entry: entry["class_name"],
+)
+def test_layers_that_would_make_too_much_are_not_run(tmp_path, saved, layer):
+    inputs = keras.Input((3,) if layer["class_name"] in ("RepeatVector", "Tile") else SHAPE)
+    keras.Model(inputs, layers.Activation("linear", name="dense")(inputs)).save(tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "plain.keras") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    path = write_keras(tmp_path / "large.keras", content, renamed_output(layer))
+    assert "one of its layers makes" in refused(path)
+
+
+def renamed_output(strange):
+    def edit(config):
+        with_layer(strange)(config)
+        config["config"]["output_layers"][0] = "crafted"
+        config["config"]["layers"][-1]["config"]["name"] = "crafted"
+
+    return edit
+
+
 # HDF5.
 def external_link(file, other):
     file["model_weights/link"] = h5py.ExternalLink(str(other), "/")

@@ -1,5 +1,6 @@
 """Files of every format, damaged at random: a short message about the file, or a model."""
 
+import copy
 import json
 import pathlib
 import resource
@@ -115,7 +116,7 @@ def rewritings(draw):
                 break
             holder, key = places[int(place * len(places))]
             if value is not ...:
-                holder[key] = value
+                holder[key] = copy.deepcopy(value)
             elif isinstance(holder, dict):
                 del holder[key]
         return config

@@ -112,6 +112,7 @@ def _rebuilt(path, what, stored, refused):
         # Of two long messages both should be seen.
         ours = "" if refused is None else f" Keras 3: {untrusted.in_one_line(refused)[:120]};"
         raise refusal(what, f"can be loaded by no Keras.{ours} tf_keras: {error}", _REMEDY) from error
+    model_files.check_outputs(old, what)
     try:
         return from_tf_keras(old)
     except Exception as error:

@@ -3,6 +3,7 @@
 from tfkd._core.untrusted._configuration import check_configuration
 from tfkd._core.untrusted._containers import (
     check_archive,
+    check_array,
     check_arrays,
     check_folder_size,
     check_hdf5,
@@ -23,6 +24,7 @@ __all__ = [
     "LONGEST_MESSAGE",
     "RefusedFile",
     "check_archive",
+    "check_array",
     "check_arrays",
     "check_configuration",
     "check_folder_size",

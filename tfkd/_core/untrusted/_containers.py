@@ -229,6 +229,16 @@ def check_arrays(path: str, what: str, names: Iterable[str]) -> None:
                     check_size(what, _size_in_header(file), f"{name} has")
 
 
+def check_array(path: str, what: str) -> None:
+    """Refuses an npy file whose array is too large, by its header.
+
+    Raises:
+        ValueError: if it is too large, or no such file.
+    """
+    with open(path, "rb") as file:
+        check_size(what, _size_in_header(file), "it has")
+
+
 def _size_in_header(file):
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
