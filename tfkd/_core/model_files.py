@@ -10,7 +10,7 @@ import h5py
 import keras
 
 from tfkd._core import untrusted
-from tfkd._core.graphs import has_graph
+from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
 
 # Bytes of a number, and how many examples a network should be able to take at a time.
@@ -127,7 +127,8 @@ def check_outputs(model: Any, what: str) -> None:
 
 def _inner(layer):
     """The operations between the layers of a model."""
-    return layer.operations if isinstance(layer, keras.Model) and has_graph(layer) else ()
+    known = isinstance(layer, keras.Model) and has_graph(layer)
+    return [node.operation for node in nodes(layer)] if known else []
 
 
 def _loaded(path, what, stored, trusted, remedy):
