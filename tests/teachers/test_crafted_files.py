@@ -15,6 +15,7 @@ from keras import layers
 
 import tfkd
 from tfkd._core.untrusted import LONGEST_MESSAGE
+from tfkd.pipelines import load_examples, recipe_named
 from tfkd.students import student_named
 from tfkd.teachers import TeacherWarning
 
@@ -495,3 +496,45 @@ def test_long_names_are_cut(tmp_path, saved):
     deep = tmp_path.joinpath(*["d" * 100] * 6)
     os.makedirs(deep)
     refused(write_keras(deep / "long.keras", saved, with_layer(OF_OS)))
+
+
+def test_pipelines_name_their_own_arguments(tmp_path, saved):
+    path = write_keras(tmp_path / "crafted.keras", saved, with_layer(OF_OS))
+    with pytest.raises(ValueError, match=r"^`teacher`: .*crafted\.keras' is refused"):
+        tfkd.pipelines.distil(path, tflite=None)
+    with pytest.raises(ValueError, match=r"^`model`: .*crafted\.keras' is refused"):
+        tfkd.pipelines.compress(path, prune=0.5, tflite=None)
+
+
+def write_npz(path, header):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_test.npy", "y_test.npy"):
+            with archive.open(name, "w") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            {"shape": (10**6, 4, 4, 10**6), "fortran_order": False, "descr": "<f4"},
+            "is too large: x_test has",
+        ),
+        ({"shape": (10**9,), "fortran_order": False, "descr": "<U99"}, "is too large: x_test has"),
+        ({"shape": (9, *SHAPE), "fortran_order": False, "descr": "<f4"}, "is not a readable npz file"),
+        ({"shape": (9,), "fortran_order": False, "descr": "|O"}, "is not a readable npz file"),
+    ],
+)
+def test_arrays_that_are_larger_than_their_file(tmp_path, header, said):
+    path = write_npz(tmp_path / "data.npz", header)
+    assert said in refused(path, open_file=lambda path: load_examples(path, network()))
+
+
+def test_large_tables_of_recipes(tmp_path):
+    path = tmp_path / "table.npy"
+    with open(path, "wb") as file:
+        header = {"shape": (10**6, 10**6), "fortran_order": False, "descr": "<f4"}
+        np.lib.format.write_array_header_1_0(file, header)
+    options = [f"embeddings={path}"]
+    assert "is too large" in refused(path, open_file=lambda _: recipe_named("nayer", options))
