@@ -15,6 +15,7 @@ from keras import layers
 
 import tfkd
 from tfkd._core.untrusted import LONGEST_MESSAGE
+from tfkd.pipelines import load_examples, recipe_named
 from tfkd.students import student_named
 from tfkd.teachers import TeacherWarning
 
@@ -428,6 +429,35 @@ def test_the_limit_is_raised_as_the_message_says(tmp_path, saved, monkeypatch):
         tfkd.load_teacher(path)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        entry("UpSampling2D", size=10**5),
+        entry("ZeroPadding2D", padding=10**5),
+        entry("RepeatVector", n=10**9),
+        entry("Tile", module="keras.src.ops.numpy", repeats=[1, 10**9]),
+        entry("Resizing", height=10**5, width=10**5),
+    ],
+    ids=lambda entry: entry["class_name"],
+)
+def test_layers_that_would_make_too_much_are_not_run(tmp_path, saved, layer):
+    inputs = keras.Input((3,) if layer["class_name"] in ("RepeatVector", "Tile") else SHAPE)
+    keras.Model(inputs, layers.Activation("linear", name="dense")(inputs)).save(tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "plain.keras") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    path = write_keras(tmp_path / "large.keras", content, renamed_output(layer))
+    assert "one of its layers makes" in refused(path)
+
+
+def renamed_output(strange):
+    def edit(config):
+        with_layer(strange)(config)
+        config["config"]["output_layers"][0] = "crafted"
+        config["config"]["layers"][-1]["config"]["name"] = "crafted"
+
+    return edit
+
+
 # HDF5.
 def external_link(file, other):
     file["model_weights/link"] = h5py.ExternalLink(str(other), "/")
@@ -466,3 +496,45 @@ def test_long_names_are_cut(tmp_path, saved):
     deep = tmp_path.joinpath(*["d" * 100] * 6)
     os.makedirs(deep)
     refused(write_keras(deep / "long.keras", saved, with_layer(OF_OS)))
+
+
+def test_pipelines_name_their_own_arguments(tmp_path, saved):
+    path = write_keras(tmp_path / "crafted.keras", saved, with_layer(OF_OS))
+    with pytest.raises(ValueError, match=r"^`teacher`: .*crafted\.keras' is refused"):
+        tfkd.pipelines.distil(path, tflite=None)
+    with pytest.raises(ValueError, match=r"^`model`: .*crafted\.keras' is refused"):
+        tfkd.pipelines.compress(path, prune=0.5, tflite=None)
+
+
+def write_npz(path, header):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_test.npy", "y_test.npy"):
+            with archive.open(name, "w") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (
+            {"shape": (10**6, 4, 4, 10**6), "fortran_order": False, "descr": "<f4"},
+            "is too large: x_test has",
+        ),
+        ({"shape": (10**9,), "fortran_order": False, "descr": "<U99"}, "is too large: x_test has"),
+        ({"shape": (9, *SHAPE), "fortran_order": False, "descr": "<f4"}, "is not a readable npz file"),
+        ({"shape": (9,), "fortran_order": False, "descr": "|O"}, "is not a readable npz file"),
+    ],
+)
+def test_arrays_that_are_larger_than_their_file(tmp_path, header, said):
+    path = write_npz(tmp_path / "data.npz", header)
+    assert said in refused(path, open_file=lambda path: load_examples(path, network()))
+
+
+def test_large_tables_of_recipes(tmp_path):
+    path = tmp_path / "table.npy"
+    with open(path, "wb") as file:
+        header = {"shape": (10**6, 10**6), "fortran_order": False, "descr": "<f4"}
+        np.lib.format.write_array_header_1_0(file, header)
+    options = [f"embeddings={path}"]
+    assert "is too large" in refused(path, open_file=lambda _: recipe_named("nayer", options))

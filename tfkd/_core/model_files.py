@@ -1,14 +1,20 @@
 """Opens files of Keras models, whoever made them."""
 
+import math
 import os
 import warnings
 import zipfile
+from typing import Any
 
 import h5py
 import keras
 
 from tfkd._core import untrusted
+from tfkd._core.graphs import has_graph, nodes
+from tfkd._core.keras_internals import flatten_layers, inbound_nodes
 
+# Bytes of a number, and how many examples a network should be able to take at a time.
+_FLOAT, _EXAMPLES = 4, 8
 BY_HAND = "Build the model with code of your own, load its weights, and pass the model instead of the path."
 _TRUST = (
     "If you trust whoever made it, load it yourself with keras.models.load_model(path, safe_mode=False, "
@@ -101,6 +107,30 @@ def _whole(config):
     return {**config, "config": {"layers": inner}} if isinstance(inner, list) else config
 
 
+def check_outputs(model: Any, what: str) -> None:
+    """Refuses a network of which one layer makes more of one example than memory holds of a few.
+
+    Args:
+        model: of Keras 3 or tf_keras.
+        what: the argument and the file, for the message.
+
+    Raises:
+        ValueError: if it does.
+    """
+    operations = [each for layer in flatten_layers(model) for each in (layer, *_inner(layer))]
+    tensors = keras.tree.flatten([node.outputs for each in operations for node in inbound_nodes(each)])
+    sizes = (math.prod(size or 1 for size in tensor.shape[1:]) * _FLOAT for tensor in tensors)
+    untrusted.check_size(
+        what, _EXAMPLES * max(sizes, default=0), "for a few examples one of its layers makes"
+    )
+
+
+def _inner(layer):
+    """The operations between the layers of a model."""
+    known = isinstance(layer, keras.Model) and has_graph(layer)
+    return [node.operation for node in nodes(layer)] if known else []
+
+
 def _loaded(path, what, stored, trusted, remedy):
     try:
         with warnings.catch_warnings(), untrusted.weights_within(what, stored):
@@ -111,6 +141,7 @@ def _loaded(path, what, stored, trusted, remedy):
         raise
     except Exception as error:
         raise untrusted.refusal(what, f"cannot be loaded as a Keras model: {error}", remedy) from error
+    check_outputs(model, what)
     if not isinstance(model, keras.Model):
         raise untrusted.refusal(
             what, f"holds a {type(model).__name__}, not a model.", "Save the whole model."

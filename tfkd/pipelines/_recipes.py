@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfkd import datafree
-from tfkd._core import names
+from tfkd._core import names, untrusted
 from tfkd.datafree import Recipe
 
 
@@ -69,6 +69,7 @@ def as_recipe(recipe: Recipe | str) -> Recipe:
 
 def _table(path):
     """Rows of numbers from a file."""
+    untrusted.check_array(path, f"`recipe_options`: {path!r}")
     return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
 
 
@@ -93,5 +94,7 @@ def _parse(name, kind, text):
     parse, wanted = _PARSERS[kind]
     try:
         return parse(text)
+    except untrusted.RefusedFile:
+        raise
     except (KeyError, ValueError, TypeError, OSError):
         raise ValueError(f"`recipe_options`: {name} must be {wanted}. Received: {text!r}.") from None

@@ -100,9 +100,9 @@ def load_teacher(
         FileNotFoundError: if there is no such file.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
         TypeError: if `task` is not a task, or `source` is a model of tf_keras.
-        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task or
-            the layout does not fit the model, its channels may be first, or its answers to synthetic inputs
-            are not finite.
+        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task
+            or the layout does not fit the model, its channels may be first, or its answers to synthetic
+            inputs are not finite.
 
     Warns:
         TeacherWarning: if two axes may be a series as well as an image.

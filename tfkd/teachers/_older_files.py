@@ -46,6 +46,7 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
             else.
     """
     what = model_files.describe(_ARGUMENT, path)
+    untrusted.check_hdf5_can_be_read(path, what)
     if untrusted.hdf5_version(path, what).startswith("3."):
         return model_files.load_hdf5(path, _ARGUMENT, trusted, model_files.BY_HAND if trusted else TRUST)
     try:
@@ -111,6 +112,7 @@ def _rebuilt(path, what, stored, refused):
         # Of two long messages both should be seen.
         ours = "" if refused is None else f" Keras 3: {untrusted.in_one_line(refused)[:120]};"
         raise refusal(what, f"can be loaded by no Keras.{ours} tf_keras: {error}", _REMEDY) from error
+    model_files.check_outputs(old, what)
     try:
         return from_tf_keras(old)
     except Exception as error:

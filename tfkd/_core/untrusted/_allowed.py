@@ -45,6 +45,8 @@ REFUSED_LAYERS = _names("""
     FlaxLayer Input InputSpec IntegerLookup JaxLayer Lambda Layer StringLookup TFSMLayer TextVectorization
     TorchModuleWrapper Wrapper
 """)
+# Layers that networks of `keras.applications` have for themselves.
+OF_APPLICATIONS = _names("CustomScaleLayer LayerScale StochasticDepth")
 MODELS = _names("Functional Model Sequential")
 # Layers of tf_keras that stand for functions of TensorFlow, which are looked up by name.
 OF_FUNCTIONS = _names("TFOpLambda SlicingOpLambda")
@@ -130,11 +132,11 @@ OF_TFMOT = _names("""
     LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity PolynomialDecay
 """)
 
-CLASSES = LAYERS | MODELS | OPERATIONS | PARTS
+CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS
 # Where Keras's own classes are looked for; any other module would be imported.
 PACKAGES_OF_KERAS = _names("""
-    activations constraints distillation dtype_policies engine initializers layers losses metrics
-    mixed_precision models ops optimizers quantizers regularizers random
+    activations applications constraints distillation dtype_policies engine initializers layers losses
+    metrics mixed_precision models ops optimizers quantizers regularizers random
 """)
 # Values that are no objects of Keras.
 VALUES = _names("__keras_tensor__ __slice__ __ellipsis__ __bytes__ __tuple__ TensorShape")

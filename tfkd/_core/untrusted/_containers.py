@@ -5,6 +5,8 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable
 from typing import Any, BinaryIO
@@ -12,7 +14,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from tfkd._core.untrusted._limits import check_size
+from tfkd._core.untrusted import _hdf5_trial
+from tfkd._core.untrusted._limits import check_size, size_limit
 from tfkd._core.untrusted._messages import refusal
 
 CONFIGURATION = "config.json"
@@ -20,6 +23,8 @@ METADATA = "metadata.json"
 WEIGHTS = "model.weights.h5"
 _AGAIN = "Save the model again, or have it sent again."
 _MOST_ENTRIES = 100_000
+# Far longer than reading takes.
+_LEAST_SECONDS, _BYTES_A_SECOND = 10, 5e6
 
 
 def check_archive(path: str, what: str) -> None:
@@ -97,6 +102,22 @@ def check_hdf5_entry(path: str, what: str) -> int:
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise refusal(what, f"is damaged: {error}", _AGAIN) from error
     return check_hdf5(content, what)
+
+
+def check_hdf5_can_be_read(path: str, what: str) -> None:
+    """Refuses an HDF5 file over which the library that reads it would crash or never end.
+
+    Raises:
+        ValueError: if it does, in a process of its own.
+    """
+    command = [sys.executable, "-I", _hdf5_trial.__file__, path, str(size_limit())]
+    seconds = _LEAST_SECONDS + os.path.getsize(path) / _BYTES_A_SECOND
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=seconds).returncode >= 0
+    except subprocess.TimeoutExpired:
+        ended = False
+    if not ended:
+        raise refusal(what, "is damaged: the HDF5 library crashes or never ends over it.", _AGAIN)
 
 
 def check_hdf5(file: str | BinaryIO, what: str) -> int:
@@ -206,6 +227,16 @@ def check_arrays(path: str, what: str, names: Iterable[str]) -> None:
                 check_size(what, archive.getinfo(entry).file_size, f"{name} has")
                 with archive.open(entry) as file:
                     check_size(what, _size_in_header(file), f"{name} has")
+
+
+def check_array(path: str, what: str) -> None:
+    """Refuses an npy file whose array is too large, by its header.
+
+    Raises:
+        ValueError: if it is too large, or no such file.
+    """
+    with open(path, "rb") as file:
+        check_size(what, _size_in_header(file), "it has")
 
 
 def _size_in_header(file):
