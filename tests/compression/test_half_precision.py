@@ -79,9 +79,7 @@ def test_files(policy, make):
         expected = model(x)
     assert check.max_difference < 1e-4 * float(np.abs(expected).max()) + 1e-6
     # Half precision is the model's own affair: the file follows what its weights say.
-    assert model.layers[-1].compute_dtype == (policy if make is recurrent else "float32").removeprefix(
-        "mixed_"
-    )
+    assert model.compute_dtype == policy.removeprefix("mixed_")
 
 
 def test_weights_of_half_precision_are_copied():

@@ -27,7 +27,7 @@ def test_file_behaves_like_the_model(teacher, tmp_path, quantization):
     assert check.latency_ms > 0
     logits = export.run_tflite(content, x)
     largest = np.abs(logits - teacher.predict(x, verbose=0)).max()
-    limit = {"float32": 1e-4, "float16": 0.1, "dynamic": 1.5, "int8": 1.5}[quantization]
+    limit = {"float32": 1e-4, "float16": 0.1, "dynamic": 1.5, "int8": 1.5, "int16x8": 1.5}[quantization]
     assert largest < limit
     np.testing.assert_array_equal(export.run_tflite(path, x), logits)
     assert os.listdir(tmp_path) == ["model.tflite"]
@@ -70,8 +70,11 @@ def test_scaling_and_batch_normalization_travel_with_the_file(trained, tmp_path)
 def test_bad_requests(teacher, tmp_path):
     path = tmp_path / "m.tflite"
     for options, message in (
-        ({"quantization": "int4"}, "`quantization` must be one of float32, dynamic, float16, int8"),
-        ({"interface": "uint8"}, "`interface` must be"),
+        (
+            {"quantization": "int4"},
+            "`quantization` must be one of float32, dynamic, float16, int8, int16x8",
+        ),
+        ({"interface": "int16"}, "`interface` must be one of"),
         ({"interface": "int8"}, "needs quantization='int8'"),
         ({"representative_data": np.zeros((4, 5, 5, 1))}, r"images of shape \(n, 12, 12, 1\)"),
         ({"representative_data": np.zeros((0, *SHAPE))}, "representative_data"),

@@ -76,10 +76,14 @@ def _input_shape(model):
         )
     if len(shapes) != 1 or not all(side is None or isinstance(side, int) for side in shapes[0]):
         raise ValueError(
-            f"`model`: {model.name!r} has several inputs; files lead from one input to one output. Build a "
-            "keras.Model of one input and one output around it."
+            f"`model`: {model.name!r} has {_count(shapes)} inputs; files lead from one input to one "
+            "output. Build a keras.Model of one input and one output around it."
         )
     return tuple(shapes[0][1:])
+
+
+def _count(shapes):
+    return len(keras.tree.flatten(keras.tree.map_shape_structure(lambda _: 0, shapes)))
 
 
 def _fits(given, shape):

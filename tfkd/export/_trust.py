@@ -29,7 +29,7 @@ def trust(metrics: dict, task: Task) -> list[str]:
             f"The TFLite file and the student {agreeing}; the largest difference of an output there is "
             f"{tflite['max_difference']:.3g}."
         )
-        if tflite["bias_corrected"]:
+        if tflite.get("bias_corrected"):
             before = task.agreement_text(percent(tflite["uncorrected_agreement"]), "them")
             sentences.append(
                 f"Its biases make up for rounded kernels; without this correction the two would {before}."
