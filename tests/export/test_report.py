@@ -152,7 +152,13 @@ def test_uneven_classes_are_named_where_there_are_classes(tmp_path):
 
 
 def test_an_early_end_comes_first(tmp_path):
-    page = written(tmp_path / "r.html", Regression((3,)), {"mean_absolute_error": 1.0}, stopped="it broke", problem="it broke")
+    page = written(
+        tmp_path / "r.html",
+        Regression((3,)),
+        {"mean_absolute_error": 1.0},
+        stopped="it broke",
+        problem="it broke",
+    )
     assert "Attention: it broke." in page.text and "those of the student that was kept" in page.text
 
 

@@ -1,6 +1,5 @@
 """compress: all stages, none, with data and another teacher; what is wrong."""
 
-import dataclasses
 import json
 import os
 import re
@@ -163,21 +162,6 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
         ValueError, match="is not empty; continue it with `resume`, or replace it with `overwrite`"
     ):
         compress(model, **asked)
-
-
-def test_a_file_that_disagrees_costs_no_result(teacher, tmp_path, monkeypatch):
-    verify = tfkd.export._tflite.verify_tflite
-    monkeypatch.setattr(
-        tfkd.export._tflite,
-        "verify_tflite",
-        lambda *arguments: dataclasses.replace(verify(*arguments), agreement=0.5),
-    )
-    compressed = compress(teacher, tflite="float32", min_agreement=0.6, folder=tmp_path / "out")
-    assert compressed.problem.startswith("there is no model.tflite: The float32 TFLite file")
-    assert "50.00% of images, below `min_agreement` 60.00%" in compressed.problem
-    assert compressed.tflite is None and compressed.tflite_check is None
-    assert "Attention: there is no model.tflite" in (tmp_path / "out/report.html").read_text()
-    assert {"model.keras", "metrics.json"} <= set(os.listdir(tmp_path / "out"))
 
 
 def sine():
