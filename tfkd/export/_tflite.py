@@ -120,10 +120,10 @@ def export_tflite(
         calibration = None
         if not learned and (quantization in CALIBRATED or representative_data is not None):
             calibration = inputs_for(network, representative_data, "representative_data", ends, 0)
-        compared = calibration if verification_data is None else verification_data
-        if representative_data is None and verification_data is None:
-            # Others than the file was calibrated by.
-            compared = None
+        compared = verification_data
+        if compared is None and representative_data is not None:
+            # A stream has been read by now.
+            compared = representative_data if calibration is None else calibration
         images = inputs_for(network, compared, "verification_data", ends, 1)
         reading = find_reading(network, task, lambda: answers(network, images))
         _check_task(reading, network, min_agreement)

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from tfkd import taps
+from tfkd._core.asking import in_parts
 
 
 class Moments(NamedTuple):
@@ -140,11 +142,21 @@ def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
         >>> given = measure(vit, few_images, ["block2", "block4"])
         >>> objectives.BatchStatistics(10.0, given=given)
     """
-    with taps.record(model, layer_taps) as seen:
-        model(ops.convert_to_tensor(images), training=False)
-    measured = {}
-    for tap in layer_taps:
-        values = ops.cast(seen[tap], "float32")
-        over = tuple(range(len(values.shape) - 1))
-        measured[tap] = tuple(ops.convert_to_numpy(v) for v in ops.moments(values, axes=over))
-    return measured
+    counts, sums, squares = (dict.fromkeys(layer_taps, 0.0) for _ in range(3))
+    for part in in_parts(model, images):
+        with taps.record(model, layer_taps) as seen:
+            model(part, training=False)
+        for tap in layer_taps:
+            values = np.asarray(ops.cast(seen[tap], "float32"), "float64")
+            over = tuple(range(values.ndim - 1))
+            counts[tap] += values[..., 0].size
+            sums[tap] += values.sum(over)
+            squares[tap] += (values**2).sum(over)
+    means = {tap: sums[tap] / counts[tap] for tap in layer_taps}
+    return {
+        tap: (
+            means[tap].astype("float32"),
+            np.maximum(squares[tap] / counts[tap] - means[tap] ** 2, 0).astype("float32"),
+        )
+        for tap in layer_taps
+    }
