@@ -11,6 +11,7 @@ from tfkd import taps
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes, mask_of
 from tfkd.distilling._caching import CachedBatch
+from tfkd.distilling._pointwise import unit_strides
 from tfkd.losses import Batch, KnowledgeLoss
 from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
@@ -53,6 +54,13 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
     Raises:
         ValueError: if the gradient is asked for and there are no labels, or several inputs.
     """
+    if training:
+        with unit_strides(model):
+            return _run(model, tapped, inputs, training, labels)
+    return _run(model, tapped, inputs, training, labels)
+
+
+def _run(model, tapped, inputs, training, labels):
     layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
     if len(layers) == len(tapped):
         with taps.record(model, layers) as seen:

@@ -142,7 +142,8 @@ def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
         >>> given = measure(vit, few_images, ["block2", "block4"])
         >>> objectives.BatchStatistics(10.0, given=given)
     """
-    counts, sums, squares = (dict.fromkeys(layer_taps, 0.0) for _ in range(3))
+    counts = dict.fromkeys(layer_taps, 0)
+    sums, squares = (dict.fromkeys(layer_taps, np.zeros(())) for _ in range(2))
     for part in in_parts(model, images):
         with taps.record(model, layer_taps) as seen:
             model(part, training=False)
@@ -150,8 +151,8 @@ def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
             values = np.asarray(ops.cast(seen[tap], "float32"), "float64")
             over = tuple(range(values.ndim - 1))
             counts[tap] += values[..., 0].size
-            sums[tap] += values.sum(over)
-            squares[tap] += (values**2).sum(over)
+            sums[tap] = sums[tap] + values.sum(over)
+            squares[tap] = squares[tap] + (values**2).sum(over)
     means = {tap: sums[tap] / counts[tap] for tap in layer_taps}
     return {
         tap: (
