@@ -173,7 +173,7 @@ def test_networks_as_they_are_and_nothing_written(teacher, tmp_path, capsys, mon
     assert os.listdir(tmp_path) == [] and capsys.readouterr().out == ""
     # What cannot be converted costs no result.
     assert (distilled.tflite, distilled.tflite_check, distilled.metrics["tflite"]) == (None, None, None)
-    assert distilled.problem == "there is no student.tflite: no such operation"
+    assert distilled.problem == "there is no TFLite file: no such operation"
     assert distilled.metrics["problem"] == distilled.problem and distilled.metrics["variants"] == []
     assert distilled.metrics["student"]["accuracy"] is None and len(distilled.history) == 2
     distilled.report("report.html")
@@ -189,7 +189,7 @@ def test_a_black_box_teaches_where_another_run_was(teacher, tmp_path, capsys):
         (folder / name).write_text("{}")
     files = tmp_path / "teacher.tflite", tmp_path / "mine.keras"
     distilled = distil(*files, QUICK, tflite="float32", folder=folder, overwrite=True, verbose=2)
-    assert "No float32 TFLite file of the teacher" in capsys.readouterr().out
+    assert "no float32 file of the teacher" in capsys.readouterr().out
     assert [row["model"] for row in distilled.metrics["variants"]] == ["student"]
     assert distilled.tflite and distilled.problem is None
     # What is not of a run stays.
