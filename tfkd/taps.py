@@ -181,7 +181,7 @@ def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
     Args:
         model: any Keras model.
         taps: paths of layers, with `:input` for inputs. With `:map` behind either, the tokens of a
-            transformer are seen as the square map of their patches, tokens in front left out.
+            transformer are seen as the square map of their patches, a token in front left out.
 
     Returns:
         A context manager that yields a `Record`, filled while the model runs in this thread.

@@ -124,3 +124,27 @@ def test_a_warning_made_an_error_leaves_the_streams_as_they_were(capfd):
             warnings.warn("refused", stacklevel=1)
     os.write(2, b"seen\n")
     assert capfd.readouterr().err == "seen\n"
+
+
+def test_whoever_keeps_standard_error_writes_to_what_stands_there_later(tmp_path):
+    """As a handler of logging does that is made meanwhile."""
+    script = """
+import os, sys
+from tfkd._core import quiet
+with quiet.foreign_output():
+    kept = sys.stderr
+    os.write(2, b"hidden\\n")
+    print("seen inside", file=kept)
+files = [open(os.path.join(sys.argv[1], str(n)), "w") for n in range(4)]
+print("seen later", file=kept)
+with quiet.foreign_output():
+    print("seen again", file=kept)
+for file in files:
+    file.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("seen", "hidden"))]
+    assert lines == ["seen inside", "seen later", "seen again"]
+    assert all(not path.read_text() for path in tmp_path.iterdir())

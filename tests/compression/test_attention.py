@@ -76,3 +76,32 @@ def test_whatever_tfmot_cannot_quantize_stays_in_float(make, left):
     assert left in compression.float_layers(student)
     plain = compression.strip(student)
     np.testing.assert_allclose(plain(SERIES), student(SERIES), atol=0.1)
+
+
+def test_inputs_of_whole_numbers_are_left_as_they_are():
+    words = keras.Input((12,), dtype="int32")
+    averaged = layers.GlobalAveragePooling1D()(layers.Embedding(20, 8, name="words")(words))
+    model = keras.Model(words, layers.Dense(4, name="logits")(averaged))
+    x = RNG.integers(0, 20, (32, 12))
+    student = compression.quantize_aware(model, images=x)
+    assert compression.float_layers(student) == ["words"]
+    np.testing.assert_allclose(student(x), model(x), atol=0.05)
+
+
+def test_open_sides():
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(
+        inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3)(inputs)))
+    )
+    student = compression.quantize_aware(model, images=X)
+    np.testing.assert_allclose(student(X), model(X), atol=0.05)
+
+
+@pytest.mark.slow
+def test_loops_that_cannot_be_converted_come_with_advice():
+    inputs = keras.Input((6, 4))
+    student = compression.quantize_aware(
+        keras.Model(inputs, layers.Dense(3)(layers.LSTM(4)(inputs))), images=SERIES
+    )
+    with pytest.raises(RuntimeError, match=r"unroll=True, or export to 'dynamic'"):
+        export.export_tflite(student, None, "int8", verification_data=SERIES)

@@ -50,6 +50,26 @@ def test_compression(policy, compress):
     np.testing.assert_allclose(plain(X), student(X), atol=0.1)
 
 
+def dense():
+    inputs = keras.Input(SHAPE)
+    x = layers.Dense(6, activation="relu")(layers.Flatten()(inputs))
+    # An operation between precisions.
+    return keras.Model(inputs, layers.Dense(4)(layers.Dense(6)(x) + layers.Dense(6, dtype="float32")(x)))
+
+
+@pytest.mark.parametrize("how", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_dense_layers_of_half_precision(how):
+    keras.config.set_dtype_policy(how)
+    try:
+        model = dense()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for student in (compression.prune(model, 0.5), compression.cluster(model, 4)):
+        student.compile("sgd", LABELS_LOSS)
+        assert np.isfinite(student.fit(X, Y, verbose=0).history["loss"][0])
+        assert compression.strip(student)(X).shape == (48, 4)
+
+
 def recurrent():
     inputs = keras.Input((6, 4))
     return keras.Model(inputs, layers.Dense(4)(layers.Bidirectional(layers.LSTM(5, unroll=True))(inputs)))

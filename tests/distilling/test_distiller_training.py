@@ -353,6 +353,13 @@ def test_validation_without_labels_measures_the_distillation(teacher, how):
     assert logs["distillation_loss"] == pytest.approx(float(by_hand), rel=1e-4)
 
 
+def test_weights_without_labels_are_refused_since_keras_drops_them(teacher):
+    distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets(), student_loss_weight=0.0)
+    distiller.compile("sgd")
+    with pytest.raises(ValueError, match="`sample_weight` has no effect without `y`"):
+        distiller.fit(X, sample_weight=np.zeros(len(X)), verbose=0)
+
+
 def test_without_labels_no_accuracy_is_made_up(teacher):
     distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets())
     distiller.compile("sgd", LABELS_LOSS, metrics=["accuracy"])

@@ -78,7 +78,7 @@ def test_the_other_advice_on_two_sizes_works(tmp_path):
         tfkd.DataFreeDistiller(convolutional(24), convolutional(12), resize_inputs=True)
 
 
-@pytest.mark.parametrize("in_front", [0, 1, 5])
+@pytest.mark.parametrize("in_front", [0, 1])
 @pytest.mark.parametrize("kind", [losses.Hint, losses.AttentionTransfer, losses.CosineEmbedding])
 def test_tokens_become_maps(kind, in_front):
     teacher, student = transformer(in_front), convolutional(12)
@@ -99,4 +99,4 @@ def test_projectors_are_made_for_maps_of_tokens():
     assert isinstance(loss.projectors[0], layers.Conv2D)
     assert tfkd.taps.shape(transformer(), "tokens:map") == (None, 6, 6, 8)
     with pytest.raises(ValueError, match="a square number of tokens"):
-        tfkd.taps.shape(transformer(10), "tokens:map")
+        tfkd.taps.shape(transformer(2), "tokens:map")

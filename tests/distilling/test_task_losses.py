@@ -171,3 +171,34 @@ def test_the_advice_of_warnings_works_to_the_letter(ending, loss, kind):
         with pytest.raises(tfkd.LogitsWarning, match=rf"{kind.__name__}\(from_logits=True\)"):
             distiller.compile("sgd", kind())
         distiller.compile("sgd", kind(from_logits=True))
+
+
+def two_heads():
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(5, activation="tanh")(inputs)
+    return keras.Model(inputs, {"kind": layers.Dense(3)(hidden), "on": layers.Dense(1)(hidden)})
+
+
+def test_each_of_several_outputs_has_a_loss_of_its_own_kind():
+    teacher, student = two_heads(), two_heads()
+    both = {"kind": "kl_divergence", "on": "binary_crossentropy"}
+    distiller = tfkd.Distiller(teacher, student, keras.distillation.LogitsDistillation(loss=both))
+    sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile("sgd", {"kind": sparse, "on": keras.losses.BinaryCrossentropy(from_logits=True)})
+    labels = {"kind": np.zeros(16, "int32"), "on": np.ones((16, 1))}
+    assert np.isfinite(distiller.fit(x(), labels, verbose=0).history["loss"][0])
+    with pytest.raises(ValueError, match="SoftTargets compares softmaxes"):
+        tfkd.Distiller(teacher, student, losses.SoftTargets())
+
+
+def test_the_advice_on_masks_works_to_the_letter():
+    teacher, student = one_mask("sigmoid"), one_mask()
+    with pytest.raises(ValueError, match="last layers of teacher and student without an activation"):
+        tfkd.Distiller(teacher, student, losses.SoftTargets())
+    anew = one_mask()
+    anew.set_weights(teacher.get_weights())
+    distiller = tfkd.Distiller(anew, student, losses.BernoulliTargets(), student_loss_weight=0.0)
+    distiller.compile(keras.optimizers.Adam(0.05))
+    images = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+    history = distiller.fit(images, epochs=20, verbose=0).history["loss"]
+    assert 0 < history[-1] < history[0]

@@ -173,3 +173,62 @@ def test_the_other_process_makes_the_same_file(monkeypatch):
     inputs = keras.Input((4, 4, 1))
     with pytest.raises(RuntimeError, match="no operator MatrixDeterminant"):
         _conversion.convert(keras.Model(inputs, Own()(inputs)), "int8", np.ones((4, 4, 4, 1), "float32"))
+
+
+def test_one_output_in_a_dictionary_and_several():
+    inputs = keras.Input(SHAPE)
+    answers = small_network(4)(inputs)
+    named = keras.Model(inputs, {"answer": answers})
+    assert export.export_tflite(named, None, verification_data=X).max_difference < 1e-4
+    with pytest.raises(ValueError, match="has 2 outputs"):
+        export.export_tflite(keras.Model(inputs, [answers, answers]), None)
+
+    class Pair(Code):
+        def call(self, inputs):
+            return self.inner(inputs), self.inner(inputs)
+
+    pair = Pair()
+    pair(X)
+    with pytest.raises(ValueError, match="has 2 outputs"):
+        export.export_tflite(pair, None)
+    with pytest.raises(ValueError, match="was never called"):
+        export.export_tflite(keras.Sequential([layers.Dense(3)]), None)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (lambda: iter([None]), ValueError, "must be inputs of 3 axes, or batches"),
+        (lambda: None, TypeError, "A generator function must return a generator"),
+        (["a.png", "b.png"], TypeError, "`representative_data` must be numbers"),
+        (np.full((4, *SHAPE), np.nan, "float32"), ValueError, "`representative_data` must be finite"),
+        ((255 * X).astype("uint8"), TypeError, "`representative_data` must be floats on the scale"),
+    ],
+)
+def test_what_are_no_inputs(teacher, data, error, message):
+    with pytest.raises(error, match=message):
+        export.export_tflite(teacher, None, "int8", data)
+
+
+def test_pixels_of_whole_numbers():
+    inputs = keras.Input(SHAPE, dtype="uint8")
+    model = keras.Model(inputs, small_network(4)(layers.Rescaling(1 / 255)(inputs)))
+    assert export.export_tflite(model, None).relative_difference < 1e-4
+    assert export.export_tflite(model, None, "int8").agreement > 0.9
+
+
+@pytest.mark.parametrize("quantization", ["float32", "dynamic", "float16", "int8"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["conv1", "logits"])
+def test_outputs_that_are_not_finite_are_no_file(quantization, value, where, tmp_path):
+    model = small_network(4)
+    model.get_layer(where).kernel.assign(model.get_layer(where).kernel * value)
+    with pytest.raises(RuntimeError, match="NaN or infinite; it was not written"):
+        export.export_tflite(model, tmp_path / "m.tflite", quantization, X, min_agreement=1.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_adapted_layers_have_no_kernels_to_round():
+    model = small_network(4)
+    model.get_layer("logits").enable_lora(2)
+    assert export.export_tflite(model, None, "int8", X).agreement > 0.9

@@ -24,7 +24,7 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
     """The model computing in float32, inside the block.
 
     Args:
-        model: stays as it is afterwards.
+        model: stays as it is afterwards; what is not a model passes through.
 
     Returns:
         A context manager that yields the model itself, or a copy of one whose weights are of half
@@ -33,6 +33,9 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
     Raises:
         ValueError: if such a model cannot be copied, since code calls its layers.
     """
+    if not isinstance(model, keras.Model):
+        yield model
+        return
     half = [(layer, layer.dtype_policy) for layer in flatten_layers(model) if layer.compute_dtype in _STEPS]
     try:
         for layer, _ in half:

@@ -1,12 +1,13 @@
 """Keeps what C++ libraries print from the terminal."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, TextIO
 
 from absl import logging
 
@@ -15,7 +16,7 @@ _LAST_BYTES = 2000
 _lock = threading.Lock()
 _users = 0
 _saved: int | None = None
-_python_stderr: tuple[Any, IO[str]] | None = None
+_python_stderr: tuple[Any, Any] | None = None
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def _begin(target):
         _flush()
         if _is_descriptor_2(sys.stderr):
             # Warnings, tracebacks and the lines of other threads are written here.
-            seen = os.fdopen(_saved, "w", 1, sys.stderr.encoding, closefd=False)
+            seen = _Seen(sys.stderr)
             _python_stderr, sys.stderr = (sys.stderr, seen), seen
         os.dup2(target, 2)
 
@@ -73,13 +74,39 @@ def _end():
         os.dup2(_saved, 2)
         if _python_stderr is not None:
             original, seen = _python_stderr
-            seen.flush()
             # Whoever has put something else there meanwhile keeps it.
             if sys.stderr is seen:
                 sys.stderr = original
             _python_stderr = None
         os.close(_saved)
         _saved = None
+
+
+class _Seen(io.TextIOBase):
+    """Standard error as Python writes it, for whoever takes hold of it, for a block or for good.
+
+    Args:
+        original: what stands there at other times.
+    """
+
+    def __init__(self, original: TextIO) -> None:
+        self._original = original
+
+    def write(self, text: str) -> int:
+        if _saved is None:
+            return self._original.write(text)
+        os.write(_saved, text.encode(self._original.encoding or "utf-8", "replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        if _saved is None:
+            self._original.flush()
+
+    def fileno(self) -> int:
+        return self._original.fileno()
+
+    def isatty(self) -> bool:
+        return self._original.isatty()
 
 
 def _flush():

@@ -4,15 +4,15 @@ import math
 
 from keras import ops
 
-# Tokens in front of those of patches: of the class, of distillation, registers.
-_MOST_IN_FRONT = 8
+# Tokens in front of those of patches: that of the class. More would let other grids pass for squares.
+_MOST_IN_FRONT = 1
 
 
 def map_shape(shape: tuple) -> tuple:
     """The shape of a map from that of its tokens, `(batch, tokens, channels)`.
 
-    The largest square number of tokens stands for patches, row by row; up to eight tokens in front of them,
-    such as that of the class, are left out.
+    A square number of tokens stands for patches, row by row; one in front of them, that of the class, is
+    left out.
 
     Raises:
         ValueError: if the shape is not that of so many tokens.
@@ -22,8 +22,8 @@ def map_shape(shape: tuple) -> tuple:
     if tokens is None or not side or tokens - side**2 > _MOST_IN_FRONT:
         raise ValueError(
             "A tap with ':map' must see (batch, tokens, channels), a square number of tokens with at most "
-            f"{_MOST_IN_FRONT} in front of them. Received: shape {tuple(shape)}. For other maps put a "
-            "Reshape layer into the model and tap that."
+            f"one in front of them. Received: shape {tuple(shape)}. For other maps put a Reshape layer "
+            "into the model and tap that."
         )
     return (shape[0], side, side, shape[2])
 

@@ -33,7 +33,8 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     check_quantization_aware(student)
     arrays = [np.asarray(array, "float32") for array in keras.tree.flatten(images)]
     shapes = [tuple(tensor.shape[1:]) for tensor in student.inputs]
-    if [array.shape[1:] for array in arrays] != shapes or not all(map(len, arrays)):
+    fitting = len(arrays) == len(shapes) and all(map(_fits, arrays, shapes))
+    if not fitting or not all(map(len, arrays)):
         expected = " and ".join(f"(n, {', '.join(map(str, shape))})" for shape in shapes)
         raise ValueError(
             f"`images` must be of shape {expected}, as the student takes them. Received: "
@@ -71,6 +72,13 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     ):
         for part in parts:
             student.inner(part, training=False)
+
+
+def _fits(array, shape):
+    sides = array.shape[1:]
+    return len(sides) == len(shape) and all(
+        known in (None, side) for side, known in zip(sides, shape, strict=True)
+    )
 
 
 def is_quantization_aware(model: keras.Model) -> bool:

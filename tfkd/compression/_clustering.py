@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._sparse import check_zeros
 from tfkd.compression._tfmot import load
@@ -59,6 +60,13 @@ def cluster(
     if preserve_sparsity:
         check_zeros(model, "preserve_sparsity")
     load()
+    # tfmot finds centroids in float32 alone.
+    with in_float32(model) as model:
+        return _clustered(model, clusters, initialization, preserve_sparsity, layers)
+
+
+def _clustered(model, clusters, initialization, preserve_sparsity, layers):
+    """The student, of a model in float32."""
     # Clustering that keeps zeros is not in the package's public part.
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (
         CentroidInitialization,

@@ -102,6 +102,7 @@ def prune(
             pruning_schedule=_schedule(sparsity, schedule, shares[layer.name]),
             block_size=block_size,
             sparsity_m_by_n=m_by_n,
+            dtype=layer.dtype_policy,
         ),
     )
     return BridgedModel(inner, f"{model.name}_pruned", plain=model)

@@ -12,7 +12,7 @@ from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
 from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
-from tfkd.compression._scheme_fixes import keep_to_scheme
+from tfkd.compression._scheme_fixes import keep_to_scheme, whole_numbers_as_they_are
 from tfkd.compression._sparse import check_zeros, kernels
 from tfkd.compression._split_separable import depthwise_name
 from tfkd.compression._tfmot import load, scopes
@@ -71,11 +71,9 @@ def quantize_aware(
     """
     kept = _preserved(model, preserve)
     rounding = _scheme(scheme, kept)
-    if isinstance(model, keras.Model):
-        # tfmot rounds to 8 bits in float32 alone.
-        with in_float32(model) as model:
-            return _quantized(model, layers, rounding, kept, images)
-    return _quantized(model, layers, rounding, kept, images)
+    # tfmot rounds to 8 bits in float32 alone.
+    with in_float32(model) as model:
+        return _quantized(model, layers, rounding, kept, images)
 
 
 def _quantized(model, layers, rounding, kept, images):
@@ -101,7 +99,7 @@ def _quantized(model, layers, rounding, kept, images):
     annotate = load().quantization.keras.quantize_annotate_layer
     annotated = wrap_layers(inner, chosen, annotate)
     annotated = wrap_layers(annotated, outputs_only, lambda layer: annotate(layer, output_only()))
-    with scopes():
+    with scopes(), whole_numbers_as_they_are():
         quantized = load().quantization.keras.quantize_apply(annotated, rounding)
     student = BridgedModel(quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in kept)
     calibrate(student, probes(student, _IMAGES) if images is None else images)

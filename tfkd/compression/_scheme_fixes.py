@@ -1,6 +1,9 @@
 """Has tfmot round kernels as a scheme says where its rewriting of models forgets the scheme."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 _ROUNDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
@@ -17,6 +20,23 @@ def keep_to_scheme(scheme: Any) -> None:
     """
     layout = scheme.get_layout_transformer()
     scheme.get_layout_transformer = lambda: _Layout(layout)
+
+
+@contextlib.contextmanager
+def whole_numbers_as_they_are() -> Iterator[None]:
+    """Has tfmot round inputs of floats alone; it would round words and pixels of whole numbers, too."""
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_transforms as transforms,
+    )
+
+    usual = transforms.InputLayerQuantize.replacement
+
+    def replacement(transform, match_layer):
+        kind = match_layer.layer["config"].get("dtype") or "float32"
+        return usual(transform, match_layer) if kind.startswith(("float", "bfloat")) else match_layer
+
+    with mock.patch.object(transforms.InputLayerQuantize, "replacement", replacement):
+        yield
 
 
 class _Layout:

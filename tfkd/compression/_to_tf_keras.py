@@ -136,6 +136,7 @@ class _Rebuilding:
         kind = type(operation).__name__
         sign = _arithmetic(operation)
         with _explained(operation.name, kind):
+            args = _of_one_precision(args)
             kinds = [(len(v.shape), v.dtype) for v in args if hasattr(v, "_keras_history")]
             if kind not in _MERGING or len(kinds) < 2 or kinds[0] != kinds[1]:
                 return sign(*(tf.constant(v) if isinstance(v, np.ndarray) else v for v in args), **kwargs)
@@ -150,6 +151,15 @@ class _Rebuilding:
             entries = entries_of_parts(layer, path + layer.name)
             return Parts([_built_of(entry, layer.name) for entry in entries])
         return _counterpart(layer, path)
+
+
+def _of_one_precision(args):
+    """Operands of one dtype, as Keras 3 makes them; tf_keras does not."""
+    dtypes = [v.dtype.name for v in args if hasattr(v, "_keras_history")]
+    if len(set(dtypes)) < 2:
+        return args
+    common = keras.backend.result_type(*dtypes)
+    return tuple(tf.cast(v, common) if hasattr(v, "_keras_history") else v for v in args)
 
 
 def _without_masks(model):

@@ -108,7 +108,8 @@ class Distiller(keras.Model):
             check_model(reference.model, "teacher")
         self._reference, self.resize_inputs = reference, resize_inputs
         self.student = student
-        self._shares = tf.Variable(tf.zeros(2), trainable=False)
+        with tf.init_scope():
+            self._shares = tf.Variable(tf.zeros(2), trainable=False)
         self.student_loss_weight = student_loss_weight
         self.loss_set = LossSet(losses_for(reference.model, student, losses), distillation_loss_weights)
         self._student_loss_tracker = keras.metrics.Mean(name="student_loss")
@@ -155,7 +156,8 @@ class Distiller(keras.Model):
                 f"Received: {share!r}. Compile it with the labels' loss first."
             )
         self._student_loss_weight = share
-        self._shares.assign([share, 1 - share])
+        with tf.init_scope():
+            self._shares.assign([share, 1 - share])
 
     @property
     def _teacher_feature_extractor(self):
@@ -262,6 +264,11 @@ class Distiller(keras.Model):
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        if kwargs.get("sample_weight") is not None and y is None:
+            raise ValueError(
+                "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
+                "labels too, or a data set of (inputs, labels, weights)."
+            )
         callbacks = with_length(callbacks, self.students, self._student_passes)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 

@@ -56,7 +56,8 @@ class LossSet(keras.Layer):
         self.factors = self.add_weight(
             shape=(len(self.knowledge_losses),), initializer="ones", trainable=False, name="factors"
         )
-        self._weights = tf.Variable(tf.constant(self.weights_of_losses, "float32"), trainable=False)
+        with tf.init_scope():
+            self._weights = tf.Variable(tf.constant(self.weights_of_losses, "float32"), trainable=False)
         self._taken = list(self.weights_of_losses)
         self.teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
         self.student_taps = all_taps(loss.student_layer for loss in losses)

@@ -64,13 +64,13 @@ def check_with_labels_loss(
         losses: the knowledge losses.
         labels_loss: what `compile` takes as `loss`.
     """
-    if teacher is None or marked_task(teacher) is not None:
+    # Of several outputs each may have a loss and labels of its own kind.
+    if teacher is None or marked_task(teacher) is not None or keras.tree.is_nested(labels_loss):
         return
-    for each in keras.tree.flatten(labels_loss):
-        named = loss_named(each)
-        if named in _OF_LABELS or isinstance(named, _OF_LABELS[1::2]):
-            for loss in filter(_is_over_classes, losses):
-                _refuse(loss, "`loss` is a binary cross-entropy, so each output is a label of its own")
+    named = loss_named(labels_loss)
+    if named in _OF_LABELS or isinstance(named, _OF_LABELS[1::2]):
+        for loss in filter(_is_over_classes, losses):
+            _refuse(loss, "`loss` is a binary cross-entropy, so each output is a label of its own")
 
 
 def _suiting(loss: KnowledgeLoss, task: Task) -> KnowledgeLoss:

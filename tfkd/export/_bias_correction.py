@@ -50,7 +50,7 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool 
         Bias Correction", 2019, section 4.2. Means are those of inputs, not of what batch normalizations
         know of them, so that any network can be corrected.
     """
-    weighted = [layer for layer in flatten_layers(model) if type(layer) in _SHARED_AXES]
+    weighted = [layer for layer in flatten_layers(model) if _has_kernels(layer)]
     carriers = [layer for layer in flatten_layers(model) if _bias_of(layer) is not None]
     if not weighted or not carriers:
         yield False
@@ -72,6 +72,12 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool 
         yield True
     finally:
         before.restore()
+
+
+def _has_kernels(layer):
+    """Whether a layer has kernels to round, which those of adapted layers, such as LoRA's, are not."""
+    names = _SHARED_AXES.get(type(layer), {})
+    return bool(names) and all(isinstance(getattr(layer, name), keras.Variable) for name in names)
 
 
 def _bias_of(layer):

@@ -22,6 +22,7 @@ _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
 _LOOPS = re.compile(r"(Stateless)?While|TensorList\w+")
 CALIBRATED = ("int8", "int16x8")
 _LONGEST_REASON = 300
+_UNROLL = "Build recurrent layers with unroll=True, or export to 'dynamic' or 'float16'."
 
 
 def convert(
@@ -65,8 +66,11 @@ def convert(
             tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable), images, **options
         )
     except Exception as error:
+        reason = _reason(error)
+        if quantization in CALIBRATED and _has_loops(concrete.graph) and _UNROLL not in reason:
+            reason = f"{reason} {_UNROLL}"
         raise RuntimeError(
-            f"TFLite cannot represent model {model.name!r} as {quantization}: {_reason(error)}"
+            f"TFLite cannot represent model {model.name!r} as {quantization}: {reason}"
         ) from error
 
 
@@ -114,8 +118,7 @@ def _by_another_process(trackable, concrete, images, options):
         if ended.returncode < 0:
             raise RuntimeError(
                 f"the converter died of it ({signal.Signals(-ended.returncode).name}), as it does of "
-                "recurrent layers that are loops. Build these layers with unroll=True, or export to "
-                "'dynamic' or 'float16'."
+                f"recurrent layers that are loops. {_UNROLL}"
             )
         if ended.returncode:
             raise RuntimeError(ended.stderr.decode(errors="replace"))

@@ -27,6 +27,11 @@ def as_inputs(data: Any, rank: int) -> np.ndarray:
     parts, count = [], 0
     for element in _elements(data):
         part = np.asarray(_inputs_of(element))
+        if part.ndim not in (rank, rank + 1):
+            raise ValueError(
+                f"Elements of a data set or generator must be inputs of {rank} axes, or batches of them. "
+                f"Received: shape {part.shape}, dtype {part.dtype}."
+            )
         parts.append(part[None] if part.ndim == rank else part)
         count += len(parts[-1])
         if count >= _MOST:
@@ -70,6 +75,8 @@ def _elements(data: Any) -> Iterable[Any]:
         numbers = itertools.count() if data.num_batches is None else range(data.num_batches)
         return (data[i] for i in numbers)
     made: Any = data() if callable(data) else data
+    if not isinstance(made, Iterable):
+        raise TypeError(f"A generator function must return a generator. Received: {made!r}.")
     return made
 
 

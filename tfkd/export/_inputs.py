@@ -29,16 +29,20 @@ def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float]
         ValueError: if they are of another shape, or the model does not take images and there are none.
     """
     low, high = limits
-    return (
-        low + (high - low) * _procedural(model, argument, seed)
-        if data is None
-        else _given(model, data, argument)
-    )
+    if data is not None:
+        return _given(model, data, argument)
+    images, takes = _procedural(model, argument, seed), _dtype(model)
+    if takes == "uint8":
+        # Pixels as cameras give them.
+        return np.round(255 * images).astype(takes)
+    return low + (high - low) * images
 
 
 def _procedural(model, argument, seed):
     shape = tuple(model.input_shape[1:])
-    if len(filled_shape(model)) != 3:
+    if len(filled_shape(model)) != 3 or not (
+        _dtype(model) == "uint8" or keras.backend.is_float_dtype(_dtype(model))
+    ):
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
             "that the procedural generators could make."
@@ -49,13 +53,20 @@ def _procedural(model, argument, seed):
 def _given(model, data, argument):
     shape = tuple(model.input_shape[1:])
     data = as_inputs(data, len(shape))
-    takes = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"
+    takes = _dtype(model)
     of_floats = keras.backend.is_float_dtype(takes)
-    if of_floats and not keras.backend.is_float_dtype(str(data.dtype)):
+    if data.dtype.kind not in "biuf":
+        raise TypeError(
+            f"`{argument}` must be numbers, inputs (n, {', '.join(map(str, shape))}). Received: "
+            f"{data.dtype}."
+        )
+    if of_floats and data.dtype.kind != "f":
         raise TypeError(
             f"`{argument}` must be floats on the scale that the model takes, as `input_range` says it. "
             f"Received: {data.dtype}."
         )
+    if of_floats and not np.isfinite(data).all():
+        raise ValueError(f"`{argument}` must be finite. Received: NaN or infinite values.")
     data = data.astype("float32" if of_floats else takes)
     if data.shape[1:] != shape or not len(data):
         raise ValueError(
@@ -63,3 +74,8 @@ def _given(model, data, argument):
             f"the model takes. Received: {data.shape}."
         )
     return data
+
+
+def _dtype(model):
+    """The dtype of a model's input; float32 of one that does not say."""
+    return model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"

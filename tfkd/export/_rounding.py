@@ -35,7 +35,8 @@ def better_rounded(
     def distance(content):
         return float(np.sqrt(np.mean((run_tflite(content, judging) - expected) ** 2)))
 
-    if distance(plain) <= _EXACT * float(np.std(expected)):
+    # NaN compares as false: there is nothing to correct either.
+    if not distance(plain) > _EXACT * float(np.std(expected)):
         return plain, None
     with corrected_biases(model, inputs) as changed:
         corrected = make() if changed else plain

@@ -5,8 +5,15 @@ import keras
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes
 from tfkd._core.keras_versions import check_keras_3
-from tfkd.compression import BridgedModel
 from tfkd.distilling import Distillation
+
+_SEVERAL = (
+    "`model`: {!r} has {} {}; files lead from one input to one output. Build a keras.Model of one input "
+    "and one output around it."
+)
+_NEVER_CALLED = (
+    "`model`: {!r} was never called, so nobody knows what it takes. Call it on a batch of inputs first."
+)
 
 
 def trained_network(model: keras.Model) -> keras.Model:
@@ -22,6 +29,8 @@ def trained_network(model: keras.Model) -> keras.Model:
             f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
             "keras.models.load_model first."
         )
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ValueError(_NEVER_CALLED.format(model.name))
     students = model.students if isinstance(model, Distillation) else [model]
     if len(students) != 1:
         raise ValueError(
@@ -42,6 +51,8 @@ def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) ->
         ValueError: if sides are open that `image_shape` does not tell, it does not fit, or the network was
             never built.
     """
+    if len(getattr(model, "outputs", None) or ()) > 1:
+        raise ValueError(_SEVERAL.format(model.name, len(model.outputs), "outputs"))
     given = None if image_shape is None else tuple(image_shape)
     shape = _input_shape(model)
     if given is not None and not _fits(given, shape):
@@ -55,10 +66,14 @@ def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) ->
             f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, and a file takes one "
             "size. Give it as (height, width, channels)."
         )
-    if isinstance(model, BridgedModel) or (_declares_shape(model) and known == shape):
+    named = has_graph(model) and keras.tree.is_nested(model.output)
+    if _declares_shape(model) and known == shape and not named:
         return model
     inputs = keras.Input(known, name="image", dtype=_input_dtype(model))
-    return keras.Model(inputs, model(inputs, training=False), name=model.name)
+    outputs = keras.tree.flatten(model(inputs, training=False))
+    if len(outputs) > 1:
+        raise ValueError(_SEVERAL.format(model.name, len(outputs), "outputs"))
+    return keras.Model(inputs, outputs[0], name=model.name)
 
 
 def _declares_shape(model):
@@ -70,15 +85,9 @@ def _input_shape(model):
     # What code calls is known by what it was called on.
     shapes = [model.input_shape] if _declares_shape(model) else list(build_shapes(model).values())
     if not shapes or shapes[0] is None:
-        raise ValueError(
-            f"`model`: {model.name!r} was never called, so nobody knows what it takes. Call it on a batch "
-            "of inputs first."
-        )
+        raise ValueError(_NEVER_CALLED.format(model.name))
     if len(shapes) != 1 or not all(side is None or isinstance(side, int) for side in shapes[0]):
-        raise ValueError(
-            f"`model`: {model.name!r} has {_count(shapes)} inputs; files lead from one input to one "
-            "output. Build a keras.Model of one input and one output around it."
-        )
+        raise ValueError(_SEVERAL.format(model.name, _count(shapes), "inputs"))
     return tuple(shapes[0][1:])
 
 

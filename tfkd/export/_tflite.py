@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfkd._core import files
 from tfkd._core.asking import answers
@@ -106,7 +107,6 @@ def export_tflite(
     require_litert()
     _check_options(quantization, interface, sparse, min_agreement)
     network = trained_network(model)
-    _check_outputs(network)
     # Stripping makes another model, which does not have the mark of this one.
     task = marked_task(network) if task is None else task
     network, learned = _plain_or_learned(network, quantization)
@@ -115,6 +115,7 @@ def export_tflite(
         raise ValueError(
             f"`sparse`: {network.name!r} has no zeros. Prune it first (tfkd.compression.prune)."
         )
+    _check_weights(network)
     with in_float32(network) as network:
         ends = limits(input_range)
         calibration = None
@@ -152,6 +153,14 @@ def export_tflite(
     return check
 
 
+def _check_weights(network):
+    if not all(np.isfinite(weight.numpy()).all() for weight in network.weights if weight.dtype != "string"):
+        raise RuntimeError(
+            f"Weights of {network.name!r} are NaN or infinite; it was not written. Go back to a model from "
+            "before training broke off (tfkd.callbacks.KeepLastGood keeps one)."
+        )
+
+
 def _check_task(reading, network, min_agreement):
     if reading is None and min_agreement > 0:
         raise ValueError(
@@ -174,6 +183,11 @@ def _plain_or_learned(model, quantization):
 
 def _check_result(check, model, quantization, min_agreement, reading):
     """Raises RuntimeError for a file that does not do what the model does."""
+    if not np.isfinite(check.max_difference):
+        raise RuntimeError(
+            f"Outputs of {model.name!r}, or of its {quantization} TFLite file, are NaN or infinite; it was "
+            "not written. Check the model's weights, and the inputs that the two are compared on."
+        )
     if quantization == "float32" and not check.relative_difference <= _FLOAT_DIFFERENCE:
         raise RuntimeError(
             f"The float32 TFLite file of {model.name!r} computes something else than the model: outputs "
@@ -208,16 +222,6 @@ def _check_options(quantization, interface, sparse, min_agreement):
         )
     if not 0 <= min_agreement <= 1:
         raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
-
-
-def _check_outputs(network):
-    # A black box, or a model of code, tells its shapes only.
-    outputs = getattr(network, "outputs", None) or ()
-    if len(outputs) > 1:
-        raise ValueError(
-            f"`model`: {network.name!r} has {len(outputs)} outputs; files lead from one input to one "
-            "output. Build a keras.Model of one input and one output around it."
-        )
 
 
 def _check_interface(content, interface, model):

@@ -80,14 +80,23 @@ def check_classes(loss: str, logits) -> None:
         loss: its class, for the message.
         logits: of teacher or student.
     """
-    if logits.shape[-1] == 1:
-        raise ValueError(
-            f"`distillation_losses`: {loss} compares softmaxes, and that of one output is always 1, so it "
-            f"would teach nothing. Received: outputs of shape {tuple(logits.shape)}. For a binary "
-            "classifier or a mask use tfkd.losses.BernoulliTargets on logits: tfkd.load_teacher(teacher, "
-            'task="multi_label") gives such a teacher, and the student ends without an activation. '
-            "For a number use tfkd.losses.MeanSquaredError."
+    if logits.shape[-1] != 1:
+        return
+    remedy = (
+        'tfkd.load_teacher(teacher, task="multi_label") gives such a teacher, and the student ends without '
+        "an "
+        "activation. For a number use tfkd.losses.MeanSquaredError."
+    )
+    if len(logits.shape) > 2:
+        remedy = (
+            "build the last layers of teacher and student without an activation, that of the teacher with "
+            "its weights."
         )
+    raise ValueError(
+        f"`distillation_losses`: {loss} compares softmaxes, and that of one output is always 1, so it "
+        f"would teach nothing. Received: outputs of shape {tuple(logits.shape)}. For a binary classifier "
+        f"or a mask use tfkd.losses.BernoulliTargets on logits: {remedy}"
+    )
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> float:

@@ -23,7 +23,9 @@ class SoftenedLoss(KnowledgeLoss):
 
     def __init__(self, temperature: float, **kwargs) -> None:
         super().__init__(**kwargs)
-        self._divisor = tf.Variable(tf.ones(()), trainable=False)
+        # A loss that is made while a step is traced is a constant of that step.
+        eagerly = tf.executing_eagerly()
+        self._divisor = tf.Variable(tf.ones(()), trainable=False) if eagerly else None
         self.temperature = temperature
 
     @property
@@ -34,12 +36,13 @@ class SoftenedLoss(KnowledgeLoss):
     @temperature.setter
     def temperature(self, temperature: float) -> None:
         self._temperature = check_temperature(temperature)
-        self._divisor.assign(temperature)
+        if self._divisor is not None:
+            self._divisor.assign(temperature)
 
     @property
     def divisor(self) -> Any:
-        """The temperature as a float32 scalar, for `call`."""
-        return self._divisor.value()
+        """The temperature as a float32 scalar, or a number, for `call`."""
+        return self.temperature if self._divisor is None else self._divisor.value()
 
     def constants(self) -> dict[str, Any]:
         known = super().constants()

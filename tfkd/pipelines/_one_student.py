@@ -94,7 +94,7 @@ class StudentRuns:
             }
             return self._collected(outcome, training.history.rows, metrics, chosen, folder)
 
-        if folder is not None:
+        if folder is not None and self.tflite is not None:
             # Whatever conversion does, what was learned and measured is there.
             write(result_with([], Chosen(problem=_NOT_YET), complete=False), folder, "student.tflite")
         result = result_with(*self._files(outcome))

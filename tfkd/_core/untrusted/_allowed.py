@@ -130,6 +130,7 @@ OF_TFMOT = _names("""
     DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig DefaultNBitConvQuantizeConfig
     DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig AllValuesQuantizer
     LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity PolynomialDecay
+    OverFit
 """)
 
 CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS

@@ -92,6 +92,6 @@ def _size_of(options: dict[str, Any], graph: tf.Graph) -> int:
         with graph.as_default():
             # In a graph nothing is computed.
             made: Any = value() if callable(value) else value
-            value = tf.convert_to_tensor(made)
+            value = made if tf.is_tensor(made) else tf.convert_to_tensor(made)
         shape, dtype = value.shape, dtype or value.dtype
     return (tf.TensorShape(shape).num_elements() or 0) * tf.as_dtype(dtype or "float32").size
