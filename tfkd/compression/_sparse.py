@@ -7,7 +7,7 @@ from tfkd import taps
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._layer_options import is_kernel
-from tfkd.compression._stripping import strip
+from tfkd.compression._stripping import plain_model
 
 
 def sparsity(model: keras.Model) -> float:
@@ -24,7 +24,7 @@ def sparsity(model: keras.Model) -> float:
         0.8
     """
     if isinstance(model, BridgedModel):
-        model = strip(model)
+        model = plain_model(model)
     check_keras_3("model", model)
     weights = [np.asarray(weight) for weight in kernels(model)]
     return float(sum(np.sum(w == 0) for w in weights) / max(1, sum(w.size for w in weights)))

@@ -40,6 +40,18 @@ def strip(student: BridgedModel) -> keras.Model:
     Example:
         >>> model = tfkd.compression.strip(student)
     """
+    plain = plain_model(student)
+    _warn_of_low_sparsity(student.get_layer("bridge").inner_layers())
+    return plain
+
+
+def plain_model(student: BridgedModel) -> keras.Model:
+    """What `strip` returns, for those who look at a student in mid-training.
+
+    Raises:
+        TypeError: as `strip` does.
+        ValueError: likewise.
+    """
     if not isinstance(student, BridgedModel):
         raise TypeError(
             "`student` must be a model that prune, cluster or quantize_aware made. Received: "
@@ -68,7 +80,6 @@ def strip(student: BridgedModel) -> keras.Model:
             "model that it was made of."
         )
     plain.name = student.name
-    _warn_of_low_sparsity(wrapped)
     return plain
 
 
