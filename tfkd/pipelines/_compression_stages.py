@@ -69,7 +69,8 @@ class CompressionStages:
         rate = warmed_up_cosine(self.learning_rate, self.warm_up.student_updates)
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=self.jit_compile)
         done = self._resumed(name, distiller) // steps_per_epoch
-        self._say(f"{name}: {recipe.epochs} epochs" + f", {done} of them done before" * (done > 0))
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+        self._say(f"{name}: {epochs}" + f", {done} of them done before" * (done > 0))
         history = RunHistory(self._file(name, "json"))
         if done < recipe.epochs:
             self._fit(name, distiller, done, history)
