@@ -12,12 +12,14 @@ from tfkd.export._verification import run_tflite
 _INPUTS = 64
 # Files that are off by less than this share of the spread of outputs have nothing to gain.
 _EXACT = 0.01
+# What has to be left of the distance for corrected biases to be worth it; less may be chance.
+_GAIN = 0.9
 
 
 def better_rounded(
     make: Callable[[], bytes], model: keras.Model, inputs: np.ndarray, plain: bytes
 ) -> tuple[bytes, bytes | None]:
-    """A file made of a model, with corrected biases if that brings it nearer to the model.
+    """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
 
     Args:
         make: makes the file of the model as it is now.
@@ -40,6 +42,6 @@ def better_rounded(
         return plain, None
     with corrected_biases(model, inputs) as changed:
         corrected = make() if changed else plain
-    if not distance(corrected) < distance(plain):
+    if not distance(corrected) < _GAIN * distance(plain):
         return plain, None
     return corrected, plain
