@@ -174,7 +174,7 @@ def test_a_float_file_that_computes_something_else_is_an_error(tmp_path):
     assert not path.exists()
     broken = network(3)
     broken.layers[-1].bias.assign([np.nan] * 3)
-    with pytest.raises(RuntimeError, match="outputs are finite"):
+    with pytest.raises(RuntimeError, match="NaN or infinite; it was not written"):
         checked(broken)
 
 

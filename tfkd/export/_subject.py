@@ -66,7 +66,8 @@ def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) ->
             f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, and a file takes one "
             "size. Give it as (height, width, channels)."
         )
-    named = has_graph(model) and keras.tree.is_nested(model.output)
+    functional = has_graph(model) and not isinstance(model, keras.Sequential)
+    named = functional and keras.tree.is_nested(model.output)
     if _declares_shape(model) and known == shape and not named:
         return model
     inputs = keras.Input(known, name="image", dtype=_input_dtype(model))
