@@ -100,3 +100,15 @@ def test_projectors_are_made_for_maps_of_tokens():
     assert tfkd.taps.shape(transformer(), "tokens:map") == (None, 6, 6, 8)
     with pytest.raises(ValueError, match="a square number of tokens"):
         tfkd.taps.shape(transformer(2), "tokens:map")
+
+
+def two_inputs():
+    images, numbers = keras.Input((12, 12, 3)), keras.Input((4,))
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(images), numbers])
+    return keras.Model([images, numbers], layers.Dense(5)(x))
+
+
+@pytest.mark.parametrize("student", [two_inputs, lambda: flat((8,)), lambda: flat((12, 12, 1))])
+def test_only_images_of_as_many_channels_are_resized(student):
+    with pytest.raises(ValueError, match=r"`resize_inputs` needs.*keras\.layers\.Resizing"):
+        tfkd.Distiller(convolutional(24), student(), losses.SoftTargets(), resize_inputs=True)

@@ -15,6 +15,7 @@ from keras import tree
 from tfkd import taps
 from tfkd._core import files
 from tfkd._core.fingerprints import fingerprint
+from tfkd._core.keras_versions import check_keras_3
 
 # Keys of the dictionary that such a data set has in place of the inputs.
 _INPUTS, _INDEX, _TEACHER = "tfkd:inputs", "tfkd:index", "tfkd:teacher:"
@@ -121,7 +122,7 @@ def cache_teacher(
         A data set of the same elements for `Distiller.fit`.
 
     Raises:
-        TypeError: if `dataset` is no `tf.data.Dataset`.
+        TypeError: if `dataset` is no `tf.data.Dataset`, or the teacher a model of tf_keras.
         ValueError: if the data set is endless, the teacher has no such layer, or what is at `path` was
             made by another teacher or for other taps or examples. When it is iterated,
             `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
@@ -132,6 +133,7 @@ def cache_teacher(
         >>> distiller.fit(cached.unbatch().shuffle(60000).batch(128), epochs=10)
     """
     _check_dataset(dataset)
+    check_keras_3("teacher", teacher)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "`dataset` must end. Received: an endless one. Call cache_teacher before repeat()."

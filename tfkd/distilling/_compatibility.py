@@ -67,7 +67,9 @@ def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False
             "`student` shares trainable weights with `teacher`, which must not change. Build the student "
             "on layers of its own, such as those of keras.models.clone_model(teacher)."
         )
-    if not resized:
+    if resized:
+        _check_images(teacher, student)
+    else:
         _check_shapes(teacher, student, "input", _INPUT_REMEDY)
 
 
@@ -150,6 +152,18 @@ def _activation(layer):
         return keras.activations.softmax
     known = keras.layers.Dense, keras.layers.Activation
     return layer.activation if isinstance(layer, known) else None
+
+
+def _check_images(teacher, student):
+    """Raises ValueError unless both take one image, of sizes that may differ."""
+    shapes = [_shapes(model, "input") or [()] for model in (teacher, student)]
+    images = all(len(each) == 1 and len(each[0]) == 4 for each in shapes)
+    if not images or shapes[0][0][3] != shapes[1][0][3]:
+        raise ValueError(
+            "`resize_inputs` needs a teacher and a student of one image input (batch, height, width, "
+            f"channels) each, with as many channels, whose graphs tell its size. Received: teacher "
+            f"{shapes[0]}, student {shapes[1]}. Put keras.layers.Resizing into one of the networks instead."
+        )
 
 
 def _check_shapes(teacher, student, what, remedy):

@@ -48,7 +48,7 @@ def export_tflite(
     The file takes one input at a time. Biases of "int8" and "int16x8" files make up for rounded kernels
     (bias correction) where that brings the file nearer to the model. Nothing is written unless conversion
     and check succeed. A "float32" file computes what the model does: its outputs must not differ by more
-    than a hundredth of their range.
+    than a hundredth of their range. The model must not be used by another thread meanwhile.
 
     Args:
         model: a Keras model from images or other inputs to outputs of any kind; a distiller, for its
