@@ -38,8 +38,8 @@ def prune(
             (cubic); None for the first 60 % of the first `fit` (of 1,000 updates where the model is trained
             without `fit`); or a `PruningSchedule` of tfmot, which knows its own sparsity.
         block_size: rows and columns of the blocks in which Dense kernels are pruned.
-        m_by_n: `(2, 4)` makes 2 of each 4 neighbours along the inputs 0, from the first updates on, whatever
-            `schedule` and `final_sparsity` say; None for no such pattern.
+        m_by_n: `(2, 4)` makes 2 of each 4 neighbours along the inputs 0, from the first updates on,
+            whatever `schedule` and `final_sparsity` say; None for no such pattern.
         layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
             that are not frozen (with `block_size` for the Dense ones among them).
         distribution: how zeros are spread over layers, see `allocate_sparsity`: "uniform", the
