@@ -58,14 +58,13 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool 
     inputs = inputs[: max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * inputs[:1].nbytes)))]
     before = Snapshot([_bias_of(layer) for layer in carriers])
     try:
-        means, ranges = _means(model, carriers, inputs), {}
-        if round_values:
-            ranges = _ranges(model, _takers(model), inputs)
+        takers = _takers(model) if round_values else []
+        means, ranges = _measure(model, carriers, takers, inputs)
         kernels = [getattr(layer, name) for layer in weighted for name in _SHARED_AXES[type(layer)]]
         exact = Snapshot(kernels)
         try:
             _round_kernels(weighted)
-            with _rounding_inputs(_takers(model), ranges):
+            with _visiting(takers, _rounding(ranges)):
                 _correct(model, carriers, inputs, means)
         finally:
             exact.restore()
@@ -104,23 +103,35 @@ def _takers(model):
     return [layer for layer in flatten_layers(model) if type(layer) in kinds]
 
 
-def _ranges(model, takers, inputs):
-    """The lowest and highest value of what flows into layers, 0 among them, by layer and place."""
-    seen: dict[tuple[int, int], tuple[float, float]] = {}
+def _measure(model, carriers, takers, inputs):
+    """What a pass in float shows.
 
-    def note(layer, call, args, kwargs):
-        for place, values in enumerate(tree.flatten(args[0])):
-            low, high = float(ops.min(values)), float(ops.max(values))
-            known = seen.get((id(layer), place), (0.0, 0.0))
-            seen[id(layer), place] = min(low, known[0]), max(high, known[1])
+    Returns:
+        The mean of each carrier's values by channel, without those called several times; and the lowest and
+        highest value of what flows into takers, 0 among them, by layer and place.
+    """
+    means: dict[int, list] = {}
+    ranges: dict[tuple[int, int], tuple[float, float]] = {}
+
+    def note_mean(layer, call, args, kwargs):
+        means.setdefault(id(layer), []).append(_mean(_linear(layer, call, args, kwargs)))
         return call(*args, **kwargs)
 
-    _pass(model, takers, inputs, note)
-    return seen
+    def note_ranges(layer, call, args, kwargs):
+        for place, values in enumerate(tree.flatten(args[0])):
+            low, high = float(ops.min(values)), float(ops.max(values))
+            known = ranges.get((id(layer), place), (0.0, 0.0))
+            ranges[id(layer), place] = min(low, known[0]), max(high, known[1])
+        return call(*args, **kwargs)
+
+    with _visiting(takers, note_ranges), _visiting(carriers, note_mean):
+        model(ops.convert_to_tensor(inputs), training=False)
+    return {key: each[0] for key, each in means.items() if len(each) == 1}, ranges
 
 
-@contextlib.contextmanager
-def _rounding_inputs(takers, ranges):
+def _rounding(ranges):
+    """The call of a layer whose inputs are rounded by their ranges, where these are known."""
+
     def take(layer, call, args, kwargs):
         places = [ranges.get((id(layer), place)) for place in range(len(tree.flatten(args[0])))]
         rounded = [
@@ -129,28 +140,13 @@ def _rounding_inputs(takers, ranges):
         ]
         return call(tree.pack_sequence_as(args[0], rounded), *args[1:], **kwargs)
 
-    with contextlib.ExitStack() as stack:
-        for layer in takers:
-            stack.enter_context(_visited(layer, take))
-        yield
+    return take
 
 
 def _rounded(values, low, high):
     step = max(high - low, 1e-12) / 255
     zero = round(-low / step)
     return (ops.clip(ops.round(values / step) + zero, 0, 255) - zero) * step
-
-
-def _means(model, carriers, inputs):
-    """The mean of each carrier's values by channel; those called several times are left out."""
-    seen: dict[int, list] = {}
-
-    def note(layer, call, args, kwargs):
-        seen.setdefault(id(layer), []).append(_mean(_linear(layer, call, args, kwargs)))
-        return call(*args, **kwargs)
-
-    _pass(model, carriers, inputs, note)
-    return {key: means[0] for key, means in seen.items() if len(means) == 1}
 
 
 def _correct(model, carriers, inputs, means):
@@ -163,15 +159,17 @@ def _correct(model, carriers, inputs, means):
             bias.assign(ops.cast(ops.cast(bias, "float32") - shift, bias.dtype))
         return call(*args, **kwargs)
 
-    _pass(model, carriers, inputs, correct)
-
-
-def _pass(model: keras.Model, carriers: list, inputs: np.ndarray, visit: Callable[..., Any]) -> None:
-    """One pass of a model, operation by operation, in which `visit` stands for the call of each carrier."""
-    with contextlib.ExitStack() as stack:
-        for layer in carriers:
-            stack.enter_context(_visited(layer, visit))
+    with _visiting(carriers, correct):
         model(ops.convert_to_tensor(inputs), training=False)
+
+
+@contextlib.contextmanager
+def _visiting(visited: list, visit: Callable[..., Any]) -> Iterator[None]:
+    """Has `visit` stand for the call of each of some layers."""
+    with contextlib.ExitStack() as stack:
+        for layer in visited:
+            stack.enter_context(_visited(layer, visit))
+        yield
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd._core import quiet
+from tfkd.export._subject import input_dtype
 
 # How the converter names operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
@@ -51,15 +52,15 @@ def convert(
         RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
             lacks, or what to do.
     """
-    dtype = model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), dtype, name="image")]
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), input_dtype(model), name="image")]
     serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
     concrete = serve.get_concrete_function()
     # What the converter freezes are the TensorFlow variables inside Keras's.
     trackable = _Variables([variable.value for variable in model.variables])
+    may_crash = quantization in CALIBRATED and _has_loops(concrete.graph)
     options = {"quantization": quantization, "interface": interface, "sparse": sparse}
     try:
-        if quantization in CALIBRATED and _has_loops(concrete.graph):
+        if may_crash:
             trackable.serve = serve
             return _by_another_process(trackable, concrete, images, options)
         return converted(
@@ -67,7 +68,7 @@ def convert(
         )
     except Exception as error:
         reason = _reason(error)
-        if quantization in CALIBRATED and _has_loops(concrete.graph) and _UNROLL not in reason:
+        if may_crash and _UNROLL not in reason:
             reason = f"{reason} {_UNROLL}"
         raise RuntimeError(
             f"TFLite cannot represent model {model.name!r} as {quantization}: {reason}"

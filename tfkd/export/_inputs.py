@@ -7,6 +7,7 @@ import numpy as np
 
 from tfkd._core.layouts import filled_shape, probes
 from tfkd.export._examples import as_inputs
+from tfkd.export._subject import input_dtype
 
 _IMAGES = 256
 
@@ -31,7 +32,7 @@ def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float]
     low, high = limits
     if data is not None:
         return _given(model, data, argument)
-    images, takes = _procedural(model, argument, seed), _dtype(model)
+    images, takes = _procedural(model, argument, seed), input_dtype(model)
     if takes == "uint8":
         # Pixels as cameras give them.
         return np.round(255 * images).astype(takes)
@@ -40,9 +41,9 @@ def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float]
 
 def _procedural(model, argument, seed):
     shape = tuple(model.input_shape[1:])
-    if len(filled_shape(model)) != 3 or not (
-        _dtype(model) == "uint8" or keras.backend.is_float_dtype(_dtype(model))
-    ):
+    takes = input_dtype(model)
+    of_pixels = takes == "uint8" or keras.backend.is_float_dtype(takes)
+    if len(filled_shape(model)) != 3 or not of_pixels:
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape {shape}, which are not images "
             "that the procedural generators could make."
@@ -53,7 +54,7 @@ def _procedural(model, argument, seed):
 def _given(model, data, argument):
     shape = tuple(model.input_shape[1:])
     data = as_inputs(data, len(shape))
-    takes = _dtype(model)
+    takes = input_dtype(model)
     of_floats = keras.backend.is_float_dtype(takes)
     if data.dtype.kind not in "biuf":
         raise TypeError(
@@ -74,8 +75,3 @@ def _given(model, data, argument):
             f"the model takes. Received: {data.shape}."
         )
     return data
-
-
-def _dtype(model):
-    """The dtype of a model's input; float32 of one that does not say."""
-    return model.inputs[0].dtype if getattr(model, "inputs", None) else "float32"

@@ -37,11 +37,12 @@ def better_rounded(
     def distance(content):
         return float(np.sqrt(np.mean((run_tflite(content, judging) - expected) ** 2)))
 
+    before = distance(plain)
     # NaN compares as false: there is nothing to correct either.
-    if not distance(plain) > _EXACT * float(np.std(expected)):
+    if not before > _EXACT * float(np.std(expected)):
         return plain, None
     with corrected_biases(model, inputs) as changed:
         corrected = make() if changed else plain
-    if not distance(corrected) < _GAIN * distance(plain):
+    if not distance(corrected) < _GAIN * before:
         return plain, None
     return corrected, plain

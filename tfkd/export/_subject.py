@@ -70,7 +70,7 @@ def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) ->
     named = functional and keras.tree.is_nested(model.output)
     if _declares_shape(model) and known == shape and not named:
         return model
-    inputs = keras.Input(known, name="image", dtype=_input_dtype(model))
+    inputs = keras.Input(known, name="image", dtype=input_dtype(model))
     outputs = keras.tree.flatten(model(inputs, training=False))
     if len(outputs) > 1:
         raise ValueError(_SEVERAL.format(model.name, len(outputs), "outputs"))
@@ -103,5 +103,6 @@ def _fits(given, shape):
     )
 
 
-def _input_dtype(model):
+def input_dtype(model: keras.Model) -> str:
+    """The dtype of a model's input; float32 of one that does not say."""
     return model.inputs[0].dtype if has_graph(model) else "float32"

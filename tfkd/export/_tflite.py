@@ -1,6 +1,5 @@
 """TFLite files from Keras models: float, half, dynamic range, full integer and sparse."""
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import description, limits, with_metadata
 from tfkd.export._rounding import better_rounded
 from tfkd.export._subject import trained_network, with_known_sides
-from tfkd.export._verification import TFLiteCheck, agreement_of, find_reading, verify_tflite
+from tfkd.export._verification import TFLiteCheck, compared, find_reading
 from tfkd.tasks import Task, marked_task
 
 INTERFACES = ("float32", "int8", "uint8")
@@ -121,12 +120,13 @@ def export_tflite(
         calibration = None
         if not learned and (quantization in CALIBRATED or representative_data is not None):
             calibration = inputs_for(network, representative_data, "representative_data", ends, 0)
-        compared = verification_data
-        if compared is None and representative_data is not None:
+        verifying = verification_data
+        if verifying is None and representative_data is not None:
             # A stream has been read by now.
-            compared = representative_data if calibration is None else calibration
-        images = inputs_for(network, compared, "verification_data", ends, 1)
-        reading = find_reading(network, task, lambda: answers(network, images))
+            verifying = representative_data if calibration is None else calibration
+        images = inputs_for(network, verifying, "verification_data", ends, 1)
+        expected = answers(network, images)
+        reading = find_reading(network, task, lambda: expected)
         _check_task(reading, network, min_agreement)
         described = description(
             labels, input_range, reading.task.classes if reading else network.output_shape[-1]
@@ -140,13 +140,7 @@ def export_tflite(
         content, uncorrected = make(), None
         if calibration is not None and quantization in CALIBRATED:
             content, uncorrected = better_rounded(make, network, calibration, content)
-        check = verify_tflite(content, network, images, evaluation_data, reading and reading.task)
-        if uncorrected is not None:
-            check = dataclasses.replace(
-                check,
-                bias_corrected=True,
-                uncorrected_agreement=agreement_of(uncorrected, network, images, reading),
-            )
+        check = compared(content, network, images, expected, reading, evaluation_data, uncorrected)
         _check_result(check, network, quantization, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, content)

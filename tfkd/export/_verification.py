@@ -87,8 +87,32 @@ def verify_tflite(
         TypeError: if `task` is not a task.
         ValueError: if the task or the evaluation data do not fit the model.
     """
-    outputs, expected = run_tflite(content, images), answers(model, images)
+    expected = answers(model, images)
     reading = find_reading(model, task, lambda: expected)
+    return compared(content, model, images, expected, reading, evaluation_data)
+
+
+def compared(
+    content: bytes,
+    model: keras.Model,
+    images: np.ndarray,
+    expected: np.ndarray,
+    reading: Reading | None,
+    evaluation_data: Any = None,
+    uncorrected: bytes | None = None,
+) -> TFLiteCheck:
+    """What `verify_tflite` returns, where the model has been asked already.
+
+    Args:
+        content: the file's bytes.
+        model: the Keras model.
+        images: synthetic inputs `(n, ...)`.
+        expected: what the model answers to them.
+        reading: how outputs are read; None if nobody knows.
+        evaluation_data: as of `verify_tflite`.
+        uncorrected: the file as it would be without the correction of biases; None if there was none.
+    """
+    outputs = run_tflite(content, images)
     difference = float(np.abs(outputs - expected).max())
     return TFLiteCheck(
         size_bytes=len(content),
@@ -96,9 +120,13 @@ def verify_tflite(
         gzip_bytes=len(gzip.compress(content, mtime=0)),
         latency_ms=_latency_ms(content, threads=1),
         latency_2_threads_ms=_latency_ms(content, threads=2),
-        agreement=None if reading is None else _agreement(reading, expected, outputs),
+        agreement=_agreement(reading, expected, outputs),
         max_difference=difference,
         relative_difference=difference / _range(expected),
+        bias_corrected=uncorrected is not None,
+        uncorrected_agreement=None
+        if uncorrected is None
+        else _agreement(reading, expected, run_tflite(uncorrected, images)),
         **({} if evaluation_data is None else _on_real_data(content, model, evaluation_data, reading)),
     )
 
@@ -122,16 +150,10 @@ def find_reading(
     return reading_of(shown, task, ask)
 
 
-def agreement_of(
-    content: bytes, model: keras.Model, images: np.ndarray, reading: Reading | None
-) -> float | None:
-    """The agreement of a file with its model, in [0, 1]; None if nobody knows how to read outputs."""
+def _agreement(reading, expected, outputs):
+    """The agreement of two networks' outputs, in [0, 1]; None if nobody knows how to read them."""
     if reading is None:
         return None
-    return _agreement(reading, answers(model, images), run_tflite(content, images))
-
-
-def _agreement(reading, expected, outputs):
     agreement = reading.task.agreement(reading(expected), reading(outputs))
     return float(np.mean(np.asarray(agreement, "float64")))
 
