@@ -2,6 +2,10 @@
 
 import contextlib
 import io
+import signal
+import subprocess
+import sys
+import time
 import types
 
 from absl.testing import flagsaver
@@ -16,3 +20,16 @@ def run(program, *typed, status=0):
     done = types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
     assert ended == status, done.stdout + done.stderr
     return done
+
+
+def kill_once_there(state, program, *typed):
+    """Starts a program's module in a process of its own, and kills it as soon as a file is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", program, *typed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.time() + 120
+    while not state.exists() and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.exists()

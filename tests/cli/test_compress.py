@@ -1,10 +1,5 @@
 """The program in a process of its own, killed in its second stage and resumed."""
 
-import signal
-import subprocess
-import sys
-import time
-
 import keras
 import numpy as np
 import pytest
@@ -29,18 +24,9 @@ def test_killed_and_resumed_compression_equals_an_uninterrupted_one(teacher_file
         "--seed=3",
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfkd.cli.compress", *flags, f"--output_dir={killed}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     state = killed / "state" / "clustered.weights.h5"
-    deadline = time.time() + 120
-    while not state.exists() and time.time() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert state.exists() and not (killed / "metrics.json").exists()
+    running.kill_once_there(state, "tfkd.cli.compress", *flags, f"--output_dir={killed}")
+    assert not (killed / "metrics.json").exists()
     running.run(compress.PROGRAM, *flags, f"--output_dir={whole}")
     resumed = running.run(compress.PROGRAM, *flags, f"--output_dir={killed}", "--resume")
     assert "pruned: 4 epochs, 4 of them done before" in resumed.stdout

@@ -2,10 +2,6 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -29,18 +25,9 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_pa
         "--seed=3",
     )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfkd.cli.data_free", *flags, f"--output_dir={killed}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     state = killed / "state" / "latest.weights.h5"
-    deadline = time.time() + 120
-    while not state.exists() and time.time() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert state.exists() and not (killed / "metrics.json").exists()
+    running.kill_once_there(state, "tfkd.cli.data_free", *flags, f"--output_dir={killed}")
+    assert not (killed / "metrics.json").exists()
     running.run(data_free.PROGRAM, *flags, f"--output_dir={whole}")
     resumed = running.run(data_free.PROGRAM, *flags, f"--output_dir={killed}", "--resume")
     assert re.search(r"resuming after epoch \d+ of 6", resumed.stdout)

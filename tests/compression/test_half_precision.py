@@ -22,7 +22,7 @@ def policy(request):
 
 
 def convolutional():
-    """With an average, of which two Kerases add up the parts in another order."""
+    """With an average, which Keras 3 and tf_keras add up in different orders."""
     inputs = keras.Input(SHAPE)
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
     x = layers.BatchNormalization()(layers.SeparableConv2D(8, 3)(x))

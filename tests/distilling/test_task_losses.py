@@ -195,9 +195,9 @@ def test_the_advice_on_masks_works_to_the_letter():
     teacher, student = one_mask("sigmoid"), one_mask()
     with pytest.raises(ValueError, match="last layers of teacher and student without an activation"):
         tfkd.Distiller(teacher, student, losses.SoftTargets())
-    anew = one_mask()
-    anew.set_weights(teacher.get_weights())
-    distiller = tfkd.Distiller(anew, student, losses.BernoulliTargets(), student_loss_weight=0.0)
+    rebuilt = one_mask()
+    rebuilt.set_weights(teacher.get_weights())
+    distiller = tfkd.Distiller(rebuilt, student, losses.BernoulliTargets(), student_loss_weight=0.0)
     distiller.compile(keras.optimizers.Adam(0.05))
     images = np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
     history = distiller.fit(images, epochs=20, verbose=0).history["loss"]

@@ -21,7 +21,7 @@ def network(shape, front):
 
 
 def loaded(model, **options):
-    """The teacher, and what was said about its layout; that it is not trained is no matter here."""
+    """The teacher, and what was said about its layout; it need not be trained here."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         teacher = tfkd.load_teacher(model, **options)

@@ -6,6 +6,8 @@ Keras is pinned to one minor version because of what is used here.
 import keras
 
 # The operations behind `keras.ops`, for graphs that are built of operations by name.
+import keras.src.ops.core as core_operations
+import keras.src.ops.nn as network_operations
 import keras.src.ops.numpy as numpy_operations
 import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
@@ -14,6 +16,7 @@ from keras.src.ops.node import KerasHistory
 
 __all__ = [
     "build_shapes",
+    "core_operations",
     "flatten_layers",
     "freeze",
     "history",
@@ -22,6 +25,7 @@ __all__ = [
     "is_keras_layer",
     "learning_rate",
     "mask_of",
+    "network_operations",
     "nodes_by_depth",
     "numpy_operations",
     "run_through_graph",

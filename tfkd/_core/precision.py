@@ -41,7 +41,7 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
         for layer, _ in half:
             layer.dtype_policy = keras.DTypePolicy("float32")
         forget(model)
-        # Layers are made anew with the precision that they have now.
+        # A copied layer gets the precision that the layer has now.
         yield _copied(model) if any(weight.dtype in _STEPS for weight in model.weights) else model
     finally:
         for layer, policy in half:

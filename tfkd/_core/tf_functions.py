@@ -3,9 +3,8 @@
 import dataclasses
 
 import keras
-from keras.src.ops import core, nn
 
-from tfkd._core.keras_internals import numpy_operations
+from tfkd._core.keras_internals import core_operations, network_operations, numpy_operations
 
 SLICING = "__operators__.getitem"
 CAST = "cast"
@@ -27,7 +26,7 @@ class Counterpart:
 # By the name that tf_keras gives the function, as in `tf.math.add`.
 OPERATION_OF = {
     SLICING: Counterpart(numpy_operations.GetItem, "slice_spec"),
-    CAST: Counterpart(core.Cast, "dtype"),
+    CAST: Counterpart(core_operations.Cast, "dtype"),
     "nn.bias_add": Counterpart(numpy_operations.Add, "bias"),
     "__operators__.add": Counterpart(numpy_operations.Add, "y"),
     "math.add": Counterpart(numpy_operations.Add, "y"),
@@ -45,7 +44,7 @@ OPERATION_OF = {
     "math.exp": Counterpart(numpy_operations.Exp),
     "math.log": Counterpart(numpy_operations.Log),
     "math.tanh": Counterpart(numpy_operations.Tanh),
-    "math.sigmoid": Counterpart(nn.Sigmoid),
-    "nn.relu": Counterpart(nn.Relu),
-    "nn.relu6": Counterpart(nn.Relu6),
+    "math.sigmoid": Counterpart(network_operations.Sigmoid),
+    "nn.relu": Counterpart(network_operations.Relu),
+    "nn.relu6": Counterpart(network_operations.Relu6),
 }

@@ -43,7 +43,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         check_distillation(self.model, self)
         if not self._losses():
-            known = [loss.name for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]
+            known = [loss.name for loss in self._all_losses()]
             raise ValueError(
                 f"`loss` must be one of the losses {known} that has a temperature. Received: "
                 f"loss={self.loss!r}."
@@ -54,12 +54,14 @@ class TemperatureSchedule(keras.callbacks.Callback):
             loss.temperature = self.schedule(epoch)
 
     def _losses(self) -> list[Any]:
-        losses = [loss for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]
-        return [
-            loss
-            for loss in losses
-            if isinstance(loss, SoftenedLoss | KerasLogits) and self.loss in (None, loss.name)
+        """Those whose temperature is scheduled."""
+        with_temperature = [
+            loss for loss in self._all_losses() if isinstance(loss, SoftenedLoss | KerasLogits)
         ]
+        return [loss for loss in with_temperature if self.loss in (None, loss.name)]
+
+    def _all_losses(self):
+        return [loss for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]
 
 
 class StudentLossWeightSchedule(keras.callbacks.Callback):

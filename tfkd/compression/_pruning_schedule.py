@@ -5,7 +5,9 @@ from typing import Any, Self
 import tensorflow as tf
 
 # The share of a run in which sparsity grows; in the rest the other weights settle.
-_SHARE = 0.6
+GROWING_SHARE = 0.6
+# By how much blocks and small layers may miss a sparsity.
+TOLERATED = 0.02
 # How many passes it takes where nobody says how long a run will be, and how often masks change.
 _UNTOLD, _MASK_UPDATES = 1000, 100
 
@@ -43,7 +45,7 @@ class OverFit:
 
 def end_of_growth(done: int, passes: int) -> int:
     """The pass in which sparsity is reached, for a run of so many passes behind those that are done."""
-    return done + max(1, int(_SHARE * passes))
+    return done + max(1, int(GROWING_SHARE * passes))
 
 
 def final_sparsity(schedule: Any) -> float | None:

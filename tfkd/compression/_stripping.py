@@ -8,11 +8,8 @@ import numpy as np
 
 from tfkd import taps
 from tfkd.compression._bridged import BridgedModel
-from tfkd.compression._pruning_schedule import final_sparsity
+from tfkd.compression._pruning_schedule import TOLERATED, final_sparsity
 from tfkd.compression._split_separable import depthwise_name, is_separable
-
-# By how much blocks and small layers may miss a sparsity.
-_TOLERATED = 0.02
 
 
 class PruningWarning(UserWarning):
@@ -96,7 +93,7 @@ def _warn_of_low_sparsity(wrapped):
         return
     wanted = sum(share * mask.size for share, mask in asked) / weights
     reached = sum(mask.size - np.count_nonzero(mask) for _, mask in asked) / weights
-    if reached < wanted - _TOLERATED:
+    if reached < wanted - TOLERATED:
         updates = max(int(layer.pruning_step.numpy()) for layer in pruned)
         warnings.warn(
             f"Sparsity reached {reached:.1%} of the {wanted:.1%} asked for: training ended after "

@@ -122,7 +122,7 @@ def cache_teacher(
         A data set of the same elements for `Distiller.fit`.
 
     Raises:
-        TypeError: if `dataset` is no `tf.data.Dataset`, or the teacher a model of tf_keras.
+        TypeError: if `dataset` is not a `tf.data.Dataset`, or the teacher is a tf_keras model.
         ValueError: if the data set is endless, the teacher has no such layer, or what is at `path` was
             made by another teacher or for other taps or examples. When it is iterated,
             `tf.errors.InvalidArgumentError` if its examples are not those of the first time.

@@ -44,7 +44,7 @@ class _Thinned:
 
 
 def _is_strided_pointwise(layer):
-    # Layers of both Kerases, which share no class.
+    # Layers of Keras 3 and of tf_keras, which have no class in common.
     return (
         type(layer).__name__ == "Conv2D"
         and tuple(layer.kernel_size) == (1, 1)

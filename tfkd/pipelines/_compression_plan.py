@@ -8,14 +8,10 @@ import keras
 from tfkd import compression, students
 from tfkd._core.checks import check_choice, check_int, check_number
 from tfkd.compression._distribution import DISTRIBUTIONS
+from tfkd.compression._pruning_schedule import GROWING_SHARE, TOLERATED
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants
 from tfkd.pipelines._networks import copied
-
-# The share of a stage's updates in which sparsity grows; in the others the rest of the weights settles.
-_PRUNING_SHARE = 0.6
-# By how much small layers may miss a sparsity.
-_TOLERATED = 0.02
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +43,7 @@ class CompressionPlan:
     def not_reached(self, model: keras.Model) -> str | None:
         """What a compressed model lacks of the plan, in words; None if nothing."""
         reached = compression.sparsity(model)
-        if self.prune is None or reached >= self.prune - _TOLERATED:
+        if self.prune is None or reached >= self.prune - TOLERATED:
             return None
         return (
             f"the sparsity asked for, {self.prune:.1%}, was not reached: {reached:.1%} of all kernels' "
@@ -79,7 +75,7 @@ class CompressionPlan:
             return model
         current = wrapped = students.without_dropout(model if model.trainable else copied(model))
         if self.prune is not None:
-            grown = int(_PRUNING_SHARE * stages.passes)
+            grown = int(GROWING_SHARE * stages.passes)
             wrapped = compression.prune(
                 current, self.prune, schedule=(0, grown), distribution=self.prune_distribution
             )

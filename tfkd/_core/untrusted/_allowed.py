@@ -40,7 +40,7 @@ LAYERS = _names("""
     StackedRNNCells Subtract TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """)
-# They run code of the file's, read other files, or are no layers to load.
+# They run code of the file's, read other files, or cannot be loaded as layers.
 REFUSED_LAYERS = _names("""
     FlaxLayer Input InputSpec IntegerLookup JaxLayer Lambda Layer StringLookup TFSMLayer TextVectorization
     TorchModuleWrapper Wrapper
@@ -139,7 +139,7 @@ PACKAGES_OF_KERAS = _names("""
     activations applications constraints distillation dtype_policies engine initializers layers losses
     metrics mixed_precision models ops optimizers quantizers regularizers random
 """)
-# Values that are no objects of Keras.
+# Values that are not Keras objects.
 VALUES = _names("__keras_tensor__ __slice__ __ellipsis__ __bytes__ __tuple__ TensorShape")
 ARRAYS = _names("__tensor__ __numpy__")
 DTYPES = _names("""

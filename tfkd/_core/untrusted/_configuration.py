@@ -129,7 +129,7 @@ def _from_json(text, owner):
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        raise _Refused(f"{owner} has an architecture that is no JSON") from None
+        raise _Refused(f"{owner} has an architecture that is not JSON") from None
 
 
 def _check_object(entry, owner, old):
@@ -137,7 +137,7 @@ def _check_object(entry, owner, old):
     config = entry.get("config")
     options = config if isinstance(config, dict) else {}
     if not isinstance(kind, str):
-        raise _Refused(f"{owner} has a class {_short(kind)}, which is no name")
+        raise _Refused(f"{owner} has a class {_short(kind)}, which is not a name")
     if kind == "Lambda":
         raise _Refused(f"{owner} runs code that the file brings along")
     if kind == "function":
