@@ -6,7 +6,7 @@ import tensorflow as tf
 import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
-from tfkd.optimizers import Muon, orthogonalized
+from tfkd.optimizers import DOT, Muon, OptimizerGroup, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (3, 8), (40, 4), (1, 6)], ids=str)
@@ -73,3 +73,76 @@ def test_serialization_and_bad_momentum():
     assert copy.momentum == 0.8 and float(copy.learning_rate.numpy()) == pytest.approx(0.3)
     with pytest.raises(ValueError, match="`momentum` must be in"):
         tfkd.optimizers.Muon(momentum=1.0)
+
+
+LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def test_dot_keeps_two_momenta():
+    variable = keras.Variable([1.0, -2.0])
+    optimizer = DOT(keras.optimizers.SGD(0.1, momentum=0.5, nesterov=False), delta=0.2)
+    rng = np.random.default_rng(0)
+    weight, of_labels, of_teacher = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    optimizer.build([variable])
+    for _ in range(3):
+        g, h = rng.normal(size=(2, 2))
+        optimizer.apply_terms([tf.constant(g, "float32")], [tf.constant(h, "float32")], [variable])
+        of_labels, of_teacher = 0.3 * of_labels + g, 0.7 * of_teacher + h
+        weight = weight - 0.1 * (of_labels + of_teacher)
+        np.testing.assert_allclose(variable, weight, rtol=1e-5)
+
+
+def trained_by(optimizer, teacher, **kwargs):
+    keras.utils.set_random_seed(5)
+    student = small_network(4)
+    distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(2.0), student_loss_weight=0.3)
+    distiller.compile(optimizer, LABELS_LOSS, **kwargs)
+    x, y = blobs(32)
+    distiller.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
+    return distiller
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_dot_without_a_difference_is_sgd(jit_compile, teacher):
+    plain = trained_by(keras.optimizers.SGD(0.05, momentum=0.9), teacher)
+    split = trained_by(DOT(keras.optimizers.SGD(0.05, momentum=0.9), 0.0), teacher, jit_compile=jit_compile)
+    for a, b in zip(plain.student.weights, split.student.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    other = trained_by(DOT(keras.optimizers.SGD(0.05, momentum=0.9)), teacher)
+    harness.assert_other_weights(harness.snapshot(plain.student), other.student.weights)
+
+
+def test_dot_is_saved_with_both_momenta(teacher, tmp_path):
+    distiller = trained_by(DOT(keras.optimizers.SGD(0.05, momentum=0.9)), teacher)
+    distiller.save(tmp_path / "distiller.keras")
+    loaded = keras.models.load_model(tmp_path / "distiller.keras")
+    loaded.teacher = teacher
+    momenta = [[v.numpy() for v in each.optimizer.variables] for each in (distiller, loaded)]
+    assert len(momenta[0]) == 2 + 2 * (2 + len(distiller.student.trainable_variables))
+    for a, b in zip(*momenta, strict=True):
+        np.testing.assert_array_equal(a, b)
+    x, y = blobs(32)
+    fit = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    logs = [each.fit(x, y, **fit).history["loss"] for each in (distiller, loaded)]
+    np.testing.assert_allclose(*logs, rtol=1e-5)
+
+
+def test_dot_where_it_cannot_work(teacher):
+    with pytest.raises(TypeError, match=r"`optimizer` must be a keras.optimizers.SGD"):
+        DOT(keras.optimizers.Adam())
+    with pytest.raises(ValueError, match=r"both momenta in \[0, 1\)"):
+        DOT(keras.optimizers.SGD(0.1))
+    model = small_network(2)
+    model.compile(DOT(keras.optimizers.SGD(0.1, 0.9)), LABELS_LOSS)
+    with pytest.raises(TypeError, match=r"needs the gradients of labels and teacher apart"):
+        model.fit(*blobs(8), verbose=0)
+
+
+def test_a_group_sets_rates_in_proportion_and_is_made_again():
+    group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.SGD(0.1)])
+    group.learning_rate = 5e-4
+    assert [float(each.learning_rate) for each in group.optimizers] == pytest.approx([5e-4, 0.05])
+    again = OptimizerGroup.from_config(group.get_config())
+    assert [type(each).__name__ for each in again.optimizers] == ["Adam", "SGD"]
+    with pytest.raises(ValueError, match="`optimizers` is empty"):
+        OptimizerGroup([])

@@ -1,7 +1,4 @@
-"""The registry of schemes: how each trains small networks; `test_contract.py` runs what must hold for all.
-
-A new scheme is one file in `tfkd/schemes` and one entry here.
-"""
+"""How schemes train small networks, for `test_contract.py`, which checks what must hold for all of them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +74,3 @@ class Case:
     run: Callable[[Setting], Ran]
     takes_losses: bool = True
     leave_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-CASES: dict[str, Case] = {}

@@ -13,9 +13,11 @@ import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 from keras.src.ops.node import KerasHistory
+from keras.src.trainers.compile_utils import CompileMetrics
 
 __all__ = [
     "build_shapes",
+    "compiled_metrics",
     "core_operations",
     "flatten_layers",
     "freeze",
@@ -30,6 +32,7 @@ __all__ = [
     "numpy_operations",
     "run_through_graph",
     "share_value",
+    "trained_by",
     "with_mask",
 ]
 
@@ -77,6 +80,11 @@ def build_shapes(model: keras.Model) -> dict:
     return model._build_shapes_dict or {}
 
 
+def compiled_metrics(metrics):
+    """What `compile` makes of the metrics it is given: one metric whose result is a dictionary."""
+    return CompileMetrics(metrics, None)
+
+
 def is_keras_layer(layer: object) -> bool:
     """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
@@ -87,6 +95,11 @@ def learning_rate(
 ) -> keras.optimizers.schedules.LearningRateSchedule | keras.Variable:
     """An optimizer's schedule, or the variable that holds its rate; the public property gives the value."""
     return optimizer._learning_rate
+
+
+def trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The variables that an optimizer was built for."""
+    return optimizer._trainable_variables
 
 
 def share_value(variable: keras.Variable, value: tf.Variable) -> None:

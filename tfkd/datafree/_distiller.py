@@ -380,9 +380,8 @@ class DataFreeDistiller(Distiller):
             if self.student_loss_weight < 1:
                 distillation_loss = self.loss_set.total(teacher, student)
             known = None if y is None else student.output[: ops.shape(y)[0]]
-            loss = self.total_loss(
-                y, student.output if known is None else known, distillation_loss, sample_weight
-            )
+            answered = student.output if known is None else known
+            loss = sum(self.loss_terms(y, answered, distillation_loss, sample_weight))
             scaled = self.optimizer.scale_loss(loss)
         if known is not None and self._compile_metrics is not None:
             self._compile_metrics.update_state(y, known, sample_weight=sample_weight)

@@ -33,6 +33,7 @@ from tfkd.distilling._task_losses import check_with_labels_loss, losses_for
 from tfkd.distilling._teacher_reference import TeacherReference
 from tfkd.losses import BernoulliTargets, KnowledgeLoss
 from tfkd.losses._keras_losses import KerasLogits
+from tfkd.optimizers import DOT
 
 _NOT_SAVED = "teacher", "_teacher_feature_extractor", "_student_feature_extractor"
 
@@ -303,7 +304,8 @@ class Distiller(DistillationModel):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch = caching.unpack(x)
         teacher = self.ask_teacher(batch, y)
-        with tf.GradientTape() as tape:
+        separate = isinstance(self.optimizer, DOT)
+        with tf.GradientTape(persistent=separate) as tape:
             inputs = self._fitting(self.student, batch.inputs)
             student = forward.forward_pass(self.student, self.loss_set.student_taps, inputs, True, y)
             self.built = True
@@ -312,10 +314,15 @@ class Distiller(DistillationModel):
                 distillation_loss = self.loss_set.total(
                     teacher, student, labels=y, index=batch.index, sample_weight=sample_weight
                 )
-            loss = self.total_loss(y, student.output, distillation_loss, sample_weight)
+            of_labels, of_teacher = self.loss_terms(y, student.output, distillation_loss, sample_weight)
+            loss = of_labels + of_teacher
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        self.update(tape.gradient(scaled, variables), variables)
+        if separate:
+            gradients = (tape.gradient(term, variables) for term in (of_labels, of_teacher))
+            self.optimizer.apply_terms(*gradients, variables)
+        else:
+            self.update(tape.gradient(scaled, variables), variables)
         self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
@@ -367,9 +374,9 @@ class Distiller(DistillationModel):
                 training=False,
             )
             if share == 0:
-                measured[self._loss_tracker] = self._combined(0.0, distillation_loss)
+                measured[self._loss_tracker] = sum(self._terms(0.0, distillation_loss))
             elif labels_loss is not None:
-                measured[self._loss_tracker] = self._combined(labels_loss, distillation_loss)
+                measured[self._loss_tracker] = sum(self._terms(labels_loss, distillation_loss))
         elif labels_loss is not None:
             measured[self._loss_tracker] = labels_loss + regularization(self.losses)
         return measured
@@ -412,14 +419,17 @@ class Distiller(DistillationModel):
             forward.forward_pass(self.teacher, self.loss_set.teacher_taps, inputs, False, labels)
         )
 
-    def total_loss(self, y, y_pred, distillation_loss, sample_weight):
-        """The loss to differentiate, a float32 scalar.
+    def loss_terms(self, y, y_pred, distillation_loss, sample_weight):
+        """The two terms of the loss to differentiate: of labels and regularization, and of the teacher.
 
         Args:
             y: labels; None where they do not count.
             y_pred: the student's output for them.
             distillation_loss: what `loss_set.total` gives.
             sample_weight: weights of the examples, or None.
+
+        Returns:
+            Two float32 scalars: under `tf.distribute` this replica's share of them.
         """
         student_loss = 0.0
         if self.student_loss_weight > 0:
@@ -431,16 +441,12 @@ class Distiller(DistillationModel):
             student_loss = self.labels_loss(y, y_pred, sample_weight)
         examples = batch_size(y_pred)
         self._student_loss_tracker.update_state(student_loss * replicas(), sample_weight=examples)
-        return self._combined(student_loss, distillation_loss)
+        return self._terms(student_loss, distillation_loss)
 
-    def _combined(self, student_loss, distillation_loss):
-        """Both losses by their shares, and regularization: under `tf.distribute` this replica's share."""
+    def _terms(self, student_loss, distillation_loss):
         of_labels, of_teacher = tf.unstack(self._shares)
-        return (
-            of_labels * student_loss
-            + of_teacher * distillation_loss / replicas()
-            + regularization(self.losses)
-        )
+        of_labels = of_labels * student_loss + regularization(self.losses)
+        return of_labels, of_teacher * distillation_loss / replicas()
 
     def labels_loss(self, y, y_pred, sample_weight):
         """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""

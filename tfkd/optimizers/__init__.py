@@ -1,9 +1,19 @@
 """Optimizers that Keras lacks, and those that several recipes share."""
 
 from tfkd._core.renames import renamed as _renamed
+from tfkd.optimizers._dot import DOT
+from tfkd.optimizers._group import OptimizerGroup
 from tfkd.optimizers._muon import Muon, orthogonalized
 from tfkd.optimizers._schedules import cosine_nesterov, sgd_with_coupled_decay, warmed_up_cosine
 
 __getattr__ = _renamed(__name__, {"sgd_of_the_papers": "sgd_with_coupled_decay"})
 
-__all__ = ["Muon", "cosine_nesterov", "orthogonalized", "sgd_with_coupled_decay", "warmed_up_cosine"]
+__all__ = [
+    "DOT",
+    "Muon",
+    "OptimizerGroup",
+    "cosine_nesterov",
+    "orthogonalized",
+    "sgd_with_coupled_decay",
+    "warmed_up_cosine",
+]

@@ -1,0 +1,97 @@
+"""OptimizerGroup: several optimizers that callbacks and files see as one."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import keras
+from keras import ops
+
+from tfkd._core.keras_internals import trained_by
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class OptimizerGroup(keras.optimizers.Optimizer):
+    """The optimizers of several networks that are trained by one `fit`.
+
+    A learning rate that is set, as `LearningRateScheduler` and `ReduceLROnPlateau` do, is that of the first
+    optimizer; the others' change with it, in the proportion they were made in. Whoever trains the networks
+    calls each of `optimizers` itself.
+
+    Args:
+        optimizers: Keras optimizers, at least one.
+        name: name of the group.
+
+    Attributes:
+        optimizers: the optimizers, in order.
+
+    Raises:
+        ValueError: if there is none.
+
+    Example:
+        >>> group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.Adam(2e-3)])
+        >>> group.learning_rate = 1e-4  # that of the second is 2e-4 now
+    """
+
+    def __init__(
+        self, optimizers: Sequence[keras.optimizers.Optimizer], name: str = "optimizer_group"
+    ) -> None:
+        super().__init__(learning_rate=0.0, name=name)
+        self.optimizers = [keras.optimizers.get(each) for each in optimizers]
+        if not self.optimizers:
+            raise ValueError("`optimizers` is empty. Give at least one.")
+        rates = [float(ops.convert_to_numpy(each.learning_rate)) for each in self.optimizers]
+        self._proportions = [rate / rates[0] if rates[0] else 1.0 for rate in rates]
+
+    def build(self, variables: Sequence[Sequence[keras.Variable]]) -> None:
+        """Makes the optimizers' variables.
+
+        Args:
+            variables: for each optimizer, what it trains.
+        """
+        for each, own in zip(self.optimizers, variables, strict=True):
+            if not each.built:
+                each.build(list(own))
+        self.built = True
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        return [*super().variables, *(v for each in self.optimizers for v in each.variables)]
+
+    @property
+    def iterations(self):
+        return self.optimizers[0].iterations
+
+    @property
+    def learning_rate(self):
+        return self.optimizers[0].learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate) -> None:
+        for each, proportion in zip(self.optimizers, self._proportions, strict=True):
+            each.learning_rate = learning_rate * proportion
+
+    def apply(self, grads, trainable_variables=None) -> None:
+        raise NotImplementedError("Of a group, each optimizer is applied to the gradients of its own.")
+
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
+        for each in self.optimizers:
+            each.finalize_variable_values(trained_by(each))
+
+    def save_own_variables(self, store) -> None:
+        """Nothing: files hold the optimizers as parts of the group."""
+
+    def load_own_variables(self, store) -> None:
+        """Nothing, likewise."""
+
+    def get_config(self) -> dict:
+        serialized = [keras.saving.serialize_keras_object(each) for each in self.optimizers]
+        return {"name": self.name, "optimizers": serialized}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects=None) -> Self:
+        config = dict(config)
+        config["optimizers"] = [
+            keras.saving.deserialize_keras_object(each, custom_objects=custom_objects)
+            for each in config["optimizers"]
+        ]
+        return cls(**config)
