@@ -22,7 +22,7 @@ def network(size=9, channels=5, **options):
 
 def value_and_gradients(model, x, training):
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(forward.run(model, [], x, training).output ** 2)
+        loss = tf.reduce_sum(forward.forward_pass(model, [], x, training).output ** 2)
     return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
 
 

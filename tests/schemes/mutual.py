@@ -43,7 +43,7 @@ class MutualDistiller(keras.Model):
         x, y = data
         with tf.GradientTape(persistent=True) as tape:
             passes = [
-                forward.run(student, loss_set.student_taps, x, True, y)
+                forward.forward_pass(student, loss_set.student_taps, x, True, y)
                 for student, loss_set in zip(self.students, self.loss_sets, strict=True)
             ]
             totals = [self._total(i, passes, y) for i in range(len(passes))]

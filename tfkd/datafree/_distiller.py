@@ -221,7 +221,7 @@ class DataFreeDistiller(Distiller):
             self._forget_traces()
         return super().make_train_function(force)
 
-    def _student_passes(self, steps):
+    def student_passes(self, steps):
         return self.recipe.student_updates(steps) * self.recipe.microbatches
 
     def _say_first_step(self, verbose):
@@ -344,7 +344,7 @@ class DataFreeDistiller(Distiller):
             images, logits = self._mixed(ops.cast(x, "float32"), images, logits)
             steps = [self._learn(images, logits, (y, sample_weight))]
         losses, agreements, gradients = zip(*steps, strict=True)
-        self._update(
+        self.update(
             [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
         )
         return _mean(losses), _mean(agreements)
@@ -372,15 +372,15 @@ class DataFreeDistiller(Distiller):
         teacher = ForwardResult(logits, {})
         # Whoever has to look into the teacher gets its answers too.
         if self.loss_set.teacher_taps:
-            teacher = forward.run(self.teacher, self.loss_set.teacher_taps, images, training=False)
+            teacher = forward.forward_pass(self.teacher, self.loss_set.teacher_taps, images, training=False)
         y, sample_weight = labels
         with tf.GradientTape() as tape:
-            student = forward.run(self.student, self.loss_set.student_taps, images, training=True)
+            student = forward.forward_pass(self.student, self.loss_set.student_taps, images, training=True)
             distillation_loss = 0.0
             if self.student_loss_weight < 1:
                 distillation_loss = self.loss_set.total(teacher, student)
             known = None if y is None else student.output[: ops.shape(y)[0]]
-            loss = self._total_loss(
+            loss = self.total_loss(
                 y, student.output if known is None else known, distillation_loss, sample_weight
             )
             scaled = self.optimizer.scale_loss(loss)

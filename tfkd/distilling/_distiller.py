@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfkd._core import files
-from tfkd._core.fit_length import with_length
 from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
@@ -23,6 +20,7 @@ from tfkd.distilling._compatibility import (
     warn_of_logits,
     warn_of_probabilities,
 )
+from tfkd.distilling._distillation_model import DistillationModel
 from tfkd.distilling._loss_set import LossSet
 from tfkd.distilling._steps import (
     apply_gradients,
@@ -40,7 +38,7 @@ _NOT_SAVED = "teacher", "_teacher_feature_extractor", "_student_feature_extracto
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class Distiller(keras.Model):
+class Distiller(DistillationModel):
     """Trains a student on labels and on a teacher's knowledge.
 
     A drop-in for `keras.distillation.Distiller`.
@@ -178,11 +176,6 @@ class Distiller(keras.Model):
         return [self.loss_set]
 
     @property
-    def sources(self) -> list[keras.Layer]:
-        """What makes inputs: nothing, since they are given."""
-        return []
-
-    @property
     def teacher(self) -> keras.Model | None:
         """The teacher, used as it is; None while a distiller loaded from a file waits for it."""
         return self._reference.model
@@ -263,66 +256,9 @@ class Distiller(keras.Model):
             optimizer = with_loss_scaling(optimizer, self.student)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
-        if kwargs.get("sample_weight") is not None and y is None:
-            raise ValueError(
-                "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
-                "labels too, or a data set of (inputs, labels, weights)."
-            )
-        callbacks = with_length(callbacks, self.students, self._student_passes)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
-
-    def _student_passes(self, steps):
-        """How many passes in training mode the student makes in so many steps."""
-        return steps
-
-    def load_weights(self, *args, **kwargs) -> None:
-        # Else Keras would leave out the state of an optimizer that has not made a step.
-        if self.compiled:
-            self._build_optimizer()
-        super().load_weights(*args, **kwargs)
-
-    def compile_from_config(self, config: dict) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self._build_optimizer()
-
-    def make_train_function(self, force: bool = False):
-        # A step that makes variables is traced twice.
-        self._build_optimizer()
-        if self.train_function is None or force:
-            super().make_train_function(force=True)
-            self.train_function = self._kept_current("train_function", self.make_train_function)
-
-    def make_test_function(self, force: bool = False):
-        if self.test_function is None or force:
-            super().make_test_function(force=True)
-            self.test_function = self._kept_current("test_function", self.make_test_function)
-
-    def _kept_current(self, name, make):
-        """A step that is made again when values have changed that it took for constants."""
-        step, taken = getattr(self, name), self._constants()
-
-        def current(iterator):
-            if self._constants() == taken:
-                return step(iterator)
-            make(force=True)
-            return getattr(self, name)(iterator)
-
-        return current
-
-    def _constants(self):
+    def constants(self) -> tuple:
         share = self.student_loss_weight
-        return share == 0, share == 1, self._evaluates_teacher, self.loss_set.take_changes()
-
-    def _build_optimizer(self):
-        """Makes the optimizer's variables as soon as all that it trains is there."""
-        if not self.optimizer.built and self.student.built and self.loss_set.parts_built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-
-    def save(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
-        files.check_not_hdf5(filepath, "a distiller", "its student alone: distiller.student.save(...)")
-        super().save(filepath, *args, **kwargs)
+        return share == 0, share == 1, self._evaluates_teacher, *super().constants()
 
     def export(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
         """Exports the student, as `keras.Model.export` does."""
@@ -352,48 +288,34 @@ class Distiller(keras.Model):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
 
-    def save_own_variables(self, store) -> None:
-        super().save_own_variables(store)
-        # Keras leaves random states out of weight files; without them no run resumes exactly.
-        if self._random_states:
-            store["random_states"] = np.stack([state.numpy() for state in self._random_states])
-
     def load_own_variables(self, store) -> None:
-        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
-        if own and not self._own_variables:
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        if set(own) - {"random_states"} and not self._own_variables:
             # Files from before there were loss sets: their factors were the distiller's.
             self.loss_set.factors.assign(own.pop("0"))
         super().load_own_variables(own)
-        if self._random_states and "random_states" in store.keys():  # noqa: SIM118
-            for state, value in zip(self._random_states, store["random_states"], strict=True):
-                state.assign(value)
 
     @property
     def _own_variables(self):
         return [*self._trainable_variables, *self._non_trainable_variables]
 
-    @property
-    def _random_states(self):
-        """Where random numbers come from: the student's dropout, a data-free distiller's own."""
-        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
-
     def train_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch = caching.unpack(x)
-        teacher = self._ask_teacher(batch, y)
+        teacher = self.ask_teacher(batch, y)
         with tf.GradientTape() as tape:
             inputs = self._fitting(self.student, batch.inputs)
-            student = forward.run(self.student, self.loss_set.student_taps, inputs, True, y)
+            student = forward.forward_pass(self.student, self.loss_set.student_taps, inputs, True, y)
             self.built = True
             distillation_loss = 0.0
             if self.student_loss_weight < 1:
                 distillation_loss = self.loss_set.total(
                     teacher, student, labels=y, index=batch.index, sample_weight=sample_weight
                 )
-            loss = self._total_loss(y, student.output, distillation_loss, sample_weight)
+            loss = self.total_loss(y, student.output, distillation_loss, sample_weight)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        self._update(tape.gradient(scaled, variables), variables)
+        self.update(tape.gradient(scaled, variables), variables)
         self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
@@ -404,7 +326,9 @@ class Distiller(keras.Model):
         batch = caching.unpack(x)
         compares = self._can_compare(batch, y)
         tapped = self.loss_set.student_taps if compares else []
-        student = forward.run(self.student, tapped, self._fitting(self.student, batch.inputs), False, y)
+        student = forward.forward_pass(
+            self.student, tapped, self._fitting(self.student, batch.inputs), False, y
+        )
         # Before the metrics: this updates the losses of single outputs.
         measured = self._evaluation_losses(batch, y, sample_weight, student, compares)
         if y is None and not compares:
@@ -431,11 +355,11 @@ class Distiller(keras.Model):
         """What can be measured of the total loss, by tracker; the labels' loss alone without a teacher."""
         measured, labels_loss, share = {}, None, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
-            labels_loss = self._labels_loss(y, student.output, sample_weight)
+            labels_loss = self.labels_loss(y, student.output, sample_weight)
             measured[self._student_loss_tracker] = labels_loss
         if compares:
             distillation_loss = self.loss_set.total(
-                self._ask_teacher(batch, y),
+                self.ask_teacher(batch, y),
                 student,
                 labels=y,
                 index=batch.index,
@@ -462,19 +386,8 @@ class Distiller(keras.Model):
                 return False
         return not losses.lacks(labels=labels, index=batch.index)
 
-    def _get_metrics_result_or_logs(self, logs):
-        # Keras would take the last step's values where not all metrics are among the logs.
-        results = self.get_metrics_result()
-        return {name: results.get(name, value) for name, value in logs.items()}
-
     def get_metrics_result(self) -> dict:
-        # Metrics given to `compile` are built on first use, which without labels is `evaluate`.
-        results = {}
-        for metric in self.metrics:
-            if metric is self._compile_metrics and not metric.built:
-                continue
-            result = metric.result()
-            results.update(result if isinstance(result, dict) else {metric.name: result})
+        results = super().get_metrics_result()
         # Keras's distiller logs the loss under this name as well.
         results["total_loss"] = results["loss"]
         return results
@@ -483,7 +396,7 @@ class Distiller(keras.Model):
     def _training_trackers(self):
         return [self._student_loss_tracker, *self.loss_set.trackers]
 
-    def _ask_teacher(self, batch, labels):
+    def ask_teacher(self, batch, labels):
         """What the teacher returns and what its taps see, computed or carried along; None if unused."""
         if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
@@ -496,11 +409,18 @@ class Distiller(keras.Model):
             )
         inputs = self._fitting(self.teacher, batch.inputs)
         return forward.assert_finite(
-            forward.run(self.teacher, self.loss_set.teacher_taps, inputs, False, labels)
+            forward.forward_pass(self.teacher, self.loss_set.teacher_taps, inputs, False, labels)
         )
 
-    def _total_loss(self, y, y_pred, distillation_loss, sample_weight):
-        """The loss to differentiate."""
+    def total_loss(self, y, y_pred, distillation_loss, sample_weight):
+        """The loss to differentiate, a float32 scalar.
+
+        Args:
+            y: labels; None where they do not count.
+            y_pred: the student's output for them.
+            distillation_loss: what `loss_set.total` gives.
+            sample_weight: weights of the examples, or None.
+        """
         student_loss = 0.0
         if self.student_loss_weight > 0:
             if y is None:
@@ -508,7 +428,7 @@ class Distiller(keras.Model):
                     "`y` is missing: there are no labels for the student's loss. Give them, or build the "
                     "distiller with student_loss_weight=0.0 to train without."
                 )
-            student_loss = self._labels_loss(y, y_pred, sample_weight)
+            student_loss = self.labels_loss(y, y_pred, sample_weight)
         examples = batch_size(y_pred)
         self._student_loss_tracker.update_state(student_loss * replicas(), sample_weight=examples)
         return self._combined(student_loss, distillation_loss)
@@ -522,9 +442,10 @@ class Distiller(keras.Model):
             + regularization(self.losses)
         )
 
-    def _labels_loss(self, y, y_pred, sample_weight):
+    def labels_loss(self, y, y_pred, sample_weight):
+        """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""
         return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
 
-    def _update(self, gradients, variables):
+    def update(self, gradients, variables):
         """One step of the optimizer; parts of losses that this step did not use stay as they are."""
         apply_gradients(self.optimizer, gradients, variables, self.loss_set.trainable_variables)

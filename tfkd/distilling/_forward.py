@@ -37,7 +37,9 @@ class ForwardResult(NamedTuple):
         )
 
 
-def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=None) -> ForwardResult:
+def forward_pass(
+    model: keras.Model, tapped: list[str], inputs, training: bool, labels=None
+) -> ForwardResult:
     """Runs a model once, with its taps.
 
     Args:
@@ -56,11 +58,11 @@ def run(model: keras.Model, tapped: list[str], inputs, training: bool, labels=No
     """
     if training:
         with unit_strides(model):
-            return _run(model, tapped, inputs, training, labels)
-    return _run(model, tapped, inputs, training, labels)
+            return _passed(model, tapped, inputs, training, labels)
+    return _passed(model, tapped, inputs, training, labels)
 
 
-def _run(model, tapped, inputs, training, labels):
+def _passed(model, tapped, inputs, training, labels):
     layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
     if len(layers) == len(tapped):
         with taps.record(model, layers) as seen:
@@ -176,7 +178,7 @@ def _pass_over_zeros(model, layer):
         return None
     zeros = ops.zeros((1, *shapes[0][1:]))
     tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
-    passed = run(model, tapped, zeros, training=False)
+    passed = forward_pass(model, tapped, zeros, training=False)
     return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
 
 

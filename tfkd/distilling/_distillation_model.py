@@ -1,0 +1,134 @@
+"""DistillationModel: what `fit` has in common, whoever teaches whom."""
+
+import os
+
+import keras
+import numpy as np
+
+from tfkd._core import files
+from tfkd._core.fit_length import with_length
+from tfkd.distilling._loss_set import LossSet
+
+
+class DistillationModel(keras.Model):
+    """A Keras model that teaches one student or several: the base of distillers and schemes.
+
+    Subclasses set `students` and `loss_sets` (see `tfkd.distilling.Distillation`) and implement `call` and
+    `train_step`; `tfkd.distilling.forward_pass` and `LossSet.total` do most of the latter. What is here
+    makes changed options of losses take effect, has students follow the length of `fit`, and lets
+    interrupted runs resume exactly.
+
+    Args:
+        **kwargs: passed to `keras.Model`.
+
+    Example:
+        >>> class Copying(tfkd.distilling.DistillationModel):
+        ...     def __init__(self, teacher, student, loss):
+        ...         super().__init__()
+        ...         self.teacher, self.students = teacher, [student]
+        ...         self.loss_sets = [tfkd.distilling.LossSet([loss])]
+        ...         self.loss_sets[0].bind(teacher, student)
+    """
+
+    students: list[keras.Model]
+    loss_sets: list[LossSet]
+
+    @property
+    def sources(self) -> list[keras.Layer]:
+        """What makes inputs: nothing, where they are given."""
+        return []
+
+    def constants(self) -> tuple:
+        """What a traced step takes for constants: where it has changed, the step is traced again."""
+        return tuple(loss_set.take_changes() for loss_set in self.loss_sets)
+
+    def student_passes(self, steps: int) -> int:
+        """How many passes in training mode a student makes in so many steps."""
+        return steps
+
+    def build_optimizer(self) -> None:
+        """Makes the optimizer's variables as soon as all that it trains is there."""
+        students = all(student.built for student in self.students)
+        if not self.optimizer.built and students and all(each.parts_built for each in self.loss_sets):
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        if kwargs.get("sample_weight") is not None and y is None:
+            raise ValueError(
+                "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
+                "labels too, or a data set of (inputs, labels, weights)."
+            )
+        callbacks = with_length(callbacks, self.students, self.student_passes)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def make_train_function(self, force: bool = False) -> None:
+        # A step that makes variables is traced twice.
+        self.build_optimizer()
+        if self.train_function is None or force:
+            super().make_train_function(force=True)
+            self.train_function = self._kept_current("train_function", self.make_train_function)
+
+    def make_test_function(self, force: bool = False) -> None:
+        if self.test_function is None or force:
+            super().make_test_function(force=True)
+            self.test_function = self._kept_current("test_function", self.make_test_function)
+
+    def _kept_current(self, name, make):
+        """A step that is made again when values have changed that it took for constants."""
+        step, taken = getattr(self, name), self.constants()
+
+        def current(iterator):
+            if self.constants() == taken:
+                return step(iterator)
+            make(force=True)
+            return getattr(self, name)(iterator)
+
+        return current
+
+    def compile_from_config(self, config: dict) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.build_optimizer()
+
+    def save(self, filepath: str | os.PathLike, *args, **kwargs) -> None:
+        files.check_not_hdf5(filepath, "a distiller", "its student alone: distiller.student.save(...)")
+        super().save(filepath, *args, **kwargs)
+
+    def load_weights(self, *args, **kwargs) -> None:
+        # Else Keras would leave out the state of an optimizer that has not made a step.
+        if self.compiled:
+            self.build_optimizer()
+        super().load_weights(*args, **kwargs)
+
+    def save_own_variables(self, store) -> None:
+        super().save_own_variables(store)
+        # Keras leaves random states out of weight files; without them no run resumes exactly.
+        if self._random_states:
+            store["random_states"] = np.stack([state.numpy() for state in self._random_states])
+
+    def load_own_variables(self, store) -> None:
+        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
+        super().load_own_variables(own)
+        if self._random_states and "random_states" in store.keys():  # noqa: SIM118
+            for state, value in zip(self._random_states, store["random_states"], strict=True):
+                state.assign(value)
+
+    @property
+    def _random_states(self):
+        """Where random numbers come from: the students' dropout, a data-free distiller's own."""
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
+
+    def _get_metrics_result_or_logs(self, logs):
+        # Keras would take the last step's values where not all metrics are among the logs.
+        results = self.get_metrics_result()
+        return {name: results.get(name, value) for name, value in logs.items()}
+
+    def get_metrics_result(self) -> dict:
+        # Metrics given to `compile` are built on first use, which without labels is `evaluate`.
+        results = {}
+        for metric in self.metrics:
+            if metric is self._compile_metrics and not metric.built:
+                continue
+            result = metric.result()
+            results.update(result if isinstance(result, dict) else {metric.name: result})
+        return results
