@@ -61,7 +61,7 @@ def fit(distiller, **kwargs):
 
 
 def run(distiller, x):
-    return forward.run(distiller.student, distiller.loss_set.student_taps, x, True)
+    return forward.forward_pass(distiller.student, distiller.loss_set.student_taps, x, True)
 
 
 @pytest.mark.parametrize("name", COMPARING)
@@ -120,7 +120,7 @@ def test_padding_changes_nothing():
         soft = SoftTargets(2.0, teacher_layer="relu", student_layer="hidden")
         losses = [within(Hint("norm", "hidden")), within(soft)]
         distiller = compiled(losses, network)
-        seen = forward.run(network, distiller.loss_set.student_taps, x, True)
+        seen = forward.forward_pass(network, distiller.loss_set.student_taps, x, True)
         values.append(float(distiller.loss_set.total(None, seen, sample_weight=weights)))
     assert values[0] > 0 and values[1] == pytest.approx(values[0], rel=1e-5)
 

@@ -13,9 +13,11 @@ import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 from keras.src.ops.node import KerasHistory
+from keras.src.trainers.compile_utils import CompileMetrics
 
 __all__ = [
     "build_shapes",
+    "compiled_metrics",
     "core_operations",
     "flatten_layers",
     "freeze",
@@ -32,6 +34,11 @@ __all__ = [
     "share_value",
     "with_mask",
 ]
+
+
+def compiled_metrics(metrics, weighted_metrics):
+    """The one metric that Keras makes of those given to `compile`, for one output."""
+    return CompileMetrics(metrics, weighted_metrics)
 
 
 def flatten_layers(layer, include_self: bool = True, recursive: bool = True) -> list:
