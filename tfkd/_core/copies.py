@@ -22,6 +22,13 @@ def clone(original: AnyConfigured) -> AnyConfigured:
     return type(original).from_config(original.get_config())
 
 
+def fresh_metrics(metrics: Any) -> Any:
+    """Metrics of the same kind without state, in the same structure; names as they are."""
+    return keras.tree.map_structure(
+        lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
+    )
+
+
 def remade(layer: keras.Operation, config: dict[str, Any]) -> keras.Operation:
     """A new layer like a given one, by its configuration, changed or not.
 

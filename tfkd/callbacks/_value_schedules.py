@@ -55,10 +55,8 @@ class TemperatureSchedule(keras.callbacks.Callback):
 
     def _losses(self) -> list[Any]:
         """Those whose temperature is scheduled."""
-        with_temperature = [
-            loss for loss in self._all_losses() if isinstance(loss, SoftenedLoss | KerasLogits)
-        ]
-        return [loss for loss in with_temperature if self.loss in (None, loss.name)]
+        named = [loss.computed() for loss in self._all_losses() if self.loss in (None, loss.name)]
+        return [loss for loss in named if isinstance(loss, SoftenedLoss | KerasLogits)]
 
     def _all_losses(self):
         return [loss for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]

@@ -35,7 +35,7 @@ from tfkd.losses import BernoulliTargets, KnowledgeLoss
 from tfkd.losses._keras_losses import KerasLogits
 from tfkd.optimizers import DOT
 
-_NOT_SAVED = "teacher", "_teacher_feature_extractor", "_student_feature_extractor"
+_NOT_SAVED = "teacher", "_network", "_teacher_feature_extractor", "_student_feature_extractor"
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -177,6 +177,11 @@ class Distiller(DistillationModel):
         return [self.loss_set]
 
     @property
+    def _network(self):
+        """What a step runs: the student, with what a scheme adds for training."""
+        return self.student
+
+    @property
     def teacher(self) -> keras.Model | None:
         """The teacher, used as it is; None while a distiller loaded from a file waits for it."""
         return self._reference.model
@@ -205,7 +210,7 @@ class Distiller(DistillationModel):
             for model, role in ((teacher, "teacher"), (self.student, "student")):
                 if model is not None:
                     warn_of_probabilities(model, role)
-        self.loss_set.bind(teacher, self.student)
+        self.loss_set.bind(teacher, self._network)
 
     def call(self, inputs, training: bool | None = None, **kwargs):
         return self.student(
@@ -306,8 +311,8 @@ class Distiller(DistillationModel):
         teacher = self.ask_teacher(batch, y)
         separate = isinstance(self.optimizer, DOT)
         with tf.GradientTape(persistent=separate) as tape:
-            inputs = self._fitting(self.student, batch.inputs)
-            student = forward.forward_pass(self.student, self.loss_set.student_taps, inputs, True, y)
+            inputs = self._fitting(self._network, batch.inputs)
+            student = forward.forward_pass(self._network, self.loss_set.student_taps, inputs, True, y)
             self.built = True
             distillation_loss = 0.0
             if self.student_loss_weight < 1:
@@ -334,7 +339,7 @@ class Distiller(DistillationModel):
         compares = self._can_compare(batch, y)
         tapped = self.loss_set.student_taps if compares else []
         student = forward.forward_pass(
-            self.student, tapped, self._fitting(self.student, batch.inputs), False, y
+            self._network, tapped, self._fitting(self._network, batch.inputs), False, y
         )
         # Before the metrics: this updates the losses of single outputs.
         measured = self._evaluation_losses(batch, y, sample_weight, student, compares)

@@ -148,7 +148,7 @@ def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model
     if type(loss).build is KnowledgeLoss.build:
         loss.build()
         return
-    sides = (teacher, loss.teacher_layer), (student, loss.student_layer)
+    sides = (student if loss.within_student else teacher, loss.teacher_layer), (student, loss.student_layer)
     shapes = [None if model is None or not model.built else _shape(model, layer) for model, layer in sides]
     if None not in shapes:
         loss.build(*shapes)
@@ -198,7 +198,9 @@ def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: Forward
         ValueError: if the loss needs what is None in the context.
     """
     s = _look(student, loss.student_layer)
-    t = _look(teacher, loss.teacher_layer) if loss.uses_teacher else s
+    t = s
+    if loss.uses_teacher or loss.within_student:
+        t = _look(student if loss.within_student else teacher, loss.teacher_layer)
     heads = loss.teacher_layer is None and loss.student_layer is None and tree.is_nested(s)
     if loss.takes_structures or not heads:
         weight = _single(context["sample_weight"])

@@ -60,7 +60,8 @@ class LossSet(keras.Layer):
             self._weights = tf.Variable(tf.constant(self.weights_of_losses, "float32"), trainable=False)
         self._taken = list(self.weights_of_losses)
         self.teacher_taps = all_taps(loss.teacher_layer for loss in losses if loss.uses_teacher)
-        self.student_taps = all_taps(loss.student_layer for loss in losses)
+        within = [loss.teacher_layer for loss in losses if loss.within_student]
+        self.student_taps = all_taps([*(loss.student_layer for loss in losses), *within])
         self.tracker = keras.metrics.Mean(name=f"{prefix}distillation_loss")
         shown = names.numbered([f"{prefix}{loss.name}" for loss in self.knowledge_losses])
         self.component_trackers = [keras.metrics.Mean(name=name) for name in shown]

@@ -33,6 +33,7 @@ from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
 from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
+from tfkd.losses._within import within
 
 __all__ = [
     "DIST",
@@ -93,6 +94,7 @@ __all__ = [
     "soft_targets",
     "teacher_free",
     "variational_information",
+    "within",
 ]
 
 __getattr__ = _renamed(

@@ -146,6 +146,7 @@ class KnowledgeLoss(keras.Layer):
         published_weight: the weight the method was published with, beside a weight of 1 of the labels'
             loss; a distiller uses it if it is given `distillation_loss_weights="published"`.
         uses_teacher: whether the teacher is looked at.
+        within_student: whether `teacher_layer` is a tap of the student too; see `tfkd.losses.within`.
         takes_structures: whether `call` takes several outputs at once; else it is called for each
             output of a model with several, and the values are added.
         over_classes: whether outputs are taken for the logits of one softmax, which those of independent
@@ -166,6 +167,7 @@ class KnowledgeLoss(keras.Layer):
 
     published_weight = 1.0
     uses_teacher = True
+    within_student = False
     takes_structures = False
     over_classes = False
     needs: tuple[str, ...] = ()
@@ -225,6 +227,10 @@ class KnowledgeLoss(keras.Layer):
     def title(self) -> str:
         """What messages call the loss: the class that a user has given."""
         return type(self).__name__
+
+    def computed(self) -> "KnowledgeLoss":
+        """The loss that has the options, such as a temperature: itself, or the one it was made from."""
+        return self
 
     def constants(self) -> dict[str, Any]:
         """The options that a traced step holds as constants: when one changes, it is traced again."""

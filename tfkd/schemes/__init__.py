@@ -1,6 +1,29 @@
 """Schemes: who teaches whom, and in which order."""
 
+from tfkd.schemes._early_exit import EarlyExit, early_exit
+from tfkd.schemes._exit_curve import ExitCurve, choose_thresholds, exit_curve
+from tfkd.schemes._exit_methods import IMTA, BeYourOwnTeacher, ExitEnsemble, ExitMethod, Lesson, MultiExit
+from tfkd.schemes._exits import attach_exits, drop_exits
 from tfkd.schemes._mutual import MutualDistiller
+from tfkd.schemes._self_distiller import SelfDistiller
 from tfkd.schemes._stages import Stage, Stages
 
-__all__ = ["MutualDistiller", "Stage", "Stages"]
+__all__ = [
+    "IMTA",
+    "BeYourOwnTeacher",
+    "EarlyExit",
+    "ExitCurve",
+    "ExitEnsemble",
+    "ExitMethod",
+    "Lesson",
+    "MultiExit",
+    "MutualDistiller",
+    "SelfDistiller",
+    "Stage",
+    "Stages",
+    "attach_exits",
+    "choose_thresholds",
+    "drop_exits",
+    "early_exit",
+    "exit_curve",
+]

@@ -13,7 +13,7 @@ import numpy as np
 from tfkd import taps
 from tfkd._core import files
 from tfkd._core.checks import check_int
-from tfkd._core.copies import clone
+from tfkd._core.copies import clone, fresh_metrics
 from tfkd._core.fingerprints import fingerprint
 from tfkd.distilling import Distillation, Distiller
 from tfkd.losses._features import as_list
@@ -175,7 +175,10 @@ class Stages:
                 self.distiller = stage.distiller(teacher, student)
                 needs_loss = stage.labels_share > 0
                 self.distiller.compile(
-                    stage.fresh_optimizer(), loss if needs_loss else None, _copies(metrics), jit_compile
+                    stage.fresh_optimizer(),
+                    loss if needs_loss else None,
+                    fresh_metrics(metrics),
+                    jit_compile,
                 )
                 first = sum(earlier.epochs for earlier in self.stages[:number])
                 last = first + stage.epochs
@@ -295,10 +298,3 @@ def _without_names(config):
         return config
     aside = "name", "build_config", "shared_object_id"
     return {key: _without_names(value) for key, value in config.items() if key not in aside}
-
-
-def _copies(metrics):
-    """Metrics of the same kind without state, since each stage compiles again."""
-    return keras.tree.map_structure(
-        lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
-    )

@@ -1,0 +1,79 @@
+"""Functional models with several exits: their names, what leads to each, and the stretches between them.
+
+An exit is an output. The exits are in order of depth, and the last is the network's own output.
+"""
+
+import keras
+
+from tfkd._core.graphs import has_graph, operation_of
+
+
+def check_exits(model: keras.Model, argument: str = "model") -> None:
+    """Raises TypeError or ValueError if a model does not have several exits to the same classes.
+
+    Args:
+        model: what was given.
+        argument: its name in messages.
+    """
+    remedy = "tfkd.schemes.attach_exits(model, exits) makes one."
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`{argument}` must be a keras.Model with exits. Received: {model!r} of type {type(model)}. "
+            f"{remedy}"
+        )
+    if not has_graph(model) or len(model.outputs) < 2:
+        outputs = f"{len(model.outputs)} output" if has_graph(model) else "no graph"
+        raise ValueError(
+            f"`{argument}` must be a functional model with exits, one output each. Received: "
+            f"{model.name!r} with {outputs}. {remedy}"
+        )
+    shapes = [tuple(output.shape) for output in model.outputs]
+    if any(len(shape) != 2 or shape != shapes[-1] for shape in shapes):
+        raise ValueError(
+            f"`{argument}`: all exits must return (batch, classes) for the same classes. Received: "
+            f"{model.name!r} with {shapes}. {remedy}"
+        )
+
+
+def exit_names(model: keras.Model) -> list[str]:
+    """The layers that make the outputs, which are the taps of their logits."""
+    return [operation_of(output)[0].name for output in model.outputs]
+
+
+def exit_tensors(model: keras.Model) -> list:
+    """What the head of each exit takes: the features that the network computes on with."""
+    return [operation_of(output)[1][0] for output in model.outputs]
+
+
+def up_to_exits(model: keras.Model) -> list[keras.Model]:
+    """For each exit the part of the model that has run when it answers, earlier heads included."""
+    outputs = model.outputs
+    return [keras.Model(model.inputs, outputs[: i + 1]) for i in range(len(outputs))]
+
+
+def segments(model: keras.Model) -> list[keras.Model]:
+    """The stretches between exits, which share the model's layers.
+
+    Args:
+        model: of one input, with exits.
+
+    Returns:
+        As many models as exits. The first takes the input, each other what the one before it returns last.
+        They return `[logits, features]`, the last one logits.
+
+    Raises:
+        ValueError: if a connection leads past an exit, so that its features are not all that is needed.
+    """
+    tensors, parts = exit_tensors(model), []
+    names = exit_names(model)
+    for i, logits in enumerate(model.outputs):
+        start = tensors[i - 1] if i else model.inputs[0]
+        ends = [logits] if i == len(names) - 1 else [logits, tensors[i]]
+        try:
+            parts.append(keras.Model(start, ends, name=names[i]))
+        except ValueError as error:
+            raise ValueError(
+                f"`model`: {model.name!r} cannot be cut at the exit {names[i - 1]!r}, since connections "
+                "lead past it. Attach that exit where all paths have joined, such as behind an Add layer."
+            ) from error
+    return parts

@@ -1,0 +1,102 @@
+"""Losses between two layers of one network: the deep one teaches the shallow one."""
+
+from typing import Any, Self
+
+import keras
+from keras import distillation, ops, tree
+
+from tfkd.losses._base import Batch, KnowledgeLoss
+from tfkd.losses._keras_losses import as_knowledge_loss
+
+
+def within(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss:
+    """A loss between two layers of the student, which then needs no teacher.
+
+    Both taps are the student's: `teacher_layer` names the layer that teaches, usually a deep one, and is
+    held fixed: no gradient flows back through it. Values, reduction, masks and weights are the loss's own.
+
+    Args:
+        loss: any loss of `tfkd.losses` or `keras.distillation` that looks at a teacher, with other taps for
+            `student_layer` than for `teacher_layer`; None is the student's output.
+
+    Returns:
+        A loss of the same name for `tfkd.Distiller` and schemes; its parts are trained and saved with them.
+
+    Raises:
+        TypeError: if it is not a loss.
+        ValueError: if the loss looks at no teacher, or both taps are the same.
+
+    Example:
+        >>> soft = SoftTargets(4.0, teacher_layer="logits", student_layer="exit_1")
+        >>> features = Hint("block3", "block1", projector=True)
+        >>> tfkd.Distiller(None, model_with_exits, [within(soft), within(features)])
+
+    Reference:
+        Zhang et al., "Be Your Own Teacher", 2019, is the first to distil so.
+    """
+    return _Within(as_knowledge_loss(loss))
+
+
+@keras.saving.register_keras_serializable(package="tfkd", name="Within")
+class _Within(KnowledgeLoss):
+    """What `within` returns: a loss that finds both of its sides in the student."""
+
+    uses_teacher = False
+    within_student = True
+
+    def __init__(self, loss: KnowledgeLoss, name: str | None = None) -> None:
+        if not loss.uses_teacher:
+            raise ValueError(
+                "`loss` must compare two layers. Received: "
+                f"{loss.title}, which looks at the student alone. Give it to the distiller as it is."
+            )
+        if loss.teacher_layer == loss.student_layer:
+            raise ValueError(
+                "`loss` must have another `student_layer` than `teacher_layer`, since both are of "
+                f"the student. Received: {loss.title} with {loss.teacher_layer!r} for both."
+            )
+        super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
+        self.loss = loss
+        self.published_weight, self.over_classes = loss.published_weight, loss.over_classes
+        self.takes_structures = loss.takes_structures
+
+    @property
+    def title(self) -> str:
+        return self.loss.title
+
+    def computed(self) -> KnowledgeLoss:
+        return self.loss
+
+    def missing(self, batch: Batch) -> list[str]:
+        return self.loss.missing(batch)
+
+    def constants(self) -> dict[str, Any]:
+        return self.loss.constants()
+
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
+        self.loss.bind(student, student)
+
+    def build(self, teacher_shape=None, student_shape=None) -> None:
+        if not self.loss.built:
+            self.loss.build(teacher_shape, student_shape)
+
+    def call(
+        self,
+        teacher,
+        student,
+        labels=None,
+        index=None,
+        mask=None,
+        sample_weight=None,
+        training: bool | None = None,
+    ):
+        batch = Batch(labels, index, mask, sample_weight, training)
+        teacher = tree.map_structure(ops.stop_gradient, teacher)
+        return self.loss(teacher, student, **self.loss.arguments(batch))
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])

@@ -1,0 +1,181 @@
+"""Early exits at work: each example runs only as far as it takes to be sure."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfkd._core.asking import MOST_AT_ONCE, in_parts
+from tfkd._core.checks import check_number
+from tfkd._core.exit_graphs import check_exits, segments, up_to_exits
+from tfkd._core.flops import count_flops
+from tfkd._core.keras_internals import mask_of, with_mask
+from tfkd.schemes._exits import drop_exits
+from tfkd.tasks import Classification, task_of
+
+
+class ExitAnswers(NamedTuple):
+    """What a network with early exits said.
+
+    Args:
+        outputs: logits `(n, classes)`, each of the exit that was taken.
+        exits: which exit that was, `(n,)`, counted from 0.
+    """
+
+    outputs: Any
+    exits: Any
+
+
+def early_exit(model: keras.Model, thresholds: Sequence[float]) -> "EarlyExit":
+    """A network that answers at the first exit that is sure enough.
+
+    Args:
+        model: of `attach_exits`, trained; or a `SelfDistiller.network`.
+        thresholds: for each exit but the last the confidence, the largest softmax probability, from which
+            on it answers, at least 0; above 1 for never. `choose_thresholds` finds them on validation data.
+
+    Returns:
+        An `EarlyExit`, whose `predict` and `evaluate` compute nothing behind the exit that an
+        example takes.
+
+    Raises:
+        TypeError: if the model is not a Keras model.
+        ValueError: if it has no exits, they cannot be reached one after another, or there is not one
+            threshold of at least 0 for each but the last.
+
+    Example:
+        >>> early = early_exit(distiller.network, [0.9, 0.8])
+        >>> outputs, exits = early.predict(images)
+    """
+    return EarlyExit(model, thresholds)
+
+
+class EarlyExit:
+    """What `early_exit` returns.
+
+    Args:
+        model: as of `early_exit`.
+        thresholds: likewise.
+
+    Attributes:
+        network: the model.
+        thresholds: one for each exit but the last.
+
+    Example:
+        >>> early.evaluate(x_test, y_test)  # {"accuracy": 0.91, "flops": 2.1e6, "shares": [0.6, 0.3, 0.1]}
+    """
+
+    def __init__(self, model: keras.Model, thresholds: Sequence[float]) -> None:
+        check_exits(model)
+        self.network, self.thresholds = model, check_thresholds(model, thresholds)
+        self._segments, self._task = segments(model), class_task_of(model)
+        self._run_compiled = tf.function(self._run, autograph=False, reduce_retracing=True)
+
+    @functools.cached_property
+    def flops(self) -> list[int]:
+        """Floating-point operations of one example up to each exit, heads on the way included."""
+        return flops_of_exits(self.network)
+
+    def __call__(self, inputs: Any) -> ExitAnswers:
+        """Answers a batch.
+
+        Args:
+            inputs: one batch, as the network takes it.
+
+        Returns:
+            Logits and exits, as tensors.
+        """
+        return self._run_compiled(inputs)
+
+    def predict(self, x: Any, batch_size: int = MOST_AT_ONCE) -> ExitAnswers:
+        """Answers many inputs in batches.
+
+        Args:
+            x: inputs `(n, ...)`, n at least 1.
+            batch_size: examples in a batch at most.
+
+        Returns:
+            Logits and exits, as arrays.
+        """
+        parts = [self(part) for part in in_parts(self.network, x, batch_size)]
+        return ExitAnswers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = MOST_AT_ONCE) -> dict[str, Any]:
+        """Measures accuracy and cost.
+
+        Args:
+            x: inputs `(n, ...)`.
+            y: class numbers `(n,)`.
+            batch_size: as of `predict`.
+
+        Returns:
+            `accuracy` in [0, 1]; `flops`, the mean for an example; `shares` of examples by exit.
+        """
+        outputs, exits = self.predict(x, batch_size)
+        labels = self._task.check_labels(y, len(outputs), "y")
+        shares = np.bincount(exits, minlength=len(self.flops)) / len(exits)
+        return {
+            **self._task.score(outputs, labels),
+            "flops": float(shares @ self.flops),
+            "shares": shares.tolist(),
+        }
+
+    def _run(self, inputs):
+        x, places = inputs, tf.range(ops.shape(inputs)[0])
+        answers, exits, order = [], [], []
+        for i, segment in enumerate(self._segments):
+            logits, *features = keras.tree.flatten(segment(x, training=False))
+            done = tf.ones_like(places, tf.bool)
+            if features:
+                done = self._task.confidence(logits) >= self.thresholds[i]
+            answers.append(ops.cast(tf.boolean_mask(logits, done), "float32"))
+            order.append(tf.boolean_mask(places, done))
+            exits.append(tf.fill(tf.shape(order[-1]), i))
+            if features:
+                left = tf.logical_not(done)
+                places, x = tf.boolean_mask(places, left), _chosen(features[0], left)
+        back = tf.argsort(tf.concat(order, 0))
+        return ExitAnswers(*(tf.gather(tf.concat(each, 0), back) for each in (answers, exits)))
+
+
+def _chosen(features, chosen):
+    """Some examples' features, with their mask of positions if they have one."""
+    mask, some = mask_of(features), tf.boolean_mask(features, chosen)
+    return some if mask is None else with_mask(some, tf.boolean_mask(mask, chosen))
+
+
+def class_task_of(model: keras.Model) -> Classification:
+    """The task of a classifier's exits.
+
+    Raises:
+        ValueError: if they do not say which one of several classes is right.
+    """
+    task = task_of(drop_exits(model))
+    if not isinstance(task, Classification):
+        raise ValueError(
+            f"`model`: confidence is that of one class among several, and {model.name!r} is of the task "
+            f"{task.name!r}. Its exits can be used one by one, as model.outputs."
+        )
+    return task
+
+
+def flops_of_exits(model: keras.Model, input_shape: Sequence | None = None) -> list[int]:
+    """Floating-point operations of one example up to each exit, heads on the way included."""
+    return [count_flops(part, input_shape) for part in up_to_exits(model)]
+
+
+def check_thresholds(model: keras.Model, thresholds: Sequence[float]) -> list[float]:
+    """Thresholds as a list; raises ValueError if there is not one for each exit but the last."""
+    given, wanted = list(thresholds), len(model.outputs) - 1
+    if len(given) != wanted:
+        raise ValueError(
+            f"`thresholds` must be one number for each of the {wanted} exits before the last, which always "
+            f"answers. Received: {given!r}."
+        )
+    for threshold in given:
+        check_number("thresholds", threshold, least=0)
+    return [float(threshold) for threshold in given]

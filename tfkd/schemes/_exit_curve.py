@@ -1,0 +1,213 @@
+"""What early exits cost and what they are worth, and the thresholds to choose."""
+
+import dataclasses
+import io
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd._core import files
+from tfkd._core.asking import answers
+from tfkd._core.checks import check_number
+from tfkd._core.exit_graphs import check_exits
+from tfkd._core.flops import count_flops
+from tfkd.schemes._early_exit import check_thresholds, class_task_of, flops_of_exits
+from tfkd.schemes._exits import drop_exits
+
+# Above any confidence: the exit is never taken.
+_NEVER = 1.1
+# How finely a search looks at one exit, and how often it goes through them.
+_CANDIDATES, _ROUNDS = 100, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ExitCurve:
+    """Accuracy against floating-point operations of a network with early exits.
+
+    Attributes:
+        thresholds: of each point, one for each exit but the last.
+        accuracy: of each point, in [0, 1].
+        flops: mean operations for an example, of each point, heads included.
+        shares: of examples that take each exit, `(points, exits)`.
+        exit_accuracy: of each exit alone, the last one's that of the plain network.
+        exit_flops: operations up to each exit.
+        full_flops: operations of the plain network, without heads.
+    """
+
+    thresholds: list[list[float]]
+    accuracy: np.ndarray
+    flops: np.ndarray
+    shares: np.ndarray
+    exit_accuracy: np.ndarray
+    exit_flops: np.ndarray
+    full_flops: int
+
+    def __str__(self) -> str:
+        """A table, a line for each point."""
+        lines = [
+            "thresholds | accuracy | FLOPs | of the full network | shares of the exits",
+            "|".join("-" * 5),
+        ]
+        points = zip(self.thresholds, self.accuracy, self.flops, self.shares, strict=True)
+        for thresholds, accuracy, flops, shares in points:
+            lines.append(
+                f"{' '.join(f'{each:.3f}' for each in thresholds)} | {accuracy:.2%} | {flops:,.0f} | "
+                f"{flops / self.full_flops:.1%} | {' '.join(f'{share:.1%}' for share in shares)}"
+            )
+        return "\n".join(f"| {line} |" for line in lines)
+
+    def plot(self, path: str | os.PathLike) -> None:
+        """Draws the curve, with the exits alone and the plain network.
+
+        Args:
+            path: the PNG file to write.
+
+        Raises:
+            ImportError: if matplotlib is missing.
+        """
+        from matplotlib.figure import Figure
+
+        axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
+        order = np.argsort(self.flops)
+        axes.plot(self.flops[order], 100 * self.accuracy[order], label="early exits")
+        axes.plot(self.exit_flops, 100 * self.exit_accuracy, "o", label="each exit alone")
+        axes.plot([self.full_flops], [100 * self.exit_accuracy[-1]], "*", label="plain network")
+        axes.set(xlabel="FLOPs for an example", ylabel="accuracy, %")
+        axes.legend()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        files.write_bytes(path, buffer.getvalue())
+
+
+def exit_curve(
+    model: keras.Model, x: Any, y: Any, thresholds: Sequence[float | Sequence[float]] | None = None
+) -> ExitCurve:
+    """Measures what early exits cost and what they are worth; the network runs once.
+
+    Args:
+        model: of `attach_exits`, trained; or a `SelfDistiller.network`.
+        x: inputs `(n, ...)`.
+        y: class numbers `(n,)`.
+        thresholds: for each point of the curve one for all exits, or one for each but the last; None for
+            those of one for all at which shares of the examples leave.
+
+    Returns:
+        An `ExitCurve`.
+
+    Raises:
+        TypeError: if the model is not a Keras model.
+        ValueError: if it has no exits, labels do not fit, or a point has not one threshold for each exit.
+
+    Example:
+        >>> curve = exit_curve(distiller.network, x_test, y_test, [chosen])
+        >>> print(curve)
+    """
+    measured = _Measured(model, x, y)
+    if thresholds is None:
+        quantiles = np.quantile(measured.confidence[:, :-1], np.linspace(0, 1, 21))
+        thresholds = [*np.unique(quantiles).tolist(), _NEVER]
+    several = [
+        check_thresholds(
+            model, [each] * (len(model.outputs) - 1) if isinstance(each, int | float) else each
+        )
+        for each in thresholds
+    ]
+    points = [measured.point(each) for each in several]
+    shape = np.shape(x)[1:]
+    return ExitCurve(
+        several,
+        np.array([point[0] for point in points]),
+        np.array([point[1] for point in points]),
+        np.array([point[2] for point in points]),
+        measured.correct.mean(axis=0),
+        measured.flops,
+        count_flops(drop_exits(model), shape),
+    )
+
+
+def choose_thresholds(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    *,
+    flops: float | None = None,
+    accuracy_drop: float | None = None,
+) -> list[float]:
+    """Finds thresholds on validation data: for a budget, or for an accuracy.
+
+    The search begins with one threshold for all exits and then improves each in turn, over quantiles of the
+    confidences seen. The network runs once.
+
+    Args:
+        model: as of `exit_curve`.
+        x: validation inputs `(n, ...)`; not those that the result is reported on.
+        y: their class numbers `(n,)`.
+        flops: the most operations for an example on average, for which accuracy is to be high; or
+        accuracy_drop: how much accuracy may be lost against the last exit, in [0, 1], such as 0.003, for
+            which operations are to be few.
+
+    Returns:
+        A threshold for each exit but the last.
+
+    Raises:
+        TypeError: if the model is not a Keras model.
+        ValueError: if it has no exits, labels do not fit, not exactly one of the two is given, or the
+            budget is below what the first exit takes.
+
+    Example:
+        >>> early_exit(network, choose_thresholds(network, x_val, y_val, accuracy_drop=0.003))
+    """
+    if (flops is None) == (accuracy_drop is None):
+        raise ValueError(
+            f"Give either `flops` or `accuracy_drop`. Received: flops={flops!r}, "
+            f"accuracy_drop={accuracy_drop!r}."
+        )
+    measured = _Measured(model, x, y)
+    if flops is not None:
+        least = int(measured.flops[0])
+        check_number("flops", flops, least=least, remedy=f"The first exit takes {least} for every example.")
+        return measured.best(lambda accuracy, cost: (cost <= flops, accuracy, -cost))
+    drop = 0.0 if accuracy_drop is None else check_number("accuracy_drop", accuracy_drop, least=0, most=1)
+    least_accuracy = measured.correct[:, -1].mean() - drop
+    # Rounding must not refuse what is equal.
+    return measured.best(lambda accuracy, cost: (accuracy >= least_accuracy - 1e-9, -cost, accuracy))
+
+
+class _Measured:
+    """How sure and how right each exit is of each example."""
+
+    def __init__(self, model, x, y):
+        check_exits(model)
+        task = class_task_of(model)
+        outputs = answers(model, x)
+        labels = task.check_labels(y, len(outputs[0]), "y")
+        self.confidence = np.stack([np.asarray(task.confidence(each)) for each in outputs], axis=1)
+        self.correct = np.stack([each.argmax(-1) == labels for each in outputs], axis=1)
+        self.flops = np.array(flops_of_exits(model, np.shape(x)[1:]))
+
+    def point(self, thresholds):
+        """Accuracy, mean operations and shares of exits."""
+        sure = self.confidence[:, :-1] >= np.asarray(thresholds, "float32")
+        taken = np.concatenate([sure, np.ones((len(sure), 1), bool)], axis=1).argmax(axis=1)
+        accuracy = self.correct[np.arange(len(taken)), taken].mean()
+        shares = np.bincount(taken, minlength=len(self.flops)) / len(taken)
+        return accuracy, float(shares @ self.flops), shares
+
+    def best(self, rank):
+        """The thresholds that rank highest by their accuracy and cost."""
+
+        def ranked(thresholds):
+            return rank(*self.point(thresholds)[:2])
+
+        exits = range(len(self.flops) - 1)
+        grid = np.linspace(0, 1, _CANDIDATES + 1)
+        of_all = [*np.quantile(self.confidence[:, :-1], grid).tolist(), _NEVER]
+        best = max(([each] * len(exits) for each in of_all), key=ranked)
+        for _, i in itertools.product(range(_ROUNDS), exits):
+            own = [best[i], *np.quantile(self.confidence[:, i], grid).tolist(), _NEVER]
+            best = max(([*best[:i], each, *best[i + 1 :]] for each in own), key=ranked)
+        return best

@@ -1,0 +1,52 @@
+"""Metrics of each of several outputs, for the same labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfkd._core.copies import fresh_metrics
+from tfkd._core.keras_internals import compiled_metrics
+
+
+class ExitMetrics(keras.metrics.Metric):
+    """The metrics given to `compile`, once more for each of several outputs.
+
+    Args:
+        outputs: their names, which are put before those of the metrics: `"exit_1_accuracy"`.
+    """
+
+    def __init__(self, outputs: Sequence[str]) -> None:
+        super().__init__(name="exit_metrics")
+        self.outputs = list(outputs)
+        self.each: dict[str, Any] = {}
+
+    def compile(self, metrics: Any, weighted_metrics: Any) -> None:
+        """Takes metrics as `keras.Model.compile` does for one output, in place of earlier ones."""
+        self.each = {}
+        if metrics or weighted_metrics:
+            self.each = {
+                name: compiled_metrics(fresh_metrics(metrics), fresh_metrics(weighted_metrics))
+                for name in self.outputs
+            }
+
+    def update_state(self, y_true, y_pred: Mapping[str, Any], sample_weight=None) -> None:
+        for name, metrics in self.each.items():
+            metrics.update_state(y_true, y_pred[name], sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        """What all metrics are by now; nothing before labels were seen."""
+        return {
+            f"{name}_{key}": value
+            for name, metrics in self.each.items()
+            if metrics.built
+            for key, value in metrics.result().items()
+        }
+
+    def reset_state(self) -> None:
+        for metrics in self.each.values():
+            metrics.reset_state()
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        return [variable for metrics in self.each.values() for variable in metrics.variables]
