@@ -30,6 +30,7 @@ __all__ = [
     "numpy_operations",
     "run_through_graph",
     "share_value",
+    "thaw",
     "with_mask",
 ]
 
@@ -50,6 +51,11 @@ def freeze(model: keras.Model) -> None:
     The public setter freezes every layer too, and with them all models that are cloned from it.
     """
     model._trainable = False
+
+
+def thaw(model: keras.Model) -> None:
+    """Undoes `freeze`."""
+    model._trainable = True
 
 
 def history(tensor) -> KerasHistory:
