@@ -92,7 +92,7 @@ def choose_teacher(
         seed: int that the students' initial weights follow from, as far as initializers have no seeds of
             their own.
         backup_dir: folder from which the same call goes on where it was interrupted; None for none.
-        **kwargs: passed to `tfkd.Distiller.fit`: `batch_size`, `verbose`, `callbacks` and so on.
+        **kwargs: passed to `Stages.fit`: `batch_size`, `verbose`, `callbacks` and so on.
 
     Returns:
         The teacher that was chosen, its number and the values of all.
@@ -118,7 +118,6 @@ def choose_teacher(
     check_choice("mode", mode, ("max", "min"))
     check_int("seed", seed, least=0)
     losses = SoftTargets(4.0) if losses is None else losses
-    callbacks = kwargs.pop("callbacks", None) or ()
     table = []
     for number, candidate in enumerate(candidates):
         teacher = _as_teacher(candidate)
@@ -131,8 +130,6 @@ def choose_teacher(
             loss=loss,
             metrics=list(metrics),
             backup_dir=None if backup_dir is None else os.path.join(backup_dir, str(number)),
-            validation_data=validation_data,
-            callbacks=callbacks,
             **kwargs,
         )
         values = [
