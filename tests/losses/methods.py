@@ -357,4 +357,12 @@ METHODS = {
         other={"k": 2},
         trained=True,
     ),
+    "score_difference": Method(
+        losses.ScoreDifference,
+        lambda t, s, **options: losses.score_difference(s, **options),
+        lambda t, s, **options: oracles.score_difference(s, **options),
+        {case: shapes for case, shapes in LOGITS.items() if case != "two classes"},
+        other={"k": 4},
+        itself=None,
+    ),
 }

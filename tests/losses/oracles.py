@@ -264,3 +264,8 @@ def singular_values(teacher, student, k=1):
 
 def cosine_embedding(t, s):
     return 1 - (unit(t, -1) * unit(s, -1)).sum(-1)
+
+
+def score_difference(s, k=3):
+    scores = -np.sort(-np.exp(log_softmax(s)), axis=-1)
+    return scores[..., 0] - scores[..., 1:k].mean(-1)

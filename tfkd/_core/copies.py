@@ -51,10 +51,3 @@ def remade(layer: keras.Operation, config: dict[str, Any]) -> keras.Operation:
             f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its configuration: "
             f"{str(error)[:200]} Give its class a `get_config` with all arguments of its constructor."
         ) from error
-
-
-def clone_metrics(metrics: Any) -> Any:
-    """Metrics of the same kind without state, names and functions as they are, in any structure."""
-    return keras.tree.map_structure(
-        lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
-    )

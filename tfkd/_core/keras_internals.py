@@ -32,6 +32,7 @@ __all__ = [
     "numpy_operations",
     "run_through_graph",
     "share_value",
+    "thaw",
     "trained_by",
     "with_mask",
 ]
@@ -58,6 +59,11 @@ def freeze(model: keras.Model) -> None:
     The public setter freezes every layer too, and with them all models that are cloned from it.
     """
     model._trainable = False
+
+
+def thaw(model: keras.Model) -> None:
+    """Undoes `freeze`."""
+    model._trainable = True
 
 
 def history(tensor) -> KerasHistory:

@@ -31,6 +31,8 @@ class LossSet(keras.Layer):
             `take_changes` is called.
         factors: float32 variable `(losses,)` that a schedule multiplies the weights by, so that steps need
             no new trace.
+        plateau: float32 variable `(3,)` in which what waits for a plateau keeps whether it has seen a
+            value, the best one, and the epochs since.
         teacher_taps: what the losses look at in the teacher.
         student_taps: what they look at in the student.
 
@@ -56,6 +58,7 @@ class LossSet(keras.Layer):
         self.factors = self.add_weight(
             shape=(len(self.knowledge_losses),), initializer="ones", trainable=False, name="factors"
         )
+        self.plateau = self.add_weight(shape=(3,), initializer="zeros", trainable=False, name="plateau")
         with tf.init_scope():
             self._weights = tf.Variable(tf.constant(self.weights_of_losses, "float32"), trainable=False)
         self._taken = list(self.weights_of_losses)
@@ -161,6 +164,8 @@ class LossSet(keras.Layer):
         return total
 
     def load_own_variables(self, store) -> None:
-        # A distiller saved before there were loss sets kept the factors itself.
-        if store.keys():
+        # A distiller saved before there were loss sets kept the factors itself, and later ones no plateau.
+        if len(store.keys()) == 1:
+            self.factors.assign(store["0"])
+        elif store.keys():
             super().load_own_variables(store)

@@ -28,6 +28,7 @@ from tfkd.losses._overhaul import Overhaul, overhaul
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
 from tfkd.losses._review_kd import ReviewKD, review_kd
+from tfkd.losses._score_difference import ScoreDifference, score_difference
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
 from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
@@ -61,6 +62,7 @@ __all__ = [
     "ProbabilisticTransfer",
     "Relational",
     "ReviewKD",
+    "ScoreDifference",
     "SimilarityPreserving",
     "SingularValues",
     "SoftTargets",
@@ -89,6 +91,7 @@ __all__ = [
     "probabilistic_transfer",
     "relational",
     "review_kd",
+    "score_difference",
     "similarity_preserving",
     "singular_values",
     "soft_targets",

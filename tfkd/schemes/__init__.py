@@ -1,9 +1,13 @@
 """Schemes: who teaches whom, and in which order."""
 
+from tfkd.schemes._assistants import assistants
+from tfkd.schemes._chain import Chain
+from tfkd.schemes._choosing import TeacherChoice, choose_teacher
 from tfkd.schemes._early_exit import EarlyExit, early_exit
 from tfkd.schemes._exit_curve import ExitCurve, choose_thresholds, exit_curve
 from tfkd.schemes._exit_methods import IMTA, BeYourOwnTeacher, ExitEnsemble, ExitMethod, Lesson, MultiExit
 from tfkd.schemes._exits import attach_exits, drop_exits
+from tfkd.schemes._generations import generations
 from tfkd.schemes._mutual import MutualDistiller
 from tfkd.schemes._self_distiller import SelfDistiller
 from tfkd.schemes._stages import Stage, Stages
@@ -11,6 +15,7 @@ from tfkd.schemes._stages import Stage, Stages
 __all__ = [
     "IMTA",
     "BeYourOwnTeacher",
+    "Chain",
     "EarlyExit",
     "ExitCurve",
     "ExitEnsemble",
@@ -21,9 +26,13 @@ __all__ = [
     "SelfDistiller",
     "Stage",
     "Stages",
+    "TeacherChoice",
+    "assistants",
     "attach_exits",
+    "choose_teacher",
     "choose_thresholds",
     "drop_exits",
     "early_exit",
     "exit_curve",
+    "generations",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfkd._core.copies import clone_metrics
+from tfkd._core.copies import fresh_metrics
 from tfkd._core.keras_internals import compiled_metrics
 
 
@@ -17,7 +17,7 @@ class StudentMetrics:
 
     def __init__(self, names: Sequence[str], metrics: Any) -> None:
         self.names = list(names)
-        self._of = [compiled_metrics(clone_metrics(metrics)) for _ in names] if metrics else []
+        self._of = [compiled_metrics(fresh_metrics(metrics)) for _ in names] if metrics else []
 
     def update(self, y, outputs: Sequence, sample_weight=None) -> None:
         """Takes what each student answered to examples with labels."""

@@ -1,0 +1,180 @@
+"""Choosing a teacher by what its students learn, not by how good it is itself."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfkd._core.checks import check_choice, check_int
+from tfkd._core.copies import clone
+from tfkd._core.seeding import seeded
+from tfkd.distilling import Distiller
+from tfkd.distilling._compatibility import check_model
+from tfkd.losses import SoftTargets
+from tfkd.losses._features import as_list
+from tfkd.losses._keras_losses import as_knowledge_loss
+from tfkd.schemes._stages import Stage, Stages
+from tfkd.teachers import load_teacher
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherChoice:
+    """Which teacher taught best.
+
+    Args:
+        teacher: the chosen network.
+        index: its number among the candidates.
+        table: a row for each candidate, in their order: its `"name"`, and under `"teacher"` and `"student"`
+            the monitored value of the candidate itself and of the student it taught.
+    """
+
+    teacher: keras.Model
+    index: int
+    table: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        """The table as text, the choice marked."""
+        width = max(len(row["name"]) for row in self.table)
+        lines = [f"  {'':{width}}  teacher  student"]
+        for i, row in enumerate(self.table):
+            sign = "*" if i == self.index else " "
+            lines.append(f"{sign} {row['name']:{width}}  {row['teacher']:7.4f}  {row['student']:7.4f}")
+        return "\n".join(lines)
+
+
+def choose_teacher(
+    candidates: Sequence[str | os.PathLike | keras.Model],
+    make_student: Callable[[], keras.Model],
+    x: Any,
+    y: Any = None,
+    *,
+    validation_data: Any,
+    loss: Any,
+    epochs: int = 1,
+    losses: Any = None,
+    loss_weights: Sequence[float] | str | None = None,
+    student_loss_weight: float | None = None,
+    optimizer: keras.optimizers.Optimizer | str = "adam",
+    metrics: Sequence[Any] = ("accuracy",),
+    monitor: str = "accuracy",
+    mode: str = "max",
+    seed: int = 0,
+    backup_dir: str | os.PathLike | None = None,
+    **kwargs,
+) -> TeacherChoice:
+    """Chooses the teacher whose student is best after a short distillation (ESKD).
+
+    Each candidate teaches a new student that begins with the same weights; what counts is the student's
+    value on the validation data after the last epoch. Since the choice is made by these data, report the
+    accuracy of the student that you train in the end on others.
+
+    Args:
+        candidates: files that `tfkd.load_teacher` reads, such as those of `tfkd.callbacks.KeepEpochs`, or
+            networks that return logits; at least one. One file at a time is in memory.
+        make_student: makes a built student, a new one each time.
+        x: data, as in `keras.Model.fit`.
+        y: labels, as in `keras.Model.fit`.
+        validation_data: held-out data with labels, as in `keras.Model.fit`.
+        loss: the labels' loss.
+        epochs: of each short distillation, at least 1.
+        losses: knowledge losses, or one; each student learns by copies. None for soft targets of
+            temperature 4.
+        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5.
+        optimizer: a Keras optimizer, or its name; every student starts with a fresh one like it.
+        metrics: metrics of the networks' outputs.
+        monitor: name of the value that decides: "loss" or a metric's.
+        mode: "max" if higher is better, "min" if lower. Of equal students the first one's teacher is
+            chosen.
+        seed: int that the students' initial weights follow from, as far as initializers have no seeds of
+            their own.
+        backup_dir: folder from which the same call goes on where it was interrupted; None for none.
+        **kwargs: passed to `Stages.fit`: `batch_size`, `verbose`, `callbacks` and so on.
+
+    Returns:
+        The teacher that was chosen, its number and the values of all.
+
+    Raises:
+        ValueError: if there are no candidates, the value is not among those measured, or no student has a
+            finite one.
+
+    Example:
+        >>> choice = tfkd.schemes.choose_teacher(
+        ...     kept.files, tfkd.students.lenet5_half, x, y, validation_data=held_out, loss=labels_loss
+        ... )
+        >>> print(choice)
+        >>> tfkd.Distiller(choice.teacher, student, tfkd.losses.SoftTargets(4.0))
+
+    Reference:
+        Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019, whose teachers of 35 or 50 epochs
+        teach some students better than that of 200.
+    """
+    candidates = list(candidates)
+    if not candidates:
+        raise ValueError("`candidates` is empty. Give at least one file or network.")
+    check_choice("mode", mode, ("max", "min"))
+    check_int("seed", seed, least=0)
+    losses = SoftTargets(4.0) if losses is None else losses
+    table = []
+    for number, candidate in enumerate(candidates):
+        teacher = _as_teacher(candidate)
+        with seeded(seed):
+            student = make_student()
+        copies = [clone(as_knowledge_loss(each)) for each in as_list(losses)]
+        stage = Stage(copies, epochs, loss_weights, student_loss_weight, optimizer=optimizer)
+        Stages([stage], seed).fit(
+            *(teacher, student, x, y),
+            loss=loss,
+            metrics=list(metrics),
+            backup_dir=None if backup_dir is None else os.path.join(backup_dir, str(number)),
+            **kwargs,
+        )
+        values = [
+            _measured(network, loss, metrics, validation_data, kwargs.get("batch_size"), monitor)
+            for network in (teacher, student)
+        ]
+        table.append({"name": _name(candidate), "teacher": values[0], "student": values[1]})
+    index = _best([row["student"] for row in table], monitor, mode)
+    return TeacherChoice(_as_teacher(candidates[index]), index, table)
+
+
+def _as_teacher(candidate):
+    if isinstance(candidate, (str, os.PathLike)):
+        return load_teacher(candidate)
+    check_model(candidate, "candidates")
+    return candidate
+
+
+def _name(candidate):
+    return os.fspath(candidate) if isinstance(candidate, (str, os.PathLike)) else candidate.name
+
+
+def _measured(network, loss, metrics, data, batch_size, monitor):
+    """A value of a network on the validation data, which leaves what it was compiled with alone."""
+    judged = Distiller(None, network, [], None, 1.0)
+    judged.compile("sgd", loss, [clone(m) if isinstance(m, keras.metrics.Metric) else m for m in metrics])
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    values = judged.evaluate(
+        *(x, y, batch_size),
+        sample_weight=sample_weight,
+        verbose=0,
+        return_dict=True,
+    )
+    if monitor not in values:
+        raise ValueError(f"`monitor` must be one of {sorted(values)}. Received: monitor={monitor!r}.")
+    return float(values[monitor])
+
+
+def _best(values, monitor, mode):
+    """The number of the best value; values that are not finite are never the best."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError(
+            f"No student has a finite {monitor!r} after its distillation: {values}. A lower learning rate "
+            "usually helps."
+        )
+    values = np.asarray(values)
+    return int(np.argmax(np.where(finite, values if mode == "max" else -values, -np.inf)))
