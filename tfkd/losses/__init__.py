@@ -27,12 +27,14 @@ from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivit
 from tfkd.losses._overhaul import Overhaul, overhaul
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
+from tfkd.losses._relative_dissimilarity import RelativeDissimilarity, relative_dissimilarity
 from tfkd.losses._review_kd import ReviewKD, review_kd
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
 from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
 from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
+from tfkd.losses._weighted_teachers import WeightedTeachers, weighted_teachers
 
 __all__ = [
     "DIST",
@@ -59,12 +61,14 @@ __all__ = [
     "Paraphrasing",
     "ProbabilisticTransfer",
     "Relational",
+    "RelativeDissimilarity",
     "ReviewKD",
     "SimilarityPreserving",
     "SingularValues",
     "SoftTargets",
     "TeacherFree",
     "VariationalInformation",
+    "WeightedTeachers",
     "activation_boundary",
     "as_float32",
     "as_float32_pair",
@@ -87,12 +91,14 @@ __all__ = [
     "overhaul",
     "probabilistic_transfer",
     "relational",
+    "relative_dissimilarity",
     "review_kd",
     "similarity_preserving",
     "singular_values",
     "soft_targets",
     "teacher_free",
     "variational_information",
+    "weighted_teachers",
 ]
 
 __getattr__ = _renamed(
