@@ -84,9 +84,10 @@ class WeightedTeachers(KnowledgeLoss):
     - "learned": a softmax of trained numbers, equal at first. They do not minimize the loss, which would
       choose the teacher that is nearest to the student, whatever it knows. They minimize the squared norm
       of the weighted sum of the losses' gradients by what the student's tap sees, example by example, over
-      the mean of the teachers' own squared norms: the sum is then a direction in which all teachers'
-      losses fall, and teachers that contradict each other cancel out. The value of the loss stays what it
-      is, and these gradients are computed up to the tap, not through the student.
+      the mean of the teachers' own squared norms: at the minimum the sum is a direction in which all
+      teachers' losses fall, and of teachers that agree on it those with shorter gradients weigh more. The
+      value of the loss stays what it is, and these gradients are computed up to the tap, not through the
+      student.
 
     Args:
         loss: a loss of outputs or inner layers, of `tfkd.losses` or `keras.distillation`, that is copied
