@@ -24,6 +24,8 @@ class Taps(NamedTuple):
     # A batch normalization before a ReLU.
     before_relu: tuple = ("a", "b")
     last: tuple = ("a", "b")
+    # One layer of each of two teachers in an ensemble.
+    members: tuple = (["a", "b"], "c")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Method:
         shapes = next(iter(self.shapes.values())) if shape is None else (shape, shape)
         if self.at == "several" and not isinstance(shapes[0], list):
             shapes = [[each, each] for each in shapes]
+        if self.at == "members" and not isinstance(shapes[0], list):
+            shapes = [[shapes[0], shapes[0]], shapes[1]]
         return self._drawn(shapes)
 
     def _drawn(self, shapes, seed=1):
@@ -110,6 +114,15 @@ ALONE = {"batch of 1": ((1, 7), (1, 4))}
 TWO_LAYERS = {
     "batch": ([(2, 4, 4, 5), (2, 2, 2, 5)],) * 2,
     "larger student": ([(1, 4, 4, 5), (1, 2, 2, 5)], [(1, 8, 8, 5), (1, 4, 4, 5)]),
+}
+TWO_TEACHERS = {
+    "batch": ([(6, 5), (6, 5)], (6, 5)),
+    "batch of 1": ([(1, 5), (1, 5)], (1, 5)),
+    "three": ([(4, 3)] * 3, (4, 3)),
+}
+EMBEDDINGS_OF_TWO = {
+    "other widths": ([(6, 7), (6, 3)], (6, 4)),
+    "three": ([(5, 2, 2, 3)] * 3, (5, 6)),
 }
 CONVOLUTIONS = "its convolutions need maps"
 
@@ -363,6 +376,38 @@ METHODS = {
         lambda t, s, **options: oracles.score_difference(s, **options),
         {case: shapes for case, shapes in LOGITS.items() if case != "two classes"},
         other={"k": 4},
+        itself=None,
+    ),
+    "weighted_teachers": Method(
+        lambda teachers, layer, **options: losses.WeightedTeachers(
+            losses.Hint(None, layer, projector=True), teachers, **options
+        ),
+        losses.weighted_teachers,
+        oracles.weighted_teachers,
+        TWO_TEACHERS,
+        at="members",
+        needs={"weights": "learned"},
+        trained=True,
+        itself=None,
+    ),
+    "weighted_teachers_by_confidence": Method(
+        lambda teachers, layer, **options: losses.WeightedTeachers(
+            losses.SoftTargets(student_layer=layer), teachers, **options
+        ),
+        lambda t, s: losses.weighted_teachers(t, s, weights="confidence"),
+        lambda t, s, **options: oracles.weighted_teachers(t, s, weights="confidence"),
+        TWO_TEACHERS,
+        at="members",
+        other={"weights": "confidence"},
+        itself=None,
+    ),
+    "relative_dissimilarity": Method(
+        losses.RelativeDissimilarity,
+        losses.relative_dissimilarity,
+        oracles.relative_dissimilarity,
+        EMBEDDINGS_OF_TWO,
+        at="members",
+        other={"margin": 0.5},
         itself=None,
     ),
 }

@@ -11,12 +11,14 @@ IMAGES = Taps(
     several=(["relu1", "conv2"],) * 2,
     before_relu=("norm1", "norm1"),
     last=("logits:input",) * 2,
+    members=(["logits", "logits"], "logits"),
 )
 SEQUENCES = Taps(
     middle=("hidden", "hidden"),
     several=(["hidden", "relu"],) * 2,
     before_relu=("norm", "norm"),
     last=("relu", "relu"),
+    members=(["logits", "logits"], "logits"),
 )
 
 

@@ -1,5 +1,6 @@
 """What each method computes, in NumPy and float64, written from the formulas."""
 
+import itertools
 import math
 
 import numpy as np
@@ -269,3 +270,33 @@ def cosine_embedding(t, s):
 def score_difference(s, k=3):
     scores = -np.sort(-np.exp(log_softmax(s)), axis=-1)
     return scores[..., 0] - scores[..., 1:k].mean(-1)
+
+
+def confidence(teachers, labels=None):
+    """Weights `(teachers, ...)` by the cross-entropy of labels, or by entropy."""
+    logs = [log_softmax(t) for t in teachers]
+    if labels is None:
+        uncertain = np.stack([-(np.exp(each) * each).sum(-1) for each in logs])
+    else:
+        uncertain = -np.stack([np.take_along_axis(each, labels[..., None], -1)[..., 0] for each in logs])
+    return (1 - np.exp(uncertain) / np.exp(uncertain).sum(0)) / (len(teachers) - 1)
+
+
+def weighted_teachers(teachers, s, weights=None, labels=None):
+    if isinstance(weights, str):
+        weights = confidence(teachers, labels)
+    else:
+        weights = np.ones(len(teachers)) if weights is None else np.asarray(weights, float)
+        weights = weights / weights.sum()
+    return sum(w * soft_targets(t, s) for w, t in zip(weights, teachers, strict=True))
+
+
+def relative_dissimilarity(teachers, s, margin=0.1):
+    teachers, s = [t.reshape(len(t), -1) for t in teachers], s.reshape(len(s), -1)
+    values = []
+    for i, j, k in itertools.permutations(range(len(s)), 3):
+        nearer = [np.linalg.norm(t[i] - t[j]) < np.linalg.norm(t[i] - t[k]) for t in teachers]
+        if 2 * sum(nearer) > len(teachers):
+            gap = np.linalg.norm(s[i] - s[j]) - np.linalg.norm(s[i] - s[k])
+            values.append(max(0.0, gap + margin))
+    return np.asarray(np.mean(values) if values else 0.0)

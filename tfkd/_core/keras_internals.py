@@ -91,11 +91,6 @@ def build_shapes(model: keras.Model) -> dict:
     return model._build_shapes_dict or {}
 
 
-def compiled_metrics(metrics):
-    """What `compile` makes of the metrics it is given: one metric whose result is a dictionary."""
-    return CompileMetrics(metrics, None)
-
-
 def is_keras_layer(layer: object) -> bool:
     """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")

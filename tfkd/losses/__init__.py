@@ -27,6 +27,7 @@ from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivit
 from tfkd.losses._overhaul import Overhaul, overhaul
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
+from tfkd.losses._relative_dissimilarity import RelativeDissimilarity, relative_dissimilarity
 from tfkd.losses._review_kd import ReviewKD, review_kd
 from tfkd.losses._score_difference import ScoreDifference, score_difference
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
@@ -34,6 +35,7 @@ from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
 from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
+from tfkd.losses._weighted_teachers import WeightedTeachers, weighted_teachers
 from tfkd.losses._within import within
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Paraphrasing",
     "ProbabilisticTransfer",
     "Relational",
+    "RelativeDissimilarity",
     "ReviewKD",
     "ScoreDifference",
     "SimilarityPreserving",
@@ -68,6 +71,7 @@ __all__ = [
     "SoftTargets",
     "TeacherFree",
     "VariationalInformation",
+    "WeightedTeachers",
     "activation_boundary",
     "as_float32",
     "as_float32_pair",
@@ -90,6 +94,7 @@ __all__ = [
     "overhaul",
     "probabilistic_transfer",
     "relational",
+    "relative_dissimilarity",
     "review_kd",
     "score_difference",
     "similarity_preserving",
@@ -97,6 +102,7 @@ __all__ = [
     "soft_targets",
     "teacher_free",
     "variational_information",
+    "weighted_teachers",
     "within",
 ]
 

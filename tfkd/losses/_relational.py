@@ -47,7 +47,7 @@ def relational(
     check_number("angle_weight", angle_weight, least=0)
     teacher, student = flat_pair(teacher, student)
     weights = example_weights(sample_weight, student)
-    (dots_t, d_t), (dots_s, d_s) = (_geometry(features) for features in (teacher, student))
+    (dots_t, d_t), (dots_s, d_s) = (geometry(features) for features in (teacher, student))
     distances = _huber(_relative(d_s, weights) - _relative(d_t, weights))
     angles = _huber(_cosines(dots_s, d_s) - _cosines(dots_t, d_t))
     angles = ops.einsum("ijk,k->ij", angles, weights)
@@ -55,7 +55,7 @@ def relational(
     return distance_weight * pair_mean(distances, weights) + angle_weight * angles
 
 
-def _geometry(features):
+def geometry(features):
     """Dot products after centring, which keeps them small, and distances, all `(batch, batch)`."""
     features = features - ops.mean(features, axis=0)
     dots = ops.matmul(features, ops.transpose(features))

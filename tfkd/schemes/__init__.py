@@ -4,6 +4,7 @@ from tfkd.schemes._assistants import assistants
 from tfkd.schemes._chain import Chain
 from tfkd.schemes._choosing import TeacherChoice, choose_teacher
 from tfkd.schemes._early_exit import EarlyExit, early_exit
+from tfkd.schemes._ensemble_teacher import EnsembleTeacher
 from tfkd.schemes._exit_curve import ExitCurve, choose_thresholds, exit_curve
 from tfkd.schemes._exit_methods import IMTA, BeYourOwnTeacher, ExitEnsemble, ExitMethod, Lesson, MultiExit
 from tfkd.schemes._exits import attach_exits, drop_exits
@@ -17,6 +18,7 @@ __all__ = [
     "BeYourOwnTeacher",
     "Chain",
     "EarlyExit",
+    "EnsembleTeacher",
     "ExitCurve",
     "ExitEnsemble",
     "ExitMethod",

@@ -21,7 +21,7 @@ from tfkd.distilling._steps import (
 from tfkd.distilling._task_losses import losses_for
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.optimizers import OptimizerGroup
-from tfkd.schemes._student_metrics import StudentMetrics
+from tfkd.schemes._exit_metrics import ExitMetrics
 
 Losses = KnowledgeLoss | Sequence[KnowledgeLoss]
 
@@ -86,6 +86,7 @@ class MutualDistiller(DistillationModel):
         loss = SoftTargets(1.0) if loss is None else loss
         self._pairs = [(i, j) for i in range(len(students)) for j in range(len(students)) if i != j]
         self.loss_sets = [self._loss_set(i, j, loss, loss_weights) for i, j in self._pairs]
+        self._of_students = ExitMetrics([f"student_{i}" for i, _ in enumerate(self.students)])
         self.built = True
 
     @property
@@ -143,7 +144,7 @@ class MutualDistiller(DistillationModel):
         kwargs["auto_scale_loss"] = False
         group = OptimizerGroup(optimizers)
         super().compile(group, loss, metrics=metrics, jit_compile=jit_compile, **kwargs)
-        self._of_students = StudentMetrics([f"student_{i}" for i, _ in enumerate(self.students)], metrics)
+        self._of_students.compile(metrics, kwargs.get("weighted_metrics"))
         self.build_optimizer()
 
     def _one_for_each(self, optimizer, scaled):
@@ -261,12 +262,9 @@ class MutualDistiller(DistillationModel):
             All values so far, by name.
         """
         outputs = y_pred if isinstance(y_pred, list) else [y_pred] * len(self.students)
-        self._of_students.update(y, outputs, sample_weight)
+        each = zip(self._of_students.outputs, outputs, strict=True)
+        self._of_students.update_state(y, dict(each), sample_weight)
         return super().compute_metrics(x, y, _mean(outputs), sample_weight)
-
-    def reset_metrics(self) -> None:
-        super().reset_metrics()
-        self._of_students.reset()
 
     def get_metrics_result(self) -> dict:
         results = super().get_metrics_result()
@@ -274,8 +272,7 @@ class MutualDistiller(DistillationModel):
         named: dict[str, list] = {}
         for metric in (tracker for each in self.loss_sets for tracker in each.trackers):
             named.setdefault(metric.name, []).append(metric.result())
-        results |= {name: _mean(values) for name, values in named.items()}
-        return {**results, **self._of_students.results()}
+        return {**results, **{name: _mean(values) for name, values in named.items()}}
 
     def export(self, filepath, *args, **kwargs) -> None:
         """Exports the first student, as `keras.Model.export` does."""
