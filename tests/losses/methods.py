@@ -6,6 +6,7 @@ under its class's name in snake case. Further lines, under other names, are for 
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ class Method:
         trained: whether the loss computes more than the function, with parts of its own.
         positive: whether the function takes values above 0.
         itself: its value for a student that is the teacher; None if it is not a distance.
+        detached: whether a part of the function is a constant for its gradient, as weights of examples are.
         no_sequences: why it cannot take `(batch, positions, channels)`; empty if it can.
         leave_out: clauses of `tfkd.testing.check_loss` that cannot hold for the loss, with the reasons.
     """
@@ -55,6 +57,7 @@ class Method:
     trained: bool = False
     positive: bool = False
     itself: float | None = 0.0
+    detached: bool = False
     no_sequences: str = ""
     leave_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -355,6 +358,61 @@ METHODS = {
         at="several",
         needs={"projector": True},
         other={"k": 2},
+        trained=True,
+    ),
+    "weighted_soft_targets": Method(
+        losses.WeightedSoftTargets,
+        lambda t, s, **options: losses.weighted_soft_targets(t, s, labels_like(t), **options),
+        lambda t, s, **options: oracles.weighted_soft_targets(t, s, labels_like(t), **options),
+        LOGITS,
+        other={"temperature": 3.0},
+        detached=True,
+    ),
+    "inter_channel_correlation": Method(
+        losses.InterChannelCorrelation,
+        losses.inter_channel_correlation,
+        oracles.inter_channel_correlation,
+        MAPS,
+        at="middle",
+        trained=True,
+    ),
+    "inter_channel_correlation_of_patches": Method(
+        losses.InterChannelCorrelation,
+        functools.partial(losses.inter_channel_correlation, grid=(2, 4)),
+        functools.partial(oracles.inter_channel_correlation, grid=(2, 4)),
+        {"patches": ((3, 8, 8, 5), (3, 8, 8, 5))},
+        at="middle",
+        other={"grid": (2, 4)},
+        trained=True,
+        no_sequences="its patches are of maps",
+    ),
+    "simple_recipe": Method(
+        losses.SimpleRecipe,
+        losses.simple_recipe,
+        oracles.simple_recipe,
+        ROWS | {"maps": ((5, 2, 2, 3), (5, 3, 3, 3))},
+        at="last",
+        other={"exponent": 3.0},
+        trained=True,
+        itself=math.log(1e-5),
+    ),
+    "pearson_features": Method(
+        losses.PearsonFeatures,
+        losses.pearson_features,
+        oracles.pearson_features,
+        MAPS | ROWS,
+        at="middle",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "channel_wise": Method(
+        losses.ChannelWise,
+        losses.channel_wise,
+        oracles.channel_wise,
+        MAPS,
+        at="middle",
+        needs={"projector": True},
+        other={"temperature": 2.0},
         trained=True,
     ),
 }

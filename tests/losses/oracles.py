@@ -264,3 +264,52 @@ def singular_values(teacher, student, k=1):
 
 def cosine_embedding(t, s):
     return 1 - (unit(t, -1) * unit(s, -1)).sum(-1)
+
+
+def weighted_soft_targets(t, s, labels, temperature=2.0):
+    entropy_t, entropy_s = (
+        -np.take_along_axis(log_softmax(z), labels[..., None], -1)[..., 0] for z in (t, s)
+    )
+    return (1 - np.exp(-entropy_s / (entropy_t + 1e-7))) * soft_targets(t, s, temperature)
+
+
+def channel_wise(t, s, temperature=4.0):
+    t, s = same_size(t, s)
+    t, s = (np.moveaxis(x.reshape(len(x), -1, x.shape[-1]), 1, 2) for x in (t, s))
+    return soft_targets(t, s, temperature).mean(1)
+
+
+def pearson_features(t, s):
+    t, s = (x.reshape(-1, x.shape[-1]) for x in same_size(t, s))
+    if len(t) == 1:
+        return np.asarray(0.0)
+    return np.asarray(np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(t.T, s.T, strict=True)]))
+
+
+def simple_recipe(t, s, exponent=4.0):
+    t, s = (x.reshape(len(x), -1, x.shape[-1]).mean(1) for x in (t, s))
+    t, s = ((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-6) for x in (t, s))
+    return np.asarray(np.log((np.abs(t - s) ** exponent).sum() + 1e-5))
+
+
+def inter_channel_correlation(t, s, grid=(1, 1)):
+    t, s = same_size(t, s)
+
+    def correlations(x):
+        x = x.reshape(-1, x.shape[-1])
+        return unit(x.T @ x, 1)
+
+    def one(t, s):
+        if t.ndim == 2:
+            return ((correlations(t) - correlations(s)) ** 2).sum() / t.shape[-1]
+        height, width = len(t) // grid[0], t.shape[1] // grid[1]
+        cells = [
+            np.s_[i * height : (i + 1) * height, j * width : (j + 1) * width]
+            for i in range(grid[0])
+            for j in range(grid[1])
+        ]
+        return np.mean(
+            [((correlations(t[c]) - correlations(s[c])) ** 2).sum() / t.shape[-1] for c in cells]
+        )
+
+    return np.array([one(a, b) for a, b in zip(t, s, strict=True)])

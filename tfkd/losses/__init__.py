@@ -9,6 +9,7 @@ from tfkd.losses._activation_boundary import ActivationBoundary, activation_boun
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
 from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
+from tfkd.losses._channel_wise import ChannelWise, channel_wise
 from tfkd.losses._contrastive import Contrastive, contrastive
 from tfkd.losses._correlation_congruence import CorrelationCongruence, correlation_congruence
 from tfkd.losses._cosine_embedding import CosineEmbedding, cosine_embedding
@@ -19,20 +20,24 @@ from tfkd.losses._features import FeatureLoss
 from tfkd.losses._fsp import FSP, fsp
 from tfkd.losses._gradient_attention import GradientAttention, gradient_attention
 from tfkd.losses._hint import Hint, hint
+from tfkd.losses._inter_channel_correlation import InterChannelCorrelation, inter_channel_correlation
 from tfkd.losses._l1_logits import L1Logits, l1_logits
 from tfkd.losses._logit_standardization import LogitStandardization, logit_standardization
 from tfkd.losses._mean_squared_error import MeanSquaredError, mean_squared_error
 from tfkd.losses._multi_level_logits import MultiLevelLogits, multi_level_logits
 from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivity
 from tfkd.losses._overhaul import Overhaul, overhaul
+from tfkd.losses._pearson_features import PearsonFeatures, pearson_features
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
 from tfkd.losses._review_kd import ReviewKD, review_kd
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
+from tfkd.losses._simple_recipe import SimpleRecipe, simple_recipe
 from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
 from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
+from tfkd.losses._weighted_soft_targets import WeightedSoftTargets, weighted_soft_targets
 
 __all__ = [
     "DIST",
@@ -41,6 +46,7 @@ __all__ = [
     "AttentionTransfer",
     "Batch",
     "BernoulliTargets",
+    "ChannelWise",
     "Contrastive",
     "CorrelationCongruence",
     "CosineEmbedding",
@@ -49,6 +55,7 @@ __all__ = [
     "FeatureLoss",
     "GradientAttention",
     "Hint",
+    "InterChannelCorrelation",
     "KnowledgeLoss",
     "L1Logits",
     "LogitStandardization",
@@ -57,19 +64,23 @@ __all__ = [
     "NeuronSelectivity",
     "Overhaul",
     "Paraphrasing",
+    "PearsonFeatures",
     "ProbabilisticTransfer",
     "Relational",
     "ReviewKD",
     "SimilarityPreserving",
+    "SimpleRecipe",
     "SingularValues",
     "SoftTargets",
     "TeacherFree",
     "VariationalInformation",
+    "WeightedSoftTargets",
     "activation_boundary",
     "as_float32",
     "as_float32_pair",
     "attention_transfer",
     "bernoulli_targets",
+    "channel_wise",
     "contrastive",
     "correlation_congruence",
     "cosine_embedding",
@@ -79,20 +90,24 @@ __all__ = [
     "fsp",
     "gradient_attention",
     "hint",
+    "inter_channel_correlation",
     "l1_logits",
     "logit_standardization",
     "mean_squared_error",
     "multi_level_logits",
     "neuron_selectivity",
     "overhaul",
+    "pearson_features",
     "probabilistic_transfer",
     "relational",
     "review_kd",
     "similarity_preserving",
+    "simple_recipe",
     "singular_values",
     "soft_targets",
     "teacher_free",
     "variational_information",
+    "weighted_soft_targets",
 ]
 
 __getattr__ = _renamed(
