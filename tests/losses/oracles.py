@@ -313,3 +313,31 @@ def inter_channel_correlation(t, s, grid=(1, 1)):
         )
 
     return np.array([one(a, b) for a, b in zip(t, s, strict=True)])
+
+
+def prime_aware(t, s, log_variance):
+    t, s = same_size(t, s)
+    values = (t - s) ** 2 / (np.exp(log_variance) + 1e-6) + log_variance
+    return values.reshape(len(t), -1).mean(1)
+
+
+def masked_generative(t, s):
+    t, s = same_size(t, s)
+    return ((t - s) ** 2).reshape(len(t), -1).sum(1)
+
+
+def attention_guided(t, s, attention_weight=4e-3, masked_weight=7e-5, temperature=0.1):
+    t, s = same_size(t, s)
+    t, s = (x.reshape(len(x), -1, x.shape[-1]) for x in (t, s))
+    values = []
+    for a, b in zip(t, s, strict=True):
+        attention = 0.0
+        weights = np.ones(a.shape)
+        for axis in (0, 1):
+            strengths = np.abs(a).mean(axis), np.abs(b).mean(axis)
+            attention += np.linalg.norm(strengths[0] - strengths[1])
+            shares = softmax(sum(strengths) / temperature) * a.shape[1 - axis]
+            weights = weights * np.expand_dims(shares, axis)
+        masked = np.sqrt((weights * (a - b) ** 2).sum())
+        values.append(attention_weight * attention + masked_weight * masked)
+    return np.array(values)

@@ -6,6 +6,7 @@ the method is defined on the batch.
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.losses._activation_boundary import ActivationBoundary, activation_boundary
+from tfkd.losses._attention_guided import AttentionGuided, attention_guided
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
 from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
@@ -23,11 +24,13 @@ from tfkd.losses._hint import Hint, hint
 from tfkd.losses._inter_channel_correlation import InterChannelCorrelation, inter_channel_correlation
 from tfkd.losses._l1_logits import L1Logits, l1_logits
 from tfkd.losses._logit_standardization import LogitStandardization, logit_standardization
+from tfkd.losses._masked_generative import MaskedGenerative, masked_generative
 from tfkd.losses._mean_squared_error import MeanSquaredError, mean_squared_error
 from tfkd.losses._multi_level_logits import MultiLevelLogits, multi_level_logits
 from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivity
 from tfkd.losses._overhaul import Overhaul, overhaul
 from tfkd.losses._pearson_features import PearsonFeatures, pearson_features
+from tfkd.losses._prime_aware import PrimeAware, prime_aware
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
 from tfkd.losses._review_kd import ReviewKD, review_kd
@@ -43,6 +46,7 @@ __all__ = [
     "DIST",
     "FSP",
     "ActivationBoundary",
+    "AttentionGuided",
     "AttentionTransfer",
     "Batch",
     "BernoulliTargets",
@@ -59,12 +63,14 @@ __all__ = [
     "KnowledgeLoss",
     "L1Logits",
     "LogitStandardization",
+    "MaskedGenerative",
     "MeanSquaredError",
     "MultiLevelLogits",
     "NeuronSelectivity",
     "Overhaul",
     "Paraphrasing",
     "PearsonFeatures",
+    "PrimeAware",
     "ProbabilisticTransfer",
     "Relational",
     "ReviewKD",
@@ -78,6 +84,7 @@ __all__ = [
     "activation_boundary",
     "as_float32",
     "as_float32_pair",
+    "attention_guided",
     "attention_transfer",
     "bernoulli_targets",
     "channel_wise",
@@ -93,11 +100,13 @@ __all__ = [
     "inter_channel_correlation",
     "l1_logits",
     "logit_standardization",
+    "masked_generative",
     "mean_squared_error",
     "multi_level_logits",
     "neuron_selectivity",
     "overhaul",
     "pearson_features",
+    "prime_aware",
     "probabilistic_transfer",
     "relational",
     "review_kd",

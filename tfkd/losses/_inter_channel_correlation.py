@@ -15,8 +15,8 @@ def inter_channel_correlation(teacher, student, grid: Sequence[int] = (1, 1), ma
     """ICKD: squared difference of the channels' correlation matrices, whose rows are normalized.
 
     The matrix holds the inner products of all pairs of channels over positions; each row is divided by its
-    Euclidean norm. Reduction: summed over the matrix and divided by the channels, mean over the patches,
-    one value per example. No temperature; symmetric. Where maps differ in size, the larger is average-pooled.
+    Euclidean norm. Reduction: summed over the matrix, divided by the channels, mean over patches, one value
+    per example. No temperature; symmetric. Where maps differ in size, the larger is average-pooled.
 
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
