@@ -25,6 +25,8 @@ class Taps(NamedTuple):
     # A batch normalization before a ReLU.
     before_relu: tuple = ("a", "b")
     last: tuple = ("a", "b")
+    # Embeddings, and logits of rank 2.
+    ending: tuple = (["a", "b"], ["c", "d"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Method:
         trained: whether the loss computes more than the function, with parts of its own.
         positive: whether the function takes values above 0.
         itself: its value for a student that is the teacher; None if it is not a distance.
-        detached: whether a part of the function is a constant for its gradient, as weights of examples are.
         no_sequences: why it cannot take `(batch, positions, channels)`; empty if it can.
         leave_out: clauses of `tfkd.testing.check_loss` that cannot hold for the loss, with the reasons.
+        never: clauses that cannot hold for the function either, with the reasons.
     """
 
     loss: Callable[..., losses.KnowledgeLoss]
@@ -57,9 +59,9 @@ class Method:
     trained: bool = False
     positive: bool = False
     itself: float | None = 0.0
-    detached: bool = False
     no_sequences: str = ""
     leave_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    never: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def make(self, taps: Taps | None = None, **options) -> losses.KnowledgeLoss:
         """The loss, for networks with these taps, or for none."""
@@ -114,6 +116,9 @@ TWO_LAYERS = {
     "batch": ([(2, 4, 4, 5), (2, 2, 2, 5)],) * 2,
     "larger student": ([(1, 4, 4, 5), (1, 2, 2, 5)], [(1, 8, 8, 5), (1, 4, 4, 5)]),
 }
+# Four rows for each image.
+ROTATED = {"batch": ([(16, 7), (16, 5)], [(16, 4), (16, 5)]), "one image": ([(4, 7), (4, 5)],) * 2}
+ONE_ROW = {"one_example": "a batch holds four rows for each image"}
 CONVOLUTIONS = "its convolutions need maps"
 
 METHODS = {
@@ -366,7 +371,7 @@ METHODS = {
         lambda t, s, **options: oracles.weighted_soft_targets(t, s, labels_like(t), **options),
         LOGITS,
         other={"temperature": 3.0},
-        detached=True,
+        never={"gradient": "the weights of examples are constants"},
     ),
     "inter_channel_correlation": Method(
         losses.InterChannelCorrelation,
@@ -450,6 +455,44 @@ METHODS = {
             "temperature": 0.5,
         },
         trained=True,
-        detached=True,
+        never={"gradient": "the masks are constants"},
+    ),
+    "self_supervised": Method(
+        losses.SelfSupervised,
+        losses.self_supervised,
+        oracles.self_supervised,
+        ROTATED,
+        at="ending",
+        other={
+            "transformation_weight": 2.0,
+            "similarity_weight": 3.0,
+            "temperature": 2.0,
+            "similarity_temperature": 0.7,
+            "kept": 0.5,
+        },
+        trained=True,
+        no_sequences="its rows are images",
+        leave_out={
+            "training": "the teacher's head is trained in a stage before",
+            "sample_weight": "copies of an image would be others to tell it from",
+        },
+        never=ONE_ROW,
+    ),
+    "pretext_task": Method(
+        lambda *taps, **options: losses.SelfSupervised(*taps, **options).pretext_task(),
+        lambda t, s: losses.pretext_task(s[0]),
+        lambda t, s: oracles.pretext_task(s[0]),
+        ROTATED,
+        at="ending",
+        other={"temperature": 2.0},
+        trained=True,
+        itself=None,
+        no_sequences="its rows are images",
+        leave_out={
+            "not_finite": "it does not look at the student",
+            "training": "the student's head is trained in a later stage",
+            "sample_weight": "copies of an image would be others to tell it from",
+        },
+        never={**ONE_ROW, "gradient": "it looks at one network's embeddings alone"},
     ),
 }

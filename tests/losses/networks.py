@@ -11,6 +11,7 @@ IMAGES = Taps(
     several=(["relu1", "conv2"],) * 2,
     before_relu=("norm1", "norm1"),
     last=("logits:input",) * 2,
+    ending=(["logits:input", "logits"],) * 2,
 )
 SEQUENCES = Taps(
     middle=("hidden", "hidden"),

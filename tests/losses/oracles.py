@@ -341,3 +341,28 @@ def attention_guided(t, s, attention_weight=4e-3, masked_weight=7e-5, temperatur
         masked = np.sqrt((weights * (a - b) ** 2).sum())
         values.append(attention_weight * attention + masked_weight * masked)
     return np.array(values)
+
+
+def rotations(embeddings):
+    """Cosines of each rotation with all images, and which image it was made from."""
+    views = unit(embeddings, 1).reshape(-1, 4, embeddings.shape[1])
+    cosines = views[:, 1:].reshape(-1, embeddings.shape[1]) @ views[:, 0].T
+    return cosines, np.repeat(np.arange(len(views)), 3)
+
+
+def self_supervised(
+    t, s, transformation=2.7, similarity=10.0, temperature=4.0, of_similarity=0.5, kept=0.75
+):
+    turned = np.arange(len(t[1])) % 4 > 0
+    transformed = soft_targets(t[1][turned], s[1][turned], temperature).mean()
+    (cosines, own), (student, _) = rotations(t[0]), rotations(s[0])
+    ranks = np.array([(row > row[i]).sum() for row, i in zip(cosines, own, strict=True)])
+    count = (ranks == 0).sum() + int(kept * (ranks > 0).sum())
+    chosen = np.argsort(ranks, kind="stable")[:count]
+    similar = soft_targets(cosines[chosen], student[chosen], of_similarity).mean()
+    return np.asarray(transformation * transformed + similarity * similar)
+
+
+def pretext_task(embeddings):
+    cosines, own = rotations(embeddings)
+    return np.asarray(-log_softmax(cosines)[np.arange(len(own)), own].mean())

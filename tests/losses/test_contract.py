@@ -34,19 +34,14 @@ def check(method, values, leave_out):
         labels=labels,
         index=np.arange(len(student)),
         oracle=oracle,
-        leave_out={*leave_out, *method.leave_out, *_gradient_of(method)},
+        leave_out={*leave_out, *method.leave_out, *method.never},
     )
-
-
-def _gradient_of(method):
-    """The clause that cannot hold where the gradient is not that of the values."""
-    return {"gradient"} if method.detached else set()
 
 
 def test_the_registry_is_complete():
     known = names.members(losses, losses.KnowledgeLoss, keep=lambda cls: cls is not losses.FeatureLoss)
     assert known.keys() <= METHODS.keys()
-    functions = FUNCTIONS.keys() - {"as_float32", "as_float32_pair"}
+    functions = FUNCTIONS.keys() - {"as_float32", "as_float32_pair", "with_rotations"}
     # One word for a method: its class, its function, its line here and its oracle.
     assert functions == known.keys() - {"paraphrasing"}
     assert all(hasattr(oracles, name) for name in functions)
@@ -57,7 +52,7 @@ def test_the_registry_is_complete():
 def test_functions(name, case):
     method = METHODS[name]
     # The logarithm of a score of 0 is infinite.
-    leave_out = {"compiled", *_gradient_of(method)} | ({"extremes"} if method.positive else set())
+    leave_out = {"compiled", *method.never} | ({"extremes"} if method.positive else set())
     check_loss(method.function, *method.values(case), oracle=method.oracle, leave_out=leave_out)
 
 

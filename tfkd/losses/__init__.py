@@ -34,6 +34,8 @@ from tfkd.losses._prime_aware import PrimeAware, prime_aware
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
 from tfkd.losses._review_kd import ReviewKD, review_kd
+from tfkd.losses._rotations import with_rotations
+from tfkd.losses._self_supervised import PretextTask, SelfSupervised, pretext_task, self_supervised
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
 from tfkd.losses._simple_recipe import SimpleRecipe, simple_recipe
 from tfkd.losses._singular_values import SingularValues, singular_values
@@ -70,10 +72,12 @@ __all__ = [
     "Overhaul",
     "Paraphrasing",
     "PearsonFeatures",
+    "PretextTask",
     "PrimeAware",
     "ProbabilisticTransfer",
     "Relational",
     "ReviewKD",
+    "SelfSupervised",
     "SimilarityPreserving",
     "SimpleRecipe",
     "SingularValues",
@@ -106,10 +110,12 @@ __all__ = [
     "neuron_selectivity",
     "overhaul",
     "pearson_features",
+    "pretext_task",
     "prime_aware",
     "probabilistic_transfer",
     "relational",
     "review_kd",
+    "self_supervised",
     "similarity_preserving",
     "simple_recipe",
     "singular_values",
@@ -117,6 +123,7 @@ __all__ = [
     "teacher_free",
     "variational_information",
     "weighted_soft_targets",
+    "with_rotations",
 ]
 
 __getattr__ = _renamed(
