@@ -88,7 +88,16 @@ def test_logits_of_one_class_are_harmless(name):
     assert np.isfinite(value).all()
 
 
-@pytest.mark.parametrize("kind", [losses.VariationalInformation, losses.Overhaul])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        losses.VariationalInformation,
+        losses.Overhaul,
+        losses.PrimeAware,
+        losses.MaskedGenerative,
+        losses.AttentionGuided,
+    ],
+)
 def test_several_layers_have_parts_of_their_own(kind):
     teacher, student = np.random.default_rng(0).normal(size=(2, 2, 4, 3, 3, 5)).astype("float32")
     check_loss(kind(*(["a", "b"],) * 2), [*teacher], [*student], leave_out={"compiled"})

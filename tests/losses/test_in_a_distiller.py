@@ -169,6 +169,11 @@ def test_what_is_missing_is_said(teacher, student):
     x, y = blobs(16)
     for loss, data, message in (
         (losses.DecoupledKnowledge(), (x,), "`y` is missing: the loss 'decoupled_knowledge' needs labels"),
+        (
+            losses.WeightedSoftTargets(),
+            (x,),
+            "`y` is missing: the loss 'weighted_soft_targets' needs labels",
+        ),
         (losses.GradientAttention(), (x,), "`y` must be the labels"),
         (METHODS["contrastive"].make(IMAGES), (x, y), r"'contrastive' needs the index.*tfkd\.with_index"),
         (losses.Hint(*IMAGES.middle), (x, y), "projector=True"),
@@ -177,7 +182,17 @@ def test_what_is_missing_is_said(teacher, student):
             compiled(teacher, student, loss).fit(*data, verbose=0)
 
 
-@pytest.mark.parametrize("name", ["similarity_preserving", "relational", "probabilistic_transfer", "dist"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "similarity_preserving",
+        "relational",
+        "probabilistic_transfer",
+        "dist",
+        "simple_recipe",
+        "pearson_features",
+    ],
+)
 def test_relations_of_a_batch_of_one_teach_nothing_harmful(name, teacher, student):
     distiller = compiled(teacher, student, METHODS[name].make(IMAGES))
     distiller.train_on_batch(*blobs(1))
