@@ -6,6 +6,7 @@ under its class's name in snake case. Further lines, under other names, are for 
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ class Taps(NamedTuple):
     last: tuple = ("a", "b")
     # One layer of each of two teachers in an ensemble.
     members: tuple = (["a", "b"], "c")
+    # Embeddings, and logits of rank 2.
+    ending: tuple = (["a", "b"], ["c", "d"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Method:
         itself: its value for a student that is the teacher; None if it is not a distance.
         no_sequences: why it cannot take `(batch, positions, channels)`; empty if it can.
         leave_out: clauses of `tfkd.testing.check_loss` that cannot hold for the loss, with the reasons.
+        never: clauses that cannot hold for the function either, with the reasons.
     """
 
     loss: Callable[..., losses.KnowledgeLoss]
@@ -59,6 +63,7 @@ class Method:
     itself: float | None = 0.0
     no_sequences: str = ""
     leave_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    never: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def make(self, taps: Taps | None = None, **options) -> losses.KnowledgeLoss:
         """The loss, for networks with these taps, or for none."""
@@ -124,6 +129,9 @@ EMBEDDINGS_OF_TWO = {
     "other widths": ([(6, 7), (6, 3)], (6, 4)),
     "three": ([(5, 2, 2, 3)] * 3, (5, 6)),
 }
+# Four rows for each image.
+ROTATED = {"batch": ([(16, 7), (16, 5)], [(16, 4), (16, 5)]), "one image": ([(4, 7), (4, 5)],) * 2}
+ONE_ROW = {"one_example": "a batch holds four rows for each image"}
 CONVOLUTIONS = "its convolutions need maps"
 
 METHODS = {
@@ -409,5 +417,135 @@ METHODS = {
         at="members",
         other={"margin": 0.5},
         itself=None,
+    ),
+    "weighted_soft_targets": Method(
+        losses.WeightedSoftTargets,
+        lambda t, s, **options: losses.weighted_soft_targets(t, s, labels_like(t), **options),
+        lambda t, s, **options: oracles.weighted_soft_targets(t, s, labels_like(t), **options),
+        LOGITS,
+        other={"temperature": 3.0},
+        never={"gradient": "the weights of examples are constants"},
+    ),
+    "inter_channel_correlation": Method(
+        losses.InterChannelCorrelation,
+        losses.inter_channel_correlation,
+        oracles.inter_channel_correlation,
+        MAPS,
+        at="middle",
+        trained=True,
+    ),
+    "inter_channel_correlation_of_patches": Method(
+        losses.InterChannelCorrelation,
+        functools.partial(losses.inter_channel_correlation, grid=(2, 4)),
+        functools.partial(oracles.inter_channel_correlation, grid=(2, 4)),
+        {"patches": ((3, 8, 8, 5), (3, 8, 8, 5))},
+        at="middle",
+        other={"grid": (2, 4)},
+        trained=True,
+        no_sequences="its patches are of maps",
+    ),
+    "simple_recipe": Method(
+        losses.SimpleRecipe,
+        losses.simple_recipe,
+        oracles.simple_recipe,
+        ROWS | {"maps": ((5, 2, 2, 3), (5, 3, 3, 3))},
+        at="last",
+        other={"exponent": 3.0},
+        trained=True,
+        itself=math.log(1e-5),
+    ),
+    "pearson_features": Method(
+        losses.PearsonFeatures,
+        losses.pearson_features,
+        oracles.pearson_features,
+        MAPS | ROWS,
+        at="middle",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "channel_wise": Method(
+        losses.ChannelWise,
+        losses.channel_wise,
+        oracles.channel_wise,
+        MAPS,
+        at="middle",
+        needs={"projector": True},
+        other={"temperature": 2.0},
+        trained=True,
+    ),
+    "prime_aware": Method(
+        losses.PrimeAware,
+        lambda t, s: losses.prime_aware(t, s, np.log(variances(t))),
+        lambda t, s: oracles.prime_aware(t, s, np.log(variances(t))),
+        MAPS | ROWS,
+        at="middle",
+        needs={"projector": True},
+        trained=True,
+        itself=None,
+    ),
+    "masked_generative": Method(
+        losses.MaskedGenerative,
+        losses.masked_generative,
+        oracles.masked_generative,
+        MAPS | ROWS,
+        at="middle",
+        needs={"projector": True, "seed": 2},
+        other={"masked": 0.3},
+        trained=True,
+        no_sequences=CONVOLUTIONS,
+        leave_out={"compiled": "XLA draws other masks"},
+    ),
+    "attention_guided": Method(
+        losses.AttentionGuided,
+        losses.attention_guided,
+        oracles.attention_guided,
+        MAPS,
+        at="middle",
+        other={
+            "attention_weight": 1.0,
+            "masked_weight": 0.1,
+            "non_local_weight": 0.2,
+            "temperature": 0.5,
+        },
+        trained=True,
+        never={"gradient": "the masks are constants"},
+    ),
+    "self_supervised": Method(
+        losses.SelfSupervised,
+        losses.self_supervised,
+        oracles.self_supervised,
+        ROTATED,
+        at="ending",
+        other={
+            "transformation_weight": 2.0,
+            "similarity_weight": 3.0,
+            "temperature": 2.0,
+            "similarity_temperature": 0.7,
+            "kept": 0.5,
+        },
+        trained=True,
+        no_sequences="its rows are images",
+        leave_out={
+            "training": "the teacher's head is trained in a stage before",
+            "sample_weight": "copies of an image would be others to tell it from",
+        },
+        never=ONE_ROW,
+    ),
+    "pretext_task": Method(
+        lambda *taps, **options: losses.SelfSupervised(*taps, **options).pretext_task(),
+        lambda t, s: losses.pretext_task(s[0]),
+        lambda t, s: oracles.pretext_task(s[0]),
+        ROTATED,
+        at="ending",
+        other={"temperature": 2.0},
+        trained=True,
+        itself=None,
+        no_sequences="its rows are images",
+        leave_out={
+            "not_finite": "it does not look at the student",
+            "training": "the student's head is trained in a later stage",
+            "sample_weight": "copies of an image would be others to tell it from",
+        },
+        never={**ONE_ROW, "gradient": "it looks at one network's embeddings alone"},
     ),
 }

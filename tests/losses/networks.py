@@ -12,6 +12,7 @@ IMAGES = Taps(
     before_relu=("norm1", "norm1"),
     last=("logits:input",) * 2,
     members=(["logits", "logits"], "logits"),
+    ending=(["logits:input", "logits"],) * 2,
 )
 SEQUENCES = Taps(
     middle=("hidden", "hidden"),

@@ -300,3 +300,105 @@ def relative_dissimilarity(teachers, s, margin=0.1):
             gap = np.linalg.norm(s[i] - s[j]) - np.linalg.norm(s[i] - s[k])
             values.append(max(0.0, gap + margin))
     return np.asarray(np.mean(values) if values else 0.0)
+
+
+def weighted_soft_targets(t, s, labels, temperature=2.0):
+    entropy_t, entropy_s = (
+        -np.take_along_axis(log_softmax(z), labels[..., None], -1)[..., 0] for z in (t, s)
+    )
+    return (1 - np.exp(-entropy_s / (entropy_t + 1e-7))) * soft_targets(t, s, temperature)
+
+
+def channel_wise(t, s, temperature=4.0):
+    t, s = same_size(t, s)
+    t, s = (np.moveaxis(x.reshape(len(x), -1, x.shape[-1]), 1, 2) for x in (t, s))
+    return soft_targets(t, s, temperature).mean(1)
+
+
+def pearson_features(t, s):
+    t, s = (x.reshape(-1, x.shape[-1]) for x in same_size(t, s))
+    if len(t) == 1:
+        return np.asarray(0.0)
+    return np.asarray(np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(t.T, s.T, strict=True)]))
+
+
+def simple_recipe(t, s, exponent=4.0):
+    t, s = (x.reshape(len(x), -1, x.shape[-1]).mean(1) for x in (t, s))
+    t, s = ((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-6) for x in (t, s))
+    return np.asarray(np.log((np.abs(t - s) ** exponent).sum() + 1e-5))
+
+
+def inter_channel_correlation(t, s, grid=(1, 1)):
+    t, s = same_size(t, s)
+
+    def correlations(x):
+        x = x.reshape(-1, x.shape[-1])
+        return unit(x.T @ x, 1)
+
+    def one(t, s):
+        if t.ndim == 2:
+            return ((correlations(t) - correlations(s)) ** 2).sum() / t.shape[-1]
+        height, width = len(t) // grid[0], t.shape[1] // grid[1]
+        cells = [
+            np.s_[i * height : (i + 1) * height, j * width : (j + 1) * width]
+            for i in range(grid[0])
+            for j in range(grid[1])
+        ]
+        return np.mean(
+            [((correlations(t[c]) - correlations(s[c])) ** 2).sum() / t.shape[-1] for c in cells]
+        )
+
+    return np.array([one(a, b) for a, b in zip(t, s, strict=True)])
+
+
+def prime_aware(t, s, log_variance):
+    t, s = same_size(t, s)
+    values = (t - s) ** 2 / (np.exp(log_variance) + 1e-6) + log_variance
+    return values.reshape(len(t), -1).mean(1)
+
+
+def masked_generative(t, s):
+    t, s = same_size(t, s)
+    return ((t - s) ** 2).reshape(len(t), -1).sum(1)
+
+
+def attention_guided(t, s, attention_weight=4e-3, masked_weight=7e-5, temperature=0.1):
+    t, s = same_size(t, s)
+    t, s = (x.reshape(len(x), -1, x.shape[-1]) for x in (t, s))
+    values = []
+    for a, b in zip(t, s, strict=True):
+        attention = 0.0
+        weights = np.ones(a.shape)
+        for axis in (0, 1):
+            strengths = np.abs(a).mean(axis), np.abs(b).mean(axis)
+            attention += np.linalg.norm(strengths[0] - strengths[1])
+            shares = softmax(sum(strengths) / temperature) * a.shape[1 - axis]
+            weights = weights * np.expand_dims(shares, axis)
+        masked = np.sqrt((weights * (a - b) ** 2).sum())
+        values.append(attention_weight * attention + masked_weight * masked)
+    return np.array(values)
+
+
+def rotations(embeddings):
+    """Cosines of each rotation with all images, and which image it was made from."""
+    views = unit(embeddings, 1).reshape(-1, 4, embeddings.shape[1])
+    cosines = views[:, 1:].reshape(-1, embeddings.shape[1]) @ views[:, 0].T
+    return cosines, np.repeat(np.arange(len(views)), 3)
+
+
+def self_supervised(
+    t, s, transformation=2.7, similarity=10.0, temperature=4.0, of_similarity=0.5, kept=0.75
+):
+    turned = np.arange(len(t[1])) % 4 > 0
+    transformed = soft_targets(t[1][turned], s[1][turned], temperature).mean()
+    (cosines, own), (student, _) = rotations(t[0]), rotations(s[0])
+    ranks = np.array([(row > row[i]).sum() for row, i in zip(cosines, own, strict=True)])
+    count = (ranks == 0).sum() + int(kept * (ranks > 0).sum())
+    chosen = np.argsort(ranks, kind="stable")[:count]
+    similar = soft_targets(cosines[chosen], student[chosen], of_similarity).mean()
+    return np.asarray(transformation * transformed + similarity * similar)
+
+
+def pretext_task(embeddings):
+    cosines, own = rotations(embeddings)
+    return np.asarray(-log_softmax(cosines)[np.arange(len(own)), own].mean())

@@ -34,14 +34,14 @@ def check(method, values, leave_out):
         labels=labels,
         index=np.arange(len(student)),
         oracle=oracle,
-        leave_out={*leave_out, *method.leave_out},
+        leave_out={*leave_out, *method.leave_out, *method.never},
     )
 
 
 def test_the_registry_is_complete():
     known = names.members(losses, losses.KnowledgeLoss, keep=lambda cls: cls is not losses.FeatureLoss)
     assert known.keys() <= METHODS.keys()
-    functions = FUNCTIONS.keys() - {"as_float32", "as_float32_pair"}
+    functions = FUNCTIONS.keys() - {"as_float32", "as_float32_pair", "with_rotations"}
     # One word for a method: its class, its function, its line here and its oracle.
     assert functions == known.keys() - {"paraphrasing"}
     assert all(hasattr(oracles, name) for name in functions)
@@ -52,7 +52,7 @@ def test_the_registry_is_complete():
 def test_functions(name, case):
     method = METHODS[name]
     # The logarithm of a score of 0 is infinite.
-    leave_out = {"compiled"} | ({"extremes"} if method.positive else set())
+    leave_out = {"compiled", *method.never} | ({"extremes"} if method.positive else set())
     check_loss(method.function, *method.values(case), oracle=method.oracle, leave_out=leave_out)
 
 
@@ -88,7 +88,16 @@ def test_logits_of_one_class_are_harmless(name):
     assert np.isfinite(value).all()
 
 
-@pytest.mark.parametrize("kind", [losses.VariationalInformation, losses.Overhaul])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        losses.VariationalInformation,
+        losses.Overhaul,
+        losses.PrimeAware,
+        losses.MaskedGenerative,
+        losses.AttentionGuided,
+    ],
+)
 def test_several_layers_have_parts_of_their_own(kind):
     teacher, student = np.random.default_rng(0).normal(size=(2, 2, 4, 3, 3, 5)).astype("float32")
     check_loss(kind(*(["a", "b"],) * 2), [*teacher], [*student], leave_out={"compiled"})

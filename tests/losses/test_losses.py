@@ -148,7 +148,20 @@ def test_singular_values_look_at_no_vector_that_is_not_there():
         np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["hint", "attention_transfer", "neuron_selectivity", "overhaul"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hint",
+        "attention_transfer",
+        "neuron_selectivity",
+        "overhaul",
+        "prime_aware",
+        "pearson_features",
+        "channel_wise",
+        "inter_channel_correlation",
+        "attention_guided",
+    ],
+)
 def test_maps_whose_size_only_the_data_tell(name):
     method = METHODS[name]
     teacher, student = np.random.default_rng(1).normal(0, 3, (2, 2, 4, 4, 5)).astype("float32")
@@ -157,6 +170,106 @@ def test_maps_whose_size_only_the_data_tell(name):
     np.testing.assert_allclose(
         compiled(teacher, student), method.oracle(teacher, student), rtol=1e-4, atol=1e-5
     )
+
+
+def test_weights_of_soft_targets_have_no_gradient():
+    teacher, student = np.random.default_rng(2).normal(0, 3, (2, 5, 4)).astype("float32")
+    variable, labels = tf.Variable(student), teacher.argmin(-1)
+    with tf.GradientTape() as tape:
+        value = losses.weighted_soft_targets(teacher, variable, labels, 2.0)
+    gradient = tape.gradient(value, variable)
+    with tf.GradientTape() as tape:
+        unweighted = losses.soft_targets(teacher, variable, 2.0)
+    weights = (value / unweighted).numpy()
+    assert 0 < weights.min() < weights.max() < 1
+    expected = weights[:, None] * tape.gradient(unweighted, variable)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_soft_targets_at_saturated_logits():
+    student = tf.Variable([[1e4, -1e4], [-1e4, 1e4]])
+    with tf.GradientTape() as tape:
+        value = losses.weighted_soft_targets([[1e4, -1e4]] * 2, student, [0, 0], 1.0)
+    # Right as the teacher is, and wrong as can be.
+    np.testing.assert_allclose(value, [0.0, 2e4], rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(value, student), [[0, 0], [-1, 1]], atol=1e-6)
+
+
+def test_pearson_features_see_neither_scale_nor_offset():
+    teacher, student = np.random.default_rng(2).normal(size=(2, 3, 4, 4, 5)).astype("float32")
+    expected = losses.pearson_features(teacher, student)
+    np.testing.assert_allclose(losses.pearson_features(teacher, 7 * student + 2), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.pearson_features(teacher, 3 - teacher), 2, rtol=1e-5)
+
+
+def test_a_channel_that_is_constant_has_a_small_gradient():
+    teacher = np.random.default_rng(2).normal(size=(8, 2)).astype("float32")
+    student = tf.Variable(np.stack([teacher[:, 0], np.full(8, 3.0)], axis=1).astype("float32"))
+    with tf.GradientTape() as tape:
+        value = losses.pearson_features(teacher, student)
+    # Half of the teacher's variance of 1, for one channel of two.
+    np.testing.assert_allclose(value, 0.25, rtol=1e-4)
+    assert np.abs(tape.gradient(value, student)).max() < 1e3
+
+
+def test_a_simple_recipe_of_one_example_is_a_constant():
+    student = tf.Variable([[2.0, 3.0]])
+    with tf.GradientTape() as tape:
+        value = losses.simple_recipe([[1.0, 5.0]], student)
+    np.testing.assert_allclose(value, np.log(1e-5), rtol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(value, student), [[0.0, 0.0]])
+
+
+def test_prime_aware_predicts_variances_from_the_students_features():
+    teacher, student = np.random.default_rng(2).normal(size=(2, 6, 5)).astype("float32")
+    loss = losses.PrimeAware("a", "b")
+    loss.build((None, 5), (None, 5))
+    value = loss(teacher, student, training=True)
+    hidden = student @ loss.estimators[0].layers[0].kernel.numpy()
+    log_variance = (hidden - hidden.mean(0)) / np.sqrt(hidden.var(0) + 1e-5)
+    np.testing.assert_allclose(value, losses.prime_aware(teacher, student, log_variance), rtol=1e-4)
+
+
+def test_masks_of_a_generation_block():
+    maps = np.ones((4, 16, 16, 3), "float32")
+    loss = losses.MaskedGenerative("a", "b", masked=0.3, seed=1)
+    loss.build((None, 16, 16, 3), (None, 16, 16, 3))
+    seen = []
+    loss.generators = [lambda kept: seen.append(kept.numpy()) or kept]
+    values = [loss.call(maps, maps), loss.call(maps, maps)]
+    # Whole positions are 0, others for each example and step.
+    assert all(set(np.unique(each.sum(-1))) == {0, 3} for each in seen)
+    assert np.mean(seen) == pytest.approx(0.7, abs=0.03)
+    assert (seen[0] != seen[1]).any() and (seen[0][0] != seen[0][1]).any()
+    np.testing.assert_allclose(values[0], (1 - seen[0]).sum((1, 2, 3)))
+
+
+def test_non_local_blocks_relate_all_pairs_of_positions():
+    from tfkd.losses._attention_guided import NonLocal
+
+    x = np.random.default_rng(2).normal(size=(2, 6, 4)).astype("float32")
+    mask = np.arange(6) < np.array([[6], [4]])
+    block = NonLocal()
+    block.build((None, None, 4))
+    np.testing.assert_allclose(block(x, mask=mask), x)
+    block.outwards.kernel.assign(np.random.default_rng(3).normal(size=(2, 4)))
+    query, key, value = (layer(x).numpy() for layer in (block.query, block.key, block.value))
+    expected = x.copy()
+    for b, length in enumerate((6, 4)):
+        for i in range(length):
+            related = sum((query[b, i] @ key[b, j]) * value[b, j] for j in range(length)) / length
+            expected[b, i] += block.outwards(related[None]).numpy()[0]
+    np.testing.assert_allclose(block(x, mask=mask), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_guided_adds_relations_that_begin_as_features():
+    teacher, student = np.random.default_rng(2).normal(size=(2, 2, 3, 3, 4)).astype("float32")
+    loss = losses.AttentionGuided("a", "b", non_local_weight=2.0)
+    loss.build((None, 3, 3, 4), (None, 3, 3, 4))
+    projected = loss.projectors[0](student)
+    distances = np.linalg.norm((teacher - projected).numpy().reshape(2, -1), axis=1)
+    expected = losses.attention_guided(teacher, projected) + 2.0 * distances
+    np.testing.assert_allclose(loss(teacher, student), expected, rtol=1e-5)
 
 
 # What a loss of one's own may take.
@@ -244,13 +357,37 @@ def test_logits_that_cannot_match(name):
         METHODS[name].function(np.zeros((2, 3)), np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("name", ["hint", "cosine_embedding", "activation_boundary", "fsp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hint",
+        "cosine_embedding",
+        "activation_boundary",
+        "fsp",
+        "simple_recipe",
+        "pearson_features",
+        "masked_generative",
+        "channel_wise",
+        "inter_channel_correlation",
+        "attention_guided",
+    ],
+)
 def test_widths_that_cannot_match(name):
     with pytest.raises(ValueError, match="projector=True"):
         METHODS[name].function(np.zeros((2, 4, 4, 6)), np.zeros((2, 4, 4, 8)))
 
 
-@pytest.mark.parametrize("name", ["attention_transfer", "neuron_selectivity", "factor_transfer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attention_transfer",
+        "neuron_selectivity",
+        "factor_transfer",
+        "channel_wise",
+        "inter_channel_correlation",
+        "attention_guided",
+    ],
+)
 def test_features_without_positions(name):
     with pytest.raises(ValueError, match="must be maps"):
         METHODS[name].function(np.zeros((2, 4)), np.zeros((2, 4)))
@@ -299,6 +436,21 @@ def test_batches_that_cannot_match(name):
             "`momentum` must be at least 0 and below 1",
         ),
         (lambda: losses.contrastive(np.ones((2, 1)), 9), "at least one negative"),
+        (lambda: losses.WeightedSoftTargets(0), "`temperature` must be above 0"),
+        (lambda: losses.ChannelWise("a", "b", temperature=0), "`temperature` must be above 0"),
+        (lambda: losses.SimpleRecipe("a", "b", exponent=0.5), "`exponent` must be at least 1"),
+        (lambda: losses.MaskedGenerative("a", "b", masked=1.0), "`masked` must be at least 0 and below 1"),
+        (lambda: losses.AttentionGuided("a", "b", masked_weight=-1), "`masked_weight` must be at least 0"),
+        (lambda: losses.SelfSupervised(["a", "b"], ["a", "b"], kept=2), "`kept` must be"),
+        (lambda: losses.InterChannelCorrelation("a", "b", grid=(0, 1)), "`grid` must be an integer"),
+        (
+            lambda: losses.inter_channel_correlation(*np.zeros((2, 1, 4, 4, 2)), grid=(2, 3)),
+            r"`grid` must divide the maps' height and width.*\(2, 3\)",
+        ),
+        (
+            lambda: losses.inter_channel_correlation(*np.zeros((2, 1, 4, 2)), grid=(2, 1)),
+            r"must have maps \(batch, height, width, channels\)",
+        ),
         (lambda: losses.singular_values([np.zeros((1, 2, 2, 1))], [np.zeros((1, 2, 2, 1))]), "two or more"),
     ],
 )
@@ -337,7 +489,7 @@ def test_relative_hint_leaves_padding_out():
     np.testing.assert_allclose(loss.call(0 * teacher, student), [0.0])
 
 
-@pytest.mark.parametrize("name", ["factor_transfer", "paraphrasing", "review_kd"])
+@pytest.mark.parametrize("name", ["factor_transfer", "paraphrasing", "review_kd", "masked_generative"])
 def test_convolutions_over_sequences_are_refused(name):
     with pytest.raises(
         ValueError, match=r"must have maps \(batch, height, width, channels\).*\(None, 6, 5\)"

@@ -55,14 +55,23 @@ def test_padding_changes_nothing(name, networks):
 
 
 @pytest.mark.parametrize(
-    "name", ["soft_targets", "dist", "hint", "cosine_embedding", "similarity_preserving"]
+    "name",
+    [
+        "soft_targets",
+        "dist",
+        "hint",
+        "cosine_embedding",
+        "similarity_preserving",
+        "pearson_features",
+        "simple_recipe",
+    ],
 )
 def test_weights_of_padding_do_not_count(name, networks):
     values = [one_step(networks, METHODS[name].make(SEQUENCES), series(padding))[0] for padding in (0, 3)]
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["hint", "similarity_preserving"])
+@pytest.mark.parametrize("name", ["hint", "similarity_preserving", "pearson_features", "simple_recipe"])
 def test_weights_of_steps_weigh_examples_where_a_loss_is_on_examples(name, networks):
     x, y, weights = series()
     values = [

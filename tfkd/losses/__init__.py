@@ -6,9 +6,11 @@ the method is defined on the batch.
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.losses._activation_boundary import ActivationBoundary, activation_boundary
+from tfkd.losses._attention_guided import AttentionGuided, attention_guided
 from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfer
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
 from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
+from tfkd.losses._channel_wise import ChannelWise, channel_wise
 from tfkd.losses._contrastive import Contrastive, contrastive
 from tfkd.losses._correlation_congruence import CorrelationCongruence, correlation_congruence
 from tfkd.losses._cosine_embedding import CosineEmbedding, cosine_embedding
@@ -19,22 +21,30 @@ from tfkd.losses._features import FeatureLoss
 from tfkd.losses._fsp import FSP, fsp
 from tfkd.losses._gradient_attention import GradientAttention, gradient_attention
 from tfkd.losses._hint import Hint, hint
+from tfkd.losses._inter_channel_correlation import InterChannelCorrelation, inter_channel_correlation
 from tfkd.losses._l1_logits import L1Logits, l1_logits
 from tfkd.losses._logit_standardization import LogitStandardization, logit_standardization
+from tfkd.losses._masked_generative import MaskedGenerative, masked_generative
 from tfkd.losses._mean_squared_error import MeanSquaredError, mean_squared_error
 from tfkd.losses._multi_level_logits import MultiLevelLogits, multi_level_logits
 from tfkd.losses._neuron_selectivity import NeuronSelectivity, neuron_selectivity
 from tfkd.losses._overhaul import Overhaul, overhaul
+from tfkd.losses._pearson_features import PearsonFeatures, pearson_features
+from tfkd.losses._prime_aware import PrimeAware, prime_aware
 from tfkd.losses._probabilistic_transfer import ProbabilisticTransfer, probabilistic_transfer
 from tfkd.losses._relational import Relational, relational
 from tfkd.losses._relative_dissimilarity import RelativeDissimilarity, relative_dissimilarity
 from tfkd.losses._review_kd import ReviewKD, review_kd
+from tfkd.losses._rotations import with_rotations
 from tfkd.losses._score_difference import ScoreDifference, score_difference
+from tfkd.losses._self_supervised import PretextTask, SelfSupervised, pretext_task, self_supervised
 from tfkd.losses._similarity_preserving import SimilarityPreserving, similarity_preserving
+from tfkd.losses._simple_recipe import SimpleRecipe, simple_recipe
 from tfkd.losses._singular_values import SingularValues, singular_values
 from tfkd.losses._soft_targets import SoftTargets, soft_targets
 from tfkd.losses._teacher_free import TeacherFree, teacher_free
 from tfkd.losses._variational_information import VariationalInformation, variational_information
+from tfkd.losses._weighted_soft_targets import WeightedSoftTargets, weighted_soft_targets
 from tfkd.losses._weighted_teachers import WeightedTeachers, weighted_teachers
 from tfkd.losses._within import within
 
@@ -42,9 +52,11 @@ __all__ = [
     "DIST",
     "FSP",
     "ActivationBoundary",
+    "AttentionGuided",
     "AttentionTransfer",
     "Batch",
     "BernoulliTargets",
+    "ChannelWise",
     "Contrastive",
     "CorrelationCongruence",
     "CosineEmbedding",
@@ -53,30 +65,40 @@ __all__ = [
     "FeatureLoss",
     "GradientAttention",
     "Hint",
+    "InterChannelCorrelation",
     "KnowledgeLoss",
     "L1Logits",
     "LogitStandardization",
+    "MaskedGenerative",
     "MeanSquaredError",
     "MultiLevelLogits",
     "NeuronSelectivity",
     "Overhaul",
     "Paraphrasing",
+    "PearsonFeatures",
+    "PretextTask",
+    "PrimeAware",
     "ProbabilisticTransfer",
     "Relational",
     "RelativeDissimilarity",
     "ReviewKD",
     "ScoreDifference",
+    "SelfSupervised",
     "SimilarityPreserving",
+    "SimpleRecipe",
     "SingularValues",
     "SoftTargets",
     "TeacherFree",
     "VariationalInformation",
+    "WeightedSoftTargets",
     "WeightedTeachers",
     "activation_boundary",
     "as_float32",
     "as_float32_pair",
+    "attention_guided",
     "attention_transfer",
     "bernoulli_targets",
+    "channel_wise",
     "contrastive",
     "correlation_congruence",
     "cosine_embedding",
@@ -86,23 +108,32 @@ __all__ = [
     "fsp",
     "gradient_attention",
     "hint",
+    "inter_channel_correlation",
     "l1_logits",
     "logit_standardization",
+    "masked_generative",
     "mean_squared_error",
     "multi_level_logits",
     "neuron_selectivity",
     "overhaul",
+    "pearson_features",
+    "pretext_task",
+    "prime_aware",
     "probabilistic_transfer",
     "relational",
     "relative_dissimilarity",
     "review_kd",
     "score_difference",
+    "self_supervised",
     "similarity_preserving",
+    "simple_recipe",
     "singular_values",
     "soft_targets",
     "teacher_free",
     "variational_information",
+    "weighted_soft_targets",
     "weighted_teachers",
+    "with_rotations",
     "within",
 ]
 

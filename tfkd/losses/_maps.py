@@ -90,6 +90,16 @@ def per_example_mean(values, mask=None):
     return ops.divide_no_nan(sums, counts)
 
 
+def pooled_positions(features, mask=None):
+    """Mean of features `(batch, ..., channels)` over their positions, those that the mask lets count."""
+    features = as_float32(features, "features")
+    positions = tuple(range(1, len(features.shape) - 1))
+    if mask is None or len(positions) != 1:
+        return ops.mean(features, axis=positions) if positions else features
+    counts = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+    return ops.divide_no_nan(ops.sum(without_padding(features, mask), axis=1), counts)
+
+
 def without_padding(values, mask):
     """Values `(batch, positions, ...)` with 0 where the mask `(batch, positions)` leaves them out."""
     if mask is None:

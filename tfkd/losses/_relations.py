@@ -5,6 +5,9 @@ from keras import ops
 from tfkd.losses._base import as_float32
 from tfkd.losses._maps import with_one_axis_from
 
+# Of a variance, so that a constant feature has a bounded gradient.
+_EPSILON = 1e-6
+
 
 def flat_pair(teacher, student):
     """Both as float32 `(batch, features)`.
@@ -58,3 +61,11 @@ def pair_mean(values, weights):
 def example_mean(values, weights):
     """Mean of `(batch,)` values by weight."""
     return ops.divide_no_nan(ops.sum(values * weights), ops.sum(weights))
+
+
+def standardized(values, weights):
+    """Values `(rows, features)` less their mean and over their deviation, rows counted by weight."""
+    shares = ops.divide_no_nan(weights, ops.sum(weights))[:, None]
+    centred = values - ops.sum(shares * values, axis=0, keepdims=True)
+    variance = ops.sum(shares * centred**2, axis=0, keepdims=True)
+    return centred * ops.rsqrt(variance + _EPSILON)
