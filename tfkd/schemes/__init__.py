@@ -10,6 +10,9 @@ from tfkd.schemes._exit_methods import IMTA, BeYourOwnTeacher, ExitEnsemble, Exi
 from tfkd.schemes._exits import attach_exits, drop_exits
 from tfkd.schemes._generations import generations
 from tfkd.schemes._mutual import MutualDistiller
+from tfkd.schemes._noisy_student import NoisyStudent
+from tfkd.schemes._pseudo_labels import pseudo_labels
+from tfkd.schemes._rand_augment import rand_augment
 from tfkd.schemes._self_distiller import SelfDistiller
 from tfkd.schemes._stages import Stage, Stages
 
@@ -25,6 +28,7 @@ __all__ = [
     "Lesson",
     "MultiExit",
     "MutualDistiller",
+    "NoisyStudent",
     "SelfDistiller",
     "Stage",
     "Stages",
@@ -37,4 +41,6 @@ __all__ = [
     "early_exit",
     "exit_curve",
     "generations",
+    "pseudo_labels",
+    "rand_augment",
 ]

@@ -4,6 +4,7 @@ from tfkd.students._depth import scale_depth
 from tfkd.students._dropout import without_dropout
 from tfkd.students._inheritance import kept_channels
 from tfkd.students._lenet import lenet5, lenet5_half
+from tfkd.students._noise import StochasticDepth, with_noise, without_noise
 from tfkd.students._resnet import resnet
 from tfkd.students._scaling import scale_width
 from tfkd.students._sparsity import from_sparsity
@@ -13,6 +14,7 @@ from tfkd.students._wide_resnet import wide_resnet
 from tfkd.students._by_name import network_named, student_named  # isort: skip
 
 __all__ = [
+    "StochasticDepth",
     "from_sparsity",
     "kept_channels",
     "lenet5",
@@ -23,5 +25,7 @@ __all__ = [
     "scale_width",
     "student_named",
     "wide_resnet",
+    "with_noise",
     "without_dropout",
+    "without_noise",
 ]

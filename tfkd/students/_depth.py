@@ -57,7 +57,7 @@ def scale_depth(
             f"`model` must be functional, so that its blocks can be found. Received: {type(model)}. "
             "Choose a student from tfkd.students, or build one by hand."
         )
-    blocks = _blocks(model)
+    blocks = residual_blocks(model)
     if all(block.shortcut is None for block in blocks):
         raise ValueError(
             f"`model` has no residual block that could be left out: no Add of {model.name!r} joins a "
@@ -81,7 +81,7 @@ def scale_depth(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Block:
+class ResidualBlock:
     """An Add, and which of its two inputs is the whole block's input; None where the block has to stay."""
 
     add: keras.Operation
@@ -89,7 +89,7 @@ class _Block:
     shortcut: int | None
 
 
-def _blocks(model):
+def residual_blocks(model):
     """The residual blocks in the order of the graph."""
     found = []
     outputs = {id(tensor) for tensor in model.outputs}
@@ -100,7 +100,7 @@ def _blocks(model):
         shortcuts = [i for i in (0, 1) if _is_branch(added[1 - i], added[i])]
         optional = shortcuts and id(node.outputs[0]) not in outputs
         stage = tuple(node.outputs[0].shape)
-        found.append(_Block(node.operation, stage, shortcuts[0] if optional else None))
+        found.append(ResidualBlock(node.operation, stage, shortcuts[0] if optional else None))
     return found
 
 

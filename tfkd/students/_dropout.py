@@ -11,7 +11,7 @@ from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.keras_versions import check_keras_3
 
 # Spatial dropout is a Dropout too.
-_DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
+DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
 # What recurrent and attention layers call the rates of their own.
 _RATES = ("dropout", "recurrent_dropout")
 
@@ -62,11 +62,13 @@ def config_without_dropout(layer: keras.Layer, config: dict) -> dict:
         layer: the layer.
         config: its configuration, maybe changed otherwise.
     """
-    return _at_rate_0({"class_name": type(layer).__name__, "config": config})["config"]
+    changed = _at_rate_0({"class_name": type(layer).__name__, "config": config})["config"]
+    # Subclasses of Keras's are not known by the names of their classes.
+    return {**changed, "rate": 0.0} if isinstance(layer, DROPOUTS) else changed
 
 
 def _has_rates(layer):
-    names = ("rate",) if isinstance(layer, _DROPOUTS) else _RATES
+    names = ("rate",) if isinstance(layer, DROPOUTS) else _RATES
     rates = (getattr(layer, name, 0) for name in names)
     return any(isinstance(rate, float) and rate > 0 for rate in rates)
 
@@ -87,4 +89,4 @@ def _at_rate_0(value: Any) -> Any:
 
 def _is_dropout(kind):
     layer_class = getattr(layers, str(kind), None)
-    return isinstance(layer_class, type) and issubclass(layer_class, _DROPOUTS)
+    return isinstance(layer_class, type) and issubclass(layer_class, DROPOUTS)
