@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfkd._core.asking import in_parts
 from tfkd._core.checks import check_int, check_number
 from tfkd.analysis._figures import new_figure, save_figure
-from tfkd.analysis._tapped import record_features, tapped
+from tfkd.analysis._tapped import for_any_batch, record_features, tapped
 
 _START, _BETAS, _EPSILON = 0.1, (0.9, 0.99), 1e-12
 # Entropy of a Gaussian with standard deviation 1.
@@ -82,9 +82,8 @@ class EntropyProbe:
                 f"{[tuple(each.shape) for each in model.inputs or []]}."
             )
         self._features = tapped(model, [tap])
-        self._learn = tf.function(
-            self._log_sigmas, autograph=False, reduce_retracing=True, jit_compile=jit_compile
-        )
+        learn = tf.function(self._log_sigmas, autograph=False, jit_compile=jit_compile)
+        self._learn = for_any_batch(learn)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """The entropy of each pixel in nats.
@@ -106,13 +105,13 @@ class EntropyProbe:
         variance = self._variance(images)
         # So few at once that the noise of all samples goes through the model.
         parts = in_parts(self.model, images, max(1, 256 // self.samples))
-        learned = [self._learn(part, variance, tf.constant(i)).numpy() for i, part in enumerate(parts)]
+        learned = [self._learn(part, variance, i).numpy() for i, part in enumerate(parts)]
         return np.concatenate(learned)[..., 0] + np.float32(_UNIT_ENTROPY)
 
     def _variance(self, images):
         features = [self._features(part)[0].numpy() for part in in_parts(self.model, images)]
         flat = np.concatenate([values.reshape(len(values), -1) for values in features]).astype("float64")
-        return tf.constant(max(float(flat.var(axis=0).sum()), _EPSILON), "float32")
+        return np.float32(max(flat.var(axis=0).sum(), _EPSILON))
 
     def _log_sigmas(self, images, variance, part):
         images = tf.cast(images, "float32")

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import tree
 
 from tfkd import taps
 
@@ -25,11 +26,30 @@ def tapped(model: keras.Model, names: Sequence[str]) -> Callable[[Any], list]:
     for name in names:
         taps.resolve(model, name)
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def features(inputs):
-        return record_features(model, names, inputs)
+    return for_any_batch(tf.function(lambda inputs: record_features(model, names, inputs), autograph=False))
 
-    return features
+
+def for_any_batch(function: Any) -> Callable[..., Any]:
+    """A `tf.function` that is traced once for batches of all sizes.
+
+    Args:
+        function: takes tensors, or structures of them, whose first axis is the batch.
+
+    Returns:
+        A function that takes arrays too.
+    """
+
+    def call(*arguments):
+        tensors = tree.map_structure(tf.convert_to_tensor, arguments)
+        specs = tree.map_structure(
+            lambda tensor: tf.TensorSpec(
+                (None, *tensor.shape[1:]) if tensor.shape.rank else (), tensor.dtype
+            ),
+            tensors,
+        )
+        return function.get_concrete_function(*specs)(*tensors)
+
+    return call
 
 
 def record_features(model: keras.Model, names: Sequence[str], inputs: Any) -> list:
