@@ -34,7 +34,7 @@ flags.DEFINE_list("seeds", ["1"], "seeds of initialization and shuffling")
 flags.DEFINE_integer("epochs", 10, "epochs", lower_bound=1)
 flags.DEFINE_integer("examples", 2000, "training examples", lower_bound=1)
 flags.DEFINE_integer("images", 16, "test images whose pixels are probed", lower_bound=2)
-flags.DEFINE_float("temperature", 4.0, "softening of both networks' probabilities")
+flags.DEFINE_float("temperature", 2.0, "softening of both networks' probabilities")
 flags.DEFINE_float("foreground", 0.1, "pixels above this are the foreground")
 
 # Of LeNet-5-half: the layer whose knowledge is measured, and those that are compared with the teacher's.
@@ -129,16 +129,17 @@ def draw_concepts(results: dict) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axis, where in zip(figure.subplots(1, 2, sharey=True), ("foreground", "background"), strict=True):
+    panels = figure.subplots(1, 2, sharey=True)
+    for axis, where in zip(panels, ("foreground", "background"), strict=True):
         for seed, runs in results.items():
             for name, run in runs.items():
                 curves, label = run["curves"], NAMES[name] if seed == next(iter(results)) else None
                 axis.plot(curves["distance"], curves[where], color=COLORS[name], label=label)
                 axis.plot(curves["distance"][-1], curves[where][-1], "*", color=COLORS[name], markersize=9)
-        axis.set(xlabel="weight distance", title=f"concepts on the {where}, pixels per image")
+        axis.set(xlabel="weight distance", title=f"on the {where}")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_ylim(bottom=0)
-    axis.legend(frameon=False)
+    panels[0].set(ylabel="visual concepts per image", ylim=(0, None))
+    panels[1].legend(frameon=False, loc="lower right")
     with files.replacing(_path("why_it_works.png")) as temporary:
         figure.savefig(temporary, dpi=120)
 

@@ -119,7 +119,7 @@ def reliability_plot(measured: dict[str, Reliability], path: str | os.PathLike) 
     """
     if not measured:
         raise ValueError("`measured` must have the reliability of at least one network. Received: {}.")
-    figure, axes = new_figure(3 * len(measured) + 0.4, 3.2, columns=len(measured))
+    figure, axes = new_figure(3 * len(measured) + 0.4, 3.5, columns=len(measured))
     for axis, (name, each) in zip(axes[0], measured.items(), strict=True):
         bins = len(each.count)
         centers = (np.arange(bins) + 0.5) / bins
@@ -130,5 +130,7 @@ def reliability_plot(measured: dict[str, Reliability], path: str | os.PathLike) 
         axis.plot(each.confidence, each.accuracy, "o-", color="#3b7dd8", markersize=4, label="accuracy")
         axis.set(title=f"{name}, ECE {each.error:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].legend(frameon=False, loc="upper left")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+    )
     save_figure(figure, path)
