@@ -9,6 +9,7 @@ if _keras.config.backend() != "tensorflow":
     )
 
 from tfkd import (
+    analysis,
     callbacks,
     compression,
     datafree,
@@ -36,6 +37,7 @@ __all__ = [
     "Distiller",
     "LogitsWarning",
     "TeacherWarning",
+    "analysis",
     "cache_teacher",
     "callbacks",
     "compression",

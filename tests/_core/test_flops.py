@@ -106,7 +106,7 @@ def test_per_layer_figures_add_up():
 def test_nested_models_and_layers_called_twice():
     body = keras.Sequential([keras.Input((None, 6)), layers.Dense(6, name="dense")], name="body")
     left, right = keras.Input((5, 6)), keras.Input((3, 6))
-    outputs = [body(body(left)), layers.TimeDistributed(keras.Sequential([layers.Dense(2)]))(right)]
+    outputs = [body(inputs=body(left)), layers.TimeDistributed(keras.Sequential([layers.Dense(2)]))(right)]
     model = keras.Model([left, right], outputs)
     flops = flops_of_layers(model)
     assert flops["body/dense"] == 2 * (2 * 5 * 6 * 6)

@@ -136,12 +136,12 @@ class _Counter:
 
     def visit(self, operation, args, kwargs, prefix):
         path = prefix + operation.name
-        if isinstance(operation, keras.Model) and has_graph(operation):
-            return self.visit_model(operation, args[0], path + "/")
-        outputs = operation.compute_output_spec(*args, **kwargs)
         # In the order of the signature, whatever the order in the call.
-        arguments = inspect.signature(operation.call).bind(*args, **kwargs).arguments
-        inputs = [tensor.shape for tensor in _tensors(list(arguments.values()))]
+        arguments = list(inspect.signature(operation.call).bind(*args, **kwargs).arguments.values())
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            return self.visit_model(operation, arguments[0], path + "/")
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        inputs = [tensor.shape for tensor in _tensors(arguments)]
         flops = self.cost(operation, inputs, _tensors(outputs)[0].shape, path)
         self.flops[path] = self.flops.get(path, 0) + flops
         return outputs

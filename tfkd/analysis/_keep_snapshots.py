@@ -1,0 +1,38 @@
+"""KeepSnapshots: a network's weights before training and after each epoch."""
+
+import keras
+import numpy as np
+
+
+class KeepSnapshots(keras.callbacks.Callback):
+    """Keeps a network's weights before training and after each epoch, in memory.
+
+    Args:
+        network: whose weights, such as a distiller's student; None for the model that is trained.
+
+    Attributes:
+        weights: a list over snapshots, the one before training first, of what `network.get_weights()`
+            returned. A second `fit` goes on with the list.
+
+    Example:
+        >>> snapshots = tfkd.analysis.KeepSnapshots(distiller.student)
+        >>> distiller.fit(x, y, epochs=10, callbacks=[snapshots])
+        >>> len(snapshots.weights)
+        11
+    """
+
+    def __init__(self, network: keras.Model | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.weights: list[list[np.ndarray]] = []
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if not self.weights:
+            self._keep()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._keep()
+
+    def _keep(self):
+        network = self.model if self.network is None else self.network
+        self.weights.append(network.get_weights())

@@ -1,0 +1,172 @@
+"""Visual concepts: the pixels that a layer keeps, and how a network comes to them in training."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfkd._core.checks import check_number
+from tfkd._core.snapshots import preserving_state
+from tfkd.analysis._entropies import EntropyProbe
+
+
+class Concepts(NamedTuple):
+    """The visual concepts of images.
+
+    Args:
+        where: bool `(n, height, width)`, the pixels that are visual concepts.
+        foreground: how many of them lie on each image's foreground, int64 `(n,)`.
+        background: and on its background.
+    """
+
+    where: np.ndarray
+    foreground: np.ndarray
+    background: np.ndarray
+
+    @property
+    def ratio(self) -> float:
+        """The share of concepts on the foreground, lambda: the mean over images that have any."""
+        total = self.foreground + self.background
+        return _mean_ratio(self.foreground, total)
+
+
+def visual_concepts(entropies: np.ndarray, foreground: np.ndarray, threshold: float = 0.2) -> Concepts:
+    """The pixels whose entropy lies below the mean of the background by more than a threshold.
+
+    Args:
+        entropies: of pixels, `(n, height, width)`, as an `EntropyProbe` returns them.
+        foreground: bool, of the same shape; each image needs some background.
+        threshold: in nats, above 0; the paper's b.
+
+    Returns:
+        A `Concepts`.
+
+    Raises:
+        ValueError: if shapes differ, or an image has no background.
+
+    Example:
+        >>> concepts = tfkd.analysis.visual_concepts(probe(images), images[..., 0] > 0.1)
+        >>> concepts.foreground.mean(), concepts.ratio
+
+    Reference:
+        Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020.
+    """
+    check_number("threshold", threshold, above=0)
+    entropies, foreground = np.asarray(entropies), _checked(foreground, np.shape(entropies))
+    behind = ~foreground
+    baseline = np.sum(entropies * behind, axis=(1, 2)) / behind.sum(axis=(1, 2))
+    where = baseline[:, None, None] - entropies > threshold
+    return Concepts(where, (where & foreground).sum(axis=(1, 2)), (where & behind).sum(axis=(1, 2)))
+
+
+class Knowledge(NamedTuple):
+    """How the knowledge of a layer grew over training.
+
+    Args:
+        foreground: concepts on the foreground, int64 `(epochs, n)`.
+        background: concepts on the background, likewise.
+        distance: how far the weights had moved at the end of each epoch, `(epochs,)`: the sum of the
+            distances from epoch to epoch, in units of the norm of the weights before training.
+        ratio: lambda at the end, the share of concepts on the foreground.
+        distance_mean: D_mean, the mean over images of the distance at which most concepts are on the
+            foreground: small if they are learned fast.
+        distance_std: D_std, its standard deviation: small if they are learned at the same time.
+        stability: rho, concepts on the foreground at the end as a share of those of any epoch; the mean
+            over images that have any.
+    """
+
+    foreground: np.ndarray
+    background: np.ndarray
+    distance: np.ndarray
+    ratio: float
+    distance_mean: float
+    distance_std: float
+    stability: float
+
+
+def knowledge(
+    probe: EntropyProbe,
+    snapshots: Sequence[Sequence[np.ndarray]],
+    images: np.ndarray,
+    foreground: np.ndarray,
+    threshold: float = 0.2,
+) -> Knowledge:
+    """Counts the visual concepts of a layer after each epoch of a training.
+
+    Args:
+        probe: of the network and the layer; the network's weights are as before afterwards.
+        snapshots: weights before training and after each epoch, as of `KeepSnapshots`.
+        images: `(n, height, width, channels)`, at least two.
+        foreground: bool `(n, height, width)`.
+        threshold: in nats, above 0; see `visual_concepts`.
+
+    Returns:
+        A `Knowledge`.
+
+    Raises:
+        ValueError: if there are fewer than two snapshots, or shapes do not fit.
+
+    Example:
+        >>> probe = tfkd.analysis.EntropyProbe(student, "dense")
+        >>> tfkd.analysis.knowledge(probe, snapshots.weights, images, images[..., 0] > 0.1).stability
+
+    Reference:
+        Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020. Distances are
+        of trainable weights; the first of several epochs with as many concepts counts.
+    """
+    if len(snapshots) < 2:
+        raise ValueError(
+            "`snapshots` must be the weights before training and after at least one epoch. Received: "
+            f"{len(snapshots)} snapshots."
+        )
+    foreground = _checked(foreground, np.shape(images)[:3])
+    concepts = []
+    with preserving_state(probe.model.weights):
+        for weights in snapshots[1:]:
+            probe.model.set_weights(weights)
+            concepts.append(visual_concepts(probe(images), foreground, threshold))
+    trainable = [weight.trainable for weight in probe.model.weights]
+    distance = _distances(snapshots, trainable)
+    counts = np.stack([each.foreground for each in concepts])
+    at_peak = distance[counts.argmax(axis=0)]
+    ever = np.any([each.where & foreground for each in concepts], axis=0).sum(axis=(1, 2))
+    return Knowledge(
+        foreground=counts,
+        background=np.stack([each.background for each in concepts]),
+        distance=distance,
+        ratio=concepts[-1].ratio,
+        distance_mean=float(at_peak.mean()),
+        distance_std=float(at_peak.std()),
+        stability=_mean_ratio(counts[-1], ever),
+    )
+
+
+def _distances(snapshots, trainable):
+    flat = [
+        np.concatenate([np.ravel(w) for w, counts in zip(weights, trainable, strict=True) if counts])
+        for weights in snapshots
+    ]
+    moved = [np.linalg.norm(after - before) for before, after in itertools.pairwise(flat)]
+    return np.cumsum(moved, dtype="float64") / np.linalg.norm(flat[0])
+
+
+def _mean_ratio(part, whole):
+    """The mean of ratios where there is something; NaN if nowhere is."""
+    some = whole > 0
+    return float(np.mean(part[some] / whole[some])) if some.any() else float("nan")
+
+
+def _checked(foreground, shape):
+    foreground = np.asarray(foreground)
+    if foreground.shape != shape or foreground.dtype != bool:
+        raise ValueError(
+            f"`foreground` must be bool {shape}, one for each pixel. Received: {foreground.dtype} "
+            f"{foreground.shape}. A comparison makes one: images[..., 0] > 0.1."
+        )
+    if foreground.all(axis=(1, 2)).any():
+        raise ValueError(
+            "`foreground` must leave each image some background. Received: all foreground in images "
+            f"{np.flatnonzero(foreground.all(axis=(1, 2)))[:10].tolist()}. Leave these out."
+        )
+    return foreground

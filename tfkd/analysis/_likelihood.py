@@ -1,0 +1,67 @@
+"""What a student's features tell of its teacher's, in the view of variational information distillation."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from tfkd._core.asking import in_parts
+from tfkd.analysis._tapped import tapped
+from tfkd.losses import VariationalInformation
+from tfkd.losses._features import as_list
+
+
+def log_likelihood(
+    loss: VariationalInformation, teacher: keras.Model, student: keras.Model, inputs: Any
+) -> float:
+    """How well the teacher's features follow from the student's, as a Gaussian's log-likelihood.
+
+    It is a lower bound, up to the entropy of the teacher's features, of the mutual information of both
+    networks' features: it rises while a student learns from its teacher, and it is about the pair of
+    taps and the regressors of the loss.
+
+    Args:
+        loss: a built `tfkd.losses.VariationalInformation`, as from a distiller that has been trained, whose
+            regressors and variances are used as they are.
+        teacher: the teacher.
+        student: the student.
+        inputs: an array `(n, ...)`, or several in the structure of the models' inputs.
+
+    Returns:
+        The mean over examples and elements of the teacher's features, in nats, summed over pairs of taps.
+
+    Raises:
+        TypeError: for another loss.
+        ValueError: if the loss is not built or names no layers.
+
+    Example:
+        >>> vid = tfkd.losses.VariationalInformation("relu2", "conv2")
+        >>> distiller = tfkd.Distiller(teacher, student, vid)
+        >>> measure = keras.callbacks.LambdaCallback(
+        ...     on_epoch_end=lambda epoch, logs: print(log_likelihood(vid, teacher, student, x_test))
+        ... )
+        >>> distiller.fit(x, y, epochs=10, callbacks=[measure])
+
+    Reference:
+        Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019; with the Gaussian's
+        constant, which the loss leaves out.
+    """
+    if not isinstance(loss, VariationalInformation):
+        raise TypeError(
+            f"`loss` must be a VariationalInformation. Received: {loss!r} of type {type(loss)}."
+        )
+    if not loss.built or loss.teacher_layer is None:
+        raise ValueError(
+            "`loss` must name layers and be built: pass the one of a distiller that has been trained "
+            f"for a step or more. Received: built={loss.built}, teacher_layer={loss.teacher_layer!r}."
+        )
+    names = [as_list(layers) for layers in (loss.teacher_layer, loss.student_layer)]
+    asked = tapped(teacher, names[0]), tapped(student, names[1])
+    total, n = 0.0, 0
+    for part in in_parts(teacher, inputs):
+        values = loss(*(features(part) for features in asked), training=False)
+        total += float(np.sum(values))
+        n += len(tree.flatten(part)[0])
+    return -total / n - 0.5 * math.log(2 * math.pi) * len(names[0])
