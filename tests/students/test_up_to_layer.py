@@ -23,7 +23,7 @@ def test_inherited_layers_compute_the_same_on_weights_of_their_own():
     x = np.random.default_rng(0).uniform(size=(2, *model.input_shape[1:])).astype("float32")
     student = students.up_to_layer(model, "pool", inherit=True)
     head = student.get_layer("exit_logits")
-    inner = keras.Model(model.inputs, model.get_layer("pool").output)(x)
+    inner = keras.Model(model.inputs[0], model.get_layer("pool").output)(x)
     expected = np.mean(inner, axis=(1, 2)) @ head.kernel.numpy() + head.bias.numpy()
     np.testing.assert_allclose(student(x), expected, rtol=1e-5, atol=1e-6)
     student.get_layer("conv1").kernel.assign(0 * student.get_layer("conv1").kernel)
