@@ -22,8 +22,9 @@ def operation_of(tensor):
 
 def has_graph(model: keras.Model) -> bool:
     """Whether the model is functional or a built Sequential, so that its graph can be walked."""
+    # A Sequential model that was built by its first call has no outputs to ask for.
     return (isinstance(model, keras.Sequential) or is_functional(model)) and bool(
-        model.built and model.outputs
+        model.built and getattr(model, "outputs", None)
     )
 
 

@@ -67,9 +67,9 @@ def nodes_by_depth(model: keras.Model) -> dict[int, list]:
     return getattr(model, "_functional", model)._nodes_by_depth
 
 
-def run_through_graph(model: keras.Model, inputs):
-    """Applies a functional model's operations one by one."""
-    return model._run_through_graph(inputs, operation_fn=lambda operation: operation)
+def run_through_graph(model: keras.Model, inputs, replaced=lambda operation: operation):
+    """Applies a functional or built Sequential model's operations, or what replaces them, one by one."""
+    return getattr(model, "_functional", model)._run_through_graph(inputs, operation_fn=replaced)
 
 
 def build_shapes(model: keras.Model) -> dict:

@@ -1,0 +1,316 @@
+"""Counts the floating-point operations of a model from the shapes in its graph."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfkd._core.graphs import has_graph
+from tfkd._core.keras_internals import flatten_layers, numpy_operations, run_through_graph
+
+Shape = tuple[int, ...]
+# From an operation, the shapes of its inputs and of its first output, the batch axis included.
+Cost = Callable[[Any, Sequence[Shape], Shape], int]
+
+
+def count_flops(
+    model: keras.Model,
+    input_shape: Sequence | None = None,
+    costs: Mapping[type, Cost] | None = None,
+) -> int:
+    """Floating-point operations (FLOPs) of a forward pass for one example.
+
+    A multiply-add counts as two operations. Counted are
+
+    - convolutions (groups, strides, dilation and padding included; with "same" padding, products with the
+      padding too), transposed, depthwise and separable ones;
+    - `Dense` and `EinsumDense`, at every position of the input;
+    - attention: projections, scores and weighted sums of the values, with nothing saved by masks;
+    - recurrent layers: the products with both kernels at every step;
+    - `Dot` layers and `keras.ops.matmul`;
+    - pooling: one operation for each element of each window; for global and adaptive pooling, for each
+      element of the input.
+
+    The rest counts as nothing, as is usual: biases, activations, additions of branches, normalization,
+    embeddings, reshaping. A layer that is called several times counts every time.
+
+    Args:
+        model: a functional or built Sequential model; models inside it are counted too.
+        input_shape: the shape of one example, such as `(224, 224, 3)`, where the model's own leaves sizes
+            open; a list of shapes in the order of `model.inputs` for a model with several.
+        costs: what layers of your own take, by class: a function of the layer, a list of the shapes of its
+            inputs and the shape of its output, each with a batch axis of size 1, that returns operations.
+            It has precedence over what is known of the class.
+
+    Returns:
+        The number of operations. Those of a part of a model, such as up to an early exit, are those of
+        `keras.Model(model.inputs, output_of_the_part)`.
+
+    Raises:
+        ValueError: for a model without a graph, sizes that are left open, and layers that have weights but
+            no known cost.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(8, 3)])
+        >>> count_flops(model)  # 26 * 26 positions, 3 * 3 * 1 * 8 multiply-adds
+        97344
+    """
+    return sum(flops_of_layers(model, input_shape, costs).values())
+
+
+def flops_of_layers(
+    model: keras.Model,
+    input_shape: Sequence | None = None,
+    costs: Mapping[type, Cost] | None = None,
+) -> dict[str, int]:
+    """What each layer of a model takes of `count_flops`, by path, such as `"block3/conv"`.
+
+    Args:
+        model: as for `count_flops`.
+        input_shape: likewise.
+        costs: likewise.
+
+    Returns:
+        Operations of all calls of each layer together, in the order of the graph; layers that count as
+        nothing are there with 0.
+    """
+    if not has_graph(model):
+        raise ValueError(
+            f"Model {model.name!r} has no graph to count operations in: expected a functional or built "
+            "Sequential model. Call a subclassed model on a `keras.Input` and build a `keras.Model` of it."
+        )
+    counter = _Counter(costs or {})
+    counter.visit_model(model, _example(model, input_shape), "")
+    return counter.flops
+
+
+def _example(model, input_shape):
+    """One symbolic example for a model."""
+    shapes = [tensor.shape[1:] for tensor in model.inputs]
+    if input_shape is not None:
+        several = len(input_shape) > 0 and isinstance(input_shape[0], Sequence)
+        given = [tuple(shape) for shape in (input_shape if several else [input_shape])]
+        if len(given) != len(shapes) or not all(map(_fits, given, shapes)):
+            raise ValueError(
+                f"`input_shape` of model {model.name!r} must fit {shapes}, without the batch axis, but got "
+                f"{input_shape}."
+            )
+        shapes = given
+    if any(None in shape for shape in shapes):
+        raise ValueError(
+            f"The inputs of model {model.name!r} have open sizes, {shapes}, and operations depend on them. "
+            "Pass `input_shape=`, the shape of one example without the batch axis."
+        )
+    return [
+        keras.KerasTensor((1, *shape), tensor.dtype)
+        for shape, tensor in zip(shapes, model.inputs, strict=True)
+    ]
+
+
+def _fits(given, shape):
+    return len(given) == len(shape) and all(
+        size is not None and expected in (None, size) for size, expected in zip(given, shape, strict=True)
+    )
+
+
+class _Counter:
+    """Goes through a graph with shapes only, and adds up what its operations take."""
+
+    def __init__(self, costs: Mapping[type, Cost]) -> None:
+        self.costs = costs
+        self.flops: dict[str, int] = {}
+
+    def visit_model(self, model, inputs, prefix):
+        """Runs symbolic inputs through a model.
+
+        No call is added to the graph, so that the layers stay as they are.
+        """
+
+        def replaced(operation):
+            return lambda *args, **kwargs: self.visit(operation, args, kwargs, prefix)
+
+        return run_through_graph(model, inputs, replaced)
+
+    def visit(self, operation, args, kwargs, prefix):
+        path = prefix + operation.name
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            return self.visit_model(operation, args[0], path + "/")
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        # In the order of the signature, whatever the order in the call.
+        arguments = inspect.signature(operation.call).bind(*args, **kwargs).arguments
+        inputs = [tensor.shape for tensor in _tensors(list(arguments.values()))]
+        flops = self.cost(operation, inputs, _tensors(outputs)[0].shape, path)
+        self.flops[path] = self.flops.get(path, 0) + flops
+        return outputs
+
+    def cost(self, operation, inputs, output, path) -> int:
+        if isinstance(operation, layers.TimeDistributed):
+            each = [(shape[0] * shape[1], *shape[2:]) for shape in (inputs[0], output)]
+            return self.inner(operation.layer, each[:1], each[1], path)
+        if isinstance(operation, layers.Bidirectional):
+            both = (operation.forward_layer, operation.backward_layer)
+            return sum(self.inner(layer, inputs, output, path) for layer in both)
+        for known in (self.costs, _COSTS):
+            for kind in type(operation).__mro__:
+                if kind in known:
+                    return self.checked(known[kind], operation, inputs, output, path)
+        if isinstance(operation, layers.Wrapper):
+            return self.inner(operation.layer, inputs, output, path)
+        if getattr(operation, "weights", []):
+            raise _unknown(operation, path)
+        return 0
+
+    def inner(self, layer, inputs, output, path) -> int:
+        """What a wrapped layer, or model, takes."""
+        if not isinstance(layer, keras.Model):
+            return self.cost(layer, inputs, output, path)
+        counter = _Counter(self.costs)
+        tensors = [keras.KerasTensor(shape) for shape in inputs]
+        counter.visit_model(layer, tensors, path + "/")
+        return sum(counter.flops.values())
+
+    def checked(self, cost, operation, inputs, output, path) -> int:
+        if cost is not _nothing and any(None in shape for shape in [*inputs, output]):
+            raise ValueError(
+                f"Layer {path!r} has open sizes, inputs {inputs} and output {output}, that its operations "
+                f"depend on. Pass `costs={{{type(operation).__name__}: function}}`."
+            )
+        return int(cost(operation, inputs, output))
+
+
+def _unknown(layer, path):
+    kind = type(layer).__name__
+    return ValueError(
+        f"What layer {path!r}, a {kind}, takes is not known. Pass `costs={{{kind}: function}}`, a function "
+        "of the layer, the shapes of its inputs and the shape of its output that returns operations "
+        "(0 to leave it out)."
+    )
+
+
+def _tensors(structure):
+    """The symbolic tensors in a structure, dictionaries in their own order."""
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
+
+
+def _size(*weights) -> int:
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+def _positions(layer, shape) -> int:
+    """The positions of a map: the batch and all sides, channels aside."""
+    first = getattr(layer, "data_format", "channels_last") == "channels_first"
+    return math.prod(shape) // shape[1 if first else -1]
+
+
+def _convolution(layer, inputs, output):
+    return 2 * _positions(layer, output) * _size(layer.kernel)
+
+
+def _transposed_convolution(layer, inputs, output):
+    return 2 * _positions(layer, inputs[0]) * _size(layer.kernel)
+
+
+def _separable_convolution(layer, inputs, output):
+    return 2 * _positions(layer, output) * _size(layer.depthwise_kernel, layer.pointwise_kernel)
+
+
+def _dense(layer, inputs, output):
+    return 2 * math.prod(inputs[0][:-1]) * _size(layer.kernel)
+
+
+def _einsum_dense(layer, inputs, output):
+    of_input, of_kernel = layer.equation.split("->")[0].replace(" ", "").split(",")
+    sizes = zip(of_kernel, layer.kernel.shape, strict=True)
+    return 2 * math.prod(inputs[0]) * math.prod(size for axis, size in sizes if axis not in of_input)
+
+
+def _attention(layer, inputs, output):
+    """Projections from all channels of every token, then each query's products with all keys and values."""
+    query, value = inputs[0], inputs[1]
+    projections = {inner.name: inner for inner in flatten_layers(layer) if hasattr(inner, "equation")}
+    flops = 0
+    for name, projection in projections.items():
+        tokens = math.prod((value if name in ("key", "value") else query)[:-1])
+        flops += 2 * tokens * _size(projection.kernel)
+    _, heads, key_channels = projections["query"].kernel.shape
+    channels = heads * (key_channels + projections["value"].kernel.shape[-1])
+    axes = getattr(layer, "attention_axes", None) or range(1, len(value) - 1)
+    return flops + 2 * math.prod(query[:-1]) * math.prod(value[axis] for axis in axes) * channels
+
+
+def _dot_product_attention(layer, inputs, output):
+    query, value, key = (*inputs, inputs[1])[:3]
+    return 2 * math.prod(query[:-1]) * value[-2] * (key[-1] + value[-1])
+
+
+def _recurrent(layer, inputs, output):
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    for cell in cells:
+        if not isinstance(cell, layers.LSTMCell | layers.GRUCell | layers.SimpleRNNCell):
+            raise _unknown(layer, layer.name)
+    kernels = [kernel for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
+    return 2 * math.prod(inputs[0][:2]) * _size(*kernels)
+
+
+def _dot(layer, inputs, output):
+    axes = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:]) // inputs[0][axes]
+
+
+def _matmul(operation, inputs, output):
+    return 2 * math.prod(output) * inputs[0][-1]
+
+
+def _pooling(layer, inputs, output):
+    return math.prod(output) * math.prod(layer.pool_size)
+
+
+def _whole_pooling(layer, inputs, output):
+    return math.prod(inputs[0])
+
+
+def _nothing(layer, inputs, output):
+    return 0
+
+
+def _of_each_rank(*patterns: str) -> list[type]:
+    return [getattr(layers, pattern.format(rank)) for pattern in patterns for rank in (1, 2, 3)]
+
+
+_BY_COST: dict[Cost, list[type]] = {
+    _convolution: [
+        *_of_each_rank("Conv{}D"),
+        layers.DepthwiseConv1D,
+        layers.DepthwiseConv2D,
+    ],
+    _transposed_convolution: _of_each_rank("Conv{}DTranspose"),
+    _separable_convolution: [layers.SeparableConv1D, layers.SeparableConv2D],
+    _dense: [layers.Dense],
+    _einsum_dense: [layers.EinsumDense],
+    _attention: [layers.MultiHeadAttention, layers.GroupQueryAttention],
+    _dot_product_attention: [layers.Attention],
+    _recurrent: [layers.RNN],
+    _dot: [layers.Dot],
+    _matmul: [numpy_operations.Matmul],
+    _pooling: _of_each_rank("MaxPooling{}D", "AveragePooling{}D"),
+    _whole_pooling: _of_each_rank(
+        "GlobalMaxPooling{}D",
+        "GlobalAveragePooling{}D",
+        "AdaptiveMaxPooling{}D",
+        "AdaptiveAveragePooling{}D",
+    ),
+    # These have weights.
+    _nothing: [
+        layers.BatchNormalization,
+        layers.Embedding,
+        layers.GroupNormalization,
+        layers.LayerNormalization,
+        layers.Normalization,
+        layers.PReLU,
+        layers.RMSNormalization,
+    ],
+}
+_COSTS = {kind: cost for cost, kinds in _BY_COST.items() for kind in kinds}
