@@ -18,6 +18,7 @@ from tfkd import (
     optimizers,
     pipelines,
     schemes,
+    searching,
     students,
     taps,
     tasks,
@@ -25,6 +26,7 @@ from tfkd import (
     testing,
 )
 from tfkd.datafree import DataFreeDistiller
+from tfkd.searching import search
 from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, map_inputs, with_index
 from tfkd.teachers import BlackBoxTeacher, TeacherWarning, load_teacher
 
@@ -48,6 +50,8 @@ __all__ = [
     "optimizers",
     "pipelines",
     "schemes",
+    "search",
+    "searching",
     "students",
     "taps",
     "tasks",

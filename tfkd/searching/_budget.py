@@ -63,16 +63,12 @@ class Budget:
     def exceeded(self, cost: Cost) -> list[str]:
         """The names of the limits that a cost is above; what was not measured is above none."""
         pairs = ((name, getattr(cost, name), getattr(self, name)) for name in QUANTITIES)
-        return [
-            name for name, value, limit in pairs if None not in (value, limit) and value > limit
-        ]
+        return [name for name, value, limit in pairs if None not in (value, limit) and value > limit]
 
     def describe(self) -> str:
         """The limits in words."""
         limits = {name: getattr(self, name) for name in QUANTITIES}
-        limited = [
-            as_text(name, limit) for name, limit in limits.items() if limit not in (None, math.inf)
-        ]
+        limited = [as_text(name, limit) for name, limit in limits.items() if limit not in (None, math.inf)]
         return " and ".join(limited) or "anything"
 
     @property

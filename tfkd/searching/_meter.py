@@ -8,7 +8,6 @@ import numpy as np
 
 from tfkd._core import files
 from tfkd._core.flops import count_flops
-from tfkd._core.graphs import has_graph
 from tfkd._core.runtimes import require_litert
 from tfkd.searching._budget import Budget, Cost
 from tfkd.searching._timing import file_of, timed_rounds
@@ -39,13 +38,20 @@ class Meter:
 
     def cost(self, model: keras.Model) -> Cost:
         """What a network costs; it is timed only if all else is within the budget."""
-        flops = count_flops(model) if has_graph(model) else None
-        cost = Cost(parameters=model.count_params(), flops=flops)
+        cost = self._counted(model)
         if self.budget.is_timed and not self.budget.exceeded(cost):
-            return self.timed(model, cost)
+            return self._timed(model, cost)
         return cost
 
-    def timed(self, model: keras.Model, cost: Cost) -> Cost:
+    def cost_of_teacher(self, teacher: keras.Model) -> Cost:
+        """What a teacher costs, within the budget or not."""
+        cost = self._counted(teacher)
+        return self._timed(teacher, cost) if self.budget.is_timed else cost
+
+    def _counted(self, model):
+        return Cost(parameters=model.count_params(), flops=self._flops(model))
+
+    def _timed(self, model, cost):
         """The cost of a network with its time."""
         content = file_of(model, self.budget.quantization, self.inputs)
         if not os.path.exists(self._milliseconds):
@@ -57,3 +63,12 @@ class Meter:
         rounds = timed_rounds([measure, content])
         milliseconds = first * float(np.median(rounds[:, 1] / rounds[:, 0]))
         return Cost(parameters=cost.parameters, flops=cost.flops, milliseconds=milliseconds)
+
+    def _flops(self, model):
+        """FLOPs; None of what cannot be counted, unless a limit needs them."""
+        try:
+            return count_flops(model)
+        except ValueError:
+            if self.budget.flops is not None:
+                raise
+            return None

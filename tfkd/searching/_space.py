@@ -1,9 +1,8 @@
 """Space: which students there are to choose from."""
 
-import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -148,12 +147,6 @@ def point_text(point: Point) -> str:
     return " ".join(f"{name}={'own' if value is None else value}" for name, value in point.items())
 
 
-def corners(space: Space, most: int) -> Iterator[Point]:
-    """Points of first and last choices, where the extremes of most spaces are."""
-    ends = [sorted({0, len(values) - 1}) for values in space.choices.values()]
-    return map(space.point, itertools.islice(itertools.product(*ends), most))
-
-
 def _checked(name, values):
     if not isinstance(name, str) or not name:
         raise TypeError(f"`space`: names must be strings. Received: {name!r}.")
@@ -162,9 +155,7 @@ def _checked(name, values):
             f"`space`: the choices of {name!r} must be a list. Received: {values!r} of type {type(values)}."
         )
     if not values:
-        raise ValueError(
-            f"`space`: {name!r} has no choices. Give at least one, or leave the name out."
-        )
+        raise ValueError(f"`space`: {name!r} has no choices. Give at least one, or leave the name out.")
     for value in values:
         if not (value is None or isinstance(value, (bool, int, float, str))):
             raise TypeError(

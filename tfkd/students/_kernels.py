@@ -36,8 +36,8 @@ def with_kernel_size(
         model: a functional or Sequential model.
         size: of the kernels along each axis, at least 2.
         name: name of the new model; None for the model's with the size appended.
-        inherit: whether weights are taken over: the middle of a larger kernel, or a smaller one surrounded
-            by zeros, which computes the same if both sizes are odd; otherwise the model is newly initialized.
+        inherit: whether weights are taken over: the middle of a larger kernel, or a smaller one amid
+            zeros, which computes the same if both sizes are odd; otherwise the model is newly initialized.
 
     Returns:
         A model with the same input and output shapes and layers of the same names.
