@@ -137,7 +137,7 @@ class Trials:
         return f"{judged}, {figures}, {trial.seconds:.1f} s"
 
     def _nothing_fits(self):
-        looked = f"{len(self.over_budget) + len(self.impossible)} points that were looked at"
+        looked = f"points that were looked at ({len(self.over_budget) + len(self.impossible)})"
         if not self.over_budget:
             point, reason = self.impossible[-1]
             return (
