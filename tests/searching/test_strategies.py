@@ -41,15 +41,15 @@ def test_grid_goes_in_the_order_of_the_choices_past_what_is_refused():
 @pytest.mark.parametrize("strategy", ["random", "bayesian"])
 def test_a_search_goes_the_same_way_again_and_seeds_differ(strategy):
     points = space(a=list(range(8)), b=list(range(8)))
-    ways = [walk(points, strategy, lambda point: -abs(point["a"] - 5.0), 9, seed) for seed in (0, 0, 1)]
+    ways = [walk(points, strategy, lambda point: -abs(point["a"] - 5.0), 8, seed) for seed in (0, 0, 1)]
     assert ways[0] == ways[1] != ways[2]
 
 
 def test_bayesian_search_finds_the_peak_sooner_than_chance():
-    """A smooth peak in 400 points: 22 random ones come as near by chance in one of twenty searches."""
+    """A smooth peak in 400 points, which 22 random ones find in one of eighteen searches."""
     points = space(a=list(range(20)), b=list(range(20)))
     found = walk(points, "bayesian", lambda point: -((point["a"] - 13) ** 2 + (point["b"] - 4) ** 2), 22)
-    assert min(abs(point["a"] - 13) + abs(point["b"] - 4) for point in found) <= 1
+    assert {"a": 13, "b": 4} in found
     assert len({key_of(point) for point in found}) == 22
 
 

@@ -147,7 +147,9 @@ def search(
     else:
         recipe = Procedural() if recipe is None else recipe
         recipe = recipe if epochs is None else recipe.with_options(epochs=epochs)
-        lesson = LessonWithoutData(teacher, found_task, _any_student(points), recipe, jit_compile, seed)
+        lesson = LessonWithoutData(
+            teacher, found_task, _any_student(points, seed), recipe, jit_compile, seed
+        )
     settings = {
         "teacher": fingerprint(teacher),
         "seed": seed,
@@ -182,8 +184,9 @@ def _check_kinds(teacher, budget):
         raise TypeError(f"`teacher` must be a keras.Model. Received: {teacher!r} of type {type(teacher)}.")
 
 
-def _any_student(space: Space) -> keras.Model:
+def _any_student(space: Space, seed: int) -> keras.Model:
     """A student of the first point that has one."""
+    keras.utils.set_random_seed(seed)
     reason = None
     for number in range(min(space.size, PATIENCE)):
         try:

@@ -1,5 +1,6 @@
 """Strategies: which point of a space comes next, as keras-tuner's oracles have it."""
 
+import contextlib
 import random
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Proposals:
     """
 
     def __init__(self, space: Space, strategy: str, seed: int) -> None:
-        self.space = space
+        self.space, self.strategy = space, strategy
         self._oracle = _oracle(space, strategy, seed)
         # Oracles write what they know, which nobody reads.
         self._scratch = tempfile.TemporaryDirectory()
@@ -49,7 +50,8 @@ class Proposals:
 
     def next(self) -> Point | None:
         """The next point, one that was not given before; None if there are no more."""
-        trial = self._oracle.create_trial("search")
+        with _one_thread(self.strategy):
+            trial = self._oracle.create_trial("search")
         self._asked = trial if trial.status == "RUNNING" else None
         point = None
         if self._asked is not None:
@@ -81,6 +83,16 @@ class Proposals:
     def close(self) -> None:
         """Removes what the oracle has written."""
         self._scratch.cleanup()
+
+
+def _one_thread(strategy):
+    """Within it linear algebra takes one thread: for so small matrices more of them only wait."""
+    if strategy != "bayesian":
+        return contextlib.nullcontext()
+    # scikit-learn brings it.
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def check_strategy(strategy: str) -> None:
