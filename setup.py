@@ -27,6 +27,7 @@ setup(
     extras_require={
         "litert": ["ai-edge-litert>=2.0"],
         "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
+        "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
@@ -38,12 +39,14 @@ setup(
             "matplotlib>=3.8",
             "jinja2>=3.1",
             "tensorboard>=2.19",
+            "keras-tuner[bayesian]>=1.4.7,<1.5",
         ],
     },
     entry_points={
         "console_scripts": [
             "tfkd-data-free = tfkd_programs:data_free",
             "tfkd-compress = tfkd_programs:compress",
+            "tfkd-search = tfkd_programs:search",
         ]
     },
 )

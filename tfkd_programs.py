@@ -20,6 +20,11 @@ def compress() -> int:
     return _run("compress")
 
 
+def search() -> int:
+    """Entry point of `tfkd-search`; returns its exit status."""
+    return _run("search")
+
+
 def _run(module):
     _open_standard_streams()
     # A crash in C++ code says where, on a standard error that nobody redirects.

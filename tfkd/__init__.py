@@ -19,6 +19,7 @@ from tfkd import (
     optimizers,
     pipelines,
     schemes,
+    searching,
     students,
     taps,
     tasks,
@@ -26,6 +27,7 @@ from tfkd import (
     testing,
 )
 from tfkd.datafree import DataFreeDistiller
+from tfkd.searching import search
 from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, map_inputs, with_index
 from tfkd.teachers import BlackBoxTeacher, TeacherWarning, load_teacher
 
@@ -50,6 +52,8 @@ __all__ = [
     "optimizers",
     "pipelines",
     "schemes",
+    "search",
+    "searching",
     "students",
     "taps",
     "tasks",

@@ -24,8 +24,13 @@ def run(program, *typed, status=0):
 
 def kill_once_there(state, program, *typed):
     """Starts a program's module in a process of its own, and kills it as soon as a file is there."""
+    kill_command_once_there(state, [sys.executable, "-m", program, *typed])
+
+
+def kill_command_once_there(state, command, environment=None):
+    """Starts a process, and kills it as soon as a file is there."""
     process = subprocess.Popen(
-        [sys.executable, "-m", program, *typed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.time() + 120
     while not state.exists() and time.time() < deadline:

@@ -3,6 +3,7 @@
 from tfkd.export._compression_report import write_compression_report
 from tfkd.export._metadata import read_metadata
 from tfkd.export._report import write_report
+from tfkd.export._search_report import write_search_report
 from tfkd.export._tflite import QUANTIZATIONS, export_tflite
 from tfkd.export._verification import TFLiteCheck, run_tflite, verify_tflite
 
@@ -15,4 +16,5 @@ __all__ = [
     "verify_tflite",
     "write_compression_report",
     "write_report",
+    "write_search_report",
 ]

@@ -4,6 +4,16 @@ from tfkd.pipelines._compress import compress
 from tfkd.pipelines._distil import distil
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._recipes import recipe_named
-from tfkd.pipelines._results import Compressed, Distilled
+from tfkd.pipelines._results import Compressed, Distilled, Searched
+from tfkd.pipelines._search import search
 
-__all__ = ["Compressed", "Distilled", "compress", "distil", "load_examples", "recipe_named"]
+__all__ = [
+    "Compressed",
+    "Distilled",
+    "Searched",
+    "compress",
+    "distil",
+    "load_examples",
+    "recipe_named",
+    "search",
+]

@@ -4,7 +4,7 @@ import pathlib
 
 from tfkd._core import files, model_files
 from tfkd.export import TFLiteCheck
-from tfkd.pipelines._results import Compressed, Distilled, Result
+from tfkd.pipelines._results import Compressed, Distilled, Result, Searched
 from tfkd.pipelines._run_folder import RunFolder
 
 
@@ -36,6 +36,12 @@ def read_compressed(folder: RunFolder) -> Compressed:
     """The result of a complete run of `compress`."""
     model = model_files.load_keras(folder.file("model.keras"), "folder")
     return Compressed(model=model, **_measured(folder, "model.tflite"))
+
+
+def read_searched(folder: RunFolder) -> Searched:
+    """The result of a complete run of `search`."""
+    student = model_files.load_keras(folder.file("student.keras"), "folder")
+    return Searched(student=student, **_measured(folder, "student.tflite"))
 
 
 def _measured(folder, tflite):

@@ -106,6 +106,33 @@ class Compressed(Result):
         return "\n".join([*lines, _ending(self)])
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Searched(Result):
+    """The best student that `search` has found.
+
+    Attributes:
+        student: the student after its trial.
+        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline; "search" of the
+            metrics has all trials.
+
+    Example:
+        >>> searched = tfkd.pipelines.search("teacher.keras", {"width": [0.25, 0.5]}, folder="runs/search")
+        >>> searched.metrics["search"]["best"]
+    """
+
+    student: keras.Model
+
+    def summary(self) -> str:
+        """All trials, the best first, behind what the result lacks."""
+        metrics = self.metrics
+        lines = [*_attention(self), metrics["table"], ""]
+        lines += [
+            f"{role:8} {metrics[role]['params']:>10,} parameters{_right(metrics[role])}"
+            for role in ("teacher", "student")
+        ]
+        return "\n".join([*lines, _ending(self)])
+
+
 def _attention(result):
     return [] if result.problem is None else [f"Attention: {result.problem}.", ""]
 

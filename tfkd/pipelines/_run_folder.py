@@ -23,7 +23,9 @@ CONTENTS = frozenset(
         "student.tflite",
         "model.keras",
         "model.tflite",
+        "pareto.png",
         "images",
+        "search",
         "tensorboard",
         "state",
     }

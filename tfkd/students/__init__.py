@@ -1,13 +1,15 @@
-"""Which network a student is: a zoo, and a teacher's own shape at another width or depth."""
+"""Which network a student is: a zoo, and a teacher's own shape at another width, depth or kernel size."""
 
 from tfkd.students._depth import scale_depth
 from tfkd.students._dropout import without_dropout
 from tfkd.students._inheritance import kept_channels
+from tfkd.students._kernels import with_kernel_size
 from tfkd.students._lenet import lenet5, lenet5_half
 from tfkd.students._noise import StochasticDepth, with_noise, without_noise
 from tfkd.students._resnet import resnet
 from tfkd.students._scaling import scale_width
 from tfkd.students._sparsity import from_sparsity
+from tfkd.students._up_to_layer import up_to_layer
 from tfkd.students._wide_resnet import wide_resnet
 
 # Behind the networks, which it finds by their names.
@@ -24,7 +26,9 @@ __all__ = [
     "scale_depth",
     "scale_width",
     "student_named",
+    "up_to_layer",
     "wide_resnet",
+    "with_kernel_size",
     "with_noise",
     "without_dropout",
     "without_noise",

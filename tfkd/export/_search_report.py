@@ -1,0 +1,28 @@
+"""The report of a search: all students that were tried, and the best one."""
+
+import base64
+import os
+
+from tfkd._core import files
+from tfkd.export import _pictures as pictures
+from tfkd.export._figures import template_environment
+
+_TEMPLATE = "search.html.j2"
+
+
+def write_search_report(path: str | os.PathLike, metrics: dict, picture: bytes) -> None:
+    """Writes a self-contained HTML report of a run of tfkd-search.
+
+    Args:
+        path: the file to write.
+        metrics: what `metrics.json` holds.
+        picture: a PNG of the trials and their Pareto front.
+
+    Raises:
+        ImportError: if jinja2 or matplotlib is missing.
+        OSError: if the file cannot be written.
+    """
+    pictures.require_report()
+    template = template_environment().get_template(_TEMPLATE)
+    html = template.render(metrics=metrics, picture=base64.b64encode(picture).decode())
+    files.write_text(path, html)

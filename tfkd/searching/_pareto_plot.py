@@ -1,0 +1,71 @@
+"""The picture of a search: how good students are over what they cost."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from tfkd.searching._budget import Budget
+from tfkd.searching._space import point_text
+
+_DPI = 110
+_TRIAL, _FRONT, _TEACHER = "#8fb8d8", "#2a78b5", "#4c566a"
+_AXES = {"parameters": "parameters", "flops": "FLOPs", "milliseconds": "TFLite milliseconds"}
+
+
+def draw(
+    trials: Sequence[Any], front: Sequence[Any], teacher: Any, quantity: str, objective: str, budget: Budget
+) -> bytes:
+    """A PNG of all trials, with the front as a line and the choices of its points beside them.
+
+    Args:
+        trials: those with an objective.
+        front: those of the front, cheapest first.
+        teacher: the teacher's figures, or None.
+        quantity: what is drawn along the axis.
+        objective: what the objective is called.
+        budget: whose limit is drawn, where there is one.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"Pictures need {error.name}: pip install 'tfkd[report]'.") from error
+    # The object interface: no global state and no window, whatever backend the user has set.
+    figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+    axis = figure.subplots()
+    axis.scatter(*_coordinates(trials, quantity), color=_TRIAL, s=30, label="trials", zorder=2)
+    axis.plot(*_coordinates(front, quantity), color=_FRONT, marker="o", label="Pareto front", zorder=3)
+    if teacher is not None and getattr(teacher, quantity) is not None and teacher.objective is not None:
+        axis.scatter(*_coordinates([teacher], quantity), color=_TEACHER, marker="*", s=90, label="teacher")
+    limit = getattr(budget, quantity)
+    if limit not in (None, float("inf")):
+        axis.axvline(limit, color=_TEACHER, linestyle="--", linewidth=1, label="budget")
+    for number, trial in enumerate(front):
+        # In turns above and below the line, so that neighbours do not cover each other.
+        above = number % 2 == 0
+        axis.annotate(
+            point_text(trial.point).replace(" ", "\n"),
+            (getattr(trial, quantity), trial.objective),
+            xytext=(0, 7 if above else -7),
+            textcoords="offset points",
+            fontsize=6.5,
+            ha="center",
+            va="bottom" if above else "top",
+        )
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="x", which="both", labelsize=8)
+    axis.margins(x=0.08, y=0.2)
+    axis.set_xlabel(
+        f"{_AXES[quantity]}" + (f" ({budget.quantization})" if quantity == "milliseconds" else "")
+    )
+    axis.set_ylabel(objective.replace("_", " "))
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8, loc="lower right")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
+
+
+def _coordinates(trials, quantity):
+    return [getattr(trial, quantity) for trial in trials], [trial.objective for trial in trials]

@@ -1,0 +1,83 @@
+"""The first part of a model with a small head: a student that ends early."""
+
+import keras
+from keras import layers
+
+from tfkd._core.copies import remade
+from tfkd._core.graphs import copy_input_statistics, copy_weights, has_graph, nodes, trainable_config
+from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.names import lookup
+
+_POOLING = {
+    3: layers.GlobalAveragePooling1D,
+    4: layers.GlobalAveragePooling2D,
+    5: layers.GlobalAveragePooling3D,
+}
+POOLING, LOGITS = "exit_pooling", "exit_logits"
+
+
+def up_to_layer(
+    model: keras.Model, layer: str, name: str | None = None, inherit: bool = False
+) -> keras.Model:
+    """The network up to one of its layers, with global average pooling and a linear layer behind it.
+
+    Args:
+        model: a functional or Sequential model with one input and one output `(batch, outputs)`.
+        layer: name of the last layer that stays, one of the model's own, not of a model nested in it; its
+            output is a vector, a series or a picture.
+        name: name of the new model; None for the model's with the layer's appended.
+        inherit: whether the layers that stay keep their weights; otherwise, and always behind them, weights
+            are newly initialized.
+
+    Returns:
+        A model with the same input and output shapes, whose outputs are logits or numbers.
+
+    Raises:
+        ValueError: if the model has no graph, or several inputs or outputs, or no such layer (with close
+            matches), or the layer's output does not fit.
+
+    Example:
+        >>> student = tfkd.students.up_to_layer(teacher, "stage2_block1_relu2", inherit=True)
+
+    Reference:
+        Teerapittayanon et al., "BranchyNet", 2016, for exits from a network's inner layers; here there is
+        one exit, and what is behind it goes.
+    """
+    check_keras_3("model", model)
+    if not has_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` must be functional or a built Sequential model with one input and one output. "
+            f"Received: {model.name!r} ({type(model).__name__})."
+        )
+    if len(model.output_shape) != 2:
+        raise ValueError(
+            f"`model` must return (batch, outputs). Received: {model.name!r}, which returns "
+            f"{model.output_shape}."
+        )
+    output = lookup(_outputs(model), layer, f"layer of {model.name!r}")
+    if len(output.shape) not in (2, *_POOLING) or None in output.shape[-1:]:
+        raise ValueError(
+            f"`layer`: the output of {layer!r} must be a vector, a series or a picture. Received: shape "
+            f"{tuple(output.shape)}. Choose a layer before or behind it."
+        )
+    part = keras.Model(model.inputs[0], output)
+    begin = keras.models.clone_model(
+        part, clone_function=lambda each: remade(each, trainable_config(each)), recursive=True
+    )
+    begin.trainable = True
+    copy = copy_weights if inherit else copy_input_statistics
+    copy(part, begin)
+    x = begin.outputs[0]
+    if len(output.shape) > 2:
+        x = _POOLING[len(output.shape)](name=POOLING)(x)
+    x = layers.Dense(model.output_shape[-1], name=LOGITS)(x)
+    return keras.Model(begin.inputs[0], x, name=name or f"{model.name}_up_to_{layer}".replace("/", "_"))
+
+
+def _outputs(model):
+    """What each layer returns where it was called last, by its name; inputs apart."""
+    return {
+        node.operation.name: node.outputs[0]
+        for node in nodes(model)
+        if not isinstance(node.operation, layers.InputLayer) and len(node.outputs) == 1
+    }
