@@ -531,6 +531,15 @@ METHODS = {
         },
         never=ONE_ROW,
     ),
+    "confidence_weighted": Method(
+        lambda **options: losses.ConfidenceWeighted(losses.SoftTargets(2.0), **options),
+        lambda t, s, **options: losses.soft_targets(t, s, 2.0) * losses.confidence_of_teacher(t, **options),
+        lambda t, s, **options: (
+            oracles.soft_targets(t, s, 2.0) * oracles.confidence_of_teacher(t, **options)
+        ),
+        LOGITS,
+        other={"power": 2.0},
+    ),
     "pretext_task": Method(
         lambda *taps, **options: losses.SelfSupervised(*taps, **options).pretext_task(),
         lambda t, s: losses.pretext_task(s[0]),

@@ -402,3 +402,8 @@ def self_supervised(
 def pretext_task(embeddings):
     cosines, own = rotations(embeddings)
     return np.asarray(-log_softmax(cosines)[np.arange(len(own)), own].mean())
+
+
+def confidence_of_teacher(t, power=1.0):
+    weights = softmax(t).max(-1) ** power
+    return weights / weights.mean()

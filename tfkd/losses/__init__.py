@@ -11,6 +11,7 @@ from tfkd.losses._attention_transfer import AttentionTransfer, attention_transfe
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32, as_float32_pair
 from tfkd.losses._bernoulli_targets import BernoulliTargets, bernoulli_targets
 from tfkd.losses._channel_wise import ChannelWise, channel_wise
+from tfkd.losses._confidence_weighted import ConfidenceWeighted, confidence_of_teacher
 from tfkd.losses._contrastive import Contrastive, contrastive
 from tfkd.losses._correlation_congruence import CorrelationCongruence, correlation_congruence
 from tfkd.losses._cosine_embedding import CosineEmbedding, cosine_embedding
@@ -57,6 +58,7 @@ __all__ = [
     "Batch",
     "BernoulliTargets",
     "ChannelWise",
+    "ConfidenceWeighted",
     "Contrastive",
     "CorrelationCongruence",
     "CosineEmbedding",
@@ -99,6 +101,7 @@ __all__ = [
     "attention_transfer",
     "bernoulli_targets",
     "channel_wise",
+    "confidence_of_teacher",
     "contrastive",
     "correlation_congruence",
     "cosine_embedding",

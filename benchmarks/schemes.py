@@ -1,0 +1,267 @@
+"""Accuracy of one student under every scheme of training, three seeds each.
+
+    python benchmarks/schemes.py --data=fashion_mnist.npz            # all rows, hours of one core
+    python benchmarks/schemes.py --data=... --rows=alone,soft_targets --seeds=0,1
+
+A tenth of the training data of Fashion-MNIST has labels. The student is a ResNet-8 of half the width, and every
+row gives it as many updates of 128 images; what its teachers, peers and predecessors cost comes on top and is
+told. Nothing is chosen by test data: numbers are the papers' or the library's defaults, the epoch of the early
+stopped teacher is chosen by 1,000 training images that no other row uses, and accuracies are the last epoch's. A
+file for each run goes to docs/scheme_rows, and the table of those that are there to docs/schemes.md.
+"""
+
+import json
+import os
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from marked import write_marked
+
+import tfkd
+from tfkd import callbacks, losses, schemes, students
+from tfkd._core import files
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data", None, "npz file with x_train, y_train, x_test, y_test", required=True)
+flags.DEFINE_list("rows", None, "which rows; all by default")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the student")
+flags.DEFINE_string("folder", "docs/scheme_rows", "where the runs are kept")
+flags.DEFINE_string("teachers", None, "folder that keeps trained teachers; a temporary one by default")
+
+LABELLED, HELD_OUT, BATCH, EPOCHS = 6000, 1000, 128, 15
+STEPS = -(-LABELLED // BATCH) * EPOCHS
+LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+EXITS = ["stage1_block1_relu2", "stage2_block1_relu2"]
+
+
+def optimizer():
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, STEPS))
+
+
+def network(widths=(8, 16, 32)):
+    return students.resnet(8, (28, 28, 1), 10, widths)
+
+
+class Data:
+    """The labelled images, the others, a few held out to choose by, and the test images."""
+
+    def __init__(self, path):
+        with np.load(path) as arrays:
+            x, y = arrays["x_train"][..., None] / np.float32(255), arrays["y_train"].astype("int32")
+            self.test = arrays["x_test"][..., None] / np.float32(255), arrays["y_test"].astype("int32")
+        order = np.random.default_rng(0).permutation(len(x))
+        labelled, held_out, rest = np.split(order, [LABELLED, LABELLED + HELD_OUT])
+        self.train, self.held_out, self.unlabelled = (
+            (x[labelled], y[labelled]),
+            (x[held_out], y[held_out]),
+            x[rest],
+        )
+
+    def accuracy(self, model):
+        answers = model.predict(self.test[0], batch_size=500, verbose=0)
+        return float(np.mean(answers.argmax(-1) == self.test[1]))
+
+
+class Teachers:
+    """Teachers of the full width, trained on the labelled images once."""
+
+    def __init__(self, data, folder):
+        self.data, self.folder = data, folder
+
+    def path(self, seed):
+        return os.path.join(self.folder, f"teacher_{seed}", f"epoch_{EPOCHS:04d}.keras")
+
+    def train(self, seed):
+        kept = callbacks.KeepEpochs(os.path.dirname(self.path(seed)), every=EPOCHS // 3)
+        if not os.path.exists(self.path(seed)):
+            keras.utils.set_random_seed(100 + seed)
+            model = network((16, 32, 64))
+            model.compile(optimizer(), LABELS_LOSS)
+            model.fit(*self.data.train, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[kept])
+        return kept.files
+
+    def get(self, seed=0):
+        self.train(seed)
+        return tfkd.load_teacher(self.path(seed), input_range=(0, 1))
+
+
+FIT = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
+
+
+def alone(data, teachers):
+    model = network()
+    model.compile(optimizer(), LABELS_LOSS)
+    model.fit(*data.train, **FIT)
+    return model
+
+
+def distilled(data, teacher, loss=None, kept=()):
+    student = network()
+    distiller = tfkd.Distiller(teacher, student, loss or losses.SoftTargets(4.0))
+    distiller.compile(optimizer(), LABELS_LOSS)
+    distiller.fit(*data.train, callbacks=list(kept), **FIT)
+    return student
+
+
+def soft_targets(data, teachers):
+    return distilled(data, teachers.get())
+
+
+def mutual(n):
+    def run(data, teachers):
+        distiller = schemes.MutualDistiller([network() for _ in range(n)])
+        distiller.compile(optimizer(), LABELS_LOSS)
+        distiller.fit(*data.train, **FIT)
+        return distiller.student
+
+    return run
+
+
+def self_distilled(method):
+    def run(data, teachers):
+        distiller = schemes.SelfDistiller(network(), EXITS, method)
+        distiller.compile(optimizer(), LABELS_LOSS)
+        distiller.fit(*data.train, **FIT)
+        return distiller.student
+
+    return run
+
+
+def three_teachers(data, teachers):
+    return distilled(data, schemes.EnsembleTeacher([teachers.get(seed) for seed in range(3)]))
+
+
+def assistant(data, teachers):
+    chain = schemes.assistants(teachers.get(), network(), [0.75])
+    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **FIT)
+    return chain.student
+
+
+def tolerant_generations(data, teachers):
+    chain = schemes.generations(None, network, n=2, tolerance=1.0)
+    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **FIT)
+    return chain.student
+
+
+def early_stopped(data, teachers):
+    """A teacher of an epoch chosen by its student, and labels alone in the last third."""
+    choice = schemes.choose_teacher(
+        teachers.train(0),
+        network,
+        *data.train,
+        validation_data=data.held_out,
+        loss=LABELS_LOSS,
+        epochs=EPOCHS // 3,
+        optimizer=keras.optimizers.Adam(3e-3),
+        batch_size=BATCH,
+        verbose=0,
+    )
+    print(choice, flush=True)
+    stop = callbacks.StudentLossWeightSchedule(lambda epoch: 0.5 if epoch < 2 * EPOCHS // 3 else 1.0)
+    return distilled(data, choice.teacher, kept=[stop])
+
+
+def noisy_student(data, teachers):
+    def make(iteration):
+        return students.with_noise(network(), dropout=0.2, depth=0.2)
+
+    # As many updates of as many images, half of them without labels.
+    scheme = schemes.NoisyStudent(
+        teachers.get(), make, iterations=1, seed=int(keras.random.randint((), 0, 2**30))
+    )
+    scheme.fit(
+        data.train,
+        data.unlabelled[: STEPS * BATCH // 2],
+        batch_size=BATCH // 2,
+        epochs=1,
+        optimizer=optimizer(),
+        verbose=0,
+    )
+    return students.without_noise(scheme.student)
+
+
+ROWS = {
+    "alone": alone,
+    "soft_targets": soft_targets,
+    "mutual_2": mutual(2),
+    "mutual_4": mutual(4),
+    "self_last_exit": self_distilled("multi_exit"),
+    "self_ensemble": self_distilled("ensemble"),
+    "three_teachers": three_teachers,
+    "assistant": assistant,
+    "tolerant_generations": tolerant_generations,
+    "early_stopped": early_stopped,
+    "noisy_student": noisy_student,
+}
+
+
+def measure(row, seed, data, teachers, path):
+    """A run of a row with a seed, kept as a file."""
+    for each in range(3):
+        teachers.train(each)
+    keras.utils.set_random_seed(seed)
+    start = time.process_time()
+    student = ROWS[row](data, teachers)
+    seconds = time.process_time() - start
+    result = {
+        "row": row,
+        "seed": seed,
+        "accuracy": data.accuracy(student),
+        "cpu_seconds": round(seconds, 1),
+    }
+    files.write_text(path, json.dumps({**result, "params": student.count_params()}))
+    print(result, flush=True)
+
+
+def table(folder):
+    """One line for each row: mean and standard deviation over seeds."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            found.append(json.load(file))
+    plain = [each["accuracy"] for each in found if each["row"] == "alone"]
+    cost = np.mean([each["cpu_seconds"] for each in found if each["row"] == "alone"])
+    lines = [
+        "| scheme | test accuracy, % | over training alone | in its standard deviations | CPU seconds, alone = 1 | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        same = [each for each in found if each["row"] == row]
+        if same:
+            accuracies = [each["accuracy"] for each in same]
+            gain = np.mean(accuracies) - np.mean(plain)
+            cells = (
+                row.replace("_", " "),
+                f"{100 * np.mean(accuracies):.2f} ± {100 * np.std(accuracies, ddof=1):.2f}",
+                f"{100 * gain:+.2f}",
+                f"{gain / np.std(plain, ddof=1):+.1f}",
+                f"{np.mean([each['cpu_seconds'] for each in same]) / cost:.1f}",
+                len(same),
+            )
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main(argv):
+    # So that several of these processes leave each other their cores.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    data = Data(FLAGS.data)
+    os.makedirs(FLAGS.folder, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        teachers = Teachers(data, FLAGS.teachers or temporary)
+        for seed in FLAGS.seeds:
+            for row in FLAGS.rows or ROWS:
+                path = os.path.join(FLAGS.folder, f"{row}_{seed}.json")
+                if not os.path.exists(path):
+                    measure(row, int(seed), data, teachers, path)
+    text = table(FLAGS.folder)
+    print(text)
+    write_marked("docs/schemes.md", "schemes", text)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,138 @@
+"""Examples weighed by how sure the teacher is of them."""
+
+from typing import Any, Self
+
+import keras
+from keras import distillation, ops
+
+from tfkd._core.checks import check_choice, check_number
+from tfkd.losses._base import Batch, KnowledgeLoss, as_float32
+from tfkd.losses._keras_losses import as_knowledge_loss
+from tfkd.losses._labels import one_hot_labels
+
+
+def confidence_of_teacher(teacher, labels=None, power: float = 1.0, mask=None):
+    """How much each example counts: the teacher's confidence to a power, with a mean of 1.
+
+    Args:
+        teacher: logits `(..., classes)`.
+        labels: true classes, as ints `(...)` or one-hot rows, whose probability is the confidence; None
+            for the largest probability.
+        power: at least 0; 0 for weights of 1.
+        mask: true where a position counts `(...)`; None for everywhere.
+
+    Returns:
+        float32 `(...)`, held fixed.
+
+    Raises:
+        ValueError: if logits are not finite, or labels do not fit them.
+
+    Example:
+        >>> confidence_of_teacher([[9.0, 0.0], [0.0, 0.0]])  # about 1.33 and 0.67
+    """
+    logarithms = ops.log_softmax(as_float32(teacher, "teacher"), axis=-1)
+    if labels is None:
+        sure = ops.max(logarithms, axis=-1)
+    else:
+        sure = ops.sum(one_hot_labels(labels, logarithms) * logarithms, axis=-1)
+    # Divided by the mean as logarithms, so that tiny probabilities keep their proportions.
+    weights = power * sure
+    counted = weights if mask is None else ops.where(mask, weights, -1e30)
+    count = ops.cast(ops.size(weights), "float32") if mask is None else ops.sum(ops.cast(mask, "float32"))
+    mean = ops.logsumexp(counted) - ops.log(ops.maximum(count, 1.0))
+    return ops.stop_gradient(ops.exp(weights - mean))
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class ConfidenceWeighted(KnowledgeLoss):
+    """A loss of logits whose examples count the more, the surer the teacher is of them.
+
+    Each example's value is multiplied by `confidence ** power` over the mean of that in the batch, so that
+    the size of the loss stays what it is. Reduction, temperature factor and direction are the loss's own.
+
+    Args:
+        loss: a loss of `tfkd.losses` or `keras.distillation` over logits, with a value for each example.
+        power: how much confidence counts, at least 0; 0 for not at all. It may be changed between epochs.
+        of: "likeliest" for the teacher's largest probability; "label" for that of the true class, so that
+            examples that the teacher gets wrong count little.
+        name: names the loss in `History`.
+
+    Raises:
+        TypeError: if `loss` is not a knowledge loss.
+        ValueError: if it does not compare logits, an option is out of range, or, in a step, the loss is
+            defined on the batch as a whole.
+
+    Example:
+        >>> loss = tfkd.losses.ConfidenceWeighted(tfkd.losses.SoftTargets(4.0), power=2.0)
+        >>> distiller = tfkd.Distiller(teacher, student, loss)
+
+    Reference:
+        Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", 2022, weigh teachers so
+        by labels. Deviation: there is one teacher here, and its examples are weighed against each other.
+    """
+
+    over_classes = True
+
+    def __init__(
+        self,
+        loss: KnowledgeLoss | distillation.DistillationLoss,
+        power: float = 1.0,
+        of: str = "likeliest",
+        name: str | None = None,
+    ) -> None:
+        loss = as_knowledge_loss(loss)
+        if not (loss.over_classes and loss.uses_teacher):
+            raise ValueError(
+                "`loss` must compare logits with the teacher's, such as tfkd.losses.SoftTargets. Received: "
+                f"{loss.title}."
+            )
+        super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
+        self.loss, self.published_weight = loss, loss.published_weight
+        self.power = check_number("power", power, least=0)
+        self.of = check_choice("of", of, ("likeliest", "label"))
+
+    @property
+    def title(self) -> str:
+        return f"{type(self).__name__}({self.loss.title})"
+
+    def missing(self, batch: Batch) -> list[str]:
+        labels = ["labels"] if self.of == "label" and batch.labels is None else []
+        return [*labels, *(name for name in self.loss.missing(batch) if name not in labels)]
+
+    def constants(self) -> dict[str, Any]:
+        return {"loss": self.loss.constants(), "power": self.power, "of": self.of}
+
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
+        self.loss.bind(teacher, student)
+
+    def build(self, teacher_shape=None, student_shape=None) -> None:
+        if not self.loss.built:
+            self.loss.build(teacher_shape, student_shape)
+
+    def call(
+        self,
+        teacher,
+        student,
+        labels=None,
+        index=None,
+        mask=None,
+        sample_weight=None,
+        training: bool | None = None,
+    ):
+        batch = Batch(labels, index, mask, sample_weight, training)
+        values = self.loss(teacher, student, **self.loss.arguments(batch))
+        if not len(values.shape):
+            raise ValueError(
+                f"`loss` {self.loss.title} has one value for the whole batch, whose examples cannot be "
+                "weighed. Use one with a value for each, such as tfkd.losses.SoftTargets."
+            )
+        known = labels if self.of == "label" else None
+        return values * confidence_of_teacher(teacher, known, self.power, mask)
+
+    def get_config(self) -> dict:
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {"name": self.name, "loss": loss, "power": self.power, "of": self.of}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
