@@ -148,16 +148,17 @@ def write(results: dict) -> None:
     """All numbers, and the table of their means and standard deviations over seeds."""
     files.write_text(_path("why_it_works.json"), json.dumps(results, indent=1))
     lines = [f"| | {' | '.join(NAMES.values())} | difference |", "|---|---|---|---|"]
-    first = next(iter(results.values()))
-    for figure in first["alone"]["figures"]:
-        values = {name: [runs[name]["figures"][figure] for runs in results.values()] for name in NAMES}
+    for figure in next(iter(results.values()))["alone"]["figures"]:
+        alone, taught = ([runs[name]["figures"][figure] for runs in results.values()] for name in NAMES)
         # Of the same seed, that is of the same initial weights and order of examples.
-        values["difference"] = np.subtract(values["taught"], values["alone"]).tolist()
-        cells = [
-            f"{np.mean(v):.4g} ± {np.std(v, ddof=1) if len(v) > 1 else 0:.2g}" for v in values.values()
-        ]
-        lines.append(f"| {figure} | {' | '.join(cells)} |")
+        cells = f"{_cell(alone)} | {_cell(taught)} | {_cell(np.subtract(taught, alone), '+.2g')}"
+        lines.append(f"| {figure} | {cells} |")
     files.write_text(_path("why_it_works.md"), "\n".join([*lines, ""]))
+
+
+def _cell(values, digits=".3g"):
+    deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+    return f"{np.mean(values):{digits}}{deviation}"
 
 
 def _path(name):
