@@ -18,6 +18,9 @@ def ensemble_of(setting: Setting, **options) -> EnsembleTeacher:
 def run_ensemble(setting: Setting) -> Ran:
     ensemble, student = ensemble_of(setting, of="probabilities"), setting.student("student")
     loss = losses.SoftTargets(4.0) if setting.loss is None else setting.loss
+    if loss.teacher_layer is not None:
+        # Layers belong to the members.
+        loss = ensemble.per_teacher(loss)
     return _trained(tfkd.Distiller(ensemble, student, loss), setting)
 
 

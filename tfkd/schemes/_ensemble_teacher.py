@@ -80,7 +80,7 @@ class EnsembleTeacher(keras.Model):
         task = _common_task(members)
         taken = {tensor.name for tensor in tree.flatten(inputs)}
         members = [_called(member, taken) for member in members]
-        mean = Mean(shares, of, next(iter(task.activations), None), name=_free("mean", taken))
+        mean = MeanAnswer(shares, of, next(iter(task.activations), None), name=_free("mean", taken))
         outputs = mean([member(inputs) for member in members])
         if ending := name_of_mark(keras.Model(inputs, outputs), task):
             outputs = keras.layers.Activation("linear", dtype="float32", name=ending)(outputs)
@@ -151,7 +151,7 @@ class EnsembleTeacher(keras.Model):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class Mean(keras.Layer):
+class MeanAnswer(keras.Layer):
     """The weighted mean of several networks' answers, in float32.
 
     Args:
