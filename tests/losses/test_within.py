@@ -18,8 +18,9 @@ from tfkd.distilling import _forward as forward
 from tfkd.losses import Batch, GradientAttention, Hint, SoftTargets, TeacherFree, within
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# Losses of two layers: not of the student alone, not of the gradient by a whole network's input.
-COMPARING = sorted(METHODS.keys() - {"teacher_free", "gradient_attention"})
+# Losses of two layers: not of the student alone or of the gradient by the input, nor one with another's taps.
+NOT_COMPARING = {"teacher_free", "score_difference", "gradient_attention", "confidence_weighted"}
+COMPARING = sorted(METHODS.keys() - NOT_COMPARING)
 
 
 def network_with_exit(name="student"):
