@@ -13,6 +13,7 @@ from tests.schemes.mutual import MutualDistiller
 from tfkd import losses, schemes
 from tfkd._core import files
 from tfkd.callbacks import KeepEpochs, StopDistilling, StudentLossWeightSchedule, WeightSchedule
+from tfkd.distilling import LossSet
 
 pytestmark = pytest.mark.slow
 
@@ -210,6 +211,13 @@ def test_what_it_has_seen_survives_an_interruption(epoch, teacher, tmp_path):
     history = fitted(resumed, callbacks(tmp_path / "interrupted"))
     assert len(history["loss"]) == 4 - epoch and history["distillation_loss"][-1] == 0
     harness.assert_same_weights(harness.snapshot(whole.student), resumed.student)
+
+
+def test_a_loss_set_from_before_there_was_a_plateau_loads():
+    loss_set = LossSet([losses.SoftTargets(), losses.L1Logits()])
+    loss_set.load_own_variables({"0": np.array([0.25, 0.5], "float32")})
+    np.testing.assert_array_equal(loss_set.factors, [0.25, 0.5])
+    np.testing.assert_array_equal(loss_set.plateau, [0, 0, 0])
 
 
 def test_it_stops_all_students_of_a_scheme():

@@ -131,6 +131,39 @@ def test_a_finished_run_is_not_repeated_and_other_plans_are_refused(teacher, tmp
             fit(stages, tutor, student(), backup_dir=tmp_path)
 
 
+def test_parts_of_a_later_stage_begin_alike_in_a_run_that_goes_on(teacher, tmp_path):
+    """The second stage's projector is made after the interruption, with other random numbers around it."""
+
+    def run(folder, seed, callbacks=()):
+        keras.utils.set_random_seed(seed)
+        hint = losses.Hint("relu1", "relu1", projector=True)
+        model = student()
+        # Where the interrupted run's random state was is forgotten.
+        keras.utils.set_random_seed(seed)
+        stages = Stages([Stage(losses.SoftTargets(), 1), Stage(hint, 1, student_loss_weight=0.0)])
+        fit(stages, teacher, model, backup_dir=tmp_path / folder, callbacks=callbacks)
+        return model
+
+    with pytest.raises(Stop):
+        run("interrupted", 1, [stop_at(1)])
+    harness.assert_same_weights(harness.snapshot(run("whole", 1)), run("interrupted", 2))
+
+
+def test_a_stage_that_stopped_early_is_finished(teacher, tmp_path):
+    def run(*more):
+        # As no epoch is so much better, the first is the best, and its weights are restored.
+        early = keras.callbacks.EarlyStopping("loss", 100.0, patience=1, restore_best_weights=True)
+        model = student()
+        stages = Stages([Stage(losses.SoftTargets(), 4), Stage(losses.SoftTargets(), 1)])
+        return model, fit(stages, teacher, model, backup_dir=tmp_path, callbacks=[early, *more]).history
+
+    model, history = run()
+    assert history["stage"] == [0, 0, 1]
+    resumed, again = run(stop_at(0))
+    assert again == history
+    harness.assert_same_weights(harness.snapshot(model), resumed)
+
+
 def test_bad_arguments(teacher):
     for build, error, message in (
         (lambda: Stages([]), ValueError, "`stages` is empty"),

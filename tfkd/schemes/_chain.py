@@ -118,9 +118,10 @@ class Chain:
         """Trains the networks one after another.
 
         Args:
-            x: data for every link, as in `keras.Model.fit`. None to train without data, by a `recipe`. The
-                order that arrays are shuffled in is not part of a backup: for the very same weights give
-                `shuffle=False`, or a data set that shuffles by a seed.
+            x: data for every link, as in `keras.Model.fit`, but not from `tfkd.cache_teacher`, which knows
+                one teacher. None to train without data, by a `recipe`. The order that arrays are shuffled
+                in is not part of a backup: for the very same weights give `shuffle=False`, or a data set
+                that shuffles by a seed.
             y: labels, as in `keras.Model.fit`.
             epochs: of each link, at least 1.
             optimizer: a Keras optimizer, or its name; every link starts with a fresh one like it. None for
@@ -153,7 +154,7 @@ class Chain:
             if kwargs.get("verbose", "auto"):
                 by = "labels" if tutor is None else tutor.name
                 print(f"Link {number + 1} of {len(stages)}: {student.name}, taught by {by}", flush=True)
-            link = Stages([stage], seed + number)
+            link = _Link([stage], seed + number)
             with _still_trainable(tutor, self.students):
                 history = link.fit(
                     *(tutor, student, x, y),
@@ -260,6 +261,13 @@ class Chain:
         # Last, so that all it speaks of is there.
         files.write_text(os.path.join(backup_dir, _FILE), json.dumps({"plan": plan, "seed": self._seed}))
         return self._seed
+
+
+class _Link(Stages):
+    """The run of one link, whose teacher the chain vouches for: it follows from the links before."""
+
+    def _plan(self, teacher):
+        return super()._plan(None)
 
 
 @dataclasses.dataclass(frozen=True)
