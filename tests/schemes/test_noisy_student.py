@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd import losses, students
-from tfkd.schemes import NoisyStudent, rand_augment
+from tfkd.schemes import NoisyStudent
 
 X, Y = blobs(160)
 LABELLED, UNLABELLED = (X[:32], Y[:32]), X[32:]
@@ -69,9 +70,9 @@ def test_a_teacher_and_students_in_one_history():
     made = scheme(None, least=0.3)
     seen = []
     record = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    history = fit(made, epochs=8, validation_data=blobs(64, 1), callbacks=[record], batch_size=8)
-    assert history.epoch == list(range(24)) and seen == list(range(8)) * 3
-    assert history.history["iteration"] == [0] * 8 + [1] * 8 + [2] * 8
+    history = fit(made, epochs=6, validation_data=blobs(64, 1), callbacks=[record], batch_size=8)
+    assert history.epoch == list(range(18)) and seen == list(range(6)) * 3
+    assert history.history["iteration"] == [0] * 6 + [1] * 6 + [2] * 6
     assert "stage" not in history.history
     assert history.history["val_accuracy"][-1] > 0.9
     assert [each.name for each in made.students] == ["student_1", "student_2"]
@@ -150,10 +151,17 @@ class StopAt(keras.callbacks.Callback):
 
 
 def resumable(folder=None, callbacks=()):
-    """A run of a teacher and two students: epochs of 2, 8 and 8 batches, two of each, all kinds of noise."""
-    made = scheme(None, make_student, losses.Hint("relu1", "relu1", projector=True), augment=rand_augment())
-    history = fit(made, backup_dir=folder, callbacks=callbacks)
-    return made, history
+    """A teacher and two students, two epochs each of 2, 8 and 8 batches, with noise of all kinds."""
+    hint = losses.Hint("relu1", "relu1", projector=True)
+    made = scheme(None, make_student, hint, augment=speckled)
+    with warnings.catch_warnings():
+        # After two epochs not every class is known.
+        warnings.simplefilter("ignore", UserWarning)
+        return made, fit(made, backup_dir=folder, callbacks=callbacks)
+
+
+def speckled(image, seed):
+    return image + 0.1 * tf.random.stateless_normal(image.shape, seed)
 
 
 @pytest.fixture(scope="module")
@@ -162,11 +170,10 @@ def whole():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1], ids=["same global seed", "other global seed"])
 @pytest.mark.parametrize(
-    "batches", [3, 4, 9, 20], ids=["teacher", "teacher's end", "first student", "last"]
+    "batches", [3, 4, 16, 21], ids=["teacher", "teacher's end", "first student", "labelled again"]
 )
-def test_an_interrupted_run_goes_on_to_the_same_weights(batches, seed, whole, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_weights(batches, whole, tmp_path):
     expected, history = whole
 
     def stop():
@@ -174,7 +181,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(batches, seed, whole, tm
 
     with pytest.raises(Stop):
         resumable(tmp_path, [StopAt(batches, stop)])
-    keras.utils.set_random_seed(seed)
+    # As in another process.
+    keras.utils.set_random_seed(99)
     resumed, again = resumable(tmp_path)
     for ours, theirs in zip(resumed.students, expected.students, strict=True):
         for a, b in zip(ours.weights, theirs.weights, strict=True):
@@ -188,7 +196,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(whole, tmp_path):
     """Killed in the middle of an epoch of the first student, in another process."""
     program = (
         "import os, signal; from tests import conftest; from tests.schemes import test_noisy_student as t; "
-        f"t.resumable({str(tmp_path)!r}, [t.StopAt(11, lambda: os.kill(os.getpid(), signal.SIGKILL))])"
+        f"t.resumable({str(tmp_path)!r}, [t.StopAt(16, lambda: os.kill(os.getpid(), signal.SIGKILL))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], timeout=250, env={**os.environ, "PYTHONPATH": "."}

@@ -164,7 +164,7 @@ class Examples:
         everything = self.labelled.concatenate(self.unlabelled.map(without_labels))
         cached = cache_teacher(everything, teacher, taps, path)
         confidence, groups = judged(cached, task)
-        times = repetitions(confidence[count:], groups[count:], task.groups, least, per_class)
+        times = repetitions(confidence[count:], groups[count:], task.groups, least, per_class, stacklevel=5)
 
         def lesson(x, y):
             batch = caching.unpack(x)

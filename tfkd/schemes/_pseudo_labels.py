@@ -147,7 +147,12 @@ def judged(cached: tf.data.Dataset, task: ClassTask) -> tuple[np.ndarray, np.nda
 
 
 def repetitions(
-    confidence: np.ndarray, groups: np.ndarray, classes: int, least: float | None, per_class: int | None
+    confidence: np.ndarray,
+    groups: np.ndarray,
+    classes: int,
+    least: float | None,
+    per_class: int | None,
+    stacklevel: int = 2,
 ) -> np.ndarray:
     """How often each example is taken: int64 `(n,)`.
 
@@ -157,10 +162,15 @@ def repetitions(
         classes: how many there are.
         least: the lowest confidence that is taken, or None.
         per_class: how many of each class, or None.
+        stacklevel: how far the line is that a warning is about, as for `warnings.warn` called instead.
+
+    Raises:
+        ValueError: if no answer is confident enough, or one class has none while `per_class` is given.
     """
     sure = np.ones(len(groups), bool) if least is None else confidence >= least
     counts = np.bincount(groups[sure], minlength=classes)
-    _check_counts(counts, confidence, groups, least, per_class)
+    if problem := _missing(counts, confidence, groups, least, per_class):
+        warnings.warn(problem, stacklevel=stacklevel + 1)
     times = sure.astype("int64")
     if per_class is None:
         return times
@@ -174,11 +184,11 @@ def repetitions(
     return times
 
 
-def _check_counts(counts, confidence, groups, least, per_class):
-    """Says which classes have no pseudo-label and what to do about it."""
+def _missing(counts, confidence, groups, least, per_class):
+    """Which classes have no pseudo-label and what to do about it, or None; may be an error."""
     missing = np.flatnonzero(counts == 0)
     if not len(missing):
-        return
+        return None
     best = {int(label): confidence[groups == label].max(initial=0) for label in missing}
     if not counts.any():
         raise ValueError(
@@ -198,7 +208,7 @@ def _check_counts(counts, confidence, groups, least, per_class):
         text += "." if per_class is None else ", or per_class=None."
     if per_class is not None:
         raise ValueError(f"`per_class`: {per_class} examples of each class cannot be had. {text}")
-    warnings.warn(f"{text} The student will not see these classes but with labels.", stacklevel=4)
+    return f"{text} A student sees these classes with true labels only."
 
 
 def _down(confidence):
