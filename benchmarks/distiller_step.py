@@ -144,6 +144,7 @@ RESNETS = Taps(
     before_relu=("stage2_block3_conv2_norm", "stage2_block1_conv2_norm"),
     last=("logits:input", "logits:input"),
     members=(["logits", "logits"], "logits"),
+    ending=(["logits:input", "logits"], ["logits:input", "logits"]),
 )
 
 

@@ -6,11 +6,8 @@ from keras import layers, ops
 from tfkd._core.checks import check_number
 from tfkd.losses._base import Taps, as_float32, check_temperature
 from tfkd.losses._features import FeatureLoss, Projector, shape_list
-from tfkd.losses._maps import flat_positions, matching_pair, safe_root, without_padding
+from tfkd.losses._maps import LEFT_OUT, flat_positions, matching_pair, safe_root, without_padding
 from tfkd.losses._softened import SoftenedLoss
-
-# Leaves a position out of a softmax.
-_OUT = -1e30
 
 
 def attention_guided(
@@ -63,7 +60,7 @@ def attention_guided(
     of_channels = [_mean_position(ops.abs(maps), counts) for maps in (teacher, student)]
     attention = _distance(*of_positions) + _distance(*of_channels)
     channels = _shares(sum(of_channels) / temperature) * student.shape[-1]
-    scaled = ops.where(counts > 0, sum(of_positions) / temperature, _OUT)
+    scaled = ops.where(counts > 0, sum(of_positions) / temperature, LEFT_OUT)
     positions = _shares(scaled) * ops.sum(counts, axis=1, keepdims=True)
     squares = (teacher - student) ** 2 * positions[..., None] * channels[:, None]
     return attention_weight * attention + masked_weight * safe_root(ops.sum(squares, axis=(1, 2)))

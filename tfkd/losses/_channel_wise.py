@@ -5,11 +5,8 @@ from keras import ops
 
 from tfkd.losses._base import Taps, check_temperature
 from tfkd.losses._features import FeatureLoss, Projector
-from tfkd.losses._maps import flat_positions, matching_pair
+from tfkd.losses._maps import LEFT_OUT, flat_positions, matching_pair
 from tfkd.losses._softened import SoftenedLoss
-
-# Leaves a position out of a softmax; not -inf, whose differences are NaN.
-_OUT = -1e30
 
 
 def channel_wise(teacher, student, temperature: float = 4.0, mask=None):
@@ -51,8 +48,8 @@ def _log_shares(scaled, mask):
     if mask is None:
         return ops.log_softmax(scaled, axis=1)
     counts = ops.cast(mask, "bool")[..., None]
-    shares = ops.log_softmax(ops.where(counts, scaled, _OUT), axis=1)
-    return ops.where(counts, shares, _OUT)
+    shares = ops.log_softmax(ops.where(counts, scaled, LEFT_OUT), axis=1)
+    return ops.where(counts, shares, LEFT_OUT)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

@@ -9,6 +9,9 @@ from tfkd.losses._base import as_float32, as_float32_pair
 
 PROJECTOR_REMEDY = "Where the widths differ, give the loss projector=True or a layer of your own."
 
+# Leaves a position out of a softmax; not -inf, whose differences are NaN.
+LEFT_OUT = -1e30
+
 TOKENS_REMEDY = (
     "Tap layers of the same kind; with ':map' behind a tap, as in 'block3:map', tokens are a map."
 )

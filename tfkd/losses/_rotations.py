@@ -13,6 +13,7 @@ def with_rotations(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     The rotations, by 90, 180 and 270 degrees, have the image's label and a weight of 0, the image itself a
     weight of 4 (times its own): labels and other losses count images alone, with the mean that they had.
+    Replicas of `tf.distribute` need whole images: batch as many as they divide.
 
     Args:
         dataset: yields batches `images`, `(images, y)` or `(images, y, sample_weight)`, with images

@@ -10,7 +10,7 @@ from tfkd._core.checks import check_number
 from tfkd.losses._base import KnowledgeLoss, Taps, as_float32, check_temperature
 from tfkd.losses._features import float32_stack
 from tfkd.losses._maps import l2_normalized, with_one_axis_from
-from tfkd.losses._relations import per_row
+from tfkd.losses._relations import example_mean, per_row
 from tfkd.losses._rotations import VIEWS
 from tfkd.losses._soft_targets import soft_targets
 from tfkd.losses._softened import SoftenedLoss
@@ -72,9 +72,9 @@ def self_supervised(
     own_t, own_s = (_similarities(embeddings) for embeddings in (embeddings_t, embeddings_s))
     similar = soft_targets(own_t, own_s, similarity_temperature)
     of_kept = weights * _best_ranked(own_t, kept)
-    return transformation_weight * ops.divide_no_nan(
-        ops.sum(weights * transformed), ops.sum(weights)
-    ) + similarity_weight * ops.divide_no_nan(ops.sum(of_kept * similar), ops.sum(of_kept))
+    return transformation_weight * example_mean(transformed, weights) + (
+        similarity_weight * example_mean(similar, of_kept)
+    )
 
 
 def pretext_task(embeddings, sample_weight=None):
@@ -101,8 +101,7 @@ def pretext_task(embeddings, sample_weight=None):
     similarities = _similarities(embeddings)
     target = ops.one_hot(_own_images(similarities), ops.shape(similarities)[1], dtype="float32")
     values = -ops.sum(target * ops.log_softmax(similarities, axis=-1), axis=-1)
-    weights = _rotation_weights(sample_weight, embeddings)
-    return ops.divide_no_nan(ops.sum(weights * values), ops.sum(weights))
+    return example_mean(values, _rotation_weights(sample_weight, embeddings))
 
 
 def _views(values, argument):
