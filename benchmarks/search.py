@@ -2,10 +2,10 @@
 
     python benchmarks/search.py --data=fashion_mnist.npz
 
-The teacher at half its width is trained as each trial is, on the same examples for as many epochs. The search
-then has 70 % of its TFLite milliseconds, and chooses by examples held out from the training data alone. Test
-images are looked at once, at the end: at the student that was chosen and at the teacher's half, trained
-afresh with further seeds. The row goes to docs/rows/search_fashion_mnist.json.
+The teacher at half its width is trained as each trial is, on the same examples for as many epochs. The
+search then has 70 % of its TFLite milliseconds, and chooses by examples held out from the training data
+alone. Test images are looked at once, at the end: by the chosen student and the teacher's half, and by both
+trained afresh with further seeds. The row goes to docs/rows/search_fashion_mnist.json.
 """
 
 import json

@@ -14,7 +14,15 @@ import tfkd
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parents[1]
-HEAVY = ("matplotlib", "jinja2", "ai_edge_litert", "tf_keras", "tensorflow_model_optimization")
+HEAVY = (
+    "matplotlib",
+    "jinja2",
+    "ai_edge_litert",
+    "tf_keras",
+    "tensorflow_model_optimization",
+    "keras_tuner",
+    "sklearn",
+)
 
 
 def test_importing_tfkd_imports_nothing_heavy_and_changes_nothing():

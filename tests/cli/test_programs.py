@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import types
 import warnings
@@ -10,8 +11,9 @@ import pytest
 
 import tfkd
 from tests.cli import running
-from tfkd.cli import compress, data_free
+from tfkd.cli import compress, data_free, search
 from tfkd.pipelines._run_folder import Interrupted
+from tfkd.searching import Budget
 from tfkd.teachers import TaskWarning
 
 
@@ -138,6 +140,49 @@ def test_flags_are_the_arguments_of_compress():
     assert {name: arguments[name] for name in expected} == expected
 
 
+def test_flags_are_the_arguments_of_search():
+    typed = ["--teacher=t.keras", "--output_dir=out", "--width=0.25,0.5,own", "--depth=0.6,1"]
+    typed += ["--kernel=3,own", "--exit=relu1,block/relu2", "--max_params=1000", "--max_flops=2000"]
+    typed += ["--max_ms=0.5", "--timed_as=int8", "--trials=7", "--strategy=bayesian", "--inherit"]
+    typed += ["--train_data=t.npz", "--epochs=2", "--batch_size=32"]
+    arguments, _ = run(search, *typed)
+    expected = {
+        "space": {
+            "width": [0.25, 0.5, None],
+            "depth": [0.6, 1.0],
+            "kernel": [3, None],
+            "exit": ["relu1", "block/relu2"],
+        },
+        "budget": Budget(parameters=1000, flops=2000, milliseconds=0.5, quantization="int8"),
+        "trials": 7,
+        "strategy": "bayesian",
+        "inherit": True,
+        "training_data": "t.npz",
+        "epochs": 2,
+        "batch_size": 32,
+    }
+    assert {name: arguments[name] for name in expected} == expected
+    assert arguments["recipe"].epochs == 2
+    arguments, _ = run(search, *typed[:2], "--width=0.5")
+    expected = {"space": {"width": [0.5]}, "budget": Budget(milliseconds=math.inf), "trials": 20}
+    expected |= {"strategy": "random", "inherit": False, "training_data": None, "epochs": None}
+    assert {name: arguments[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ([], "give at least one of --width, --depth, --kernel, --exit"),
+        (["--width=half"], "--width takes numbers, or own. Received: half."),
+        (["--kernel=3,2.5"], "--kernel takes integers, or own. Received: 3,2.5."),
+        (["--width=0.5", "--max_ms=0"], "--max_ms must be above 0"),
+    ],
+)
+def test_choices_that_cannot_be_read(typed, message):
+    done = running.run(search.PROGRAM, "--teacher=t.keras", "--output_dir=out", *typed, status=2)
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("module", "message", "shown"),
     [
@@ -188,7 +233,7 @@ def test_an_option_that_has_a_new_name_is_a_warning():
 
 
 @pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--help=teacher", "--helpfull"])
-@pytest.mark.parametrize("module", [data_free, compress])
+@pytest.mark.parametrize("module", [data_free, compress, search])
 def test_help_tells_every_flag_and_status_whatever_else_is_typed(module, asked):
     done = running.run(module.PROGRAM, "--nonsense", asked)
     told = re.findall(r"^  --(?:\[no\])?(\w+)$", done.stdout, re.M)

@@ -1,5 +1,6 @@
 """What a run was asked for, in a form that can be written and compared."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from tfkd.datafree import Recipe
+from tfkd.searching import Budget
 
 # These say where results go and how much is said, not what they are.
 _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
@@ -27,6 +29,8 @@ def _plain(value):
         return value.name
     if isinstance(value, Recipe):
         return _plain(value.describe())
+    if isinstance(value, Budget):
+        return dataclasses.asdict(value)
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype} {value.shape} {digest}"
