@@ -5,7 +5,7 @@ An exit is an output. The exits are in order of depth, and the last is the netwo
 
 import keras
 
-from tfkd._core.graphs import has_graph, operation_of
+from tfkd._core.graphs import has_graph, nodes, operation_of
 
 
 def check_exits(model: keras.Model, argument: str = "model") -> None:
@@ -64,16 +64,48 @@ def segments(model: keras.Model) -> list[keras.Model]:
     Raises:
         ValueError: if a connection leads past an exit, so that its features are not all that is needed.
     """
-    tensors, parts = exit_tensors(model), []
-    names = exit_names(model)
-    for i, logits in enumerate(model.outputs):
-        start = tensors[i - 1] if i else model.inputs[0]
-        ends = [logits] if i == len(names) - 1 else [logits, tensors[i]]
-        try:
-            parts.append(keras.Model(start, ends, name=names[i]))
-        except ValueError as error:
-            raise ValueError(
-                f"`model`: {model.name!r} cannot be cut at the exit {names[i - 1]!r}, since connections "
-                "lead past it. Attach that exit where all paths have joined, such as behind an Add layer."
-            ) from error
+    tensors, names = exit_tensors(model), exit_names(model)
+    parts = [keras.Model(model.inputs[0], [model.outputs[0], tensors[0]], name=names[0])]
+    for i in range(1, len(names)):
+        ends = [model.outputs[i], *tensors[i : len(names) - 1][:1]]
+        parts.append(_stretch(model, tensors[i - 1], ends, names[i - 1 : i + 1]))
+    for part in parts:
+        # As its layers do; Keras would warn of a mask that the model passes on to them.
+        part.supports_masking = True
     return parts
+
+
+def _stretch(model, start, ends, exits):
+    """A model between tensors inside a graph, whose layers are called once more."""
+    needed, pending = set(), [id(end) for end in ends]
+    ordered = nodes(model)
+    maker = {id(tensor): node for node in ordered for tensor in node.output_tensors}
+    while pending:
+        tensor = pending.pop()
+        if tensor == id(start) or id(maker[tensor]) in needed:
+            continue
+        node = maker[tensor]
+        if node.is_input:
+            raise ValueError(
+                f"`model`: {model.name!r} cannot be cut at the exit {exits[0]!r}, since connections lead "
+                "past it. Attach that exit where all paths have joined, such as behind an Add layer."
+            )
+        needed.add(id(node))
+        pending.extend(id(each) for each in _symbolic((node.arguments.args, _without_mask(node))))
+    inputs = keras.Input(batch_shape=start.shape, dtype=start.dtype, name="features")
+    made = {id(start): inputs}
+    for node in (each for each in ordered if id(each) in needed):
+        arguments = node.arguments.args, _without_mask(node)
+        args, kwargs = keras.tree.map_structure(lambda value: made.get(id(value), value), arguments)
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        made.update(zip(map(id, node.output_tensors), outputs, strict=True))
+    return keras.Model(inputs, [made[id(end)] for end in ends], name=exits[1])
+
+
+def _without_mask(node):
+    """The named arguments of a call; layers find the mask of their input again by themselves."""
+    return {name: value for name, value in node.arguments.kwargs.items() if name != "mask"}
+
+
+def _symbolic(structure):
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]

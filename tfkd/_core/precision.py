@@ -42,14 +42,15 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
             layer.dtype_policy = keras.DTypePolicy("float32")
         forget(model)
         # A copied layer gets the precision that the layer has now.
-        yield _copied(model) if any(weight.dtype in _STEPS for weight in model.weights) else model
+        yield copied(model) if any(weight.dtype in _STEPS for weight in model.weights) else model
     finally:
         for layer, policy in half:
             layer.dtype_policy = policy
         forget(model)
 
 
-def _copied(model):
+def copied(model: keras.Model) -> keras.Model:
+    """A copy with weights of its own; raises ValueError for a model that code of the user's own calls."""
     if not has_graph(model):
         raise ValueError(
             f"`model`: {model.name!r} has weights of half precision, and code of your own calls its "

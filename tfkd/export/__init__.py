@@ -1,6 +1,7 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
 from tfkd.export._compression_report import write_compression_report
+from tfkd.export._exits import ExitFile, export_exits
 from tfkd.export._metadata import read_metadata
 from tfkd.export._report import write_report
 from tfkd.export._search_report import write_search_report
@@ -9,7 +10,9 @@ from tfkd.export._verification import TFLiteCheck, run_tflite, verify_tflite
 
 __all__ = [
     "QUANTIZATIONS",
+    "ExitFile",
     "TFLiteCheck",
+    "export_exits",
     "export_tflite",
     "read_metadata",
     "run_tflite",

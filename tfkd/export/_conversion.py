@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -32,6 +33,7 @@ def convert(
     images: np.ndarray | None,
     interface: str = "float32",
     sparse: bool = False,
+    outputs: Sequence[str] = ("logits",),
 ) -> bytes:
     """A model as the content of a TFLite file that takes one image at a time.
 
@@ -44,16 +46,21 @@ def convert(
             quantization-aware and brings its own.
         interface: "float32", "int8" or "uint8", what an "int8" file takes and returns.
         sparse: whether kernels of many zeros are stored without them.
+        outputs: names for what the model returns.
 
     Returns:
-        The bytes, with a signature from "image" to "logits".
+        The bytes, with a signature from "image" to the outputs.
 
     Raises:
         RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
             lacks, or what to do.
     """
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), input_dtype(model), name="image")]
-    serve = tf.function(lambda image: {"logits": model(image, training=False)}, input_signature=signature)
+
+    def named(image):
+        return dict(zip(outputs, keras.tree.flatten(model(image, training=False)), strict=True))
+
+    serve = tf.function(named, input_signature=signature)
     concrete = serve.get_concrete_function()
     # What the converter freezes are the TensorFlow variables inside Keras's.
     trackable = _Variables([variable.value for variable in model.variables])

@@ -24,7 +24,7 @@ from tfkd.tasks import Task, marked_task
 INTERFACES = ("float32", "int8", "uint8")
 QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8")
 # How far outputs of a float file may be from the model's, as a share of their range.
-_FLOAT_DIFFERENCE = 0.01
+FLOAT_DIFFERENCE = 0.01
 
 
 def export_tflite(
@@ -182,11 +182,11 @@ def _check_result(check, model, quantization, min_agreement, reading):
             f"Outputs of {model.name!r}, or of its {quantization} TFLite file, are NaN or infinite; it was "
             "not written. Check the model's weights, and the inputs that the two are compared on."
         )
-    if quantization == "float32" and not check.relative_difference <= _FLOAT_DIFFERENCE:
+    if quantization == "float32" and not check.relative_difference <= FLOAT_DIFFERENCE:
         raise RuntimeError(
             f"The float32 TFLite file of {model.name!r} computes something else than the model: outputs "
             f"differ by up to {check.max_difference:.3g}, {check.relative_difference:.2%} of their range, "
-            f"where {_FLOAT_DIFFERENCE:.0%} is allowed; it was not written. Check that the model's outputs "
+            f"where {FLOAT_DIFFERENCE:.0%} is allowed; it was not written. Check that the model's outputs "
             "are finite, and replace layers that are random or of your own."
         )
     if reading is not None and check.agreement < min_agreement:

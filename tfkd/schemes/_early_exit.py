@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from tfkd._core.asking import MOST_AT_ONCE, in_parts
 from tfkd._core.checks import check_number
@@ -26,8 +25,8 @@ class ExitAnswers(NamedTuple):
         exits: which exit that was, `(n,)`, counted from 0.
     """
 
-    outputs: Any
-    exits: Any
+    outputs: np.ndarray
+    exits: np.ndarray
 
 
 def early_exit(model: keras.Model, thresholds: Sequence[float]) -> "EarlyExit":
@@ -72,8 +71,7 @@ class EarlyExit:
     def __init__(self, model: keras.Model, thresholds: Sequence[float]) -> None:
         check_exits(model)
         self.network, self.thresholds = model, check_thresholds(model, thresholds)
-        self._segments, self._task = segments(model), class_task_of(model)
-        self._run_compiled = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self._segments, self._task = list(map(_compiled, segments(model))), class_task_of(model)
 
     @functools.cached_property
     def flops(self) -> list[int]:
@@ -87,9 +85,11 @@ class EarlyExit:
             inputs: one batch, as the network takes it.
 
         Returns:
-            Logits and exits, as tensors.
+            Logits and exits, as arrays.
         """
-        return self._run_compiled(inputs)
+        places, outputs, exits = map(np.concatenate, zip(*self._answered(inputs), strict=True))
+        order = np.argsort(places)
+        return ExitAnswers(outputs[order], exits[order])
 
     def predict(self, x: Any, batch_size: int = MOST_AT_ONCE) -> ExitAnswers:
         """Answers many inputs in batches.
@@ -124,28 +124,33 @@ class EarlyExit:
             "shares": shares.tolist(),
         }
 
-    def _run(self, inputs):
-        x, places = inputs, tf.range(ops.shape(inputs)[0])
-        answers, exits, order = [], [], []
+    def _answered(self, inputs):
+        """For each exit that is reached: which examples answer there, and what."""
+        values, mask, places = inputs, None, np.arange(len(keras.tree.flatten(inputs)[0]))
         for i, segment in enumerate(self._segments):
-            logits, *features = keras.tree.flatten(segment(x, training=False))
-            done = tf.ones_like(places, tf.bool)
-            if features:
-                done = self._task.confidence(logits) >= self.thresholds[i]
-            answers.append(ops.cast(tf.boolean_mask(logits, done), "float32"))
-            order.append(tf.boolean_mask(places, done))
-            exits.append(tf.fill(tf.shape(order[-1]), i))
-            if features:
-                left = tf.logical_not(done)
-                places, x = tf.boolean_mask(places, left), _chosen(features[0], left)
-        back = tf.argsort(tf.concat(order, 0))
-        return ExitAnswers(*(tf.gather(tf.concat(each, 0), back) for each in (answers, exits)))
+            # Not with nothing: oneDNN's convolutions of no examples have wrong shapes.
+            if not len(places):
+                return
+            logits, values, mask = segment(values, mask)
+            sure = np.ones(len(places), bool)
+            if i < len(self.thresholds):
+                sure = np.asarray(self._task.confidence(logits)) >= np.float32(self.thresholds[i])
+            yield places[sure], np.asarray(logits, "float32")[sure], np.full(sure.sum(), i)
+            places = places[~sure]
+            values, mask = (
+                None if each is None else tf.boolean_mask(each, ~sure) for each in (values, mask)
+            )
 
 
-def _chosen(features, chosen):
-    """Some examples' features, with their mask of positions if they have one."""
-    mask, some = mask_of(features), tf.boolean_mask(features, chosen)
-    return some if mask is None else with_mask(some, tf.boolean_mask(mask, chosen))
+def _compiled(segment):
+    """A segment as a function of features and their mask, which returns logits and the next of these."""
+
+    def run(values, mask):
+        values = values if mask is None else with_mask(values, mask)
+        logits, *features = keras.tree.flatten(segment(values, training=False))
+        return logits, *([features[0], mask_of(features[0])] if features else [None, None])
+
+    return tf.function(run, autograph=False, reduce_retracing=True)
 
 
 def class_task_of(model: keras.Model) -> Classification:

@@ -66,7 +66,9 @@ def attach_exits(
     outputs = []
     for i, (_, tensor, path, head) in enumerate(sorted(found, key=lambda each: each[0]), start=1):
         outputs.append(_checked(head or _head(model, tensor, f"exit_{i}"), tensor, path, model))
-    return _like(model, keras.Model(model.input, [*outputs, _own_output(model)], name=model.name))
+    # A Sequential model that was not called yet has no `input`.
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return _like(model, keras.Model(inputs, [*outputs, _own_output(model)], name=model.name))
 
 
 def drop_exits(model: keras.Model) -> keras.Model:
@@ -149,7 +151,7 @@ def _head(model, tensor, name):
     classes, rank = model.outputs[0].shape[-1], len(tensor.shape)
     width = min(operation_of(model.outputs[0])[1][0].shape[-1], _WIDENING * tensor.shape[-1])
     options = {"dtype": getattr(operation_of(tensor)[0], "dtype_policy", None)}
-    x = inputs = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name="input")
+    x = inputs = keras.Input(tensor.shape[1:], name="input")
     if rank == 4:
         x = layers.DepthwiseConv2D(3, 2, padding="same", use_bias=False, name="depthwise", **options)(x)
         x = layers.Conv2D(width, 1, use_bias=False, name="pointwise", **options)(x)
@@ -159,7 +161,10 @@ def _head(model, tensor, name):
     else:
         x = layers.GlobalAveragePooling1D(name="pooled", **options)(x) if rank == 3 else x
         x = layers.Dense(width, activation="relu", name="features", **options)(x)
-    return keras.Model(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
+    head = keras.Model(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
+    # As its layers do; Keras would warn of a mask that the model passes on to them.
+    head.supports_masking = True
+    return head
 
 
 def _checked(head, tensor, path, model):

@@ -1,0 +1,50 @@
+"""How networks with exits train, for the contract of schemes."""
+
+import keras
+
+from tests.schemes.cases import LABELS_LOSS, Case, Ran, Setting
+from tfkd.losses import KnowledgeLoss, within
+from tfkd.schemes import SelfDistiller
+
+EXITS = ["relu1", "conv2"]
+
+
+def _within(loss: KnowledgeLoss) -> KnowledgeLoss:
+    """The loss between two layers of a small network with exits."""
+    if loss.teacher_layer is None and loss.student_layer is None:
+        config = {**loss.get_config(), "teacher_layer": "logits", "student_layer": "exit_1"}
+        return within(type(loss).from_config(config))
+    if loss.teacher_layer != loss.student_layer or not loss.uses_teacher:
+        return within(loss) if loss.uses_teacher else loss
+    raise NotImplementedError(f"{loss.name} compares a layer with itself.")
+
+
+def self_distillation(method):
+    """Runs one network by a method, or by the loss of a setting."""
+
+    def run(setting: Setting) -> Ran:
+        keras.utils.set_random_seed(0)
+        own = {"method": method}
+        if setting.loss is not None:
+            own = {"method": None, "losses": _within(setting.loss)}
+        distiller = SelfDistiller(setting.student("network"), EXITS, **own)
+        distiller.compile(
+            keras.optimizers.Adam(1e-3), LABELS_LOSS, ["accuracy"], jit_compile=setting.jit_compile
+        )
+        history = distiller.fit(
+            setting.x,
+            setting.y,
+            batch_size=32,
+            epochs=setting.epochs,
+            callbacks=setting.with_backup,
+            verbose=0,
+        )
+        return Ran(history, [distiller.network], distiller)
+
+    return run
+
+
+CASES = {
+    "self_distillation": Case(self_distillation("multi_exit")),
+    "self_distillation_byot": Case(self_distillation("byot")),
+}
