@@ -3,11 +3,12 @@
     python benchmarks/schemes.py --data=fashion_mnist.npz            # all rows, hours of one core
     python benchmarks/schemes.py --data=... --rows=alone,soft_targets --seeds=0,1
 
-A tenth of the training data of Fashion-MNIST has labels. The student is a ResNet-8 of half the width, and every
-row gives it as many updates of 128 images; what its teachers, peers and predecessors cost comes on top and is
-told. Nothing is chosen by test data: numbers are the papers' or the library's defaults, the epoch of the early
-stopped teacher is chosen by 1,000 training images that no other row uses, and accuracies are the last epoch's. A
-file for each run goes to docs/scheme_rows, and the table of those that are there to docs/schemes.md.
+A tenth of the training data of Fashion-MNIST has labels. The student is a ResNet-8 of half the width, and
+every row gives it as many updates of 128 images; what its teachers, peers and predecessors cost comes on
+top and is told. Nothing is chosen by test data: numbers are the papers' or the library's defaults, the
+epoch of the early stopped teacher is chosen by 1,000 training images that no other row uses, and
+accuracies are the last epoch's. A file for each run goes to docs/scheme_rows, and the table of those that
+are there to docs/schemes.md.
 """
 
 import json
@@ -226,7 +227,8 @@ def table(folder):
     plain = [each["accuracy"] for each in found if each["row"] == "alone"]
     cost = np.mean([each["cpu_seconds"] for each in found if each["row"] == "alone"])
     lines = [
-        "| scheme | test accuracy, % | over training alone | in its standard deviations | CPU seconds, alone = 1 | seeds |",
+        "| scheme | test accuracy, % | over training alone | in its standard deviations | CPU seconds, "
+        "alone = 1 | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for row in ROWS:

@@ -18,7 +18,7 @@ from tfkd.distilling import _forward as forward
 from tfkd.losses import Batch, GradientAttention, Hint, SoftTargets, TeacherFree, within
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# Losses of two layers: not of the student alone or of the gradient by the input, nor one with another's taps.
+# Not of the student alone or of the gradient by the input, nor one that has the taps of another.
 NOT_COMPARING = {"teacher_free", "score_difference", "gradient_attention", "confidence_weighted"}
 COMPARING = sorted(METHODS.keys() - NOT_COMPARING)
 
