@@ -44,6 +44,7 @@ def _trained(distiller, setting):
         setting.y,
         batch_size=16,
         epochs=setting.epochs,
+        shuffle=False,
         verbose=0,
         callbacks=setting.with_backup,
     )
