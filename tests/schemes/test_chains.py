@@ -150,16 +150,20 @@ def test_an_interrupted_chain_goes_on_to_the_same_weights(link, epoch, whole, te
 
 
 def test_without_a_seed_a_backup_keeps_the_one_that_was_drawn(teacher, tmp_path):
-    def run(folder, *callbacks):
-        chain = schemes.Chain(teacher, networks(6, 4), with_projectors())
+    """Where losses have layers of the user's, too, of which each link trains a copy."""
+
+    def run(folder, seed, *callbacks):
+        students = networks(8, 8)
+        keras.utils.set_random_seed(seed)
+        hint = losses.Hint("relu1", "relu1", projector=keras.layers.Conv2D(8, 1))
+        chain = schemes.Chain(teacher, students, hint)
         fit(chain, epochs=1, backup_dir=tmp_path / folder, callbacks=callbacks)
         return chain.student
 
-    student = run("whole")
+    student = run("whole", 1)
     with pytest.raises(Stop):
-        run("interrupted", stop_at(1, 0))
-    resumed = run("interrupted")
-    harness.assert_same_weights(harness.snapshot(student), resumed)
+        run("interrupted", 1, stop_at(1, 0))
+    harness.assert_same_weights(harness.snapshot(student), run("interrupted", 2))
 
 
 def test_a_finished_chain_is_not_repeated_and_others_are_refused(teacher, tmp_path):
@@ -205,16 +209,21 @@ def test_a_backup_knows_compressed_students(teacher, tmp_path):
     harness.assert_same_weights(harness.snapshot(run()), run(stop_at(0, 0)))
 
 
-def test_students_made_in_the_scope_of_a_strategy(teacher):
+def test_students_made_in_the_scope_of_a_strategy(teacher, tmp_path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        student = small_network(4)
-    before = harness.snapshot(student)
-    chain = schemes.assistants(teacher, student, [0.75])
-    assert all(network.distribute_strategy is strategy for network in chain.students)
-    history = fit(chain, epochs=1)
-    assert np.isfinite(history.history["loss"]).all()
-    harness.assert_other_weights(before, student.weights)
+
+    def run(*callbacks):
+        with strategy.scope():
+            student = networks(4)[0]
+        chain = schemes.assistants(teacher, student, [0.75], with_projectors())
+        assert all(network.distribute_strategy is strategy for network in chain.students)
+        before = harness.snapshot(student)
+        history = fit(chain, epochs=1, backup_dir=tmp_path, callbacks=callbacks)
+        assert np.isfinite(history.history["loss"]).all()
+        harness.assert_other_weights(before, student.weights)
+        return student
+
+    harness.assert_same_weights(harness.snapshot(run()), run(stop_at(0, 0)))
 
 
 def test_links_compiled_with_xla(teacher):

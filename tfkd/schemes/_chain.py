@@ -16,12 +16,12 @@ from tfkd._core.fingerprints import fingerprint
 from tfkd._core.keras_internals import thaw
 from tfkd._core.seeding import drawn_seed, seeded
 from tfkd.datafree import DataFreeDistiller, Recipe
-from tfkd.distilling import Distiller
 from tfkd.distilling._compatibility import check_model
 from tfkd.losses import ScoreDifference, SoftTargets
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
-from tfkd.schemes._stages import Stage, Stages, as_plan, check_plan, one_history, read_plan
+from tfkd.schemes._progress import as_plan, check_plan, one_history, read_plan
+from tfkd.schemes._stages import Stage, Stages
 from tfkd.tasks import mark, marked_task
 
 _FILE = "chain.json"
@@ -91,9 +91,10 @@ class Chain:
         self._check_students()
         self._mark_students()
         # What cannot work in the last link is told before the first is trained.
-        for stage, tutor, student in self._links(self._stages(epochs=1, optimizer="adam")):
-            with _still_trainable(tutor, self.students), seeded(self._seed):
-                stage.distiller(tutor, student)
+        with seeded(self._seed):
+            for stage, tutor, student in self._links(self._stages(epochs=1, optimizer="adam")):
+                with _still_trainable(tutor, self.students):
+                    stage.distiller(tutor, student)
 
     @property
     def student(self) -> keras.Model:
@@ -147,8 +148,12 @@ class Chain:
             ValueError: if `backup_dir` holds another chain, or a recipe cannot work: it needs a teacher in
                 every link, and has the losses in its own hands.
         """
-        stages = self._stages(epochs, optimizer, recipe)
-        seed = self._begin(backup_dir, stages)
+        found = None if backup_dir is None else read_plan(os.fspath(backup_dir), _FILE)
+        seed = self._seed if found is None else found["seed"]
+        with seeded(seed):
+            stages = self._stages(epochs, optimizer, recipe)
+        if backup_dir is not None:
+            self._begin(backup_dir, stages, found)
         logs, distiller = [], None
         for number, (stage, tutor, student) in enumerate(self._links(stages)):
             if kwargs.get("verbose", "auto"):
@@ -234,10 +239,8 @@ class Chain:
         share = 0.0 if self._share is None else self._share
         return Stage(None, epochs, None, share, optimizer=optimizer, scheme=_DataFree(recipe))
 
-    def _begin(self, backup_dir, stages) -> int:
-        """Keeps initial weights in the folder, or has them back from there; returns the seed of the run."""
-        if backup_dir is None:
-            return self._seed
+    def _begin(self, backup_dir, stages, found):
+        """Keeps initial weights and the seed in the folder, or has the weights back from there."""
         plan = as_plan(
             {
                 "teacher": None if self.teacher is None else fingerprint(self.teacher),
@@ -247,20 +250,18 @@ class Chain:
             }
         )
         # A distiller without losses saves all of a student, its random states too.
-        keepers = [Distiller(None, student, [], None, 1.0) for student in self.students]
+        keepers = [Stage(None, epochs=1).distiller(None, student) for student in self.students]
         starts = [os.path.join(backup_dir, f"start_{i}.weights.h5") for i in range(len(keepers))]
-        found = read_plan(os.fspath(backup_dir), _FILE)
         if found is not None:
             check_plan(found, plan, f"`backup_dir` {os.fspath(backup_dir)!r} holds another chain")
             for keeper, start in zip(keepers, starts, strict=True):
                 keeper.load_weights(start)
-            return found["seed"]
+            return
         for keeper, start in zip(keepers, starts, strict=True):
             with files.replacing(start) as temporary:
                 keeper.save_weights(temporary)
         # Last, so that all it speaks of is there.
         files.write_text(os.path.join(backup_dir, _FILE), json.dumps({"plan": plan, "seed": self._seed}))
-        return self._seed
 
 
 class _Link(Stages):

@@ -123,7 +123,7 @@ def choose_teacher(
         teacher = _as_teacher(candidate)
         with seeded(seed):
             student = make_student()
-        copies = [clone(as_knowledge_loss(each)) for each in as_list(losses)]
+            copies = [clone(as_knowledge_loss(each)) for each in as_list(losses)]
         stage = Stage(copies, epochs, loss_weights, student_loss_weight, optimizer=optimizer)
         Stages([stage], seed).fit(
             *(teacher, student, x, y),

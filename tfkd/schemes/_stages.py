@@ -2,25 +2,21 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfkd import taps
-from tfkd._core import files
 from tfkd._core.checks import check_int
 from tfkd._core.copies import clone, fresh_metrics
 from tfkd._core.fingerprints import fingerprint
-from tfkd._core.seeding import drawn_seed, seeded
+from tfkd._core.seeding import seeded
 from tfkd.distilling import Distillation, Distiller
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
-
-_FILE = "progress.json"
+from tfkd.schemes._progress import Progress, as_plan, one_history
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +179,7 @@ class Stages:
         Raises:
             ValueError: if `backup_dir` holds a run of another teacher or of other stages.
         """
-        progress = _Progress(backup_dir, self._plan(teacher), self.seed)
+        progress = Progress(backup_dir, self._plan(teacher), self.seed)
         for number, stage in enumerate(self.stages):
             with _only(student, stage.trainable):
                 # Built alike in a run that goes on.
@@ -209,123 +205,6 @@ class Stages:
         """What must be the same for a backup to fit, as JSON would give it back."""
         known = None if teacher is None else fingerprint(teacher)
         return as_plan({"teacher": known, "stages": [stage.description() for stage in self.stages]})
-
-
-class _Progress:
-    """What happened so far, in memory and, if there is one, in a folder.
-
-    The folder has the weights that every stage begun left last, and `progress.json`, which names them and
-    is replaced after they are written: whenever a run is killed, the folder holds a whole epoch.
-    """
-
-    def __init__(self, folder, plan, seed):
-        self.folder = None if folder is None else os.fspath(folder)
-        seed = drawn_seed() if seed is None else seed
-        self.state = {"plan": plan, "seed": seed, "weights": {}, "logs": []}
-        found = None if self.folder is None else read_plan(self.folder, _FILE)
-        if found is not None:
-            check_plan(
-                found,
-                plan,
-                f"`backup_dir` {self.folder!r} holds a run of another teacher or of other stages",
-            )
-            # Folders of earlier versions have no seed.
-            self.state = {"seed": seed, **found}
-
-    @property
-    def seed(self) -> int:
-        """What everything that is built follows from."""
-        return self.state["seed"]
-
-    @property
-    def logs(self) -> list[dict]:
-        """Those of all epochs, with their numbers and stages."""
-        return self.state["logs"]
-
-    def restore(self, number, first, distiller):
-        """Gives student, losses and optimizer what the stage left last; returns the epoch to go on with."""
-        saved = self._saved(number)
-        if self.folder is None or saved is None:
-            return first
-        distiller.load_weights(os.path.join(self.folder, saved["file"]))
-        return saved["epochs"]
-
-    def is_finished(self, number):
-        """Whether a stage ended, be it early."""
-        return (self._saved(number) or {}).get("finished", False)
-
-    def _saved(self, number):
-        return self.state["weights"].get(str(number))
-
-    def callback(self, number, distiller):
-        """The one that keeps every epoch."""
-        return keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: self._keep_epoch(number, epoch, logs, distiller)
-        )
-
-    def finish(self, number, distiller):
-        """Keeps what callbacks have made of the weights when the stage ended, such as its best epoch."""
-        saved = self._saved(number)
-        if saved is not None:
-            self._keep(number, f"stage_{number}_end.weights.h5", saved["epochs"], True, distiller)
-
-    def _keep_epoch(self, number, epoch, logs, distiller):
-        values = {key: np.asarray(value).tolist() for key, value in logs.items()}
-        self.state["logs"].append({"epoch": epoch, "stage": number, **values})
-        self._keep(number, f"stage_{number}_epoch_{epoch}.weights.h5", epoch + 1, False, distiller)
-
-    def _keep(self, number, name, epochs, finished, distiller):
-        if self.folder is None:
-            return
-        before = self._saved(number)
-        with files.replacing(os.path.join(self.folder, name)) as temporary:
-            distiller.save_weights(temporary)
-        self.state["weights"][str(number)] = {"file": name, "epochs": epochs, "finished": finished}
-        files.write_text(os.path.join(self.folder, _FILE), json.dumps(self.state))
-        if before is not None and before["file"] != name:
-            os.remove(os.path.join(self.folder, before["file"]))
-
-
-def one_history(logs: Sequence[dict], distiller: Any) -> keras.callbacks.History:
-    """The logs of all epochs as one History, NaN where an epoch has no such value.
-
-    Args:
-        logs: of each epoch, with its number under "epoch".
-        distiller: the model that the history is of.
-    """
-    history = keras.callbacks.History()
-    history.set_model(distiller)
-    history.epoch = [each["epoch"] for each in logs]
-    keys = dict.fromkeys(key for each in logs for key in each if key != "epoch")
-    history.history = {key: [each.get(key, float("nan")) for each in logs] for key in keys}
-    return history
-
-
-def as_plan(plan: dict) -> dict:
-    """What a run does, as JSON gives it back, without what differs between two objects made alike."""
-    plain = json.loads(json.dumps(plan, default=str))
-    return {key: _without_names(value) for key, value in plain.items()}
-
-
-def read_plan(folder: str, name: str) -> dict | None:
-    """What a folder's JSON file says; None if there is none."""
-    path = os.path.join(folder, name)
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def check_plan(found: dict, plan: dict, what: str) -> None:
-    """Raises ValueError if the run that a folder holds does something else.
-
-    Args:
-        found: what the folder says.
-        plan: what is to be done, of `as_plan`.
-        what: the folder holds, in words.
-    """
-    if found["plan"] != plan:
-        raise ValueError(f"{what}. Give another folder, or remove that one.")
 
 
 @contextlib.contextmanager
@@ -356,13 +235,3 @@ def _only(student, trainable) -> Iterator[None]:
             each.trainable = True
         for layer, trainable in states:
             layer.trainable = trainable
-
-
-def _without_names(config):
-    """A configuration without what differs between two objects made alike."""
-    if isinstance(config, list):
-        return [_without_names(each) for each in config]
-    if not isinstance(config, dict):
-        return config
-    aside = "name", "build_config", "shared_object_id"
-    return {key: _without_names(value) for key, value in config.items() if key not in aside}
