@@ -13,7 +13,15 @@ from tfkd.distilling import _caching as caching
 from tfkd.distilling import cache_teacher
 from tfkd.losses._labels import one_hot_labels
 from tfkd.schemes._epoch_data import EpochSeed, endless, fold
-from tfkd.schemes._pseudo_labels import as_batches, inputs_alone, judged, labels_of, repeated, repetitions
+from tfkd.schemes._pseudo_labels import (
+    BATCH,
+    as_batches,
+    inputs_alone,
+    judged,
+    labels_of,
+    repeated,
+    repetitions,
+)
 from tfkd.tasks import ClassTask
 
 
@@ -162,7 +170,8 @@ class Examples:
             return x, tf.zeros((tf.shape(keras.tree.flatten(x)[0])[0], task.classes))
 
         everything = self.labelled.concatenate(self.unlabelled.map(without_labels))
-        cached = cache_teacher(everything, teacher, taps, path)
+        # Alike, so that the teacher is traced once.
+        cached = cache_teacher(everything.rebatch(BATCH), teacher, taps, path)
         confidence, groups = judged(cached, task)
         times = repetitions(confidence[count:], groups[count:], task.groups, least, per_class, stacklevel=5)
 

@@ -15,7 +15,7 @@ from tfkd.distilling import cache_teacher
 from tfkd.tasks import Classification, ClassTask, Task, as_task, task_of
 from tfkd.tasks._task import as_class_task
 
-_BATCH = 256
+BATCH = 256
 
 
 def pseudo_labels(
@@ -119,8 +119,8 @@ def as_batches(data: Any, argument: str, batched: bool = True) -> tf.data.Datase
             raise ValueError(
                 f"`{argument}` is empty. Received: {argument}={data!r}. Give at least one input."
             )
-        return tf.data.Dataset.from_tensor_slices(data).batch(_BATCH)
-    return data if batched else data.batch(_BATCH)
+        return tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
+    return data if batched else data.batch(BATCH)
 
 
 def inputs_alone(*element) -> Any:
