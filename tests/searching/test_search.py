@@ -247,6 +247,29 @@ def test_students_of_a_build_function_and_points_without_one(teacher, examples):
         tfkd.search(teacher, {"width": [3]}, build=build, recipe=RECIPE, verbose=0)
 
 
+def test_a_black_box_as_teacher(teacher, examples):
+    asked = tfkd.BlackBoxTeacher(
+        lambda x: teacher.predict(x, verbose=0), teacher.input_shape[1:], 4, from_logits=True
+    )
+    build = {"training_data": examples, "build": lambda point: small_network(point["width"])}
+    found = tfkd.search(asked, {"width": [2]}, **build, **QUICK)
+    assert found.teacher is None and len(found.trials) == 1 and found.best.objective > 0
+
+
+def test_numbers_are_judged_by_the_variance_that_is_explained():
+    x = np.random.default_rng(0).uniform(size=(60, 3)).astype("float32")
+    y = (x @ np.float32([1.0, -2.0, 0.5]))[:, None]
+    layers = [keras.Input((3,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    teacher = keras.Sequential(layers)
+    found = tfkd.search(teacher, {"width": [0.5]}, training_data=(x, y), learning_rate=0.05, **QUICK)
+    held_out = np.random.default_rng(0).permutation(60)[:12]
+    answered = answers(found.student(), x[held_out])
+    explained = 1 - np.mean((answered - y[held_out]) ** 2) / np.var(y[held_out])
+    assert found.objective == "r2" and found.best.objective == pytest.approx(explained, rel=1e-4)
+    with pytest.raises(ValueError, match="has no figure for them that could be made high"):
+        tfkd.search(teacher, {"width": [0.5]}, training_data=(x, 0 * y), **QUICK)
+
+
 def test_feature_losses_and_other_optimizers(teacher, examples):
     losses = [tfkd.losses.SoftTargets(2.0), tfkd.losses.Hint("conv2", "conv2", projector=True)]
     options = {"training_data": examples, "losses": losses, "optimizer": keras.optimizers.SGD(0.01, 0.9)}

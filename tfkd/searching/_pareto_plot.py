@@ -50,6 +50,7 @@ def draw(
             fontsize=6.5,
             ha="center",
             va="bottom" if above else "top",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
         )
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
