@@ -159,6 +159,7 @@ def test_nothing_is_trained_again(found, teacher, examples, monkeypatch):
     assert [each.objective for each in other.trials] == [known[str({"width": 0.5, "kernel": None})]]
 
 
+@pytest.mark.slow
 def test_an_error_in_mid_trial_loses_that_trial_only(found, teacher, examples, tmp_path, monkeypatch):
     options = {"training_data": examples, "folder": tmp_path, **QUICK}
     teach, taught = LessonOnData.teach, []
@@ -218,6 +219,7 @@ def test_a_killed_search_goes_on_to_the_same_end(teacher, examples, tmp_path):
         assert ours.objective == pytest.approx(theirs.objective, abs=0.04)
 
 
+@pytest.mark.slow
 def test_without_data_the_agreement_with_the_teacher_counts(teacher, tmp_path):
     options = {"recipe": RECIPE, "verbose": 0, "trials": 2, "seed": 3}
     space = {"width": [0.5], "exit": [None, "relu1"]}
