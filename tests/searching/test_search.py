@@ -231,6 +231,10 @@ def test_without_data_the_agreement_with_the_teacher_counts(teacher, tmp_path):
     # In a folder that lives as long as the result.
     assert os.path.isdir(again.folder)
     assert_same(again, first)
+    # Judged on the same inputs, whatever there is to choose from.
+    other = tfkd.search(teacher, {"exit": ["relu1"], "width": [0.5]}, **options)
+    known = {str(sorted(trial.point.items())): trial.objective for trial in first.trials}
+    assert other.best.objective == known[str(sorted(other.best.point.items()))]
 
 
 def test_students_of_a_build_function_and_points_without_one(teacher, examples):
@@ -245,8 +249,9 @@ def test_students_of_a_build_function_and_points_without_one(teacher, examples):
     assert found.impossible == [({"width": 3}, "three is no width")] and found.over_budget == 0
     with pytest.raises(ValueError, match=r"`space`: none of the points .* width=3: three is no width"):
         tfkd.search(teacher, {"width": [3]}, build=build, training_data=examples, **QUICK)
+    black_box = tfkd.BlackBoxTeacher(lambda x: x[:, 0, :4, 0], teacher.input_shape[1:], 4)
     with pytest.raises(ValueError, match="`space`: none of its points has a student"):
-        tfkd.search(teacher, {"width": [3]}, build=build, recipe=RECIPE, verbose=0)
+        tfkd.search(black_box, {"width": [3]}, build=build, recipe=RECIPE, verbose=0)
 
 
 def test_a_black_box_as_teacher(teacher, examples):

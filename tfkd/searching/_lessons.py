@@ -155,7 +155,7 @@ class LessonWithoutData(Lesson):
     Args:
         teacher: a trained network.
         task: what it answers.
-        student: one of the space, which stays as it is.
+        student: any, which stays as it is; inputs are refined by what it does not know yet, where they are.
         recipe: how students learn.
         jit_compile: as of `DataFreeDistiller.compile`.
         seed: of the inputs that are held out.
