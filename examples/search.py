@@ -3,8 +3,8 @@
     python examples/search.py
 
 Students begin with the teacher's weights. The first half of the shipped test images is there to learn from
-and to choose by, the other half to measure the chosen student on. Trials are short; whoever wants the student
-trains it longer.
+and to choose by, the other half to measure the chosen student on. Trials are short; train the
+student longer before you use it.
 """
 
 import numpy as np

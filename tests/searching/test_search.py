@@ -159,6 +159,7 @@ def test_nothing_is_trained_again(found, teacher, examples, monkeypatch):
     assert [each.objective for each in other.trials] == [known[str({"width": 0.5, "kernel": None})]]
 
 
+@pytest.mark.slow
 def test_an_error_in_mid_trial_loses_that_trial_only(found, teacher, examples, tmp_path, monkeypatch):
     options = {"training_data": examples, "folder": tmp_path, **QUICK}
     teach, taught = LessonOnData.teach, []
@@ -218,6 +219,7 @@ def test_a_killed_search_goes_on_to_the_same_end(teacher, examples, tmp_path):
         assert ours.objective == pytest.approx(theirs.objective, abs=0.04)
 
 
+@pytest.mark.slow
 def test_without_data_the_agreement_with_the_teacher_counts(teacher, tmp_path):
     options = {"recipe": RECIPE, "verbose": 0, "trials": 2, "seed": 3}
     space = {"width": [0.5], "exit": [None, "relu1"]}
@@ -229,6 +231,10 @@ def test_without_data_the_agreement_with_the_teacher_counts(teacher, tmp_path):
     # In a folder that lives as long as the result.
     assert os.path.isdir(again.folder)
     assert_same(again, first)
+    # Judged on the same inputs, whatever there is to choose from.
+    other = tfkd.search(teacher, {"exit": ["relu1"], "width": [0.5]}, **options)
+    known = {str(sorted(trial.point.items())): trial.objective for trial in first.trials}
+    assert other.best.objective == known[str(sorted(other.best.point.items()))]
 
 
 def test_students_of_a_build_function_and_points_without_one(teacher, examples):
@@ -243,8 +249,32 @@ def test_students_of_a_build_function_and_points_without_one(teacher, examples):
     assert found.impossible == [({"width": 3}, "three is no width")] and found.over_budget == 0
     with pytest.raises(ValueError, match=r"`space`: none of the points .* width=3: three is no width"):
         tfkd.search(teacher, {"width": [3]}, build=build, training_data=examples, **QUICK)
+    black_box = tfkd.BlackBoxTeacher(lambda x: x[:, 0, :4, 0], teacher.input_shape[1:], 4)
     with pytest.raises(ValueError, match="`space`: none of its points has a student"):
-        tfkd.search(teacher, {"width": [3]}, build=build, recipe=RECIPE, verbose=0)
+        tfkd.search(black_box, {"width": [3]}, build=build, recipe=RECIPE, verbose=0)
+
+
+def test_a_black_box_as_teacher(teacher, examples):
+    asked = tfkd.BlackBoxTeacher(
+        lambda x: teacher.predict(x, verbose=0), teacher.input_shape[1:], 4, from_logits=True
+    )
+    build = {"training_data": examples, "build": lambda point: small_network(point["width"])}
+    found = tfkd.search(asked, {"width": [2]}, **build, **QUICK)
+    assert found.teacher is None and len(found.trials) == 1 and found.best.objective > 0
+
+
+def test_numbers_are_judged_by_the_variance_that_is_explained():
+    x = np.random.default_rng(0).uniform(size=(60, 3)).astype("float32")
+    y = (x @ np.float32([1.0, -2.0, 0.5]))[:, None]
+    layers = [keras.Input((3,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    teacher = keras.Sequential(layers)
+    found = tfkd.search(teacher, {"width": [0.5]}, training_data=(x, y), learning_rate=0.05, **QUICK)
+    held_out = np.random.default_rng(0).permutation(60)[:12]
+    answered = answers(found.student(), x[held_out])
+    explained = 1 - np.mean((answered - y[held_out]) ** 2) / np.var(y[held_out])
+    assert found.objective == "r2" and found.best.objective == pytest.approx(explained, rel=1e-4)
+    with pytest.raises(ValueError, match="has no figure for them that could be made high"):
+        tfkd.search(teacher, {"width": [0.5]}, training_data=(x, 0 * y), **QUICK)
 
 
 def test_feature_losses_and_other_optimizers(teacher, examples):

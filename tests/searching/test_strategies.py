@@ -45,6 +45,7 @@ def test_a_search_goes_the_same_way_again_and_seeds_differ(strategy):
     assert ways[0] == ways[1] != ways[2]
 
 
+@pytest.mark.slow
 def test_bayesian_search_finds_the_peak_sooner_than_chance():
     """A smooth peak in 400 points, which 22 random ones find in one of eighteen searches."""
     points = space(a=list(range(20)), b=list(range(20)))

@@ -100,7 +100,7 @@ class LessonOnData(Lesson):
         self._training, self._validation = (x, y), validation
         self.held_out = validation[0]
         self._dataset: tf.data.Dataset | None = None
-        self.objective = _main_figure(task, answers(teacher, self.held_out), validation[1])
+        self.objective = _main_figure(task, validation[1])
 
     def teach(self, student: keras.Model, seed: int) -> None:
         losses = [clone(loss) for loss in self._losses]
@@ -155,7 +155,7 @@ class LessonWithoutData(Lesson):
     Args:
         teacher: a trained network.
         task: what it answers.
-        student: one of the space, which stays as it is.
+        student: any, which stays as it is; inputs are refined by what it does not know yet, where they are.
         recipe: how students learn.
         jit_compile: as of `DataFreeDistiller.compile`.
         seed: of the inputs that are held out.
@@ -229,8 +229,9 @@ def _split(x, y, share, seed):
     return (x[learned], y[learned]), (x[judged], y[judged])
 
 
-def _main_figure(task, outputs, labels):
+def _main_figure(task, labels):
     """The name of the task's first figure that is the better the higher it is."""
+    outputs = np.zeros((len(labels), *task.output_shape), "float32")
     figures = [name for name in task.score(outputs, labels) if not name.endswith("error")]
     if not figures:
         raise ValueError(

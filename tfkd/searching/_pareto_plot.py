@@ -15,7 +15,7 @@ _AXES = {"parameters": "parameters", "flops": "FLOPs", "milliseconds": "TFLite m
 def draw(
     trials: Sequence[Any], front: Sequence[Any], teacher: Any, quantity: str, objective: str, budget: Budget
 ) -> bytes:
-    """A PNG of all trials, with the front as a line and the choices of its points beside them.
+    """A PNG of all trials, with the front as a line and what its points are beside it.
 
     Args:
         trials: those with an objective.
@@ -27,10 +27,11 @@ def draw(
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator, NullFormatter
     except ImportError as error:
         raise ImportError(f"Pictures need {error.name}: pip install 'tfkd[report]'.") from error
     # The object interface: no global state and no window, whatever backend the user has set.
-    figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     axis = figure.subplots()
     axis.scatter(*_coordinates(trials, quantity), color=_TRIAL, s=30, label="trials", zorder=2)
     axis.plot(*_coordinates(front, quantity), color=_FRONT, marker="o", label="Pareto front", zorder=3)
@@ -39,29 +40,24 @@ def draw(
     limit = getattr(budget, quantity)
     if limit not in (None, float("inf")):
         axis.axvline(limit, color=_TEACHER, linestyle="--", linewidth=1, label="budget")
-    for number, trial in enumerate(front):
-        # In turns above and below the line, so that neighbours do not cover each other.
-        above = number % 2 == 0
+    for number, trial in enumerate(front, start=1):
+        place = (getattr(trial, quantity), trial.objective)
         axis.annotate(
-            point_text(trial.point).replace(" ", "\n"),
-            (getattr(trial, quantity), trial.objective),
-            xytext=(0, 7 if above else -7),
-            textcoords="offset points",
-            fontsize=6.5,
-            ha="center",
-            va="bottom" if above else "top",
+            str(number), place, xytext=(-4, 4), textcoords="offset points", fontsize=8, ha="right"
         )
+        # Beside the picture, since points of a front lie close together.
+        axis.plot([], [], " ", label=f"{number}: {point_text(trial.point)}")
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
-    axis.tick_params(axis="x", which="both", labelsize=8)
-    axis.margins(x=0.08, y=0.2)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.margins(x=0.08, y=0.1)
     axis.set_xlabel(
         f"{_AXES[quantity]}" + (f" ({budget.quantization})" if quantity == "milliseconds" else "")
     )
     axis.set_ylabel(objective.replace("_", " "))
     axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=8, loc="lower right")
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

@@ -47,7 +47,8 @@ class SearchResult:
         trials: all students that were tried, in order; each is within the budget.
         objective: what their `objective` is: "agreement", "accuracy" or another figure of the task.
         budget: what they were allowed to cost.
-        teacher: the teacher's own figures, as a `Trial` without a point; None of a black box.
+        teacher: the teacher's own figures, as a `Trial` without a point; None of a black box. Its objective
+            is too high where it has learned from the examples that are held out from students.
         over_budget: how many points were left out because of the budget.
         impossible: points that there is no student of, with the reason.
         folder: where students and `search.json` are.

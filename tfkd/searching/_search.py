@@ -16,7 +16,7 @@ from tfkd.searching._budget import Budget
 from tfkd.searching._lessons import Examples, Lesson, LessonOnData, LessonWithoutData
 from tfkd.searching._record import Record
 from tfkd.searching._result import SearchResult
-from tfkd.searching._space import Point, Space, space_of
+from tfkd.searching._space import Point, Space, changed, space_of
 from tfkd.searching._strategies import Proposals, check_strategy
 from tfkd.searching._trials import PATIENCE, Trials
 from tfkd.tasks import Task, as_task, task_of
@@ -148,7 +148,7 @@ def search(
         recipe = Procedural() if recipe is None else recipe
         recipe = recipe if epochs is None else recipe.with_options(epochs=epochs)
         lesson = LessonWithoutData(
-            teacher, found_task, _any_student(points, seed), recipe, jit_compile, seed
+            teacher, found_task, _any_student(teacher, points, seed), recipe, jit_compile, seed
         )
     settings = {
         "teacher": fingerprint(teacher),
@@ -184,9 +184,11 @@ def _check_kinds(teacher, budget):
         raise TypeError(f"`teacher` must be a keras.Model. Received: {teacher!r} of type {type(teacher)}.")
 
 
-def _any_student(space: Space, seed: int) -> keras.Model:
-    """A student of the first point that has one."""
+def _any_student(teacher: keras.Model, space: Space, seed: int) -> keras.Model:
+    """A student to make inputs with, the same whatever the choices; of a black box, of the first point."""
     keras.utils.set_random_seed(seed)
+    if has_graph(teacher):
+        return changed(teacher, {}, inherit=False)
     reason = None
     for number in range(min(space.size, PATIENCE)):
         try:
