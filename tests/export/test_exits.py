@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tests.conftest import blobs, small_network
-from tfkd.export import export_exits, run_tflite
+from tfkd.export import export_exits
 from tfkd.schemes import attach_exits
 
 EXITS = ["relu1", "conv2"]
