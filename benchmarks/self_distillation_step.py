@@ -40,7 +40,7 @@ def contenders() -> dict[str, keras.Model]:
     for method in FLAGS.methods:
         made[method] = SelfDistiller(*network(), method)
     for model in made.values():
-        model.compile("adam", LOSS, ["accuracy"], jit_compile=False)
+        model.compile("adam", LOSS, metrics=["accuracy"], jit_compile=False)
     return made
 
 

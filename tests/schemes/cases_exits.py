@@ -10,20 +10,17 @@ EXITS = ["relu1", "conv2"]
 
 
 def _within(loss: KnowledgeLoss) -> KnowledgeLoss:
-    """The loss between two layers of a small network with exits."""
-    if loss.teacher_layer is None and loss.student_layer is None:
-        config = {**loss.get_config(), "teacher_layer": "logits", "student_layer": "exit_1"}
-        return within(type(loss).from_config(config))
-    if loss.teacher_layer != loss.student_layer or not loss.uses_teacher:
-        return within(loss) if loss.uses_teacher else loss
-    raise NotImplementedError(f"{loss.name} compares a layer with itself.")
+    """The loss between two layers of a small network with exits, the deep one as its teacher."""
+    deep, shallow = ("logits", "exit_1") if loss.teacher_layer is None else (loss.teacher_layer, "relu1")
+    return within(
+        type(loss).from_config({**loss.get_config(), "teacher_layer": deep, "student_layer": shallow})
+    )
 
 
 def self_distillation(method):
     """Runs one network by a method, or by the loss of a setting."""
 
     def run(setting: Setting) -> Ran:
-        keras.utils.set_random_seed(0)
         own = {"method": method}
         if setting.loss is not None:
             own = {"method": None, "losses": _within(setting.loss)}
@@ -34,7 +31,8 @@ def self_distillation(method):
         history = distiller.fit(
             setting.x,
             setting.y,
-            batch_size=32,
+            batch_size=16,
+            shuffle=False,
             epochs=setting.epochs,
             callbacks=setting.with_backup,
             verbose=0,
@@ -44,7 +42,11 @@ def self_distillation(method):
     return run
 
 
+_LEAVE_OUT = {
+    "test_compressed_students": "exits are attached to a graph, which wrapped layers do not show; a "
+    "trained student, without its exits, is pruned in test_self_distiller.py"
+}
 CASES = {
-    "self_distillation": Case(self_distillation("multi_exit")),
-    "self_distillation_byot": Case(self_distillation("byot")),
+    "self_distillation": Case(self_distillation("multi_exit"), leave_out=_LEAVE_OUT),
+    "self_distillation_byot": Case(self_distillation("byot"), leave_out=_LEAVE_OUT),
 }

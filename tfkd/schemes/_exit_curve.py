@@ -51,7 +51,7 @@ class ExitCurve:
         """A table, a line for each point."""
         lines = [
             "thresholds | accuracy | FLOPs | of the full network | shares of the exits",
-            "|".join("-" * 5),
+            " | ".join(["---"] * 5),
         ]
         points = zip(self.thresholds, self.accuracy, self.flops, self.shares, strict=True)
         for thresholds, accuracy, flops, shares in points:
