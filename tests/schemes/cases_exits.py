@@ -42,7 +42,11 @@ def self_distillation(method):
     return run
 
 
+_LEAVE_OUT = {
+    "test_compressed_students": "exits are attached to a graph, which wrapped layers do not show; a "
+    "trained student, without its exits, is pruned in test_self_distiller.py"
+}
 CASES = {
-    "self_distillation": Case(self_distillation("multi_exit")),
-    "self_distillation_byot": Case(self_distillation("byot")),
+    "self_distillation": Case(self_distillation("multi_exit"), leave_out=_LEAVE_OUT),
+    "self_distillation_byot": Case(self_distillation("byot"), leave_out=_LEAVE_OUT),
 }

@@ -92,7 +92,7 @@ def _stretch(model, start, ends, exits):
             )
         needed.add(id(node))
         pending.extend(id(each) for each in _symbolic((node.arguments.args, _without_mask(node))))
-    inputs = keras.Input(batch_shape=start.shape, dtype=start.dtype, name="features")
+    inputs = keras.Input(batch_shape=start.shape, dtype=start.dtype)
     made = {id(start): inputs}
     for node in (each for each in ordered if id(each) in needed):
         arguments = node.arguments.args, _without_mask(node)

@@ -22,6 +22,7 @@ from tfkd.schemes._exits import drop_exits
 _NEVER = 1.1
 # How finely a search looks at one exit, and how often it goes through them.
 _CANDIDATES, _ROUNDS = 100, 3
+_STANDARD_ERRORS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ExitCurve:
         """A table, a line for each point."""
         lines = [
             "thresholds | accuracy | FLOPs | of the full network | shares of the exits",
-            "|".join("-" * 5),
+            " | ".join(["---"] * 5),
         ]
         points = zip(self.thresholds, self.accuracy, self.flops, self.shares, strict=True)
         for thresholds, accuracy, flops, shares in points:
@@ -116,16 +117,15 @@ def exit_curve(
         )
         for each in thresholds
     ]
-    points = [measured.point(each) for each in several]
-    shape = np.shape(x)[1:]
+    taken = [measured.taken(each) for each in several]
     return ExitCurve(
-        several,
-        np.array([point[0] for point in points]),
-        np.array([point[1] for point in points]),
-        np.array([point[2] for point in points]),
-        measured.correct.mean(axis=0),
-        measured.flops,
-        count_flops(drop_exits(model), shape),
+        thresholds=several,
+        accuracy=np.array([measured.right(each).mean() for each in taken]),
+        flops=np.array([measured.cost(each) for each in taken]),
+        shares=np.array([measured.shares(each) for each in taken]),
+        exit_accuracy=measured.correct.mean(axis=0),
+        exit_flops=measured.flops,
+        full_flops=count_flops(drop_exits(model), np.shape(x)[1:]),
     )
 
 
@@ -148,7 +148,8 @@ def choose_thresholds(
         y: their class numbers `(n,)`.
         flops: the most operations for an example on average, for which accuracy is to be high; or
         accuracy_drop: how much accuracy may be lost against the last exit, in [0, 1], such as 0.003, for
-            which operations are to be few.
+            which operations are to be few. What is lost on these inputs stays below by two standard errors,
+            since the best of many thresholds looks better on them than it is.
 
     Returns:
         A threshold for each exit but the last.
@@ -170,11 +171,15 @@ def choose_thresholds(
     if flops is not None:
         least = int(measured.flops[0])
         check_number("flops", flops, least=least, remedy=f"The first exit takes {least} for every example.")
-        return measured.best(lambda accuracy, cost: (cost <= flops, accuracy, -cost))
+
+        def rank(taken):
+            cost = measured.cost(taken)
+            return cost <= flops, measured.right(taken).mean(), -cost
+
+        return measured.best(rank)
     drop = 0.0 if accuracy_drop is None else check_number("accuracy_drop", accuracy_drop, least=0, most=1)
-    least_accuracy = measured.correct[:, -1].mean() - drop
-    # Rounding must not refuse what is equal.
-    return measured.best(lambda accuracy, cost: (accuracy >= least_accuracy - 1e-9, -cost, accuracy))
+    # Never to exit loses nothing, so that something is always allowed.
+    return measured.best(lambda taken: (measured.most_lost(taken) <= drop, -measured.cost(taken)))
 
 
 class _Measured:
@@ -189,19 +194,32 @@ class _Measured:
         self.correct = np.stack([each.argmax(-1) == labels for each in outputs], axis=1)
         self.flops = np.array(flops_of_exits(model, np.shape(x)[1:]))
 
-    def point(self, thresholds):
-        """Accuracy, mean operations and shares of exits."""
+    def taken(self, thresholds):
+        """Which exit each example takes."""
         sure = self.confidence[:, :-1] >= np.asarray(thresholds, "float32")
-        taken = np.concatenate([sure, np.ones((len(sure), 1), bool)], axis=1).argmax(axis=1)
-        accuracy = self.correct[np.arange(len(taken)), taken].mean()
-        shares = np.bincount(taken, minlength=len(self.flops)) / len(taken)
-        return accuracy, float(shares @ self.flops), shares
+        return np.concatenate([sure, np.ones((len(sure), 1), bool)], axis=1).argmax(axis=1)
+
+    def shares(self, taken):
+        return np.bincount(taken, minlength=len(self.flops)) / len(taken)
+
+    def cost(self, taken):
+        """Mean operations for an example."""
+        return float(self.shares(taken) @ self.flops)
+
+    def right(self, taken):
+        """Which examples are classified correctly."""
+        return self.correct[np.arange(len(taken)), taken]
+
+    def most_lost(self, taken):
+        """What accuracy may be lost against the last exit, by two standard errors more than is seen."""
+        lost = self.correct[:, -1].astype("float64") - self.right(taken)
+        return lost.mean() + _STANDARD_ERRORS * lost.std() / np.sqrt(len(lost))
 
     def best(self, rank):
-        """The thresholds that rank highest by their accuracy and cost."""
+        """The thresholds that rank highest by the exits that are taken."""
 
         def ranked(thresholds):
-            return rank(*self.point(thresholds)[:2])
+            return rank(self.taken(thresholds))
 
         exits = range(len(self.flops) - 1)
         grid = np.linspace(0, 1, _CANDIDATES + 1)

@@ -61,7 +61,7 @@ class SelfDistiller(Distiller):
         >>> network = tfkd.students.resnet(20)
         >>> exits = ["stage1_block3_relu2", "stage2_block3_relu2"]
         >>> distiller = tfkd.schemes.SelfDistiller(network, exits, method="byot")
-        >>> distiller.compile("adam", SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+        >>> distiller.compile("adam", labels_loss, metrics=["accuracy"])
         >>> distiller.fit(x, y, epochs=10, validation_data=(x_val, y_val))
         >>> distiller.student.save("student.keras")
 
@@ -162,6 +162,11 @@ class SelfDistiller(Distiller):
         every = {**dict(zip(names, outputs, strict=True)), _ENSEMBLE: mean_logits(outputs)}
         self._exit_metrics.update_state(y, every, sample_weight)
         return super().compute_metrics(x, y, outputs[-1], sample_weight)
+
+    def test_step(self, data) -> dict:
+        logs, (_, y, _) = super().test_step(data), keras.utils.unpack_x_y_sample_weight(data)
+        without = self._exit_metrics.result() if y is None else ()
+        return {name: value for name, value in logs.items() if name not in without}
 
     def update(self, gradients, variables) -> None:
         """One step of the optimizer, with gradients in equilibrium where that is asked for."""
