@@ -99,3 +99,9 @@ def eval_file(tmp_path_factory) -> str:
     path = str(tmp_path_factory.mktemp("data") / "eval.npz")
     np.savez(path, x_test=np.round(x[..., 0] * 255).astype("uint8"), y_test=y)
     return path
+
+
+@pytest.fixture(scope="session")
+def strategy() -> tf.distribute.Strategy:
+    """Two replicas, the same for all tests: collectives of a second strategy are mixed up with its own."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

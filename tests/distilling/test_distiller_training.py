@@ -102,9 +102,8 @@ def test_gradient_accumulation_equals_a_large_batch(teacher):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_replicas_share_a_batch():
+def test_replicas_share_a_batch(strategy):
     """Two replicas, each with half of the batch, make the step of one with all of it."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     weights, after, logs = without_statistics().get_weights(), [], []
     regularizer = keras.regularizers.L2(0.1)
 

@@ -10,7 +10,6 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfkd
 from tests import harness
@@ -209,8 +208,7 @@ def test_a_backup_knows_compressed_students(teacher, tmp_path):
     harness.assert_same_weights(harness.snapshot(run()), run(stop_at(0, 0)))
 
 
-def test_students_made_in_the_scope_of_a_strategy(teacher, tmp_path):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_students_made_in_the_scope_of_a_strategy(strategy, teacher, tmp_path):
 
     def run(*callbacks):
         with strategy.scope():

@@ -10,8 +10,8 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+import tfkd
 from tests import harness
 from tests.conftest import small_network
 from tests.schemes import killed
@@ -127,10 +127,7 @@ def test_compressed_students(name, student, leave_out, teacher):
             assert np.mean(np.asarray(kernel) == 0) == pytest.approx(0.5, abs=0.3)
 
 
-def test_under_tf_distribute(name, leave_out, teacher_file):
-    import tfkd
-
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_under_tf_distribute(name, leave_out, strategy, teacher_file):
     with strategy.scope():
         ran = killed.run(name, tfkd.load_teacher(teacher_file), epochs=1)
     assert np.isfinite(ran.history.history["loss"]).all()

@@ -227,9 +227,8 @@ def test_half_precision(teacher):
 
 
 @pytest.mark.slow
-def test_replicas_share_a_batch(members):
+def test_replicas_share_a_batch(strategy, members):
     """Two replicas, each with half of the batch, make the step of one with all of it."""
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     kinds = [keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)]) for _ in "abc"]
     weights, after = [kind.get_weights() for kind in kinds], []
     for scope in (strategy.scope, tf.init_scope):

@@ -205,9 +205,8 @@ def test_any_loss_between_layers_and_weights_of_examples():
     assert more.distillation_loss_weights[-1] == 0.5 and len(more.distillation_losses) == 5
 
 
-def test_under_a_strategy():
+def test_under_a_strategy(strategy):
     x, y = blobs(32)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         distiller = compiled("multi_exit", metrics=["accuracy"])
     alone = compiled("multi_exit", metrics=["accuracy"])
