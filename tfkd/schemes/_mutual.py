@@ -21,7 +21,7 @@ from tfkd.distilling._steps import (
 from tfkd.distilling._task_losses import losses_for
 from tfkd.losses import KnowledgeLoss, SoftTargets
 from tfkd.optimizers import OptimizerGroup
-from tfkd.schemes._exit_metrics import ExitMetrics
+from tfkd.schemes._named_metrics import NamedMetrics
 
 Losses = KnowledgeLoss | Sequence[KnowledgeLoss]
 
@@ -86,7 +86,7 @@ class MutualDistiller(DistillationModel):
         loss = SoftTargets(1.0) if loss is None else loss
         self._pairs = [(i, j) for i in range(len(students)) for j in range(len(students)) if i != j]
         self.loss_sets = [self._loss_set(i, j, loss, loss_weights) for i, j in self._pairs]
-        self._of_students = ExitMetrics([f"student_{i}" for i, _ in enumerate(self.students)])
+        self._of_students = NamedMetrics([f"student_{i}" for i, _ in enumerate(self.students)])
         self.built = True
 
     @property

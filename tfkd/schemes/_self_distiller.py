@@ -10,9 +10,9 @@ from tfkd.distilling import Distiller
 from tfkd.distilling._arguments import as_losses, as_weights
 from tfkd.losses import KnowledgeLoss
 from tfkd.schemes._exit_methods import ExitMethod, Lesson, as_method
-from tfkd.schemes._exit_metrics import ExitMetrics
 from tfkd.schemes._exit_targets import mean_logits
 from tfkd.schemes._exits import attach_exits, drop_exits
+from tfkd.schemes._named_metrics import NamedMetrics
 from tfkd.tasks import Classification, marked_task
 
 _ENSEMBLE = "ensemble"
@@ -98,7 +98,7 @@ class SelfDistiller(Distiller):
         super().__init__(None, network, [*lesson.losses, *more], weights, share, name, **kwargs)
         self.exit_weights = _checked_weights(exit_weights or lesson.exit_weights, network)
         self.gradient_equilibrium = gradient_equilibrium
-        self._exit_metrics = ExitMetrics([*exit_names(network)[:-1], _ENSEMBLE])
+        self._named_metrics = NamedMetrics([*exit_names(network)[:-1], _ENSEMBLE])
 
     def __dir__(self):
         # Keras saves what it finds here; the student is a part of the network.
@@ -137,7 +137,7 @@ class SelfDistiller(Distiller):
                     f"`{argument}` must be those of one output, such as ['accuracy']: all exits get "
                     f"copies. Received: {given!r}."
                 )
-        self._exit_metrics.compile(metrics, weighted_metrics)
+        self._named_metrics.compile(metrics, weighted_metrics)
         super().compile(
             optimizer,
             loss,
@@ -160,12 +160,12 @@ class SelfDistiller(Distiller):
         # Keras builds metrics by the plain output.
         outputs = y_pred if isinstance(y_pred, list | tuple) else [y_pred] * len(names)
         every = {**dict(zip(names, outputs, strict=True)), _ENSEMBLE: mean_logits(outputs)}
-        self._exit_metrics.update_state(y, every, sample_weight)
+        self._named_metrics.update_state(y, every, sample_weight)
         return super().compute_metrics(x, y, outputs[-1], sample_weight)
 
     def test_step(self, data) -> dict:
         logs, (_, y, _) = super().test_step(data), keras.utils.unpack_x_y_sample_weight(data)
-        without = self._exit_metrics.result() if y is None else ()
+        without = self._named_metrics.result() if y is None else ()
         return {name: value for name, value in logs.items() if name not in without}
 
     def update(self, gradients, variables) -> None:

@@ -1,4 +1,4 @@
-"""Metrics of each of several outputs, for the same labels."""
+"""Metrics of several outputs, or of several networks, for the same labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from tfkd._core.copies import fresh_metrics
 from tfkd._core.keras_internals import compiled_metrics
 
 
-class ExitMetrics(keras.metrics.Metric):
-    """The metrics given to `compile`, once more for each of several outputs.
+class NamedMetrics(keras.metrics.Metric):
+    """The metrics given to `compile`, once more for each of several outputs or networks.
 
     Args:
         outputs: their names, which are put before those of the metrics: `"exit_1_accuracy"`.
     """
 
     def __init__(self, outputs: Sequence[str]) -> None:
-        super().__init__(name="exit_metrics")
+        super().__init__(name="named_metrics")
         self.outputs = list(outputs)
         self.each: dict[str, Any] = {}
 
