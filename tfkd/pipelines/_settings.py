@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfkd.datafree import Recipe
+from tfkd.losses import KnowledgeLoss
 
 # These say where results go and how much is said, not what they are.
 _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
@@ -27,6 +28,8 @@ def _plain(value):
         return value.name
     if isinstance(value, Recipe):
         return _plain(value.describe())
+    if isinstance(value, KnowledgeLoss):
+        return [type(value).__name__, _plain(value.get_config())]
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype} {value.shape} {digest}"
