@@ -37,8 +37,8 @@ def _define_scheme(values):
         "losses",
         [],
         "distillation losses by name in snake case, separated by commas, with options behind colons: "
-        "soft_targets:temperature=4,hint:teacher_layer=a:student_layer=b; or JSON; may be repeated. "
-        "Without, the scheme's",
+        "soft_targets:temperature=4,dist; feature losses take teacher_layer=...:student_layer=...; or JSON; "
+        "may be repeated. Without, the scheme's",
         flag_values=values,
     )
     flags.DEFINE_list(
@@ -126,7 +126,7 @@ def _training_arguments(values):
 PROGRAM = Program(
     name="tfkd-distill",
     purpose="training data and teachers in, a student, a TFLite file and a report out, by any scheme.",
-    example="tfkd-distill --teacher=teacher.keras --train_data=train.npz --output_dir=runs/half",
+    example="tfkd-distill --teacher=t.keras --train_data=train.npz --output_dir=runs/half",
     pipeline=distil_with_data,
     groups=[
         flag_groups.teachers,

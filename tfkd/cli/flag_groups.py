@@ -17,7 +17,6 @@ from tfkd.export import QUANTIZATIONS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 
-
 _TEACHER_IS = "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box"
 
 
@@ -115,7 +114,7 @@ def _scaling(values):
 _NAMED = {"mean": "input_mean", "std": "input_std"}
 teacher = FlagGroup("teacher", _define_teacher, _teacher_arguments, named=_NAMED)
 # Those that a program takes several of; the other flags are about all of them.
-teachers = FlagGroup("teachers", _define_teachers, _teacher_arguments, named=_NAMED)
+teachers = FlagGroup("teacher", _define_teachers, _teacher_arguments, named=_NAMED)
 
 
 def _define_student(values):

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfkd import losses, optimizers
+from tfkd import losses
 from tfkd._core import names
 from tfkd.losses import KnowledgeLoss
 
@@ -18,14 +18,15 @@ def known_losses() -> dict[str, type]:
 
 
 def known_optimizers() -> dict[str, type]:
-    """The optimizers of Keras and of `tfkd.optimizers` that take a learning rate, by name in lower case."""
-    public = [*vars(keras.optimizers).values(), *(getattr(optimizers, each) for each in optimizers.__all__)]
+    """Keras's optimizers that need nothing but a learning rate, by name in lower case."""
     return {
-        cls.__name__.lower(): cls
-        for cls in public
+        name.lower(): cls
+        for name, cls in vars(keras.optimizers).items()
         if isinstance(cls, type)
         and issubclass(cls, keras.optimizers.Optimizer)
+        and cls is not keras.optimizers.Optimizer
         and "learning_rate" in _parameters(cls)
+        and not _needed(cls, {"learning_rate": None})
     }
 
 
@@ -125,8 +126,7 @@ def _made(known: Mapping[str, type], given: Any, what: str, argument: str, **mor
         if isinstance(value, dict) and "name" in value:
             options[key] = _made(known, value, what, argument)
     options |= more
-    needed = [key for key, each in parameters.items() if each.default is each.empty and key not in options]
-    if needed:
+    if needed := _needed(cls, options):
         raise ValueError(
             f"`{argument}`: {what} {name!r} needs {' and '.join(needed)}, as in "
             f"{name}:{':'.join(f'{key}=...' for key in needed)}."
@@ -137,15 +137,22 @@ def _made(known: Mapping[str, type], given: Any, what: str, argument: str, **mor
         raise ValueError(f"`{argument}`: {what} {name!r}: {error}") from error
 
 
+def _needed(cls: type, options: Mapping[str, Any]) -> list[str]:
+    """What a class cannot be made without, and the options lack."""
+    parameters = _parameters(cls).items()
+    return [key for key, each in parameters if each.default is each.empty and key not in options]
+
+
 def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
     """What may be given to a class, those of its base where it passes on the rest."""
     found: dict[str, inspect.Parameter] = {}
+    variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         for each in parameters:
-            if each.kind is not each.VAR_KEYWORD and each.name not in (*_NOT_TYPED, *found):
+            if each.kind not in variable and each.name not in (*_NOT_TYPED, *found):
                 found[each.name] = each
         if base is KnowledgeLoss or not any(each.kind is each.VAR_KEYWORD for each in parameters):
             break

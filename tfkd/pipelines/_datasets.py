@@ -80,9 +80,9 @@ class TrainingData:
         return self._only(~drawn), self._only(drawn)
 
     def _only(self, chosen):
-        mask = tf.constant(chosen)
-        numbered = self.records.enumerate().filter(lambda number, _: tf.gather(mask, number))
-        records = numbered.map(lambda _, record: record)
+        mask: Any = tf.constant(chosen)
+        numbered: Any = self.records.enumerate()
+        records = numbered.filter(lambda number, _: tf.gather(mask, number)).map(lambda _, record: record)
         return dataclasses.replace(self, records=records, count=int(chosen.sum()))
 
     def sample(self, most: int, seed: int) -> Examples:
@@ -93,7 +93,8 @@ class TrainingData:
             drawn[np.random.default_rng(seed).permutation(self.count)[:most]] = True
             some = self._only(drawn)
         (arrays,) = some.examples().batch(some.count).as_numpy_iterator()
-        return arrays
+        x, y = arrays
+        return x, y
 
 
 def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: str) -> TrainingData:
@@ -162,7 +163,7 @@ def load_unlabelled(source: Any, model: keras.Model, argument: str) -> TrainingD
     records = records_in(path, what, labelled=False)
     return TrainingData(
         records.dataset,
-        lambda record: reader(records.parse(record)[0]),
+        lambda record: reader(next(iter(records.parse(record)))),
         records.count,
         min(records.count, _SHUFFLED_RECORDS),
     )
@@ -204,7 +205,7 @@ def _check_classes(labels, task, what, names=None):
     if names is not None and len(names) != task.classes:
         raise ValueError(
             f"{what} has {len(names)} folders, and the network tells {task.classes} classes apart. There "
-            f"must be a folder for each class, in the order of its classes. Received: {', '.join(names[:8])}"
-            f"{', ...' if len(names) > 8 else ''}."
+            "must be a folder for each class, in the order of its classes. Received: "
+            f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
         )
     task.check_labels(labels, len(labels), f"the labels of {what}")

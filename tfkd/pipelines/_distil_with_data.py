@@ -136,8 +136,9 @@ def distil_with_data(
         >>> distilled = tfkd.pipelines.distil_with_data(
         ...     "teacher.keras", "0.5x", training_data=(x, y), losses="soft_targets:temperature=4"
         ... )
+        >>> options = {"sizes": ("0.5x",)}
         >>> assisted = tfkd.pipelines.distil_with_data(
-        ...     "teacher.keras", "0.25x", "assistants", scheme_options={"sizes": ("0.5x",)}, training_data=(x, y)
+        ...     "teacher.keras", "0.25x", "assistants", training_data="train.npz", scheme_options=options
         ... )
     """
     settings = dict(flags) if flags else settings_of(locals())

@@ -1,6 +1,7 @@
 """Real examples: read from npz files or taken as arrays, and checked against the model they are for."""
 
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,13 +39,14 @@ def load_examples(
         >>> x, y = tfkd.pipelines.load_examples("mnist.npz", teacher)
     """
     what = f"`{argument}`"
+    given: Any = source
     if isinstance(source, (str, os.PathLike)):
-        source = _read(os.fspath(source), (f"x_{part}", f"y_{part}"), what)
+        given = _read(os.fspath(source), (f"x_{part}", f"y_{part}"), what)
     try:
-        x, y = source
+        x, y = given
     except (TypeError, ValueError):
         raise TypeError(
-            f"{what} must be an npz file or (inputs, labels). Received: {type(source)}."
+            f"{what} must be an npz file or (inputs, labels). Received: {type(given)}."
         ) from None
     x = _inputs(np.asarray(x), tuple(model.input_shape[1:]), what)
     return x, task_of(model).check_labels(np.asarray(y), len(x), f"the labels of {what}")

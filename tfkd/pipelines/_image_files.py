@@ -109,5 +109,6 @@ def _check_images(files, what):
         with open(path, "rb") as file:
             if not file.read(8).startswith(_BEGINNINGS):
                 raise ValueError(
-                    f"{what}: {path!r} is not a PNG, JPEG, GIF or BMP image. Take it away, or save it as one."
+                    f"{what}: {path!r} is not a PNG, JPEG, GIF or BMP image. Take it away, or save it "
+                    "as one."
                 )

@@ -60,7 +60,7 @@ def records_in(pattern: str, what: str, labelled: bool) -> Records:
         raise ValueError(f"{what}: {pattern!r} holds no records.")
     # Files are often one class after another.
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
-        tf.data.TFRecordDataset, cycle_length=min(len(files), _FILES_AT_ONCE), deterministic=True
+        tf.data.TFRecordDataset, cycle_length=min(len(files), _FILES_AT_ONCE)
     )
     kinds = _features(dataset, f"{what}: {pattern!r}", labelled)
 
