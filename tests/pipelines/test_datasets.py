@@ -16,20 +16,22 @@ X, Y = blobs(20)
 PIXELS = np.round(X * 255).astype("uint8")
 
 
-def save_folder(path, pixels=PIXELS, labels=Y, classes="dcba"):
-    """Images in a folder for each class; the names sort the other way round."""
+def save_folder(path, pixels=PIXELS, labels=Y):
+    """Images in folders `a`, `b` and so on, one for each class."""
     for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-        place = path / sorted(classes)[label]
+        place = path / "abcd"[label]
         place.mkdir(parents=True, exist_ok=True)
         ending, encode = ("jpeg", tf.io.encode_jpeg) if number % 5 == 4 else ("png", tf.io.encode_png)
         (place / f"{number:03d}.{ending}").write_bytes(encode(image).numpy())
     return str(path)
 
 
-def save_records(path, names=("image/encoded", "image/class/label"), labels=Y, pixels=PIXELS):
+def save_records(path, names=("image/encoded", "image/class/label"), labels=Y, pixels=PIXELS, broken=None):
+    """Records with these features; the image of one may be cut off."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for image, label in zip(pixels, labels, strict=True):
-            encoded = tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])
+        for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            content = tf.io.encode_png(image).numpy()
+            encoded = tf.train.BytesList(value=[content[:40] if number == broken else content])
             features = {
                 names[0]: tf.train.Feature(bytes_list=encoded),
                 **{

@@ -2,17 +2,16 @@
 
 import json
 import os
+import re
 
 import keras
 import numpy as np
 import pytest
 
 from tests import harness
-from tests.cli import running
 from tests.conftest import blobs, small_network
 from tests.pipelines.test_datasets import save_folder, save_records
 from tfkd import losses
-from tfkd.cli import distill
 from tfkd.export import read_metadata
 from tfkd.pipelines import distil_with_data
 from tfkd.pipelines._run_folder import Interrupted
@@ -174,24 +173,6 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
     assert all(np.isfinite(weights).all() for weights in result.student.get_weights())
 
 
-@pytest.mark.kill
-@pytest.mark.program
-def test_a_killed_program_goes_on_to_the_same_weights(teacher_file, tmp_path):
-    np.savez(tmp_path / "train.npz", x_train=X, y_train=Y)
-    typed = [f"--teacher={teacher_file}", f"--train_data={tmp_path / 'train.npz'}", "--student=0.25x"]
-    typed += ["--scheme=assistants", "--scheme_options=sizes=0.5x"]
-    typed += ["--epochs=6", "--batch_size=16", "--tflite=none"]
-    out = tmp_path / "out"
-    # In the midst of the second link.
-    begun = out / "state/scheme/1/progress.json"
-    running.kill_once_there(begun, "tfkd.cli.distill", *typed, f"--output_dir={out}")
-    assert not (out / "metrics.json").exists()
-    running.run(distill.PROGRAM, *typed, f"--output_dir={out}", "--resume")
-    running.run(distill.PROGRAM, *typed, f"--output_dir={tmp_path / 'whole'}")
-    whole = keras.models.load_model(tmp_path / "whole/student.keras")
-    harness.assert_same_weights(whole.get_weights(), keras.models.load_model(out / "student.keras"))
-
-
 @pytest.mark.parametrize(
     ("scheme", "changes", "message"),
     [
@@ -225,6 +206,21 @@ def test_a_killed_program_goes_on_to_the_same_weights(teacher_file, tmp_path):
 def test_what_is_refused(scheme, changes, message, teacher_file, files):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(scheme, teacher_file, files, **changes)
+
+
+@pytest.mark.parametrize("kind", ["folder", "records"])
+def test_an_image_that_cannot_be_decoded_is_named(kind, teacher_file, files, tmp_path):
+    pixels = np.round(X[:40] * 255).astype("uint8")
+    if kind == "folder":
+        source = save_folder(tmp_path / "images", pixels, Y[:40])
+        broken = sorted((tmp_path / "images/b").glob("*.png"))[0]
+        broken.write_bytes(broken.read_bytes()[:40])
+        message = f"`training_data`: '{broken}' cannot be decoded as an image"
+    else:
+        source = save_records(tmp_path / "x.tfrecord", labels=Y[:40], pixels=pixels, broken=7)
+        message = f"`training_data`: record 7 of {source} cannot be decoded as an image"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run("distil", teacher_file, files, training_data=source)
 
 
 def test_a_teacher_no_better_than_chance_is_refused(teacher_file, files):

@@ -37,8 +37,8 @@ def _define_scheme(values):
         "losses",
         [],
         "distillation losses by name in snake case, separated by commas, with options behind colons: "
-        "soft_targets:temperature=4,dist; feature losses take teacher_layer=...:student_layer=...; or JSON; "
-        "may be repeated. Without, the scheme's",
+        "soft_targets:temperature=4,dist. Those of features take teacher_layer=...:student_layer=... "
+        "JSON will do, too; may be repeated. Without, the scheme's",
         flag_values=values,
     )
     flags.DEFINE_list(

@@ -11,9 +11,8 @@ import tensorflow as tf
 from tfkd.losses import KnowledgeLoss, within
 from tfkd.optimizers import warmed_up_cosine
 from tfkd.pipelines._by_name import optimizer_named
-from tfkd.pipelines._datasets import TrainingData
+from tfkd.pipelines._data_of_run import DataOfRun
 from tfkd.pipelines._evaluation import predict
-from tfkd.pipelines._examples import Examples
 from tfkd.schemes import Stage, Stages
 from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.tasks import Task
@@ -44,10 +43,7 @@ class Course:
         teachers: trained networks; may be empty.
         make_students: functions that return a new student each time, one for each that was asked for; empty
             for the scheme's own.
-        training: examples to learn from.
-        validation: others, which measure every epoch.
-        judging: some of these as arrays.
-        unlabelled: inputs without labels, or None.
+        data: what is learned from, and what was held out.
         losses: distillation losses; None for the scheme's own.
         loss_weights: of them; None for the scheme's own.
         student_loss_weight: share of the labels' loss; None for the scheme's own.
@@ -64,10 +60,7 @@ class Course:
 
     teachers: Sequence[keras.Model]
     make_students: Sequence[Callable[[], keras.Model]]
-    training: TrainingData
-    validation: TrainingData
-    judging: Examples
-    unlabelled: TrainingData | None
+    data: DataOfRun
     losses: Sequence[KnowledgeLoss] | None
     loss_weights: Sequence[float] | str | None
     student_loss_weight: float | None
@@ -99,11 +92,11 @@ class Course:
         return [within(loss) for loss in self.losses or ()]
 
     def steps(self, count: int | None = None) -> int:
-        """Updates of a network in which an epoch has so many examples; None for those of `training`."""
-        return self.epochs * -(-(count or self.training.count) // self.batch_size)
+        """Updates of a network whose epochs have so many examples; None for the training data."""
+        return self.epochs * -(-(count or self.data.training.count) // self.batch_size)
 
     def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
-        """An optimizer for so many updates; None for those of `training`."""
+        """An optimizer for so many updates; None for those of the training data."""
         rate = warmed_up_cosine(self.learning_rate, self.steps() if steps is None else steps)
         return optimizer_named(self.optimizer, rate)
 
@@ -111,11 +104,11 @@ class Course:
         """Keyword arguments of `fit` of stages and chains, data included."""
         seeds = EpochSeed((self.seed, 0))
         return {
-            "x": self.training.shuffled_batches(self.batch_size, seeds),
+            "x": self.data.training.shuffled_batches(self.batch_size, seeds),
             "shuffle": False,
             "loss": self.task.label_loss(),
             "metrics": [self.task.metric()],
-            "validation_data": self.validation.batches(self.batch_size),
+            "validation_data": self.data.validation.batches(self.batch_size),
             "callbacks": [seeds, *self.callbacks],
             "jit_compile": self.jit_compile,
             "backup_dir": self.backup_dir,
@@ -157,6 +150,6 @@ class Course:
 
     def best(self, networks: Sequence[keras.Model]) -> int:
         """The number of the network that is most right on examples that were held out."""
-        x, y = self.judging
+        x, y = self.data.judging
         loss = self.task.label_loss()
         return int(np.argmin([float(loss(tf.constant(y), predict(network, x))) for network in networks]))

@@ -1,8 +1,9 @@
 """Training data from npz files, folders of images or TFRecord files, decoded as they are needed."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import keras
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tfkd._core.checks import check_number
 from tfkd.pipelines._examples import Examples, load_examples, load_inputs
 from tfkd.pipelines._image_files import ImageReader, folder_of_classes, images_in
-from tfkd.pipelines._tf_records import labels_in, records_in
+from tfkd.pipelines._tf_records import Records, labels_in, records_in
 from tfkd.schemes._epoch_data import EpochSeed, shuffled
 from tfkd.tasks import Classification, Task
 
@@ -31,6 +32,7 @@ class TrainingData:
         decode: makes of a record the float32 input, or that and its label.
         count: how many there are.
         buffer: how many records are held to be shuffled.
+        called: what messages call the record of a number.
         class_names: names of the classes in their order, where the source has them.
     """
 
@@ -38,6 +40,7 @@ class TrainingData:
     decode: Callable[[Any], Any]
     count: int
     buffer: int
+    called: Callable[[int], str]
     class_names: list[str] | None = None
 
     def examples(self) -> tf.data.Dataset:
@@ -79,6 +82,15 @@ class TrainingData:
         drawn[np.random.default_rng(seed).permutation(self.count)[:held_out]] = True
         return self._only(~drawn), self._only(drawn)
 
+    def unreadable(self) -> int | None:
+        """The number of the first record that cannot be decoded, or None."""
+        for number, record in enumerate(self.records):
+            try:
+                self.decode(record)
+            except tf.errors.InvalidArgumentError:
+                return number
+        return None
+
     def _only(self, chosen):
         mask: Any = tf.constant(chosen)
         numbered: Any = self.records.enumerate()
@@ -95,6 +107,29 @@ class TrainingData:
         (arrays,) = some.examples().batch(some.count).as_numpy_iterator()
         x, y = arrays
         return x, y
+
+
+@contextlib.contextmanager
+def readable(**sources: TrainingData | None) -> Iterator[None]:
+    """Has an image that cannot be decoded, met anywhere in the block, be an error that names it.
+
+    Args:
+        **sources: what the block reads, by argument.
+
+    Raises:
+        ValueError: for the first such image.
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        for argument, data in sources.items():
+            number = None if data is None else data.unreadable()
+            if data is not None and number is not None:
+                raise ValueError(
+                    f"`{argument}`: {data.called(number)} cannot be decoded as an image. Save it again, or "
+                    "take it away."
+                ) from None
+        raise error
 
 
 def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: str) -> TrainingData:
@@ -138,7 +173,7 @@ def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: 
         image, label = records.parse(record)
         return reader(image), label
 
-    return TrainingData(records.dataset, decode, records.count, min(records.count, _SHUFFLED_RECORDS))
+    return _of_records(records, decode)
 
 
 def load_unlabelled(source: Any, model: keras.Model, argument: str) -> TrainingData:
@@ -161,28 +196,22 @@ def load_unlabelled(source: Any, model: keras.Model, argument: str) -> TrainingD
     if os.path.isdir(path):
         return _of_files(images_in(path, what), reader)
     records = records_in(path, what, labelled=False)
-    return TrainingData(
-        records.dataset,
-        lambda record: reader(next(iter(records.parse(record)))),
-        records.count,
-        min(records.count, _SHUFFLED_RECORDS),
-    )
+    return _of_records(records, lambda record: reader(next(iter(records.parse(record)))))
 
 
 def _holds_images(source):
     return isinstance(source, (str, os.PathLike)) and not os.fspath(source).endswith(".npz")
 
 
-def _of_arrays(*arrays: np.ndarray) -> TrainingData:
+def _of_arrays(x: np.ndarray, y: np.ndarray | None = None) -> TrainingData:
     with tf.device("CPU"):
-        held = [tf.constant(array) for array in arrays]
+        held = keras.tree.map_structure(tf.constant, x if y is None else (x, y))
 
     def decode(number):
-        values = tuple(tf.gather(array, number) for array in held)
-        return values if len(values) > 1 else values[0]
+        return keras.tree.map_structure(lambda array: tf.gather(array, number), held)
 
-    count = len(arrays[0])
-    return TrainingData(tf.data.Dataset.range(count), decode, count, count)
+    count = len(x)
+    return TrainingData(tf.data.Dataset.range(count), decode, count, count, "example {}".format)
 
 
 def _of_files(
@@ -197,7 +226,21 @@ def _of_files(
         image = reader(tf.io.read_file(tf.gather(paths, number)))
         return image if labels is None else (image, tf.gather(tf.constant(labels), number))
 
-    return TrainingData(tf.data.Dataset.range(len(files)), decode, len(files), len(files), names)
+    count = len(files)
+    return TrainingData(
+        tf.data.Dataset.range(count), decode, count, count, lambda number: repr(files[number]), names
+    )
+
+
+def _of_records(records: Records, decode: Callable[[Any], Any]) -> TrainingData:
+    where = records.files[0] if len(records.files) == 1 else f"{len(records.files)} files, read in turns"
+    return TrainingData(
+        records.dataset,
+        decode,
+        records.count,
+        min(records.count, _SHUFFLED_RECORDS),
+        lambda number: f"record {number} of {where}",
+    )
 
 
 def _check_classes(labels, task, what, names=None):

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,8 @@ from tfkd.callbacks import KeepLastGood
 from tfkd.losses import KnowledgeLoss
 from tfkd.pipelines._by_name import losses_named, optimizer_named
 from tfkd.pipelines._course import Course, Taught
-from tfkd.pipelines._datasets import TrainingData, load_data, load_unlabelled
+from tfkd.pipelines._data_of_run import load_data_of_run
 from tfkd.pipelines._evaluation import check_better_than_chance
-from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_student, as_teacher, named
 from tfkd.pipelines._progress import ShownProgress
@@ -35,10 +33,6 @@ from tfkd.pipelines._training_log import TrainingLog
 from tfkd.tasks import task_of
 
 Data = str | os.PathLike | tuple[np.ndarray, np.ndarray]
-
-# Arrays of examples have no more than so many bytes, or so many examples.
-_MEASURED_BYTES, _HELD_BYTES = 2**31, 2**28
-_JUDGING, _CALIBRATION = 2000, 256
 
 
 def distil_with_data(
@@ -167,33 +161,24 @@ def distil_with_data(
             say(f"loading the teacher: {named(each)}")
             loaded.append(as_teacher(each, teacher_options))
         make = _makers(wanted, loaded, inherit, chosen_scheme)
-        taker = loaded[0] if loaded else make[0]()
-        task = task_of(taker)
-        check_labels(labels, taker)
-        say(f"reading {_called(training_data)}")
-        data = load_data(training_data, taker, task, "train", "training_data")
-        training, validation = data.split(validation_split, seed)
-        judging = validation.sample(_affordable(validation, _HELD_BYTES, _JUDGING), seed)
-        evaluation = _evaluation(evaluation_data, taker, task, seed, say)
-        unlabelled = None
-        if unlabelled_data is not None:
-            unlabelled = load_unlabelled(unlabelled_data, taker, "unlabelled_data")
-        measured = judging if evaluation is None else evaluation
-        of = "training_data" if evaluation is None else "evaluation_data"
+        # What says shapes and classes.
+        model = loaded[0] if loaded else make[0]()
+        task = task_of(model)
+        check_labels(labels, model)
+        data = load_data_of_run(
+            training_data, evaluation_data, unlabelled_data, validation_split, model, task, seed, say
+        )
         for each in loaded:
-            check_better_than_chance(each, measured, "teacher", say, of)
+            check_better_than_chance(each, data.measured, "teacher", say, data.measured_of)
         if place:
             place.begin()
         log = TrainingLog(say)
-        with ShownProgress(verbose) as progress:
+        with data.readable(), ShownProgress(verbose) as progress:
             checks = [FolderCheck(place)] if place else []
             course = Course(
                 teachers=loaded,
                 make_students=make,
-                training=training,
-                validation=validation,
-                judging=judging,
-                unlabelled=unlabelled,
+                data=data,
                 losses=knowledge,
                 loss_weights=loss_weights,
                 student_loss_weight=student_loss_weight,
@@ -211,15 +196,13 @@ def distil_with_data(
             keras.utils.set_random_seed(seed)
             taught = chosen_scheme.run(course)
         history = log.rows(taught.history)
-        say("measuring the student")
-        files = {"teacher": ", ".join(map(named, teachers)), "student": "student.keras"}
-        measured_on = "held-out training examples" if evaluation is None else "evaluation examples"
-        outcome = TaughtOutcome(taught, task, measured, measured_on, files)
         if place:
-            _save_networks(place, taught, history)
-        calibration, _ = training.sample(_affordable(training, _HELD_BYTES, _CALIBRATION), seed)
-        names = data.class_names if labels is None else labels
-        variants, chosen = outcome.files(tflite, calibration, judging[0], names, min_agreement, say)
+            _save(place, taught, history)
+        say("measuring the student")
+        teacher_files = ", ".join(map(named, teachers))
+        outcome = TaughtOutcome(taught, task, data, {"teacher": teacher_files, "student": "student.keras"})
+        names = data.whole.class_names if labels is None else labels
+        variants, chosen = outcome.files(tflite, names, min_agreement, say)
         metrics = {
             **outcome.metrics(),
             "scheme": {"name": scheme, "options": vars(chosen_scheme)},
@@ -227,17 +210,14 @@ def distil_with_data(
             "variants": variants,
             "problem": log.stopped(history) or chosen.problem,
             "epochs": len(history),
-            "training_images": training.count,
-            "validation_images": validation.count,
-            "evaluation_images": None if evaluation is None else len(evaluation[0]),
-            "unlabelled_images": None if unlabelled is None else unlabelled.count,
+            **data.counts(),
             "class_names": names,
-            "training_seconds": sum(row["seconds"] for row in history),
             "seed": seed,
             "device": device(),
             "flags": dict(flags or {}),
             "versions": versions(),
-            "wall_seconds": time.perf_counter() - start,
+            "training_seconds": log.seconds(history),
+            "wall_seconds": time.perf_counter() - start + log.earlier_seconds(history),
         }
         write_report = outcome.reporter()
         result = Distilled(
@@ -272,28 +252,7 @@ def _makers(
     return [functools.partial(as_student, each, teacher, inherit) for each in wanted]
 
 
-def _affordable(data: TrainingData, most_bytes: int, most: int) -> int:
-    """How many examples there are of so many, that take no more than so many bytes."""
-    spec: Any = keras.tree.flatten(data.examples().element_spec)[0]
-    return min(most, data.count, max(1, most_bytes // (spec.dtype.size * math.prod(spec.shape))))
-
-
-def _evaluation(source, model, task, seed, say) -> Examples | None:
-    """Examples to measure on, all of them or as many as memory holds."""
-    if source is None:
-        return None
-    data = load_data(source, model, task, "test", "evaluation_data")
-    count = _affordable(data, _MEASURED_BYTES, data.count)
-    if count < data.count:
-        say(f"measuring on {count:,} of {data.count:,} evaluation examples, which is what memory holds")
-    return data.sample(count, seed)
-
-
-def _called(source):
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else "training data"
-
-
-def _save_networks(place: RunFolder, taught: Taught, history: list[dict]) -> None:
+def _save(place: RunFolder, taught: Taught, history: list[dict]) -> None:
     place.save_model("student.keras", taught.student)
     for name, network in taught.networks.items():
         place.save_model(f"students/{name}.keras", network)

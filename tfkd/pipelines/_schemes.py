@@ -273,8 +273,8 @@ class Noisy(Scheme):
     depth: Annotated[float, Share()] = 0.2
 
     def run(self, course: Course) -> Taught:
-        unlabelled, size = course.unlabelled, course.batch_size
-        assert unlabelled is not None
+        data, size = course.data, course.batch_size
+        assert data.unlabelled is not None
         if not isinstance(course.task, ClassTask):
             raise ValueError(
                 "`scheme` 'noisy_student' labels inputs with classes, and the network is of the task "
@@ -299,14 +299,14 @@ class Noisy(Scheme):
             task=course.task,
         )
         # If all pseudo-labels are taken, an epoch shows so many labelled examples.
-        longest = max(course.training.count, -(-unlabelled.count // self.unlabelled_ratio))
+        longest = max(data.training.count, -(-data.unlabelled.count // self.unlabelled_ratio))
         history = scheme.fit(
-            course.training.batches(size),
-            unlabelled.batches(size),
+            data.training.batches(size),
+            data.unlabelled.batches(size),
             epochs=course.epochs,
             optimizer=course.fresh_optimizer(course.steps(longest)),
             metrics=["accuracy"],
-            validation_data=course.validation.batches(size),
+            validation_data=data.validation.batches(size),
             callbacks=course.callbacks,
             backup_dir=course.backup_dir,
             batch_size=size,
@@ -376,5 +376,5 @@ _BYTES, _MOST_SHUFFLED = 2**29, 10_000
 
 
 def _affordable(course):
-    x, _ = course.judging
+    x, _ = course.data.judging
     return int(max(1, min(_MOST_SHUFFLED, _BYTES // max(1, x[0].nbytes))))

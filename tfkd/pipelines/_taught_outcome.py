@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfkd import export
 from tfkd.export import _pictures as pictures
 from tfkd.pipelines._course import Taught
+from tfkd.pipelines._data_of_run import DataOfRun
 from tfkd.pipelines._evaluation import agreement, predict, scores
-from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._variants import Chosen, Variants
 from tfkd.schemes import drop_exits
 from tfkd.tasks import Task
@@ -24,16 +23,13 @@ class TaughtOutcome:
     Args:
         taught: what came of the scheme.
         task: what outputs mean.
-        measured: examples that figures are of.
-        measured_on: what these are, in words.
+        data: what figures are of, and files are compared on.
         files: their files by role, for records.
     """
 
-    def __init__(
-        self, taught: Taught, task: Task, measured: Examples, measured_on: str, files: Mapping[str, str]
-    ) -> None:
-        self.taught, self.task = taught, task
-        self.measured, self.measured_on, self._files = measured, measured_on, files
+    def __init__(self, taught: Taught, task: Task, data: DataOfRun, files: Mapping[str, str]) -> None:
+        self.taught, self.task, self.data, self._files = taught, task, data, files
+        measured = data.measured
         networks = {"teacher": taught.teacher, "student": taught.student}
         self.roles = {role: model for role, model in networks.items() if model is not None}
         self._answers = {role: predict(model, measured[0]) for role, model in self.roles.items()}
@@ -53,23 +49,21 @@ class TaughtOutcome:
             "task": self.task.name,
             "classes": self.task.classes,
             "agreement": agreement(self.task, *answers) if len(answers) > 1 else None,
-            "agreement_on": self.measured_on,
-            "measured_images": len(self.measured[0]),
+            "agreement_on": self.data.measured_on,
+            "measured_images": len(self.data.measured[0]),
             "params": {role: model.count_params() for role, model in self.roles.items()},
             "networks": [
-                {"name": name, **self._figures(network, predict(_plain(network), self.measured[0]))}
+                {"name": name, **self._figures(network, predict(_plain(network), self.data.measured[0]))}
                 for name, network in self.taught.networks.items()
             ],
         }
 
     def _figures(self, model, outputs):
-        return {"params": model.count_params(), **scores(self.task, outputs, self.measured)}
+        return {"params": model.count_params(), **scores(self.task, outputs, self.data.measured)}
 
     def files(
         self,
         quantization: str | None,
-        calibration: np.ndarray,
-        judging: np.ndarray,
         labels: Sequence[str] | None,
         min_agreement: float,
         say: Callable[[str], None],
@@ -78,15 +72,20 @@ class TaughtOutcome:
 
         Args:
             quantization: kind of TFLite file, or None for none.
-            calibration: inputs that int8 files take their ranges from.
-            judging: other inputs, on which file and network are compared.
             labels: names of the classes, or None.
             min_agreement: as of `distil_with_data`.
             say: prints a line, or does not.
         """
         if quantization is None:
             return [], Chosen()
-        variants = Variants(self.measured, calibration, judging, labels, self.task, "held-out inputs")
+        variants = Variants(
+            self.data.measured,
+            self.data.calibration(),
+            self.data.judging[0],
+            labels,
+            self.task,
+            "held-out inputs",
+        )
         for role, model in self.roles.items():
             if role == "student" and quantization == "float32":
                 continue
@@ -106,7 +105,7 @@ class TaughtOutcome:
 
     def reporter(self) -> Callable[[str, dict, Sequence[dict]], None]:
         """A function of path, metrics and history that writes the report."""
-        shown, student, task = self.measured[0][:_SHOWN], self.taught.student, self.task
+        shown, student, task = self.data.measured[0][:_SHOWN], self.taught.student, self.task
         answers = self._answers
 
         def write(path, metrics, history):

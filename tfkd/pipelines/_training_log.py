@@ -18,7 +18,7 @@ class TrainingLog(keras.callbacks.Callback):
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__()
-        self._say = say
+        self._say, self._seconds_here = say, 0.0
 
     def on_train_begin(self, logs=None):
         students = [f"{each.name} ({each.count_params():,} parameters)" for each in self.model.students]
@@ -30,6 +30,15 @@ class TrainingLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         assert logs is not None
         logs["seconds"] = time.perf_counter() - self._start
+        self._seconds_here += logs["seconds"]
+
+    def seconds(self, rows: Sequence[dict]) -> float:
+        """Seconds of all epochs, validation included."""
+        return sum(row["seconds"] for row in rows)
+
+    def earlier_seconds(self, rows: Sequence[dict]) -> float:
+        """Seconds of the epochs of processes that were interrupted."""
+        return max(0.0, self.seconds(rows) - self._seconds_here)
 
     @staticmethod
     def rows(history: keras.callbacks.History) -> list[dict]:
