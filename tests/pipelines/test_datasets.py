@@ -81,6 +81,15 @@ def test_all_kinds_give_the_same_examples(kind, sources, teacher):
     np.testing.assert_array_equal(y, expected[1])
 
 
+def test_folders_are_in_the_order_of_the_labels(sources, teacher):
+    task, source = task_of(teacher), sources["folder"]
+    data = load_data(source, teacher, task, "train", "training_data", ["d", "b", "c", "a"])
+    assert data.class_names == ["d", "b", "c", "a"]
+    np.testing.assert_array_equal(arrays_of(data)[1], np.sort(np.array([3, 1, 2, 0])[Y]))
+    other = load_data(source, teacher, task, "train", "training_data", ["up", "down", "left", "right"])
+    assert other.class_names == ["a", "b", "c", "d"]
+
+
 def test_images_of_another_size_are_resized(tmp_path, teacher):
     path = save_folder(tmp_path / "large", np.full((8, 30, 20, 3), 51, "uint8"), np.arange(8) % CLASSES)
     x, _ = arrays_of(load(path, teacher))

@@ -189,6 +189,7 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
             "`unlabelled_data` is missing: scheme 'noisy_student'",
         ),
         ("distil", {"unlabelled_data": X}, "`unlabelled_data` has no effect in scheme 'distil'"),
+        ("eskd", {"scheme_options": ["stop_epoch=2"]}, "stop_epoch must be below the 2 `epochs`"),
         ("distil", {"resume": True}, "`resume` needs a `folder`"),
         ("distil", {"epochs": 0}, "`epochs` must be"),
         ("distil", {"learning_rate": 0}, "`learning_rate` must be"),
@@ -206,6 +207,15 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
 def test_what_is_refused(scheme, changes, message, teacher_file, files):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(scheme, teacher_file, files, **changes)
+
+
+def test_folders_to_measure_on_must_be_those_of_training(teacher_file, files, tmp_path):
+    pixels = np.round(X[:40] * 255).astype("uint8")
+    source = save_folder(tmp_path / "train", pixels, Y[:40])
+    other = save_folder(tmp_path / "test", pixels, Y[:40])
+    os.rename(tmp_path / "test/b", tmp_path / "test/e")
+    with pytest.raises(ValueError, match=r"`evaluation_data`: its folders must be .* b, c, d\. Received"):
+        run("distil", teacher_file, files, training_data=source, evaluation_data=other)
 
 
 @pytest.mark.parametrize("kind", ["folder", "records"])

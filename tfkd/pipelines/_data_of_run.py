@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -79,6 +79,7 @@ def load_data_of_run(
     evaluation_data: Any,
     unlabelled_data: Any,
     validation_split: float,
+    labels: Sequence[str] | None,
     model: keras.Model,
     task: Task,
     seed: int,
@@ -91,6 +92,7 @@ def load_data_of_run(
         evaluation_data: likewise, or None.
         unlabelled_data: likewise, or None.
         validation_split: share of the training data to hold out.
+        labels: names of the classes, or None.
         model: takes the inputs.
         task: what labels mean.
         seed: what is drawn by.
@@ -102,11 +104,11 @@ def load_data_of_run(
     """
     by_name = isinstance(training_data, str | os.PathLike)
     say(f"reading {os.fspath(training_data) if by_name else 'training data'}")
-    whole = load_data(training_data, model, task, "train", "training_data")
+    whole = load_data(training_data, model, task, "train", "training_data", labels)
     training, validation = whole.split(validation_split, seed)
     evaluation = unlabelled = None
     if evaluation_data is not None:
-        evaluation = _evaluation(evaluation_data, model, task, seed, say)
+        evaluation = _evaluation(evaluation_data, model, task, whole.class_names, labels, seed, say)
     if unlabelled_data is not None:
         unlabelled = load_unlabelled(unlabelled_data, model, "unlabelled_data")
     with readable(training_data=whole):
@@ -122,9 +124,14 @@ def load_data_of_run(
     )
 
 
-def _evaluation(source, model, task, seed, say) -> Examples:
+def _evaluation(source, model, task, folders, labels, seed, say) -> Examples:
     """Examples to measure on, all of them or as many as memory holds."""
-    data = load_data(source, model, task, "test", "evaluation_data")
+    data = load_data(source, model, task, "test", "evaluation_data", folders or labels)
+    if folders and data.class_names and folders != data.class_names:
+        raise ValueError(
+            "`evaluation_data`: its folders must be those of the training data, "
+            f"{', '.join(folders)}. Received: {', '.join(data.class_names)}."
+        )
     count = _affordable(data, _MEASURED_BYTES, data.count)
     if count < data.count:
         say(f"measuring on {count:,} of {data.count:,} evaluation examples, which is what memory holds")

@@ -132,12 +132,19 @@ def readable(**sources: TrainingData | None) -> Iterator[None]:
         raise error
 
 
-def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: str) -> TrainingData:
+def load_data(
+    source: Any,
+    model: keras.Model,
+    task: Task,
+    part: str,
+    argument: str,
+    names: Sequence[str] | None = None,
+) -> TrainingData:
     """Examples with labels, as a model takes them.
 
     Args:
         source: `(inputs, labels)`, or an npz file, as of `load_examples`; a folder with a folder of PNG,
-            JPEG, GIF or BMP images for each class, whose names in sorted order are the classes; or a
+            JPEG, GIF or BMP images for each class; or a
             TFRecord file, or a pattern of such files as of `glob`. Records are `tf.train.Example`s with
             "image" or "image/encoded", an encoded image, and "label" or "image/class/label", its class
             number. Images are brought to the model's size and to [0, 1].
@@ -145,6 +152,7 @@ def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: 
         task: what labels mean.
         part: "train" or "test", of the arrays in an npz file.
         argument: what messages call the examples.
+        names: of the classes; folders are in this order if they are named so, else sorted by name.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -163,9 +171,9 @@ def load_data(source: Any, model: keras.Model, task: Task, part: str, argument: 
         )
     reader = ImageReader(model, what)
     if os.path.isdir(path):
-        files, labels, names = folder_of_classes(path, what)
-        _check_classes(labels, task, f"{what}: {path!r}", names)
-        return _of_files(files, reader, labels, names)
+        files, labels, folders = folder_of_classes(path, what, names)
+        _check_classes(labels, task, f"{what}: {path!r}", folders)
+        return _of_files(files, reader, labels, folders)
     records = records_in(path, what, labelled=True)
     _check_classes(labels_in(records, what), task, f"{what}: {path!r}")
 

@@ -25,8 +25,9 @@ from tfkd.pipelines._result_files import read, write
 from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._saving import FolderCheck
+from tfkd.pipelines._scheme import Scheme
 from tfkd.pipelines._scheme_inputs import check_needs
-from tfkd.pipelines._schemes import Scheme, scheme_named
+from tfkd.pipelines._schemes import scheme_named
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._taught_outcome import TaughtOutcome
 from tfkd.pipelines._training_log import TrainingLog
@@ -81,7 +82,8 @@ def distil_with_data(
         scheme: "distil", "mutual", "self", "ensemble", "assistants", "generations", "eskd" or
             "noisy_student".
         training_data: inputs and labels; an npz file with `x_train` and `y_train`; a folder with a folder
-            of images for each class; or a TFRecord file, or a pattern of such files, whose examples have
+            of images for each class, in the order of `labels` if these are their names, else sorted; or a
+            TFRecord file, or a pattern of such files, whose examples have
             "image" or "image/encoded" and "label" or "image/class/label". Images are brought to the
             network's size and to [0, 1].
         scheme_options: options of the scheme by name, or `key=value` strings.
@@ -166,7 +168,15 @@ def distil_with_data(
         task = task_of(model)
         check_labels(labels, model)
         data = load_data_of_run(
-            training_data, evaluation_data, unlabelled_data, validation_split, model, task, seed, say
+            training_data,
+            evaluation_data,
+            unlabelled_data,
+            validation_split,
+            labels,
+            model,
+            task,
+            seed,
+            say,
         )
         for each in loaded:
             check_better_than_chance(each, data.measured, "teacher", say, data.measured_of)

@@ -1,6 +1,7 @@
 """Images in files: found, decoded, and brought to what a network takes."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -49,12 +50,15 @@ class ImageReader:
         return tf.ensure_shape(image, (*self.size, self.channels))
 
 
-def folder_of_classes(path: str, what: str) -> tuple[list[str], np.ndarray, list[str]]:
+def folder_of_classes(
+    path: str, what: str, order: Sequence[str] | None
+) -> tuple[list[str], np.ndarray, list[str]]:
     """The images of a folder that has a folder for each class.
 
     Args:
         path: the folder.
         what: the argument, for messages.
+        order: of the classes, if these are their names; else they are sorted.
 
     Returns:
         Paths of the images, their class numbers and the names of the classes.
@@ -63,6 +67,8 @@ def folder_of_classes(path: str, what: str) -> tuple[list[str], np.ndarray, list
         ValueError: if there are fewer than two classes, one has no image, or a file is not an image.
     """
     names = sorted(each.name for each in os.scandir(path) if each.is_dir() and each.name[0] != ".")
+    if order is not None and sorted(order) == names:
+        names = list(order)
     if len(names) < 2:
         raise ValueError(
             f"{what}: {path!r} must hold a folder of images for each of at least two classes. Received: "

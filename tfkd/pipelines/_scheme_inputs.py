@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfkd.pipelines._schemes import Scheme
+from tfkd.pipelines._scheme import Scheme
 
 
 def check_needs(
