@@ -45,6 +45,7 @@ setup(
     entry_points={
         "console_scripts": [
             "tfkd-data-free = tfkd_programs:data_free",
+            "tfkd-distill = tfkd_programs:distill",
             "tfkd-compress = tfkd_programs:compress",
             "tfkd-search = tfkd_programs:search",
         ]

@@ -15,6 +15,11 @@ def data_free() -> int:
     return _run("data_free")
 
 
+def distill() -> int:
+    """Entry point of `tfkd-distill`; returns its exit status."""
+    return _run("distill")
+
+
 def compress() -> int:
     """Entry point of `tfkd-compress`; returns its exit status."""
     return _run("compress")

@@ -74,7 +74,7 @@ def wait_for(process, there):
     assert there(), process.communicate()
 
 
-@pytest.mark.parametrize("program", ["tfkd-data-free", "tfkd-compress"])
+@pytest.mark.parametrize("program", ["tfkd-data-free", "tfkd-compress", "tfkd-distill"])
 def test_help(program):
     out, err = ended(start(program, "--help"), 0)
     assert err == "" and not NOISE.search(out)

@@ -11,7 +11,7 @@ import pytest
 
 import tfkd
 from tests.cli import running
-from tfkd.cli import compress, data_free, search
+from tfkd.cli import compress, data_free, distill, search
 from tfkd.pipelines._run_folder import Interrupted
 from tfkd.searching import Budget
 from tfkd.teachers import TaskWarning
@@ -183,6 +183,28 @@ def test_choices_that_cannot_be_read(typed, message):
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
+def test_flags_are_the_arguments_of_distil_with_data():
+    needed = ("--train_data=t.npz", "--output_dir=out")
+    arguments, _ = run(distill, *needed, "--teacher=t.keras")
+    expected = {"teacher": ["t.keras"], "students": None, "scheme": "distil", "scheme_options": []}
+    expected |= {"losses": None, "loss_weights": None, "student_loss_weight": None, "inherit": False}
+    expected |= {"training_data": "t.npz", "validation_split": 0.1, "unlabelled_data": None, "epochs": 10}
+    expected |= {"batch_size": 128, "optimizer": "adam", "learning_rate": 1e-3, "tflite": "int8"}
+    assert {name: arguments[name] for name in expected} == expected
+    typed = ["--teacher=a.keras", "--teacher=b.h5", "--student=0.5x,net.keras", "--scheme=mutual"]
+    typed += ["--scheme_options=together=false", "--losses=dist,hint:teacher_layer=a", "--losses=fsp"]
+    typed += ["--loss_weights=1,0.5", "--student_loss_weight=0.25", "--unlabelled_data=more", "--epochs=3"]
+    arguments, _ = run(distill, *needed, *typed, "--input_range=0,255", "--optimizer=sgd:momentum=0.9")
+    expected = {"teacher": ["a.keras", "b.h5"], "students": ["0.5x", "net.keras"], "scheme": "mutual"}
+    expected |= {"scheme_options": ["together=false"], "losses": ["dist,hint:teacher_layer=a", "fsp"]}
+    expected |= {"loss_weights": [1.0, 0.5], "student_loss_weight": 0.25, "unlabelled_data": "more"}
+    expected |= {"epochs": 3, "optimizer": "sgd:momentum=0.9"}
+    assert {name: arguments[name] for name in expected} == expected
+    assert arguments["teacher_options"]["input_range"] == (0.0, 255.0)
+    json.dumps(arguments["flags"])
+    assert run(distill, *needed, "--loss_weights=published")[0]["loss_weights"] == "published"
+
+
 @pytest.mark.parametrize(
     ("module", "message", "shown"),
     [
@@ -192,10 +214,11 @@ def test_choices_that_cannot_be_read(typed, message):
         (data_free, "`std` must be above 0", "--input_std must be above 0"),
         (data_free, "`training_data` and `temperature`", "`training_data` and `temperature`"),
         (compress, "`training_data` and `prune`", "--train_data and --prune"),
+        (distill, "`students`: give `training_data`", "--student: give --train_data"),
     ],
 )
 def test_messages_name_flags(module, message, shown):
-    needed = ("--teacher=t", "--model=t", "--output_dir=x")
+    needed = ("--teacher=t", "--model=t", "--train_data=t", "--output_dir=x")
     typed = [flag for flag in needed if flag[2:].split("=")[0] in module.PROGRAM.flags]
     _, done = run(module, *typed, status=2, error=ValueError(message))
     assert done.stderr == f"{module.PROGRAM.name}: {shown}\n"
@@ -233,7 +256,7 @@ def test_an_option_that_has_a_new_name_is_a_warning():
 
 
 @pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--help=teacher", "--helpfull"])
-@pytest.mark.parametrize("module", [data_free, compress, search])
+@pytest.mark.parametrize("module", [data_free, compress, distill, search])
 def test_help_tells_every_flag_and_status_whatever_else_is_typed(module, asked):
     done = running.run(module.PROGRAM, "--nonsense", asked)
     told = re.findall(r"^  --(?:\[no\])?(\w+)$", done.stdout, re.M)
@@ -268,6 +291,8 @@ def test_an_interruption_says_how_to_go_on(typed, said, tmp_path):
     ("module", "typed", "message"),
     [
         (compress, [], "tfkd-compress needs --model and --output_dir."),
+        (distill, ["--teacher=t"], "tfkd-distill needs --train_data and --output_dir."),
+        (distill, ["--losess=dist"], "Unknown command line flag 'losess'. Did you mean: losses"),
         (data_free, ["--teacher=t.keras"], "tfkd-data-free needs --output_dir."),
         (data_free, ["--teachr=t.keras"], "Unknown command line flag 'teachr'. Did you mean: teacher"),
         (data_free, ["--epochs=many"], "flag --epochs=many"),
@@ -298,6 +323,27 @@ def test_flags_that_cannot_be_read(typed, message):
         data_free.PROGRAM, "--teacher=t.keras", "--output_dir=out", "--memory=32", typed, status=2
     )
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["--scheme=assistant"], "Unknown scheme 'assistant'. Did you mean 'assistants'"),
+        (["--scheme=mutual", "--student=a.keras"], "--student: scheme 'mutual' needs at least 2"),
+        (["--scheme=noisy_student"], "--unlabelled_data is missing"),
+        (["--scheme_options=sizes=1"], "Unknown option of scheme 'distil' 'sizes'"),
+        (["--losses=soft_target"], "Unknown loss in --losses 'soft_target'. Did you mean 'soft_targets'"),
+        (["--loss_weights=a"], "--loss_weights takes numbers, or published. Received: a."),
+        (["--optimizer=adm"], "Unknown optimizer in --optimizer 'adm'. Did you mean 'adam'"),
+    ],
+)
+def test_what_distill_refuses(typed, message, tmp_path):
+    place = tmp_path / "out"
+    given = ("--teacher=t.keras", "--train_data=t.npz", f"--output_dir={place}")
+    done = running.run(distill.PROGRAM, *given, *typed, status=2)
+    assert message in done.stderr and done.stderr.count("\n") == 1 and not place.exists()
+    without = running.run(distill.PROGRAM, *given[1:], status=2)
+    assert "--teacher: scheme 'distil' needs one" in without.stderr
 
 
 @pytest.mark.program

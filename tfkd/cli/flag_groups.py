@@ -17,14 +17,21 @@ from tfkd.export import QUANTIZATIONS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 
+_TEACHER_IS = "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box"
+
 
 def _define_teacher(values):
-    flags.DEFINE_string(
-        "teacher",
-        None,
-        "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box",
-        flag_values=values,
-    )
+    flags.DEFINE_string("teacher", None, _TEACHER_IS, flag_values=values)
+    _define_teacher_options(values)
+
+
+def _define_teachers(values):
+    several = "; may be repeated where a scheme takes several"
+    flags.DEFINE_multi_string("teacher", None, _TEACHER_IS + several, flag_values=values)
+    _define_teacher_options(values)
+
+
+def _define_teacher_options(values):
     flags.DEFINE_enum(
         "task",
         "auto",
@@ -104,9 +111,10 @@ def _scaling(values):
     return {"input_range": (low, high) if said else None, "mean": mean, "std": std}
 
 
-teacher = FlagGroup(
-    "teacher", _define_teacher, _teacher_arguments, named={"mean": "input_mean", "std": "input_std"}
-)
+_NAMED = {"mean": "input_mean", "std": "input_std"}
+teacher = FlagGroup("teacher", _define_teacher, _teacher_arguments, named=_NAMED)
+# Those that a program takes several of; the other flags are about all of them.
+teachers = FlagGroup("teacher", _define_teachers, _teacher_arguments, named=_NAMED)
 
 
 def _define_student(values):
@@ -168,8 +176,8 @@ def _define_export(values):
     flags.DEFINE_float(
         "min_agreement",
         0.9,
-        "share of synthesized images on which the TFLite file must give its model's answer; where it does "
-        "not, the next best kind of file that does is written",
+        "share of images, synthesized or held out, on which the TFLite file must give its model's answer; "
+        "where it does not, the next best kind of file that does is written",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,

@@ -1,6 +1,7 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
 from tfkd.export._compression_report import write_compression_report
+from tfkd.export._distillation_report import write_distillation_report
 from tfkd.export._exits import ExitFile, export_exits
 from tfkd.export._metadata import read_metadata
 from tfkd.export._report import write_report
@@ -18,6 +19,7 @@ __all__ = [
     "run_tflite",
     "verify_tflite",
     "write_compression_report",
+    "write_distillation_report",
     "write_report",
     "write_search_report",
 ]

@@ -2,6 +2,7 @@
 
 from tfkd.pipelines._compress import compress
 from tfkd.pipelines._distil import distil
+from tfkd.pipelines._distil_with_data import distil_with_data
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._recipes import recipe_named
 from tfkd.pipelines._results import Compressed, Distilled, Searched
@@ -13,6 +14,7 @@ __all__ = [
     "Searched",
     "compress",
     "distil",
+    "distil_with_data",
     "load_examples",
     "recipe_named",
     "search",

@@ -49,14 +49,37 @@ def evaluation_examples(
     """
     if source is None:
         return None
-    x, y = load_examples(source, model)
+    examples = load_examples(source, model)
+    check_better_than_chance(model, examples, role, say)
+    return examples
+
+
+def check_better_than_chance(
+    model: keras.Model,
+    examples: Examples,
+    role: str,
+    say: Callable[[str], None],
+    argument: str = "evaluation_data",
+) -> None:
+    """Says how right a network is on real examples.
+
+    Args:
+        model: a trained network.
+        examples: to measure on.
+        role: what the network is called in messages.
+        say: prints a line, or does not.
+        argument: what the examples are of.
+
+    Raises:
+        ValueError: if it is no better than chance.
+    """
+    x, y = examples
     task, outputs = task_of(model), predict(model, x)
-    right = scores(task, outputs, (x, y))
+    right = scores(task, outputs, examples)
     figure = f"{score_name(right)} on {len(x):,} real examples: {score_text(right)}"
     say(f"{role} {figure}")
     if task.is_chance(outputs, y):
         raise ValueError(
             f"`{role}`: its {figure}, no better than chance. Check `input_range`, `mean` and `std` of "
-            f"tfkd.load_teacher, and that the labels of `evaluation_data` are those of the {role}."
+            f"tfkd.load_teacher, and that the labels of `{argument}` are those of the {role}."
         )
-    return x, y

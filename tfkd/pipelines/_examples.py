@@ -1,6 +1,7 @@
 """Real examples: read from npz files or taken as arrays, and checked against the model they are for."""
 
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,37 +39,56 @@ def load_examples(
         >>> x, y = tfkd.pipelines.load_examples("mnist.npz", teacher)
     """
     what = f"`{argument}`"
+    given: Any = source
     if isinstance(source, (str, os.PathLike)):
-        source = _read(os.fspath(source), f"x_{part}", f"y_{part}", what)
+        given = _read(os.fspath(source), (f"x_{part}", f"y_{part}"), what)
     try:
-        x, y = source
+        x, y = given
     except (TypeError, ValueError):
         raise TypeError(
-            f"{what} must be an npz file or (inputs, labels). Received: {type(source)}."
+            f"{what} must be an npz file or (inputs, labels). Received: {type(given)}."
         ) from None
     x = _inputs(np.asarray(x), tuple(model.input_shape[1:]), what)
     return x, task_of(model).check_labels(np.asarray(y), len(x), f"the labels of {what}")
 
 
-def _read(path, x, y, what):
+def load_inputs(source: str | os.PathLike | np.ndarray, model: keras.Model, argument: str) -> np.ndarray:
+    """Inputs alone, as a model takes them: `x_train` of an npz file, or an array.
+
+    Args:
+        source: the file, or inputs `(n, ...)` as of `load_examples`.
+        model: what takes them.
+        argument: what messages call them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not an npz file, lacks the array, or the shape or values do not fit.
+    """
+    what = f"`{argument}`"
+    if isinstance(source, (str, os.PathLike)):
+        (source,) = _read(os.fspath(source), ("x_train",), what)
+    return _inputs(np.asarray(source), tuple(model.input_shape[1:]), what)
+
+
+def _read(path, wanted, what):
     if not os.path.exists(path):
         raise FileNotFoundError(f"{what}: there is no file {path!r}.")
     what = f"{what}: {path!r}"
     try:
-        untrusted.check_arrays(path, what, (x, y))
+        untrusted.check_arrays(path, what, wanted)
         with np.load(path, allow_pickle=False) as arrays:
             names = arrays.files
-            found = {name: arrays[name] for name in (x, y) if name in names}
+            found = {name: arrays[name] for name in wanted if name in names}
     except untrusted.RefusedFile:
         raise
     except Exception as error:
         raise untrusted.refusal(what, f"is not a readable npz file: {error}") from error
-    if missing := {x, y} - set(found):
+    if missing := set(wanted) - set(found):
         raise ValueError(
             f"{what} lacks {' and '.join(sorted(missing))}; it has {sorted(names)[:20] or 'nothing'}. Save "
-            f"it with np.savez(path, {x}=..., {y}=...)."
+            f"it with np.savez(path, {', '.join(f'{name}=...' for name in wanted)})."
         )
-    return found[x], found[y]
+    return [found[name] for name in wanted]
 
 
 def _inputs(x, shape, what):

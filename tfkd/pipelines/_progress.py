@@ -50,6 +50,10 @@ class ShownProgress(keras.callbacks.Callback):
         self._say(FIRST_STEP)
         self._task = self._bar.add_task("starting", total=None)
 
+    def on_train_end(self, logs=None):
+        # The next network's run has a bar of its own.
+        self._bar.remove_task(self._task)
+
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
         epochs, steps = self.params["epochs"], self.params["steps"]

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tfkd import datafree
-from tfkd._core import names, untrusted
+from tfkd._core import names
 from tfkd.datafree import Recipe
+from tfkd.pipelines._typed_options import typed_options
 
 
 def data_free_recipes() -> dict[str, type[Recipe]]:
@@ -33,15 +32,8 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
         >>> recipe = tfkd.pipelines.recipe_named("dfad", ["memory=4096", "temperature=2"], epochs=10)
     """
     recipe = names.lookup(data_free_recipes(), name.lower().replace("-", "_"), "recipe")
-    known = recipe.options(old_names=True).items()
-    kinds = {key: option.type for key, option in known if option.type in _PARSERS}
-    values = {}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise ValueError(f"`recipe_options` must be key=value. Received: {option!r}.")
-        kind = names.lookup(kinds, key.strip(), f"option of recipe {name!r}")
-        values[key.strip()] = _parse(key.strip(), kind, text.strip())
+    known = recipe.options(old_names=True)
+    values = typed_options(known, options, f"recipe {name!r}", "recipe_options")
     values |= {key: value for key, value in overrides.items() if value is not None}
     return recipe(**values)
 
@@ -65,36 +57,3 @@ def as_recipe(recipe: Recipe | str) -> Recipe:
             "tfkd.DataFreeDistiller.fit, or use another recipe."
         )
     return recipe
-
-
-def _table(path):
-    """Rows of numbers from a file."""
-    untrusted.check_array(path, f"`recipe_options`: {path!r}")
-    return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
-
-
-def _numbers(text):
-    values = tuple(float(value) for value in text.split(","))
-    return values[0] if len(values) == 1 else values
-
-
-# How text becomes a value, and what was wanted where it does not; by the type of an option.
-_PARSERS = {
-    bool: (lambda text: {"true": True, "false": False}[text.lower()], "of type bool"),
-    int: (int, "of type int"),
-    float: (float, "of type float"),
-    str: (str, "of type str"),
-    tuple[str, ...]: (lambda text: tuple(text.split(",")), "names separated by commas"),
-    float | tuple[float, ...]: (_numbers, "a number, or one per channel separated by commas"),
-    Sequence[Sequence[float]]: (_table, "a .npy file with a row for each class"),
-}
-
-
-def _parse(name, kind, text):
-    parse, wanted = _PARSERS[kind]
-    try:
-        return parse(text)
-    except untrusted.RefusedFile:
-        raise
-    except (KeyError, ValueError, TypeError, OSError):
-        raise ValueError(f"`recipe_options`: {name} must be {wanted}. Received: {text!r}.") from None

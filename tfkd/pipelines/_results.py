@@ -44,7 +44,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distilled(Result):
-    """A student that `distil` has taught.
+    """A student that `distil` or `distil_with_data` has taught.
 
     Attributes:
         student: the trained student, from inputs in [0, 1] to logits.
@@ -67,11 +67,13 @@ class Distilled(Result):
         lines += [
             f"{role:8} {metrics['params'][role]:>10,} parameters{_right(metrics[role])}"
             for role in ("teacher", "student")
+            if metrics[role]
         ]
         if metrics["tflite"]:
             size, kind = metrics["tflite"]["size_bytes"], metrics["tflite"]["quantization"]
             lines.append(f"{'TFLite':8} {size:>10,} bytes ({kind}){_right(metrics['tflite'])}")
-        lines.append(f"agreement on {metrics['agreement_on']}: {percent(metrics['agreement'])}")
+        if metrics["agreement"] is not None:
+            lines.append(f"agreement on {metrics['agreement_on']}: {percent(metrics['agreement'])}")
         return "\n".join([*lines, _ending(self)])
 
 

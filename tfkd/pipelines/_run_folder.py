@@ -21,6 +21,7 @@ CONTENTS = frozenset(
         "report.html",
         "student.keras",
         "student.tflite",
+        "students",
         "model.keras",
         "model.tflite",
         "pareto.png",

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfkd.datafree import Recipe
+from tfkd.losses import KnowledgeLoss
 from tfkd.searching import Budget
 
 # These say where results go and how much is said, not what they are.
@@ -31,6 +32,8 @@ def _plain(value):
         return _plain(value.describe())
     if isinstance(value, Budget):
         return dataclasses.asdict(value)
+    if isinstance(value, KnowledgeLoss):
+        return [type(value).__name__, _plain(value.get_config())]
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype} {value.shape} {digest}"

@@ -53,10 +53,11 @@ class Variants:
 
     Args:
         data: real examples, only to measure, or None.
-        calibration: synthetic inputs that int8 files take their ranges from.
-        judging: other synthetic inputs, on which file and network are compared.
+        calibration: inputs that int8 files take their ranges from.
+        judging: other inputs, on which file and network are compared.
         labels: names of the classes for files to carry, or None.
         task: what the networks' outputs mean.
+        judged_on: what the judging inputs are, for messages.
 
     Attributes:
         rows: a dictionary for each variant: what it is, "quantization" and the fields of a `TFLiteCheck`.
@@ -69,9 +70,10 @@ class Variants:
         judging: np.ndarray,
         labels: Sequence[str] | None,
         task: Task,
+        judged_on: str = "synthesized inputs",
     ) -> None:
         self.data, self.calibration, self.judging = data, calibration, judging
-        self.labels, self.task = labels, task
+        self.labels, self.task, self.judged_on = labels, task, judged_on
         self.rows: list[dict] = []
 
     def add(
@@ -146,7 +148,7 @@ class Variants:
         return Chosen(problem=f"there is no TFLite file: {reasons[0]}")
 
     def _too_little(self, kind, check, min_agreement):
-        agreeing = self.task.agreement_text(f"{check.agreement:.1%}", "synthesized inputs")
+        agreeing = self.task.agreement_text(f"{check.agreement:.1%}", self.judged_on)
         return f"the {kind} file and its model {agreeing}, below `min_agreement` {min_agreement:.1%}"
 
     def _instead(self, asked, kind, check, reasons):

@@ -19,8 +19,8 @@ from tfkd.distilling._compatibility import check_model
 from tfkd.losses import ScoreDifference, SoftTargets
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
-from tfkd.schemes._progress import as_plan, check_plan, one_history, read_plan
 from tfkd.schemes._data_free import DataFree
+from tfkd.schemes._progress import as_plan, check_plan, one_history, read_plan
 from tfkd.schemes._stages import Stage, Stages
 from tfkd.tasks import mark, marked_task
 

@@ -87,8 +87,8 @@ def choose_teacher(
             temperature 4.
         loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
         student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5, or for 0 with a recipe.
-        recipe: a `tfkd.datafree` recipe, which makes the students' inputs, beside those in `x` or instead of
-            them, and says what they minimize; None to train on `x`.
+        recipe: a `tfkd.datafree` recipe, which makes the students' inputs, beside those in `x` or instead
+            of them, and says what they minimize; None to train on `x`.
         optimizer: a Keras optimizer, or its name; every student starts with a fresh one like it. None for
             Adam, or the recipe's.
         metrics: metrics of the networks' outputs.

@@ -1,0 +1,148 @@
+"""tfkd-distill: training data and teachers in, a student and its TFLite file out, by any scheme."""
+
+import sys
+
+from absl import flags
+
+from tfkd.cli import flag_groups
+from tfkd.cli._flag_group import FlagGroup
+from tfkd.cli._program import Program
+from tfkd.pipelines import distil_with_data
+from tfkd.pipelines._schemes import SCHEMES, options_in_words
+
+
+def _define_scheme(values):
+    flags.DEFINE_string("scheme", "distil", f"who teaches whom: {', '.join(SCHEMES)}", flag_values=values)
+    flags.DEFINE_multi_string(
+        "scheme_options",
+        [],
+        f"key=value: an option of the scheme; may be repeated. {options_in_words()}",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "student",
+        None,
+        "a .keras file; a factor of the teacher's width (0.5x) or of its residual blocks (0.6deep); or a "
+        "network by name (lenet5_half, resnet20); several, separated by commas, for mutual. Without, 0.5x, "
+        "or networks like the teacher for generations",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "inherit",
+        False,
+        "initialize 0.5x or 0.6deep students from the teacher's weights",
+        flag_values=values,
+    )
+    flags.DEFINE_multi_string(
+        "losses",
+        [],
+        "distillation losses by name in snake case, separated by commas, with options behind colons: "
+        "soft_targets:temperature=4,dist. Those of features take teacher_layer=...:student_layer=... "
+        "JSON will do, too; may be repeated. Without, the scheme's",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "loss_weights",
+        None,
+        "a number for each loss, or published for those they were published with",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "student_loss_weight",
+        None,
+        "share of the labels' loss; without, the scheme's",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=values,
+    )
+
+
+def _scheme_arguments(values):
+    same = ("scheme", "scheme_options", "inherit", "student_loss_weight")
+    return {
+        **{name: values[name].value for name in same},
+        "students": values.student,
+        "losses": values.losses or None,
+        "loss_weights": _weights(values.loss_weights),
+    }
+
+
+def _weights(typed):
+    if typed is None or typed == ["published"]:
+        return typed and "published"
+    try:
+        return [float(each) for each in typed]
+    except ValueError:
+        raise ValueError(
+            f"--loss_weights takes numbers, or published. Received: {','.join(typed)}."
+        ) from None
+
+
+def _define_training(values):
+    flags.DEFINE_string(
+        "train_data",
+        None,
+        "npz file with x_train and y_train; a folder with a folder of images for each class; or a TFRecord "
+        "file or a pattern of them, of tf.train.Examples with image (encoded) or image/encoded, and label "
+        "or image/class/label. --eval_data may be the like, too",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "validation_split",
+        0.1,
+        "share of the training data that is held out, for choices and to judge files",
+        lower_bound=0.0,
+        upper_bound=1.0,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "unlabelled_data",
+        None,
+        "more inputs for noisy_student: npz file with x_train, folder of images, or TFRecord files",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("epochs", 10, "epochs of each network", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("batch_size", 128, "images in each update", lower_bound=1, flag_values=values)
+    flags.DEFINE_string(
+        "optimizer",
+        "adam",
+        "an optimizer of Keras, with options behind colons: sgd:momentum=0.9:nesterov=true",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "learning_rate",
+        1e-3,
+        "its peak rate, which falls as a cosine",
+        lower_bound=0.0,
+        flag_values=values,
+    )
+
+
+def _training_arguments(values):
+    same = ("validation_split", "unlabelled_data", "epochs", "batch_size", "optimizer", "learning_rate")
+    return {name: values[name].value for name in same} | {"training_data": values.train_data}
+
+
+PROGRAM = Program(
+    name="tfkd-distill",
+    purpose="training data and teachers in, a student, a TFLite file and a report out, by any scheme.",
+    example="tfkd-distill --teacher=t.keras --train_data=train.npz --output_dir=runs/half",
+    pipeline=distil_with_data,
+    groups=[
+        flag_groups.teachers,
+        FlagGroup("scheme", _define_scheme, _scheme_arguments, named={"students": "student"}),
+        FlagGroup("training", _define_training, _training_arguments, named={"training_data": "train_data"}),
+        flag_groups.export,
+        flag_groups.run,
+    ],
+    needed=["train_data", "output_dir"],
+)
+
+
+def run() -> int:
+    """Runs the program; returns its exit status."""
+    return PROGRAM.run()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,66 @@
+"""The report of distillation with data: who was taught by whom, and what came of it."""
+
+import base64
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfkd._core import files
+from tfkd.export import _pictures as pictures
+from tfkd.export._figures import template_environment
+from tfkd.export._task_pictures import compare
+from tfkd.tasks import Task
+
+_TEMPLATE = "distillation.html.j2"
+
+
+def write_distillation_report(
+    path: str | os.PathLike,
+    metrics: dict,
+    history: Sequence[dict],
+    grid: bytes | None,
+    teacher: np.ndarray | None,
+    student: np.ndarray,
+    task: Task,
+) -> None:
+    """Writes a self-contained HTML report of a run of tfkd-distill.
+
+    Args:
+        path: the file to write.
+        metrics: what `metrics.json` holds.
+        history: one row of logs for each epoch, in which values may be NaN.
+        grid: PNG of inputs with the student's answers; None for none.
+        teacher: the teacher's outputs for the inputs that networks were measured on; None without one.
+        student: the student's outputs for the same.
+        task: what outputs mean.
+
+    Raises:
+        ImportError: if jinja2 or matplotlib is missing.
+        OSError: if the file cannot be written.
+    """
+    pictures.require_report()
+    compared = None if teacher is None else compare(task, teacher, student)
+    html = (
+        template_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            metrics=metrics,
+            curves=_base64(pictures.curves(history, _groups(history))),
+            grid=grid and _base64(grid),
+            compared=compared and compared._replace(png=_base64(compared.png)),
+        )
+    )
+    files.write_text(path, html)
+
+
+def _base64(png):
+    return base64.b64encode(png).decode()
+
+
+def _groups(history):
+    """What is drawn together: losses, and what is the better the higher it is."""
+    names = dict.fromkeys(name for row in history for name in row)
+    rates = [name for name in names if name.endswith(("accuracy", "auc", "error", "r2"))]
+    groups = {"loss": [name for name in names if name.endswith("loss")], "accuracy": rates}
+    return {title: names for title, names in groups.items() if names}

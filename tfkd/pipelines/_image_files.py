@@ -1,0 +1,120 @@
+"""Images in files: found, decoded, and brought to what a network takes."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+# How files of these kinds begin.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+
+
+class ImageReader:
+    """Decodes images and brings them to a network's size, in [0, 1].
+
+    TensorFlow decodes no image of more than half a gigabyte.
+
+    Args:
+        model: takes images `(height, width, channels)`.
+        what: the argument, for messages.
+
+    Raises:
+        ValueError: if the model does not take images of one size, grey or in colour.
+    """
+
+    def __init__(self, model: keras.Model, what: str) -> None:
+        shape = tuple(model.input_shape[1:])
+        if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
+            raise ValueError(
+                f"{what}: files of images go with a network that takes them as (height, width, 1 or 3). "
+                f"Received: one that takes {shape}. Give an npz file of what it takes."
+            )
+        self.size, self.channels = shape[:2], shape[2]
+
+    def __call__(self, content: Any) -> Any:
+        """Decodes one image.
+
+        Args:
+            content: the encoded image, a string tensor.
+
+        Returns:
+            float32 `(height, width, channels)`; other proportions are stretched.
+        """
+        image = tf.io.decode_image(content, self.channels, expand_animations=False)
+        image = tf.image.resize(image, self.size, antialias=True)
+        image = tf.clip_by_value(image / 255.0, 0.0, 1.0)
+        return tf.ensure_shape(image, (*self.size, self.channels))
+
+
+def folder_of_classes(
+    path: str, what: str, order: Sequence[str] | None
+) -> tuple[list[str], np.ndarray, list[str]]:
+    """The images of a folder that has a folder for each class.
+
+    Args:
+        path: the folder.
+        what: the argument, for messages.
+        order: of the classes, if these are their names; else they are sorted.
+
+    Returns:
+        Paths of the images, their class numbers and the names of the classes.
+
+    Raises:
+        ValueError: if there are fewer than two classes, one has no image, or a file is not an image.
+    """
+    names = sorted(each.name for each in os.scandir(path) if each.is_dir() and each.name[0] != ".")
+    if order is not None and sorted(order) == names:
+        names = list(order)
+    if len(names) < 2:
+        raise ValueError(
+            f"{what}: {path!r} must hold a folder of images for each of at least two classes. Received: "
+            f"{', '.join(names) or 'none'}."
+        )
+    # Finds images as Keras does, in folders inside of these, too.
+    found = keras.utils.image_dataset_from_directory(
+        path, class_names=names, shuffle=False, batch_size=None, verbose=False
+    )
+    files = list(found.file_paths)
+    lengths = len(os.path.join(path, ""))
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = np.array([numbers[file[lengths:].split(os.sep)[0]] for file in files], "int64")
+    if empty := [name for number, name in enumerate(names) if number not in labels]:
+        raise ValueError(
+            f"{what}: {path!r} has no image ({', '.join(_ENDINGS)}) in {', '.join(empty[:5])}. Put "
+            "images there, or take the folder away."
+        )
+    _check_images(files, what)
+    return files, labels, names
+
+
+def images_in(path: str, what: str) -> list[str]:
+    """The paths of all images in a folder, however deep, in sorted order.
+
+    Raises:
+        ValueError: if there are none, or a file is not an image.
+    """
+    files = sorted(
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(path)
+        for name in names
+        if name.lower().endswith(_ENDINGS)
+    )
+    if not files:
+        raise ValueError(f"{what}: there is no image ({', '.join(_ENDINGS)}) in {path!r}.")
+    _check_images(files, what)
+    return files
+
+
+def _check_images(files, what):
+    """Raises ValueError for what visibly is something else, which would only be noticed in training."""
+    for path in files:
+        with open(path, "rb") as file:
+            if not file.read(8).startswith(_BEGINNINGS):
+                raise ValueError(
+                    f"{what}: {path!r} is not a PNG, JPEG, GIF or BMP image. Take it away, or save it "
+                    "as one."
+                )

@@ -1,0 +1,75 @@
+"""Options as they are typed: `key=value`, in the types that their dataclass declares."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfkd._core import names, untrusted
+from tfkd.datafree._options import Option
+
+
+def typed_options(
+    known: Mapping[str, Option], typed: Sequence[str], what: str, argument: str
+) -> dict[str, Any]:
+    """The values of options that were typed.
+
+    Args:
+        known: what there is, as `Options.options()` lists it.
+        typed: `key=value` strings; lists are separated by commas, tables are `.npy` files.
+        what: has the options, for messages, such as "recipe 'dfad'".
+        argument: what messages call `typed`.
+
+    Returns:
+        Values by name.
+
+    Raises:
+        ValueError: for an unknown option, with close matches, or a value of another type.
+    """
+    kinds = {key: option.type for key, option in known.items() if option.type in _PARSERS}
+    values = {}
+    for each in typed:
+        key, equals, text = each.partition("=")
+        if not equals:
+            raise ValueError(f"`{argument}` must be key=value. Received: {each!r}.")
+        kind = names.lookup(kinds, key.strip(), f"option of {what}")
+        values[key.strip()] = _parse(key.strip(), kind, text.strip(), argument)
+    return values
+
+
+def _parse(name, kind, text, argument):
+    parse, wanted = _PARSERS[kind]
+    try:
+        return parse(text)
+    except untrusted.RefusedFile:
+        raise
+    except (KeyError, ValueError, TypeError, OSError):
+        raise ValueError(f"`{argument}`: {name} must be {wanted}. Received: {text!r}.") from None
+
+
+def _table(path):
+    """Rows of numbers from a file."""
+    untrusted.check_array(path, f"`recipe_options`: {path!r}")
+    return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
+
+
+def _numbers(text):
+    return tuple(float(value) for value in text.split(","))
+
+
+def _one_or_more(text):
+    values = _numbers(text)
+    return values[0] if len(values) == 1 else values
+
+
+# How text becomes a value, and what was wanted where it does not; by the type of an option.
+_PARSERS = {
+    bool: (lambda text: {"true": True, "false": False}[text.lower()], "of type bool"),
+    int: (int, "of type int"),
+    float: (float, "of type float"),
+    str: (str, "of type str"),
+    tuple[str, ...]: (lambda text: tuple(text.split(",")), "names separated by commas"),
+    tuple[float, ...]: (_numbers, "numbers separated by commas"),
+    float | tuple[float, ...]: (_one_or_more, "a number, or one per channel separated by commas"),
+    Sequence[Sequence[float]]: (_table, "a .npy file with a row for each class"),
+}
