@@ -1,13 +1,15 @@
 """Accuracy of one student under every scheme of training, three seeds each.
 
-    python benchmarks/schemes.py --data=fashion_mnist.npz            # all rows, hours of one core
+    python benchmarks/schemes.py --data=fashion_mnist.npz            # all rows, an hour of one core
     python benchmarks/schemes.py --data=... --rows=alone,soft_targets --seeds=0,1
+    python benchmarks/schemes.py --data=... --labelled=1000 --epochs=60 --folder=docs/scheme_rows_1000
 
-A tenth of the training data of Fashion-MNIST has labels. The student is a ResNet-8 of half the width, and
-every row gives it as many updates of 128 images; what its teachers, peers and predecessors cost comes on
-top and is told. Nothing is chosen by test data: numbers are the papers' or the library's defaults, the
-epoch of the early stopped teacher is chosen by 1,000 training images that no other row uses, and
-accuracies are the last epoch's. A file for each run goes to docs/scheme_rows, and the table of those that
+The student is a ResNet-8 of half the width, and every row gives it as many updates of 128 images; what
+its teachers, peers and predecessors cost comes on top and is told. Teachers have the full width and
+learned from 6,000 images of Fashion-MNIST with labels, of which students have all or some. Nothing is
+chosen by test data: numbers are the papers' or the library's defaults; the epoch of the early stopped
+teacher, and the noise of the noisy student, are chosen by 1,000 training images that no row learns
+from; accuracies are the last epoch's. A file for each run goes to --folder, and the table of those that
 are there to docs/schemes.md.
 """
 
@@ -31,16 +33,23 @@ flags.DEFINE_string("data", None, "npz file with x_train, y_train, x_test, y_tes
 flags.DEFINE_list("rows", None, "which rows; all by default")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the student")
 flags.DEFINE_string("folder", "docs/scheme_rows", "where the runs are kept")
+flags.DEFINE_integer("labelled", 6000, "images that students learn from with labels", upper_bound=6000)
+flags.DEFINE_integer("epochs", 15, "of the student")
 flags.DEFINE_string("teachers", None, "folder that keeps trained teachers; a temporary one by default")
 
-LABELLED, HELD_OUT, BATCH, EPOCHS = 6000, 1000, 128, 15
-STEPS = -(-LABELLED // BATCH) * EPOCHS
+# What teachers learn from; students have all of these images or some of them.
+LABELLED, HELD_OUT, BATCH, TEACHER_EPOCHS = 6000, 1000, 128, 15
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 EXITS = ["stage1_block1_relu2", "stage2_block1_relu2"]
 
 
-def optimizer():
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, STEPS))
+def steps():
+    """How many updates a student gets."""
+    return -(-FLAGS.labelled // BATCH) * FLAGS.epochs
+
+
+def optimizer(updates=None):
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, updates or steps()))
 
 
 def network(widths=(8, 16, 32)):
@@ -56,11 +65,9 @@ class Data:
             self.test = arrays["x_test"][..., None] / np.float32(255), arrays["y_test"].astype("int32")
         order = np.random.default_rng(0).permutation(len(x))
         labelled, held_out, rest = np.split(order, [LABELLED, LABELLED + HELD_OUT])
-        self.train, self.held_out, self.unlabelled = (
-            (x[labelled], y[labelled]),
-            (x[held_out], y[held_out]),
-            x[rest],
-        )
+        self.of_teachers, self.held_out = (x[labelled], y[labelled]), (x[held_out], y[held_out])
+        self.train = tuple(each[: FLAGS.labelled] for each in self.of_teachers)
+        self.unlabelled = x[rest]
 
     def accuracy(self, model):
         answers = model.predict(self.test[0], batch_size=500, verbose=0)
@@ -74,15 +81,18 @@ class Teachers:
         self.data, self.folder = data, folder
 
     def path(self, seed):
-        return os.path.join(self.folder, f"teacher_{seed}", f"epoch_{EPOCHS:04d}.keras")
+        return os.path.join(self.folder, f"teacher_{seed}", f"epoch_{TEACHER_EPOCHS:04d}.keras")
 
     def train(self, seed):
-        kept = callbacks.KeepEpochs(os.path.dirname(self.path(seed)), every=EPOCHS // 3)
+        """Trains it if need be; returns its files of a third, two thirds and all of the epochs."""
+        kept = callbacks.KeepEpochs(os.path.dirname(self.path(seed)), every=TEACHER_EPOCHS // 3)
         if not os.path.exists(self.path(seed)):
             keras.utils.set_random_seed(100 + seed)
             model = network((16, 32, 64))
-            model.compile(optimizer(), LABELS_LOSS)
-            model.fit(*self.data.train, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[kept])
+            model.compile(optimizer(-(-LABELLED // BATCH) * TEACHER_EPOCHS), LABELS_LOSS)
+            images, labels = self.data.of_teachers
+            fit = {"batch_size": BATCH, "epochs": TEACHER_EPOCHS, "verbose": 0, "callbacks": [kept]}
+            model.fit(images, labels, **fit)
         return kept.files
 
     def get(self, seed=0):
@@ -90,13 +100,14 @@ class Teachers:
         return tfkd.load_teacher(self.path(seed), input_range=(0, 1))
 
 
-FIT = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
+def fit_options():
+    return {"batch_size": BATCH, "epochs": FLAGS.epochs, "verbose": 0}
 
 
 def alone(data, teachers):
     model = network()
     model.compile(optimizer(), LABELS_LOSS)
-    model.fit(*data.train, **FIT)
+    model.fit(*data.train, **fit_options())
     return model
 
 
@@ -104,7 +115,7 @@ def distilled(data, teacher, loss=None, kept=()):
     student = network()
     distiller = tfkd.Distiller(teacher, student, loss or losses.SoftTargets(4.0))
     distiller.compile(optimizer(), LABELS_LOSS)
-    distiller.fit(*data.train, callbacks=list(kept), **FIT)
+    distiller.fit(*data.train, callbacks=list(kept), **fit_options())
     return student
 
 
@@ -116,7 +127,7 @@ def mutual(n):
     def run(data, teachers):
         distiller = schemes.MutualDistiller([network() for _ in range(n)])
         distiller.compile(optimizer(), LABELS_LOSS)
-        distiller.fit(*data.train, **FIT)
+        distiller.fit(*data.train, **fit_options())
         return distiller.student
 
     return run
@@ -126,7 +137,7 @@ def self_distilled(method):
     def run(data, teachers):
         distiller = schemes.SelfDistiller(network(), EXITS, method)
         distiller.compile(optimizer(), LABELS_LOSS)
-        distiller.fit(*data.train, **FIT)
+        distiller.fit(*data.train, **fit_options())
         return distiller.student
 
     return run
@@ -138,13 +149,13 @@ def three_teachers(data, teachers):
 
 def assistant(data, teachers):
     chain = schemes.assistants(teachers.get(), network(), [0.75])
-    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **FIT)
+    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **fit_options())
     return chain.student
 
 
 def tolerant_generations(data, teachers):
     chain = schemes.generations(None, network, n=2, tolerance=1.0)
-    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **FIT)
+    chain.fit(*data.train, optimizer=optimizer(), loss=LABELS_LOSS, **fit_options())
     return chain.student
 
 
@@ -156,13 +167,13 @@ def early_stopped(data, teachers):
         *data.train,
         validation_data=data.held_out,
         loss=LABELS_LOSS,
-        epochs=EPOCHS // 3,
+        epochs=max(1, FLAGS.epochs // 3),
         optimizer=keras.optimizers.Adam(3e-3),
         batch_size=BATCH,
         verbose=0,
     )
     print(choice, flush=True)
-    stop = callbacks.StudentLossWeightSchedule(lambda epoch: 0.5 if epoch < 2 * EPOCHS // 3 else 1.0)
+    stop = callbacks.StudentLossWeightSchedule(lambda epoch: 0.5 if epoch < 2 * FLAGS.epochs // 3 else 1.0)
     return distilled(data, choice.teacher, kept=[stop])
 
 
@@ -176,7 +187,7 @@ def noisy_student(data, teachers):
     )
     scheme.fit(
         data.train,
-        data.unlabelled[: STEPS * BATCH // 2],
+        data.unlabelled[: steps() * BATCH // 2],
         batch_size=BATCH // 2,
         epochs=1,
         optimizer=optimizer(),
@@ -262,7 +273,7 @@ def main(argv):
                     measure(row, int(seed), data, teachers, path)
     text = table(FLAGS.folder)
     print(text)
-    write_marked("docs/schemes.md", "schemes", text)
+    write_marked("docs/schemes.md", f"schemes, {FLAGS.labelled} labels", text)
 
 
 if __name__ == "__main__":
