@@ -116,11 +116,13 @@ class EarlyExit:
             `accuracy` in [0, 1]; `flops`, the mean for an example; `shares` of examples by exit.
         """
         outputs, exits = self.predict(x, batch_size)
+        # As long as these inputs are, where a network takes any length.
+        flops = flops_of_exits(self.network, np.shape(x)[1:])
         labels = self._task.check_labels(y, len(outputs), "y")
-        shares = np.bincount(exits, minlength=len(self.flops)) / len(exits)
+        shares = np.bincount(exits, minlength=len(flops)) / len(exits)
         return {
             **self._task.score(outputs, labels),
-            "flops": float(shares @ self.flops),
+            "flops": float(shares @ flops),
             "shares": shares.tolist(),
         }
 

@@ -14,6 +14,14 @@ from tfkd.tasks._endings import activation_of, last_operation
 _WIDENING = 4
 
 
+@keras.saving.register_keras_serializable(package="tfkd")
+class ExitHead(keras.Model):
+    """A classifier of whole examples: the mask of a sequence counts inside, and its answer has none."""
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+
 def attach_exits(
     model: keras.Model, exits: Sequence[str], heads: Sequence[keras.Layer] | None = None
 ) -> keras.Model:
@@ -161,10 +169,7 @@ def _head(model, tensor, name):
     else:
         x = layers.GlobalAveragePooling1D(name="pooled", **options)(x) if rank == 3 else x
         x = layers.Dense(width, activation="relu", name="features", **options)(x)
-    head = keras.Model(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
-    # As its layers do; Keras would warn of a mask that the model passes on to them.
-    head.supports_masking = True
-    return head
+    return ExitHead(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
 
 
 def _checked(head, tensor, path, model):
