@@ -96,6 +96,9 @@ class ConfidenceWeighted(KnowledgeLoss):
     def title(self) -> str:
         return f"{type(self).__name__}({self.loss.title})"
 
+    def computed(self) -> list[KnowledgeLoss]:
+        return self.loss.computed()
+
     def missing(self, batch: Batch) -> list[str]:
         labels = ["labels"] if self.of == "label" and batch.labels is None else []
         return [*labels, *(name for name in self.loss.missing(batch) if name not in labels)]
