@@ -224,6 +224,11 @@ def test_what_early_exits_refuse(network):
             early_exit(network, wrong)
         with pytest.raises(ValueError, match=r"one number for each of the 2 exits before the last"):
             exit_curve(network, x, y, [wrong])
+    with pytest.raises(TypeError, match=r"`thresholds` must be a list of numbers.*0\.5"):
+        early_exit(network, 0.5)
+    for nothing in (x[:0], tf.data.Dataset.from_tensor_slices(x).batch(5)):
+        with pytest.raises(ValueError, match=r"`x` must be an array of at least one input"):
+            early_exit(network, [0.5, 0.5]).predict(nothing)
     with pytest.raises(ValueError, match=r"`thresholds` must be at least 0"):
         early_exit(network, [-0.1, 0.5])
     with pytest.raises(ValueError, match=r"with 1 output.*attach_exits\(model, exits\) makes one"):

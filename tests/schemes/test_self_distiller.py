@@ -227,6 +227,12 @@ def test_networks_with_exits_can_be_pruned():
     assert pruned.output_shape == (None, 4)
 
 
+def test_quantize_aware_networks_are_told_the_order():
+    for model, exits in ((pooled_network(), EXITS), (attach_exits(pooled_network(), EXITS), None)):
+        with pytest.raises(ValueError, match=r"quantize-aware or pruned.*Do that before"):
+            SelfDistiller(tfkd.compression.quantize_aware(model), exits)
+
+
 def test_softmaxes_of_independent_labels_are_refused():
     with pytest.raises(ValueError, match="LastExitTargets compares softmaxes, and `loss` is a binary"):
         compiled().compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))

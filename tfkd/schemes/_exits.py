@@ -7,6 +7,7 @@ from keras import layers
 
 from tfkd import taps
 from tfkd._core.graphs import has_graph, nodes, operation_of
+from tfkd.compression import BridgedModel
 from tfkd.tasks import mark, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
@@ -105,9 +106,19 @@ def _like(model, made):
     return made if task is None else mark(made, task)
 
 
+def check_not_bridged(model: keras.Model) -> None:
+    """Raises ValueError for a quantize-aware or pruned network, whose layers are tfmot's."""
+    if isinstance(model, BridgedModel):
+        raise ValueError(
+            f"`model` {model.name!r} is quantize-aware or pruned, and exits cannot be trained in it by "
+            "self-distillation. Do that before: tfkd.compression takes distiller.network, exits and all."
+        )
+
+
 def _check_classifier(model):
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}.")
+    check_not_bridged(model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be a functional or built Sequential model, whose layers are known. Received: "

@@ -12,7 +12,7 @@ from tfkd.distilling._task_losses import is_of_independent_labels
 from tfkd.losses import KnowledgeLoss
 from tfkd.schemes._exit_methods import ExitMethod, Lesson, as_method
 from tfkd.schemes._exit_targets import mean_logits
-from tfkd.schemes._exits import attach_exits, drop_exits
+from tfkd.schemes._exits import attach_exits, check_not_bridged, drop_exits
 from tfkd.schemes._named_metrics import NamedMetrics
 from tfkd.tasks import Classification, marked_task
 
@@ -91,6 +91,7 @@ class SelfDistiller(Distiller):
         **kwargs,
     ) -> None:
         network = model if exits is None else attach_exits(model, exits, heads)
+        check_not_bridged(network)
         check_exits(network)
         lesson = _lesson(network, method)
         more = as_losses(losses, 1 if lesson.losses else 0)
