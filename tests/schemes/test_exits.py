@@ -243,6 +243,14 @@ def test_what_early_exits_refuse(network):
         choose_thresholds(network, x, y + 9, accuracy_drop=0.1)
 
 
+def test_a_network_of_two_inputs_is_not_run_exit_by_exit():
+    inputs = [keras.Input((6,)), keras.Input((6,))]
+    hidden = layers.Dense(6, name="hidden")(layers.Concatenate()(inputs))
+    made = attach_exits(keras.Model(inputs, layers.Dense(3)(layers.ReLU()(hidden))), ["hidden"])
+    with pytest.raises(ValueError, match=r"`model` must have one input.*with 2"):
+        early_exit(made, [0.5])
+
+
 def test_a_connection_past_an_exit_cannot_be_cut():
     inputs = keras.Input((6,))
     early = layers.Dense(6, name="early")(inputs)

@@ -255,6 +255,8 @@ def test_what_would_make_no_sense():
     probabilities = [keras.Sequential([net, keras.layers.Softmax()], name=net.name) for net in three()]
     with pytest.warns(tfkd.LogitsWarning, match="ends in a softmax"):
         MutualDistiller(probabilities)
+    with pytest.raises(TypeError, match=r"Received: <class .*SoftTargets"):
+        MutualDistiller(three(), losses.SoftTargets)
     with pytest.raises(TypeError, match=r"`optimizer`: tfkd\.optimizers\.DOT"):
         scheme(optimizer=tfkd.optimizers.DOT(keras.optimizers.SGD(0.1, 0.9)))
     with pytest.raises(ValueError, match="`loss` is a binary cross-entropy"):

@@ -270,6 +270,12 @@ def test_bad_runs(make, options, message):
         fit(made, **options)
 
 
+def test_images_that_randaugment_would_clip_are_refused():
+    bright = (np.clip(X[:32], 0, 1) * 255, Y[:32])
+    with pytest.raises(ValueError, match=r"'randaugment' takes images in \[0, 1\].*to 255.*rand_augment"):
+        fit(scheme(small_network(2), augment="randaugment"), labelled=bright)
+
+
 def test_bad_schemes():
     for build, message in (
         (

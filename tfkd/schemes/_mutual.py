@@ -107,8 +107,9 @@ class MutualDistiller(DistillationModel):
     def _loss_set(self, i, j, loss, weights):
         """What student i learns from peer j."""
         student, peer = self.students[i], self.students[j]
-        # A class of losses is no function.
-        made = loss(peer, student) if not isinstance(loss, KnowledgeLoss) and callable(loss) else loss
+        # A loss can be called too, and a class of losses is no function of networks.
+        is_function = callable(loss) and not isinstance(loss, KnowledgeLoss | type)
+        made = loss(peer, student) if is_function else loss
         made = [clone(each) for each in as_losses(made, student_loss_weight=0.5)]
         made = losses_for(peer, student, made)
         if any(not (each.teacher_layer or each.student_layer) for each in made):

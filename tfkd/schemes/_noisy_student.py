@@ -111,7 +111,7 @@ class NoisyStudent:
         self.unlabelled_ratio = check_int("unlabelled_ratio", unlabelled_ratio)
         self.shuffle_buffer = check_int("shuffle_buffer", shuffle_buffer)
         self.seed = check_int("seed", seed, 0, 2**31 - 1)
-        self.augment = _augment(augment)
+        self.augment, self._checks_range = _augment(augment), augment == "randaugment"
         self._task = task
 
     @property
@@ -194,6 +194,8 @@ class NoisyStudent:
             if examples is None:
                 task = checked_task(student if teacher is None else teacher, self._task, self.hard)
                 examples = labelled_examples(labelled, task)
+                if self._checks_range:
+                    _check_range(examples)
                 if not isinstance(unlabelled, Recipe):
                     examples = examples.with_unlabelled(unlabelled)
             _check_student(student, examples, number)
@@ -309,6 +311,20 @@ def _augment(augment):
             f"augment={augment!r}."
         )
     return rand_augment()
+
+
+def _check_range(examples):
+    """Raises ValueError if images are not in [0, 1], which RandAugment would clip to it."""
+    images, _ = next(iter(examples.labelled))
+    if keras.tree.is_nested(images) or len(images.shape) != 4:
+        # Of no images it says so itself.
+        return
+    low, high = np.min(images), np.max(images)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"`augment`='randaugment' takes images in [0, 1]. Received: labelled inputs from {low} to "
+            f"{high}. Use augment=tfkd.schemes.rand_augment((lowest, highest)), or None."
+        )
 
 
 def _check_student(student, examples, number):
