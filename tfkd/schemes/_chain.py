@@ -1,7 +1,6 @@
 """Chain: each network is taught by the one before it."""
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,12 @@ from tfkd._core.copies import clone
 from tfkd._core.fingerprints import fingerprint
 from tfkd._core.keras_internals import thaw
 from tfkd._core.seeding import drawn_seed, seeded
-from tfkd.datafree import DataFreeDistiller, Recipe
+from tfkd.datafree import Recipe
 from tfkd.distilling._compatibility import check_model
 from tfkd.losses import ScoreDifference, SoftTargets
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
+from tfkd.schemes._data_free import DataFree
 from tfkd.schemes._progress import as_plan, check_plan, one_history, read_plan
 from tfkd.schemes._stages import Stage, Stages
 from tfkd.tasks import mark, marked_task
@@ -237,7 +237,7 @@ class Chain:
                 "chain none; the recipe takes `student_loss`, `temperature` and `features`."
             )
         share = 0.0 if self._share is None else self._share
-        return Stage(None, epochs, None, share, optimizer=optimizer, scheme=_DataFree(recipe))
+        return Stage(None, epochs, None, share, optimizer=optimizer, scheme=DataFree(recipe))
 
     def _begin(self, backup_dir, stages, found):
         """Keeps initial weights and the seed in the folder, or has the weights back from there."""
@@ -269,19 +269,6 @@ class _Link(Stages):
 
     def _plan(self, teacher):
         return super()._plan(None)
-
-
-@dataclasses.dataclass(frozen=True)
-class _DataFree:
-    """A stage's scheme by which a recipe makes the inputs."""
-
-    recipe: Recipe
-
-    def __call__(self, teacher, student, losses, loss_weights, student_loss_weight) -> DataFreeDistiller:
-        return DataFreeDistiller(teacher, student, self.recipe, student_loss_weight=student_loss_weight)
-
-    def __repr__(self) -> str:
-        return f"DataFreeDistiller({self.recipe.describe()})"
 
 
 @contextlib.contextmanager

@@ -11,11 +11,13 @@ import numpy as np
 from tfkd._core.checks import check_choice, check_int
 from tfkd._core.copies import clone
 from tfkd._core.seeding import seeded
+from tfkd.datafree import Recipe
 from tfkd.distilling import Distiller
 from tfkd.distilling._compatibility import check_model
 from tfkd.losses import SoftTargets
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
+from tfkd.schemes._data_free import DataFree
 from tfkd.schemes._stages import Stage, Stages
 from tfkd.teachers import load_teacher
 
@@ -48,7 +50,7 @@ class TeacherChoice:
 def choose_teacher(
     candidates: Sequence[str | os.PathLike | keras.Model],
     make_student: Callable[[], keras.Model],
-    x: Any,
+    x: Any = None,
     y: Any = None,
     *,
     validation_data: Any,
@@ -57,7 +59,8 @@ def choose_teacher(
     losses: Any = None,
     loss_weights: Sequence[float] | str | None = None,
     student_loss_weight: float | None = None,
-    optimizer: keras.optimizers.Optimizer | str = "adam",
+    recipe: Recipe | None = None,
+    optimizer: keras.optimizers.Optimizer | str | None = None,
     metrics: Sequence[Any] = ("accuracy",),
     monitor: str = "accuracy",
     mode: str = "max",
@@ -75,7 +78,7 @@ def choose_teacher(
         candidates: files that `tfkd.load_teacher` reads, such as those of `tfkd.callbacks.KeepEpochs`, or
             networks that return logits; at least one. One file at a time is in memory.
         make_student: makes a built student, a new one each time.
-        x: data, as in `keras.Model.fit`.
+        x: data, as in `keras.Model.fit`; None to train without, by a `recipe`.
         y: labels, as in `keras.Model.fit`.
         validation_data: held-out data with labels, as in `keras.Model.fit`.
         loss: the labels' loss.
@@ -83,8 +86,11 @@ def choose_teacher(
         losses: knowledge losses, or one; each student learns by copies. None for soft targets of
             temperature 4.
         loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5.
-        optimizer: a Keras optimizer, or its name; every student starts with a fresh one like it.
+        student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5, or for 0 with a recipe.
+        recipe: a `tfkd.datafree` recipe, which makes the students' inputs, beside those in `x` or instead
+            of them, and says what they minimize; None to train on `x`.
+        optimizer: a Keras optimizer, or its name; every student starts with a fresh one like it. None for
+            Adam, or the recipe's.
         metrics: metrics of the networks' outputs.
         monitor: name of the value that decides: "loss" or a metric's.
         mode: "max" if higher is better, "min" if lower. Of equal students the first one's teacher is
@@ -99,8 +105,8 @@ def choose_teacher(
 
     Raises:
         TypeError: if `candidates` or `metrics` is not a list, or `make_student` not a function.
-        ValueError: if there are no candidates or validation data, the value is not among those measured,
-            or no student has a finite one.
+        ValueError: if there are no candidates or validation data, the value is not among those measured, no
+            student has a finite one, or both `losses` and a recipe are given.
 
     Example:
         >>> choice = tfkd.schemes.choose_teacher(
@@ -129,14 +135,24 @@ def choose_teacher(
         raise ValueError("`candidates` is empty. Give at least one file or network.")
     check_choice("mode", mode, ("max", "min"))
     check_int("seed", seed, least=0)
-    losses = SoftTargets(4.0) if losses is None else losses
+    if recipe is not None and not (losses is None and loss_weights is None):
+        raise ValueError(
+            "`recipe` says what students minimize, and `losses` are given too. Give none; the recipe takes "
+            "`student_loss`, `temperature` and `features`."
+        )
     table = []
     for number, candidate in enumerate(candidates):
         teacher = _as_teacher(candidate)
         with seeded(seed):
             student = make_student()
-            copies = [clone(as_knowledge_loss(each)) for each in as_list(losses)]
-        stage = Stage(copies, epochs, loss_weights, student_loss_weight, optimizer=optimizer)
+        if recipe is None:
+            copies = [clone(as_knowledge_loss(each)) for each in as_list(losses or SoftTargets(4.0))]
+            stage = Stage(copies, epochs, loss_weights, student_loss_weight, optimizer=optimizer or "adam")
+        else:
+            made_by = DataFree(recipe)
+            stage = Stage(
+                None, epochs, None, student_loss_weight or 0.0, optimizer=optimizer, scheme=made_by
+            )
         Stages([stage], seed).fit(
             *(teacher, student, x, y),
             loss=loss,
