@@ -74,6 +74,20 @@ def test_temperature(pair, kind, how):
     assert made.evaluate(X, Y, verbose=0, return_dict=True)["loss"] == pytest.approx(expected[-1], rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["confidence", "teachers"])
+def test_a_schedule_sets_temperatures_of_losses_inside_others(pair, kind):
+    inside, answer = losses.SoftTargets(4.0), pair[0].layers[-1].name
+    loss = {
+        "confidence": lambda: losses.ConfidenceWeighted(inside, power=0.0),
+        "teachers": lambda: losses.WeightedTeachers(inside, [answer, answer], [1.0, 3.0]),
+    }[kind]()
+    temperatures = [3.0, 2.0, 1.0]
+    made = distiller(pair, loss, share=0.0)
+    expected = [divergence(pair, temperature) for temperature in temperatures]
+    history = fit(made, [TemperatureSchedule(temperatures.__getitem__)])
+    assert history["loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_temperatures_of_a_schedule_need_no_new_trace(pair):
     traces = []
 

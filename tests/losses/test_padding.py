@@ -11,6 +11,8 @@ from tests import harness
 from tests.losses.methods import METHODS
 from tests.losses.networks import SEQUENCES, sequence_network
 from tfkd import losses
+from tfkd.distilling._forward import reduced_loss
+from tfkd.losses._base import Batch
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 PADDABLE = [name for name, method in METHODS.items() if not method.no_sequences]
@@ -99,6 +101,22 @@ def test_losses_of_keras_leave_padding_out(networks):
             distiller.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
             values.append(distiller.fit(series(padding)[0], verbose=0).history["loss"][0])
         assert values[0] > 0 and values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_padding_of_any_confidence_leaves_gradients_finite():
+    """Probabilities of labels that float32 cannot hold, and a batch of nothing but padding."""
+    teacher = np.zeros((2, 3, 4), "float32")
+    teacher[:, 0, 0], teacher[:, 1:, 0] = -300, 300
+    student, loss = tf.zeros((2, 3, 4)), losses.ConfidenceWeighted(losses.SoftTargets(), of="label")
+    for counts in ([True, False, False], [False] * 3):
+        mask = tf.constant([counts] * 2)
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            batch = Batch(labels=np.zeros((2, 3), int), mask=mask)
+            value = reduced_loss(loss, tf.constant(teacher), student, batch)
+        expected = np.mean(losses.soft_targets(teacher[:, 0], student[:, 0], 1.0)) if any(counts) else 0
+        assert float(value) == pytest.approx(expected, rel=1e-5)
+        assert np.isfinite(tape.gradient(value, student)).all()
 
 
 def test_a_loss_may_ask_for_the_mask():

@@ -105,7 +105,7 @@ def test_trained_parts_are_trained_saved_and_go_on(jit_compile, tmp_path):
     harness.assert_other_weights(parts, distiller.loss_set.trainable_variables)
     distiller.save(tmp_path / "distiller.keras")
     loaded = keras.models.load_model(tmp_path / "distiller.keras")
-    inner = [model.distillation_losses[0].computed().get_config() for model in (distiller, loaded)]
+    inner = [model.distillation_losses[0].computed()[0].get_config() for model in (distiller, loaded)]
     assert inner[0] == inner[1]
     for model in (distiller, loaded):
         fit(model)
@@ -130,13 +130,13 @@ def test_a_schedule_sets_the_temperature_of_the_loss_inside():
     distiller = compiled([soft_targets(), features()])
     schedule = TemperatureSchedule(lambda epoch: 5.0 - epoch, loss="soft_targets")
     fit(distiller, epochs=2, callbacks=[schedule])
-    assert distiller.distillation_losses[0].computed().temperature == 4.0
+    assert distiller.distillation_losses[0].computed()[0].temperature == 4.0
 
 
 def test_a_new_option_of_the_loss_inside_is_traced():
     distiller = compiled(features())
     before = fit(distiller)["hint"][0]
-    distiller.distillation_losses[0].computed().relative = True
+    distiller.distillation_losses[0].computed()[0].relative = True
     assert abs(fit(distiller)["hint"][0] - before) > 0.1 * before
 
 

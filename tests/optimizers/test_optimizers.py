@@ -92,10 +92,10 @@ def test_dot_keeps_two_momenta():
         np.testing.assert_allclose(variable, weight, rtol=1e-5)
 
 
-def trained_by(optimizer, teacher, **kwargs):
+def trained_by(optimizer, teacher, share=0.3, **kwargs):
     keras.utils.set_random_seed(5)
     student = small_network(4)
-    distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(2.0), student_loss_weight=0.3)
+    distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(2.0), student_loss_weight=share)
     distiller.compile(optimizer, LABELS_LOSS, **kwargs)
     x, y = blobs(32)
     distiller.fit(x, y, batch_size=16, epochs=2, shuffle=False, verbose=0)
@@ -110,6 +110,17 @@ def test_dot_without_a_difference_is_sgd(jit_compile, teacher):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     other = trained_by(DOT(keras.optimizers.SGD(0.05, momentum=0.9)), teacher)
     harness.assert_other_weights(harness.snapshot(plain.student), other.student.weights)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_dot_decays_weights_whichever_loss_there_is(share, teacher):
+    def sgd():
+        return keras.optimizers.SGD(0.05, momentum=0.9, weight_decay=0.5)
+
+    plain, split = (trained_by(each, teacher, share) for each in (sgd(), DOT(sgd(), 0.0)))
+    assert int(split.optimizer.iterations) == 4
+    for a, b in zip(plain.student.weights, split.student.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_dot_is_saved_with_both_momenta(teacher, tmp_path):
@@ -141,8 +152,8 @@ def test_dot_where_it_cannot_work(teacher):
 def test_a_group_sets_rates_in_proportion_and_is_made_again():
     group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.SGD(0.1)])
     group.learning_rate = 5e-4
-    assert [float(each.learning_rate) for each in group.optimizers] == pytest.approx([5e-4, 0.05])
+    assert [float(each.learning_rate) for each in group.members] == pytest.approx([5e-4, 0.05])
     again = OptimizerGroup.from_config(group.get_config())
-    assert [type(each).__name__ for each in again.optimizers] == ["Adam", "SGD"]
+    assert [type(each).__name__ for each in again.members] == ["Adam", "SGD"]
     with pytest.raises(ValueError, match="`optimizers` is empty"):
         OptimizerGroup([])

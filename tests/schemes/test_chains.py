@@ -180,7 +180,9 @@ def test_a_finished_chain_is_not_repeated_and_others_are_refused(teacher, tmp_pa
         (schemes.Chain(teacher, networks(6, 4)), {"epochs": 3}),
     ):
         before = harness.snapshot(chain.student)
-        with pytest.raises(ValueError, match=r"holds another chain\. Give another folder"):
+        with pytest.raises(
+            ValueError, match=r"holds another chain: .* was .*, and now is .*\. Give another folder"
+        ):
             fit(chain, **{"epochs": 1, "backup_dir": tmp_path, **options})
         harness.assert_same_weights(before, chain.student)
 
@@ -346,6 +348,8 @@ def test_bad_input(make, message, teacher):
 def test_make_student_is_a_function(teacher):
     with pytest.raises(TypeError, match="`make_student` must be a function"):
         schemes.generations(teacher, small_network(4))
+    with pytest.raises(TypeError, match=r"`sizes` must be a list.*0\.5"):
+        schemes.assistants(teacher, small_network(4), 0.5)
 
 
 def test_links_are_announced(teacher, capsys):

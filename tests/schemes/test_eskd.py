@@ -9,7 +9,6 @@ import pytest
 import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
-from tests.schemes.mutual import MutualDistiller
 from tfkd import losses, schemes
 from tfkd._core import files
 from tfkd.callbacks import KeepEpochs, StopDistilling, StudentLossWeightSchedule, WeightSchedule
@@ -83,7 +82,7 @@ def test_of_a_distiller_the_student_is_kept(teacher, tmp_path):
     distiller, kept = compiled(teacher), KeepEpochs(tmp_path)
     fitted(distiller, [kept], epochs=1)
     harness.assert_same_weights(harness.snapshot(distiller.student), keras.models.load_model(kept.files[0]))
-    mutual = MutualDistiller([small_network(2), small_network(3)])
+    mutual = schemes.MutualDistiller([small_network(2), small_network(3)])
     mutual.compile(keras.optimizers.SGD(0.1), LABELS_LOSS)
     with pytest.raises(ValueError, match="trains 2 students"):
         mutual.fit(X, Y, verbose=0, callbacks=[kept])
@@ -221,7 +220,7 @@ def test_a_loss_set_from_before_there_was_a_plateau_loads():
 
 
 def test_it_stops_all_students_of_a_scheme():
-    mutual = MutualDistiller([small_network(2), small_network(3)])
+    mutual = schemes.MutualDistiller([small_network(2), small_network(3)])
     mutual.compile(keras.optimizers.SGD(0.01), LABELS_LOSS)
     fitted(mutual, [Values(1, 1), StopDistilling("watched", patience=1)], epochs=2)
     assert [float(each.factors[0]) for each in mutual.loss_sets] == [1.0, 1.0]
@@ -249,3 +248,22 @@ def test_what_stop_distilling_refuses(teacher):
         fitted(network, [StopDistilling()])
     with pytest.warns(UserWarning, match="No epoch had a finite 'val_loss'"):
         fitted(compiled(teacher), [StopDistilling()], epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"candidates": "teacher.keras"}, TypeError, "`candidates` must be a list.*'teacher.keras'"),
+        ({"make_student": small_student()}, TypeError, "`make_student` must be a function"),
+        ({"metrics": "accuracy"}, TypeError, r"`metrics` must be a list"),
+        ({"validation_data": None}, ValueError, "`validation_data` is missing"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_arguments_of_a_choice_that_are_none(options, error, message):
+    given = {"candidates": [small_student()], "make_student": small_student, "validation_data": HELD_OUT}
+    given |= options
+    with pytest.raises(error, match=message):
+        schemes.choose_teacher(
+            given.pop("candidates"), given.pop("make_student"), X, Y, loss=LABELS_LOSS, **given
+        )

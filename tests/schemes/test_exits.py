@@ -13,7 +13,14 @@ from tests.conftest import SHAPE, blobs, small_network
 from tests.schemes.cases import LABELS_LOSS
 from tfkd._core.exit_graphs import segments
 from tfkd._core.flops import count_flops
-from tfkd.schemes import attach_exits, choose_thresholds, drop_exits, early_exit, exit_curve
+from tfkd.schemes import (
+    SelfDistiller,
+    attach_exits,
+    choose_thresholds,
+    drop_exits,
+    early_exit,
+    exit_curve,
+)
 
 EXITS = ["relu1", "conv2"]
 
@@ -74,6 +81,26 @@ def test_padding_of_sequences_does_not_count():
     early = early_exit(made, [0.4])
     for short, long in zip(early.predict(series), early.predict(padded), strict=True):
         np.testing.assert_allclose(long, short, rtol=1e-5, atol=1e-6)
+    labels = np.array([0, 1, 2])
+    # Operations are those of inputs of this length.
+    costs = [early.evaluate(x, labels)["flops"] for x in (series, padded)]
+    assert 0 < costs[0] < costs[1]
+
+
+def test_a_network_of_padded_sequences_teaches_itself(tmp_path):
+    inputs = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    x = layers.LSTM(4, name="last")(layers.LSTM(4, return_sequences=True, name="first")(x))
+    distiller = SelfDistiller(keras.Model(inputs, layers.Dense(3)(x)), ["first"], "byot")
+    distiller.compile("sgd", LABELS_LOSS)
+    words = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8], [3, 0, 0, 0, 0]])
+    history = distiller.fit(words, np.array([0, 1, 2]), verbose=0).history
+    entropies = distiller.evaluate(words, np.array([0, 1, 2]), verbose=0, return_dict=True)
+    assert np.isfinite([history["loss"][0], entropies["loss"]]).all()
+    distiller.network.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    for mine, theirs in zip(distiller.network(words), loaded(words), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
 def test_heads_of_ones_own_and_a_last_operation_that_is_not_a_layer():
@@ -197,6 +224,11 @@ def test_what_early_exits_refuse(network):
             early_exit(network, wrong)
         with pytest.raises(ValueError, match=r"one number for each of the 2 exits before the last"):
             exit_curve(network, x, y, [wrong])
+    with pytest.raises(TypeError, match=r"`thresholds` must be a list of numbers.*0\.5"):
+        early_exit(network, 0.5)
+    for nothing in (x[:0], tf.data.Dataset.from_tensor_slices(x).batch(5)):
+        with pytest.raises(ValueError, match=r"`x` must be an array of at least one input"):
+            early_exit(network, [0.5, 0.5]).predict(nothing)
     with pytest.raises(ValueError, match=r"`thresholds` must be at least 0"):
         early_exit(network, [-0.1, 0.5])
     with pytest.raises(ValueError, match=r"with 1 output.*attach_exits\(model, exits\) makes one"):
@@ -209,6 +241,14 @@ def test_what_early_exits_refuse(network):
         choose_thresholds(network, x, y, flops=1.0)
     with pytest.raises(ValueError, match=r"y must be 10 class numbers"):
         choose_thresholds(network, x, y + 9, accuracy_drop=0.1)
+
+
+def test_a_network_of_two_inputs_is_not_run_exit_by_exit():
+    inputs = [keras.Input((6,)), keras.Input((6,))]
+    hidden = layers.Dense(6, name="hidden")(layers.Concatenate()(inputs))
+    made = attach_exits(keras.Model(inputs, layers.Dense(3)(layers.ReLU()(hidden))), ["hidden"])
+    with pytest.raises(ValueError, match=r"`model` must have one input.*with 2"):
+        early_exit(made, [0.5])
 
 
 def test_a_connection_past_an_exit_cannot_be_cut():

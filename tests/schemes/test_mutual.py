@@ -178,6 +178,11 @@ def test_learning_rate_callbacks_reach_every_optimizer():
     halving = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
     mutual.fit(x, y, epochs=2, verbose=0, callbacks=[halving])
     np.testing.assert_allclose([float(each.learning_rate) for each in rates], [2.5e-3, 0.05, 0.025])
+    # A rate of the schedule's own is the first one's, and the others keep their proportion.
+    fixed = keras.callbacks.LearningRateScheduler(lambda epoch: 2.5e-3)
+    history = mutual.fit(x, y, epochs=1, verbose=0, callbacks=[fixed]).history
+    assert history["learning_rate"] == pytest.approx([2.5e-3])
+    np.testing.assert_allclose([float(each.learning_rate) for each in rates], [2.5e-3, 0.05, 0.025])
     plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.1, patience=0, min_delta=1e9, cooldown=9)
     mutual.fit(x, y, epochs=2, verbose=0, callbacks=[plateau])
     np.testing.assert_allclose(
@@ -227,9 +232,35 @@ def test_half_precision_scales_each_loss():
         keras.config.set_dtype_policy("float32")
     x, y = blobs(32)
     mutual = scheme(students)
-    assert [type(each).__name__ for each in mutual.optimizer.optimizers] == ["LossScaleOptimizer"] * 2
+    assert [type(each).__name__ for each in mutual.optimizer.members] == ["LossScaleOptimizer"] * 2
     history = mutual.fit(x, y, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def test_students_of_different_precision():
+    students = [small_network(3), small_network(4, name="other")]
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        students.append(small_network(4, name="half"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x, y = blobs(32)
+    mutual = scheme(students, metrics=["accuracy"])
+    assert np.isfinite(mutual.fit(x, y, epochs=1, verbose=0).history["loss"]).all()
+    outputs = [student.predict(x, verbose=0).astype("float32") for student in students]
+    np.testing.assert_allclose(mutual.predict(x, verbose=0), np.mean(outputs, 0), atol=2e-3)
+
+
+def test_what_would_make_no_sense():
+    probabilities = [keras.Sequential([net, keras.layers.Softmax()], name=net.name) for net in three()]
+    with pytest.warns(tfkd.LogitsWarning, match="ends in a softmax"):
+        MutualDistiller(probabilities)
+    with pytest.raises(TypeError, match=r"Received: <class .*SoftTargets"):
+        MutualDistiller(three(), losses.SoftTargets)
+    with pytest.raises(TypeError, match=r"`optimizer`: tfkd\.optimizers\.DOT"):
+        scheme(optimizer=tfkd.optimizers.DOT(keras.optimizers.SGD(0.1, 0.9)))
+    with pytest.raises(ValueError, match="`loss` is a binary cross-entropy"):
+        MutualDistiller(three()).compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,10 @@ def other_classes(number):
     return keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES + 1)])
 
 
+def probabilities(number):
+    return keras.Sequential([small_network(2), layers.Softmax()])
+
+
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
@@ -245,6 +249,13 @@ def other_classes(number):
             "elements \\(x, y\\), without weights",
         ),
         (scheme, {"loss": "sparse_categorical_crossentropy"}, "`loss` must take rows of probabilities"),
+        (scheme, {"metrics": [keras.metrics.SparseCategoricalAccuracy()]}, "`metrics` must take rows"),
+        (lambda: scheme(probabilities(0)), {}, "must return logits, and .* ends in a softmax"),
+        (
+            lambda: scheme(small_network(2), probabilities),
+            {},
+            "must return logits, and .* ends in a softmax",
+        ),
         (scheme, {"batch_size": 0}, "`batch_size` must be an integer"),
         (
             lambda: scheme(small_network(2), other_classes),
@@ -257,6 +268,12 @@ def test_bad_runs(make, options, message):
     made = scheme(small_network(2)) if make is scheme else make()
     with pytest.raises(ValueError, match=message):
         fit(made, **options)
+
+
+def test_images_that_randaugment_would_clip_are_refused():
+    bright = (np.clip(X[:32], 0, 1) * 255, Y[:32])
+    with pytest.raises(ValueError, match=r"'randaugment' takes images in \[0, 1\].*to 255.*rand_augment"):
+        fit(scheme(small_network(2), augment="randaugment"), labelled=bright)
 
 
 def test_bad_schemes():

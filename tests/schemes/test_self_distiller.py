@@ -12,7 +12,7 @@ from tests.conftest import SHAPE, blobs, small_network
 from tests.schemes.cases import LABELS_LOSS
 from tfkd import schemes
 from tfkd.export import export_tflite
-from tfkd.losses import DecoupledKnowledge, Hint, SoftTargets, within
+from tfkd.losses import BernoulliTargets, DecoupledKnowledge, Hint, SoftTargets, within
 from tfkd.schemes import SelfDistiller, attach_exits
 
 EXITS = ["relu1", "conv2"]
@@ -110,15 +110,17 @@ def test_all_methods_under_xla(method):
     assert logs[0] == pytest.approx(logs[1], rel=1e-4)
 
 
-def test_gradient_equilibrium_is_that_of_rescaled_branches():
+@pytest.mark.parametrize("split", [False, True], ids=["sgd", "dot"])
+def test_gradient_equilibrium_is_that_of_rescaled_branches(split):
     """The paper's graph: gradients times 1/(exits left) where an exit branches off, and the rest behind."""
+    optimizer = tfkd.optimizers.DOT(keras.optimizers.SGD(RATE, 0.5), 0.0) if split else None
 
     @tf.custom_gradient
     def scaled(x, factor):
         return tf.identity(x), lambda gradient: (gradient * factor, None)
 
     x, y = blobs(32)
-    distiller = compiled("imta", gradient_equilibrium=True)
+    distiller = compiled("imta", optimizer=optimizer, gradient_equilibrium=True)
     network = copy_of(distiller.network)
     with tf.GradientTape() as tape:
         first = network.get_layer("relu1")(
@@ -223,6 +225,28 @@ def test_networks_with_exits_can_be_pruned():
     distiller = compiled("multi_exit")
     pruned = tfkd.compression.prune(distiller.student, 0.5)
     assert pruned.output_shape == (None, 4)
+
+
+def test_quantize_aware_networks_are_told_the_order():
+    for model, exits in ((pooled_network(), EXITS), (attach_exits(pooled_network(), EXITS), None)):
+        with pytest.raises(ValueError, match=r"quantize-aware or pruned.*Do that before"):
+            SelfDistiller(tfkd.compression.quantize_aware(model), exits)
+
+
+def test_softmaxes_of_independent_labels_are_refused():
+    with pytest.raises(ValueError, match="LastExitTargets compares softmaxes, and `loss` is a binary"):
+        compiled().compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    inputs = keras.Input((6,))
+    hidden = layers.Dense(4, activation="relu", name="hidden")(inputs)
+    binary = keras.Model(inputs, layers.Dense(1, name="logits")(hidden))
+    for method in ("byot", "multi_exit", "ensemble", "imta"):
+        with pytest.raises(ValueError, match="one output, whose softmax is always 1"):
+            SelfDistiller(binary, ["hidden"], method)
+    loss = within(BernoulliTargets(teacher_layer="logits", student_layer="exit_1"))
+    distiller = SelfDistiller(binary, ["hidden"], None, loss, exit_weights=np.array([0.5, 1.0]))
+    distiller.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    history = distiller.fit(np.ones((8, 6)), np.ones((8, 1)), verbose=0).history
+    assert history["distillation_loss"][0] > 0
 
 
 def test_what_self_distillation_refuses():

@@ -62,8 +62,14 @@ def segments(model: keras.Model) -> list[keras.Model]:
         They return `[logits, features]`, the last one logits.
 
     Raises:
-        ValueError: if a connection leads past an exit, so that its features are not all that is needed.
+        ValueError: if the model has several inputs, or a connection leads past an exit, so that its
+            features are not all that is needed.
     """
+    if len(model.inputs) != 1:
+        raise ValueError(
+            f"`model` must have one input to be run exit by exit. Received: {model.name!r} with "
+            f"{len(model.inputs)}. Its exits can be used one by one, as model.outputs."
+        )
     tensors, names = exit_tensors(model), exit_names(model)
     parts = [keras.Model(model.inputs[0], [model.outputs[0], tensors[0]], name=names[0])]
     for i in range(1, len(names)):

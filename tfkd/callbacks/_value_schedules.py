@@ -55,8 +55,9 @@ class TemperatureSchedule(keras.callbacks.Callback):
 
     def _losses(self) -> list[Any]:
         """Those whose temperature is scheduled."""
-        named = [loss.computed() for loss in self._all_losses() if self.loss in (None, loss.name)]
-        return [loss for loss in named if isinstance(loss, SoftenedLoss | KerasLogits)]
+        named = [loss for loss in self._all_losses() if self.loss in (None, loss.name)]
+        made_of = [each for loss in named for each in loss.computed()]
+        return [loss for loss in made_of if isinstance(loss, SoftenedLoss | KerasLogits)]
 
     def _all_losses(self):
         return [loss for loss_set in self.model.loss_sets for loss in loss_set.knowledge_losses]

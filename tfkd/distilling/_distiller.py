@@ -29,10 +29,9 @@ from tfkd.distilling._steps import (
     replicas,
     with_loss_scaling,
 )
-from tfkd.distilling._task_losses import check_with_labels_loss, losses_for
+from tfkd.distilling._task_losses import check_with_labels_loss, losses_for, take_logits
 from tfkd.distilling._teacher_reference import TeacherReference
-from tfkd.losses import BernoulliTargets, KnowledgeLoss
-from tfkd.losses._keras_losses import KerasLogits
+from tfkd.losses import KnowledgeLoss
 from tfkd.optimizers import DOT
 
 _NOT_SAVED = "teacher", "_network", "_teacher_feature_extractor", "_student_feature_extractor"
@@ -206,7 +205,7 @@ class Distiller(DistillationModel):
         ]
         if teacher is not None and any(loss.uses_teacher for loss in outputs):
             check_outputs(teacher, self.student)
-        if any(loss.over_classes or isinstance(loss, BernoulliTargets | KerasLogits) for loss in outputs):
+        if take_logits(outputs):
             for model, role in ((teacher, "teacher"), (self.student, "student")):
                 if model is not None:
                     warn_of_probabilities(model, role)
@@ -324,10 +323,11 @@ class Distiller(DistillationModel):
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         if separate:
-            gradients = (tape.gradient(term, variables) for term in (of_labels, of_teacher))
+            terms = of_labels, of_teacher
+            gradients = (self.settled(tape.gradient(term, variables), variables) for term in terms)
             self.optimizer.apply_terms(*gradients, variables)
         else:
-            self.update(tape.gradient(scaled, variables), variables)
+            self.update(self.settled(tape.gradient(scaled, variables), variables), variables)
         self._loss_tracker.update_state(loss * replicas(), sample_weight=batch_size(student.output))
         if y is None:
             return self.get_metrics_result()
@@ -456,6 +456,10 @@ class Distiller(DistillationModel):
     def labels_loss(self, y, y_pred, sample_weight):
         """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""
         return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
+
+    def settled(self, gradients, variables) -> list:
+        """The gradients that the optimizer gets; schemes may change them."""
+        return gradients
 
     def update(self, gradients, variables):
         """One step of the optimizer; parts of losses that this step did not use stay as they are."""

@@ -8,8 +8,9 @@ import keras
 from tfkd import taps
 from tfkd._core.graphs import has_graph
 from tfkd.distilling._compatibility import loss_named
-from tfkd.losses import KnowledgeLoss, SoftTargets
+from tfkd.losses import BernoulliTargets, KnowledgeLoss, SoftTargets
 from tfkd.losses._base import check_classes
+from tfkd.losses._keras_losses import KerasLogits
 from tfkd.tasks import Classification, Task, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
@@ -67,10 +68,21 @@ def check_with_labels_loss(
     # Of several outputs each may have a loss and labels of its own kind.
     if teacher is None or marked_task(teacher) is not None or keras.tree.is_nested(labels_loss):
         return
-    named = loss_named(labels_loss)
-    if named in _OF_LABELS or isinstance(named, _OF_LABELS[1::2]):
+    if is_of_independent_labels(labels_loss):
         for loss in filter(_is_over_classes, losses):
             _refuse(loss, "`loss` is a binary cross-entropy, so each output is a label of its own")
+
+
+def is_of_independent_labels(labels_loss: Any) -> bool:
+    """Whether a labels' loss, as `compile` takes it, has a label of its own for each output."""
+    named = loss_named(labels_loss)
+    return named in _OF_LABELS or isinstance(named, _OF_LABELS[1::2])
+
+
+def take_logits(losses: Sequence[KnowledgeLoss]) -> bool:
+    """Whether any of the losses takes the networks' outputs for logits."""
+    outputs = [loss for loss in losses if not (loss.teacher_layer or loss.student_layer)]
+    return any(loss.over_classes or isinstance(loss, BernoulliTargets | KerasLogits) for loss in outputs)
 
 
 def _suiting(loss: KnowledgeLoss, task: Task) -> KnowledgeLoss:

@@ -228,9 +228,9 @@ class KnowledgeLoss(keras.Layer):
         """What messages call the loss: the class that a user has given."""
         return type(self).__name__
 
-    def computed(self) -> "KnowledgeLoss":
-        """The loss that has the options, such as a temperature: itself, or the one it was made from."""
-        return self
+    def computed(self) -> list["KnowledgeLoss"]:
+        """The losses that have the options, such as a temperature: itself, or those it is made of."""
+        return [self]
 
     def constants(self) -> dict[str, Any]:
         """The options that a traced step holds as constants: when one changes, it is traced again."""

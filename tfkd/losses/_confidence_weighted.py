@@ -40,7 +40,8 @@ def confidence_of_teacher(teacher, labels=None, power: float = 1.0, mask=None):
     counted = weights if mask is None else ops.where(mask, weights, -1e30)
     count = ops.cast(ops.size(weights), "float32") if mask is None else ops.sum(ops.cast(mask, "float32"))
     mean = ops.logsumexp(counted) - ops.log(ops.maximum(count, 1.0))
-    return ops.stop_gradient(ops.exp(weights - mean))
+    # Not of what is left out, whose weights could overflow.
+    return ops.stop_gradient(ops.exp(counted - mean))
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -94,6 +95,9 @@ class ConfidenceWeighted(KnowledgeLoss):
     @property
     def title(self) -> str:
         return f"{type(self).__name__}({self.loss.title})"
+
+    def computed(self) -> list[KnowledgeLoss]:
+        return self.loss.computed()
 
     def missing(self, batch: Batch) -> list[str]:
         labels = ["labels"] if self.of == "label" and batch.labels is None else []

@@ -172,6 +172,9 @@ class WeightedTeachers(KnowledgeLoss):
             return self.shares or None
         return ops.convert_to_numpy(ops.softmax(self.importance)).tolist()
 
+    def computed(self) -> list[KnowledgeLoss]:
+        return [each for part in self.parts for each in part.computed()]
+
     def missing(self, batch: Batch) -> list[str]:
         return self.parts[0].missing(batch)
 

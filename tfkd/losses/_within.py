@@ -64,8 +64,8 @@ class _Within(KnowledgeLoss):
     def title(self) -> str:
         return self.loss.title
 
-    def computed(self) -> KnowledgeLoss:
-        return self.loss
+    def computed(self) -> list[KnowledgeLoss]:
+        return self.loss.computed()
 
     def missing(self, batch: Batch) -> list[str]:
         return self.loss.missing(batch)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import keras
+from keras import ops
 
 from tfkd._core.checks import check_number
 from tfkd.optimizers._group import OptimizerGroup
@@ -68,7 +69,13 @@ class DOT(OptimizerGroup):
             of_teacher: those of the distillation losses.
             variables: what is trained.
         """
-        for each, gradients in zip(self.optimizers, (of_labels, of_teacher), strict=True):
+        # What the labels say nothing of decays all the same.
+        pairs = zip(of_labels, of_teacher, strict=True)
+        of_labels = [
+            ops.zeros_like(variable) if own is None and other is not None else own
+            for (own, other), variable in zip(pairs, variables, strict=True)
+        ]
+        for each, gradients in zip(self.members, (of_labels, of_teacher), strict=True):
             known = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
             if known:
                 each.apply_gradients(known)

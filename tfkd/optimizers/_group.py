@@ -15,14 +15,15 @@ class OptimizerGroup(keras.optimizers.Optimizer):
 
     A learning rate that is set, as `LearningRateScheduler` and `ReduceLROnPlateau` do, is that of the first
     optimizer; the others' change with it, in the proportion they were made in. Whoever trains the networks
-    calls each of `optimizers` itself.
+    calls each of `members` itself.
 
     Args:
         optimizers: Keras optimizers, at least one.
         name: name of the group.
 
     Attributes:
-        optimizers: the optimizers, in order.
+        members: the optimizers, in order. Keras's callbacks set the rate of each of an optimizer's
+            `optimizers` by itself, whatever their proportion, so it is not that name.
 
     Raises:
         ValueError: if there is none.
@@ -36,10 +37,10 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         self, optimizers: Sequence[keras.optimizers.Optimizer], name: str = "optimizer_group"
     ) -> None:
         super().__init__(learning_rate=0.0, name=name)
-        self.optimizers = [keras.optimizers.get(each) for each in optimizers]
-        if not self.optimizers:
+        self.members = [keras.optimizers.get(each) for each in optimizers]
+        if not self.members:
             raise ValueError("`optimizers` is empty. Give at least one.")
-        rates = [float(ops.convert_to_numpy(each.learning_rate)) for each in self.optimizers]
+        rates = [float(ops.convert_to_numpy(each.learning_rate)) for each in self.members]
         self._proportions = [rate / rates[0] if rates[0] else 1.0 for rate in rates]
 
     def build(self, variables: Sequence[Sequence[keras.Variable]]) -> None:
@@ -48,33 +49,33 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         Args:
             variables: for each optimizer, what it trains.
         """
-        for each, own in zip(self.optimizers, variables, strict=True):
+        for each, own in zip(self.members, variables, strict=True):
             if not each.built:
                 each.build(list(own))
         self.built = True
 
     @property
     def variables(self) -> list[keras.Variable]:
-        return [*super().variables, *(v for each in self.optimizers for v in each.variables)]
+        return [*super().variables, *(v for each in self.members for v in each.variables)]
 
     @property
     def iterations(self):
-        return self.optimizers[0].iterations
+        return self.members[0].iterations
 
     @property
     def learning_rate(self):
-        return self.optimizers[0].learning_rate
+        return self.members[0].learning_rate
 
     @learning_rate.setter
     def learning_rate(self, learning_rate) -> None:
-        for each, proportion in zip(self.optimizers, self._proportions, strict=True):
+        for each, proportion in zip(self.members, self._proportions, strict=True):
             each.learning_rate = learning_rate * proportion
 
     def apply(self, grads, trainable_variables=None) -> None:
         raise NotImplementedError("Of a group, each optimizer is applied to the gradients of its own.")
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        for each in self.optimizers:
+        for each in self.members:
             each.finalize_variable_values(trained_by(each))
 
     def save_own_variables(self, store) -> None:
@@ -84,7 +85,7 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         """Nothing, likewise."""
 
     def get_config(self) -> dict:
-        serialized = [keras.saving.serialize_keras_object(each) for each in self.optimizers]
+        serialized = [keras.saving.serialize_keras_object(each) for each in self.members]
         return {"name": self.name, "optimizers": serialized}
 
     @classmethod

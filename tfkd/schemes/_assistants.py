@@ -44,6 +44,7 @@ def assistants(
         A `Chain` to `fit`; its `students` are the assistants and the student.
 
     Raises:
+        TypeError: if `sizes` is not a list.
         ValueError: if there are no sizes, an assistant has more parameters than the network that teaches it
             or fewer than the student, or networks do not fit together.
 
@@ -60,6 +61,8 @@ def assistants(
     """
     check_model(teacher, "teacher")
     check_model(student, "student")
+    if isinstance(sizes, float | int | str | os.PathLike | keras.Model):
+        raise TypeError(f"`sizes` must be a list, such as [0.5]. Received: {sizes!r}.")
     sizes = list(sizes)
     if not sizes:
         raise ValueError("`sizes` is empty. Give at least one assistant, such as sizes=[0.5].")

@@ -104,8 +104,9 @@ def choose_teacher(
         The teacher that was chosen, its number and the values of all.
 
     Raises:
-        ValueError: if there are no candidates, the value is not among those measured, no student has a
-            finite one, or both `losses` and a recipe are given.
+        TypeError: if `candidates` or `metrics` is not a list, or `make_student` not a function.
+        ValueError: if there are no candidates or validation data, the value is not among those measured, no
+            student has a finite one, or both `losses` and a recipe are given.
 
     Example:
         >>> choice = tfkd.schemes.choose_teacher(
@@ -118,6 +119,17 @@ def choose_teacher(
         Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019, whose teachers of 35 or 50 epochs
         teach some students better than that of 200.
     """
+    if isinstance(candidates, str | os.PathLike | keras.Model):
+        raise TypeError(f"`candidates` must be a list of files or networks. Received: {candidates!r}.")
+    if isinstance(make_student, keras.Model) or not callable(make_student):
+        raise TypeError(
+            "`make_student` must be a function that returns a new, built network each time. Received: "
+            f"{make_student!r} of type {type(make_student)}."
+        )
+    if isinstance(metrics, str):
+        raise TypeError(f"`metrics` must be a list, such as ['accuracy']. Received: {metrics!r}.")
+    if validation_data is None:
+        raise ValueError("`validation_data` is missing: students are judged by it. Give held-out data.")
     candidates = list(candidates)
     if not candidates:
         raise ValueError("`candidates` is empty. Give at least one file or network.")

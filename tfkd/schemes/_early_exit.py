@@ -42,7 +42,7 @@ def early_exit(model: keras.Model, thresholds: Sequence[float]) -> "EarlyExit":
         example takes.
 
     Raises:
-        TypeError: if the model is not a Keras model.
+        TypeError: if the model is not a Keras model, or thresholds are not a sequence.
         ValueError: if it has no exits, they cannot be reached one after another, or there is not one
             threshold of at least 0 for each but the last.
 
@@ -100,7 +100,12 @@ class EarlyExit:
 
         Returns:
             Logits and exits, as arrays.
+
+        Raises:
+            ValueError: if there are no inputs, or they are not arrays.
         """
+        if isinstance(x, tf.data.Dataset) or not len(keras.tree.flatten(x)[0]):
+            raise ValueError(f"`x` must be an array of at least one input. Received: x={x!r}.")
         parts = [self(part) for part in in_parts(self.network, x, batch_size)]
         return ExitAnswers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
@@ -116,11 +121,13 @@ class EarlyExit:
             `accuracy` in [0, 1]; `flops`, the mean for an example; `shares` of examples by exit.
         """
         outputs, exits = self.predict(x, batch_size)
+        # As long as these inputs are, where a network takes any length.
+        flops = flops_of_exits(self.network, np.shape(x)[1:])
         labels = self._task.check_labels(y, len(outputs), "y")
-        shares = np.bincount(exits, minlength=len(self.flops)) / len(exits)
+        shares = np.bincount(exits, minlength=len(flops)) / len(exits)
         return {
             **self._task.score(outputs, labels),
-            "flops": float(shares @ self.flops),
+            "flops": float(shares @ flops),
             "shares": shares.tolist(),
         }
 
@@ -174,7 +181,17 @@ def flops_of_exits(model: keras.Model, input_shape: Sequence | None = None) -> l
 
 
 def check_thresholds(model: keras.Model, thresholds: Sequence[float]) -> list[float]:
-    """Thresholds as a list; raises ValueError if there is not one for each exit but the last."""
+    """Thresholds as a list.
+
+    Raises:
+        TypeError: if they are not a sequence.
+        ValueError: if there is not one of at least 0 for each exit but the last.
+    """
+    if not isinstance(thresholds, Sequence | np.ndarray) or isinstance(thresholds, str):
+        raise TypeError(
+            f"`thresholds` must be a list of numbers, such as [0.9]. Received: {thresholds!r} of type "
+            f"{type(thresholds)}."
+        )
     given, wanted = list(thresholds), len(model.outputs) - 1
     if len(given) != wanted:
         raise ValueError(

@@ -34,6 +34,7 @@ class LastExitTargets(KnowledgeLoss):
         Phuong, Lampert, "Distillation-Based Training for Multi-Exit Architectures", 2019.
     """
 
+    over_classes = True
     uses_teacher = False
     within_student = True
     takes_structures = True
@@ -99,6 +100,7 @@ class EnsembleTargets(SoftenedLoss):
         Lee, Lee, "Students are the Best Teacher: Exit-Ensemble Distillation with Multi-Exits", 2021.
     """
 
+    over_classes = True
     uses_teacher = False
     takes_structures = True
 

@@ -7,11 +7,20 @@ from keras import layers
 
 from tfkd import taps
 from tfkd._core.graphs import has_graph, nodes, operation_of
+from tfkd.compression import BridgedModel
 from tfkd.tasks import mark, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
 # A head on few channels has at most so many times as many features: flattened maps may be thousands.
 _WIDENING = 4
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class ExitHead(keras.Model):
+    """A classifier of whole examples: the mask of a sequence counts inside, and its answer has none."""
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
 
 
 def attach_exits(
@@ -97,9 +106,19 @@ def _like(model, made):
     return made if task is None else mark(made, task)
 
 
+def check_not_bridged(model: keras.Model) -> None:
+    """Raises ValueError for a quantize-aware or pruned network, whose layers are tfmot's."""
+    if isinstance(model, BridgedModel):
+        raise ValueError(
+            f"`model` {model.name!r} is quantize-aware or pruned, and exits cannot be trained in it by "
+            "self-distillation. Do that before: tfkd.compression takes distiller.network, exits and all."
+        )
+
+
 def _check_classifier(model):
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}.")
+    check_not_bridged(model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be a functional or built Sequential model, whose layers are known. Received: "
@@ -161,10 +180,7 @@ def _head(model, tensor, name):
     else:
         x = layers.GlobalAveragePooling1D(name="pooled", **options)(x) if rank == 3 else x
         x = layers.Dense(width, activation="relu", name="features", **options)(x)
-    head = keras.Model(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
-    # As its layers do; Keras would warn of a mask that the model passes on to them.
-    head.supports_masking = True
-    return head
+    return ExitHead(inputs, layers.Dense(classes, name="logits", **options)(x), name=name)
 
 
 def _checked(head, tensor, path, model):

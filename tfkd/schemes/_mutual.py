@@ -10,7 +10,13 @@ from keras import ops
 from tfkd._core.copies import clone
 from tfkd.distilling import DistillationModel, ForwardResult, LossSet, forward_pass, unpack
 from tfkd.distilling._arguments import as_losses
-from tfkd.distilling._compatibility import check_model, check_outputs, check_pair, warn_of_logits
+from tfkd.distilling._compatibility import (
+    check_model,
+    check_outputs,
+    check_pair,
+    warn_of_logits,
+    warn_of_probabilities,
+)
 from tfkd.distilling._steps import (
     apply_gradients,
     batch_size,
@@ -18,9 +24,9 @@ from tfkd.distilling._steps import (
     replicas,
     with_loss_scaling,
 )
-from tfkd.distilling._task_losses import losses_for
+from tfkd.distilling._task_losses import check_with_labels_loss, losses_for, take_logits
 from tfkd.losses import KnowledgeLoss, SoftTargets
-from tfkd.optimizers import OptimizerGroup
+from tfkd.optimizers import DOT, OptimizerGroup
 from tfkd.schemes._named_metrics import NamedMetrics
 
 Losses = KnowledgeLoss | Sequence[KnowledgeLoss]
@@ -60,6 +66,9 @@ class MutualDistiller(DistillationModel):
         TypeError: if a loss is not a knowledge loss.
         ValueError: if there are fewer than two students, two of them share weights, or their shapes differ.
 
+    Warns:
+        LogitsWarning: if a loss takes probabilities for logits, visibly.
+
     Example:
         >>> distiller = tfkd.schemes.MutualDistiller([small, other])
         >>> distiller.compile(keras.optimizers.SGD(0.1, 0.9), loss=labels_loss, metrics=["accuracy"])
@@ -86,6 +95,7 @@ class MutualDistiller(DistillationModel):
         loss = SoftTargets(1.0) if loss is None else loss
         self._pairs = [(i, j) for i in range(len(students)) for j in range(len(students)) if i != j]
         self.loss_sets = [self._loss_set(i, j, loss, loss_weights) for i, j in self._pairs]
+        self._warn_of_probabilities()
         self._of_students = NamedMetrics([f"student_{i}" for i, _ in enumerate(self.students)])
         self.built = True
 
@@ -97,8 +107,9 @@ class MutualDistiller(DistillationModel):
     def _loss_set(self, i, j, loss, weights):
         """What student i learns from peer j."""
         student, peer = self.students[i], self.students[j]
-        # A class of losses is no function.
-        made = loss(peer, student) if not isinstance(loss, KnowledgeLoss) and callable(loss) else loss
+        # A loss can be called too, and a class of losses is no function of networks.
+        is_function = callable(loss) and not isinstance(loss, KnowledgeLoss | type)
+        made = loss(peer, student) if is_function else loss
         made = [clone(each) for each in as_losses(made, student_loss_weight=0.5)]
         made = losses_for(peer, student, made)
         if any(not (each.teacher_layer or each.student_layer) for each in made):
@@ -106,6 +117,11 @@ class MutualDistiller(DistillationModel):
         loss_set = LossSet(made, weights, prefix=f"student_{i}_", name=f"losses_{i}_from_{j}")
         loss_set.bind(peer, student)
         return loss_set
+
+    def _warn_of_probabilities(self):
+        if any(take_logits(each.knowledge_losses) for each in self.loss_sets):
+            for student in self.students:
+                warn_of_probabilities(student, "student")
 
     def call(self, inputs, training: bool | None = None):
         """The mean of the students' outputs."""
@@ -131,7 +147,9 @@ class MutualDistiller(DistillationModel):
             **kwargs: passed to `keras.Model.compile`.
 
         Raises:
-            ValueError: if there is no `loss`, or there are not as many optimizers as students.
+            TypeError: for `tfkd.optimizers.DOT`, which is for one student.
+            ValueError: if there is no `loss`, there are not as many optimizers as students, or the loss
+                takes outputs for independent labels and a knowledge loss for one softmax.
 
         Warns:
             LogitsWarning: if the loss expects probabilities and the students visibly return logits.
@@ -140,6 +158,8 @@ class MutualDistiller(DistillationModel):
             raise ValueError("`loss` is missing: give the labels' loss, which every student minimizes.")
         for student in self.students:
             warn_of_logits(loss, student)
+        for each, (_, j) in zip(self.loss_sets, self._pairs, strict=True):
+            check_with_labels_loss(self.students[j], each.knowledge_losses, loss)
         optimizers = self._one_for_each(optimizer, kwargs.get("auto_scale_loss", True))
         kwargs["auto_scale_loss"] = False
         group = OptimizerGroup(optimizers)
@@ -148,9 +168,14 @@ class MutualDistiller(DistillationModel):
         self.build_optimizer()
 
     def _one_for_each(self, optimizer, scaled):
+        if isinstance(optimizer, DOT):
+            raise TypeError(
+                "`optimizer`: tfkd.optimizers.DOT splits the momentum of one student of tfkd.Distiller. "
+                f"Received: {optimizer!r}. Give the SGD that it was made from."
+            )
         if isinstance(optimizer, OptimizerGroup):
             # As a file has it.
-            optimizer = optimizer.optimizers
+            optimizer = optimizer.members
         if not isinstance(optimizer, list | tuple):
             optimizer = [clone(keras.optimizers.get(optimizer)) for _ in self.students]
         if len(optimizer) != len(self.students) or len({id(each) for each in optimizer}) < len(optimizer):
@@ -194,7 +219,7 @@ class MutualDistiller(DistillationModel):
             fixed = [each.fixed() for each in passes]
             totals = [self._total(i, passes[i], fixed, context) for i in range(len(passes))]
             # What others answer is fixed, so that a student's gradients are those of its own loss.
-            pairs = zip(self.optimizer.optimizers, totals, strict=True)
+            pairs = zip(self.optimizer.members, totals, strict=True)
             scaled = ops.sum([own.scale_loss(total) for own, total in pairs])
         trained = [self._trained(i) for i in range(len(self.students))]
         gradients = iter(tape.gradient(scaled, [variable for own in trained for variable in own]))
@@ -211,7 +236,7 @@ class MutualDistiller(DistillationModel):
             with tf.GradientTape() as tape:
                 passed = self._pass(i, inputs, True, labels)
                 total = self._total(i, passed, answers, context)
-                scaled = self.optimizer.optimizers[i].scale_loss(total)
+                scaled = self.optimizer.members[i].scale_loss(total)
             self._update(i, tape.gradient(scaled, self._trained(i)))
             answers[i] = self._pass(i, inputs, False, labels).fixed()
             outputs.append(passed.output)
@@ -236,7 +261,7 @@ class MutualDistiller(DistillationModel):
 
     def _update(self, i, gradients):
         parts = [v for each, _ in self._sets(i) for v in each.trainable_variables]
-        apply_gradients(self.optimizer.optimizers[i], gradients, self._trained(i), parts)
+        apply_gradients(self.optimizer.members[i], gradients, self._trained(i), parts)
 
     def test_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -333,5 +358,9 @@ def _checked_labels(y):
 
 
 def _mean(values):
-    """The mean of as many tensors, or of structures of them."""
-    return keras.tree.map_structure(lambda *each: sum(each) / len(each), *values)
+    """The mean of as many tensors, or of structures of them, in float32."""
+
+    def mean(*each):
+        return sum(ops.cast(value, "float32") for value in each) / len(each)
+
+    return keras.tree.map_structure(mean, *values)

@@ -18,7 +18,7 @@ from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
 from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.schemes._noisy_examples import Mixing, labelled_examples, validation_rows
-from tfkd.schemes._pseudo_labels import check_options, checked_task
+from tfkd.schemes._pseudo_labels import check_options, check_returns_logits, checked_task
 from tfkd.schemes._rand_augment import rand_augment
 from tfkd.schemes._stages import Stage, Stages
 from tfkd.tasks import Classification, Task
@@ -111,7 +111,7 @@ class NoisyStudent:
         self.unlabelled_ratio = check_int("unlabelled_ratio", unlabelled_ratio)
         self.shuffle_buffer = check_int("shuffle_buffer", shuffle_buffer)
         self.seed = check_int("seed", seed, 0, 2**31 - 1)
-        self.augment = _augment(augment)
+        self.augment, self._checks_range = _augment(augment), augment == "randaugment"
         self._task = task
 
     @property
@@ -181,7 +181,8 @@ class NoisyStudent:
             check_int("batch_size", batch_size), self.unlabelled_ratio, self.shuffle_buffer, self.augment
         )
         check_int("synthesized", synthesized)
-        _check_loss(loss)
+        _check_takes_rows("loss", [loss])
+        _check_takes_rows("metrics", keras.tree.flatten(metrics))
         if backup_dir is not None:
             _check_folder(backup_dir, self._settings(mixing))
         teacher, examples, histories = self._given, None, {}
@@ -193,6 +194,8 @@ class NoisyStudent:
             if examples is None:
                 task = checked_task(student if teacher is None else teacher, self._task, self.hard)
                 examples = labelled_examples(labelled, task)
+                if self._checks_range:
+                    _check_range(examples)
                 if not isinstance(unlabelled, Recipe):
                     examples = examples.with_unlabelled(unlabelled)
             _check_student(student, examples, number)
@@ -310,8 +313,23 @@ def _augment(augment):
     return rand_augment()
 
 
+def _check_range(examples):
+    """Raises ValueError if images are not in [0, 1], which RandAugment would clip to it."""
+    images, _ = next(iter(examples.labelled))
+    if keras.tree.is_nested(images) or len(images.shape) != 4:
+        # Of no images it says so itself.
+        return
+    low, high = np.min(images), np.max(images)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"`augment`='randaugment' takes images in [0, 1]. Received: labelled inputs from {low} to "
+            f"{high}. Use augment=tfkd.schemes.rand_augment((lowest, highest)), or None."
+        )
+
+
 def _check_student(student, examples, number):
     """Raises ValueError if a network does not answer as the task has it."""
+    check_returns_logits(student)
     shape = tuple(student.output_shape[1:])
     if shape != examples.task.output_shape:
         raise ValueError(
@@ -320,14 +338,19 @@ def _check_student(student, examples, number):
         )
 
 
-def _check_loss(loss):
-    """Raises ValueError for a labels' loss of int classes, since probabilities come with them."""
-    kind = type(loss).__name__ if isinstance(loss, keras.losses.Loss) else str(loss)
-    if "sparse" in kind.lower():
-        raise ValueError(
-            "`loss` must take rows of probabilities, which pseudo-labels are; int labels are made one-hot. "
-            f"Received: loss={loss!r}. Use keras.losses.CategoricalCrossentropy(from_logits=True), or None."
-        )
+def _check_takes_rows(argument, given):
+    """Raises ValueError for a loss or metrics of int classes, since probabilities come with them."""
+    instead = {
+        "loss": "keras.losses.CategoricalCrossentropy(from_logits=True), or None",
+        "metrics": "'accuracy', or another that takes rows",
+    }
+    for each in given:
+        own = isinstance(each, keras.losses.Loss | keras.metrics.Metric)
+        if "sparse" in (type(each).__name__ if own else str(each)).lower():
+            raise ValueError(
+                f"`{argument}` must take rows of probabilities, which pseudo-labels are; int labels are "
+                f"made one-hot. Received: {each!r}. Use {instead[argument]}."
+            )
 
 
 def _labels_loss(task):

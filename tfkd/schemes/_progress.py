@@ -128,7 +128,20 @@ def check_plan(found: dict, plan: dict, what: str) -> None:
         what: the folder holds, in words.
     """
     if found["plan"] != plan:
-        raise ValueError(f"{what}. Give another folder, or remove that one.")
+        difference = _difference(found["plan"], plan)
+        raise ValueError(f"{what}: {difference}. Give another folder, or remove that one.")
+
+
+def _difference(found, plan, path=""):
+    """The first difference of two plans, in words."""
+    if isinstance(found, dict) and isinstance(plan, dict):
+        keys = (key for key in {**plan, **found} if found.get(key) != plan.get(key))
+        key = next(keys)
+        return _difference(found.get(key), plan.get(key), f"{path}.{key}" if path else key)
+    if isinstance(found, list) and isinstance(plan, list) and len(found) == len(plan):
+        place = next(i for i, each in enumerate(found) if each != plan[i])
+        return _difference(found[place], plan[place], f"{path}[{place}]")
+    return f"{path} was {found!r}, and now is {plan!r}"
 
 
 def _without_names(config):

@@ -13,6 +13,7 @@ from tfkd._core.checks import check_int, check_number
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import cache_teacher
 from tfkd.tasks import Classification, ClassTask, Task, as_task, task_of
+from tfkd.tasks._endings import activation_of, last_operation
 from tfkd.tasks._task import as_class_task
 
 BATCH = 256
@@ -93,15 +94,26 @@ def checked_task(
     """The task of a network, whose answers have to name classes.
 
     Raises:
-        ValueError: if they do not, or are not of one class each and `hard` labels are wanted.
+        ValueError: if they do not, or are visibly probabilities, or are not of one class each and `hard`
+            labels are wanted.
     """
     found = as_class_task(task_of(teacher) if task is None else as_task(task, teacher.output_shape[1:]))
+    check_returns_logits(teacher)
     if hard and not isinstance(found, Classification):
         raise ValueError(
             f"`hard` labels are those of one class among several. Received: hard={hard!r} for {found!r}. "
             "Use hard=False: the probabilities of each label."
         )
     return found
+
+
+def check_returns_logits(network: keras.Model) -> None:
+    """Raises ValueError if a network visibly returns probabilities."""
+    if activation_of(last_operation(network)) in ("softmax", "sigmoid"):
+        raise ValueError(
+            f"Networks that teach must return logits, and {network.name!r} ends in a softmax or sigmoid. "
+            "tfkd.load_teacher(model) makes a copy that returns logits; build students without it."
+        )
 
 
 def check_options(least: float | None, per_class: int | None) -> None:

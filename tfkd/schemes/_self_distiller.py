@@ -8,10 +8,11 @@ import keras
 from tfkd._core.exit_graphs import check_exits, exit_names, exit_tensors
 from tfkd.distilling import Distiller
 from tfkd.distilling._arguments import as_losses, as_weights
+from tfkd.distilling._task_losses import is_of_independent_labels
 from tfkd.losses import KnowledgeLoss
 from tfkd.schemes._exit_methods import ExitMethod, Lesson, as_method
 from tfkd.schemes._exit_targets import mean_logits
-from tfkd.schemes._exits import attach_exits, drop_exits
+from tfkd.schemes._exits import attach_exits, check_not_bridged, drop_exits
 from tfkd.schemes._named_metrics import NamedMetrics
 from tfkd.tasks import Classification, marked_task
 
@@ -90,13 +91,16 @@ class SelfDistiller(Distiller):
         **kwargs,
     ) -> None:
         network = model if exits is None else attach_exits(model, exits, heads)
+        check_not_bridged(network)
         check_exits(network)
         lesson = _lesson(network, method)
         more = as_losses(losses, 1 if lesson.losses else 0)
         share = lesson.student_loss_weight if student_loss_weight is None else student_loss_weight
         weights = [*lesson.weights, *as_weights(loss_weights, more)]
         super().__init__(None, network, [*lesson.losses, *more], weights, share, name, **kwargs)
-        self.exit_weights = _checked_weights(exit_weights or lesson.exit_weights, network)
+        self.exit_weights = _checked_weights(
+            lesson.exit_weights if exit_weights is None else exit_weights, network
+        )
         self.gradient_equilibrium = gradient_equilibrium
         self._named_metrics = NamedMetrics([*exit_names(network)[:-1], _ENSEMBLE])
 
@@ -137,6 +141,11 @@ class SelfDistiller(Distiller):
                     f"`{argument}` must be those of one output, such as ['accuracy']: all exits get "
                     f"copies. Received: {given!r}."
                 )
+        if is_of_independent_labels(loss):
+            _refuse_softmaxes(
+                self.distillation_losses,
+                "`loss` is a binary cross-entropy, so each output is a label of its own",
+            )
         self._named_metrics.compile(metrics, weighted_metrics)
         super().compile(
             optimizer,
@@ -168,13 +177,13 @@ class SelfDistiller(Distiller):
         without = self._named_metrics.result() if y is None else ()
         return {name: value for name, value in logs.items() if name not in without}
 
-    def update(self, gradients, variables) -> None:
-        """One step of the optimizer, with gradients in equilibrium where that is asked for."""
-        if self.gradient_equilibrium:
-            exits = self._exits_behind()
-            pairs = zip(gradients, variables, strict=True)
-            gradients = [g if g is None else g / exits.get(id(v), 1) for g, v in pairs]
-        super().update(gradients, variables)
+    def settled(self, gradients, variables) -> list:
+        """The gradients that the optimizer gets, in equilibrium where that is asked for."""
+        if not self.gradient_equilibrium:
+            return gradients
+        exits = self._exits_behind()
+        pairs = zip(gradients, variables, strict=True)
+        return [g if g is None else g / exits.get(id(v), 1) for g, v in pairs]
 
     def _exits_behind(self):
         """How many exits come after each of the plain network's variables, by its identity."""
@@ -217,7 +226,21 @@ def _lesson(network, method):
             f"`method`: {type(method).__name__} compares softmaxes, and {network.name!r} is of the task "
             f"{task.name!r}. Use method=None and losses=[within(...)] of losses that suit it."
         )
-    return method.lesson(network)
+    lesson = method.lesson(network)
+    if network.outputs[-1].shape[-1] == 1:
+        _refuse_softmaxes(lesson.losses, f"{network.name!r} has one output, whose softmax is always 1")
+    return lesson
+
+
+def _refuse_softmaxes(losses, seen):
+    """Raises ValueError if a loss compares softmaxes, for what was seen."""
+    for loss in losses:
+        if loss.over_classes:
+            raise ValueError(
+                f"`method` or `losses`: {loss.title} compares softmaxes, and {seen}. Use method=None and "
+                "losses=[within(tfkd.losses.BernoulliTargets(teacher_layer=last_exit, "
+                "student_layer=exit))] or losses of inner layers."
+            )
 
 
 def _checked_weights(weights, network):
