@@ -526,3 +526,24 @@ def test_flattened_features_of_two_sizes_are_refused_whatever_the_batch(kind, ba
 
     with pytest.raises(ValueError, match=r"`teacher` and `student` must"):
         compare.get_concrete_function()
+
+
+def test_masks_of_evaluation_stay_and_take_nothing_from_training():
+    loss = losses.MaskedGenerative("a", "b", seed=1)
+    loss.build((None, 4, 4, 3), (None, 4, 4, 3))
+    teacher, student = np.random.default_rng(0).normal(size=(2, 2, 4, 4, 3)).astype("float32")
+    state = loss.seed_generator.state.numpy()
+    first, second = (loss(teacher, student, training=False) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(loss.seed_generator.state, state)
+    drawn = [loss(teacher, student, training=True) for _ in range(2)]
+    assert not np.array_equal(*drawn)
+
+
+def test_a_temperature_that_was_set_later_is_saved_for_every_teacher():
+    loss = losses.WeightedTeachers(losses.SoftTargets(4.0), ["a", "b"])
+    for part in loss.computed():
+        part.temperature = 2.0
+    again = losses.WeightedTeachers.from_config(loss.get_config())
+    assert [part.temperature for part in again.computed()] == [2.0, 2.0]
+    assert [part.teacher_layer for part in again.computed()] == ["a", "b"]

@@ -143,6 +143,15 @@ def test_dot_where_it_cannot_work(teacher):
         DOT(keras.optimizers.Adam())
     with pytest.raises(ValueError, match=r"both momenta in \[0, 1\)"):
         DOT(keras.optimizers.SGD(0.1))
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        half = small_network(2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(ValueError, match="DOT does not scale losses"):
+        tfkd.Distiller(teacher, half, tfkd.losses.SoftTargets()).compile(
+            DOT(keras.optimizers.SGD(0.1, 0.9)), LABELS_LOSS
+        )
     model = small_network(2)
     model.compile(DOT(keras.optimizers.SGD(0.1, 0.9)), LABELS_LOSS)
     with pytest.raises(TypeError, match=r"needs the gradients of labels and teacher apart"):

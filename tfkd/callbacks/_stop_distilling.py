@@ -13,10 +13,10 @@ from tfkd.distilling._protocol import check_distillation
 class StopDistilling(keras.callbacks.Callback):
     """Switches distillation off once a value has stopped improving; labels alone are learned from then on.
 
-    In a `tfkd.Distiller` the labels' loss then counts 1 (`student_loss_weight` becomes 1), and the teacher
-    is not asked any more; in every scheme the factors of the distillation losses become 0. What the
-    callback has seen is kept in variables of the loss sets, so a resumed run goes on waiting, and a
-    distiller that has switched stays so. In the list of callbacks it comes before
+    In a `tfkd.Distiller` with a teacher the labels' loss then counts 1 (`student_loss_weight` becomes
+    1), and the teacher is not asked any more; in every scheme the factors of the distillation losses
+    become 0. What the callback has seen is kept in variables of the loss sets, so a resumed run goes on
+    waiting, and a distiller that has switched stays so. In the list of callbacks it comes before
     `keras.callbacks.BackupAndRestore` and after schedules of the weights.
 
     To switch at a known epoch use `tfkd.callbacks.StudentLossWeightSchedule`, after which the labels' loss
@@ -85,7 +85,8 @@ class StopDistilling(keras.callbacks.Callback):
             return
         for loss_set in self.model.loss_sets:
             loss_set.factors.assign(np.zeros(loss_set.factors.shape))
-        if isinstance(self.model, Distiller):
+        # Self-distillation weighs exits by its share, which stays.
+        if isinstance(self.model, Distiller) and self.model.loss_set.uses_teacher:
             self.model.student_loss_weight = 1.0
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 from tfkd._core.keras_internals import flatten_layers
+from tfkd.optimizers import DOT
 
 
 def replicas() -> int:
@@ -38,6 +39,11 @@ def with_loss_scaling(
     half = any(layer.dtype_policy.name == "mixed_float16" for layer in flatten_layers(model))
     if scaled or not half:
         return optimizer
+    if isinstance(optimizer, DOT):
+        raise ValueError(
+            f"`optimizer`: DOT does not scale losses, which the float16 of {model.name!r} needs. Use "
+            "another optimizer, or build the network in mixed_bfloat16."
+        )
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 

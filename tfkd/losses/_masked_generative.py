@@ -92,15 +92,16 @@ class MaskedGenerative(FeatureLoss):
 
     def compare_pairs(self, pairs):
         total = 0.0
-        for (teacher, student, _), generator in zip(pairs, self.generators, strict=True):
+        for (teacher, student, batch), generator in zip(pairs, self.generators, strict=True):
             teacher, student = matching_pair(teacher, student)
-            total += masked_generative(teacher, generator(student * self._kept(student)))
+            kept = self._kept(student, batch.training)
+            total += masked_generative(teacher, generator(student * kept))
         return total
 
-    def _kept(self, maps):
-        """`(batch, height, width, 1)`, 0 for the positions that are masked."""
+    def _kept(self, maps, training):
+        """`(batch, height, width, 1)`, 0 for the positions that are masked; the same ones in evaluation."""
         shape = (*ops.shape(maps)[:3], 1)
-        drawn = keras.random.uniform(shape, seed=self.seed_generator)
+        drawn = keras.random.uniform(shape, seed=0 if training is False else self.seed_generator)
         return ops.cast(drawn >= self.masked, "float32")
 
     def get_config(self) -> dict:

@@ -145,7 +145,7 @@ class WeightedTeachers(KnowledgeLoss):
         taps = [tap for layer in self.teachers for tap in as_list(layer)]
         own = self.outputs if self.rule == "confidence" else None
         self.teacher_layer = [*taps, *(own or ())]
-        self._wrapped = keras.saving.serialize_keras_object(loss)
+        self._given_layer = loss.teacher_layer
         self.importance = None
         if self.rule == "learned":
             shape = (len(self.teachers),)
@@ -259,9 +259,12 @@ class WeightedTeachers(KnowledgeLoss):
         return total + disagreement - ops.stop_gradient(disagreement)
 
     def get_config(self) -> dict:
+        # As the first part is by now, with a temperature that was set later.
+        loss = clone(self.parts[0])
+        loss.teacher_layer = self._given_layer
         return {
             "name": self.name,
-            "loss": self._wrapped,
+            "loss": keras.saving.serialize_keras_object(loss),
             "teachers": self.teachers,
             "weights": self.shares or self.rule,
             "outputs": self.outputs,
