@@ -1,11 +1,6 @@
 """A run teaches, and a killed run, resumed, ends as a whole one; one recipe for each kind of state."""
 
-import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,32 +8,14 @@ import pytest
 from tests import harness
 from tests.datafree import killed
 from tests.datafree.recipes import RECIPES, RESUMED
+from tests.killing import killer_of
 
 pytestmark = pytest.mark.kill
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def killer():
-    """Starts a run in another process that is killed at a step; returns the signal that ended it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.datafree.killed"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-    def kill(*request):
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return int(process.stdout.readline())
-
-    yield kill
-    process.stdin.close()
-    process.wait()
+    yield from killer_of("tests.datafree.killed")
 
 
 @pytest.mark.parametrize("name", RESUMED)

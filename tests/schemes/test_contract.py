@@ -1,11 +1,6 @@
 """What holds for every scheme: it learns, is logged, resumes, is saved, takes any loss and any student."""
 
-import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,12 +9,12 @@ import pytest
 import tfkd
 from tests import harness
 from tests.conftest import small_network
+from tests.killing import killer_of
 from tests.schemes import killed
 from tests.schemes.registry import CASES
 from tfkd import compression, losses
 
 pytestmark = pytest.mark.slow
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(params=CASES)
@@ -50,25 +45,7 @@ def test_it_teaches_and_is_logged(name, teacher):
 
 @pytest.fixture(scope="module")
 def killer():
-    """Starts a run in another process that is killed at a step; returns the signal that ended it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.schemes.killed"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-    def kill(*request):
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return int(process.stdout.readline())
-
-    yield kill
-    process.stdin.close()
-    process.wait()
+    yield from killer_of("tests.schemes.killed")
 
 
 @pytest.mark.kill

@@ -1,11 +1,12 @@
 """Examples weighed by how sure the teacher is of them."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import distillation, ops
 
 from tfkd._core.checks import check_choice, check_number
+from tfkd.losses._around import LossAround
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32
 from tfkd.losses._keras_losses import as_knowledge_loss
 from tfkd.losses._labels import one_hot_labels
@@ -45,7 +46,7 @@ def confidence_of_teacher(teacher, labels=None, power: float = 1.0, mask=None):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class ConfidenceWeighted(KnowledgeLoss):
+class ConfidenceWeighted(LossAround):
     """A loss of logits whose examples count the more, the surer the teacher is of them.
 
     Each example's value is multiplied by `confidence ** power` over the mean of that in the batch, so that
@@ -87,8 +88,7 @@ class ConfidenceWeighted(KnowledgeLoss):
                 "`loss` must compare logits with the teacher's, such as tfkd.losses.SoftTargets. Received: "
                 f"{loss.title}."
             )
-        super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
-        self.loss, self.published_weight = loss, loss.published_weight
+        super().__init__(loss, name)
         self.power = check_number("power", power, least=0)
         self.of = check_choice("of", of, ("likeliest", "label"))
 
@@ -96,47 +96,22 @@ class ConfidenceWeighted(KnowledgeLoss):
     def title(self) -> str:
         return f"{type(self).__name__}({self.loss.title})"
 
-    def computed(self) -> list[KnowledgeLoss]:
-        return self.loss.computed()
-
     def missing(self, batch: Batch) -> list[str]:
         labels = ["labels"] if self.of == "label" and batch.labels is None else []
-        return [*labels, *(name for name in self.loss.missing(batch) if name not in labels)]
+        return [*labels, *(name for name in super().missing(batch) if name not in labels)]
 
     def constants(self) -> dict[str, Any]:
-        return {"loss": self.loss.constants(), "power": self.power, "of": self.of}
+        return {"loss": super().constants(), "power": self.power, "of": self.of}
 
-    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
-        self.loss.bind(teacher, student)
-
-    def build(self, teacher_shape=None, student_shape=None) -> None:
-        if not self.loss.built:
-            self.loss.build(teacher_shape, student_shape)
-
-    def call(
-        self,
-        teacher,
-        student,
-        labels=None,
-        index=None,
-        mask=None,
-        sample_weight=None,
-        training: bool | None = None,
-    ):
-        batch = Batch(labels, index, mask, sample_weight, training)
-        values = self.loss(teacher, student, **self.loss.arguments(batch))
+    def around(self, teacher, student, batch: Batch):
+        values = self.inside(teacher, student, batch)
         if not len(values.shape):
             raise ValueError(
                 f"`loss` {self.loss.title} has one value for the whole batch, whose examples cannot be "
                 "weighed. Use one with a value for each, such as tfkd.losses.SoftTargets."
             )
-        known = labels if self.of == "label" else None
-        return values * confidence_of_teacher(teacher, known, self.power, mask)
+        labels = batch.labels if self.of == "label" else None
+        return values * confidence_of_teacher(teacher, labels, self.power, batch.mask)
 
     def get_config(self) -> dict:
-        loss = keras.saving.serialize_keras_object(self.loss)
-        return {"name": self.name, "loss": loss, "power": self.power, "of": self.of}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
+        return {**super().get_config(), "power": self.power, "of": self.of}

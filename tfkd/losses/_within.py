@@ -1,10 +1,9 @@
 """Losses between two layers of one network: the deep one teaches the shallow one."""
 
-from typing import Any, Self
-
 import keras
 from keras import distillation, ops, tree
 
+from tfkd.losses._around import LossAround
 from tfkd.losses._base import Batch, KnowledgeLoss
 from tfkd.losses._keras_losses import as_knowledge_loss
 
@@ -38,7 +37,7 @@ def within(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss
 
 
 @keras.saving.register_keras_serializable(package="tfkd", name="Within")
-class _Within(KnowledgeLoss):
+class _Within(LossAround):
     """What `within` returns: a loss that finds both of its sides in the student."""
 
     uses_teacher = False
@@ -55,48 +54,15 @@ class _Within(KnowledgeLoss):
                 "`loss` must have another `student_layer` than `teacher_layer`, since both are of "
                 f"the student. Received: {loss.title} with {loss.teacher_layer!r} for both."
             )
-        super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
-        self.loss = loss
-        self.published_weight, self.over_classes = loss.published_weight, loss.over_classes
-        self.takes_structures = loss.takes_structures
+        super().__init__(loss, name)
+        self.over_classes, self.takes_structures = loss.over_classes, loss.takes_structures
 
     @property
     def title(self) -> str:
         return self.loss.title
 
-    def computed(self) -> list[KnowledgeLoss]:
-        return self.loss.computed()
-
-    def missing(self, batch: Batch) -> list[str]:
-        return self.loss.missing(batch)
-
-    def constants(self) -> dict[str, Any]:
-        return self.loss.constants()
-
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         self.loss.bind(student, student)
 
-    def build(self, teacher_shape=None, student_shape=None) -> None:
-        if not self.loss.built:
-            self.loss.build(teacher_shape, student_shape)
-
-    def call(
-        self,
-        teacher,
-        student,
-        labels=None,
-        index=None,
-        mask=None,
-        sample_weight=None,
-        training: bool | None = None,
-    ):
-        batch = Batch(labels, index, mask, sample_weight, training)
-        teacher = tree.map_structure(ops.stop_gradient, teacher)
-        return self.loss(teacher, student, **self.loss.arguments(batch))
-
-    def get_config(self) -> dict:
-        return {"name": self.name, "loss": keras.saving.serialize_keras_object(self.loss)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Self:
-        return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
+    def around(self, teacher, student, batch: Batch):
+        return self.inside(tree.map_structure(ops.stop_gradient, teacher), student, batch)

@@ -1,0 +1,66 @@
+"""A loss around another one: what both sides have in common."""
+
+from typing import Any, Self
+
+import keras
+
+from tfkd.losses._base import Batch, KnowledgeLoss
+
+
+class LossAround(KnowledgeLoss):
+    """Makes something of another loss; subclasses implement `around(teacher, student, batch)`.
+
+    Args:
+        loss: the loss inside, whose taps, parts and published weight are this one's.
+        name: names the loss in `History`; None for the name of the one inside.
+
+    Attributes:
+        loss: the loss inside.
+    """
+
+    def __init__(self, loss: KnowledgeLoss, name: str | None = None) -> None:
+        super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
+        self.loss, self.published_weight = loss, loss.published_weight
+
+    def computed(self) -> list[KnowledgeLoss]:
+        return self.loss.computed()
+
+    def missing(self, batch: Batch) -> list[str]:
+        return self.loss.missing(batch)
+
+    def constants(self) -> dict[str, Any]:
+        return self.loss.constants()
+
+    def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
+        self.loss.bind(teacher, student)
+
+    def build(self, teacher_shape=None, student_shape=None) -> None:
+        if not self.loss.built:
+            self.loss.build(teacher_shape, student_shape)
+
+    def call(
+        self,
+        teacher,
+        student,
+        labels=None,
+        index=None,
+        mask=None,
+        sample_weight=None,
+        training: bool | None = None,
+    ):
+        return self.around(teacher, student, Batch(labels, index, mask, sample_weight, training))
+
+    def around(self, teacher, student, batch: Batch) -> Any:
+        """The values of the loss."""
+        raise NotImplementedError(f"{type(self).__name__} must implement around(teacher, student, batch).")
+
+    def inside(self, teacher, student, batch: Batch) -> Any:
+        """The values of the loss inside."""
+        return self.loss(teacher, student, **self.loss.arguments(batch))
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
