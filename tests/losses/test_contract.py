@@ -41,9 +41,11 @@ def check(method, values, leave_out):
 def test_the_registry_is_complete():
     known = names.members(losses, losses.KnowledgeLoss, keep=lambda cls: cls is not losses.FeatureLoss)
     assert known.keys() <= METHODS.keys()
-    functions = FUNCTIONS.keys() - {"as_float32", "as_float32_pair", "with_rotations"}
+    # What is around other losses, and what helps them.
+    others = {"as_float32", "as_float32_pair", "confidence_of_teacher", "with_rotations", "within"}
+    functions = FUNCTIONS.keys() - others
     # One word for a method: its class, its function, its line here and its oracle.
-    assert functions == known.keys() - {"paraphrasing"}
+    assert functions == known.keys() - {"paraphrasing", "confidence_weighted"}
     assert all(hasattr(oracles, name) for name in functions)
     assert all(isinstance(METHODS[name].make(), cls) for name, cls in known.items())
 
