@@ -207,6 +207,7 @@ ROWS = {
     "mutual_4": mutual(4),
     "self_last_exit": self_distilled("multi_exit"),
     "self_ensemble": self_distilled("ensemble"),
+    "self_be_your_own_teacher": self_distilled("byot"),
     "three_teachers": three_teachers,
     "assistant": assistant,
     "tolerant_generations": tolerant_generations,
