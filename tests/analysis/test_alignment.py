@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import blobs, small_network
 from tfkd.analysis import cka, cka_plot
 
+pytestmark = pytest.mark.slow
+
 TAPS = ["relu1", "pool", "logits:input", "logits"]
 
 

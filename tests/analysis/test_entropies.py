@@ -7,6 +7,8 @@ import pytest
 from tests.conftest import SHAPE, blobs, small_network
 from tfkd.analysis import EntropyProbe, entropy_plot
 
+pytestmark = pytest.mark.slow
+
 SIDES = (4, 5, 2)
 IMAGES = np.random.default_rng(0).uniform(size=(6, *SIDES)).astype("float32")
 

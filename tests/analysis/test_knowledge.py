@@ -8,6 +8,8 @@ import tfkd
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd.analysis import EntropyProbe, KeepSnapshots, knowledge, visual_concepts
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 ENTROPIES = RNG.normal(size=(5, 6, 7))
 FOREGROUND = RNG.uniform(size=(5, 6, 7)) < 0.4

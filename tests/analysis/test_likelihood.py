@@ -8,6 +8,8 @@ import tfkd
 from tests.conftest import blobs, small_network
 from tfkd.analysis import log_likelihood
 
+pytestmark = pytest.mark.slow
+
 
 def test_of_a_distiller_that_was_trained():
     x, y = blobs(48)

@@ -11,6 +11,8 @@ from tests.conftest import blobs, small_network
 from tfkd.export import export_exits
 from tfkd.schemes import attach_exits
 
+pytestmark = pytest.mark.slow
+
 EXITS = ["relu1", "conv2"]
 
 

@@ -13,6 +13,8 @@ from tests.losses import oracles
 from tests.losses.networks import IMAGES
 from tfkd import losses
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

@@ -17,6 +17,8 @@ from tfkd.losses import RelativeDissimilarity, WeightedTeachers
 from tfkd.schemes import EnsembleTeacher
 from tfkd.testing import LOSS_CLAUSES, check_loss
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(32)
 TEACHERS = [*np.random.default_rng(0).normal(0, 2, (3, 6, 5)).astype("float32")]

@@ -17,6 +17,8 @@ from tfkd.callbacks import TemperatureSchedule
 from tfkd.distilling import _forward as forward
 from tfkd.losses import Batch, GradientAttention, Hint, SoftTargets, TeacherFree, within
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Not of the student alone or of the gradient by the input, nor one that has the taps of another.
 NOT_COMPARING = {"teacher_free", "score_difference", "gradient_attention", "confidence_weighted"}

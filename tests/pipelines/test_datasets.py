@@ -12,6 +12,8 @@ from tfkd.pipelines._datasets import load_data, load_unlabelled
 from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.tasks import task_of
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(20)
 PIXELS = np.round(X * 255).astype("uint8")
 

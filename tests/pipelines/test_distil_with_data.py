@@ -17,6 +17,8 @@ from tfkd.pipelines import distil_with_data
 from tfkd.pipelines._run_folder import Interrupted
 from tfkd.pipelines._training_log import TrainingLog
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(96)
 HELD_OUT = blobs(64, seed=1)
 SHORT = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "tflite": None, "training_data": (X, Y)}

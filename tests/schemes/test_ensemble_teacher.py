@@ -16,6 +16,8 @@ from tfkd import losses, tasks
 from tfkd._core.fingerprints import fingerprint
 from tfkd.schemes import EnsembleTeacher
 
+pytestmark = pytest.mark.slow
+
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(32)
 WEIGHTS = [2.0, 1.0, 1.0]

@@ -22,6 +22,8 @@ from tfkd.schemes import (
     exit_curve,
 )
 
+pytestmark = pytest.mark.slow
+
 EXITS = ["relu1", "conv2"]
 
 

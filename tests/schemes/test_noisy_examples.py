@@ -12,6 +12,8 @@ from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.schemes._noisy_examples import Mixing, labelled_examples
 from tfkd.tasks import Classification
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(160)
 LABELLED, UNLABELLED = (X[:32], Y[:32]), X[32:]
 TASK = Classification((CLASSES,))

@@ -19,6 +19,8 @@ from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd import losses, students
 from tfkd.schemes import NoisyStudent
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(160)
 LABELLED, UNLABELLED = (X[:32], Y[:32]), X[32:]
 

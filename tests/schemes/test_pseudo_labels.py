@@ -9,6 +9,8 @@ from keras import layers
 from tfkd.schemes import pseudo_labels
 from tfkd.schemes._pseudo_labels import repetitions
 
+pytestmark = pytest.mark.slow
+
 
 def echo(bias=(0.0, 0.0, 0.0)):
     """A teacher whose logits are its inputs `(3,)`, and a bias."""

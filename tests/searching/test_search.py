@@ -18,6 +18,8 @@ from tfkd.searching import Budget, SearchResult, Trial, _trials
 from tfkd.searching._lessons import LessonOnData
 from tfkd.searching._trials import seed_of
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"width": [0.25, 0.5, 1], "kernel": [None, 5]}
 QUICK = {"epochs": 1, "batch_size": 32, "verbose": 0}
 RECIPE = Procedural(epochs=1, steps_per_epoch=3, batch_size=16, memory=0, refine_steps=0)

@@ -11,6 +11,8 @@ from tests.students.test_depth import blocks
 from tfkd import students
 from tfkd.students import StochasticDepth, with_noise, without_noise
 
+pytestmark = pytest.mark.slow
+
 
 def pixels(n=3, shape=(6, 6, 1)):
     return np.random.default_rng(0).uniform(size=(n, *shape)).astype("float32")
