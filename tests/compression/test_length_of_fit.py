@@ -11,6 +11,8 @@ import tfkd
 from tests.conftest import blobs, small_network
 from tfkd import compression
 
+pytestmark = pytest.mark.slow
+
 X, Y = blobs(48)
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

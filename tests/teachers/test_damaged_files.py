@@ -22,6 +22,8 @@ from tfkd._core.untrusted import LONGEST_MESSAGE
 from tfkd.pipelines import load_examples
 from tfkd.teachers import TeacherWarning
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (4, 4, 3)
 MOST_MEMORY = 2 * 2**30
 BOUNDED = settings(
