@@ -6,7 +6,7 @@
 
 The student is a ResNet-8 of half the width, and every row gives it as many updates of 128 images; what
 its teachers, peers and predecessors cost comes on top and is told. Teachers have the full width and
-learned from 6,000 images of Fashion-MNIST with labels, of which students have all or some. Nothing is
+learned from 6,000 labelled images of Fashion-MNIST; students get all or some of them. Nothing is
 chosen by test data: numbers are the papers' or the library's defaults; the epoch of the early stopped
 teacher, and the noise of the noisy student, are chosen by 1,000 training images that no row learns
 from; accuracies are the last epoch's. A file for each run goes to --folder, and the table of those that

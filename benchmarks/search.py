@@ -5,7 +5,7 @@
 The teacher at half its width is trained as each trial is, on the same examples for as many epochs. The
 search then has 70 % of its TFLite milliseconds, and chooses by examples held out from the training data
 alone. Test images are looked at once, at the end: by the chosen student and the teacher's half, and by both
-trained afresh with further seeds. The row goes to docs/rows/search_fashion_mnist.json.
+trained again with other seeds. The row goes to docs/rows/search_fashion_mnist.json.
 """
 
 import json
@@ -29,7 +29,7 @@ flags.DEFINE_integer("epochs", 4, "of each trial")
 flags.DEFINE_integer("trials", 20, "students to try")
 flags.DEFINE_float("share", 0.7, "of the milliseconds of the teacher's half that a student may take")
 flags.DEFINE_list("seeds", ["1", "2"], "seeds that both networks are trained with again at the end")
-flags.DEFINE_string("folder", "/tmp/search_fashion_mnist", "of the search, which goes on where it was")
+flags.DEFINE_string("folder", "runs/search_fashion_mnist", "of the search, which goes on where it was")
 flags.DEFINE_string("rows", "docs/rows", "where the row is kept")
 flags.DEFINE_string("plot", "docs/search_pareto.png", "where the picture goes")
 
@@ -103,10 +103,10 @@ def main(argv: list[str]) -> None:
         again = os.path.join(FLAGS.folder, f"seed{seed}")
         accuracies["half"].append(test_accuracy(half(os.path.join(again, "half"), seed).student()))
         point = {name: [value] for name, value in found.best.point.items()}
-        afresh = tfkd.search(
+        retrained = tfkd.search(
             teacher, point, build=build, seed=seed, folder=os.path.join(again, "chosen"), **options
         )
-        accuracies["chosen"].append(test_accuracy(afresh.student()))
+        accuracies["chosen"].append(test_accuracy(retrained.student()))
     row = {
         "teacher": os.path.basename(FLAGS.teacher),
         "teacher_test_accuracy": test_accuracy(teacher),

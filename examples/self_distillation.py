@@ -4,7 +4,7 @@
 
 Trains a small ResNet with two early exits on half of the MNIST images that come with tfkd, chooses
 thresholds on a quarter and reports on the last quarter. Takes less than a minute, and writes a TFLite file
-for each exit to /tmp/self_distillation.
+for each exit to runs/self_distillation.
 """
 
 import pathlib
@@ -39,7 +39,7 @@ def main() -> None:
     answers = early_exit(distiller.network, thresholds).predict(x[three:])
     print(f"images that take each exit: {np.bincount(answers.exits).tolist()}")
 
-    for file in tfkd.export.export_exits(distiller.network, "/tmp/self_distillation"):
+    for file in tfkd.export.export_exits(distiller.network, "runs/self_distillation"):
         print(
             f"{file.path}: {file.size_bytes / 1000:.0f} kB, as Keras on {file.agreement[0]:.0%} of images"
         )

@@ -159,7 +159,7 @@ class _Counter:
                     return self.checked(known[kind], operation, inputs, output, path)
         if isinstance(operation, layers.Wrapper):
             return self.inner(operation.layer, inputs, output, path)
-        if getattr(operation, "weights", []):
+        if isinstance(operation, keras.Layer) and operation.weights:
             raise _unknown(operation, path)
         return 0
 
@@ -230,14 +230,17 @@ def _einsum_dense(layer, inputs, output):
 def _attention(layer, inputs, output):
     """Projections from all channels of every token, then each query's products with all keys and values."""
     query, value = inputs[0], inputs[1]
-    projections = {inner.name: inner for inner in flatten_layers(layer) if hasattr(inner, "equation")}
+    inside = flatten_layers(layer)
+    projections = {each.name: each for each in inside if isinstance(each, layers.EinsumDense)}
     flops = 0
     for name, projection in projections.items():
         tokens = math.prod((value if name in ("key", "value") else query)[:-1])
         flops += 2 * tokens * _size(projection.kernel)
     _, heads, key_channels = projections["query"].kernel.shape
     channels = heads * (key_channels + projections["value"].kernel.shape[-1])
-    axes = getattr(layer, "attention_axes", None) or range(1, len(value) - 1)
+    # Grouped queries attend over all of them.
+    chosen = layer.attention_axes if isinstance(layer, layers.MultiHeadAttention) else None
+    axes = chosen or range(1, len(value) - 1)
     return flops + 2 * math.prod(query[:-1]) * math.prod(value[axis] for axis in axes) * channels
 
 
@@ -247,7 +250,7 @@ def _dot_product_attention(layer, inputs, output):
 
 
 def _recurrent(layer, inputs, output):
-    cells = getattr(layer.cell, "cells", [layer.cell])
+    cells = layer.cell.cells if isinstance(layer.cell, layers.StackedRNNCells) else [layer.cell]
     for cell in cells:
         if not isinstance(cell, layers.LSTMCell | layers.GRUCell | layers.SimpleRNNCell):
             raise _unknown(layer, layer.name)

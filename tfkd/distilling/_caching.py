@@ -59,6 +59,13 @@ def unpack(x) -> CachedBatch:
     return CachedBatch(x[_INPUTS], x[_INDEX], outputs["output"], outputs["taps"], teacher_fingerprint)
 
 
+def with_inputs_changed(x, function: Callable[[Any], Any]):
+    """The inputs changed, and what `with_index` or `cache_teacher` put beside them as it is."""
+    if not isinstance(x, dict) or _INPUTS not in x:
+        return function(x)
+    return {**x, _INPUTS: function(x[_INPUTS])}
+
+
 def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Dataset:
     """Gives every example its place in the data set, which some losses need.
 
@@ -169,9 +176,7 @@ def map_inputs(dataset: tf.data.Dataset, function: Callable[[Any], Any]) -> tf.d
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
             element[0] if len(element) == 1 else element
         )
-        carrying = isinstance(x, dict) and _INPUTS in x
-        x = {**x, _INPUTS: function(x[_INPUTS])} if carrying else function(x)
-        return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+        return keras.utils.pack_x_y_sample_weight(with_inputs_changed(x, function), y, sample_weight)
 
     return dataset.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
 

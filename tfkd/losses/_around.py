@@ -4,11 +4,11 @@ from typing import Any, Self
 
 import keras
 
-from tfkd.losses._base import Batch, KnowledgeLoss
+from tfkd.losses._base import Batch, BatchLoss, KnowledgeLoss
 
 
-class LossAround(KnowledgeLoss):
-    """Makes something of another loss; subclasses implement `around(teacher, student, batch)`.
+class LossAround(BatchLoss):
+    """Makes something of another loss; subclasses implement `on_batch(teacher, student, batch)`.
 
     Args:
         loss: the loss inside, whose taps, parts and published weight are this one's.
@@ -37,22 +37,6 @@ class LossAround(KnowledgeLoss):
     def build(self, teacher_shape=None, student_shape=None) -> None:
         if not self.loss.built:
             self.loss.build(teacher_shape, student_shape)
-
-    def call(
-        self,
-        teacher,
-        student,
-        labels=None,
-        index=None,
-        mask=None,
-        sample_weight=None,
-        training: bool | None = None,
-    ):
-        return self.around(teacher, student, Batch(labels, index, mask, sample_weight, training))
-
-    def around(self, teacher, student, batch: Batch) -> Any:
-        """The values of the loss."""
-        raise NotImplementedError(f"{type(self).__name__} must implement around(teacher, student, batch).")
 
     def inside(self, teacher, student, batch: Batch) -> Any:
         """The values of the loss inside."""

@@ -254,6 +254,27 @@ class KnowledgeLoss(keras.Layer):
         }
 
 
+class BatchLoss(KnowledgeLoss):
+    """A loss that takes all there is of a batch at once: subclasses implement `on_batch`."""
+
+    def call(
+        self,
+        teacher,
+        student,
+        labels=None,
+        index=None,
+        mask=None,
+        sample_weight=None,
+        training: bool | None = None,
+    ):
+        return self.on_batch(teacher, student, Batch(labels, index, mask, sample_weight, training))
+
+    def on_batch(self, teacher, student, batch: Batch) -> Any:
+        """The values of the loss."""
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind} must implement on_batch(teacher, student, batch).")
+
+
 def _as_tap(layer: Taps) -> str | list[str] | None:
     """A path, several as a list, or None."""
     return layer if layer is None or isinstance(layer, str) else [str(path) for path in layer]

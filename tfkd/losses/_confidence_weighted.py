@@ -103,7 +103,7 @@ class ConfidenceWeighted(LossAround):
     def constants(self) -> dict[str, Any]:
         return {"loss": super().constants(), "power": self.power, "of": self.of}
 
-    def around(self, teacher, student, batch: Batch):
+    def on_batch(self, teacher, student, batch: Batch):
         values = self.inside(teacher, student, batch)
         if not len(values.shape):
             raise ValueError(

@@ -8,7 +8,7 @@ import keras
 from keras import layers, ops
 
 from tfkd._core.keras_internals import with_mask
-from tfkd.losses._base import Batch, KnowledgeLoss, Taps
+from tfkd.losses._base import Batch, BatchLoss, Taps
 from tfkd.losses._maps import without_padding
 from tfkd.losses._relations import per_row
 
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
     batch: Batch
 
 
-class FeatureLoss(KnowledgeLoss):
+class FeatureLoss(BatchLoss):
     """A loss on one pair of layers, or summed over several pairs.
 
     Subclasses implement `compare(teacher, student, batch)` for one pair, which returns one float32 value
@@ -98,17 +98,7 @@ class FeatureLoss(KnowledgeLoss):
         """The projector that `projector=True` stands for."""
         return linear_projector(channels, rank)
 
-    def call(
-        self,
-        teacher,
-        student,
-        labels=None,
-        index=None,
-        mask=None,
-        sample_weight=None,
-        training: bool | None = None,
-    ):
-        batch = Batch(labels, index, mask, sample_weight, training)
+    def on_batch(self, teacher, student, batch: Batch):
         return self.compare_pairs(self.pairs(teacher, student, batch))
 
     def compare_pairs(self, pairs: list[Pair]):

@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from tfkd._core.checks import check_choice
 from tfkd._core.copies import clone
-from tfkd.losses._base import Batch, KnowledgeLoss, as_float32
+from tfkd.losses._base import Batch, BatchLoss, KnowledgeLoss, as_float32
 from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
 from tfkd.losses._relations import example_mean, per_row
@@ -71,7 +71,7 @@ def _check_several(teachers):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class WeightedTeachers(KnowledgeLoss):
+class WeightedTeachers(BatchLoss):
     """One loss for each of several teachers, weighted and added up.
 
     For a distiller of a `tfkd.schemes.EnsembleTeacher`, whose taps begin with the names of its members;
@@ -193,21 +193,11 @@ class WeightedTeachers(KnowledgeLoss):
             else:
                 part.build(shape, student_shape)
 
-    def call(
-        self,
-        teacher,
-        student,
-        labels=None,
-        index=None,
-        mask=None,
-        sample_weight=None,
-        training: bool | None = None,
-    ):
-        batch = Batch(labels, index, mask, sample_weight, training)
+    def on_batch(self, teacher, student, batch: Batch):
         if self.rule == "learned":
             return self._learned(teacher, student, batch)
         if self.rule == "confidence":
-            shares = confidence_weights(teacher[-len(self.parts) :], labels)
+            shares = confidence_weights(teacher[-len(self.parts) :], batch.labels)
             return sum(self._by_example(k, shares[k], teacher, student, batch) for k in self._range)
         values = self._values(teacher, student, batch)
         return sum(share * value for share, value in zip(self.shares, values, strict=True))

@@ -64,5 +64,5 @@ class _Within(LossAround):
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         self.loss.bind(student, student)
 
-    def around(self, teacher, student, batch: Batch):
+    def on_batch(self, teacher, student, batch: Batch):
         return self.inside(tree.map_structure(ops.stop_gradient, teacher), student, batch)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfkd._core.checks import check_choice, check_int
-from tfkd._core.copies import clone
+from tfkd._core.copies import clone, fresh_metrics
 from tfkd._core.seeding import seeded
 from tfkd.datafree import Recipe
 from tfkd.distilling import Distiller
@@ -183,7 +183,7 @@ def _name(candidate):
 def _measured(network, loss, metrics, data, batch_size, monitor):
     """A value of a network on the validation data, which leaves what it was compiled with alone."""
     judged = Distiller(None, network, [], None, 1.0)
-    judged.compile("sgd", loss, [clone(m) if isinstance(m, keras.metrics.Metric) else m for m in metrics])
+    judged.compile("sgd", loss, fresh_metrics(list(metrics)))
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     values = judged.evaluate(
         *(x, y, batch_size),

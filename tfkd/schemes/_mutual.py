@@ -205,8 +205,7 @@ class MutualDistiller(DistillationModel):
 
     def train_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch = _unpacked(x)
-        context = {"labels": _checked_labels(y), "index": batch.index, "sample_weight": sample_weight}
+        batch, context = _batch_and_context(x, y, sample_weight)
         step = self._step_together if self.together else self._step_in_turn
         outputs, totals = step(batch.inputs, context)
         self._loss_tracker.update_state(_mean(totals) * replicas(), sample_weight=batch_size(outputs[0]))
@@ -230,15 +229,18 @@ class MutualDistiller(DistillationModel):
     def _step_in_turn(self, inputs, context):
         """Updates one student after the other, each with what those before it answer by then."""
         labels = context["labels"]
-        answers = [self._pass(i, inputs, False, labels).fixed() for i in range(len(self.students))]
+        last = len(self.students) - 1
+        # The first is not asked before it has learned, nor the last one afterwards.
+        answers = {i: self._pass(i, inputs, False, labels).fixed() for i in range(1, last + 1)}
         outputs, totals = [], []
-        for i in range(len(self.students)):
+        for i in range(last + 1):
             with tf.GradientTape() as tape:
                 passed = self._pass(i, inputs, True, labels)
                 total = self._total(i, passed, answers, context)
                 scaled = self.optimizer.members[i].scale_loss(total)
             self._update(i, tape.gradient(scaled, self._trained(i)))
-            answers[i] = self._pass(i, inputs, False, labels).fixed()
+            if i < last:
+                answers[i] = self._pass(i, inputs, False, labels).fixed()
             outputs.append(passed.output)
             totals.append(total)
         return outputs, totals
@@ -265,8 +267,7 @@ class MutualDistiller(DistillationModel):
 
     def test_step(self, data) -> dict:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch = _unpacked(x)
-        context = {"labels": _checked_labels(y), "index": batch.index, "sample_weight": sample_weight}
+        batch, context = _batch_and_context(x, y, sample_weight)
         passes = [self._pass(i, batch.inputs, False, y) for i in range(len(self.students))]
         totals = [self._total(i, passes[i], passes, context, training=False) for i in range(len(passes))]
         self._loss_tracker.update_state(
@@ -341,20 +342,17 @@ def _checked(students):
     return students
 
 
-def _unpacked(x):
+def _batch_and_context(x, y, sample_weight):
+    """The inputs of a batch, and what losses may look at besides what networks answer to them."""
     batch = unpack(x)
     if batch.teacher_fingerprint is not None:
         raise ValueError(
             "The data set carries a teacher's outputs, and these students teach each other. Train on it as "
             "it was before tfkd.cache_teacher."
         )
-    return batch
-
-
-def _checked_labels(y):
     if y is None:
         raise ValueError("`y` is missing: students that teach each other learn from labels, too.")
-    return y
+    return batch, {"labels": y, "index": batch.index, "sample_weight": sample_weight}
 
 
 def _mean(values):

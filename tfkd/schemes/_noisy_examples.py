@@ -86,9 +86,8 @@ class Mixing:
         x, y = example
         if self.augment is None:
             return x, y
-        inputs = self.augment(caching.unpack(x).inputs, seed)
-        carrying = isinstance(x, dict) and caching._INPUTS in x
-        return ({**x, caching._INPUTS: inputs} if carrying else inputs), y
+        augment = self.augment
+        return caching.with_inputs_changed(x, lambda inputs: augment(inputs, seed)), y
 
 
 @dataclasses.dataclass(frozen=True)

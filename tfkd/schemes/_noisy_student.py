@@ -18,10 +18,13 @@ from tfkd.losses._features import as_list
 from tfkd.losses._keras_losses import as_knowledge_loss
 from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.schemes._noisy_examples import Mixing, labelled_examples, validation_rows
+from tfkd.schemes._progress import one_history, read_plan
 from tfkd.schemes._pseudo_labels import check_options, check_returns_logits, checked_task
 from tfkd.schemes._rand_augment import rand_augment
 from tfkd.schemes._stages import Stage, Stages
 from tfkd.tasks import Classification, Task
+
+_FILE = "settings.json"
 
 
 class NoisyStudent:
@@ -362,12 +365,10 @@ def _labels_loss(task):
 
 def _check_folder(folder, settings):
     """Notes the settings in a folder; raises ValueError if it holds a run with others."""
-    path = os.path.join(folder, "settings.json")
-    if not os.path.exists(path):
-        files.write_text(path, json.dumps(settings))
+    found = read_plan(folder, _FILE)
+    if found is None:
+        files.write_text(os.path.join(folder, _FILE), json.dumps(settings))
         return
-    with open(path, encoding="utf-8") as file:
-        found = json.load(file)
     for key, now in settings.items():
         if found.get(key) != now:
             raise ValueError(
@@ -382,10 +383,6 @@ def _joined(histories):
     for number, history in histories.items():
         columns = {key: values for key, values in history.history.items() if key != "stage"}
         for i in range(len(history.epoch)):
-            logs.append({"iteration": number, **{key: values[i] for key, values in columns.items()}})
-    joined = keras.callbacks.History()
-    joined.set_model(list(histories.values())[-1].model)
-    joined.epoch = list(range(len(logs)))
-    keys = dict.fromkeys(key for each in logs for key in each)
-    joined.history = {key: [each.get(key, float("nan")) for each in logs] for key in keys}
-    return joined
+            values = {key: each[i] for key, each in columns.items()}
+            logs.append({"epoch": len(logs), "iteration": number, **values})
+    return one_history(logs, list(histories.values())[-1].model)

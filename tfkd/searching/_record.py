@@ -48,7 +48,7 @@ class Record:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"`folder`: {self._path!r} is damaged, or not of a search of tfkd ({error!r}). Name "
-                "another folder, or remove the file to search afresh."
+                "another folder, or remove the file to search from the start."
             ) from error
         names = sorted(self._settings.keys() | settings.keys())
         if changed := [name for name in names if self._settings.get(name) != settings.get(name)]:
