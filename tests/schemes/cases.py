@@ -45,6 +45,18 @@ class Setting:
         # Last, so that what a test does at the end of an epoch happens before it is kept.
         return [*self.callbacks, keras.callbacks.BackupAndRestore(self.folder, delete_checkpoint=False)]
 
+    def fit(self, model: keras.Model, callbacks=()) -> keras.callbacks.History:
+        """Trains a model that was compiled, three steps an epoch of 48 images, in an order that resumes."""
+        return model.fit(
+            self.x,
+            self.y,
+            batch_size=16,
+            epochs=self.epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *self.with_backup],
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Ran:

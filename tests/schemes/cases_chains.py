@@ -46,16 +46,8 @@ def eskd(setting: Setting) -> Ran:
     loss = tfkd.losses.SoftTargets(4.0) if setting.loss is None else setting.loss
     distiller = tfkd.Distiller(setting.teacher, setting.student("student"), loss)
     distiller.compile(keras.optimizers.SGD(0.05), LABELS_LOSS, ["accuracy"], setting.jit_compile)
-    history = distiller.fit(
-        setting.x,
-        setting.y,
-        epochs=setting.epochs,
-        batch_size=16,
-        shuffle=False,
-        verbose=0,
-        # So large a step forward nothing makes: distillation stops after the second epoch.
-        callbacks=[StopDistilling("loss", patience=1, min_delta=100.0), *setting.with_backup],
-    )
+    # So large a step forward nothing makes: distillation stops after the second epoch.
+    history = setting.fit(distiller, [StopDistilling("loss", patience=1, min_delta=100.0)])
     return Ran(history, distiller.students, distiller)
 
 

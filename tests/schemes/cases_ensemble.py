@@ -39,15 +39,7 @@ def run_per_teacher(setting: Setting) -> Ran:
 
 def _trained(distiller, setting):
     distiller.compile(keras.optimizers.Adam(1e-2), LABELS_LOSS, jit_compile=setting.jit_compile)
-    history = distiller.fit(
-        setting.x,
-        setting.y,
-        batch_size=16,
-        epochs=setting.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=setting.with_backup,
-    )
+    history = setting.fit(distiller)
     return Ran(history, [distiller.student], distiller)
 
 

@@ -28,15 +28,7 @@ def self_distillation(method):
         distiller.compile(
             keras.optimizers.Adam(1e-3), LABELS_LOSS, ["accuracy"], jit_compile=setting.jit_compile
         )
-        history = distiller.fit(
-            setting.x,
-            setting.y,
-            batch_size=16,
-            shuffle=False,
-            epochs=setting.epochs,
-            callbacks=setting.with_backup,
-            verbose=0,
-        )
+        history = setting.fit(distiller)
         return Ran(history, [distiller.network], distiller)
 
     return run

@@ -13,15 +13,7 @@ def _run(networks, **options):
         model.compile(
             keras.optimizers.Adam(1e-2), LABELS_LOSS, ["accuracy"], jit_compile=setting.jit_compile
         )
-        history = model.fit(
-            setting.x,
-            setting.y,
-            batch_size=16,
-            epochs=setting.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=setting.with_backup,
-        )
+        history = setting.fit(model)
         return Ran(history, students, model)
 
     return run
