@@ -84,7 +84,7 @@ def _define_training(values):
         None,
         "npz file with x_train and y_train; a folder with a folder of images for each class; or a TFRecord "
         "file or a pattern of them, of tf.train.Examples with image (encoded) or image/encoded, and label "
-        "or image/class/label. --eval_data may be the like, too",
+        "or image/class/label. --eval_data takes the same kinds",
         flag_values=values,
     )
     flags.DEFINE_float(
