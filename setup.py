@@ -28,6 +28,7 @@ setup(
         "litert": ["ai-edge-litert>=2.0"],
         "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
         "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
+        "text": ["keras-hub>=0.32,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
         "test": [
             "pytest>=8",
             "pytest-timeout>=2.3",
@@ -40,6 +41,9 @@ setup(
             "jinja2>=3.1",
             "tensorboard>=2.19",
             "keras-tuner[bayesian]>=1.4.7,<1.5",
+            "keras-hub>=0.32,<0.33",
+            "tokenizers>=0.21",
+            "safetensors>=0.4",
         ],
     },
     entry_points={

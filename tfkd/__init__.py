@@ -25,6 +25,7 @@ from tfkd import (
     tasks,
     teachers,
     testing,
+    text,
 )
 from tfkd.datafree import DataFreeDistiller
 from tfkd.searching import search
@@ -59,5 +60,6 @@ __all__ = [
     "tasks",
     "teachers",
     "testing",
+    "text",
     "with_index",
 ]

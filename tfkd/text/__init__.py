@@ -1,0 +1,3 @@
+"""Transformers: loading, tokens, students, recipes."""
+
+__all__ = []
