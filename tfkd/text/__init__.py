@@ -1,3 +1,5 @@
 """Transformers: loading, tokens, students, recipes."""
 
-__all__ = []
+from tfkd.text._plain import plain
+
+__all__ = ["plain"]
