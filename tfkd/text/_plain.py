@@ -18,10 +18,9 @@ from tfkd._core.keras_internals import (
     run_through_graph,
 )
 from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.trial_inputs import trial_inputs
 from tfkd.tasks import mark, marked_task
 
-# Where lengths are open, rebuilt models are compared on sentences of so many tokens, or of as many as fit.
-_LENGTH, _SENTENCES = 8, 4
 _TOLERANCE = 1e-4
 _TANH_GELU = "keras_hub>gelu_approximate"
 
@@ -272,7 +271,7 @@ def _input_like(tensor):
 
 def _check_same_outputs(model, made):
     """Refuses a rebuilt model that computes something else."""
-    inputs = _sentences(made)
+    inputs = trial_inputs(made)
     expected, found = (
         [np.asarray(ops.cast(each, "float32")) for each in keras.tree.flatten(net(inputs, training=False))]
         for net in (model, made)
@@ -284,24 +283,3 @@ def _check_same_outputs(model, made):
                 f"`model`: {model.name!r}, rebuilt of Keras's own layers, computes something else: outputs "
                 f"differ by up to {difference:.2g}. It has a layer that is not what its name says."
             )
-
-
-def _sentences(model):
-    """Inputs of a flat model: tokens that its embeddings know, some of them padding; random floats."""
-    rng = np.random.default_rng(0)
-    tables = [layer for layer in model.layers if isinstance(layer, layers.Embedding)]
-    length = min(
-        [_LENGTH, *(table.input_dim for table in tables if table.name.endswith("position_embedding"))]
-    )
-    known = {id(table.input): table.input_dim for table in tables}
-
-    def example(tensor):
-        shape = (_SENTENCES, *(size or length for size in tensor.shape[1:]))
-        if keras.backend.is_float_dtype(tensor.dtype):
-            return rng.uniform(size=shape).astype(tensor.dtype)
-        values = rng.integers(known.get(id(tensor), 2), size=shape)
-        # A sentence that is masked as a whole has no mean.
-        values[:, :1] = 1
-        return values.astype(tensor.dtype)
-
-    return keras.tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
