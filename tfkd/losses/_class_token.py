@@ -8,15 +8,11 @@ class ClassTokenLoss(FeatureLoss):
     """A feature loss on the first of `(batch, tokens, width)`, or on `(batch, width)` as it is."""
 
     def build(self, teacher_shape, student_shape) -> None:
-        theirs, ours = (
-            [_without_tokens(shape) for shape in shape_list(each)]
-            for each in (teacher_shape, student_shape)
-        )
-        super().build(theirs, ours)
+        super().build(_each_without_tokens(teacher_shape), _each_without_tokens(student_shape))
 
     def pairs(self, teacher, student, batch: Batch) -> list[Pair]:
-        first = [[_first_token(x) for x in as_list(each)] for each in (teacher, student)]
-        return super().pairs(*first, batch._replace(mask=None))
+        theirs, ours = ([_first_token(x) for x in as_list(each)] for each in (teacher, student))
+        return super().pairs(theirs, ours, batch._replace(mask=None))
 
 
 def _first_token(features):
@@ -24,9 +20,10 @@ def _first_token(features):
     return features[:, 0] if len(features.shape) == 3 else features
 
 
-def _without_tokens(shape):
-    _check_rank(shape)
-    return (shape[0], *shape[-1:])
+def _each_without_tokens(shapes):
+    for shape in shape_list(shapes):
+        _check_rank(shape)
+    return [(shape[0], shape[-1]) for shape in shape_list(shapes)]
 
 
 def _check_rank(shape):
