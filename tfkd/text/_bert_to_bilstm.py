@@ -87,9 +87,7 @@ class BERTToBiLSTM(TextRecipe):
             tokenizer=tokenizer_of(teacher),
         )
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         return [MeanSquaredError()], [self.logits_weight]
 
     def weight_of_labels(self, teacher: keras.Model) -> float:

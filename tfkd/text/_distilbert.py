@@ -23,7 +23,7 @@ class LanguageModelRecipe(LayerRecipe):
     Args:
         soft_weight: weight of the soft targets, at least 0.
         temperature: of the soft targets, above 0.
-        labels_weight: weight of the true tokens' cross-entropy, at least 0; of a classifier, of its labels'.
+        labels_weight: weight of the true tokens' cross-entropy, or of a classifier's labels, at least 0.
         cosine_weight: weight of one minus the cosine between the last hidden states, at least 0.
         train_positions: whether the student's position embeddings are trained.
         **kwargs: the options of `LayerRecipe`.
@@ -42,9 +42,7 @@ class LanguageModelRecipe(LayerRecipe):
             return PUBLISHED_LAYERS
         return super().choice_of(count, depth)
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         theirs, ours = layers_of(teacher, "teacher").hidden[-1], layers_of(student, "student").hidden[-1]
         projector = width_at(teacher, theirs) != width_at(student, ours)
         weighted = [

@@ -45,9 +45,9 @@ class EmbeddingDistillation(LayerRecipe):
         >>> small = tfkd.text.EmbeddingDistillation(layers=3).distil(encoder, data)
 
     Reference:
-        Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge Distillation",
-        2020, for mean squared error of vectors, and the authors' examples of smaller students; Park et al.,
-        "Relational Knowledge Distillation", 2019. Deviations: the rate is theirs for a student that begins
+        Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
+        Distillation", 2020, for mean squared error of vectors, and the authors' examples of smaller
+        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the rate is theirs for a student that begins
         with its teacher's layers; hidden states and relations are not in the paper.
     """
 
@@ -78,8 +78,8 @@ class EmbeddingDistillation(LayerRecipe):
         names = {layer.name: layer for layer in student.layers}
         if "pooling" not in names:
             raise ValueError(
-                f"`hidden_dim` can be another width for sentence encoders of tfkd.text.sentence_encoder alone, "
-                f"whose pooling is known. Received: teacher {teacher.name!r}. Leave `hidden_dim` at None."
+                "`hidden_dim` can be another width for encoders of tfkd.text.sentence_encoder alone, whose "
+                f"pooling is known. Received: teacher {teacher.name!r}. Leave `hidden_dim` at None."
             )
         normalized = "normalization" in names
         return _ending(student.input, names["pooling"].output, size, normalized, student.name)
@@ -88,7 +88,8 @@ class EmbeddingDistillation(LayerRecipe):
         table = token_embedding(teacher)
         if table is None:
             raise ValueError(
-                f"`teacher` must read token ids by an embedding table. Received: {teacher.name!r} without one."
+                "`teacher` must read token ids by an embedding table. Received: "
+                f"{teacher.name!r} without one."
             )
         rows = keras.ops.convert_to_numpy(table.embeddings)
         known = tokenizer_of(teacher)
@@ -97,9 +98,7 @@ class EmbeddingDistillation(LayerRecipe):
         normalized = any(isinstance(layer, layers.UnitNormalization) for layer in teacher.layers)
         return _ending(body.input, body.get_layer("bilstm").output, size, normalized, "bilstm_encoder")
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         weighted: list[tuple[KnowledgeLoss, float]] = [
             (MeanSquaredError(), self.mse_weight),
             (CosineEmbedding(), self.cosine_weight),

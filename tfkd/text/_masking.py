@@ -72,7 +72,9 @@ class TokenMasking(keras.callbacks.Callback):
         words = tf.constant(self._words)
         place = tf.cast(other * len(self._words), "int32")
         drawn = tf.gather(words, tf.minimum(place, len(self._words) - 1))
-        hidden = tf.where(kind < self.mask, self._mask_id, tf.where(kind < self.mask + self.random, drawn, ids))
+        hidden = tf.where(
+            kind < self.mask, self._mask_id, tf.where(kind < self.mask + self.random, drawn, ids)
+        )
         return {**inputs, "token_ids": tf.where(chosen, hidden, ids)}, labels
 
 
@@ -106,8 +108,9 @@ def mask_tokens(
         >>> student = tfkd.text.DistilBERT().distil(teacher, data, callbacks=[masking])
 
     Reference:
-        Devlin et al., "BERT", 2019, for the shares; Liu et al., "RoBERTa", 2019, for new ones in each epoch.
-        Deviation: each token is chosen by itself, where BERT chooses a fixed number in each sentence.
+        Devlin et al., "BERT", 2019, for the shares; Liu et al., "RoBERTa", 2019, for new ones in each
+        epoch. Deviation: each token is chosen by itself, where BERT chooses a fixed number in each
+        sentence.
     """
     check_number("probability", probability, above=0, below=1)
     check_number("mask", mask, least=0, most=1)

@@ -22,8 +22,9 @@ class MiniLM(LayerRecipe):
     Args:
         layers: as of `LayerRecipe`.
         hidden_dim: as of `LayerRecipe`; any width that the teacher's number of heads divides.
-        assistant: whether a teacher assistant, as deep as the teacher and as wide as the student, is trained
-            before and teaches the student; None for students of at most half the teacher's depth and width.
+        assistant: whether a teacher assistant, as deep as the teacher and as wide as the student, is
+            trained before and teaches the student; None for students of at most half the teacher's depth
+            and width.
         **kwargs: the options of `TextRecipe`.
 
     Example:
@@ -40,10 +41,11 @@ class MiniLM(LayerRecipe):
     learning_rate: float = 1e-4
     warmup: float = 0.01
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
-        theirs, ours = layers_of(teacher, "teacher").attention[-1], layers_of(student, "student").attention[-1]
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
+        theirs, ours = (
+            layers_of(teacher, "teacher").attention[-1],
+            layers_of(student, "student").attention[-1],
+        )
         return [AttentionKL(theirs, ours), SelfAttentionRelations(theirs, ours)], [1.0, 1.0]
 
     def needs_assistant(self, teacher: keras.Model, student: keras.Model) -> bool:

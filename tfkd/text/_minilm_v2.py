@@ -47,9 +47,7 @@ class MiniLMv2(LayerRecipe):
     learning_rate: float = 2e-4
     warmup: float = 0.01
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         theirs, ours = layers_of(teacher, "teacher").attention, layers_of(student, "student").attention
         large = len(theirs) == _LARGE
         number = self.teacher_layer
@@ -73,5 +71,5 @@ def _check_heads(heads, model, layer):
         if own * size % heads:
             raise ValueError(
                 f"`relation_heads` must divide the {own * size} {kind} a token has in {model.name!r}. "
-                f"Received: relation_heads={heads}. Give {own}, or another divisor of both networks' widths."
+                f"Received: relation_heads={heads}. Give {own}, or another divisor of both widths."
             )

@@ -21,10 +21,10 @@ class OnPolicyDistiller(Distiller):
     in. Here a share of the batches keep their prompts alone: the student samples what follows, and the
     teacher is asked about that. No gradient flows through the sampling.
 
-    Inputs are `{"token_ids", "padding_mask"}` `(batch, tokens)`, padded behind. Labels `(batch, tokens)` hold
-    at each position the token that follows, as `tfkd.tasks.next_tokens` makes them, and -100 where it does
-    not count: what comes before the first that counts is the prompt. Sequences are sampled up to the length
-    of the batch, so give batches room. In training, metrics count sampled tokens too, where they say how
+    Inputs are `{"token_ids", "padding_mask"}` `(batch, tokens)`, padded behind. Labels `(batch, tokens)`
+    hold at each position the token that follows, as `tfkd.tasks.next_tokens` makes them, and -100 where it
+    does not count: what comes before the first that counts is the prompt. Sequences are sampled up to the
+    length of the batch, so give batches room. In training, metrics count sampled tokens too, where they say how
     sure the student is of itself: judge by `validation_data`.
 
     Args:
@@ -78,10 +78,14 @@ class OnPolicyDistiller(Distiller):
     ) -> None:
         self.lmbda = check_number("lmbda", lmbda, least=0, most=1)
         self.temperature = check_number("temperature", temperature, above=0)
-        self.max_new_tokens = None if max_new_tokens is None else check_int("max_new_tokens", max_new_tokens)
+        self.max_new_tokens = (
+            None if max_new_tokens is None else check_int("max_new_tokens", max_new_tokens)
+        )
         self.end_id = None if end_id is None else check_int("end_id", end_id, least=0)
         self.pad_id = check_int("pad_id", pad_id, least=0)
-        losses = GeneralizedJSD(0.5, only_labelled=True) if distillation_losses is None else distillation_losses
+        losses = (
+            GeneralizedJSD(0.5, only_labelled=True) if distillation_losses is None else distillation_losses
+        )
         super().__init__(teacher, student, losses, distillation_loss_weights, 0.0, name, **kwargs)
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -90,8 +94,8 @@ class OnPolicyDistiller(Distiller):
         batch = unpack(x)
         if batch.teacher_fingerprint is not None:
             raise ValueError(
-                "The data set carries a teacher's outputs, which are not of what the student samples. Train "
-                "on the data set as it was before tfkd.cache_teacher."
+                "The data set carries a teacher's outputs, which are not of what the student samples. "
+                "Train on the data set as it was before tfkd.cache_teacher."
             )
         _check_inputs(batch.inputs, y)
         inputs, labels = self._given_or_sampled(batch.inputs, tf.cast(y, "int32"))

@@ -16,7 +16,8 @@ class PatientKD(LayerRecipe):
     """PKD: a student of the teacher's first layers learns what [CLS] is in several of them.
 
     The loss is (1 - alpha) of the labels' cross-entropy, alpha of the soft targets and beta of the distance
-    of normalized first tokens of all student layers but the last. Without labels the first part is left out.
+    of normalized first tokens of all student layers but the last. Without labels the first part is left
+    out.
 
     Args:
         layers: as of `LayerRecipe`; the student begins with the teacher's first ones.
@@ -51,9 +52,7 @@ class PatientKD(LayerRecipe):
     def choice_of(self, count: int, depth: int) -> list[int]:
         return list(range(count))
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         theirs, ours = layers_of(teacher, "teacher").hidden, layers_of(student, "student").hidden
         losses: list[KnowledgeLoss] = [SoftTargets(self.temperature)]
         weights = [self.alpha]

@@ -91,8 +91,8 @@ class _Candidates:
         table = token_embedding(model)
         if tokenizer.mask_id is None or table is None or table.input_dim != len(tokenizer.vocabulary):
             raise ValueError(
-                f"`model` {model.name!r} must be a masked language model of the {len(tokenizer.vocabulary)} "
-                f"tokens of `tokenizer`, which must have a mask. Received: "
+                f"`model` {model.name!r} must be a masked language model of the "
+                f"{len(tokenizer.vocabulary)} tokens of `tokenizer`, which must have a mask. Received: "
                 f"{table and table.input_dim} tokens, mask {tokenizer.mask_id}."
             )
         self.model, self.tokenizer, self.count, self.batch_size = model, tokenizer, count, batch_size
@@ -127,7 +127,10 @@ class _Candidates:
         words = sorted(words)
         ids = self.tokenizer(words)["token_ids"]
         special = self.tokenizer.special_ids
-        return {word: [i for i in row.tolist() if i not in special] for word, row in zip(words, ids, strict=True)}
+        return {
+            word: [i for i in row.tolist() if i not in special]
+            for word, row in zip(words, ids, strict=True)
+        }
 
     def _nearest(self, ids):
         """The words whose embeddings are nearest to the mean of these pieces'."""

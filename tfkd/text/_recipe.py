@@ -22,8 +22,8 @@ from tfkd.tasks import (
     marked_task,
     task_of,
 )
-from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._compatibility import check_vocabularies
+from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._trained_layers import trained_layers
 
 
@@ -67,13 +67,11 @@ class TextRecipe(Options):
         """A new student of this teacher, which begins with what it inherits.
 
         Raises:
-            ValueError: if the teacher is not a transformer, or has fewer layers than the student is to have.
+            ValueError: if the teacher is not a transformer, or has fewer layers than the student would have.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement student(teacher).")
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         """What the student minimizes besides the labels' loss, and the weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement losses(teacher, student).")
 
@@ -123,7 +121,7 @@ class TextRecipe(Options):
         learning_rate: float,
         updates: int | None,
     ) -> Stage:
-        """One stage; with labels, all weights are divided by 1 + `labels_weight`, which Adam does not see."""
+        """One stage; with labels, all weights are divided by 1 + `labels_weight`, which Adam ignores."""
         return Stage(
             losses,
             epochs,
@@ -234,9 +232,9 @@ class TextRecipe(Options):
 
 
 _NO_LABELS = (
-    "`y` is missing: {recipe} learns from the tokens too, and {teacher!r} is a language model. For a masked "
-    "one give data.apply(tfkd.text.mask_tokens(tokenizer)), for a causal one y=tfkd.tasks.next_tokens(ids, "
-    "mask)."
+    "`y` is missing: {recipe} learns from the tokens too, and {teacher!r} is a language model. For a "
+    "masked one give data.apply(tfkd.text.mask_tokens(tokenizer)), for a causal one "
+    "y=tfkd.tasks.next_tokens(ids, mask)."
 )
 
 

@@ -81,7 +81,9 @@ def sample(
         place = lengths + step
         real = places < tf.minimum(place, ends)[:, None]
         # Keras may cast a mask of ints, which it was given, in a graph of its own.
-        logits = model({**inputs, "token_ids": ids, "padding_mask": tf.cast(real, mask.dtype)}, training=False)
+        logits = model(
+            {**inputs, "token_ids": ids, "padding_mask": tf.cast(real, mask.dtype)}, training=False
+        )
         before = tf.minimum(place, tokens) - 1
         logits = tf.gather(tf.cast(logits, "float32"), before, batch_dims=1) / temperature
         drawn = tf.random.stateless_categorical(logits, 1, tf.random.fold_in(seed, step), dtype="int32")

@@ -20,7 +20,7 @@ class Sentences(NamedTuple):
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list; raises TypeError for one string, ValueError if there are none or one is empty."""
+    """The texts as a list; raises TypeError for other than strings, ValueError for none, or empty ones."""
     if isinstance(texts, str):
         raise TypeError(f"`texts` must be a list of strings. Received: the string {texts!r}.")
     texts = list(texts)

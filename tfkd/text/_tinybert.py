@@ -74,9 +74,7 @@ class TinyBERT(LayerRecipe):
         step = _step(count, depth)
         return [i * step + step - 1 for i in range(count)]
 
-    def losses(
-        self, teacher: keras.Model, student: keras.Model
-    ) -> tuple[list[KnowledgeLoss], list[float]]:
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
         theirs, ours = layers_of(teacher, "teacher"), layers_of(student, "student")
         step = _step(len(ours.hidden), len(theirs.hidden))
         losses = [
@@ -105,9 +103,7 @@ class TinyBERT(LayerRecipe):
             self.training(student, [answers], [1.0], 0.0, *last),
         ]
 
-    def augment(
-        self, texts: Sequence[str], model: keras.Model, tokenizer: Any, seed: int = 0
-    ) -> Sentences:
+    def augment(self, texts: Sequence[str], model: keras.Model, tokenizer: Any, seed: int = 0) -> Sentences:
         """Sentences for the task's stages: see `augment_by_predictions`, which gets the recipe's numbers.
 
         Args:
@@ -128,7 +124,7 @@ def _step(count, depth):
     if depth % count:
         divisors = [n for n in range(1, depth) if depth % n == 0]
         raise ValueError(
-            f"`layers` must divide the {depth} layers of the teacher, since each layer of a TinyBERT stands "
-            f"for as many of them. Received: {count} layers. Give one of {divisors}."
+            f"`layers` must divide the {depth} layers of the teacher, each of which "
+            f"stands for as many of them. Received: {count} layers. Give one of {divisors}."
         )
     return depth // count
