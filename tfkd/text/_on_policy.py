@@ -24,8 +24,8 @@ class OnPolicyDistiller(Distiller):
     Inputs are `{"token_ids", "padding_mask"}` `(batch, tokens)`, padded behind. Labels `(batch, tokens)`
     hold at each position the token that follows, as `tfkd.tasks.next_tokens` makes them, and -100 where it
     does not count: what comes before the first that counts is the prompt. Sequences are sampled up to the
-    length of the batch, so give batches room. In training, metrics count sampled tokens too, where they say how
-    sure the student is of itself: judge by `validation_data`.
+    length of the batch, so give batches room. In training, metrics count sampled tokens
+    too, where they say how sure the student is of itself: judge by `validation_data`.
 
     Args:
         teacher: a trained causal language model that returns logits `(batch, tokens, vocabulary)`, such as

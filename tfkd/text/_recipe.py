@@ -67,7 +67,7 @@ class TextRecipe(Options):
         """A new student of this teacher, which begins with what it inherits.
 
         Raises:
-            ValueError: if the teacher is not a transformer, or has fewer layers than the student would have.
+            ValueError: if the teacher is not a transformer, or is not as deep as the student.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement student(teacher).")
 
