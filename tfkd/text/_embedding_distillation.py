@@ -47,8 +47,8 @@ class EmbeddingDistillation(LayerRecipe):
     Reference:
         Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
         Distillation", 2020, for mean squared error of vectors, and the authors' examples of smaller
-        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations:
-        the rate is theirs for a student that begins with its teacher's layers; hidden states and relations are not in the paper.
+        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the
+        rate is theirs for a student that begins with its layers; hidden states and relations are added.
     """
 
     network: Annotated[str, OneOf("transformer", "bilstm")] = "transformer"
