@@ -25,8 +25,8 @@ def test_words_are_masked_as_often_as_said():
     made = text.augment_words(SENTENCES, ngram=0.0, mask=0.3)
     masked = [len(changed(copy, words)) / len(words) for copy, words in copies_of(made)]
     assert all(copy[i] == "[MASK]" for copy, words in copies_of(made) for i in changed(copy, words))
-    # Copies without a change are left out: 0.7 ** 8 of them.
-    assert np.mean(masked) == pytest.approx(0.3 / (1 - 0.7**8), abs=0.02)
+    # Copies without a change are left out: 0.7 ** 9 of them.
+    assert np.mean(masked) == pytest.approx(0.3 / (1 - 0.7**9), abs=0.02)
 
 
 def test_words_are_exchanged_for_others_with_their_tag():
@@ -68,7 +68,7 @@ def test_origins_duplicates_and_order():
         ({"mask": 0.6, "same_tag": 0.5}, "`same_tag`"),
         ({"ngram": -0.1}, "`ngram`"),
         ({"copies": 0}, "`copies`"),
-        ({"tags": lambda words: words[1:]}, "`tags` must return a tag for each of the 8 words"),
+        ({"tags": lambda words: words[1:]}, "`tags` must return a tag for each of the 9 words"),
     ],
 )
 def test_bad_options_of_words(options, message):

@@ -187,7 +187,10 @@ class TextRecipe(Options):
         """
         labelled, task = y is not None or _has_labels(x), marked_task(teacher) or task_of(teacher)
         batch_size = kwargs.pop("batch_size", self.batch_size)
-        if not isinstance(x, tf.data.Dataset | keras.utils.PyDataset):
+        if isinstance(x, tf.data.Dataset):
+            # Keras warns of its own default.
+            kwargs.setdefault("shuffle", False)
+        elif not isinstance(x, keras.utils.PyDataset):
             kwargs["batch_size"] = batch_size
         stages = self.stages(teacher, student, _updates(x, batch_size), labelled)
         if not labelled and _need_labels(stages):
