@@ -235,13 +235,23 @@ def _positions(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Ca
     return call
 
 
-# What the layers of keras-hub that are put together of Keras's own are rebuilt by.
+def _pooling(rebuilding: _Rebuilding, pooling: keras.Layer, path: str) -> Callable:
+    """A `TokenPooling`; a mean of no real token is not a number."""
+    if pooling.get_config()["pooling"] == "first":
+        first = numpy_operations.GetItem(name=_name(path))
+        return lambda inputs, padding_mask: first(inputs, (slice(None), 0))
+    mean = layers.GlobalAveragePooling1D(name=_name(path), dtype=pooling.dtype_policy)
+    return lambda inputs, padding_mask: mean(inputs, mask=padding_mask)
+
+
+# What layers that are put together of Keras's own are rebuilt by.
 _EXPANSIONS: dict[str, Callable[[_Rebuilding, Any, str], Callable]] = {
     "keras_hub>TransformerEncoder": _encoder,
     "keras_hub>TokenAndPositionEmbedding": _tokens_and_positions,
     "keras_hub>PositionEmbedding": _positions,
     "keras_hub>ReversibleEmbedding": _tokens,
     "ReversibleEmbedding": _tokens,
+    "tfkd>TokenPooling": _pooling,
 }
 
 
