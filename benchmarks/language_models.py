@@ -23,7 +23,6 @@ import tensorflow as tf
 import tokenizers
 from absl import app, flags
 
-import tfkd
 from tfkd import tasks, text
 from tfkd._core import files
 

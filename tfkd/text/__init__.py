@@ -22,6 +22,7 @@ from tfkd.text._plain import plain
 from tfkd.text._pooling import TokenPooling
 from tfkd.text._predicted_words import augment_by_predictions
 from tfkd.text._recipe import TextRecipe
+from tfkd.text._sampling import Sampled, sample
 from tfkd.text._sentence_encoder import sentence_encoder
 from tfkd.text._sentences import Sentences
 from tfkd.text._tinybert import TinyBERT
@@ -40,6 +41,7 @@ __all__ = [
     "MiniLMv2",
     "OnPolicyDistiller",
     "PatientKD",
+    "Sampled",
     "Sentences",
     "TextRecipe",
     "TinyBERT",
@@ -59,6 +61,7 @@ __all__ = [
     "mask_tokens",
     "masked_language_model",
     "plain",
+    "sample",
     "sentence_encoder",
     "tokenizer_of",
 ]
