@@ -258,8 +258,10 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
     for pair in zip(tree.flatten(teacher), tree.flatten(student), strict=False):
         check_same_tokens(*map(mask_of, pair))
     mask = next((mask for mask in masks if mask is not None), None)
-    values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask)))
-    return reduced(values, batch.sample_weight, _joined(mask))
+    batch = batch._replace(mask=mask)
+    values = loss(teacher, student, **loss.arguments(batch))
+    counted = loss.counted(student, batch._replace(mask=_joined(mask)))
+    return reduced(values, batch.sample_weight, counted)
 
 
 def reduced(values, sample_weight=None, mask=None):
