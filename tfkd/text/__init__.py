@@ -13,11 +13,12 @@ from tfkd.text._exact_gelu import exact_gelu
 from tfkd.text._language_models import TokenBias, causal_language_model, masked_language_model
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._loading import Loaded, load
-from tfkd.text._masking import mask_tokens
+from tfkd.text._masking import TokenMasking, mask_tokens
 from tfkd.text._minilm import MiniLM
 from tfkd.text._minilm_v2 import MiniLMv2
 from tfkd.text._on_policy import OnPolicyDistiller
 from tfkd.text._patient_kd import PatientKD
+from tfkd.text._plain import plain
 from tfkd.text._pooling import TokenPooling
 from tfkd.text._predicted_words import augment_by_predictions
 from tfkd.text._recipe import TextRecipe
@@ -45,6 +46,7 @@ __all__ = [
     "TextRecipe",
     "TinyBERT",
     "TokenBias",
+    "TokenMasking",
     "TokenPooling",
     "Tokenizer",
     "augment_by_predictions",
@@ -58,6 +60,7 @@ __all__ = [
     "mark_tokenizer",
     "mask_tokens",
     "masked_language_model",
+    "plain",
     "sample",
     "sentence_encoder",
     "tokenizer_of",
