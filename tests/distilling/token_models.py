@@ -50,10 +50,10 @@ def distil_bert_classifier(**options):
     )
 
 
-def bert_tagger():
+def bert_tagger(**options):
     """Logits for each token, of a functional model that takes its inputs by name."""
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in sentences(1)}
-    hidden = bert()(inputs)["sequence_output"]
+    hidden = bert(**options)(inputs)["sequence_output"]
     return keras.Model(inputs, layers.Dense(LABELS, name="logits")(hidden))
 
 

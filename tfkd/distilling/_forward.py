@@ -19,6 +19,9 @@ from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
+# Of an axis whose size is open, such as that of tokens, where a network is tried out.
+_OPEN_SIZE = 2
+
 
 class ForwardResult(NamedTuple):
     """What one forward pass gave.
@@ -189,14 +192,26 @@ def _shape(model, layer):
 
 
 def _pass_over_zeros(model, layer):
-    """What the taps of a model without a graph see; None if its input is not one tensor of known size."""
-    shapes = list(build_shapes(model).values())
-    if len(shapes) != 1 or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
+    """What the taps of a model without a graph see; None if the shapes of its inputs are not known."""
+    known = list(build_shapes(model).values())
+    if len(known) != 1:
         return None
-    zeros = ops.zeros((1, *shapes[0][1:]))
+    # Keras keeps shapes by name in a dictionary of its own kind.
+    shapes = dict(known[0]) if isinstance(known[0], dict) else known[0]
     tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
-    passed = forward_pass(model, tapped, zeros, training=False)
-    return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
+    for dtype in ("float32", "int32"):
+        zeros = tree.map_shape_structure(functools.partial(_zeros, dtype=dtype), shapes)
+        try:
+            passed = forward_pass(model, tapped, zeros, training=False)
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError):
+            # Shapes alone do not tell of what type the inputs are, nor sizes that are open.
+            continue
+        return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
+    return None
+
+
+def _zeros(shape, dtype):
+    return ops.zeros((1, *(size or _OPEN_SIZE for size in shape[1:])), dtype)
 
 
 def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: ForwardResult, context: dict):

@@ -1,16 +1,17 @@
 """Which tokens of a batch count, for values whose layers do not say it."""
 
 import contextlib
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops, tree
 
+from tfkd._core.interposing import around
 from tfkd._core.keras_internals import flatten_layers, mask_of, with_mask
-from tfkd._core.listening import Heard, listening
 from tfkd._core.named_inputs import named_inputs
 
 # What models and layers call a mask `(batch, tokens)` that is given to them.
@@ -35,24 +36,34 @@ class TokenMasks:
         for mask in map(_named(model, inputs).get, _NAMES):
             self._note(self._given, mask)
 
-    def listeners(self, layer: keras.Layer) -> dict[str, Heard]:
-        """What has to hear of a layer's calls, by the method's name."""
-        heard: dict[str, Heard] = {}
+    def noting(self, layer: keras.Layer) -> dict[str, Callable]:
+        """What has to be put around a layer's methods, by their names, to note the masks of its calls."""
+        around_methods: dict[str, Callable] = {}
         if type(layer).compute_mask is not keras.Layer.compute_mask:
-            heard["compute_mask"] = lambda args, keywords, mask: self._note(self._made, mask)
-        signature = inspect.signature(type(layer).call)
+            around_methods["compute_mask"] = self._note_made
         if isinstance(layer, keras.layers.Masking):
-            # Its output has the mask already, so that Keras does not ask for one.
-            heard["call"] = lambda args, keywords, output: self._note(self._made, mask_of(output))
-        elif any(name in signature.parameters for name in _NAMES):
-            heard["call"] = lambda args, keywords, output: self._note_given(
-                signature.bind(layer, *args, **keywords).arguments
-            )
-        return heard
+            around_methods["call"] = self._note_output
+        signature = inspect.signature(type(layer).call)
+        if any(name in signature.parameters for name in _NAMES):
+            around_methods["call"] = functools.partial(self._note_given, signature, layer)
+        return around_methods
 
-    def _note_given(self, arguments):
+    def _note_made(self, call, *args, **kwargs):
+        mask = call(*args, **kwargs)
+        self._note(self._made, mask)
+        return mask
+
+    def _note_output(self, call, *args, **kwargs):
+        # It has its mask already, so that Keras does not ask the layer for one.
+        output = call(*args, **kwargs)
+        self._note(self._made, mask_of(output))
+        return output
+
+    def _note_given(self, signature, layer, call, *args, **kwargs):
+        arguments = signature.bind(layer, *args, **kwargs).arguments
         for mask in map(arguments.get, _NAMES):
             self._note(self._given, mask)
+        return call(*args, **kwargs)
 
     def _note(self, masks, mask):
         # What is computed inside a loop cannot be used outside of it.
@@ -84,9 +95,9 @@ def token_masks(model: keras.Model, inputs: Any) -> Iterator[TokenMasks]:
     with contextlib.ExitStack() as stack:
         for layer in flatten_layers(model, include_self=False):
             # Those of tf_keras, behind a bridge, keep their masks to themselves.
-            heard = masks.listeners(layer) if isinstance(layer, keras.Layer) else {}
-            for method, hear in heard.items():
-                stack.enter_context(listening(layer, method, hear))
+            around_methods = masks.noting(layer) if isinstance(layer, keras.Layer) else {}
+            for method, note in around_methods.items():
+                stack.enter_context(around(layer, method, note))
         yield masks
 
 
