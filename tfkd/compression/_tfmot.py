@@ -35,12 +35,26 @@ def load() -> ModuleType:
 
 
 def _know_recurrent_cells():
-    """Tells tfmot of tf_keras's cells: it lists those of `tf.compat`, which by then may be Keras 3's."""
+    """Tells tfmot's pruning of tf_keras's cells, and of layers that have two.
+
+    It lists cells of `tf.compat`, which by then may be Keras 3's.
+    """
     from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
     from tf_keras import layers
 
     for cell in (layers.GRUCell, layers.LSTMCell, layers.SimpleRNNCell):
         PruneRegistry._RNN_CELLS_WEIGHTS_MAP.setdefault(cell, ["kernel", "recurrent_kernel"])
+    if layers.Bidirectional in PruneRegistry._RNN_LAYERS:
+        return
+    cells_of_one = PruneRegistry._get_rnn_cells
+
+    def cells(layer):
+        if not isinstance(layer, layers.Bidirectional):
+            return cells_of_one(layer)
+        return [cell for half in (layer.forward_layer, layer.backward_layer) for cell in cells_of_one(half)]
+
+    PruneRegistry._RNN_LAYERS |= {layers.Bidirectional}
+    PruneRegistry._get_rnn_cells = staticmethod(cells)
 
 
 def scopes() -> contextlib.ExitStack:
