@@ -64,12 +64,17 @@ def scopes() -> contextlib.ExitStack:
     from tfkd.compression._dot_product import DotProductOfHeads
 
     tfmot = load()
+    from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import (
+        ClusterWeightsRNN,
+    )
+
     stack = contextlib.ExitStack()
     stack.enter_context(tfmot.sparsity.keras.prune_scope())
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
-    own = {each.__name__: each for each in (OverFit, DotProductOfHeads)}
-    stack.enter_context(tf_keras.utils.custom_object_scope(own))
+    # The last is one that tfmot's own scope leaves out.
+    more = {each.__name__: each for each in (OverFit, DotProductOfHeads, ClusterWeightsRNN)}
+    stack.enter_context(tf_keras.utils.custom_object_scope(more))
     return stack
 
 
