@@ -13,7 +13,7 @@ from tfkd.text._exact_gelu import exact_gelu
 from tfkd.text._language_models import TokenBias, causal_language_model, masked_language_model
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._loading import Loaded, load
-from tfkd.text._masking import TokenMasking, mask_tokens
+from tfkd.text._masking import mask_tokens
 from tfkd.text._minilm import MiniLM
 from tfkd.text._minilm_v2 import MiniLMv2
 from tfkd.text._on_policy import OnPolicyDistiller
@@ -22,6 +22,7 @@ from tfkd.text._plain import plain
 from tfkd.text._pooling import TokenPooling
 from tfkd.text._predicted_words import augment_by_predictions
 from tfkd.text._recipe import TextRecipe
+from tfkd.text._sampling import Sampled, sample
 from tfkd.text._sentence_encoder import sentence_encoder
 from tfkd.text._sentences import Sentences
 from tfkd.text._tinybert import TinyBERT
@@ -40,11 +41,11 @@ __all__ = [
     "MiniLMv2",
     "OnPolicyDistiller",
     "PatientKD",
+    "Sampled",
     "Sentences",
     "TextRecipe",
     "TinyBERT",
     "TokenBias",
-    "TokenMasking",
     "TokenPooling",
     "Tokenizer",
     "augment_by_predictions",
@@ -59,6 +60,7 @@ __all__ = [
     "mask_tokens",
     "masked_language_model",
     "plain",
+    "sample",
     "sentence_encoder",
     "tokenizer_of",
 ]
