@@ -20,6 +20,7 @@ from keras.src.trainers.compile_utils import CompileMetrics
 
 __all__ = [
     "build_shapes",
+    "call_of",
     "compiled_metrics",
     "core_operations",
     "flatten_layers",
@@ -56,6 +57,12 @@ def flatten_layers(layer, include_self: bool = True, recursive: bool = True) -> 
 def inbound_nodes(operation) -> list:
     """The calls of an operation that became part of a graph."""
     return operation._inbound_nodes
+
+
+def call_of(tensor):
+    """The call of an operation that made a symbolic tensor."""
+    operation, index, _ = history(tensor)
+    return inbound_nodes(operation)[index]
 
 
 def freeze(model: keras.Model) -> None:
@@ -113,9 +120,9 @@ def is_keras_layer(layer: object) -> bool:
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
 
 
-def symbolic_call(function, node):
-    """What a function returns, as symbolic tensors, for the arguments of one call in a graph."""
-    return compute_output_spec(function, *node.arguments.args, **node.arguments.kwargs)
+def symbolic_call(function, *args, **kwargs):
+    """What a function returns, as symbolic tensors, for symbolic arguments; no variable changes."""
+    return compute_output_spec(function, *args, **kwargs)
 
 
 def learning_rate(

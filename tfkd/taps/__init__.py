@@ -3,10 +3,12 @@
 from tfkd.taps._paths import INPUT_GRADIENT, named_layers, resolve
 from tfkd.taps._record import Record, record
 from tfkd.taps._shapes import penultimate, shape, shared_stages, stages
+from tfkd.taps._transformers import TransformerTaps, transformer
 
 __all__ = [
     "INPUT_GRADIENT",
     "Record",
+    "TransformerTaps",
     "named_layers",
     "penultimate",
     "record",
@@ -14,4 +16,5 @@ __all__ = [
     "shape",
     "shared_stages",
     "stages",
+    "transformer",
 ]

@@ -38,6 +38,11 @@ def reading(layer: keras.Layer, taps: Iterable[str], note: Callable) -> Callable
             bound.arguments[_ASKS_FOR_SCORES] = True
         with _projections(layer) as projected, _normalization(layer, wanted.values()) as normalized:
             outputs = call(*bound.args, **bound.kwargs)
+        if not projected:
+            raise ValueError(
+                f"Attention layer {layer.name!r} ({type(layer).__name__}) cannot be read: it does not use "
+                "its method `_compute_attention(query, key, value, ...)`."
+            )
         queried, *_ = bound.arguments.values()
         crossed = bound.arguments.get("value", queried) is not queried
         seen = _seen(projected, normalized, crossed)

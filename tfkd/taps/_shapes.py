@@ -2,6 +2,7 @@
 
 import keras
 
+from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes, symbolic_call
 from tfkd._core.token_maps import map_shape
 from tfkd.taps._paths import INPUT, MAP, OF_ATTENTION, named_layers, parts, resolve
@@ -11,7 +12,8 @@ from tfkd.taps._record import recording
 def shape(model: keras.Model, tap: str):
     """The shape, or structure of shapes, that a tap sees; None if the model's graph does not tell.
 
-    What is inside a layer of the graph is found by calling that layer symbolically.
+    What is inside a layer of the graph is found by calling that layer symbolically. The graph of a
+    subclassed model is not known.
 
     Args:
         model: any Keras model.
@@ -40,19 +42,24 @@ def _shape_inside(model, tap, layer):
     layers, path = named_layers(model), parts(tap).path
     while path and not (isinstance(layers[path], keras.Layer) and inbound_nodes(layers[path])):
         path = path.rpartition("/")[0]
-    if not path:
+    if path:
+        holder, arguments = layers[path], inbound_nodes(layers[path])[-1].arguments
+        args, kwargs = arguments.args, arguments.kwargs
+    elif has_graph(model):
+        holder, args, kwargs = model, (model.input,), {}
+    else:
         return None
 
     def seen(*args, **kwargs):
         with recording({tap: layer}) as record:
-            layers[path](*args, **kwargs)
+            holder(*args, **kwargs)
         return record.get(tap)
 
-    return _shapes(symbolic_call(seen, inbound_nodes(layers[path])[-1]))
+    return _shapes(symbolic_call(seen, *args, **kwargs))
 
 
 def _shapes(tensors):
-    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), tensors)
+    return keras.tree.map_structure(lambda tensor: None if tensor is None else tuple(tensor.shape), tensors)
 
 
 def penultimate(model: keras.Model) -> str:
