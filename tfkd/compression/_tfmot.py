@@ -47,12 +47,15 @@ def scopes() -> contextlib.ExitStack:
     """A context in which tf_keras knows all layers of tfmot when it reads a configuration."""
     import tf_keras
 
+    from tfkd.compression._dot_product import DotProductOfHeads
+
     tfmot = load()
     stack = contextlib.ExitStack()
     stack.enter_context(tfmot.sparsity.keras.prune_scope())
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
-    stack.enter_context(tf_keras.utils.custom_object_scope({"OverFit": OverFit}))
+    own = {each.__name__: each for each in (OverFit, DotProductOfHeads)}
+    stack.enter_context(tf_keras.utils.custom_object_scope(own))
     return stack
 
 
