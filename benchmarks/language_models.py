@@ -5,10 +5,10 @@
     python benchmarks/language_models.py --data=kjv.txt
 
 There is no pretrained language model of a size that a CPU trains in minutes, so the teachers are trained
-here: four layers, 128 wide, on word pieces of the text itself. Each student has two of the teacher's layers.
-It is distilled, or trained from the same beginning on labels alone, or from random weights, with as many
-updates and the same learning rates each. Lines are split into training and test lines by their numbers, and
-nothing is chosen by the test lines. The rows go to docs/rows/language_models.json.
+here: four layers, 128 wide, on word pieces of the text itself. Each student has two of its teacher's
+layers. It is distilled, or trained from the same beginning on labels alone, or from random weights, with as
+many updates and the same learning rates each. Lines are split at random, and nothing is chosen by the test
+lines. The rows go to docs/rows/language_models.json.
 """
 
 import json
@@ -67,12 +67,12 @@ def backbone(kind: str, tokenizer: text.Tokenizer, layers: int = _LAYERS) -> ker
     )
 
 
-def train(model: keras.Model, data: tf.data.Dataset, rate: float, epochs: int, callbacks=()) -> None:
+def train(model: keras.Model, data: tf.data.Dataset, rate: float, epochs: int) -> None:
     """Trains a language model on its labels."""
     schedule = text.LinearDecay(rate, epochs * int(data.cardinality()))
     loss = tasks.marked_task(model).label_loss()
     model.compile(keras.optimizers.AdamW(schedule), loss)
-    model.fit(data, epochs=epochs, verbose=0, callbacks=list(callbacks))
+    model.fit(data, epochs=epochs, verbose=0, shuffle=False)
 
 
 def perplexity(model: keras.Model, data: tf.data.Dataset) -> float:
@@ -87,21 +87,20 @@ def rows_of(
     scratch: Callable[[], keras.Model],
     data: tf.data.Dataset,
     test: tf.data.Dataset,
-    callbacks=(),
 ) -> dict[str, float]:
     """Perplexities and CPU seconds of a teacher, its student and what the student would be without it."""
     rows, begun = {}, time.process_time()
-    train(teacher, data, _TEACHER_RATE, FLAGS.teacher_epochs, callbacks)
+    train(teacher, data, _TEACHER_RATE, FLAGS.teacher_epochs)
     rows["teacher_seconds"] = time.process_time() - begun
     rows["teacher"] = perplexity(teacher, test)
     begin = recipe.student(teacher)
     rows["inherited, untrained"] = perplexity(begin, test)
     students = {"inherited, labels alone": recipe.student(teacher), "random, labels alone": scratch()}
     for name, student in students.items():
-        train(student, data, _RATE, FLAGS.epochs, callbacks)
+        train(student, data, _RATE, FLAGS.epochs)
         rows[name] = perplexity(student, test)
     begun = time.process_time()
-    student = recipe.distil(teacher, data, callbacks=list(callbacks), verbose=0)
+    student = recipe.distil(teacher, data, verbose=0)
     rows["student_seconds"] = time.process_time() - begun
     rows["distilled"] = perplexity(student, test)
     return rows
@@ -110,7 +109,8 @@ def rows_of(
 def of_bert(lines, test_lines, tokenizer, seed) -> dict[str, float]:
     """Masked language models."""
     masking = text.mask_tokens(tokenizer, seed=seed)
-    data = text.batches(lines, tokenizer=tokenizer, lengths=(_TOKENS,)).apply(masking)
+    data = text.batches(lines, tokenizer=tokenizer, lengths=(_TOKENS,), shuffle=True, seed=seed)
+    data = data.apply(masking)
     test = text.batches(test_lines, tokenizer=tokenizer, lengths=(_TOKENS,))
     # The same tokens hidden for all.
     test = test.apply(text.mask_tokens(tokenizer, seed=99)).cache()
@@ -122,7 +122,6 @@ def of_bert(lines, test_lines, tokenizer, seed) -> dict[str, float]:
         lambda: text.masked_language_model(backbone("bert", tokenizer, layers=2)),
         data,
         test,
-        [masking],
     )
     made = text.TinyBERT(copies=2).augment(test_lines[:1], teacher, tokenizer)
     print(f"Augmented by the teacher's predictions: {made.texts}", flush=True)

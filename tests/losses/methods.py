@@ -578,7 +578,15 @@ METHODS = {
         needs={"projector": True},
         trained=True,
     ),
-    "patient_cls": Method(losses.PatientCLS, losses.patient_cls, oracles.patient_cls, ROWS, at="last"),
+    "patient_cls": Method(
+        losses.PatientCLS,
+        losses.patient_cls,
+        oracles.patient_cls,
+        ROWS,
+        at="last",
+        needs={"projector": True},
+        trained=True,
+    ),
     "cls_hint": Method(losses.CLSHint, losses.cls_hint, oracles.cls_hint, ROWS, at="last", trained=True),
     "masked_language_modeling": Method(
         losses.MaskedLanguageModeling,

@@ -64,26 +64,37 @@ def _taps(layers: Taps, seen: Sequence[str]) -> Taps:
     return taps[0] if isinstance(layers, str) and len(taps) == 1 else taps
 
 
-def scores_pair(teacher, student):
-    """Both scores `(batch, heads, queries, keys)` in float32, of one shape.
+def scores_pair(teacher, student, mask, below: float, filling: float):
+    """Both scores `(batch, heads, tokens, tokens)` in float32, with a filling where they do not count.
+
+    Args:
+        teacher: the teacher's scores.
+        student: the student's, of the same shape.
+        mask: `(batch, tokens)`, which tokens count, as queries and as keys; None for all.
+        below: scores at or below it do not count either; in half precision what a query may not see is
+            minus infinity.
+        filling: a finite number.
 
     Raises:
-        ValueError: if their shapes are others, or differ.
+        ValueError: if the shapes are others, or differ, or a score that counts is not finite.
     """
-    for values, argument in ((teacher, "teacher"), (student, "student")):
-        if len(values.shape) != 4:
+    filled = []
+    for scores, argument in ((teacher, "teacher"), (student, "student")):
+        if len(scores.shape) != 4:
             raise ValueError(
-                f"`{argument}` must be attention scores (batch, heads, queries, keys). Received: shape "
-                f"{tuple(values.shape)}. Name an attention layer, as those of tfkd.taps.transformer(model)."
+                f"`{argument}` must be attention scores (batch, heads, tokens, tokens). Received: shape "
+                f"{tuple(scores.shape)}. Name an attention layer, as those of tfkd.taps.transformer(model)."
             )
-    return as_float32_pair(teacher, student, _HEADS_REMEDY)
+        scores = ops.cast(scores, "float32")
+        out = scores <= below
+        if mask is not None:
+            counts = ops.cast(mask, "bool")
+            counts = ops.logical_and(counts[:, None, :, None], counts[:, None, None, :])
+            out = ops.logical_or(out, ops.logical_not(counts))
+        filled.append(ops.where(out, filling, scores))
+    return as_float32_pair(*filled, remedy=_HEADS_REMEDY)
 
 
 def mean_over_rows(values, mask):
     """`(batch,)`: mean of `(batch, heads, queries)` over heads and the queries that count."""
     return per_example_mean(ops.mean(values, axis=1), mask)
-
-
-def of_keys(mask):
-    """A mask of tokens `(batch, keys)` as one of scores."""
-    return ops.cast(mask, "bool")[:, None, None, :]

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfkd.losses._attention import AttentionLoss, mean_over_rows, of_keys, scores_pair
+from tfkd.losses._attention import AttentionLoss, mean_over_rows, scores_pair
 from tfkd.losses._base import Taps
 from tfkd.losses._maps import LEFT_OUT
 
@@ -16,7 +16,7 @@ def attention_kl(teacher, student, mask=None):
     on one token alone keeps its exact value and gradient.
 
     Args:
-        teacher: the teacher's scores `(batch, heads, queries, keys)`, as they enter the softmax: over the
+        teacher: the teacher's scores `(batch, heads, tokens, tokens)`, as they enter the softmax: over the
             root of the heads' width, -1e9 at keys that a query may not see.
         student: the student's, of the same shape.
         mask: `(batch, tokens)`, which tokens count, as queries and as keys; None for all.
@@ -34,20 +34,9 @@ def attention_kl(teacher, student, mask=None):
         Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
         Transformers", 2020, the first term, of the last layer.
     """
-    teacher, student = (_for_softmax(scores, mask) for scores in (teacher, student))
-    teacher, student = scores_pair(teacher, student)
+    teacher, student = scores_pair(teacher, student, mask, LEFT_OUT, filling=LEFT_OUT)
     log_t, log_s = ops.log_softmax(teacher, axis=-1), ops.log_softmax(student, axis=-1)
     return mean_over_rows(ops.sum(ops.exp(log_t) * (log_t - log_s), axis=-1), mask)
-
-
-def _for_softmax(scores, mask):
-    """Scores in float32 of which those that do not count are far below all others, but finite."""
-    scores = ops.cast(scores, "float32")
-    # In half precision what is masked may be minus infinity.
-    out = scores <= LEFT_OUT
-    if mask is not None and len(scores.shape) == 4:
-        out = ops.logical_or(out, ops.logical_not(of_keys(mask)))
-    return ops.where(out, LEFT_OUT, scores)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

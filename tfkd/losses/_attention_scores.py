@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfkd.losses._attention import AttentionLoss, mean_over_rows, of_keys, scores_pair
+from tfkd.losses._attention import AttentionLoss, mean_over_rows, scores_pair
 from tfkd.losses._base import Taps
 
 # At or below it a score is taken for a masked one.
@@ -17,7 +17,7 @@ def attention_scores(teacher, student, mask=None):
     mean over heads, queries and keys, one value per example. No temperature; symmetric.
 
     Args:
-        teacher: the teacher's scores `(batch, heads, queries, keys)`, as they enter the softmax: over the
+        teacher: the teacher's scores `(batch, heads, tokens, tokens)`, as they enter the softmax: over the
             root of the heads' width, -1e9 at keys that a query may not see.
         student: the student's, of the same shape.
         mask: `(batch, tokens)`, which tokens count, as queries and as keys; None for all.
@@ -36,18 +36,12 @@ def attention_scores(teacher, student, mask=None):
         also averages over padding, so that its values depend on how far a batch is padded; here, as the
         paper has it, each sequence has its own length.
     """
-    teacher, student = scores_pair(*(_unmasked(scores) for scores in (teacher, student)))
+    teacher, student = scores_pair(teacher, student, mask, _MASKED, filling=0.0)
     squares = (teacher - student) ** 2
     if mask is None:
         return mean_over_rows(ops.mean(squares, axis=-1), None)
-    sums = ops.sum(ops.where(of_keys(mask), squares, 0.0), axis=-1)
     keys = ops.sum(ops.cast(mask, "float32"), axis=-1)[:, None, None]
-    return mean_over_rows(ops.divide_no_nan(sums, keys), mask)
-
-
-def _unmasked(scores):
-    scores = ops.cast(scores, "float32")
-    return ops.where(scores <= _MASKED, 0.0, scores)
+    return mean_over_rows(ops.divide_no_nan(ops.sum(squares, axis=-1), keys), mask)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

@@ -36,16 +36,18 @@ def reading(layer: keras.Layer, taps: Iterable[str], note: Callable) -> Callable
         if _ASKS_FOR_SCORES in signature.parameters:
             # A fused operation, which has no scores to show, is left for the explicit way.
             bound.arguments[_ASKS_FOR_SCORES] = True
-        with _projections(layer) as projected, _normalization(layer, wanted.values()) as normalized:
+        with _projections(layer) as projected, _normalization(layer) as normalized:
             outputs = call(*bound.args, **bound.kwargs)
-        if not projected:
-            raise ValueError(
-                f"Attention layer {layer.name!r} ({type(layer).__name__}) cannot be read: it does not use "
-                "its method `_compute_attention(query, key, value, ...)`."
-            )
         queried, *_ = bound.arguments.values()
         crossed = bound.arguments.get("value", queried) is not queried
         seen = _seen(projected, normalized, crossed)
+        unread = [tap for tap, of in wanted.items() if of not in seen]
+        if unread:
+            raise ValueError(
+                f"Nothing to read for {unread}: queries, keys and values are the arguments of a layer's "
+                "method `_compute_attention`, scores and probabilities what enters and leaves its one "
+                f"Softmax layer. Layer {layer.name!r} ({type(layer).__name__}) gives {list(seen)}."
+            )
         for tap, of in wanted.items():
             note(tap, seen[of])
         if _ASKS_FOR_SCORES in signature.parameters and not asked:
@@ -78,18 +80,12 @@ def _projections(layer):
 
 
 @contextlib.contextmanager
-def _normalization(layer, wanted):
-    """A list that the call of the layer's softmax is put into."""
+def _normalization(layer):
+    """A list that the call of the layer's softmax is put into; it stays empty if there is not one."""
     # By name, since those of tf_keras are of another class.
     inside = flatten_layers(layer, include_self=False, recursive=False)
     found = [each for each in inside if type(each).__name__ == "Softmax"]
     if len(found) != 1:
-        if {SCORES, PROBABILITIES}.intersection(wanted):
-            raise ValueError(
-                f"Scores and probabilities of attention layer {layer.name!r} ({type(layer).__name__}) "
-                f"cannot be read: it holds {len(found)} Softmax layers, where one is needed. Its "
-                "queries, keys and values can be tapped."
-            )
         yield []
         return
     noted = []
@@ -109,7 +105,9 @@ def _signature(layer, method):
 
 
 def _seen(projected, normalized, crossed):
-    """What the five taps see, by suffix."""
+    """What the five taps see, by suffix, as far as it was noted."""
+    if not projected:
+        return {}
     queries, keys, values = projected
     heads = queries.shape[2]
     seen = {QUERIES: queries, KEYS: _for_each_head(keys, heads), VALUES: _for_each_head(values, heads)}

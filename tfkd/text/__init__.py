@@ -13,7 +13,7 @@ from tfkd.text._exact_gelu import exact_gelu
 from tfkd.text._language_models import TokenBias, causal_language_model, masked_language_model
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._loading import Loaded, load
-from tfkd.text._masking import TokenMasking, mask_tokens
+from tfkd.text._masking import mask_tokens
 from tfkd.text._minilm import MiniLM
 from tfkd.text._minilm_v2 import MiniLMv2
 from tfkd.text._on_policy import OnPolicyDistiller
@@ -46,7 +46,6 @@ __all__ = [
     "TextRecipe",
     "TinyBERT",
     "TokenBias",
-    "TokenMasking",
     "TokenPooling",
     "Tokenizer",
     "augment_by_predictions",

@@ -63,6 +63,8 @@ def mask_tokens(
     seeds = seed if isinstance(seed, EpochSeed) else _Counting((check_int("seed", seed, least=0), 0))
     ids = np.arange(len(tokenizer.vocabulary), dtype="int32")
     special = np.isin(ids, list(tokenizer.special_ids))
+    # What a token may be replaced by is what may be hidden.
+    words = ids[~special]
 
     def masked(inputs, seed):
         ids_of_batch = tf.cast(inputs["token_ids"], "int32")
@@ -72,8 +74,6 @@ def mask_tokens(
         shape = tf.shape(ids_of_batch)
         chance, kind, other = tf.unstack(tf.random.stateless_uniform((3, shape[0], shape[1]), seed))
         chosen = counts & (chance < probability)
-        # What a token may be replaced by is what may be hidden.
-        words = tf.constant(ids[~special])
         place = tf.minimum(tf.cast(other * len(words), "int32"), len(words) - 1)
         replaced = tf.where(kind < mask + random, tf.gather(words, place), ids_of_batch)
         hidden = tf.where(kind < mask, tokenizer.mask_id, replaced)
