@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from generators._checks import check_int, check_number, check_range
+from generators._checks import check_counts, check_int, check_number
 from generators._distributions import uniform
 from generators._tokens import TokenGenerator
 
@@ -60,6 +60,7 @@ class Words(TokenGenerator):
         end_id: token after them, such as that of [SEP]; None for none.
         pad_id: token of padding.
         length: tokens of each sequence, padding included; None for what the most words need.
+        tokenizer: fingerprint of the tokenizer whose ids they are; None where it is not known.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -89,12 +90,12 @@ class Words(TokenGenerator):
         end_id: int | None = None,
         pad_id: int = 0,
         length: int | None = None,
+        tokenizer: str | None = None,
         name: str = "words",
         **kwargs,
     ) -> None:
         self.token_ids = _checked_ids(token_ids)
-        fewest, most = check_range("words", words)
-        self.words = check_int("words", fewest), check_int("words", most)
+        self.words = _, most = check_counts("words", words)
         self.exponent = check_number("exponent", exponent, least=0)
         self.start_id, self.end_id = (
             value if value is None else check_int(name_, value, least=0)
@@ -107,7 +108,7 @@ class Words(TokenGenerator):
                 f"`length` must be at least {needed}, for {most} words and the tokens around them. "
                 f"Received: length={length}. Ask for fewer `words`."
             )
-        super().__init__(length, 1 + most, pad_id, name=name, **kwargs)
+        super().__init__(length, 1 + most, pad_id, tokenizer, name=name, **kwargs)
         self.built = True
 
     @classmethod
@@ -116,7 +117,7 @@ class Words(TokenGenerator):
 
         Args:
             tokenizer: a `tfkd.text.Tokenizer`, or another with `vocabulary`, `special_ids`, `cls_id`,
-                `sep_id` and `pad_id`.
+                `sep_id`, `pad_id` and `fingerprint`.
             **options: other arguments of `Words`.
 
         Raises:
@@ -125,9 +126,14 @@ class Words(TokenGenerator):
         Example:
             >>> Words.from_tokenizer(tfkd.text.Tokenizer(folder), words=(1, 6))
         """
-        around = {"start_id": tokenizer.cls_id, "end_id": tokenizer.sep_id, "pad_id": tokenizer.pad_id}
+        known = {
+            "start_id": tokenizer.cls_id,
+            "end_id": tokenizer.sep_id,
+            "pad_id": tokenizer.pad_id,
+            "tokenizer": tokenizer.fingerprint,
+        }
         found = whole_words(tokenizer.vocabulary, tokenizer.special_ids)
-        return cls(found, **{**around, **options})
+        return cls(found, **{**known, **options})
 
     def call(self, latent, labels=None, training: bool | None = None):
         fewest, most = self.words

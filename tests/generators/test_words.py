@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from generators import Words, whole_words
+from generators import Words, model_inputs, whole_words
 
 BERT = [
     "[PAD]",
@@ -71,6 +71,12 @@ def test_what_models_are_given_says_what_is_padding():
     assert inputs["padding_mask"].dtype == "int32"
 
 
+def test_padding_is_what_comes_behind_the_last_other_token():
+    token_ids = [[7, 5, 7, 7], [5, 7, 5, 7], [7, 7, 7, 7]]
+    mask = model_inputs(token_ids, pad_id=7)["padding_mask"]
+    np.testing.assert_array_equal(mask, [[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]])
+
+
 def test_whole_words_of_each_kind_of_vocabulary():
     assert [BERT[i] for i in whole_words(BERT)] == ["the", "of", "café"]
     assert [BERT[i] for i in whole_words(BERT, special_ids={8})] == ["of", "café"]
@@ -81,16 +87,18 @@ def test_whole_words_of_each_kind_of_vocabulary():
 
 class Tokenizer:
     vocabulary, special_ids, cls_id, sep_id, pad_id = BERT, {0, 2, 3, 4}, 2, 3, 0
+    fingerprint = "0123456789abcdef"
 
 
 def test_words_of_a_tokenizer_stand_between_its_tokens():
     words = Words.from_tokenizer(Tokenizer, words=(2, 3))
     assert (words.token_ids, words.start_id, words.end_id, words.pad_id) == ((8, 10, 11), 2, 3, 0)
+    assert words.tokenizer == Tokenizer.fingerprint
     assert Words.from_tokenizer(Tokenizer, end_id=None).end_id is None
 
 
 def test_a_file_keeps_all_options(tmp_path):
-    words = Words([9, 5, 7], (2, 3), 0.8, start_id=1, end_id=2, pad_id=4, length=8)
+    words = Words([9, 5, 7], (2, 3), 0.8, start_id=1, end_id=2, pad_id=4, length=8, tokenizer="abc")
     keras.models.Model.save(words, tmp_path / "words.keras")
     loaded = keras.models.load_model(tmp_path / "words.keras")
     assert loaded.get_config() == words.get_config()
@@ -102,8 +110,9 @@ def test_a_file_keeps_all_options(tmp_path):
     [
         (lambda: Words([]), "`token_ids` must hold at least one word. Received: none. .*whole_words"),
         (lambda: Words([1, -1]), "`token_ids` must be an integer of at least 0. Received: token_ids=-1"),
-        (lambda: Words([1], words=(5, 4)), r"`words` must be \(low, high\)"),
-        (lambda: Words([1], words=(1.5, 4)), "`words` must be an integer of at least 1"),
+        (lambda: Words([1], words=(5, 4)), r"`words` must be \(fewest, most\)"),
+        (lambda: Words([1], words=(1.5, 4)), "`words` must be .* two integers"),
+        (lambda: Words([1], words=6), "`words` must be .* Received: words=6"),
         (lambda: Words([1], exponent=-1), "`exponent` must be a number of at least 0"),
         (lambda: Words([1], start_id=-2), "`start_id` must be an integer of at least 0"),
         (lambda: Words([1], pad_id=-2), "`pad_id` must be an integer of at least 0"),
