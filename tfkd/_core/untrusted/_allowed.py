@@ -123,14 +123,14 @@ WORDS = (
 
 # What tfmot's layers are made of, inside a `BridgedModel`.
 OF_TFMOT = _names("""
-    PruneLowMagnitude ClusterWeights QuantizeAnnotate QuantizeAwareActivation NoOpActivation QuantizeWrapper
-    QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig Default8BitQuantizeConfig
-    Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig Default8BitConvQuantizeConfig
-    NoOpQuantizeConfig Default8BitOutputQuantizeConfig Default8BitConvTransposeQuantizeConfig
-    DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig DefaultNBitConvQuantizeConfig
-    DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig AllValuesQuantizer
-    LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity PolynomialDecay
-    OverFit DotProductOfHeads
+    PruneLowMagnitude ClusterWeights ClusterWeightsRNN QuantizeAnnotate QuantizeAwareActivation
+    NoOpActivation QuantizeWrapper QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig
+    Default8BitQuantizeConfig Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig
+    Default8BitConvQuantizeConfig NoOpQuantizeConfig Default8BitOutputQuantizeConfig
+    Default8BitConvTransposeQuantizeConfig DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig
+    DefaultNBitConvQuantizeConfig DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig
+    AllValuesQuantizer LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity
+    PolynomialDecay OverFit DotProductOfHeads
 """)
 
 CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS
