@@ -16,6 +16,7 @@ from tfkd import taps
 from tfkd._core import files
 from tfkd._core.fingerprints import fingerprint
 from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.named_inputs import taken_by
 
 # Keys of the dictionary that such a data set has in place of the inputs.
 _INPUTS, _INDEX, _TEACHER = "tfkd:inputs", "tfkd:index", "tfkd:teacher:"
@@ -236,7 +237,7 @@ class _Cache:
 
     def _ask(self, inputs):
         with taps.record(self.teacher, self.tapped) as seen:
-            output = self.teacher(inputs, training=False)
+            output = self.teacher(taken_by(self.teacher, inputs), training=False)
         outputs = {"output": output, "taps": {tap: seen[tap] for tap in self.tapped}}
         # NumPy files have no bfloat16.
         return tree.map_structure(lambda x: tf.cast(x, "float32") if x.dtype == tf.bfloat16 else x, outputs)

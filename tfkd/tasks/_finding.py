@@ -72,12 +72,14 @@ def name_of_mark(model: keras.Model, task: Task) -> str | None:
         A name; None for classifiers that show it without, and for tasks that only their users know.
     """
     kind = type(task)
-    if known_tasks().get(task.name) is not kind or len(task.output_shape) != 1:
+    if known_tasks().get(task.name) is not kind:
         return None
     if (marked := marked_task(model)) is not None:
         return None if type(marked) is kind else MARK + task.name
+    if kind is not Classification:
+        return MARK + task.name
     shown = assumed_task(activation_of(last_operation(model)), task.output_shape)
-    return None if shown is kind is Classification else MARK + task.name
+    return None if shown is kind else MARK + task.name
 
 
 def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[Task]:
@@ -96,9 +98,9 @@ def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[
     """
     if len(output_shape) != 1:
         raise ValueError(
-            f"`task` is needed: outputs of shape {(None, *output_shape)} are not of a task known here "
-            f"({', '.join(known_tasks())}), which have outputs (batch, n). Give a subclass of "
-            "tfkd.tasks.Task that says what they mean."
+            f"`task` is needed: outputs of shape {(None, *output_shape)} do not show what they mean. Name "
+            f"one of the tasks known here ({', '.join(known_tasks())}), such as 'masked_language_model' "
+            "for (batch, tokens, vocabulary), or give a subclass of tfkd.tasks.Task."
         )
     one = output_shape[0] == 1
     if activation == "sigmoid":

@@ -7,7 +7,7 @@ import inspect
 
 import keras
 
-from tfkd._core.tf_functions import OPERATION_OF
+from tfkd._core.tf_functions import OPERATION_OF, REBUILT_BY
 
 
 def _names(text):
@@ -50,7 +50,7 @@ OF_APPLICATIONS = _names("CustomScaleLayer LayerScale StochasticDepth")
 MODELS = _names("Functional Model Sequential")
 # Layers of tf_keras that stand for functions of TensorFlow, which are looked up by name.
 OF_FUNCTIONS = _names("TFOpLambda SlicingOpLambda")
-FUNCTIONS_OF_TENSORFLOW = frozenset(OPERATION_OF)
+FUNCTIONS_OF_TENSORFLOW = frozenset(OPERATION_OF) | REBUILT_BY
 
 # Operations of `keras.ops`, but those that take functions, make arrays of any size or read nothing.
 OPERATIONS = _names("""
@@ -123,14 +123,14 @@ WORDS = (
 
 # What tfmot's layers are made of, inside a `BridgedModel`.
 OF_TFMOT = _names("""
-    PruneLowMagnitude ClusterWeights QuantizeAnnotate QuantizeAwareActivation NoOpActivation QuantizeWrapper
-    QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig Default8BitQuantizeConfig
-    Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig Default8BitConvQuantizeConfig
-    NoOpQuantizeConfig Default8BitOutputQuantizeConfig Default8BitConvTransposeQuantizeConfig
-    DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig DefaultNBitConvQuantizeConfig
-    DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig AllValuesQuantizer
-    LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity PolynomialDecay
-    OverFit
+    PruneLowMagnitude ClusterWeights ClusterWeightsRNN QuantizeAnnotate QuantizeAwareActivation
+    NoOpActivation QuantizeWrapper QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig
+    Default8BitQuantizeConfig Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig
+    Default8BitConvQuantizeConfig NoOpQuantizeConfig Default8BitOutputQuantizeConfig
+    Default8BitConvTransposeQuantizeConfig DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig
+    DefaultNBitConvQuantizeConfig DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig
+    AllValuesQuantizer LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity
+    PolynomialDecay OverFit DotProductOfHeads
 """)
 
 CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS
