@@ -2,11 +2,11 @@
 
     python benchmarks/data_free_text.py --teacher=teacher.keras --tokenizer=all-MiniLM-L6-v2 --data=sst2
 
-Each row is a way to make sentences; all others are the same: three layers inherited from the teacher, soft
-targets and hidden states, as many updates. `--data` is a folder with `dev.tsv` and `test.tsv`, a sentence, a
-tab and its class a line, which are looked at when all is done; without, rows say how often student and
-teacher agree on words. Nothing is chosen by them. CPU seconds are those of training alone, compilation
-included. The rows go to docs/rows/data_free_text.json.
+Each row is a way to make sentences. All else is the same: three layers inherited from the teacher, soft
+targets and hidden states, and the number of updates. `--data` is a folder with `dev.tsv` and `test.tsv`,
+each line a sentence, a tab and its class, which are looked at when a student is done; without it, rows say
+how often student and teacher agree on words. CPU seconds are those of training, compilation included. The
+rows go to docs/rows/data_free_text.json.
 """
 
 import json
