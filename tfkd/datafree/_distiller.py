@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops, tree
 
+from tfkd._core.keras_internals import mask_of
 from tfkd._core.renames import warn_renamed
 from tfkd._core.snapshots import preserving_state
 from tfkd.datafree import _checks as checks
@@ -25,7 +26,7 @@ from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import ForwardResult
-from tfkd.tasks import Task, as_task, task_of
+from tfkd.tasks import LanguageModel, Task, as_task, task_of
 
 # For large networks that is minutes in which nothing else is heard.
 FIRST_STEP = "first step: compiling, may take a minute"
@@ -111,8 +112,9 @@ class DataFreeDistiller(Distiller):
         self.task, self.recipe, self.input_form = task, recipe, form
         self.seed_generator = keras.random.SeedGenerator(seed)
         lesson = Lesson(teacher, student, task, self.seed_generator, made_as=form)
-        # Whoever looks into the teacher, or at another view, asks it again.
-        lesson.keeps_answers = not self.loss_set.teacher_taps and recipe.student_view() is None
+        # Whoever looks into the teacher, or at another view, asks it again; logits of each token are large.
+        asked_again = self.loss_set.teacher_taps or recipe.student_view() is not None
+        lesson.keeps_answers = not (asked_again or isinstance(task, LanguageModel))
         self.memory = None
         answers = task.output_shape if lesson.keeps_answers else None
         if capacity := recipe.memory_capacity(form.shape, answers, recipe.images_at_once()):
@@ -389,8 +391,13 @@ class DataFreeDistiller(Distiller):
             scaled = self.optimizer.scale_loss(loss)
         if known is not None and self._compile_metrics is not None:
             self._compile_metrics.update_state(y, known, sample_weight=sample_weight)
-        agreement = ops.mean(self.task.agreement(teacher.output, student.output))
+        agreement = ops.mean(self._agreement(teacher.output, student.output))
         return loss, agreement, tape.gradient(scaled, self._student_variables)
+
+    def _agreement(self, teacher, student):
+        if isinstance(self.task, LanguageModel):
+            return self.task.agreement(teacher, student, mask_of(student))
+        return self.task.agreement(teacher, student)
 
     def synthesize(self, n: int, labels=None) -> Any:
         """Makes images as training makes them.

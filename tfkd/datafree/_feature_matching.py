@@ -58,12 +58,22 @@ def feature_loss(
         pairs: taps of teacher and student to compare; None for those that `at` says, and for language
             models the student's blocks.
         at: see `feature_hint`.
+
+    Raises:
+        ValueError: if there is nothing to compare; with the remedy.
     """
     if not takes_tokens(teacher):
         return feature_hint(teacher, student, pairs, at)
-    pairs = shared_blocks(teacher, student) if pairs is None else pairs
+    try:
+        pairs = shared_blocks(teacher, student) if pairs is None else pairs
+    except ValueError as error:
+        raise ValueError(
+            "`features` must be 0, or `feature_layers` pairs of taps of hidden states, for networks whose "
+            f"blocks are not known. {error}"
+        ) from error
     teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
-    return CosineEmbedding(teachers, students)
+    narrow = any(_width(teacher, theirs) != _width(student, own) for theirs, own in pairs)
+    return CosineEmbedding(teachers, students, projector=True if narrow else None)
 
 
 def feature_hint(

@@ -40,7 +40,7 @@ class ProceduralText(PriorRecipe):
     prior: Priors = ()
     temperature: float = 2.0
     features: float = 1.0
-    learning_rate: Annotated[float, Above(0)] = 5e-5
+    learning_rate: Annotated[float, Above(0)] = 2e-4
     weight_decay: Annotated[float, AtLeast(0)] = 0.01
     batch_size: int = 32
     epochs: int = 4
