@@ -144,6 +144,18 @@ def test_soft_caps_are_in_the_scores():
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_attention_along_one_axis_of_maps():
+    inputs = keras.Input((6, 5, 8))
+    attention = layers.MultiHeadAttention(2, 4, attention_axes=(1,), name="attention")
+    maps = np.random.default_rng(2).normal(size=(2, 6, 5, 8)).astype("float32")
+    model = keras.Model(inputs, attention(inputs, inputs))
+    (queries, keys, _, scores, probabilities), output = read(model, "attention", maps)
+    np.testing.assert_allclose(output, model(maps), rtol=1e-5, atol=1e-6)
+    expected = np.einsum("bqwhd,bkwhd->bwhqk", queries, keys) / 2
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(probabilities, softmax(expected), rtol=1e-4, atol=1e-6)
+
+
 def test_every_call_of_a_shared_block():
     pytest.importorskip("keras_hub")
     model, text = backbone("AlbertBackbone", num_layers=3)

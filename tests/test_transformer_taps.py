@@ -72,6 +72,16 @@ def test_a_backbone_in_a_classifier():
     np.testing.assert_allclose(nested[-1], outputs["sequence_output"], rtol=1e-5)
 
 
+def test_layers_that_another_graph_calls_too():
+    model = own()
+    names = taps.transformer(model)
+    # As builders do that take a backbone's layers into a graph of their own.
+    block = model.get_layer("block1")
+    block([keras.Input((None, 8)), keras.Input((None, 8))])
+    assert taps.transformer(model) == names
+    assert names.hidden == ["block0", "block1"]
+
+
 def test_embeddings_that_are_tied_to_the_output():
     ids = keras.Input((None,), dtype="int32")
     embed = layers.ReversibleEmbedding(20, 8, name="embed")

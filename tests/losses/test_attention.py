@@ -228,6 +228,30 @@ def test_what_layers_show_is_what_the_formulas_say():
     assert logs["self_attention_relations"][0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_heads_that_share_keys_and_values_count_each():
+    """Grouped-query attention beside multi-head attention."""
+    tokens = RNG.normal(size=(2, 5, 8)).astype("float32")
+    networks = []
+    for layer in (
+        keras.layers.MultiHeadAttention(4, 6, name="attention"),
+        keras.layers.GroupQueryAttention(3, 4, 2, name="attention"),
+    ):
+        inputs = keras.Input((5, 8))
+        networks.append(keras.Model(inputs, layer(inputs, inputs)))
+    loss = SelfAttentionRelations("attention", "attention", of=("keys", "values"), heads=6)
+    seen = []
+    for network, names in zip(networks, (loss.teacher_layer, loss.student_layer), strict=True):
+        with tfkd.taps.record(network, names) as record:
+            network(tokens)
+        seen.append([record[name] for name in names])
+    shared = [[each[:, :, ::2] for each in seen[1]], [each[:, :, 1::2] for each in seen[1]]]
+    np.testing.assert_array_equal(*shared)
+    doubled = [np.repeat(each, 2, axis=2).astype("float64") for each in shared[0]]
+    pairs = zip(seen[0], doubled, strict=True)
+    expected = sum(oracles.self_attention_relations(t.numpy().astype("float64"), s, 6) for t, s in pairs)
+    np.testing.assert_allclose(loss(*seen), expected, rtol=1e-4)
+
+
 def test_a_layer_of_the_student_may_teach_another():
     loss = losses.within(AttentionKL("a", "b"))
     assert (loss.teacher_layer, loss.student_layer) == ("a:scores", "b:scores")

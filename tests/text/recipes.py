@@ -36,7 +36,7 @@ class Case:
 
     Args:
         recipe: its class.
-        teacher: makes a small one of four layers.
+        teacher: makes a small one.
         published: the values of the authors, by option.
         small: options for that teacher.
         labels: makes labels of inputs.
@@ -79,7 +79,7 @@ _TINYBERT = {
     "candidates": 15,
     "batch_size": 32,
 }
-_TINY = {"layers": 2, "hidden_dim": 8, "prediction_epochs": 1, "general_epochs": 1}
+_TINY = {"layers": 1, "hidden_dim": 8, "prediction_epochs": 1, "general_epochs": 2}
 _BILSTM = {
     "hidden": 150,
     "dense": 200,
@@ -123,7 +123,7 @@ RECIPES = {
     ),
     "minilm": Case(text.MiniLM, models.bert_encoder, {"warmup": 0.01}, wrong=(("learning_rate", 0.0),)),
     "minilm with an assistant": Case(
-        text.MiniLM, models.bert_encoder, {"assistant": None}, {"layers": 2, "hidden_dim": 8}
+        text.MiniLM, models.bert_encoder, {"assistant": None}, {"layers": 1, "hidden_dim": 8}
     ),
     "minilm_v2": Case(
         text.MiniLMv2,
@@ -144,9 +144,9 @@ RECIPES = {
     ),
     "patient_kd": Case(
         text.PatientKD,
-        models.bert_classifier,
+        lambda: models.bert_classifier(layers=3),
         {"alpha": 0.5, "beta": 100.0, "temperature": 10.0, "strategy": "skip", "epochs": 4},
-        {"layers": 3},
+        {"layers": 2},
         _classes,
         wrong=(("alpha", 1.0), ("strategy", "first"), ("beta", -1.0)),
     ),

@@ -16,7 +16,7 @@ TOKENIZER = types.SimpleNamespace(
 )
 
 
-def bert(layers: int = 4, width: int = 16, heads: int = 2, vocabulary: int = VOCABULARY) -> keras.Model:
+def bert(layers: int = 2, width: int = 16, heads: int = 2, vocabulary: int = VOCABULARY) -> keras.Model:
     """A BERT of keras-hub without dropout, so that two runs are the same whatever was run before."""
     import keras_hub
 
@@ -31,7 +31,7 @@ def bert(layers: int = 4, width: int = 16, heads: int = 2, vocabulary: int = VOC
     )
 
 
-def gpt2(layers: int = 4, width: int = 16, heads: int = 2) -> keras.Model:
+def gpt2(layers: int = 2, width: int = 16, heads: int = 2) -> keras.Model:
     """A GPT-2 of keras-hub."""
     import keras_hub
 

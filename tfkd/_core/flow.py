@@ -22,6 +22,10 @@ class Flow:
                 if id(before := call_of(tensor)) in self._next:
                     self._next[id(before)].append(call)
 
+    def times_called(self, operation) -> int:
+        """How often the graph calls an operation."""
+        return sum(call.operation is operation for call in self.calls)
+
     def takers(self, tensor) -> list:
         """The calls that have a tensor as their first input."""
         following = self._next[id(call_of(tensor))]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from tfkd._core.graphs import has_graph, nodes, operation_of
-from tfkd._core.keras_internals import history
+from tfkd._core.keras_internals import history, mask_of
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._activations import activation_for_tf_keras
 from tfkd.compression._layer_options import NEW_NAMES, adapted_options, options_of
@@ -216,11 +216,11 @@ def _arguments(node):
     tf_keras makes its own masks. Keras 3 writes down the layer's default of `training`, which a model's
     own stands above.
     """
-    masks = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.arguments.keras_tensors}
+    masks = {id(mask) for mask in map(mask_of, node.arguments.keras_tensors) if mask is not None}
     kwargs = {
         key: value
         for key, value in node.arguments.kwargs.items()
-        if key != "training" and not (key.endswith("mask") and _is_handed_on(value, masks))
+        if key != "training" and not (masks and key.endswith("mask") and _is_handed_on(value, masks))
     }
     return node.arguments.args, kwargs
 

@@ -73,13 +73,13 @@ class HiddenStates(FeatureLoss):
         projector: Projector | str = _AUTO,
         **kwargs,
     ) -> None:
-        self.shared = isinstance(projector, str)
-        if isinstance(projector, str) and projector != _AUTO:
+        shared = isinstance(projector, str)
+        if shared and projector != _AUTO:
             raise ValueError(
                 f'`projector` must be "auto", True, None or layers. Received: projector={projector!r}.'
             )
-        layers = None if isinstance(projector, str) else projector
-        super().__init__(teacher_layer, student_layer, layers, **kwargs)
+        super().__init__(teacher_layer, student_layer, None if shared else projector, **kwargs)
+        self.shared = shared
 
     def build(self, teacher_shape, student_shape) -> None:
         if not self.shared:

@@ -86,7 +86,8 @@ class SelfAttentionRelations(AttentionLoss):
         of: which relations: any of "queries", "keys" and "values". MiniLM has the values alone, beside
             `AttentionKL`, MiniLMv2 all three.
         heads: number of relation heads; None for the heads there are. MiniLMv2 has 48 for teachers of 768
-            numbers and 64 for those of 1,024.
+            numbers and 64 for those of 1,024. Keys and values that several heads share, as in grouped-query
+            attention, count once for each.
         **kwargs: `name`.
 
     Raises:

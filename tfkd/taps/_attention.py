@@ -109,7 +109,7 @@ def _seen(projected, normalized, crossed):
     if not projected:
         return {}
     queries, keys, values = projected
-    heads = queries.shape[2]
+    heads, of_tokens = queries.shape[-2], len(queries.shape) == 4
     seen = {QUERIES: queries, KEYS: _for_each_head(keys, heads), VALUES: _for_each_head(values, heads)}
     of_keys = None
     for inputs, mask, outputs in normalized:
@@ -117,8 +117,10 @@ def _seen(projected, normalized, crossed):
         if mask is not None:
             allowed = ops.cast(mask, "float32") > 0.5
             scores = ops.where(allowed, scores, _MASKED)
-            of_keys = _any_query(allowed, scores)
-        seen |= {SCORES: _heads_together(scores), PROBABILITIES: _heads_together(outputs)}
+            of_keys = _any_query(allowed, scores) if of_tokens else None
+        if of_tokens:
+            scores, outputs = _heads_together(scores), _heads_together(outputs)
+        seen |= {SCORES: scores, PROBABILITIES: outputs}
     masked = (KEYS, VALUES) if crossed else OF_ATTENTION
     # A softmax layer puts its own mask, which is none of tokens, on what it returns.
     return {of: with_mask(value, of_keys if of in masked else None) for of, value in seen.items()}
@@ -126,8 +128,8 @@ def _seen(projected, normalized, crossed):
 
 def _for_each_head(projected, heads):
     """Keys or values, those of grouped heads repeated: `(batch, tokens, heads, width)`."""
-    groups = projected.shape[2]
-    return projected if groups == heads else ops.repeat(projected, heads // groups, axis=2)
+    groups = projected.shape[-2]
+    return projected if groups == heads else ops.repeat(projected, heads // groups, axis=-2)
 
 
 def _heads_together(scores):

@@ -1,5 +1,7 @@
 """Shapes of what taps see, and which taps stand at the ends of a network's stages."""
 
+from typing import Any
+
 import keras
 
 from tfkd._core.graphs import has_graph
@@ -9,7 +11,7 @@ from tfkd.taps._paths import INPUT, MAP, OF_ATTENTION, named_layers, parts, reso
 from tfkd.taps._record import recording
 
 
-def shape(model: keras.Model, tap: str):
+def shape(model: keras.Model, tap: str) -> Any:
     """The shape, or structure of shapes, that a tap sees; None if the model's graph does not tell.
 
     What is inside a layer of the graph is found by calling that layer symbolically. The graph of a

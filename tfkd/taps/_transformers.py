@@ -7,7 +7,7 @@ from keras.layers import InputLayer
 
 from tfkd._core.flow import Flow
 from tfkd._core.graphs import has_graph
-from tfkd._core.keras_internals import call_of, flatten_layers, inbound_nodes, is_attention
+from tfkd._core.keras_internals import call_of, flatten_layers, is_attention
 from tfkd.taps._paths import INPUT, attention_layers, children
 
 _DENSE = keras.layers.Dense, keras.layers.EinsumDense
@@ -196,7 +196,7 @@ class _Graph:
     def _tap(self, tensor, by_taker=False):
         """The tap that sees a tensor of the graph: of what made it or, if asked for, of what takes it.
 
-        Layers that are called once come first, since taps see the last call.
+        Layers that the graph calls once come first, since taps see the last call.
         """
         call = call_of(tensor)
         takers = [taker.operation for taker in self._flow.takers(tensor)]
@@ -210,7 +210,7 @@ class _Graph:
                 f"What {call.operation.name!r} makes cannot be tapped: it is not a layer with one output, "
                 "and no layer has it as its first input. Use a layer, such as keras.layers.Add for a sum."
             )
-        layer, of = min(taps, key=lambda tap: len(inbound_nodes(tap[0])) > 1)
+        layer, of = min(taps, key=lambda tap: self._flow.times_called(tap[0]) > 1)
         return self._prefix + layer.name + of
 
 

@@ -25,6 +25,7 @@ from tfkd.teachers._formats import read
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import UNIT, scaling
+from tfkd.teachers._text import asks_for_scaling, reads_tokens, text_teacher
 
 
 class TeacherWarning(UserWarning):
@@ -59,6 +60,9 @@ def load_teacher(
     | one sigmoid unit | `Classification` | the two logits (0, z) |
     | several sigmoid units | `MultiLabel` | logits, without the sigmoids |
     | one output, linear or ReLU | `Regression` | the number |
+
+    A model of texts, with an input `token_ids`, is taken as it is, but for a last softmax; files of models
+    of keras-hub need the extra `text`.
 
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
@@ -122,6 +126,8 @@ def load_teacher(
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
+    if reads_tokens(loaded):
+        return text_teacher(loaded, task, from_logits, asks_for_scaling(input_range, mean, std))
     if isinstance(loaded, TFLiteFile | SavedModelFolder):
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)

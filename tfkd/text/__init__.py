@@ -10,6 +10,7 @@ from tfkd.text._distilbert import DistilBERT
 from tfkd.text._distilgpt2 import DistilGPT2
 from tfkd.text._embedding_distillation import EmbeddingDistillation
 from tfkd.text._exact_gelu import exact_gelu
+from tfkd.text._generated_text import GeneratedText
 from tfkd.text._language_models import TokenBias, causal_language_model, masked_language_model
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._loading import Loaded, load
@@ -35,6 +36,7 @@ __all__ = [
     "DistilGPT2",
     "EmbeddingDistillation",
     "EpochSeed",
+    "GeneratedText",
     "LinearDecay",
     "Loaded",
     "MiniLM",

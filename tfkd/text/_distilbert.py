@@ -70,7 +70,7 @@ class DistilBERT(LanguageModelRecipe):
 
     The teacher is a masked language model (`tfkd.text.masked_language_model`), and the data those of
     `tfkd.text.mask_tokens`; or a classifier, whose labels then take the place of masked words, if there are
-    any. The student has neither token types nor a pooler where its teacher is a masked language model.
+    any. Models of `tfkd.text` have no pooler, and read no token types but the first.
 
     Args:
         layers: as of `LayerRecipe`; half of twelve layers are 0, 2, 4, 7, 9 and 11.

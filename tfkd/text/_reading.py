@@ -21,7 +21,7 @@ def text_inputs(pairs: bool = False) -> dict[str, Any]:
 def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str = "backbone"):
     """The hidden states `(B, T, D)` of the last block.
 
-    The backbone's layers become layers of the model that is being built, as a nested model would not: what
+    The backbone's layers become layers of the model that is being built: unlike with a nested model, what
     only other outputs need is left out, and files keep each layer's own options. Weights stay shared.
 
     Args:
@@ -43,16 +43,36 @@ def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str 
             f"`pairs`: {backbone.name!r} ({type(backbone).__name__}) reads no `segment_ids`. Join the "
             "sentences of a pair in `token_ids` and leave `pairs` False."
         )
-    outputs = run_through_graph(backbone, [given[name] for name in names], _taken_apart)
+    if can_be_taken_apart(backbone):
+        outputs = run_through_graph(backbone, [given[name] for name in names], _taken_apart)
+    else:
+        outputs = backbone({name: given[name] for name in names})
     return outputs[SEQUENCE] if isinstance(outputs, dict) else outputs
+
+
+def can_be_taken_apart(backbone: keras.Model) -> bool:
+    """Whether files can hold each layer of a backbone for itself; some of keras-hub's, as Llama's, "
+    "they cannot."""
+    try:
+        for layer in backbone.layers:
+            type(layer).from_config(layer.get_config())
+    except (AttributeError, TypeError):
+        return False
+    return True
 
 
 def token_embedding(backbone: keras.Model) -> keras.Layer:
     """The layer that embeds a backbone's token ids, which can be applied in reverse.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or it could not be shared.
     """
+    if not can_be_taken_apart(backbone):
+        raise ValueError(
+            f"`backbone`: layers of a {type(backbone).__name__} cannot be made from their "
+            "configurations, so that files would not keep logits that share its token embeddings. Use "
+            "its language model of keras-hub."
+        )
     if (own := getattr(backbone, "token_embedding", None)) is not None:
         return own
     found = [layer for layer in backbone.layers if isinstance(layer, layers.ReversibleEmbedding)]
