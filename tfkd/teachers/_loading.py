@@ -11,6 +11,7 @@ from keras import layers
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.layouts import CHANNELS_FIRST, SERIES, SERIES_INPUT, filled
+from tfkd._core.named_inputs import takes_texts
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
@@ -25,6 +26,7 @@ from tfkd.teachers._formats import read
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import UNIT, scaling
+from tfkd.teachers._texts import text_teacher
 
 
 class TeacherWarning(UserWarning):
@@ -74,7 +76,8 @@ def load_teacher(
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
-            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels).
+            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels); of
+            text models token ids by name, `token_ids` and what else they take.
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
             (0, 255) or (-1, 1) for instance. None for (0, 1), with a warning if the network's own first
             operations, such as `Rescaling(1 / 255)`, are made for another.
@@ -129,6 +132,11 @@ def load_teacher(
         layout, doubt = decided_layout(layout, loaded, name)
         scale = scaling(input_range or UNIT, mean, std, filled(loaded.input_shape[1:], layout))
         teacher, notice = from_file(loaded, index, scale, from_logits, task, name, layout)
+    elif takes_texts(loaded):
+        scaled = {"mean": np.any(mean), "std": np.any(np.asarray(std) != 1)}
+        of_images = {"input_range": input_range is not None, "layout": layout is not None, **scaled}
+        text_model = _with_one_output(loaded, output)
+        (teacher, notice), doubt = text_teacher(text_model, of_images, from_logits, task), None
     else:
         model = _with_one_output(loaded, output)
         _check_shapes(model.name, *_shapes(model))
