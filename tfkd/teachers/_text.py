@@ -30,9 +30,8 @@ def text_teacher(
         The model itself; a copy of it without a last softmax, which returns logits.
 
     Raises:
-        ValueError: if options are given that are of images, the model has several outputs, nothing tells its
-            task, or it
-            is said to return probabilities and does not end in a softmax.
+        ValueError: if options are given that are of images, the model has several outputs, nothing tells
+            its task, or it is said to return probabilities and does not end in a softmax.
     """
     if given := sorted(name for name, is_given in (of_images or {}).items() if is_given):
         raise ValueError(
