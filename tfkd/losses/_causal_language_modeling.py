@@ -46,7 +46,7 @@ def _next(values, last):
     if len(values.shape) != 2:
         raise ValueError(
             f"`labels` must be token ids (batch, tokens) with shift=True. Received: shape "
-            f"{tuple(values.shape)}. Without shift, labels of any shape hold what each position should predict."
+            f"{tuple(values.shape)}. Without shift, labels hold what each position should predict."
         )
     return ops.concatenate([values[:, 1:], ops.full_like(values[:, :1], last)], axis=1)
 
