@@ -76,7 +76,7 @@ def check_better_than_chance(
     x, y = examples
     task, outputs = task_of(model), predict(model, x)
     right = scores(task, outputs, examples)
-    figure = f"{score_name(right)} on {len(x):,} real examples: {score_text(right)}"
+    figure = f"{score_name(right)} on {len(y):,} real examples: {score_text(right)}"
     say(f"{role} {figure}")
     if task.is_chance(outputs, y):
         raise ValueError(

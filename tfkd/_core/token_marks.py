@@ -1,0 +1,46 @@
+"""Which tokenizer a model's token ids come from, in a way that files of the model keep."""
+
+import keras
+
+from tfkd._core.graphs import has_graph, nodes
+
+# A layer called this and a tokenizer's fingerprint tells files whose ids the model reads.
+_MARK = "tokens_of_"
+_ATTRIBUTE = "tfkd_tokenizer"
+
+
+def mark_tokenizer(model: keras.Model, fingerprint: str | None) -> keras.Model:
+    """Has `tokenizer_of` return this fingerprint while the model is in memory; returns the model."""
+    setattr(model, _ATTRIBUTE, fingerprint)
+    return model
+
+
+def tokens_layer(fingerprint: str | None) -> keras.Layer:
+    """A layer that passes token ids on, and whose name tells files the tokenizer that they come from."""
+    return keras.layers.Identity(name=f"{_MARK}{fingerprint}" if fingerprint else "tokens", dtype="int32")
+
+
+def tokenizer_of(model: keras.Model) -> str | None:
+    """The fingerprint of the tokenizer whose token ids a model reads.
+
+    Args:
+        model: a model that tfkd has loaded or built, or that was read from a file of such a model.
+
+    Returns:
+        What `tfkd.text.Tokenizer.fingerprint` of its tokenizer is; None where that is not known.
+
+    Example:
+        >>> tfkd.text.tokenizer_of(student) == tokenizer.fingerprint
+        True
+    """
+    if (known := getattr(model, _ATTRIBUTE, None)) is not None:
+        return known
+    if not has_graph(model):
+        return None
+    for node in nodes(model):
+        operation = node.operation
+        if operation.name.startswith(_MARK):
+            return operation.name.removeprefix(_MARK)
+        if isinstance(operation, keras.Model) and (inner := tokenizer_of(operation)) is not None:
+            return inner
+    return None

@@ -1,0 +1,83 @@
+"""The small recurrent classifier of Tang et al."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfkd._core.checks import check_int
+from tfkd._core.token_marks import tokens_layer
+from tfkd.text._marking import marked
+from tfkd.text._reading import text_inputs
+
+
+def bilstm_classifier(
+    vocabulary_size: int,
+    classes: int,
+    embedding_dim: int | None = None,
+    hidden: int = 150,
+    dense: int = 200,
+    embeddings: np.ndarray | None = None,
+    tokenizer: str | None = None,
+    name: str = "bilstm_classifier",
+) -> keras.Model:
+    """A classifier of texts: one bidirectional LSTM, and one layer behind its last states.
+
+    Args:
+        vocabulary_size: number of tokens.
+        classes: number of classes, at least 2.
+        embedding_dim: size of the LSTM's inputs; None for 300, or for that of `embeddings`. With
+            embeddings of another size, a trained linear layer is between.
+        hidden: units of the LSTM in each direction.
+        dense: units of the layer of ReLUs before the logits.
+        embeddings: `(vocabulary_size, d)`, such as a teacher's token embeddings, which stay as they are:
+            `model.get_layer("token_embedding").trainable = True` trains them. None for new ones that are
+            trained.
+        tokenizer: fingerprint of the tokenizer whose ids the model reads, as
+            `tfkd.text.tokenizer_of(teacher)` gives it; None if not known.
+        name: name of the model.
+
+    Returns:
+        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        `(B, classes)` in float32.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> table = backbone.token_embedding.embeddings.numpy()
+        >>> student = tfkd.text.bilstm_classifier(len(table), 2, embedding_dim=150, embeddings=table)
+
+    Reference:
+        Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks", 2019: 150
+        and 200 are theirs for SST-2. They have word2vec embeddings of whole words, in one channel that is
+        trained and one that is not; here tokens are the teacher's.
+    """
+    check_int("classes", classes, least=2)
+    table = None if embeddings is None else np.asarray(embeddings, "float32")
+    if table is not None and (table.ndim != 2 or len(table) != vocabulary_size):
+        raise ValueError(
+            f"`embeddings` must be ({vocabulary_size}, d), a row for each token. Received: shape "
+            f"{table.shape}."
+        )
+    width = 300 if table is None else table.shape[1]
+    embedding_dim = check_int("embedding_dim", embedding_dim or width)
+    inputs = text_inputs()
+    ids = tokens_layer(tokenizer)(inputs["token_ids"])
+    initializer = "uniform" if table is None else keras.initializers.Zeros()
+    embedding = layers.Embedding(
+        check_int("vocabulary_size", vocabulary_size),
+        embedding_dim if table is None else width,
+        embeddings_initializer=initializer,
+        name="token_embedding",
+    )
+    x = embedding(ids)
+    if table is not None:
+        embedding.set_weights([table])
+        embedding.trainable = False
+        if embedding_dim != width:
+            x = layers.Dense(embedding_dim, name="embedding_projection")(x)
+    lstm = layers.LSTM(check_int("hidden", hidden), name="lstm")
+    x = layers.Bidirectional(lstm, name="bilstm")(x, mask=ops.cast(inputs["padding_mask"], "bool"))
+    x = layers.Dense(check_int("dense", dense), "relu", name="dense")(x)
+    x = layers.Dense(classes, name="logits", dtype="float32")(x)
+    return marked(inputs, x, "text_classification", name)

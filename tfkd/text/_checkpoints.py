@@ -1,0 +1,115 @@
+"""The weights of a Hugging Face folder: what their files hold, without reading all of it."""
+
+import difflib
+import json
+import os
+import re
+import shutil
+import struct
+
+from tfkd.text._tokenizer_files import read_json
+
+_WEIGHTS, _INDEX, _OLD = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+# What keras-hub's converters expect in front of names; networks saved without a head lack it.
+_PREFIXES = {"distilbert": "distilbert.", "roberta": "roberta.", "albert": "albert."}
+_LONGEST_HEADER = 100_000_000
+_SAFE = (
+    "Write them as .safetensors with transformers: AutoModel.from_pretrained(name).save_pretrained(folder, "
+    "safe_serialization=True)."
+)
+
+
+class Checkpoint:
+    """The tensors of a folder's `.safetensors` files.
+
+    Args:
+        folder: with `model.safetensors`, or several files and their index.
+
+    Attributes:
+        shapes: dict of tuples, the shape of each tensor by its name.
+
+    Raises:
+        ValueError: if there are none, or a file is damaged.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        index = read_json(os.path.join(folder, _INDEX))
+        names = sorted(set(index.get("weight_map", {}).values())) if index else [_WEIGHTS]
+        self._single = index is None
+        for name in names:
+            if os.path.basename(str(name)) != name or not os.path.isfile(os.path.join(folder, name)):
+                there = _OLD in os.listdir(folder)
+                old = f"{_OLD} is a pickle, which can run code, and is not read. " if there else ""
+                raise ValueError(f"`folder`: {folder!r} has no weights in {name!r}. {old}{_SAFE}")
+        self.shapes = {
+            tensor: tuple(entry["shape"])
+            for name in names
+            for tensor, entry in _header(os.path.join(folder, name)).items()
+            if tensor != "__metadata__"
+        }
+
+    def close_to(self, name: str, count: int = 5) -> list[str]:
+        """The names of tensors that are most like another name."""
+        ending = name.rsplit(".", 2)[-2:]
+        close = difflib.get_close_matches(name, self.shapes, n=count, cutoff=0.3)
+        alike = [each for each in self.shapes if each.split(".")[-2:] == ending and each not in close]
+        return (close + alike)[:count] or list(self.shapes)[:count]
+
+    def number_of_layers(self) -> int | None:
+        """How many layers are numbered in the names; None if none are, or layers share their weights."""
+        found = [re.match(r"(?:[\w]+\.)*?(?:layer|layers|h)\.(\d+)\.", name) for name in self.shapes]
+        numbers = [int(each[1]) for each in found if each]
+        return max(numbers) + 1 if numbers else None
+
+    def with_prefix(self, model_type: str, copy: str) -> str:
+        """A folder whose tensors have the names that keras-hub looks for.
+
+        Args:
+            model_type: as `config.json` says.
+            copy: an empty folder, which is filled if names have to be changed.
+
+        Returns:
+            The checkpoint's own folder, or `copy`.
+        """
+        prefix = _PREFIXES.get(model_type)
+        if prefix is None or not self._single or any(name.startswith(prefix) for name in self.shapes):
+            return self._folder
+        for name in os.listdir(self._folder):
+            path = os.path.join(self._folder, name)
+            if name.endswith((".json", ".txt", ".model")) and os.path.isfile(path):
+                shutil.copyfile(path, os.path.join(copy, name))
+        _rename(os.path.join(self._folder, _WEIGHTS), os.path.join(copy, _WEIGHTS), prefix)
+        return copy
+
+
+def _header(path):
+    """The description at the beginning of a `.safetensors` file: types, shapes and places of its "
+    "tensors."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(_LONGEST_HEADER, os.path.getsize(path)):
+                raise ValueError("its header is longer than the file")
+            header = json.loads(file.read(length))
+            for name, entry in header.items():
+                if name != "__metadata__":
+                    tuple(entry["shape"])
+        return header
+    except (ValueError, struct.error, RecursionError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"`folder`: {path!r} is not a .safetensors file: {error}. Copy it again."
+        ) from error
+
+
+def _rename(source, target, prefix):
+    """Writes a `.safetensors` file with a prefix in front of all names; the data stay as they are."""
+    header = _header(source)
+    renamed = {name if name == "__metadata__" else prefix + name: entry for name, entry in header.items()}
+    text = json.dumps(renamed).encode()
+    text += b" " * (-len(text) % 8)
+    with open(source, "rb") as old, open(target, "wb") as new:
+        (length,) = struct.unpack("<Q", old.read(8))
+        old.seek(8 + length)
+        new.write(struct.pack("<Q", len(text)) + text)
+        shutil.copyfileobj(old, new)

@@ -1,0 +1,92 @@
+"""Models that tell tokens: hidden ones, and those that follow."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfkd.text._marking import marked
+from tfkd.text._reading import apply_backbone, text_inputs, token_embedding
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class TokenBias(keras.Layer):
+    """Adds a trained number to each token's logit.
+
+    Call arguments:
+        inputs: logits `(B, T, vocabulary)`.
+
+    Example:
+        >>> logits = tfkd.text.TokenBias()(embedding(hidden, reverse=True))
+    """
+
+    def build(self, input_shape) -> None:
+        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def masked_language_model(backbone: keras.Model, name: str = "masked_language_model") -> keras.Model:
+    """A model that tells the tokens behind [MASK], with BERT's head on a backbone.
+
+    The head is a linear layer with GELU, a layer normalization, and the token embeddings in reverse, with a
+    bias for each token. It begins untrained, but for the embeddings.
+
+    Args:
+        backbone: of keras-hub, or a functional model that embeds tokens with one
+            `keras.layers.ReversibleEmbedding`. Its weights are shared with the model.
+        name: name of the model.
+
+    Returns:
+        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        `(B, T, vocabulary)` in float32.
+
+    Raises:
+        ValueError: if the backbone does not fit.
+
+    Example:
+        >>> model = tfkd.text.masked_language_model(tfkd.text.load("bert-base-uncased").backbone)
+
+    Reference:
+        Devlin et al., "BERT", 2019.
+    """
+    embedding: Any = token_embedding(backbone)
+    inputs = text_inputs()
+    x = apply_backbone(backbone, inputs)
+    policy = backbone.dtype_policy
+    x = layers.Dense(embedding.output_dim, "gelu", name="head_dense", dtype=policy)(x)
+    x = layers.LayerNormalization(epsilon=1e-12, name="head_norm", dtype=policy)(x)
+    x = embedding(x, reverse=True)
+    x = TokenBias(name="logits", dtype="float32")(x)
+    return marked(inputs, x, "masked_language_model", name)
+
+
+def causal_language_model(backbone: keras.Model, name: str = "causal_language_model") -> keras.Model:
+    """A model that tells the next token at each one, with the token embeddings of a backbone in reverse.
+
+    Args:
+        backbone: a causal one of keras-hub, such as GPT-2, or a functional model that embeds tokens with
+            one `keras.layers.ReversibleEmbedding`. Its weights are shared with the model.
+        name: name of the model.
+
+    Returns:
+        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        `(B, T, vocabulary)` in float32: at t, those of the token at t + 1.
+
+    Raises:
+        ValueError: if the backbone does not fit.
+
+    Example:
+        >>> model = tfkd.text.causal_language_model(tfkd.text.load("gpt2").backbone)
+
+    Reference:
+        Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
+    """
+    embedding: Any = token_embedding(backbone)
+    inputs = text_inputs()
+    x = embedding(apply_backbone(backbone, inputs), reverse=True)
+    return marked(inputs, x, "causal_language_model", name)
