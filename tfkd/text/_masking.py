@@ -71,8 +71,8 @@ def mask_tokens(
         counts = ~tf.gather(tf.constant(special), ids_of_batch)
         if "padding_mask" in inputs:
             counts &= tf.cast(inputs["padding_mask"], "bool")
-        shape = tf.shape(ids_of_batch)
-        chance, kind, other = tf.unstack(tf.random.stateless_uniform((3, shape[0], shape[1]), seed))
+        shape = tf.concat([[3], tf.shape(ids_of_batch)], axis=0)
+        chance, kind, other = tf.unstack(tf.random.stateless_uniform(shape, seed))
         chosen = counts & (chance < probability)
         place = tf.minimum(tf.cast(other * len(words), "int32"), len(words) - 1)
         replaced = tf.where(kind < mask + random, tf.gather(words, place), ids_of_batch)

@@ -86,7 +86,8 @@ def sample(
         )
         before = tf.minimum(place, tokens) - 1
         logits = tf.gather(tf.cast(logits, "float32"), before, batch_dims=1) / temperature
-        drawn = tf.random.stateless_categorical(logits, 1, tf.random.fold_in(seed, step), dtype="int32")
+        own_seed: Any = tf.random.fold_in(seed, step)
+        drawn = tf.random.stateless_categorical(logits, 1, own_seed, dtype="int32")
         here = (places == place[:, None]) & (place < ends)[:, None]
         if end_id is not None:
             ended = (drawn[:, 0] == end_id) & (place < ends)

@@ -1,6 +1,7 @@
 """Which layers of a student a stage trains: those that its losses reach, without the frozen ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -52,7 +53,7 @@ def _unreached(student, tapped, of_output):
     with tf.GradientTape() as tape:
         passed = forward_pass(student, tapped, _some_tokens(student), training=False)
         seen = [*passed.features.values(), *([passed.output] if of_output else [])]
-        total = sum(ops.sum(ops.cast(value, "float32")) for value in tree.flatten(seen))
+        total: Any = sum(ops.sum(ops.cast(value, "float32")) for value in tree.flatten(seen))
     gradients = tape.gradient(total, variables)
     return {id(v) for gradient, v in zip(gradients, variables, strict=True) if gradient is None}
 

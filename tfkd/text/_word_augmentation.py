@@ -96,7 +96,9 @@ def augment_words(
 def _words_by_tag(sentences, tags):
     """All words of each tag, as often as they occur, and the tags of each sentence."""
     words_of, tags_of = defaultdict(list), []
-    for words in sentences if tags is not None else ():
+    if tags is None:
+        return words_of, tags_of
+    for words in sentences:
         tagged = list(tags(list(words)))
         if len(tagged) != len(words):
             raise ValueError(
