@@ -3,7 +3,8 @@
     python benchmarks/text.py --data=sst2 --models=models
     python benchmarks/text_files.py --data=sst2 --models=models
 
-Files take texts of 64 tokens, one at a time, on one thread. The rows go to --rows, the table to docs/text.md.
+Files take texts of 64 tokens, one at a time, on one thread. The rows go to --rows, the table
+to docs/text.md.
 """
 
 import importlib.util
@@ -86,8 +87,8 @@ def measured(tokenizer, train, test):
 
 def table(rows):
     lines = [
-        "| network | file | MB | ms a sentence | agreement with its Keras model | accuracy, or cosine to the "
-        "teacher |",
+        "| network | file | MB | ms a sentence | agreement with its Keras model "
+        "| accuracy, or cosine to the teacher |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
