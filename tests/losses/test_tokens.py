@@ -122,7 +122,7 @@ def test_token_ids_as_labels_are_shifted_on_request():
     # The same with labels as data sets give them.
     given = np.where(counted, following, -100)
     assert reduced(CausalLanguageModeling(), labels=given) == pytest.approx(expected)
-    # A prompt of two tokens: the first answer is foretold by its last token.
+    # A prompt of two tokens: the first answer is predicted at its last token.
     answers = np.where(np.arange(5) < 2, -100, ids)
     counted &= np.arange(5) >= 1
     expected = mean_over(oracles.cross_entropies(WIDE[1], following), counted)

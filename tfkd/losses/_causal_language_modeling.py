@@ -13,7 +13,7 @@ from tfkd.losses._masked_language_modeling import masked_language_modeling
 def causal_language_modeling(student, labels, shift: bool = False):
     """CLM: cross-entropy of the token that follows each position.
 
-    The labels hold at each position the token that the logits there are to foretell, which is the next
+    The labels hold, at each position, the token that the logits there should predict, which is the next
     one: nothing is shifted, unless `shift` says that the labels are the token ids themselves.
     Reduction: one value per position, 0 where there is no label; a distiller takes the mean over the
     labelled positions of the whole batch, whose exponential is the perplexity. No temperature. Computed
@@ -46,7 +46,7 @@ def _next(values, last):
     if len(values.shape) != 2:
         raise ValueError(
             f"`labels` must be token ids (batch, tokens) with shift=True. Received: shape "
-            f"{tuple(values.shape)}. Without shift, labels of any shape hold what each position foretells."
+            f"{tuple(values.shape)}. Without shift, labels hold what each position should predict."
         )
     return ops.concatenate([values[:, 1:], ops.full_like(values[:, :1], last)], axis=1)
 
@@ -59,7 +59,7 @@ class CausalLanguageModeling(KnowledgeLoss):
     `student_loss_weight=0.0`, or it counts twice.
 
     Args:
-        shift: whether the labels are token ids, of which each position is to foretell the next; False for
+        shift: whether the labels are token ids, of which each position should predict the next; False for
             labels that are shifted already, as those of `tfkd.tasks.CausalLanguageModel`.
         **kwargs: `student_layer`, `name`.
 
