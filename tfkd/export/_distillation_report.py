@@ -23,6 +23,7 @@ def write_distillation_report(
     teacher: np.ndarray | None,
     student: np.ndarray,
     task: Task,
+    examples: Sequence[dict] = (),
 ) -> None:
     """Writes a self-contained HTML report of a run of tfkd-distill.
 
@@ -34,6 +35,8 @@ def write_distillation_report(
         teacher: the teacher's outputs for the inputs that networks were measured on; None without one.
         student: the student's outputs for the same.
         task: what outputs mean.
+        examples: texts with both networks' answers: "text", "label" or None, "teacher", "student" and
+            "agreement" of each.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
@@ -48,6 +51,7 @@ def write_distillation_report(
             metrics=metrics,
             curves=_base64(pictures.curves(history, _groups(history))),
             grid=grid and _base64(grid),
+            examples=examples,
             compared=compared and compared._replace(png=_base64(compared.png)),
         )
     )

@@ -1,0 +1,147 @@
+"""Teachers, students and recipes of texts as they are asked for by name."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfkd import text
+from tfkd._core import model_files, names
+from tfkd.pipelines._networks import Source, as_teacher, named
+from tfkd.pipelines._typed_options import typed_options
+from tfkd.tasks import SentenceEmbedding, task_of
+from tfkd.text import TextRecipe, Tokenizer, tokenizer_of
+
+_LAYERS = re.compile(r"(\d+)layers(?:x(\d+))?")
+
+
+def text_recipes() -> dict[str, type[TextRecipe]]:
+    """The recipes for texts by their classes' names."""
+    return {recipe.__name__: recipe for recipe in names.members(text, TextRecipe).values()}
+
+
+def is_folder_of_hub(source: Source) -> bool:
+    """Whether a teacher is a folder of Hugging Face."""
+    return not isinstance(source, keras.Model) and os.path.isfile(os.path.join(source, "config.json"))
+
+
+def tokenizer_for(folder: str | os.PathLike | None, teacher: Source, max_length: int) -> Tokenizer:
+    """The tokenizer of a folder, or of the teacher's if that is one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if folder is None:
+        if not is_folder_of_hub(teacher):
+            raise ValueError(
+                f"`tokenizer` is needed: the teacher {named(teacher)!r} is a network without one. Give the "
+                "folder of the tokenizer that it was trained with."
+            )
+        folder = os.fspath(teacher) if not isinstance(teacher, keras.Model) else ""
+    return Tokenizer(folder, max_length=max_length)
+
+
+def text_teacher(
+    source: Source, tokenizer: Tokenizer, classes: int | None, max_length: int
+) -> tuple[keras.Model, bool]:
+    """A teacher, and whether it has to be fine-tuned first.
+
+    Args:
+        source: a file or a model; or a folder of Hugging Face, which becomes a sentence encoder, or with
+            classes a classifier with a new head.
+        tokenizer: of the texts.
+        classes: how many there are in the training data; None for texts alone.
+        max_length: tokens at which texts are cut.
+
+    Raises:
+        ValueError: if it cannot be read, or reads the ids of another tokenizer.
+    """
+    new = False
+    if is_folder_of_hub(source):
+        backbone = text.load(os.fspath(source), max_length=max_length).backbone  # pyright: ignore
+        new = classes is not None
+        if classes is not None:
+            teacher = text.classifier(backbone, max(2, classes), pooling="mean", name="teacher")
+            teacher.get_layer("token_embedding").trainable = False
+        else:
+            teacher = text.sentence_encoder(backbone)
+    else:
+        teacher = as_teacher(source, {})
+    known = tokenizer_of(teacher)
+    if known is not None and known != tokenizer.fingerprint:
+        raise ValueError(
+            f"`tokenizer`: the teacher {named(source)!r} was trained with the ids of another tokenizer "
+            f"({known}, this one is {tokenizer.fingerprint}). Give the folder of its own."
+        )
+    return teacher, new
+
+
+def recipe_for(
+    recipe: str | TextRecipe | None,
+    student: Source,
+    teacher: keras.Model,
+    options: Sequence[str] = (),
+    **overrides: Any,
+) -> TextRecipe:
+    """A recipe that makes the student that was asked for.
+
+    Args:
+        recipe: one, or its name in any case; None for the usual one: "BERTToBiLSTM" of a "bilstm",
+            "EmbeddingDistillation" of sentence encoders, else "DistilBERT".
+        student: "3layers", "3layersx192", "0,2,5" (numbers of the teacher's layers), "bilstm", a file or a
+            model.
+        teacher: the teacher.
+        options: `key=value` strings.
+        **overrides: further options; None leaves one alone.
+
+    Raises:
+        ValueError: for an unknown name or option, with close matches, or a student that the recipe does not
+            make.
+    """
+    if isinstance(recipe, TextRecipe):
+        return recipe
+    vectors = isinstance(task_of(teacher), SentenceEmbedding)
+    if recipe is None:
+        usual = "BERTToBiLSTM" if student == "bilstm" else "DistilBERT"
+        recipe = "EmbeddingDistillation" if vectors else usual
+    plain = {name.lower(): name for name in text_recipes()}
+    kind = names.lookup(text_recipes(), plain.get(re.sub(r"[_-]", "", recipe.lower()), recipe), "recipe")
+    known = kind.options()
+    values = typed_options(known, options, f"recipe {recipe!r}", "recipe_options")
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return kind(**values, **_student_options(student, known, recipe))
+
+
+def _student_options(student, known, recipe):
+    """The options of a recipe that make the student of a name."""
+    if isinstance(student, keras.Model) or str(student).endswith(".keras"):
+        return {}
+    word = str(student)
+    if word == "bilstm":
+        if "network" in known:
+            return {"network": "bilstm"}
+        if "layers" not in known:
+            return {}
+    elif "layers" in known:
+        if found := _LAYERS.fullmatch(word):
+            width = {} if found[2] is None else {"hidden_dim": int(found[2])}
+            # TinyBERT has a width of its own.
+            return {"layers": int(found[1]), "hidden_dim": None, **width}
+        if re.fullmatch(r"\d+(,\d+)*", word):
+            return {"layers": tuple(map(int, word.split(",")))}
+    raise ValueError(
+        f"`student` must be one that the recipe {recipe!r} makes: "
+        f"{'3layers, 3layersx192 or 0,2,5' if 'layers' in known else 'bilstm'}, or a .keras file. "
+        f"Received: {word!r}."
+    )
+
+
+def text_student(student: Source, recipe: TextRecipe, teacher: keras.Model) -> keras.Model:
+    """The student to train."""
+    if isinstance(student, keras.Model):
+        return student
+    if str(student).endswith(".keras"):
+        return model_files.load_keras(os.fspath(student), "student")
+    return recipe.student(teacher)
