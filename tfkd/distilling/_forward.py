@@ -1,7 +1,6 @@
 """One forward pass of a network with its taps, and what a loss makes of two of them."""
 
 import functools
-from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -10,10 +9,10 @@ from keras import ops, tree
 from tfkd import taps
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes, mask_of, with_mask
-from tfkd._core.named_inputs import taken_by
-from tfkd.distilling._caching import CachedBatch
+from tfkd.distilling._cached_batch import CachedBatch
 from tfkd.distilling._pointwise import unit_strides
-from tfkd.distilling._token_masks import check_same_tokens, token_masks
+from tfkd.distilling._recorded_pass import ForwardResult, recorded_pass
+from tfkd.distilling._token_masks import check_same_tokens
 from tfkd.losses import Batch, KnowledgeLoss
 from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
@@ -21,29 +20,6 @@ from tfkd.losses._relations import per_row
 
 # Of an axis whose size is open, such as that of tokens, where a network is tried out.
 _OPEN_SIZE = 2
-
-
-class ForwardResult(NamedTuple):
-    """What one forward pass gave.
-
-    Args:
-        output: of the model.
-        features: what the taps saw, by name.
-    """
-
-    output: Any
-    features: dict
-
-    def fixed(self) -> "ForwardResult":
-        """The same values, held fixed: no gradient flows back through them."""
-        return ForwardResult(
-            tree.map_structure(_fixed, self.output),
-            {tap: tree.map_structure(_fixed, values) for tap, values in self.features.items()},
-        )
-
-
-def _fixed(value):
-    return with_mask(ops.stop_gradient(value), mask_of(value))
 
 
 def forward_pass(
@@ -76,7 +52,7 @@ def forward_pass(
 def _passed(model, tapped, inputs, training, labels):
     layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
     if len(layers) == len(tapped):
-        return _recorded(model, layers, inputs, training)
+        return recorded_pass(model, layers, inputs, training)
     if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
         raise ValueError(
             "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
@@ -85,23 +61,13 @@ def _passed(model, tapped, inputs, training, labels):
     inputs = ops.cast(inputs, "float32")
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        passed = _recorded(model, layers, inputs, training)
+        passed = recorded_pass(model, layers, inputs, training)
         logits = ops.cast(passed.output, "float32")
         entropies = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1), axis=-1)
         mask = mask_of(passed.output)
         entropy = ops.sum(entropies if mask is None else ops.where(mask, entropies, 0.0))
     gradient = tape.gradient(entropy, inputs)
     return passed._replace(features={**passed.features, taps.INPUT_GRADIENT: gradient})
-
-
-def _recorded(model, layers, inputs, training):
-    """A pass with the taps of layers, and masks of tokens on what has a token axis."""
-    with taps.record(model, layers) as seen, token_masks(model, inputs) as masks:
-        output = model(taken_by(model, inputs), training=training)
-    for tap in layers:
-        if tap in seen:
-            seen[tap] = masks.handed_to(seen[tap])
-    return ForwardResult(masks.handed_to(output), seen)
 
 
 def resized(model: keras.Model, inputs):
@@ -125,7 +91,8 @@ def assert_finite(teacher: ForwardResult) -> ForwardResult:
     def check(output):
         if not output.dtype.is_floating:
             return output
-        return tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+        checked = tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+        return with_mask(checked, mask_of(output))
 
     return teacher._replace(output=tree.map_structure(check, teacher.output))
 
