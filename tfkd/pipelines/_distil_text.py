@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
-from tfkd import text
 from tfkd._core.checks import check_int, check_number
 from tfkd.callbacks import KeepLastGood
+from tfkd.pipelines._fine_tuning import fine_tune
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, named
 from tfkd.pipelines._progress import ShownProgress
@@ -20,19 +20,17 @@ from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._saving import FolderCheck
 from tfkd.pipelines._settings import settings_of, teller
-from tfkd.pipelines._text_data import TextData, load_text_data
+from tfkd.pipelines._text_data import load_text_data
 from tfkd.pipelines._text_networks import recipe_for, text_student, text_teacher, tokenizer_for
 from tfkd.pipelines._text_outcome import TextOutcome
 from tfkd.pipelines._training_log import TrainingLog
 from tfkd.tasks import task_of
 from tfkd.text import TextRecipe
 
-_TEACHER_RATE = 1e-4
-
 
 def distil_text(
     teacher: Source,
-    student: Source = "3layers",
+    student: Source | None = None,
     recipe: str | TextRecipe | None = None,
     *,
     training_data: str | os.PathLike,
@@ -63,29 +61,31 @@ def distil_text(
     """Teaches a student of a transformer on texts, and makes its TFLite file.
 
     What the program `tfkd-distill --task=text` does. With labels the teacher is a classifier; a folder of
-    Hugging Face gets a new head, which is fine-tuned first. Without labels the teacher is what its file says,
-    and a folder is a sentence encoder. A share of the training texts is held out to measure on.
+    Hugging Face gets a new head, which is fine-tuned first. Without labels the teacher is what its file
+    says, and a folder is a sentence encoder. A share of the training texts is held out to measure on.
 
     Args:
-        teacher: a `.keras` file or a model of texts; or a folder with `config.json`, `model.safetensors` and
-            a tokenizer.
+        teacher: a `.keras` file or a model of texts; or a folder with `config.json`, `model.safetensors`
+            and a tokenizer.
         student: "3layers", "3layersx192" (of that width), "0,2,5" (of these layers of the teacher),
-            "bilstm", a `.keras` file, or a model, which is trained in place.
+            "bilstm", a `.keras` file, or a model, which is trained in place. None for "3layers", or for
+            what a recipe that is an object says.
         recipe: a recipe of `tfkd.text`, or its name; None for `BERTToBiLSTM` of a "bilstm",
             `EmbeddingDistillation` of a sentence encoder, else `DistilBERT`.
-        training_data: a `.csv` or `.tsv` file of texts, with labels or without, or a `.txt` file with a text
-            a line.
+        training_data: a `.csv` or `.tsv` file of texts, with labels or without, or a `.txt` file with a
+            text a line.
         tokenizer: folder of the tokenizer; None for the teacher's folder.
         recipe_options: `key=value` strings, options of a recipe that is given by its name.
         unlabelled_data: more texts, in a file like `training_data`, whose labels are not looked at.
         evaluation_data: texts to measure on at the end, in a file like `training_data`.
         text_column: name or number, from 0, of the texts' column; None for one called "text" or the like,
             else the first.
-        label_column: likewise of the labels; None for one called "label" or the like, else the second of two.
-        labels: the classes in their order; None for those in the file, sorted.
+        label_column: likewise of the labels; None for one called "label" or the like, else the second of
+        two. labels: the classes in their order; None for those in the file, sorted.
         augment: whether the student also learns from sentences that are made of the training texts: copies
-            with words masked and n-grams (`tfkd.text.augment_words`). Their labels, and those of all texts,
-            do not count then, only the teacher's answers.
+            with words masked and n-grams, three of each or as `BERTToBiLSTM` has it
+            (`tfkd.text.augment_words`). With them or `unlabelled_data` labels do not count, only the
+            teacher's answers.
         max_length: tokens at which texts are cut, at least 3; the TFLite file has this length.
         teacher_epochs: of fine-tuning, where the teacher is a folder and there are labels.
         validation_split: share of the training texts that is held out, above 0 and below 1.
@@ -94,8 +94,8 @@ def distil_text(
         learning_rate: the highest one; None for the recipe's.
         seed: what all randomness follows from.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
-        min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it does
-            not, the next best kind of file that does is the result's.
+        min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
+            does not, the next best kind of file that does is the result's.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json` and
             `report.html`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
@@ -147,28 +147,26 @@ def distil_text(
         keras.utils.set_random_seed(seed)
         say(f"loading the teacher: {named(teacher)}")
         network, new = text_teacher(teacher, words, data.classes, max_length)
-        data.check_classes(task_of(network))
+        data = data.for_task(task_of(network))
         overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         chosen = recipe_for(recipe, student, network, recipe_options, **overrides)
         if place:
             place.begin()
             words.save(place.file("tokenizer"))
-        log = TrainingLog(say)
+        if new:
+            fine_tune(network, data, teacher_epochs, seed, place, say)
+        # The student begins alike, whatever was drawn to teach the teacher.
+        keras.utils.set_random_seed(seed)
+        learner = text_student(student, chosen, network)
+        taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
         with ShownProgress(verbose) as progress:
             checks = [FolderCheck(place)] if place else []
-            callbacks = [*checks, KeepLastGood(), log, progress]
-            if new:
-                network = _fine_tuned(network, data, teacher_epochs, seed, place, say, verbose)
-            # The student begins alike, whatever was drawn to teach the teacher.
-            keras.utils.set_random_seed(seed)
-            learner = text_student(student, chosen, network)
-            taught = data.to_learn_from(augment, seed, chosen.batch_size)
             history = chosen.fit(
                 network,
                 learner,
                 taught.dataset,
                 validation_data=data.validation_batches(labelled=taught.labelled),
-                callbacks=[taught.seeds, *callbacks],
+                callbacks=[taught.seeds, *checks, KeepLastGood(), log, progress],
                 backup_dir=place.file("state/scheme") if place else None,
                 seed=seed,
                 jit_compile=jit_compile,
@@ -185,7 +183,7 @@ def distil_text(
         variants, file = outcome.files(tflite, data.class_names, min_agreement, say)
         metrics = {
             **outcome.metrics(),
-            "scheme": {"name": type(chosen).__name__, "options": _plain(chosen)},
+            "scheme": {"name": type(chosen).__name__, "options": _options(chosen)},
             "tflite": file.metrics,
             "variants": variants,
             "problem": log.stopped(rows) or file.problem,
@@ -216,46 +214,6 @@ def distil_text(
         return result
 
 
-def _fine_tuned(
-    teacher: keras.Model,
-    data: TextData,
-    epochs: int,
-    seed: int,
-    place: RunFolder | None,
-    say: Any,
-    verbose: int,
-) -> keras.Model:
-    """The teacher after it has learned the labels, or as an interrupted run has kept it."""
-    path = place.file("teacher.keras") if place else None
-    if path is not None and os.path.exists(path):
-        teacher.load_weights(path)
-        return teacher
-    say(f"fine-tuning the teacher on {len(data.training.texts):,} labelled texts, {epochs} epochs")
-    seeds = text.EpochSeed((seed, 1))
-    examples = data.batches(data.training, seeds, 32)
-    rate: Any = text.LinearDecay(_TEACHER_RATE, epochs * int(examples.cardinality()))
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0)
-    task = task_of(teacher)
-    teacher.compile(optimizer, task.label_loss(), metrics=[task.metric()])
-    told = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: say(f"teacher, epoch {epoch + 1}/{epochs}{_figures(logs)}")
-    )
-    teacher.fit(
-        examples,
-        validation_data=data.validation_batches(labelled=True),
-        epochs=epochs,
-        callbacks=[seeds, told],
-        shuffle=False,
-        verbose=0,
-    )
-    if place:
-        place.save_model("teacher.keras", teacher)
-    return teacher
-
-
-def _figures(logs):
-    return "".join(f"  {name} {value:.4g}" for name, value in (logs or {}).items())
-
-
-def _plain(recipe):
+def _options(recipe: TextRecipe) -> dict[str, Any]:
+    """A recipe's options, as JSON can hold them."""
     return {name: getattr(recipe, name) for name in recipe.options()}

@@ -12,11 +12,12 @@ from tfkd import text
 from tfkd._core.checks import check_number
 from tfkd.pipelines._texts import Texts, read_texts
 from tfkd.tasks import ClassTask, SentenceEmbedding, Task
-from tfkd.text import EpochSeed, Tokenizer
+from tfkd.text import BERTToBiLSTM, EpochSeed, TextRecipe, Tokenizer
+from tfkd.text._tokenizer import padded
 
 # Texts that files are compared on, and that int8 files take their ranges from.
 _JUDGING, _CALIBRATION = 2000, 256
-# Copies that are made of each training text.
+# Copies that are made of each training text where the recipe does not say.
 _COPIES = 3
 
 
@@ -71,19 +72,30 @@ class TextData:
         """What that is, in words."""
         return "held-out training texts" if self.evaluation is None else "evaluation texts"
 
-    def check_classes(self, task: Task) -> None:
-        """Raises ValueError where the texts do not have what the teacher's task is about."""
-        if isinstance(task, ClassTask) and self.classes is not None and self.classes != task.classes:
-            raise ValueError(
-                f"`training_data` has {self.classes} classes ({', '.join(self.class_names or [])[:200]}), and "
-                f"the teacher tells {task.classes} apart. Name all of its classes in their order with "
-                "`labels`, or give the data that it was trained for."
-            )
-        if not isinstance(task, ClassTask | SentenceEmbedding):
+    def for_task(self, task: Task) -> "TextData":
+        """The same texts, with their labels if the teacher's task is about classes.
+
+        Raises:
+            ValueError: if the teacher has other classes, or is neither a classifier nor a sentence encoder.
+        """
+        if isinstance(task, SentenceEmbedding):
+            bare = {name: texts and Texts(texts.texts) for name, texts in self._sets().items()}
+            return dataclasses.replace(self, **bare, class_names=None)
+        if not isinstance(task, ClassTask):
             raise ValueError(
                 f"`teacher` must be a classifier or a sentence encoder. Received: the task {task.name!r}. "
                 "Language models are distilled in code, by tfkd.text.DistilBERT or tfkd.text.DistilGPT2."
             )
+        if self.class_names is not None and len(self.class_names) != task.classes:
+            raise ValueError(
+                f"`training_data` has {self.classes} classes ({', '.join(self.class_names)[:200]}), and "
+                f"the teacher tells {task.classes} apart. Name all of its classes in their order with "
+                "`labels`, or give the data that it was trained for."
+            )
+        return self
+
+    def _sets(self):
+        return {name: getattr(self, name) for name in ("training", "validation", "evaluation")}
 
     def batches(self, texts: Texts, seeds: EpochSeed, size: int) -> tf.data.Dataset:
         """Texts of like lengths in an order that follows the epoch."""
@@ -112,32 +124,42 @@ class TextData:
         longest = self.tokenizer.max_length
         return [each for each in (16, 24, 32, 48, 64, 96, 128, 256) if each < longest] or [longest]
 
-    def to_learn_from(self, augment: bool, seed: int, batch_size: int) -> Taught:
-        """What the student learns from; with other texts than the labelled ones, without labels."""
+    def to_learn_from(self, recipe: TextRecipe, augment: bool, seed: int) -> Taught:
+        """What the student learns from; with other texts than the labelled ones, without labels.
+
+        Args:
+            recipe: says the size of batches, and, for a BiLSTM, how copies are made.
+            augment: whether copies of the training texts are learned from, too.
+            seed: what the order and the copies follow from.
+        """
         texts, seeds = self.training, EpochSeed((seed, 0))
         if augment or self.unlabelled:
-            made = texts.texts
-            if augment:
-                made = text.augment_words(made, copies=_COPIES, mask_token=self._mask, seed=seed).texts
+            made = self._augmented(recipe, seed) if augment else texts.texts
             texts = Texts([*made, *self.unlabelled])
         labelled = texts.labels is not None
-        return Taught(self.batches(texts, seeds, batch_size), seeds, labelled, len(texts.texts))
+        return Taught(self.batches(texts, seeds, recipe.batch_size), seeds, labelled, len(texts.texts))
 
-    @property
-    def _mask(self):
+    def _augmented(self, recipe, seed):
+        """The training texts and copies of them."""
         mask = self.tokenizer.mask_id
-        return self.tokenizer.vocabulary[self.tokenizer.pad_id if mask is None else mask]
+        if mask is None:
+            raise ValueError(
+                "`augment` masks words, and the tokenizer has no token for that. Leave `augment` out."
+            )
+        options = {"mask_token": self.tokenizer.vocabulary[mask], "seed": seed}
+        if isinstance(recipe, BERTToBiLSTM):
+            return recipe.augment(self.training.texts, **options).texts
+        return text.augment_words(self.training.texts, copies=_COPIES, **options).texts
 
     def inputs(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """Texts as networks and files take them, all of the same length."""
-        ids, _, _ = self.tokenizer.encode(list(texts))
+        # Asked directly, the tokenizer would warn of cut texts each time.
+        ids, _, _ = self.tokenizer.encode(texts)
         width = self.tokenizer.max_length
-        padded = {"token_ids": np.full((len(ids), width), self.tokenizer.pad_id, "int32")}
-        padded["padding_mask"] = np.zeros((len(ids), width), "int32")
-        for row, each in enumerate(ids):
-            padded["token_ids"][row, : len(each)] = each
-            padded["padding_mask"][row, : len(each)] = 1
-        return padded
+        return {
+            "token_ids": padded(ids, width, self.tokenizer.pad_id),
+            "padding_mask": padded([[1] * len(row) for row in ids], width, 0),
+        }
 
     def judging(self) -> dict[str, np.ndarray]:
         """Held-out texts that files are compared on."""
@@ -193,8 +215,8 @@ def load_text_data(
     held_out = max(1, round(validation_split * count))
     if held_out >= count:
         raise ValueError(
-            f"`validation_split`={validation_split!r} of {count} texts leaves none to learn from. Give more "
-            "`training_data`."
+            f"`validation_split`={validation_split!r} of {count} texts leaves none to learn from. Give "
+            "more `training_data`."
         )
     order = np.random.default_rng(seed).permutation(count)
     evaluation: Any = None
@@ -202,17 +224,15 @@ def load_text_data(
         evaluation = read_texts(evaluation_data, "evaluation_data", *columns, whole.class_names)
         if (evaluation.labels is None) != (whole.labels is None):
             raise ValueError(
-                "`evaluation_data` must have labels if `training_data` has them, and none otherwise. Name the "
-                "columns with `text_column` and `label_column`."
+                "`evaluation_data` must have labels if `training_data` has them, and none otherwise. Name "
+                "the columns with `text_column` and `label_column`."
             )
-    more = (
-        [] if unlabelled_data is None else read_texts(unlabelled_data, "unlabelled_data", columns[0]).texts
-    )
+    more = None if unlabelled_data is None else read_texts(unlabelled_data, "unlabelled_data", columns[0])
     return TextData(
         training=whole.chosen(np.sort(order[held_out:])),
         validation=whole.chosen(np.sort(order[:held_out])),
         evaluation=evaluation,
-        unlabelled=more,
+        unlabelled=more.texts if more else [],
         tokenizer=tokenizer,
         class_names=whole.class_names,
     )

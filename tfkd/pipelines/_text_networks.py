@@ -14,12 +14,13 @@ from tfkd.pipelines._typed_options import typed_options
 from tfkd.tasks import SentenceEmbedding, task_of
 from tfkd.text import TextRecipe, Tokenizer, tokenizer_of
 
+_USUAL = "3layers"
 _LAYERS = re.compile(r"(\d+)layers(?:x(\d+))?")
 
 
 def text_recipes() -> dict[str, type[TextRecipe]]:
-    """The recipes for texts by their classes' names."""
-    return {recipe.__name__: recipe for recipe in names.members(text, TextRecipe).values()}
+    """The recipes for texts by their classes' names in small letters."""
+    return {recipe.__name__.lower(): recipe for recipe in names.members(text, TextRecipe).values()}
 
 
 def is_folder_of_hub(source: Source) -> bool:
@@ -39,7 +40,7 @@ def tokenizer_for(folder: str | os.PathLike | None, teacher: Source, max_length:
                 f"`tokenizer` is needed: the teacher {named(teacher)!r} is a network without one. Give the "
                 "folder of the tokenizer that it was trained with."
             )
-        folder = os.fspath(teacher) if not isinstance(teacher, keras.Model) else ""
+        folder = os.fspath(teacher)  # pyright: ignore[reportArgumentType]
     return Tokenizer(folder, max_length=max_length)
 
 
@@ -60,10 +61,11 @@ def text_teacher(
     """
     new = False
     if is_folder_of_hub(source):
-        backbone = text.load(os.fspath(source), max_length=max_length).backbone  # pyright: ignore
-        new = classes is not None
+        backbone = text.load(os.fspath(source), max_length=max_length).backbone  # pyright:
+        ignore[reportArgumentType] new = classes is not None
         if classes is not None:
-            teacher = text.classifier(backbone, max(2, classes), pooling="mean", name="teacher")
+            teacher = text.classifier(backbone, classes, pooling="mean", name="teacher")
+            # Most of a small encoder's weights, which few texts would only wear down.
             teacher.get_layer("token_embedding").trainable = False
         else:
             teacher = text.sentence_encoder(backbone)
@@ -80,7 +82,7 @@ def text_teacher(
 
 def recipe_for(
     recipe: str | TextRecipe | None,
-    student: Source,
+    student: Source | None,
     teacher: keras.Model,
     options: Sequence[str] = (),
     **overrides: Any,
@@ -88,10 +90,11 @@ def recipe_for(
     """A recipe that makes the student that was asked for.
 
     Args:
-        recipe: one, or its name in any case; None for the usual one: "BERTToBiLSTM" of a "bilstm",
-            "EmbeddingDistillation" of sentence encoders, else "DistilBERT".
+        recipe: one, which says all; or its name, in any case and with or without underscores; None for the
+            usual one: "BERTToBiLSTM" of a "bilstm", "EmbeddingDistillation" of sentence encoders, else
+            "DistilBERT".
         student: "3layers", "3layersx192", "0,2,5" (numbers of the teacher's layers), "bilstm", a file or a
-            model.
+            model; None for the recipe's, or "3layers" of one that is given by its name.
         teacher: the teacher.
         options: `key=value` strings.
         **overrides: further options; None leaves one alone.
@@ -100,25 +103,27 @@ def recipe_for(
         ValueError: for an unknown name or option, with close matches, or a student that the recipe does not
             make.
     """
+    changed = {name: value for name, value in overrides.items() if value is not None}
     if isinstance(recipe, TextRecipe):
+        if not (student is None or _is_network(student)) or options or changed:
+            given = [*([] if _is_network(student) else [f"student={student!r}"]), *options, *changed]
+            raise ValueError(
+                "`recipe` is an object, which says the student and all options itself. Received beside it: "
+                f"{', '.join(given)}. Put them into the recipe, or give its name."
+            )
         return recipe
-    vectors = isinstance(task_of(teacher), SentenceEmbedding)
     if recipe is None:
-        usual = "BERTToBiLSTM" if student == "bilstm" else "DistilBERT"
-        recipe = "EmbeddingDistillation" if vectors else usual
-    plain = {name.lower(): name for name in text_recipes()}
-    kind = names.lookup(text_recipes(), plain.get(re.sub(r"[_-]", "", recipe.lower()), recipe), "recipe")
+        usual = "berttobilstm" if student == "bilstm" else "distilbert"
+        recipe = "embeddingdistillation" if isinstance(task_of(teacher), SentenceEmbedding) else usual
+    kind = names.lookup(text_recipes(), re.sub(r"[_-]", "", recipe.lower()), "recipe")
     known = kind.options()
-    values = typed_options(known, options, f"recipe {recipe!r}", "recipe_options")
-    values |= {name: value for name, value in overrides.items() if value is not None}
-    return kind(**values, **_student_options(student, known, recipe))
+    values = typed_options(known, options, f"recipe {kind.__name__!r}", "recipe_options")
+    made = {} if _is_network(student) else _student_options(str(student or _USUAL), known, kind.__name__)
+    return kind(**{**made, **values, **changed})
 
 
-def _student_options(student, known, recipe):
+def _student_options(word, known, recipe):
     """The options of a recipe that make the student of a name."""
-    if isinstance(student, keras.Model) or str(student).endswith(".keras"):
-        return {}
-    word = str(student)
     if word == "bilstm":
         if "network" in known:
             return {"network": "bilstm"}
@@ -126,22 +131,31 @@ def _student_options(student, known, recipe):
             return {}
     elif "layers" in known:
         if found := _LAYERS.fullmatch(word):
-            width = {} if found[2] is None else {"hidden_dim": int(found[2])}
-            # TinyBERT has a width of its own.
-            return {"layers": int(found[1]), "hidden_dim": None, **width}
-        if re.fullmatch(r"\d+(,\d+)*", word):
+            # Where nothing else is said it is as wide as its teacher, with TinyBERT, too.
+            return {"layers": int(found[1]), "hidden_dim": None if found[2] is None else int(found[2])}
+        if re.fullmatch(r"\d+(,\d+)+", word):
             return {"layers": tuple(map(int, word.split(",")))}
+    makes = [*(["3layers", "3layersx192", "0,2,5"] if "layers" in known else [])]
+    makes += ["bilstm"] if "network" in known or "layers" not in known else []
     raise ValueError(
-        f"`student` must be one that the recipe {recipe!r} makes: "
-        f"{'3layers, 3layersx192 or 0,2,5' if 'layers' in known else 'bilstm'}, or a .keras file. "
+        f"`student` must be one that the recipe {recipe!r} makes: {', '.join(makes)}; or a .keras file. "
         f"Received: {word!r}."
     )
 
 
-def text_student(student: Source, recipe: TextRecipe, teacher: keras.Model) -> keras.Model:
-    """The student to train."""
+def text_student(student: Source | None, recipe: TextRecipe, teacher: keras.Model) -> keras.Model:
+    """The student to train.
+
+    Raises:
+        ValueError: if its file cannot be read, or the recipe cannot make one of this teacher.
+    """
     if isinstance(student, keras.Model):
         return student
-    if str(student).endswith(".keras"):
+    if student is not None and _is_network(student):
         return model_files.load_keras(os.fspath(student), "student")
     return recipe.student(teacher)
+
+
+def _is_network(student):
+    """Whether a student is a network or its file, and not a word for one."""
+    return isinstance(student, keras.Model) or str(student).endswith(".keras")

@@ -9,6 +9,10 @@ import numpy as np
 
 # A cell of the csv module holds 128 KiB otherwise, and whole articles have more.
 _LONGEST_CELL = 2**24
+# So many classes are usual with any number of texts.
+_FEW_CLASSES = 20
+_EMPTY = "{} is empty. Give a file with a text in each line."
+# What columns are usually called.
 _TEXT, _LABEL = ("text", "sentence", "review", "content"), ("label", "class", "category", "sentiment")
 
 
@@ -41,8 +45,9 @@ def read_texts(
     """The texts of a file.
 
     Args:
-        path: a `.txt` file with a text a line; or a `.csv` or `.tsv` file, in which cells with separators
-            or line breaks stand in double quotes. A first line that holds a column's name is a header.
+        path: a `.txt` file with a text a line; or a `.csv` or `.tsv` file. In `.csv` files cells with
+            commas or line breaks stand in double quotes, in `.tsv` files quotes are ordinary characters. A
+            first line that holds a column's usual name, or one that is asked for, is a header.
         argument: what messages call the file.
         text_column: name or number, from 0, of the texts' column; None for one that is called so, else the
             first.
@@ -52,7 +57,8 @@ def read_texts(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it has no texts, a column is missing, or a label is not a class; says where.
+        ValueError: if it has no texts, a column is missing, labels are missing though classes are named, or
+            a label is not a class; says where.
     """
     path, what = os.fspath(path), f"`{argument}`"
     if not os.path.isfile(path):
@@ -63,46 +69,61 @@ def read_texts(
         raise ValueError(f"{what} must end in .csv, .tsv or .txt, which says how it is read.")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            if kind == ".txt":
-                return Texts(_not_empty([line.strip() for line in file], what))
-            rows = _rows(file, "," if kind == ".csv" else "\t")
+            if kind != ".txt":
+                rows = _rows(file, "," if kind == ".csv" else "\t")
+                return _of_rows(rows, what, text_column, label_column, class_names)
+            lines = [text for line in file if (text := line.strip())]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{what} is not a text file in UTF-8 that can be read: {error}.") from None
-    return _of_rows(rows, what, text_column, label_column, class_names)
+    if not lines:
+        raise ValueError(_EMPTY.format(what))
+    if label_column is not None or class_names is not None:
+        raise ValueError(
+            f"{what} has no labels, as no .txt file has. Give a .csv or .tsv file of two columns."
+        )
+    return Texts(lines)
 
 
 def _rows(file, separator):
-    """Numbered lines' cells, empty lines left out."""
+    """The cells of lines, with the lines' numbers; empty lines are left out."""
     csv.field_size_limit(_LONGEST_CELL)
-    # Quotes are ordinary characters in most tsv files.
     quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
     reader = csv.reader(file, delimiter=separator, quoting=quoting, strict=separator == ",")
-    return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    found = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
+    return [(number, row) for number, row in found if any(row)]
 
 
 def _of_rows(rows, what, text_column, label_column, class_names):
     if not rows:
-        raise ValueError(f"{what} is empty. Give a file with a text in each line.")
-    first = [cell.strip() for cell in rows[0][1]]
+        raise ValueError(_EMPTY.format(what))
+    first = rows[0][1]
     named = [each for each in (text_column, label_column) if isinstance(each, str) and not each.isdigit()]
-    header = bool(named) or first[0].lower() in (*_TEXT, *_LABEL)
-    names = first if header else None
-    rows = rows[1:] if header else rows
-    text = _column(text_column, names, len(first), _TEXT, "text_column", what)
+    header = bool(named) or any(cell.lower() in (*_TEXT, *_LABEL) for cell in first)
+    names, rows = (first, rows[1:]) if header else (None, rows)
+    if not rows:
+        raise ValueError(f"{what} has a header and no texts. Give a file with a text in each further line.")
+    text = _column(text_column, names, len(first), _TEXT, "text_column", what) or 0
     label = _column(label_column, names, len(first), _LABEL, "label_column", what)
-    text = 0 if text is None else text
     if label is None and len(first) == 2:
         label = 1 - text
+    if label is None and class_names is not None:
+        raise ValueError(
+            f"{what} has no labels: of its {len(first)} columns none is called {' or '.join(_LABEL)}. Name "
+            "it with `label_column`."
+        )
+    needed = max(text, label or 0)
     for number, row in rows:
-        if len(row) <= max(text, label or 0):
+        if len(row) <= needed:
             raise ValueError(
-                f"{what}, line {number}, has {len(row)} columns, where column {max(text, label or 0)} is "
-                "needed. Put texts that hold the separator in double quotes."
+                f"{what}, line {number}, has {len(row)} columns, where column {needed} is needed. Put "
+                "texts of .csv files that hold commas in double quotes."
             )
-    texts = _not_empty([row[text].strip() for _, row in rows], what)
+        if not row[text]:
+            raise ValueError(f"{what}, line {number}: the text is empty. Take the line away.")
+    texts = [row[text] for _, row in rows]
     if label is None:
         return Texts(texts)
-    return Texts(texts, *_labels([(number, row[label].strip()) for number, row in rows], what, class_names))
+    return Texts(texts, *_labels([(number, row[label]) for number, row in rows], what, class_names))
 
 
 def _column(asked, names, count, usual, argument, what):
@@ -115,35 +136,33 @@ def _column(asked, names, count, usual, argument, what):
     if str(asked).isdigit() and int(asked) < count:
         return int(asked)
     raise ValueError(
-        f"`{argument}` must be the name or the number, from 0, of a column. Received: {asked!r} for {what}, "
-        f"which has {names if names is not None else f'{count} columns and no header'}."
-    )
-
-
-def _not_empty(texts, what):
-    if not any(texts):
-        raise ValueError(f"{what} has no texts. Give a file with a text in each line.")
-    missing = [number for number, text in enumerate(texts) if not text]
-    if missing and any(texts[missing[0] :]):
-        raise ValueError(f"{what}: text {missing[0]} is empty, the first one being 0. Take its line away.")
-    return [text for text in texts if text]
+        f"`{argument}` must be the name or the number, from 0, of a column. Received: {asked!r} for "
+        f"{what}, which has {f'the columns {names}' if names is not None else f'{count} columns and no
+    header'}." )
 
 
 def _labels(cells, what, class_names):
+    """The class numbers of labels, and the names of all classes."""
     found = {cell for _, cell in cells}
     if class_names is None:
-        numbers = all(cell.isdigit() for cell in found)
-        class_names = sorted(found, key=int) if numbers else sorted(found)
-        if numbers and {int(name) for name in class_names} <= set(range(int(class_names[-1]) + 1)):
-            # A class of which there is no text is one, too.
-            class_names = [str(number) for number in range(int(class_names[-1]) + 1)]
-    names = {str(name): number for number, name in enumerate(class_names)}
-    numbers = {str(number): number for number in range(len(class_names))}
-    known = names if found <= set(names) else numbers
+        class_names = sorted(found, key=int) if all(cell.isdigit() for cell in found) else sorted(found)
+        if len(class_names) > max(_FEW_CLASSES, len(cells) // 2):
+            raise ValueError(
+                f"{what} has {len(class_names)} different labels for {len(cells)} texts. Say which column "
+                "is which with `text_column` and `label_column`."
+            )
+    if len(class_names) < 2:
+        raise ValueError(
+            f"{what} has labels of one class alone, {list(class_names)}. Name all classes in their order "
+            "with `labels`."
+        )
+    by_name = {str(name): number for number, name in enumerate(class_names)}
+    by_number = {str(number): number for number in range(len(class_names))}
+    known = by_name if found <= set(by_name) else by_number
     for number, cell in cells:
         if cell not in known:
             raise ValueError(
-                f"{what}, line {number}: the label {cell!r} is none of the classes {list(class_names)[:20]}. "
-                "Name all classes in their order with `labels`, or mend the line."
-            )
+                f"{what}, line {number}: the label {cell!r} is none of the classes "
+                f"{list(class_names)[:20]}. Name all classes in their order with `labels`, or mend the
+            line." )
     return np.array([known[cell] for _, cell in cells], "int32"), list(map(str, class_names))
