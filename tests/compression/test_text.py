@@ -8,8 +8,9 @@ from keras import layers, ops
 
 import tfkd
 from tests.text import small_models
-from tfkd import compression, text
+from tfkd import compression, pipelines, text
 from tfkd.compression import to_tf_keras
+from tfkd.pipelines._texts import load_texts, with_words
 
 pytestmark = pytest.mark.slow
 
@@ -178,3 +179,96 @@ def test_tflite_file_of_a_quantization_aware_student_holds_8_bits():
     ]
     expected = student.predict({name: values[:8] for name, values in X.items()}, verbose=0)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected))
+
+
+def some_texts(folder):
+    """A tokenizer, a file of labelled texts, and a classifier that is right on most of them."""
+    words = [f"w{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(small_models.VOCABULARY - 5)]
+    vocabulary = [*small_models.TOKENIZER.vocabulary[:5], *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    tokenizer = text.Tokenizer(folder, max_length=small_models.TOKENS)
+    texts = [" ".join(RNG.choice(words, RNG.integers(3, 7))) for _ in range(40)]
+    teacher = classifier()
+    right = teacher.predict(tokenizer(texts), verbose=0).argmax(-1)
+    labels = np.where(RNG.random(40) < 0.9, right, 1 - right)
+    lines = "".join(f"{each}\t{label}\n" for each, label in zip(texts, labels, strict=True))
+    (folder / "texts.tsv").write_text(lines, encoding="utf-8")
+    return tokenizer, folder / "texts.tsv", teacher
+
+
+SHORT = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 8, "memory": 16}
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["texts", "words"])
+def test_the_pipeline_compresses_a_text_file(tmp_path, real):
+    pytest.importorskip("tfkd.export._signature", reason="tfkd.export does not know texts yet")
+    _, file, teacher = some_texts(tmp_path)
+    teacher.save(tmp_path / "teacher.keras")
+    small = pipelines.compress(
+        tmp_path / "teacher.keras",
+        prune=0.5,
+        quantize=real,
+        recipe=tfkd.datafree.ProceduralText(**SHORT),
+        training_data=file if real else None,
+        evaluation_data=file,
+        tokenizer=tmp_path,
+        min_agreement=0.0,
+    )
+    assert small.metrics["sparsity"] == pytest.approx(0.5, abs=0.02)
+    assert small.metrics["evaluation_images"] == 40
+    assert small.metrics["tflite"]["quantization"] == ("int8" if real else "dynamic")
+    assert (small.metrics["stages"][0]["agreement"] is None) is real
+    assert sorted(small.model.input) == sorted(X)
+
+
+def test_a_text_file_is_a_teacher(tmp_path):
+    teacher = encoder()
+    teacher.save(tmp_path / "encoder.keras")
+    loaded = tfkd.load_teacher(tmp_path / "encoder.keras")
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), teacher.predict(X, verbose=0), atol=1e-6)
+    assert tfkd.tasks.task_of(loaded) == tfkd.tasks.task_of(teacher)
+    with pytest.raises(ValueError, match=r"`input_range` is of images.*Leave out: input_range, mean"):
+        tfkd.load_teacher(teacher, input_range=(0, 255), mean=1.0)
+    ending = keras.Model(teacher.input, layers.Softmax()(teacher.output))
+    with pytest.raises(ValueError, match=r"returns probabilities.*from_logits=True"):
+        tfkd.load_teacher(ending)
+
+
+def test_texts_of_files_and_arrays(tmp_path):
+    tokenizer, file, teacher = some_texts(tmp_path)
+    x, y = load_texts(file, teacher, tokenizer, "training_data")
+    np.savez(tmp_path / "texts.npz", **x, y=y)
+    for other in (tmp_path / "texts.npz", (x, y)):
+        again, labels = load_texts(other, teacher, None, "training_data")
+        np.testing.assert_array_equal(again["token_ids"], x["token_ids"])
+        np.testing.assert_array_equal(labels, y)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ((["a"], [0]), ValueError, "`tokenizer` is needed: `training_data` are strings"),
+        ("none.tsv", FileNotFoundError, "there is no file 'none.tsv'"),
+        (7, TypeError, "must be a file or"),
+        (({"token_ids": X["token_ids"]}, np.zeros(32, int)), ValueError, r"lacks \['padding_mask'\]"),
+        (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of one shape"),
+        (({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)), ValueError, "must hold integers"),
+        ((X, np.full(32, 9)), ValueError, "labels of `training_data`"),
+    ],
+    ids=["strings", "no file", "number", "mask", "shapes", "floats", "labels"],
+)
+def test_bad_texts(given, error, message):
+    with pytest.raises(error, match=message):
+        load_texts(given, classifier(), None, "training_data")
+
+
+def test_a_bad_line_is_named(tmp_path):
+    tokenizer, file, teacher = some_texts(tmp_path)
+    file.write_text("waa wba\t1\nwaa\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2 of .* must be a text, a tab and a class number"):
+        load_texts(file, teacher, tokenizer, "training_data")
+
+
+def test_words_need_a_tokenizer():
+    with pytest.raises(ValueError, match="`tokenizer` is needed: words of its vocabulary"):
+        with_words(tfkd.datafree.Procedural(), None, 8)

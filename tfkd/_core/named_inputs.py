@@ -8,6 +8,9 @@ from keras import tree
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import history
 
+# What models of text call the ids of a text's tokens.
+TOKENS = "token_ids"
+
 
 def named_inputs(model: keras.Model) -> dict[str, Any] | None:
     """The symbolic inputs of a model by name; None of one whose graph does not tell."""
@@ -59,3 +62,8 @@ def _structure(model):
 
 def _is_optional(tensor):
     return history(tensor).operation.optional
+
+
+def takes_texts(model: keras.Model) -> bool:
+    """Whether the graph of a model shows that it takes texts: an input named `token_ids`."""
+    return TOKENS in (named_inputs(model) or {})

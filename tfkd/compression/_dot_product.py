@@ -30,7 +30,8 @@ class DotProductOfHeads(tf_keras.layers.Layer):
     def call(self, inputs, training=None):
         *projected, mask = inputs if len(inputs) > 3 else (*inputs, None)
         query, key, value = map(self._by_head, projected)
-        scores = tf.linalg.matmul(query, key, transpose_b=True) / math.sqrt(query.shape[-1])
+        size = projected[0].shape[-1] // self.heads
+        scores = tf.linalg.matmul(query, key, transpose_b=True) / math.sqrt(size)
         if mask is not None:
             hidden = 1 - tf.cast(tf.expand_dims(mask, 1), scores.dtype)
             scores += hidden * _HIDDEN.get(scores.dtype.name, _HIDDEN["float32"])

@@ -10,6 +10,7 @@ from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.named_inputs import named_inputs, takes_names
 from tfkd._core.names import snake_case
+from tfkd.distilling._token_tables import check_tokens
 
 # Losses of labels that expect probabilities unless told otherwise, and their function forms.
 _OF_PROBABILITIES = (
@@ -72,6 +73,7 @@ def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False
         _check_images(teacher, student)
     else:
         _check_inputs(teacher, student)
+        check_tokens(teacher, student)
 
 
 def check_outputs(teacher: keras.Model, student: keras.Model) -> None:

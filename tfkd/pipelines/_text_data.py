@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfkd import text
 from tfkd._core.checks import check_number
-from tfkd.pipelines._texts import Texts, read_texts
+from tfkd.pipelines._text_files import Texts, read_texts
 from tfkd.tasks import ClassTask, SentenceEmbedding, Task
 from tfkd.text import BERTToBiLSTM, EpochSeed, TextRecipe, Tokenizer
 from tfkd.text._tokenizer import padded

@@ -61,8 +61,8 @@ def text_teacher(
     """
     new = False
     if is_folder_of_hub(source):
-        backbone = text.load(os.fspath(source), max_length=max_length).backbone  # pyright:
-        ignore[reportArgumentType] new = classes is not None
+        folder = os.fspath(source)  # pyright: ignore[reportArgumentType]
+        backbone, new = text.load(folder, max_length=max_length).backbone, classes is not None
         if classes is not None:
             teacher = text.classifier(backbone, classes, pooling="mean", name="teacher")
             # Most of a small encoder's weights, which few texts would only wear down.

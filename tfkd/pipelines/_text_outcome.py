@@ -10,10 +10,10 @@ from tfkd import export
 from tfkd.pipelines._evaluation import agreement, predict
 from tfkd.pipelines._text_data import TextData
 from tfkd.pipelines._variants import Chosen, Variants
-from tfkd.tasks import ClassTask, task_of
+from tfkd.tasks import Classification, ClassTask, SentenceEmbedding, task_of
 
 # Texts of a report with both networks' answers.
-_SHOWN = 24
+_SHOWN, _LONGEST = 24, 300
 
 
 class TextOutcome:
@@ -108,28 +108,32 @@ class TextOutcome:
 
     def reporter(self) -> Callable[[str, dict, Sequence[dict]], None]:
         """A function of path, metrics and history that writes the report."""
-        answers, task, examples = self._answers, self.task, self._examples()
+        answers, task, texts = self._answers, self.task, self._texts()
 
         def write(path, metrics, history):
             export.write_distillation_report(
-                path, metrics, history, None, answers["teacher"], answers["student"], task, examples
+                path, metrics, history, None, answers["teacher"], answers["student"], task, texts
             )
 
         return write
 
-    def _examples(self):
-        """Texts with both answers, those that differ first."""
+    def _texts(self):
+        """Texts with both answers, those that differ most first."""
         alike = np.asarray(self.task.agreement(*self._answers.values()), "float64")
         rows = np.argsort(alike, kind="stable")[:_SHOWN]
-        captions = {role: self.task.captions(answers[rows]) for role, answers in self._answers.items()}
-        names, labels = self.data.class_names, self.data.measured.labels
-        return [
-            {
-                "text": self.data.measured.texts[row],
-                "label": None if names is None or labels is None else names[labels[row]],
-                "teacher": captions["teacher"][i],
-                "student": captions["student"][i],
-                "agreement": float(alike[row]),
-            }
-            for i, row in enumerate(rows)
-        ]
+        texts, labels, names = self.data.measured
+        right = [None if labels is None or names is None else names[labels[row]] for row in rows]
+        teacher, student = (self._said(answers[rows]) for answers in self._answers.values())
+        if isinstance(self.task, SentenceEmbedding):
+            # Vectors themselves tell people nothing.
+            teacher, student = [None] * len(rows), [f"cosine {alike[row]:.3f}" for row in rows]
+        columns = ([texts[row][:_LONGEST] for row in rows], student, right, teacher)
+        return [export.ExampleText(*each) for each in zip(*columns, strict=True)]
+
+    def _said(self, answers):
+        """Answers in words, classes by their names."""
+        names = self.data.class_names
+        if names is None or not isinstance(self.task, Classification):
+            return self.task.captions(answers)
+        sure = np.asarray(self.task.confidence(answers))
+        return [f"{names[n]} {share:.0%}" for n, share in zip(answers.argmax(-1), sure, strict=True)]

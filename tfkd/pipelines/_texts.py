@@ -1,168 +1,144 @@
-"""Texts and their labels from csv, tsv and txt files."""
+"""Texts as pipelines read them: labelled sentences of a file, and words to make up for those that lack."""
 
 import csv
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
+import keras
 import numpy as np
 
-# A cell of the csv module holds 128 KiB otherwise, and whole articles have more.
-_LONGEST_CELL = 2**24
-# So many classes are usual with any number of texts.
-_FEW_CLASSES = 20
-_EMPTY = "{} is empty. Give a file with a text in each line."
-# What columns are usually called.
-_TEXT, _LABEL = ("text", "sentence", "review", "content"), ("label", "class", "category", "sentiment")
+from generators import Words
+from tfkd import text
+from tfkd._core.named_inputs import TOKENS, named_inputs
+from tfkd.datafree import Procedural, ProceduralText, Recipe
+from tfkd.pipelines._examples import Examples, read_arrays
+from tfkd.tasks import task_of
+
+# Tokens of a text where neither data nor anybody says how many.
+_LENGTH, _AROUND = 32, 2
+_ENDING = ".tsv"
+_SEGMENTS = "segment_ids"
 
 
-class Texts(NamedTuple):
-    """Texts, and what they are.
-
-    Args:
-        texts: the texts, none of them empty.
-        labels: int32 `(texts,)`, class numbers; None where there are none.
-        class_names: the classes in their order; None where there are no labels.
-    """
-
-    texts: list[str]
-    labels: np.ndarray | None = None
-    class_names: list[str] | None = None
-
-    def chosen(self, rows: np.ndarray) -> "Texts":
-        """Some of them, by number."""
-        labels = None if self.labels is None else self.labels[rows]
-        return self._replace(texts=[self.texts[row] for row in rows], labels=labels)
+def as_tokenizer(tokenizer: str | os.PathLike | text.Tokenizer | None) -> text.Tokenizer | None:
+    """A tokenizer that was given as one or by its folder or file."""
+    return text.Tokenizer(tokenizer) if isinstance(tokenizer, str | os.PathLike) else tokenizer
 
 
-def read_texts(
-    path: str | os.PathLike,
-    argument: str,
-    text_column: str | int | None = None,
-    label_column: str | int | None = None,
-    class_names: Sequence[str] | None = None,
-) -> Texts:
-    """The texts of a file.
+def load_texts(
+    source: Any, model: keras.Model, tokenizer: text.Tokenizer | None, argument: str
+) -> Examples:
+    """Labelled texts, as a text model takes them.
 
     Args:
-        path: a `.txt` file with a text a line; or a `.csv` or `.tsv` file. In `.csv` files cells with
-            commas or line breaks stand in double quotes, in `.tsv` files quotes are ordinary characters. A
-            first line that holds a column's usual name, or one that is asked for, is a header.
-        argument: what messages call the file.
-        text_column: name or number, from 0, of the texts' column; None for one that is called so, else the
-            first.
-        label_column: likewise of the labels'; None for one that is called so, else, of two columns, the
-            other one, else none.
-        class_names: the classes in their order; None for those in the file, sorted, as numbers if all are.
+        source: `(texts, labels)`, where texts are strings or the model's inputs by name, int `(n, tokens)`
+            each; a `.tsv` file of lines with a text, a tab and a label; or an npz file of the inputs and
+            the labels `y`.
+        model: takes the texts; its task says what labels are.
+        tokenizer: of the strings; None for none.
+        argument: what messages call the texts.
+
+    Returns:
+        int32 arrays by the names of the model's inputs, and labels.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it has no texts, a column is missing, labels are missing though classes are named, or
-            a label is not a class; says where.
+        ValueError: if there is nothing in it, something lacks, or it does not fit.
     """
-    path, what = os.fspath(path), f"`{argument}`"
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{what}: there is no file {path!r}. Give a .csv, .tsv or .txt file.")
-    what = f"{what}: {path!r}"
-    kind = os.path.splitext(path)[1].lower()
-    if kind not in (".csv", ".tsv", ".txt"):
-        raise ValueError(f"{what} must end in .csv, .tsv or .txt, which says how it is read.")
+    what, names = f"`{argument}`", list(named_inputs(model) or {})
+    if isinstance(source, str | os.PathLike):
+        source = _of_file(os.fspath(source), names, what)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if kind != ".txt":
-                rows = _rows(file, "," if kind == ".csv" else "\t")
-                return _of_rows(rows, what, text_column, label_column, class_names)
-            lines = [text for line in file if (text := line.strip())]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{what} is not a text file in UTF-8 that can be read: {error}.") from None
-    if not lines:
-        raise ValueError(_EMPTY.format(what))
-    if label_column is not None or class_names is not None:
+        x, y = source
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a file or (texts, labels). Received: {type(source)}.") from None
+    if not isinstance(x, dict):
+        x = _tokenized(list(x), tokenizer, what)
+    x = _checked(x, names, what)
+    return x, task_of(model).check_labels(np.asarray(y), len(y), f"the labels of {what}")
+
+
+def longest(*given: Examples | None) -> int:
+    """Tokens of the longest texts of several arrays of them."""
+    widths = [array.shape[1] for each in given if each is not None for array in each[0].values()]
+    return max(widths, default=_LENGTH)
+
+
+def filled_up(texts: Examples | None, length: int) -> Examples | None:
+    """The texts with as many tokens each; padding is 0."""
+    if texts is None:
+        return None
+    x, y = texts
+    return {name: np.pad(ids, ((0, 0), (0, length - ids.shape[1]))) for name, ids in x.items()}, y
+
+
+def with_words(recipe: Recipe, tokenizer: text.Tokenizer | None, length: int) -> Recipe:
+    """A recipe for texts; one without generators of words gets those of the tokenizer.
+
+    `Procedural` as it is by default stands for `ProceduralText`.
+
+    Raises:
+        ValueError: if it needs a tokenizer and there is none, or makes something else than token ids.
+    """
+    if recipe == Procedural():
+        recipe = ProceduralText()
+    if not isinstance(recipe, ProceduralText) or recipe.prior:
+        return recipe
+    if tokenizer is None:
         raise ValueError(
-            f"{what} has no labels, as no .txt file has. Give a .csv or .tsv file of two columns."
+            "`tokenizer` is needed: words of its vocabulary are what the model is asked about. Give a "
+            "tfkd.text.Tokenizer, or the folder that its tokenizer.json or vocab.txt is in; or a `recipe` "
+            "with a `prior` of your own."
         )
-    return Texts(lines)
+    most = max(1, length - _AROUND)
+    words = Words.from_tokenizer(tokenizer, words=(min(4, most), most), length=length)
+    # Hidden states of wrapped students are not those of blocks any more.
+    return recipe.with_options(prior=words, features=0.0)
 
 
-def _rows(file, separator):
-    """The cells of lines, with the lines' numbers; empty lines are left out."""
-    csv.field_size_limit(_LONGEST_CELL)
-    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    reader = csv.reader(file, delimiter=separator, quoting=quoting, strict=separator == ",")
-    found = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
-    return [(number, row) for number, row in found if any(row)]
-
-
-def _of_rows(rows, what, text_column, label_column, class_names):
-    if not rows:
-        raise ValueError(_EMPTY.format(what))
-    first = rows[0][1]
-    named = [each for each in (text_column, label_column) if isinstance(each, str) and not each.isdigit()]
-    header = bool(named) or any(cell.lower() in (*_TEXT, *_LABEL) for cell in first)
-    names, rows = (first, rows[1:]) if header else (None, rows)
-    if not rows:
-        raise ValueError(f"{what} has a header and no texts. Give a file with a text in each further line.")
-    text = _column(text_column, names, len(first), _TEXT, "text_column", what) or 0
-    label = _column(label_column, names, len(first), _LABEL, "label_column", what)
-    if label is None and len(first) == 2:
-        label = 1 - text
-    if label is None and class_names is not None:
-        raise ValueError(
-            f"{what} has no labels: of its {len(first)} columns none is called {' or '.join(_LABEL)}. Name "
-            "it with `label_column`."
-        )
-    needed = max(text, label or 0)
-    for number, row in rows:
-        if len(row) <= needed:
+def _of_file(path, names, what):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{what}: there is no file {path!r}.")
+    if not path.endswith(_ENDING):
+        *inputs, labels = read_arrays(path, (*names, "y"), what)
+        return dict(zip(names, inputs, strict=True)), labels
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2 or not row[1].strip().isdigit():
             raise ValueError(
-                f"{what}, line {number}, has {len(row)} columns, where column {needed} is needed. Put "
-                "texts of .csv files that hold commas in double quotes."
+                f"{what}: line {number} of {path!r} must be a text, a tab and a class number. Received: "
+                f"{' '.join(row)[:80]!r}."
             )
-        if not row[text]:
-            raise ValueError(f"{what}, line {number}: the text is empty. Take the line away.")
-    texts = [row[text] for _, row in rows]
-    if label is None:
-        return Texts(texts)
-    return Texts(texts, *_labels([(number, row[label]) for number, row in rows], what, class_names))
+    if not rows:
+        raise ValueError(f"{what}: {path!r} holds no texts.")
+    return [row[0] for row in rows], np.array([int(row[1]) for row in rows])
 
 
-def _column(asked, names, count, usual, argument, what):
-    """The number of a column; None if it was not asked for and none is called so."""
-    if asked is None:
-        lower = [name.lower() for name in names or ()]
-        return next((lower.index(name) for name in usual if name in lower), None)
-    if names is not None and asked in names:
-        return names.index(asked)
-    if str(asked).isdigit() and int(asked) < count:
-        return int(asked)
-    raise ValueError(
-        f"`{argument}` must be the name or the number, from 0, of a column. Received: {asked!r} for "
-        f"{what}, which has {f'the columns {names}' if names is not None else f'{count} columns and no
-    header'}." )
-
-
-def _labels(cells, what, class_names):
-    """The class numbers of labels, and the names of all classes."""
-    found = {cell for _, cell in cells}
-    if class_names is None:
-        class_names = sorted(found, key=int) if all(cell.isdigit() for cell in found) else sorted(found)
-        if len(class_names) > max(_FEW_CLASSES, len(cells) // 2):
-            raise ValueError(
-                f"{what} has {len(class_names)} different labels for {len(cells)} texts. Say which column "
-                "is which with `text_column` and `label_column`."
-            )
-    if len(class_names) < 2:
+def _tokenized(texts: Sequence[str], tokenizer, what):
+    if tokenizer is None:
         raise ValueError(
-            f"{what} has labels of one class alone, {list(class_names)}. Name all classes in their order "
-            "with `labels`."
+            f"`tokenizer` is needed: {what} are strings. Give a tfkd.text.Tokenizer, or the folder that "
+            "its tokenizer.json or vocab.txt is in."
         )
-    by_name = {str(name): number for number, name in enumerate(class_names)}
-    by_number = {str(number): number for number in range(len(class_names))}
-    known = by_name if found <= set(by_name) else by_number
-    for number, cell in cells:
-        if cell not in known:
-            raise ValueError(
-                f"{what}, line {number}: the label {cell!r} is none of the classes "
-                f"{list(class_names)[:20]}. Name all classes in their order with `labels`, or mend the
-            line." )
-    return np.array([known[cell] for _, cell in cells], "int32"), list(map(str, class_names))
+    return tokenizer(texts)
+
+
+def _checked(x, names, what):
+    """The inputs that a model takes, as int32, of one shape."""
+    if _SEGMENTS in names and _SEGMENTS not in x:
+        # All of one sentence.
+        x = {**x, _SEGMENTS: np.zeros_like(x[TOKENS])}
+    if lacking := [name for name in names if name not in x]:
+        raise ValueError(f"{what} lacks {lacking}, which the model takes. Received: {sorted(x)}.")
+    arrays = {name: np.asarray(x[name]) for name in names}
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not all(next(iter(shapes))):
+        raise ValueError(
+            f"{what} must hold integers (n, tokens) for each of {names}, of one shape. Received: "
+            f"{ {name: array.shape for name, array in arrays.items()} }."
+        )
+    if not all(array.dtype.kind in "biu" for array in arrays.values()):
+        raise ValueError(f"{what} must hold integers. Received: {[a.dtype.name for a in arrays.values()]}.")
+    return {name: array.astype("int32") for name, array in arrays.items()}

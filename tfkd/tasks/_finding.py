@@ -1,5 +1,6 @@
 """Which task a network has: as it was said, or as its ending shows."""
 
+import copy
 import inspect
 
 import keras
@@ -131,17 +132,27 @@ def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Tas
 
     Raises:
         TypeError: if it is neither.
-        ValueError: for an unknown name, with close matches, or an output that does not fit.
+        ValueError: for an unknown name, with close matches, or an output that does not fit. Sides that one
+            of the shapes leaves open fit.
     """
     output_shape = tuple(output_shape)
     if not isinstance(task, Task):
         return task_class(task)(output_shape)
     if task.output_shape != output_shape:
+        if _only_open_sides_differ(task.output_shape, output_shape):
+            # Such as the length of texts, which one network leaves open and another one fixes.
+            fitted = copy.copy(task)
+            fitted.output_shape = output_shape
+            return fitted
         raise ValueError(
             f"`task` {task!r} does not fit outputs of shape {output_shape}. Give the class, "
             f"{type(task).__name__}, to have it made for them."
         )
     return task
+
+
+def _only_open_sides_differ(one, other):
+    return len(one) == len(other) and all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def output_shape_of(model: keras.Model) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Teachers that read tokens: there is nothing to scale, only their task and their last activation."""
 
+from collections.abc import Mapping
+
 import keras
-import numpy as np
 
 from tfkd._core.named_inputs import named_inputs
 from tfkd.tasks import Task, mark, marked_task, output_shape_of
@@ -10,19 +11,12 @@ from tfkd.tasks._finding import as_task, name_of_mark
 from tfkd.tasks._text_classification import TextClassification
 from tfkd.teachers._endings import Ending, apply_without
 
-_TOKENS = "token_ids"
-
-
-def reads_tokens(model: object) -> bool:
-    """Whether a model is one of texts: a functional one with an input called `token_ids`."""
-    return isinstance(model, keras.Model) and _TOKENS in (named_inputs(model) or {})
-
 
 def text_teacher(
     model: keras.Model,
     task: str | type[Task] | Task | None = None,
     from_logits: bool | None = None,
-    scaled: bool = False,
+    of_images: Mapping[str, bool] | None = None,
 ) -> keras.Model:
     """A model of texts as a teacher.
 
@@ -30,19 +24,18 @@ def text_teacher(
         model: a functional model of `token_ids` and other named inputs.
         task: as of `load_teacher`; None for what the model was marked with, or `TextClassification`.
         from_logits: whether its outputs are logits; None to go by its last layer.
-        scaled: whether a scaling of inputs was asked for.
+        of_images: whether options were given that are of images, by name.
 
     Returns:
         The model itself; a copy of it without a last softmax, which returns logits.
 
     Raises:
-        ValueError: if a scaling was asked for, the model has several outputs, nothing tells its task, or it
-            is said to return probabilities and does not end in a softmax.
+        ValueError: if options are given that are of images, the model has several outputs, nothing tells
+            its task, or it is said to return probabilities and does not end in a softmax.
     """
-    if scaled:
+    if given := sorted(name for name, is_given in (of_images or {}).items() if is_given):
         raise ValueError(
-            f"`input_range`, `mean` and `std` have no meaning for {model.name!r}, which reads token ids. "
-            "Leave them out."
+            f"`{given[0]}` is of images, and {model.name!r} takes token ids. Leave out: {', '.join(given)}."
         )
     shape = output_shape_of(model)
     task = marked_task(model) if task is None else as_task(task, shape)
@@ -72,8 +65,3 @@ def text_teacher(
         named = keras.layers.Activation("linear", name=name, dtype="float32")(logits)
         teacher = keras.Model(inputs, named, name=model.name)
     return mark(teacher, task)
-
-
-def asks_for_scaling(input_range, mean, std) -> bool:
-    """Whether arguments of `load_teacher` ask for more than to take inputs as they are."""
-    return input_range is not None or bool(np.any(mean)) or bool(np.any(np.asarray(std) != 1))

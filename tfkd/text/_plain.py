@@ -18,6 +18,7 @@ from tfkd._core.keras_internals import (
     run_through_graph,
 )
 from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.token_marks import mark_tokenizer, tokenizer_of
 from tfkd._core.trial_inputs import trial_inputs
 from tfkd.tasks import mark, marked_task
 
@@ -41,8 +42,8 @@ def plain(model: keras.Model, name: str | None = None) -> keras.Model:
         name: of the new model; None for the model's.
 
     Returns:
-        A model with the same named inputs, outputs, task and weights (copies), which loads without
-        keras-hub.
+        A model with the same named inputs, outputs, task, tokenizer and weights (copies), which loads
+        without keras-hub.
 
     Raises:
         TypeError: if `model` is not a model of Keras 3.
@@ -69,6 +70,7 @@ def plain(model: keras.Model, name: str | None = None) -> keras.Model:
     made = keras.Model(inputs, rebuilding.outputs(model, inputs, ""), name=name or model.name)
     rebuilding.copy_weights()
     _check_same_outputs(model, made)
+    mark_tokenizer(made, tokenizer_of(model))
     task = marked_task(model)
     return made if task is None else mark(made, task)
 
