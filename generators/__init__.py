@@ -11,6 +11,8 @@ from generators._probes import image_shape, probe_images
 from generators._silhouettes import Silhouettes
 from generators._smooth_noise import SmoothNoise
 from generators._strokes import Strokes
+from generators._tokens import TokenGenerator, model_inputs
+from generators._words import Words, whole_words
 
 __all__ = [
     "ConditionalGenerator",
@@ -23,8 +25,12 @@ __all__ = [
     "Silhouettes",
     "SmoothNoise",
     "Strokes",
+    "TokenGenerator",
+    "Words",
     "check_generator",
     "default_embeddings",
     "image_shape",
+    "model_inputs",
     "probe_images",
+    "whole_words",
 ]

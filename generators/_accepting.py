@@ -24,7 +24,7 @@ def check_generator(
 
     Raises:
         TypeError: if it is not a `Generator`, its `call` takes no labels although it is told classes, or
-            returns something that is not a float tensor.
+            returns something that is not a tensor of its dtype.
         ValueError: if it makes or declares another shape or other classes, or has nothing to train.
 
     Example:
@@ -71,9 +71,15 @@ def _check_declared(generator, input_shape, classes):
 def _check_made(generator):
     made = generator.build_from_example()
     dtype = keras.backend.standardize_dtype(made.dtype) if ops.is_tensor(made) else type(made).__name__
-    if not ops.is_tensor(made) or not keras.backend.is_float_dtype(dtype):
+    floats = keras.backend.is_float_dtype(generator.made_dtype)
+    # A network in half precision makes floats, too.
+    fits = ops.is_tensor(made) and (
+        keras.backend.is_float_dtype(dtype) if floats else dtype == generator.made_dtype
+    )
+    if not fits:
+        kind = "a float" if floats else f"an {generator.made_dtype}"
         raise TypeError(
-            f"`generator`: `call` of {generator.name!r} must return a float tensor. Received: {dtype}."
+            f"`generator`: `call` of {generator.name!r} must return {kind} tensor. Received: {dtype}."
         )
     if tuple(made.shape) != (2, *generator.image_shape):
         raise ValueError(

@@ -55,6 +55,9 @@ class Generator(keras.Model):
     # True for generators without weights, which need no training.
     procedural: ClassVar[bool] = False
 
+    # Of what is made: "float32", or "int32" for token ids.
+    made_dtype: ClassVar[str] = "float32"
+
     # How many classes there are, for a generator that is told which to make.
     classes: int | None = None
 
@@ -75,7 +78,7 @@ class Generator(keras.Model):
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
-            A float tensor `(batch, *image_shape)`.
+            A tensor `(batch, *image_shape)`, float unless `made_dtype` is another.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs `call(latent, labels=None, training=None)`."
@@ -129,10 +132,10 @@ class Generator(keras.Model):
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
-            A float32 tensor `(n, *image_shape)`.
+            A tensor `(n, *image_shape)` of `made_dtype`.
         """
         told = {} if self.classes is None else {"labels": draw.labels}
-        return ops.cast(self(draw.latent, training=training, **told), "float32")
+        return ops.cast(self(draw.latent, training=training, **told), self.made_dtype)
 
     def sample(self, n: int, seed: int | keras.random.SeedGenerator | None = None, training: bool = False):
         """Draws and makes `n` inputs.
@@ -143,7 +146,7 @@ class Generator(keras.Model):
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
-            A float32 tensor `(n, *image_shape)`.
+            A tensor `(n, *image_shape)` of `made_dtype`.
         """
         return self.make(self.draw(n, seed), training)
 

@@ -57,6 +57,14 @@ def check_range(name: str, value: Iterable[float]) -> tuple[float, float]:
     return pair[0], pair[1]
 
 
+def check_counts(name: str, value: Iterable[int]) -> tuple[int, int]:
+    """Returns `(fewest, most)`, integers with 1 <= fewest <= most, as a tuple."""
+    pair = _items(value)
+    if len(pair) != 2 or not all(map(_is_int, pair)) or not 1 <= pair[0] <= pair[1]:
+        _refuse(name, value, "(fewest, most), two integers with 1 <= fewest <= most")
+    return int(pair[0]), int(pair[1])
+
+
 def check_per_channel(
     name: str, value: float | Iterable[float], channels: int
 ) -> float | tuple[float, ...]:

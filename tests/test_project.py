@@ -22,6 +22,9 @@ HEAVY = (
     "tensorflow_model_optimization",
     "keras_tuner",
     "sklearn",
+    "keras_hub",
+    "tokenizers",
+    "safetensors",
 )
 
 

@@ -124,9 +124,10 @@ def test_flags_are_the_arguments_of_compress():
         "--cluster=8",
     ]
     typed += ["--quantize", "--train_data=t.npz", "--learning_rate=0.01", "--min_agreement=0.5"]
-    arguments, _ = run(compress, *typed)
+    arguments, _ = run(compress, *typed, "--tokenizer=words")
     expected = {
         "model": "m.keras",
+        "tokenizer": "words",
         "teacher": None,
         "prune": 0.8,
         "prune_distribution": "erk",
@@ -137,6 +138,7 @@ def test_flags_are_the_arguments_of_compress():
     arguments, _ = run(compress, "--model=m.keras", "--output_dir=out")
     expected = {"prune": None, "prune_distribution": "lamp", "cluster": None, "quantize": False}
     expected |= {"training_data": None, "learning_rate": 2e-3, "min_agreement": 0.9, "tflite": "int8"}
+    expected |= {"tokenizer": None}
     assert {name: arguments[name] for name in expected} == expected
 
 

@@ -1,4 +1,4 @@
-"""Attention layers stay in float where the rest is quantized."""
+"""Projections of attention are quantized; what cannot be stays in float where the rest is quantized."""
 
 import keras
 import numpy as np
@@ -42,7 +42,8 @@ def test_a_vision_transformer_trains_quantization_aware_and_is_exported(tmp_path
     teacher = vision_transformer()
     student = compression.quantize_aware(teacher, images=X)
     left = compression.float_layers(student)
-    assert "attention" in left and not {"patches", "hidden", "back", "logits"} & set(left)
+    assert "attention/dot_product" in left
+    assert not {"patches", "attention", "hidden", "back", "logits"} & set(left)
     distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(4.0), student_loss_weight=0.0)
     distiller.compile(keras.optimizers.Adam(1e-3))
     losses = distiller.fit(X, epochs=3, verbose=0).history["loss"]
@@ -60,16 +61,25 @@ def test_a_vision_transformer_trains_quantization_aware_and_is_exported(tmp_path
 @pytest.mark.parametrize(
     ("make", "left"),
     [
-        (lambda: on_series(lambda x: layers.MultiHeadAttention(2, 4, name="a")(x, x)), "a"),
+        (
+            lambda: on_series(lambda x: layers.MultiHeadAttention(2, 4, name="a")(x, x)),
+            "a/dot_product",
+        ),
         (
             lambda: on_series(lambda x: layers.MultiHeadAttention(2, 4, name="a")(query=x, value=x, key=x)),
+            "a/dot_product",
+        ),
+        (
+            lambda: on_series(
+                lambda x: layers.MultiHeadAttention(2, 4, name="a")(x, x, use_causal_mask=True)
+            ),
             "a",
         ),
         (lambda: on_series(lambda x: layers.Attention(name="a")([x, x])), "a"),
         (lambda: on_series(layers.Bidirectional(layers.GRU(3), name="a")), "a"),
         (with_state, "second"),
     ],
-    ids=["positional", "keywords", "attention", "bidirectional", "state"],
+    ids=["positional", "keywords", "causal", "attention", "bidirectional", "state"],
 )
 def test_whatever_tfmot_cannot_quantize_stays_in_float(make, left):
     student = compression.quantize_aware(make(), images=SERIES)
@@ -84,7 +94,7 @@ def test_inputs_of_whole_numbers_are_left_as_they_are():
     model = keras.Model(words, layers.Dense(4, name="logits")(averaged))
     x = RNG.integers(0, 20, (32, 12))
     student = compression.quantize_aware(model, images=x)
-    assert compression.float_layers(student) == ["words"]
+    assert compression.float_layers(student) == []
     np.testing.assert_allclose(student(x), model(x), atol=0.05)
 
 

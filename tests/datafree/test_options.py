@@ -14,6 +14,7 @@ from tests.conftest import small_network
 from tests.datafree.recipes import RECIPES
 from tfkd import datafree
 from tfkd.datafree._options import AtLeast, Formerly, OneOf, Options
+from tfkd.datafree._parts import Priors
 from tfkd.losses import SoftTargets
 
 MEMORY = {"memory": 512}
@@ -175,9 +176,8 @@ def test_what_is_described_can_be_made_again(recipe):
 def test_options_say_their_types():
     options = datafree.DFAD.options()
     assert options["batch_size"].type is int and options["memory"].optional
-    assert (
-        options["prior"].type == tuple[str, ...] and options["pixel_mean"].type == float | tuple[float, ...]
-    )
+    assert options["prior"].type == Priors
+    assert options["pixel_mean"].type == float | tuple[float, ...]
     assert "overdraw" not in options
     old = datafree.DFAD.options(old_names=True)
     assert old["overdraw"].type is int and old["same_inputs"].type is bool

@@ -168,11 +168,36 @@ def test_a_file_that_disagrees_is_an_error(teacher, tmp_path, monkeypatch):
     assert not path.exists()
 
 
-def test_files_lead_from_one_input_to_one_output():
-    one, two = keras.Input((8,), name="one"), keras.Input((8,), name="two")
-    outputs = keras.layers.Dense(2)(keras.layers.Add()([one, two]))
-    with pytest.raises(ValueError, match=r"2 inputs.*Build a keras.Model of one input"):
-        export.export_tflite(keras.Model([one, two], outputs), None)
+@pytest.mark.parametrize("by_name", [True, False])
+def test_several_inputs_go_by_name(tmp_path, by_name):
+    # In this order, which is not that of the alphabet.
+    two, one = keras.Input((8,), name="two"), keras.Input((3,), name="one")
+    outputs = keras.layers.Dense(2)(keras.layers.Concatenate()([one, two]))
+    model = keras.Model({"two": two, "one": one} if by_name else [two, one], outputs)
+    with pytest.raises(ValueError, match="`verification_data` is needed"):
+        export.export_tflite(model, None)
+    rng = np.random.default_rng(0)
+    x = {"two": rng.normal(size=(50, 8)), "one": rng.normal(size=(50, 3)), "other": np.zeros(50)}
+    for kind in ("float32", "int8"):
+        path = tmp_path / f"{kind}.tflite"
+        check = export.export_tflite(model, path, kind, x, interface=kind)
+        assert check.agreement > 0.9 and (kind == "int8" or check.max_difference < 1e-5)
+        expected = model(
+            [x["two"], x["one"]] if not by_name else {name: x[name] for name in ("one", "two")}
+        )
+        np.testing.assert_allclose(
+            export.run_tflite(path, x), expected, atol=1e-5 if kind == "float32" else 0.3
+        )
+    signature = details(path.read_bytes())[2].get_signature_list()["serving_default"]
+    assert sorted(signature["inputs"]) == ["one", "two"]
+    with pytest.raises(ValueError, match=r"`images` must hold .*without one"):
+        export.run_tflite(path, {"two": x["two"]})
+    with pytest.raises(ValueError, match="`images` must be a dictionary of"):
+        export.run_tflite(path, x["two"])
+
+
+def test_files_lead_to_one_output():
+    one = keras.Input((8,), name="one")
     with pytest.raises(ValueError, match="2 outputs"):
         export.export_tflite(keras.Model(one, [one * 2, one + 1]), None)
 
@@ -191,8 +216,8 @@ def test_latency_is_that_of_one_and_of_two_threads(teacher, monkeypatch):
             super().__init__(content, threads)
             used.append(threads)
 
-    def timed_and_counted(content, threads):
-        assert timed(content, threads) > 0
+    def timed_and_counted(content, inputs, threads):
+        assert timed(content, inputs, threads) > 0
         return used[-1]
 
     monkeypatch.setattr(verification, "TFLiteFile", Counted)

@@ -11,6 +11,7 @@ from generators import (
     Silhouettes,
     SmoothNoise,
     Strokes,
+    Words,
 )
 
 # Classes of those that are told some, with embeddings that are not as many numbers.
@@ -33,4 +34,12 @@ GENERATORS = {
     "dead leaves": lambda shape: DeadLeaves(shape, leaves=3),
     "strokes": Strokes,
     "silhouettes": Silhouettes,
+}
+
+# Those that make token ids, each for sequences of a length.
+TOKENS = {
+    "words": lambda length: Words(
+        range(10, 60), words=(2, length - 3), start_id=1, end_id=2, pad_id=3, length=length
+    ),
+    "words alone, uniform": lambda length: Words(range(4), words=(length, length), exponent=0),
 }

@@ -6,8 +6,8 @@ import pytest
 from keras import layers, ops
 
 import generators
-from generators import Draw, Generator
-from tests.generators.registry import GENERATORS
+from generators import Draw, Generator, TokenGenerator
+from tests.generators.registry import GENERATORS, TOKENS
 from tfkd.testing._check_generator import check_generator
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,8 @@ def make(request):
 def test_registry_has_all_kinds():
     public = [getattr(generators, name) for name in generators.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Generator)}
-    assert {type(make((8, 8, 1))) for make in GENERATORS.values()} == kinds - {Generator}
+    made = [make((8, 8, 1)) for make in GENERATORS.values()] + [make(8) for make in TOKENS.values()]
+    assert set(map(type, made)) == kinds - {Generator, TokenGenerator}
 
 
 def test_contract(make):
@@ -35,6 +36,11 @@ def test_contract(make):
 @pytest.mark.parametrize("kind", ["dense", "smooth noise"])
 def test_contract_for_inputs_that_are_not_images(kind, shape):
     check_generator(GENERATORS[kind](shape))
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_contract_of_what_makes_tokens_xla(name):
+    check_generator(TOKENS[name](9))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -92,6 +98,16 @@ def test_contract_of_somebody_elses(kind):
 class OtherShape(Mine):
     def call(self, latent, labels=None, training=None):
         return self.dense(latent)[:, :5]
+
+
+class Floats(TokenGenerator):
+    procedural = True
+
+    def __init__(self):
+        super().__init__(6, 4)
+
+    def call(self, latent, labels=None, training=None):
+        return ops.pad(latent, ((0, 0), (0, 2)))
 
 
 class WithWeights(Mine):
@@ -228,6 +244,7 @@ class LosesItsGain(Mine):
     [
         (layers.Dense(3), "declared: <Dense .* is not a generators.Generator"),
         (OtherShape(), r"declared: .* `image_shape`, \(6,\). Received: shape \(5,\)"),
+        (Floats(), "declared: .* must return an int32 tensor. Received: float32"),
         (WithWeights(), "declared: .* is `procedural`, but has 2 variables"),
         (Mine(trainable=False), "declared: .* must have trainable variables"),
         (Doubles(), r"drawn: .* draws latents .*float64.* not float32 \(4, 4\)"),

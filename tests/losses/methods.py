@@ -29,6 +29,8 @@ class Taps(NamedTuple):
     members: tuple = (["a", "b"], "c")
     # Embeddings, and logits of rank 2.
     ending: tuple = (["a", "b"], ["c", "d"])
+    # Attention layers, of as many heads.
+    attention: tuple = ("a", "b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +131,12 @@ EMBEDDINGS_OF_TWO = {
     "other widths": ([(6, 7), (6, 3)], (6, 4)),
     "three": ([(5, 2, 2, 3)] * 3, (5, 6)),
 }
+SCORES = {"heads": ((3, 2, 4, 4), (3, 2, 4, 4)), "one token": ((1, 3, 1, 1), (1, 3, 1, 1))}
+VECTORS = {"other widths": ((3, 4, 2, 5), (3, 4, 2, 3)), "one token": ((1, 1, 3, 2), (1, 1, 3, 2))}
 # Four rows for each image.
 ROTATED = {"batch": ([(16, 7), (16, 5)], [(16, 4), (16, 5)]), "one image": ([(4, 7), (4, 5)],) * 2}
 ONE_ROW = {"one_example": "a batch holds four rows for each image"}
+ATTENTION = "it looks into attention layers"
 CONVOLUTIONS = "its convolutions need maps"
 
 METHODS = {
@@ -556,5 +561,88 @@ METHODS = {
             "sample_weight": "copies of an image would be others to tell it from",
         },
         never={**ONE_ROW, "gradient": "it looks at one network's embeddings alone"},
+    ),
+    **{
+        f"{name}_of_labels": Method(loss, function, oracle, LOGITS, needs={"only_labelled": True})
+        for name, loss, function, oracle in (
+            ("soft_targets", losses.SoftTargets, losses.soft_targets, oracles.soft_targets),
+            ("reverse_kl", losses.ReverseKL, losses.reverse_kl, oracles.reverse_kl),
+        )
+    },
+    "hidden_states": Method(
+        losses.HiddenStates,
+        losses.hidden_states,
+        oracles.hidden_states,
+        LOGITS,
+        at="last",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "patient_cls": Method(
+        losses.PatientCLS,
+        losses.patient_cls,
+        oracles.patient_cls,
+        ROWS,
+        at="last",
+        needs={"projector": True},
+        trained=True,
+    ),
+    "cls_hint": Method(losses.CLSHint, losses.cls_hint, oracles.cls_hint, ROWS, at="last", trained=True),
+    "masked_language_modeling": Method(
+        losses.MaskedLanguageModeling,
+        lambda t, s: losses.masked_language_modeling(s, labels_like(t)),
+        lambda t, s: oracles.masked_language_modeling(s, labels_like(t)),
+        LOGITS,
+        itself=None,
+    ),
+    "causal_language_modeling": Method(
+        losses.CausalLanguageModeling,
+        lambda t, s: losses.causal_language_modeling(s, labels_like(t)),
+        lambda t, s: oracles.causal_language_modeling(s, labels_like(t)),
+        LOGITS,
+        itself=None,
+    ),
+    "causal_language_modeling_of_tokens": Method(
+        losses.CausalLanguageModeling,
+        lambda t, s: losses.causal_language_modeling(s, labels_like(t), shift=True),
+        lambda t, s, **options: oracles.causal_language_modeling(s, labels_like(t), shift=True),
+        {"tokens": LOGITS["tokens"]},
+        other={"shift": True},
+        itself=None,
+    ),
+    "reverse_kl": Method(
+        losses.ReverseKL, losses.reverse_kl, oracles.reverse_kl, LOGITS, other={"temperature": 3.0}
+    ),
+    "generalized_jsd": Method(
+        losses.GeneralizedJSD,
+        losses.generalized_jsd,
+        oracles.generalized_jsd,
+        LOGITS,
+        other={"beta": 0.2, "temperature": 3.0},
+    ),
+    "attention_scores": Method(
+        losses.AttentionScores,
+        losses.attention_scores,
+        oracles.attention_scores,
+        SCORES,
+        at="attention",
+        no_sequences=ATTENTION,
+    ),
+    "attention_kl": Method(
+        losses.AttentionKL,
+        losses.attention_kl,
+        oracles.attention_kl,
+        SCORES,
+        at="attention",
+        no_sequences=ATTENTION,
+    ),
+    "self_attention_relations": Method(
+        losses.SelfAttentionRelations,
+        losses.self_attention_relations,
+        oracles.self_attention_relations,
+        VECTORS,
+        at="attention",
+        other={"heads": 1},
+        no_sequences=ATTENTION,
     ),
 }

@@ -407,3 +407,90 @@ def pretext_task(embeddings):
 def confidence_of_teacher(t, power=1.0):
     weights = softmax(t).max(-1) ** power
     return weights / weights.mean()
+
+
+def hidden_states(t, s):
+    return ((t - s) ** 2).mean(-1)
+
+
+def first_tokens(*features):
+    return [x[:, 0] if x.ndim == 3 else x for x in features]
+
+
+def cls_hint(t, s):
+    t, s = first_tokens(t, s)
+    return ((t - s) ** 2).mean(-1)
+
+
+def patient_cls(t, s):
+    t, s = first_tokens(t, s)
+    return ((unit(t, -1) - unit(s, -1)) ** 2).mean(-1)
+
+
+def cross_entropies(s, labels):
+    """Of each position whose label is not -100; 0 at others."""
+    values = np.zeros(labels.shape)
+    for at in np.argwhere(labels != -100):
+        at = tuple(at)
+        values[at] = -log_softmax(s[at])[labels[at]]
+    return values
+
+
+def masked_language_modeling(s, labels):
+    return cross_entropies(s, labels)
+
+
+def causal_language_modeling(s, labels, shift=False):
+    if shift:
+        labels = np.concatenate([labels[:, 1:], np.full((len(labels), 1), -100)], 1)
+    return cross_entropies(s, labels)
+
+
+def reverse_kl(t, s, temperature=1.0):
+    return soft_targets(s, t, temperature)
+
+
+def generalized_jsd(t, s, beta=0.5, temperature=1.0):
+    p, q = softmax(t / temperature), softmax(s / temperature)
+    m = beta * p + (1 - beta) * q
+    values = beta * (p * np.log(p / m)).sum(-1) + (1 - beta) * (q * np.log(q / m)).sum(-1)
+    return temperature**2 * values
+
+
+def lengths_of(mask, t):
+    """How many tokens each example has, which are its first ones."""
+    return [t.shape[-1]] * len(t) if mask is None else [int(row.sum()) for row in mask]
+
+
+def attention_scores(t, s, mask=None):
+    """Example by example, each cut to its own length."""
+    t, s = (np.where(x <= -100, 0, x) for x in (t, s))
+    lengths = lengths_of(mask, t)
+    pairs = [(a[:, :n, :n], b[:, :n, :n]) for a, b, n in zip(t, s, lengths, strict=True)]
+    return np.array([((a - b) ** 2).mean() for a, b in pairs])
+
+
+def attention_kl(t, s, mask=None):
+    """Example by example, each cut to its own length, head by head and row by row."""
+    values = []
+    for a, b, n in zip(t, s, lengths_of(mask, t), strict=True):
+        rows = [soft_targets(a[h, i, :n], b[h, i, :n]) for h in range(len(a)) for i in range(n)]
+        values.append(np.sum(rows) / (len(a) * n))
+    return np.array(values)
+
+
+def relations(x, heads):
+    """Scores of the tokens of one sequence `(tokens, heads, width)` with each other."""
+    joined = x.reshape(len(x), -1)
+    width = joined.shape[1] // heads
+    split = [joined[:, i * width : (i + 1) * width] for i in range(heads)]
+    return np.stack([part @ part.T / np.sqrt(width) for part in split])
+
+
+def self_attention_relations(t, s, heads=None, mask=None):
+    lengths = [len(x) for x in t] if mask is None else [int(row.sum()) for row in mask]
+    values = []
+    for a, b, n in zip(t, s, lengths, strict=True):
+        a, b = (relations(x[:n], heads or x.shape[1]) for x in (a, b))
+        values.append(attention_kl(a[None], b[None])[0])
+    return np.array(values)

@@ -10,7 +10,7 @@ import tfkd
 from tests import harness
 from tests.conftest import blobs, small_network
 from tests.losses.methods import METHODS
-from tests.losses.networks import IMAGES
+from tests.losses.networks import IMAGES, networks_of_images
 from tfkd import losses
 
 pytestmark = pytest.mark.slow
@@ -19,8 +19,9 @@ LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 @pytest.fixture(params=METHODS)
-def loss(request):
-    return METHODS[request.param].make(IMAGES)
+def case(request, teacher):
+    """A loss, a teacher it can look into, and what makes students."""
+    return METHODS[request.param].make(IMAGES), *networks_of_images(request.param, teacher)
 
 
 # What trains a part of a loss, in a stage before.
@@ -47,9 +48,10 @@ def compiled(teacher, student, loss, **kwargs):
     return distiller
 
 
-def test_one_epoch_and_a_file(loss, teacher, tmp_path):
+def test_one_epoch_and_a_file(case, tmp_path):
     """Trains what is the loss's own, leaves the teacher alone, and goes on after loading."""
-    student, before = small_network(4), harness.snapshot(teacher)
+    loss, teacher, make_student = case
+    student, before = make_student(4), harness.snapshot(teacher)
     distiller = compiled(teacher, student, loss)
     parts = [v.numpy() for v in loss.trainable_variables]
     started = harness.snapshot(student)
@@ -68,23 +70,23 @@ def test_one_epoch_and_a_file(loss, teacher, tmp_path):
     assert np.isfinite(logs).all()
 
 
-def test_in_half_precision_zero_weights_teach_nothing(loss, teacher):
+def test_in_half_precision_zero_weights_teach_nothing(case):
     # TensorFlow has no second derivative of max pooling in bfloat16.
-    second_order = isinstance(loss, losses.GradientAttention)
-    assert_zero_weights_teach_nothing(loss, teacher, "float32" if second_order else "mixed_bfloat16")
+    second_order = isinstance(case[0], losses.GradientAttention)
+    assert_zero_weights_teach_nothing(*case, "float32" if second_order else "mixed_bfloat16")
 
 
-# Of the output and of features, with parts that are trained and parts that are remembered.
-@pytest.mark.parametrize("name", ["soft_targets", "relational", "review_kd", "contrastive"])
+# Of the output, of features and of attention, with parts that are trained and parts that are remembered.
+@pytest.mark.parametrize("name", ["soft_targets", "relational", "review_kd", "contrastive", "attention_kl"])
 def test_in_half_precision_under_xla_zero_weights_teach_nothing(name, teacher):
-    loss = METHODS[name].make(IMAGES)
-    assert_zero_weights_teach_nothing(loss, teacher, "mixed_bfloat16", jit_compile=True)
+    case = METHODS[name].make(IMAGES), *networks_of_images(name, teacher)
+    assert_zero_weights_teach_nothing(*case, "mixed_bfloat16", jit_compile=True)
 
 
-def assert_zero_weights_teach_nothing(loss, teacher, policy, **kwargs):
+def assert_zero_weights_teach_nothing(loss, teacher, make_student, policy, **kwargs):
     keras.config.set_dtype_policy(policy)
     try:
-        student = small_network(4)
+        student = make_student(4)
     finally:
         keras.config.set_dtype_policy("float32")
     distiller = compiled(teacher, student, loss, **kwargs)

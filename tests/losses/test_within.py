@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Not of the student alone or of the gradient by the input, nor one that has the taps of another.
-NOT_COMPARING = {"teacher_free", "score_difference", "gradient_attention", "confidence_weighted"}
+NOT_COMPARING = {"gradient_attention", "confidence_weighted"}
+NOT_COMPARING |= {name for name, method in METHODS.items() if not method.make().uses_teacher}
 COMPARING = sorted(METHODS.keys() - NOT_COMPARING)
 
 

@@ -56,7 +56,7 @@ def test_a_mark_counts_more_than_the_ending():
 
 def test_what_no_task_has_needs_one():
     with pytest.raises(
-        ValueError, match=r"`task` is needed.*\(None, 4, 4, 3\).*classification, multi_label"
+        ValueError, match=r"`task` is needed.*\(None, 4, 4, 3\).*classification, .*multi_label.*subclass"
     ):
         tasks.task_of(maps())
     marked = tasks.mark(maps(), Maps((4, 4, 3)))

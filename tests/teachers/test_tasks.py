@@ -199,7 +199,7 @@ def maps(activation=None, reshaped=False):
 
 
 def test_maps_and_sequences_need_a_task_of_their_own():
-    message = r"\(None, 8, 8, 3\) are not of a task known here \(classification, multi_label, .*subclass"
+    message = r"\(None, 8, 8, 3\) do not show what they mean.*classification, .*multi_label, .*subclass"
     with pytest.raises(ValueError, match=message):
         tfkd.load_teacher(maps())
     for task in tfkd.tasks.known_tasks():

@@ -65,7 +65,15 @@ def _options(layer):
     except NotImplementedError:
         return {}
     aside = "name", "dtype", "trainable", "batch_shape", "build_config"
-    return {key: value for key, value in config.items() if key not in aside and not _of_training(key)}
+    kept = {key: value for key, value in config.items() if key not in aside and not _of_training(key)}
+    return _without_ids(kept)
+
+
+def _without_ids(config):
+    """A configuration without the numbers that Keras gives to objects while it saves a model."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}
 
 
 def _of_training(key):

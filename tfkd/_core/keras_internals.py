@@ -3,6 +3,8 @@
 Keras is pinned to one minor version because of what is used here.
 """
 
+import inspect
+
 import keras
 
 # The operations behind `keras.ops`, for graphs that are built of operations by name.
@@ -10,6 +12,7 @@ import keras.src.ops.core as core_operations
 import keras.src.ops.nn as network_operations
 import keras.src.ops.numpy as numpy_operations
 import tensorflow as tf
+from keras.src.backend import compute_output_spec
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 from keras.src.ops.node import KerasHistory
@@ -17,12 +20,14 @@ from keras.src.trainers.compile_utils import CompileMetrics
 
 __all__ = [
     "build_shapes",
+    "call_of",
     "compiled_metrics",
     "core_operations",
     "flatten_layers",
     "freeze",
     "history",
     "inbound_nodes",
+    "is_attention",
     "is_functional",
     "is_keras_layer",
     "learning_rate",
@@ -32,6 +37,7 @@ __all__ = [
     "numpy_operations",
     "run_through_graph",
     "share_value",
+    "symbolic_call",
     "thaw",
     "trained_by",
     "with_mask",
@@ -53,6 +59,12 @@ def inbound_nodes(operation) -> list:
     return operation._inbound_nodes
 
 
+def call_of(tensor):
+    """The call of an operation that made a symbolic tensor."""
+    operation, index, _ = history(tensor)
+    return inbound_nodes(operation)[index]
+
+
 def freeze(model: keras.Model) -> None:
     """Has a model say that it is frozen, with its layers left as they are.
 
@@ -69,6 +81,18 @@ def thaw(model: keras.Model) -> None:
 def history(tensor) -> KerasHistory:
     """The operation that made a symbolic tensor, the number of its call, and of the output."""
     return tensor._keras_history
+
+
+def is_attention(layer: object) -> bool:
+    """Whether a layer computes attention as `keras.layers.MultiHeadAttention` does.
+
+    So do its subclasses and those of tf_keras and keras-hub that share no class with it, but the method.
+    """
+    method = getattr(type(layer), "_compute_attention", None)
+    if method is None:
+        return False
+    names = list(inspect.signature(method).parameters)[1:4]
+    return [name[0] for name in names] == ["q", "k", "v"]
 
 
 def is_functional(model: object) -> bool:
@@ -94,6 +118,11 @@ def build_shapes(model: keras.Model) -> dict:
 def is_keras_layer(layer: object) -> bool:
     """Whether a layer is one of Keras's own, not a subclass from elsewhere."""
     return isinstance(layer, keras.Layer) and type(layer).__module__.startswith("keras.src.layers")
+
+
+def symbolic_call(function, *args, **kwargs):
+    """What a function returns, as symbolic tensors, for symbolic arguments; no variable changes."""
+    return compute_output_spec(function, *args, **kwargs)
 
 
 def learning_rate(

@@ -3,11 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from generators import image_shape, probe_images
 from tfkd._core.graphs import has_graph, nodes
+from tfkd._core.named_inputs import takes_texts
+from tfkd._core.trial_inputs import trial_inputs
 
 IMAGES, CHANNELS_FIRST, SERIES = LAYOUTS = "images", "channels_first", "series"
 
@@ -87,8 +88,10 @@ def filled(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:
     return shape if layout in (IMAGES, SERIES) else image_shape(shape)
 
 
-def probes(model: Any, *args, **kwargs) -> np.ndarray:
-    """Synthetic inputs of `probe_images` for a model, with series where it takes series."""
+def probes(model: Any, *args, **kwargs) -> Any:
+    """Synthetic inputs of `probe_images` for a model, with series where it takes series; a few texts."""
+    if takes_texts(model):
+        return trial_inputs(model)
     return probe_images(model, *args, **kwargs, shape=filled_shape(model))
 
 

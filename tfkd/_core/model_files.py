@@ -1,5 +1,6 @@
 """Opens files of Keras models, whoever made them."""
 
+import json
 import math
 import os
 import warnings
@@ -9,12 +10,14 @@ from typing import Any
 import h5py
 import keras
 
-from tfkd._core import untrusted
+from tfkd._core import extras, untrusted
 from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
 
 # Bytes of a number, and how many examples a network should be able to take at a time.
 _FLOAT, _EXAMPLES = 4, 8
+# What layers of keras-hub are registered as.
+_HUB = "keras_hub>"
 BY_HAND = "Build the model with code of your own, load its weights, and pass the model instead of the path."
 _TRUST = (
     "If you trust whoever made it, load it yourself with keras.models.load_model(path, safe_mode=False, "
@@ -51,11 +54,15 @@ def load_keras(path: str, argument: str, trusted: bool = False, remedy: str = _T
         A model that is not compiled.
 
     Raises:
+        ImportError: if it is a model of keras-hub, which is not installed.
         ValueError: if it is damaged, too large, or asks for what is not known to compute only.
     """
     what = describe(argument, path)
     untrusted.check_archive(path, what)
     config = untrusted.read_configuration(path, what)
+    if _HUB in json.dumps(config):
+        # Its classes are known once it is there.
+        extras.require("keras_hub", "text", f"{what} is a model of keras-hub, which")
     if not trusted:
         untrusted.check_configuration(config, what, remedy)
     stored = untrusted.check_hdf5_entry(path, what)

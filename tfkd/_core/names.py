@@ -10,8 +10,8 @@ Value = TypeVar("Value")
 
 
 def snake_case(name: str) -> str:
-    """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`, `CLSHint` -> `cls_hint`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -1,9 +1,12 @@
 """Runs networks from files that only answer: TFLite files and TensorFlow's SavedModels.
 
-Both kinds are called on float32 images and return a list of float32 outputs.
+Both kinds are called on float32 images, TFLite files also on inputs by name, and return a list of float32
+outputs.
 """
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,9 +28,9 @@ def require_litert() -> None:
 
 
 class TFLiteFile:
-    """A TFLite file with one input, ready to run.
+    """A TFLite file, ready to run.
 
-    Integer inputs and outputs are scaled as the file says.
+    Integer inputs and outputs that stand for floats are scaled as the file says.
 
     Args:
         content: the file's bytes.
@@ -35,14 +38,15 @@ class TFLiteFile:
 
     Attributes:
         interpreter: LiteRT's.
-        input_shape: with None for the batch, as a Keras model's.
+        input_shapes: by the input's name in the file's signature, with None for the batch, as a Keras
+            model's.
         output_shapes: by the output's name, likewise.
         steps: for each output, how far apart its values lie; 0 for floats.
-        dtypes: of the input, and of each output.
+        dtypes: of the inputs, and of each output.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        ValueError: if it is no TFLite file, or has several inputs.
+        ValueError: if it is no TFLite file.
     """
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
@@ -52,42 +56,56 @@ class TFLiteFile:
         with quiet.foreign_output():
             self.interpreter = Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()
-        inputs, self._targets = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-        if len(inputs) != 1:
-            raise ValueError(
-                f"The file must have one input, images. It has {[each['name'] for each in inputs]}."
-            )
-        self._source = inputs[0]
-        self._batch, *shape = (int(size) for size in self._source["shape"])
-        self.input_shape = (None, *shape)
+        sources, self._targets = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         names = self._names_in_signature()
-        self.output_shapes = {
-            names.get(each["index"], each["name"]): (None, *each["shape"][1:].tolist())
-            for each in self._targets
-        }
+        self._sources = {names.get(each["index"], each["name"]): each for each in sources}
+        self._batch = int(sources[0]["shape"][0])
+        self.input_shapes = _shapes(self._sources)
+        self.output_shapes = _shapes(
+            {names.get(each["index"], each["name"]): each for each in self._targets}
+        )
         self.steps = [each["quantization"][0] for each in self._targets]
-        self.dtypes = [np.dtype(each["dtype"]).name for each in (self._source, *self._targets)]
+        self.dtypes = [np.dtype(each["dtype"]).name for each in (*sources, *self._targets)]
 
     def _names_in_signature(self):
-        """The outputs' names for people, by their index; files of other tools may have none."""
+        """Names of inputs and outputs for people, by their index; files of other tools may have none."""
         if len(self.interpreter.get_signature_list()) != 1:
             return {}
-        outputs = self.interpreter.get_signature_runner().get_output_details()
-        return {details["index"]: name for name, details in outputs.items()}
+        runner = self.interpreter.get_signature_runner()
+        named = (*runner.get_input_details().items(), *runner.get_output_details().items())
+        return {details["index"]: name for name, details in named}
+
+    @property
+    def input_shape(self) -> tuple[Any, ...]:
+        """The shape of its only input, with None for the batch; raises ValueError if there are several."""
+        if len(self.input_shapes) != 1:
+            raise ValueError(f"The file must have one input, images. It has {[*self.input_shapes]}.")
+        return next(iter(self.input_shapes.values()))
 
     @property
     def takes_floats(self) -> bool:
         """Whether inputs are floats, or integers that stand for floats, and not plain integers."""
-        return bool(self._source["quantization"][0]) or np.issubdtype(self._source["dtype"], np.floating)
+        return any(map(_is_float, self._sources.values()))
 
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs for any number of images."""
-        n = len(images)
-        missing = np.zeros((-n % self._batch, *self.input_shape[1:]), "float32")
-        images = self._quantize(np.concatenate([np.asarray(images, "float32"), missing]))
+    @property
+    def interface(self) -> list[str]:
+        """The dtypes of those inputs that are floats or stand for them, and of the outputs."""
+        sources = [each for each in self._sources.values() if _is_float(each)]
+        return [np.dtype(each["dtype"]).name for each in (*sources, *self._targets)]
+
+    def __call__(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs for any number of examples.
+
+        Args:
+            inputs: an array for a file of one input; else arrays by name, of which it takes its own.
+        """
+        by_name = inputs if isinstance(inputs, Mapping) else dict.fromkeys(self._sources, inputs)
+        n = len(next(iter(by_name.values())))
+        rows = {name: self._rows(by_name[name], details) for name, details in self._sources.items()}
         outputs = [[] for _ in self._targets]
         for start in range(0, n, self._batch):
-            self.interpreter.set_tensor(self._source["index"], images[start : start + self._batch])
+            for name, details in self._sources.items():
+                self.interpreter.set_tensor(details["index"], rows[name][start : start + self._batch])
             self.interpreter.invoke()
             for target, parts in zip(self._targets, outputs, strict=True):
                 parts.append(self.interpreter.get_tensor(target["index"]))
@@ -96,9 +114,15 @@ class TFLiteFile:
             for target, parts in zip(self._targets, outputs, strict=True)
         ]
 
-    def _quantize(self, images):
-        scale, zero = self._source["quantization"]
-        return _as_dtype(images / scale + zero if scale else images, self._source["dtype"])
+    def _rows(self, values, details):
+        """What goes into an input, with zeros behind that make the last batch whole."""
+        values = np.asarray(values)
+        if values.dtype.kind == "f":
+            values = values.astype("float32")
+        missing = np.zeros((-len(values) % self._batch, *values.shape[1:]), values.dtype)
+        values = np.concatenate([values, missing])
+        scale, zero = details["quantization"]
+        return _as_dtype(values / scale + zero if scale else values, details["dtype"])
 
 
 class SavedModelFolder:
@@ -152,6 +176,15 @@ class SavedModelFolder:
             np.concatenate([part[name].numpy().astype("float32") for part in parts])
             for name in self.output_shapes
         ]
+
+
+def _shapes(details):
+    return {name: (None, *each["shape"][1:].tolist()) for name, each in details.items()}
+
+
+def _is_float(details):
+    """Whether a tensor holds floats, or integers that stand for floats, and not plain integers."""
+    return bool(details["quantization"][0]) or np.issubdtype(details["dtype"], np.floating)
 
 
 def _as_dtype(images, dtype):

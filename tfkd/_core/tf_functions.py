@@ -1,4 +1,4 @@
-"""Functions of TensorFlow that stand between the layers of older models, and what they are in Keras 3."""
+"""Functions of TensorFlow that stand between layers of tf_keras, and what they are in Keras 3."""
 
 import dataclasses
 
@@ -48,3 +48,16 @@ OPERATION_OF = {
     "nn.relu": Counterpart(network_operations.Relu),
     "nn.relu6": Counterpart(network_operations.Relu6),
 }
+
+# Functions that models of Keras 3 are rebuilt by in tf_keras, where no older model has them.
+REBUILT_BY = frozenset(
+    [
+        "expand_dims",
+        "math.cumsum",
+        "math.reduce_mean",
+        "math.reduce_sum",
+        "nn.gelu",
+        "ones_like",
+        "zeros_like",
+    ]
+)

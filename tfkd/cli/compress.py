@@ -43,7 +43,14 @@ def _define(values):
     flags.DEFINE_string(
         "train_data",
         None,
-        "npz file with x_train and y_train, to train on beside synthesized images",
+        "npz file with x_train and y_train, to train on beside synthesized images; for text models a .tsv "
+        "file of texts, tabs and class numbers, or an npz file of the model's inputs and y",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "tokenizer",
+        None,
+        "folder of a text model's tokenizer (tokenizer.json or vocab.txt)",
         flag_values=values,
     )
     flags.DEFINE_float(
@@ -52,7 +59,7 @@ def _define(values):
 
 
 def _arguments(values):
-    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "learning_rate")
+    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "tokenizer", "learning_rate")
     return {name: values[name].value for name in same} | {"training_data": values.train_data}
 
 

@@ -31,7 +31,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
         >>> tfkd.compression.calibrate(student, distiller.synthesize(256))
     """
     check_quantization_aware(student)
-    arrays = [np.asarray(array, "float32") for array in keras.tree.flatten(images)]
+    arrays = [np.asarray(array) for array in keras.tree.flatten(images)]
     shapes = [tuple(tensor.shape[1:]) for tensor in student.inputs]
     fitting = len(arrays) == len(shapes) and all(map(_fits, arrays, shapes))
     if not fitting or not all(map(len, arrays)):
@@ -43,6 +43,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     load()
     from tensorflow_model_optimization.python.core.quantization.keras import quant_ops
 
+    arrays = [array.astype(tensor.dtype) for array, tensor in zip(arrays, student.inputs, strict=True)]
     parts = in_parts(student, keras.tree.pack_sequence_as(student.inner.input, arrays))
     known = set()
 

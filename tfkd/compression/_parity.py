@@ -7,13 +7,11 @@ import numpy as np
 from keras import tree
 
 from tfkd import taps
-from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.precision import rounding
+from tfkd._core.trial_inputs import trial_inputs
 
 # What sums in another order may do, as a share of the largest value; in half precision, in roundings.
 _TOLERANCE, _ROUNDINGS = 1e-5, 8
-# Where a size is open, this is enough for most networks.
-_OPEN_SIZE = 32
 
 
 def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in: str) -> None:
@@ -30,7 +28,7 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
             by eight roundings; the message names the first layer that computes something else, as far as
             layers can be told apart.
     """
-    inputs, tolerance = _examples(model), max(_TOLERANCE, _ROUNDINGS * rounding(model))
+    inputs, tolerance = trial_inputs(model), max(_TOLERANCE, _ROUNDINGS * rounding(model))
     outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
     found = [_difference(one, two, tolerance) for one, two in zip(*outputs, strict=True)]
     if any(found):
@@ -39,27 +37,6 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
             f"{model.name!r}, built again in {rebuilt_in}, computes something else than in {made_in}: "
             f"outputs on random inputs {next(filter(None, found))}{first}."
         )
-
-
-def _examples(model):
-    """Random inputs; masks see steps to mask in each of them."""
-    rng = np.random.default_rng(0)
-    embeddings = (each for each in flatten_layers(model) if isinstance(each, keras.layers.Embedding))
-    words = min([2, *(embedding.input_dim for embedding in embeddings)])
-
-    def example(tensor):
-        shape = (4, *(size or _OPEN_SIZE for size in tensor.shape[1:]))
-        if not keras.backend.is_float_dtype(tensor.dtype):
-            values = rng.integers(words, size=shape)
-            # A sequence that is masked as a whole has no mean.
-            values[:, :1] = words - 1
-            return values.astype(tensor.dtype)
-        values = rng.uniform(size=shape)
-        if len(shape) > 2:
-            values[2:, 1:] *= rng.uniform(size=values[2:, 1:, ..., :1].shape) < 0.7
-        return values.astype(tensor.dtype)
-
-    return tree.map_structure(example, getattr(model, "_functional", model)._inputs_struct)
 
 
 def _difference(one, two, tolerance):

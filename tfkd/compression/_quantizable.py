@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from keras import tree
+
 from tfkd._core.keras_internals import inbound_nodes
-from tfkd.compression._tfmot import load
+from tfkd.compression._tfmot import load, unwrapped
 
 # What tfmot's 8-bit scheme quantizes after the output of, as the converter does.
 _ACTIVATIONS = ("ReLU", "Activation", "LeakyReLU")
@@ -17,7 +19,7 @@ def is_quantizable(layer: Any, registry: Any) -> bool:
         layer: a built layer.
         registry: what a `QuantizeScheme` knows of layers.
     """
-    if _kind(layer) == "InputLayer" or not registry.supports(layer):
+    if _kind(layer) == "InputLayer" or not registry.supports(layer) or _only_rounds(layer):
         return False
     try:
         config = registry.get_quantize_config(layer)
@@ -67,6 +69,8 @@ def feeds_quantized(layer: Any, chosen: set[str], registry: Any) -> bool:
     """
     if layer.name in chosen or _kind(layer) == "InputLayer" or is_quantizable(layer, registry):
         return False
+    if not _returns_floats(layer):
+        return False
     after = [node.outbound_layer for node in layer._outbound_nodes]
     return any(each.name in chosen and _kind(each) not in _ACTIVATIONS for each in after)
 
@@ -82,7 +86,9 @@ def in_float(layer: Any) -> bool:
     Args:
         layer: one of the model's layers.
     """
-    if _kind(layer) in ("InputLayer", "QuantizeLayer"):
+    if _kind(layer) in ("InputLayer", "QuantizeLayer", "SlicingOpLambda"):
+        return False
+    if _only_rounds(layer) or not _returns_floats(layer):
         return False
     if not hasattr(layer, "quantize_config"):
         return True
@@ -93,6 +99,17 @@ def _follows_quantized(wrapper):
     """Whether a wrapper holds a normalization that will be folded; tfmot rounds its output, too."""
     before = inbound_nodes(wrapper)[0].inbound_layers
     return _kind(wrapper.layer) == "BatchNormalization" and bool(getattr(before, "_weight_vars", ()))
+
+
+def _only_rounds(layer):
+    """Whether a layer, wrapped or not, is there only for its output to be rounded."""
+    layer = unwrapped(layer)
+    return _kind(layer) == "Activation" and layer.activation.__name__ == "linear"
+
+
+def _returns_floats(layer):
+    """Whether a layer computes anything that could be rounded: no words, positions or masks."""
+    return all(output.dtype.is_floating for output in tree.flatten(inbound_nodes(layer)[0].outputs))
 
 
 def _kind(layer):

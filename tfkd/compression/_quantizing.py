@@ -12,9 +12,8 @@ from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
 from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
-from tfkd.compression._scheme_fixes import keep_to_scheme, whole_numbers_as_they_are
+from tfkd.compression._scheme_fixes import keep_to_scheme, round_embeddings, whole_numbers_as_they_are
 from tfkd.compression._sparse import check_zeros, kernels
-from tfkd.compression._split_separable import depthwise_name
 from tfkd.compression._tfmot import load, scopes
 from tfkd.compression._wrapping import chosen_layers, rebuilt, wrap_layers
 
@@ -78,7 +77,7 @@ def quantize_aware(
 
 def _quantized(model, layers, rounding, kept, images):
     """The student, of a model in float32."""
-    inner = rebuilt(model, separate=True)
+    inner = rebuilt(model)
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(
             f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
@@ -89,13 +88,11 @@ def _quantized(model, layers, rounding, kept, images):
         return is_quantizable(layer, registry)
 
     chosen = chosen_layers(inner, layers, able, "quantized")
-    # Whoever names a separable convolution means both of its parts.
-    parts = {depthwise_name(name) for name in chosen}
-    chosen |= {layer.name for layer in inner.layers if layer.name in parts and able(layer)}
+    # Whoever names a separable convolution or an attention means all of its parts.
+    chosen |= {layer.name for layer in inner.layers if _is_part(layer.name, chosen) and able(layer)}
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
     outputs_only = {layer.name for layer in inner.layers if feeds_quantized(layer, chosen, registry)}
-    _check_operations(inner, outputs_only)
     annotate = load().quantization.keras.quantize_annotate_layer
     annotated = wrap_layers(inner, chosen, annotate)
     annotated = wrap_layers(annotated, outputs_only, lambda layer: annotate(layer, output_only()))
@@ -104,6 +101,11 @@ def _quantized(model, layers, rounding, kept, images):
     student = BridgedModel(quantized, f"{model.name}_quantized", plain=model, zeros_stay="sparsity" in kept)
     calibrate(student, probes(student, _IMAGES) if images is None else images)
     return student
+
+
+def _is_part(name, wholes):
+    """Whether a layer is a part of one of others by name, such as "attention/query" of "attention"."""
+    return any(name.startswith(f"{whole}/") for whole in wholes)
 
 
 def float_layers(student: BridgedModel) -> list[str]:
@@ -156,6 +158,7 @@ def _scheme(scheme: Any, preserve: set[str]) -> Any:
         made = _cluster_preserving()
     else:
         made = quantization.default_8bit.Default8BitQuantizeScheme(scheme == "int8_per_tensor")
+        round_embeddings(made)
     keep_to_scheme(made)
     return made
 
@@ -173,21 +176,10 @@ def _check_called_once(inner, chosen):
     shared = [
         layer.name for layer in inner.layers if layer.name in chosen and len(inbound_nodes(layer)) > 1
     ]
-    # Of a separable convolution the user knows one name.
-    parts = {depthwise_name(name) for name in shared}
     if shared:
-        known = ", ".join(name for name in shared if name not in parts)
+        # Of a layer that was taken apart the user knows one name.
+        known = ", ".join(name for name in shared if not _is_part(name, set(shared)))
         raise ValueError(
             "`model`: these layers are called several times, and tfmot can only quantize a layer that is "
             f"called once: {known}. Give each call a layer of its own, or leave them out by `layers`."
-        )
-
-
-def _check_operations(inner, outputs_only):
-    """Refuses operations that are no layers where the output has to be quantized."""
-    operations = [each for each in inner.layers if type(each).__name__ == "TFOpLambda"]
-    if found := [each.name for each in operations if each.name in outputs_only]:
-        raise ValueError(
-            f"`model`: quantized layers take what {', '.join(found)} calculate with constants or between "
-            "ranks, which tfmot cannot round. Use a Rescaling layer, or leave out what follows by `layers`."
         )

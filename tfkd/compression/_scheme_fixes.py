@@ -22,6 +22,23 @@ def keep_to_scheme(scheme: Any) -> None:
     scheme.get_layout_transformer = lambda: _Layout(layout)
 
 
+def round_embeddings(scheme: Any) -> None:
+    """Has a scheme round the tables of embeddings, which tfmot leaves in float, though TFLite reads them.
+
+    Args:
+        scheme: the default `QuantizeScheme` of tfmot, that nobody else holds.
+    """
+    import tf_keras
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registries,
+    )
+
+    registry = scheme.get_quantize_registry()
+    table = tf_keras.layers.Embedding
+    registry._layer_quantize_map[table] = registries._QuantizeInfo(table, ["embeddings"], [])
+    scheme.get_quantize_registry = lambda: registry
+
+
 @contextlib.contextmanager
 def whole_numbers_as_they_are() -> Iterator[None]:
     """Has tfmot round inputs of floats alone; it would round words and pixels of whole numbers, too."""

@@ -9,7 +9,7 @@ import numpy as np
 from tfkd import taps
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._pruning_schedule import TOLERATED, final_sparsity
-from tfkd.compression._split_separable import depthwise_name, is_separable
+from tfkd.compression._splitting import part_names
 
 
 class PruningWarning(UserWarning):
@@ -65,10 +65,10 @@ def plain_model(student: BridgedModel) -> keras.Model:
     for path, layer in taps.named_layers(plain).items():
         # Layers of layers, such as nested models, are not there as a whole, or their parts are not.
         if layer.weights and path in wrapped:
-            parts = [wrapped[path]]
-            if is_separable(layer) and depthwise_name(path) in wrapped:
-                parts.insert(0, wrapped[depthwise_name(path)])
-            layer.set_weights([weight for part in parts for weight in current_weights(part)])
+            parts = [wrapped[name] for name in part_names(layer, path) if name in wrapped]
+            weights = [weight for part in parts for weight in current_weights(part)]
+            # Projections of an attention are matrices where they are layers of their own.
+            layer.set_weights([w.reshape(own.shape) for w, own in zip(weights, layer.weights, strict=True)])
             for weight in layer.weights:
                 missing.pop(id(weight), None)
     if missing:

@@ -35,24 +35,46 @@ def load() -> ModuleType:
 
 
 def _know_recurrent_cells():
-    """Tells tfmot of tf_keras's cells: it lists those of `tf.compat`, which by then may be Keras 3's."""
+    """Tells tfmot's pruning of tf_keras's cells, and of layers that have two.
+
+    It lists cells of `tf.compat`, which by then may be Keras 3's.
+    """
     from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
     from tf_keras import layers
 
     for cell in (layers.GRUCell, layers.LSTMCell, layers.SimpleRNNCell):
         PruneRegistry._RNN_CELLS_WEIGHTS_MAP.setdefault(cell, ["kernel", "recurrent_kernel"])
+    if layers.Bidirectional in PruneRegistry._RNN_LAYERS:
+        return
+    cells_of_one = PruneRegistry._get_rnn_cells
+
+    def cells(layer):
+        if not isinstance(layer, layers.Bidirectional):
+            return cells_of_one(layer)
+        return [cell for half in (layer.forward_layer, layer.backward_layer) for cell in cells_of_one(half)]
+
+    PruneRegistry._RNN_LAYERS |= {layers.Bidirectional}
+    PruneRegistry._get_rnn_cells = staticmethod(cells)
 
 
 def scopes() -> contextlib.ExitStack:
     """A context in which tf_keras knows all layers of tfmot when it reads a configuration."""
     import tf_keras
 
+    from tfkd.compression._dot_product import DotProductOfHeads
+
     tfmot = load()
+    from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import (
+        ClusterWeightsRNN,
+    )
+
     stack = contextlib.ExitStack()
     stack.enter_context(tfmot.sparsity.keras.prune_scope())
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
-    stack.enter_context(tf_keras.utils.custom_object_scope({"OverFit": OverFit}))
+    # The last is one that tfmot's own scope leaves out.
+    more = {each.__name__: each for each in (OverFit, DotProductOfHeads, ClusterWeightsRNN)}
+    stack.enter_context(tf_keras.utils.custom_object_scope(more))
     return stack
 
 

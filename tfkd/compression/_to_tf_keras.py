@@ -1,7 +1,6 @@
 """Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
 
 import contextlib
-import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,20 @@ import tensorflow as tf
 from keras import tree
 
 from tfkd._core.graphs import has_graph, nodes, operation_of
-from tfkd._core.keras_internals import history
+from tfkd._core.keras_internals import history, mask_of
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._activations import activation_for_tf_keras
 from tfkd.compression._layer_options import NEW_NAMES, adapted_options, options_of
+from tfkd.compression._operations import function_of
 from tfkd.compression._parity import check_same_outputs
-from tfkd.compression._split_separable import Parts, entries_of_parts, is_separable
+from tfkd.compression._splitting import (
+    AttentionParts,
+    Parts,
+    entries_of_attention,
+    entries_of_separable,
+    is_separable,
+    is_simple_attention,
+)
 
 _REMEDY = (
     "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
@@ -25,6 +32,8 @@ _REMEDY = (
 _LONGEST_REASON = 300
 # Operations between tensors of one rank that are layers, too.
 _MERGING = ("Add", "Subtract", "Multiply")
+# The layers that tf_keras makes of functions.
+_FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
 
 
 def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
@@ -35,9 +44,11 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
             and outputs included.
         flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
             since tfmot does not look into nested models.
-        separate: whether each `SeparableConv2D` becomes a `DepthwiseConv2D` ("name/depthwise") and a
-            `Conv2D` of its name, which tfmot can quantize, and what attention layers and others of several
-            arguments return goes through an `Activation` ("name/output"), which it can round.
+        separate: whether layers become several that tfmot can quantize: each `SeparableConv2D` a
+            `DepthwiseConv2D` ("name/depthwise") and a `Conv2D` of its name, and each attention among tokens
+            `Dense` projections ("name/query", "name/key", "name/value" and `name`). What operations and
+            other layers of several arguments return goes through an `Activation` ("name/output"), which it
+            can round.
 
     Returns:
         A functional `tf_keras.Model` with weights of its own, not compiled.
@@ -104,25 +115,44 @@ class _Rebuilding:
         if not isinstance(operation, keras.Layer):
             return self._calculate(operation, args, kwargs, path)
         nested = isinstance(operation, keras.Model) and has_graph(operation)
+        if self._separate and not nested:
+            args, kwargs = tree.map_structure(self._rounded, (args, kwargs))
         if nested and self._flatten:
             return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
         first = id(operation) not in self._made
         if first:
-            self._made[id(operation)] = self.model(operation) if nested else self._layer(operation, path)
+            self._made[id(operation)] = (
+                self.model(operation) if nested else self._layer(operation, path, args, kwargs)
+            )
         made = self._made[id(operation)]
         with _explained(operation.name, type(operation).__name__):
             outputs = made(*args, **kwargs)
         if first and not nested:
             _copy(operation, made)
         made.trainable = operation.trainable
-        return self._roundable(outputs, args, kwargs, f"{path}{operation.name}")
+        return self._roundable(outputs, made, args, kwargs, f"{path}{operation.name}")
 
-    def _roundable(self, outputs, args, kwargs, name):
+    def _rounded(self, value):
+        """What a layer is given: floats that an operation calculates go through one that tfmot can wrap."""
+        import tf_keras
+
+        if not hasattr(value, "_keras_history") or not value.dtype.is_floating:
+            return value
+        function = value.node.layer
+        if type(function).__name__ not in _FUNCTIONS:
+            return value
+        if id(value) not in self._made:
+            layer = tf_keras.layers.Activation("linear", name=f"{function.name}/output")
+            # Held, so that no other tensor gets its identity.
+            self._made[id(value)] = (layer(value), value)
+        return self._made[id(value)][0]
+
+    def _roundable(self, outputs, made, args, kwargs, name):
         """The outputs of a call; for tfmot, which wraps layers of one argument, behind such a layer."""
         import tf_keras
 
         several = [value for value in tree.flatten((args[1:], kwargs)) if hasattr(value, "_keras_history")]
-        if not (self._separate and several):
+        if not (self._separate and several) or isinstance(made, Parts):
             return outputs
         names = iter(name + "/output" + "_" * i for i in range(len(tree.flatten(outputs))))
         return tree.map_structure(
@@ -133,23 +163,30 @@ class _Rebuilding:
         """The output of an operation between layers: of a layer where there is one, which tfmot knows."""
         import tf_keras
 
-        kind = type(operation).__name__
-        sign = _arithmetic(operation)
+        kind, function = type(operation).__name__, function_of(operation)
         with _explained(operation.name, kind):
             args = _of_one_precision(args)
             kinds = [(len(v.shape), v.dtype) for v in args if hasattr(v, "_keras_history")]
             if kind not in _MERGING or len(kinds) < 2 or kinds[0] != kinds[1]:
-                return sign(*(tf.constant(v) if isinstance(v, np.ndarray) else v for v in args), **kwargs)
+                return function(
+                    *(tf.constant(v) if isinstance(v, np.ndarray) else v for v in args), **kwargs
+                )
             if id(operation) not in self._made:
                 layer = getattr(tf_keras.layers, kind)
                 self._made[id(operation)] = layer(name=path + operation.name, dtype=args[0].dtype)
             return self._made[id(operation)](list(args))
 
-    def _layer(self, layer, path):
-        """The counterpart of a layer that is no model."""
+    def _layer(self, layer, path, args, kwargs):
+        """The counterpart of a layer that is no model, and that is called so."""
+
+        def parts(entries):
+            shapes = [tuple(weight.shape) for weight in layer.weights]
+            return [_built_of(entry, layer.name) for entry in entries(layer, path + layer.name)], shapes
+
         if self._separate and is_separable(layer):
-            entries = entries_of_parts(layer, path + layer.name)
-            return Parts([_built_of(entry, layer.name) for entry in entries])
+            return Parts(*parts(entries_of_separable))
+        if self._separate and is_simple_attention(layer, args, kwargs):
+            return AttentionParts(*parts(entries_of_attention), layer.get_config())
         return _counterpart(layer, path)
 
 
@@ -179,11 +216,11 @@ def _arguments(node):
     tf_keras makes its own masks. Keras 3 writes down the layer's default of `training`, which a model's
     own stands above.
     """
-    masks = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.arguments.keras_tensors}
+    masks = {id(mask) for mask in map(mask_of, node.arguments.keras_tensors) if mask is not None}
     kwargs = {
         key: value
         for key, value in node.arguments.kwargs.items()
-        if key != "training" and not (key.endswith("mask") and _is_handed_on(value, masks))
+        if key != "training" and not (masks and key.endswith("mask") and _is_handed_on(value, masks))
     }
     return node.arguments.args, kwargs
 
@@ -264,24 +301,6 @@ def _option(key, value, owner):
     if key.endswith("_constraint"):
         return tf_keras.constraints.get(plain)
     return _built_of(plain, owner)
-
-
-def _arithmetic(operation):
-    """What an operation between layers is written as, such as `x * 2`."""
-    signs = {
-        "Add": operator.add,
-        "Subtract": operator.sub,
-        "Multiply": operator.mul,
-        "Divide": operator.truediv,
-        "TrueDivide": operator.truediv,
-    }
-    kind = type(operation).__name__
-    if kind not in signs:
-        raise ValueError(
-            f"Operation {operation.name!r} ({kind}) has no counterpart in tf_keras. Use a layer instead, "
-            "such as Reshape for keras.ops.reshape. Operations that have one: + - * /."
-        )
-    return signs[kind]
 
 
 def _copy(layer, made):

@@ -12,12 +12,11 @@ from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._to_tf_keras import to_tf_keras
 
 
-def rebuilt(model: keras.Model, separate: bool = False) -> Any:
-    """The model in tf_keras with the layers of nested ones as its own.
+def rebuilt(model: keras.Model) -> Any:
+    """The model in tf_keras with the layers of nested ones as its own, in parts that tfmot can wrap.
 
     Args:
         model: a Keras 3 model.
-        separate: whether separable convolutions become two layers each.
 
     Raises:
         TypeError: if it is no model of Keras 3.
@@ -28,7 +27,7 @@ def rebuilt(model: keras.Model, separate: bool = False) -> Any:
             f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; zeros "
             "stay, and quantize_aware(..., preserve=...) can keep them and clusters."
         )
-    return to_tf_keras(model, flatten=True, separate=separate)
+    return to_tf_keras(model, flatten=True, separate=True)
 
 
 def chosen_layers(

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from tfkd.datafree._inputs import Inputs, TokenInputs
 from tfkd.datafree._recipe import Recipe
 from tfkd.tasks import ClassTask, Task
 from tfkd.teachers import probabilities_ending
@@ -17,24 +18,6 @@ def check_ending(student: keras.Model, task: Task) -> None:
             f"`student` must return logits. Received: {student.name!r}, which {ending}. Build it without "
             "that; tfkd.load_teacher(student) makes such a copy of a trained model."
         )
-
-
-def input_shape_of(teacher: keras.Model) -> tuple[int, ...]:
-    """The shape of one of the teacher's inputs.
-
-    Raises:
-        ValueError: if it has several inputs, or their size is not known.
-    """
-    shape = teacher.input_shape
-    if isinstance(shape, dict) or not shape or isinstance(shape[0], (tuple, list)):
-        raise ValueError(f"`teacher` must have one input. Received: {teacher.name!r} with {shape}.")
-    shape = tuple(shape[1:])
-    if not shape or None in shape:
-        raise ValueError(
-            "`teacher` must take inputs of one known size: images (height, width, channels), series (time, "
-            f"channels) or vectors (features,). Received: input shape {teacher.input_shape}."
-        )
-    return shape
 
 
 def check_recipe(recipe: Recipe, teacher: keras.Model) -> None:
@@ -79,8 +62,13 @@ def warn_of_warm_up(distiller, epochs: int, steps_per_epoch: int | None) -> None
         )
 
 
-def check_with_examples(recipe: Recipe, x) -> None:
+def check_with_examples(recipe: Recipe, inputs: Inputs, x) -> None:
     """Raises ValueError for a recipe that cannot mix its images with real ones, or integer images."""
+    if isinstance(inputs, TokenInputs):
+        raise ValueError(
+            "`x` must be None where inputs are token ids: sentences are not mixed with those made here. "
+            "Put made ones (`distiller.synthesize(n)`) among them, and train a tfkd.Distiller on both."
+        )
     if isinstance(x, dict):
         raise ValueError(f"`x` must be images, one tensor. Received: a dictionary of {sorted(x)}.")
     if hasattr(x, "dtype") and not np.issubdtype(getattr(x.dtype, "as_numpy_dtype", x.dtype), np.floating):

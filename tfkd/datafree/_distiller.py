@@ -1,12 +1,14 @@
 """DataFreeDistiller: a Distiller whose step makes its own inputs."""
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
+from keras import ops, tree
 
+from tfkd._core.keras_internals import mask_of
 from tfkd._core.renames import warn_renamed
 from tfkd._core.snapshots import preserving_state
 from tfkd.datafree import _checks as checks
@@ -24,7 +26,7 @@ from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import ForwardResult
-from tfkd.tasks import Task, as_task, task_of
+from tfkd.tasks import LanguageModel, Task, as_task, task_of
 
 # For large networks that is minutes in which nothing else is heard.
 FIRST_STEP = "first step: compiling, may take a minute"
@@ -38,8 +40,9 @@ class DataFreeDistiller(Distiller):
     the distiller, so `save_weights` and `keras.callbacks.BackupAndRestore` resume a run exactly.
 
     Args:
-        teacher: a trained network that takes one float32 input of known size, such as images in [0, 1], and
-            returns one output: logits or numbers, as `tfkd.load_teacher` gives them.
+        teacher: a trained network that takes one float32 input of known size, such as images in [0, 1], or
+            token ids with a mask of padding, and returns one output: logits or numbers, as
+            `tfkd.load_teacher` gives them.
         student: the `keras.Model` to train, with the same input and output shapes.
         recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
         seed: int that all random numbers drawn in training follow from; None for a fresh one. Initial
@@ -53,6 +56,7 @@ class DataFreeDistiller(Distiller):
     Attributes:
         source: makes the inputs, a `tfkd.datafree.sources.Source`.
         memory: what is remembered of them; None where nothing is.
+        input_form: in which form they are made, and what networks are given of it.
 
     Raises:
         ValueError: if the shapes of teacher and student differ, or do not fit the task, or the student ends
@@ -96,25 +100,27 @@ class DataFreeDistiller(Distiller):
             )
         check_model(teacher, "teacher")
         check_model(student, "student")
-        input_shape = checks.input_shape_of(teacher)
+        form = recipe.inputs(teacher)
         task = task_of(teacher) if task is None else as_task(task, teacher.output_shape[1:])
         if not student.built:
-            student(ops.zeros((1, *input_shape)))
+            student(form.zeros(1))
         checks.check_ending(student, task)
         checks.check_recipe(recipe, teacher)
         recipe = recipe.for_teacher(teacher, task)
         losses, weights = zip(*recipe.build_student_losses(teacher, student, task), strict=True)
         super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
-        self.task, self.recipe = task, recipe
+        self.task, self.recipe, self.input_form = task, recipe, form
         self.seed_generator = keras.random.SeedGenerator(seed)
-        lesson = Lesson(teacher, student, task, self.seed_generator)
-        # Whoever looks into the teacher, or at another view, asks it again.
-        lesson.keeps_answers = not self.loss_set.teacher_taps and recipe.student_view() is None
+        lesson = Lesson(teacher, student, task, self.seed_generator, made_as=form)
+        # Whoever looks into the teacher, or at another view, asks it again; logits of each token are large.
+        asked_again = self.loss_set.teacher_taps or recipe.student_view() is not None
+        lesson.keeps_answers = not (asked_again or isinstance(task, LanguageModel))
         self.memory = None
         answers = task.output_shape if lesson.keeps_answers else None
-        if capacity := recipe.memory_capacity(input_shape, answers, recipe.images_at_once()):
+        if capacity := recipe.memory_capacity(form.shape, answers, recipe.images_at_once()):
+            dtype = form.memory_dtype(recipe.memory_dtype)
             self.memory = lesson.memory = Memory(
-                capacity, input_shape, answers, recipe.memory_dtype, saved=recipe.save_memory
+                capacity, form.shape, answers, dtype, saved=recipe.save_memory
             )
         self._lesson = lesson
         self.source = recipe.build_source(lesson)
@@ -202,7 +208,7 @@ class DataFreeDistiller(Distiller):
         if self._with_examples != (x is not None):
             self._with_examples, self.train_function = x is not None, None
         if x is not None:
-            checks.check_with_examples(self.recipe, x)
+            checks.check_with_examples(self.recipe, self.input_form, x)
             steps = epochs * (steps_per_epoch or checks.steps_of(x, kwargs.get("batch_size")) or 0)
             self._follow(steps or epochs * self.recipe.steps_per_epoch)
             self._say_first_step(kwargs.get("verbose", "auto"))
@@ -369,13 +375,13 @@ class DataFreeDistiller(Distiller):
 
     def _learn(self, images, logits, labels=(None, None)):
         """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
-        teacher = ForwardResult(logits, {})
+        teacher, given = ForwardResult(logits, {}), self.input_form.given(images)
         # Whoever has to look into the teacher gets its answers too.
         if self.loss_set.teacher_taps:
-            teacher = forward.forward_pass(self.teacher, self.loss_set.teacher_taps, images, training=False)
+            teacher = forward.forward_pass(self.teacher, self.loss_set.teacher_taps, given, training=False)
         y, sample_weight = labels
         with tf.GradientTape() as tape:
-            student = forward.forward_pass(self.student, self.loss_set.student_taps, images, training=True)
+            student = forward.forward_pass(self.student, self.loss_set.student_taps, given, training=True)
             distillation_loss = 0.0
             if self.student_loss_weight < 1:
                 distillation_loss = self.loss_set.total(teacher, student)
@@ -385,10 +391,15 @@ class DataFreeDistiller(Distiller):
             scaled = self.optimizer.scale_loss(loss)
         if known is not None and self._compile_metrics is not None:
             self._compile_metrics.update_state(y, known, sample_weight=sample_weight)
-        agreement = ops.mean(self.task.agreement(teacher.output, student.output))
+        agreement = ops.mean(self._agreement(teacher.output, student.output))
         return loss, agreement, tape.gradient(scaled, self._student_variables)
 
-    def synthesize(self, n: int, labels=None) -> np.ndarray:
+    def _agreement(self, teacher, student):
+        if isinstance(self.task, LanguageModel):
+            return self.task.agreement(teacher, student, mask_of(student))
+        return self.task.agreement(teacher, student)
+
+    def synthesize(self, n: int, labels=None) -> Any:
         """Makes images as training makes them.
 
         Recipes that make images one batch at a time take them from memory once it holds some, each once as
@@ -402,11 +413,15 @@ class DataFreeDistiller(Distiller):
 
         Returns:
             float32 images `(n, height, width, channels)`, clipped to [0, 1]; inputs of other shapes as they
-            are.
+            are; of a language model all it takes by name, int32 `(n, length)` each.
 
         Raises:
             ValueError: if `n` is below 1, or the labels are not `n` classes of the teacher.
         """
+        return tree.map_structure(np.asarray, self.input_form.given(self.made(n, labels)))
+
+    def made(self, n: int, labels=None) -> np.ndarray:
+        """The same in the form that the source makes it: images, or token ids without a mask."""
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
         if labels is None:

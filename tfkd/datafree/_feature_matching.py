@@ -6,9 +6,10 @@ import keras
 from keras import layers
 
 from tfkd.compression import BridgedModel
-from tfkd.losses import Hint
-from tfkd.students import kept_channels
-from tfkd.taps import named_layers, shape, shared_stages
+from tfkd.datafree._inputs import takes_tokens
+from tfkd.losses import CosineEmbedding, FeatureLoss, Hint
+from tfkd.students import kept_channels, spread_layers
+from tfkd.taps import named_layers, shape, shared_stages, transformer
 
 _CONVOLUTIONS = (
     *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -33,6 +34,44 @@ def _size(model, path):
 
 # Where features are compared, by name.
 PLACES = {"stages": shared_stages, "convolutions": shared_convolutions}
+
+
+def shared_blocks(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
+    """Pairs of taps of hidden states: the student's blocks, and the teacher's that they stand for."""
+    theirs, ours = (transformer(model).hidden for model in (teacher, student))
+    return [(theirs[i], tap) for i, tap in zip(spread_layers(len(theirs), len(ours)), ours, strict=True)]
+
+
+def feature_loss(
+    teacher: keras.Model,
+    student: keras.Model,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    at: str = "stages",
+) -> FeatureLoss:
+    """What a student minimizes to have the teacher's features, or hidden states of a language model.
+
+    Args:
+        teacher: a model whose graph is known.
+        student: a model that has some of its layers.
+        pairs: taps of teacher and student to compare; None for those that `at` says, and for language
+            models the student's blocks.
+        at: see `feature_hint`.
+
+    Raises:
+        ValueError: if there is nothing to compare; with the remedy.
+    """
+    if not takes_tokens(teacher):
+        return feature_hint(teacher, student, pairs, at)
+    try:
+        pairs = shared_blocks(teacher, student) if pairs is None else pairs
+    except ValueError as error:
+        raise ValueError(
+            "`features` must be 0, or `feature_layers` pairs of taps of hidden states, for networks whose "
+            f"blocks are not known. {error}"
+        ) from error
+    teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
+    narrow = any(_width(teacher, theirs) != _width(student, own) for theirs, own in pairs)
+    return CosineEmbedding(teachers, students, projector=True if narrow else None)
 
 
 def feature_hint(

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfkd._core.named_inputs import taken_by
+from tfkd.datafree._inputs import Inputs, inputs_of
 from tfkd.datafree._memory import Memory
 from tfkd.tasks import Task
 
@@ -24,6 +26,10 @@ class Lesson:
         memory: where inputs are remembered; None where they are not.
         keeps_answers: whether the student learns from answers that are given along with the inputs; not
             where somebody looks into the teacher, or at another view, and it has to be asked again anyway.
+        made_as: in which form inputs are made; None for the one float tensor that the teacher takes.
+
+    Attributes:
+        inputs: the same, never None.
     """
 
     teacher: keras.Model
@@ -32,11 +38,15 @@ class Lesson:
     seed: keras.random.SeedGenerator
     memory: Memory | None = None
     keeps_answers: bool = True
+    made_as: dataclasses.InitVar[Inputs | None] = None
+
+    def __post_init__(self, made_as: Inputs | None) -> None:
+        self.inputs = inputs_of(self.teacher, "the recipe") if made_as is None else made_as
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one input."""
-        return tuple(self.teacher.input_shape[1:])
+        """Of one input, as it is made and kept."""
+        return self.inputs.shape
 
     @property
     def required_memory(self) -> Memory:
@@ -51,11 +61,15 @@ class Lesson:
 
     def ask(self, inputs) -> tf.Tensor:
         """The teacher's float32 answers, in inference mode."""
-        return ops.cast(self.teacher(inputs, training=False), "float32")
+        return self._asked(self.teacher, inputs)
 
     def ask_student(self, inputs) -> tf.Tensor:
         """The student's float32 answers, in inference mode."""
-        return ops.cast(self.student(inputs, training=False), "float32")
+        return self._asked(self.student, inputs)
+
+    def _asked(self, network, inputs):
+        given = taken_by(network, self.inputs.given(inputs))
+        return ops.cast(network(given, training=False), "float32")
 
     def answers(self, inputs) -> tf.Tensor | None:
         """The teacher's answers, or None where nobody would look at them."""

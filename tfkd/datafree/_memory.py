@@ -11,6 +11,7 @@ from keras import ops
 from tfkd._core.checks import check_choice, check_int
 
 DTYPES = ("float32", "float16", "uint8")
+_TOKENS = "int32"
 
 
 class Memory(keras.Layer):
@@ -24,7 +25,8 @@ class Memory(keras.Layer):
         input_shape: of one input, such as `(height, width, channels)`.
         output_shape: of one answer of the teacher, such as `(classes,)` or the number of classes; None
             where answers are not kept.
-        pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1].
+        pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1];
+            "int32" for token ids, which come back as such.
         saved: whether the contents are saved with the weights.
         **kwargs: passed to `keras.Layer`.
 
@@ -43,7 +45,7 @@ class Memory(keras.Layer):
     ) -> None:
         super().__init__(trainable=False, dtype="float32", **kwargs)
         check_int("capacity", capacity)
-        check_choice("pixels", pixels, DTYPES)
+        check_choice("pixels", pixels, (*DTYPES, _TOKENS))
         if isinstance(output_shape, int):
             output_shape = (output_shape,)
         _check_fits(capacity, input_shape, output_shape or (0,), np.dtype(pixels).itemsize)
@@ -102,7 +104,7 @@ class Memory(keras.Layer):
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            float32 images.
+            float32 images, or token ids.
         """
         order = keras.random.shuffle(tf.range(self.size), seed=seed).numpy()
         return self._unpacked(tf.gather(self.images.value, np.resize(order, n))).numpy()
@@ -113,6 +115,8 @@ class Memory(keras.Layer):
         return ops.cast(images, self.pixels)
 
     def _unpacked(self, images):
+        if self.pixels == _TOKENS:
+            return images
         images = ops.cast(images, "float32")
         return images / 255.0 if self.pixels == "uint8" else images
 

@@ -13,7 +13,8 @@ from tfkd._core import names
 from tfkd._core.copies import clone
 from tfkd.datafree import _parts as parts
 from tfkd.datafree import _views as views
-from tfkd.datafree._feature_matching import feature_hint
+from tfkd.datafree._feature_matching import feature_loss
+from tfkd.datafree._inputs import Inputs, inputs_of, takes_images, tokens_of
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._options import Share
 from tfkd.datafree.objectives import BatchStatistics
@@ -90,6 +91,14 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         """Whether the teacher is differentiated, which a black box does not allow."""
         return True
 
+    def inputs(self, teacher: keras.Model) -> Inputs:
+        """In which form inputs are made, and what networks are given of it.
+
+        Raises:
+            ValueError: if the recipe does not make what the teacher takes.
+        """
+        return inputs_of(teacher, type(self).__name__)
+
     def build_source(self, lesson: Lesson) -> Source:
         """What makes the inputs of a run, a new one."""
         raise NotImplementedError(f"{type(self).__name__} does not say where inputs come from.")
@@ -162,7 +171,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         """All the student minimizes, with weights."""
         losses = [(self.build_student_loss(task), 1.0)]
         if self.features:
-            hint = feature_hint(teacher, student, self.feature_layers, self.features_at)
+            hint = feature_loss(teacher, student, self.feature_layers, self.features_at)
             losses.append((hint, self.features))
         return losses
 
@@ -187,14 +196,14 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
                 value = {"class": type(value).__name__, **value.get_config()}
             elif field.name == "objectives":
                 value = [repr(objective) for objective in value]
+            elif field.name == "prior":
+                value = [repr(prior) if isinstance(prior, Generator) else prior for prior in value]
             plain[field.name] = list(value) if isinstance(value, tuple) else value
         return plain
 
     def _prior_source(self, lesson, batch_size, prior, refinement=None):
         """The source of procedural images, of the options of one who has a prior."""
-        known = parts.priors()
-        made = [known[name](lesson.input_shape) for name in prior.prior]
-        return PriorSource(lesson, made, prior, refinement, batch_size)
+        return PriorSource(lesson, prior.build_priors(lesson.input_shape), prior, refinement, batch_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,6 +217,16 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
     @property
     def differentiates_teacher(self) -> bool:
         return self.refines()
+
+    def inputs(self, teacher: keras.Model) -> Inputs:
+        tokens = self.token_generators()
+        if not tokens:
+            return super().inputs(teacher)
+        if others := [str(prior) for prior in self.priors if prior not in tokens]:
+            self._refuse(
+                "prior", f"generators of token ids alone or none of them, and {others} make floats"
+            )
+        return tokens_of(teacher, tokens)
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
@@ -326,7 +345,7 @@ class ConvGeneratorRecipe(parts.ConvolutionalNetwork, parts.Latent, parts.PixelO
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
-        if not views.fit(teacher.input_shape[1:]):
+        if not takes_images(teacher):
             for name in ("filters", "output"):
                 yield name, "Its inputs are not images, and a dense generator makes them"
 

@@ -98,7 +98,7 @@ class ResizedCrop(View):
         return rows, _mirrored(columns, n, seed) if self.flip else columns
 
 
-def fit(input_shape: tuple[int, ...]) -> bool:
+def fit(input_shape: tuple[int | None, ...]) -> bool:
     """Whether inputs of this shape can be looked at: `(height, width, channels)`."""
     return len(input_shape) == 3
 

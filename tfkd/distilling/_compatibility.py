@@ -8,7 +8,9 @@ import keras
 from tfkd import taps
 from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.named_inputs import named_inputs, takes_names
 from tfkd._core.names import snake_case
+from tfkd.distilling._token_tables import check_tokens
 
 # Losses of labels that expect probabilities unless told otherwise, and their function forms.
 _OF_PROBABILITIES = (
@@ -70,12 +72,13 @@ def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False
     if resized:
         _check_images(teacher, student)
     else:
-        _check_shapes(teacher, student, "input", _INPUT_REMEDY)
+        _check_inputs(teacher, student)
+        check_tokens(teacher, student)
 
 
 def check_outputs(teacher: keras.Model, student: keras.Model) -> None:
     """Raises ValueError where the models' outputs cannot be compared with each other."""
-    _check_shapes(teacher, student, "output", _OUTPUT_REMEDY)
+    _check_shapes(_shapes(teacher, "output"), _shapes(student, "output"), "output", _OUTPUT_REMEDY)
 
 
 def feature_extractor(model: keras.Model, tapped: list[str]) -> keras.Model | None:
@@ -166,11 +169,30 @@ def _check_images(teacher, student):
         )
 
 
-def _check_shapes(teacher, student, what, remedy):
-    theirs, ours = _shapes(teacher, what), _shapes(student, what)
+def _check_inputs(teacher, student):
+    """Inputs that one of them takes by name are compared by name: neither has to take all there are."""
+    if not (takes_names(teacher) or takes_names(student)):
+        _check_shapes(_shapes(teacher, "input"), _shapes(student, "input"), "input", _INPUT_REMEDY)
+        return
+    theirs, ours = named_inputs(teacher), named_inputs(student)
     if theirs is None or ours is None:
         return
-    if what == "input":
+    shared = [name for name in ours if name in theirs]
+    if not shared:
+        raise ValueError(
+            "`teacher` and `student` must take the same inputs, or the student some of the teacher's, by "
+            f"name. Received: teacher {sorted(theirs)}, student {sorted(ours)}. Give the student's "
+            "keras.Input layers the names of the teacher's."
+        )
+    for name in shared:
+        shapes = [tuple(theirs[name].shape)], [tuple(ours[name].shape)]
+        _check_shapes(*shapes, f"input {name!r}", _INPUT_REMEDY)
+
+
+def _check_shapes(theirs, ours, what, remedy):
+    if theirs is None or ours is None:
+        return
+    if what.startswith("input"):
         # Keras adds an axis of 1 in the end, or takes it off, by itself.
         theirs, ours = ([_without_ones(shape) for shape in shapes] for shapes in (theirs, ours))
     same = len(theirs) == len(ours) and all(map(_can_match, theirs, ours))

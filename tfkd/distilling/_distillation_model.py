@@ -4,10 +4,12 @@ import os
 
 import keras
 import numpy as np
+from keras import ops
 
 from tfkd._core import files
 from tfkd._core.fit_length import with_length
 from tfkd.distilling._loss_set import LossSet
+from tfkd.distilling._steps import position_weights
 
 
 class DistillationModel(keras.Model):
@@ -61,6 +63,14 @@ class DistillationModel(keras.Model):
             )
         callbacks = with_length(callbacks, self.students, self.student_passes)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def labels_loss(self, y, y_pred, sample_weight):
+        """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""
+        sample_weight = position_weights(sample_weight, y_pred)
+        return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+        return super().compute_metrics(x, y, y_pred, position_weights(sample_weight, y_pred))
 
     def make_train_function(self, force: bool = False) -> None:
         # A step that makes variables is traced twice.

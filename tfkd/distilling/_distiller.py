@@ -6,9 +6,9 @@ from typing import Any, Self
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from tfkd._core.keras_internals import flatten_layers, freeze
+from tfkd._core.named_inputs import taken_by
 from tfkd.distilling import _caching as caching
 from tfkd.distilling import _forward as forward
 from tfkd.distilling._arguments import as_losses, as_weights, check_share
@@ -212,9 +212,8 @@ class Distiller(DistillationModel):
         self.loss_set.bind(teacher, self._network)
 
     def call(self, inputs, training: bool | None = None, **kwargs):
-        return self.student(
-            self._fitting(self.student, caching.unpack(inputs).inputs), training=training, **kwargs
-        )
+        inputs = taken_by(self.student, caching.unpack(inputs).inputs)
+        return self.student(self._fitting(self.student, inputs), training=training, **kwargs)
 
     def _fitting(self, model, inputs):
         """Images at the size that a network takes."""
@@ -452,10 +451,6 @@ class Distiller(DistillationModel):
         of_labels, of_teacher = tf.unstack(self._shares)
         of_labels = of_labels * student_loss + regularization(self.losses)
         return of_labels, of_teacher * distillation_loss / replicas()
-
-    def labels_loss(self, y, y_pred, sample_weight):
-        """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""
-        return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
 
     def settled(self, gradients, variables) -> list:
         """The gradients that the optimizer gets; schemes may change them."""

@@ -1,7 +1,6 @@
 """One forward pass of a network with its taps, and what a loss makes of two of them."""
 
 import functools
-from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -9,32 +8,18 @@ from keras import ops, tree
 
 from tfkd import taps
 from tfkd._core.graphs import has_graph
-from tfkd._core.keras_internals import build_shapes, mask_of
-from tfkd.distilling._caching import CachedBatch
+from tfkd._core.keras_internals import build_shapes, mask_of, with_mask
+from tfkd.distilling._cached_batch import CachedBatch
 from tfkd.distilling._pointwise import unit_strides
+from tfkd.distilling._recorded_pass import ForwardResult, recorded_pass
+from tfkd.distilling._token_masks import check_same_tokens
 from tfkd.losses import Batch, KnowledgeLoss
 from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
-
-class ForwardResult(NamedTuple):
-    """What one forward pass gave.
-
-    Args:
-        output: of the model.
-        features: what the taps saw, by name.
-    """
-
-    output: Any
-    features: dict
-
-    def fixed(self) -> "ForwardResult":
-        """The same values, held fixed: no gradient flows back through them."""
-        return ForwardResult(
-            tree.map_structure(ops.stop_gradient, self.output),
-            {tap: tree.map_structure(ops.stop_gradient, values) for tap, values in self.features.items()},
-        )
+# Of an axis whose size is open, such as that of tokens, where a network is tried out.
+_OPEN_SIZE = 2
 
 
 def forward_pass(
@@ -46,12 +31,14 @@ def forward_pass(
         model: the model.
         tapped: names of taps; `taps.INPUT_GRADIENT` among them for the gradient of the labels'
             cross-entropy by the inputs.
-        inputs: of the model.
+        inputs: of the model; of named inputs it takes those that it knows.
         training: whether to run in training mode.
         labels: of the examples, for that gradient.
 
     Returns:
-        The output and what the taps saw.
+        The output and what the taps saw. Values `(batch, tokens, ...)` have a Keras mask of the tokens that
+        count, wherever one is known: from the layers that made them, from the last layer that made a mask,
+        or from a `padding_mask` that layers or the model are given.
 
     Raises:
         ValueError: if the gradient is asked for and there are no labels, or several inputs.
@@ -65,23 +52,22 @@ def forward_pass(
 def _passed(model, tapped, inputs, training, labels):
     layers = [tap for tap in tapped if tap != taps.INPUT_GRADIENT]
     if len(layers) == len(tapped):
-        with taps.record(model, layers) as seen:
-            return ForwardResult(model(inputs, training=training), seen)
+        return recorded_pass(model, layers, inputs, training)
     if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
         raise ValueError(
             "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
             "input."
         )
     inputs = ops.cast(inputs, "float32")
-    with tf.GradientTape() as tape, taps.record(model, layers) as seen:
+    with tf.GradientTape() as tape:
         tape.watch(inputs)
-        output = model(inputs, training=training)
-        logits = ops.cast(output, "float32")
+        passed = recorded_pass(model, layers, inputs, training)
+        logits = ops.cast(passed.output, "float32")
         entropies = -ops.sum(one_hot_labels(labels, logits) * ops.log_softmax(logits, axis=-1), axis=-1)
-        mask = mask_of(output)
+        mask = mask_of(passed.output)
         entropy = ops.sum(entropies if mask is None else ops.where(mask, entropies, 0.0))
     gradient = tape.gradient(entropy, inputs)
-    return ForwardResult(output, {**seen, taps.INPUT_GRADIENT: gradient})
+    return passed._replace(features={**passed.features, taps.INPUT_GRADIENT: gradient})
 
 
 def resized(model: keras.Model, inputs):
@@ -105,7 +91,8 @@ def assert_finite(teacher: ForwardResult) -> ForwardResult:
     def check(output):
         if not output.dtype.is_floating:
             return output
-        return tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+        checked = tf.debugging.check_numerics(output, "The teacher's output is NaN or infinite")
+        return with_mask(checked, mask_of(output))
 
     return teacher._replace(output=tree.map_structure(check, teacher.output))
 
@@ -172,14 +159,26 @@ def _shape(model, layer):
 
 
 def _pass_over_zeros(model, layer):
-    """What the taps of a model without a graph see; None if its input is not one tensor of known size."""
-    shapes = list(build_shapes(model).values())
-    if len(shapes) != 1 or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
+    """What the taps of a model without a graph see; None if the shapes of its inputs are not known."""
+    known = list(build_shapes(model).values())
+    if len(known) != 1:
         return None
-    zeros = ops.zeros((1, *shapes[0][1:]))
+    # Keras keeps shapes by name in a dictionary of its own kind.
+    shapes = dict(known[0]) if isinstance(known[0], dict) else known[0]
     tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
-    passed = forward_pass(model, tapped, zeros, training=False)
-    return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
+    for dtype in ("float32", "int32"):
+        zeros = tree.map_shape_structure(functools.partial(_zeros, dtype=dtype), shapes)
+        try:
+            passed = forward_pass(model, tapped, zeros, training=False)
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError):
+            # Shapes alone do not tell of what type the inputs are, nor sizes that are open.
+            continue
+        return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
+    return None
+
+
+def _zeros(shape, dtype):
+    return ops.zeros((1, *(size or _OPEN_SIZE for size in shape[1:])), dtype)
 
 
 def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: ForwardResult, context: dict):
@@ -238,9 +237,13 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
     if loss.over_classes and not loss.takes_structures and not of_gradient:
         check_classes(loss.title, student)
     masks = batch.mask, _mask(student), _mask(teacher)
+    for pair in zip(tree.flatten(teacher), tree.flatten(student), strict=False):
+        check_same_tokens(*map(mask_of, pair))
     mask = next((mask for mask in masks if mask is not None), None)
-    values = loss(teacher, student, **loss.arguments(batch._replace(mask=mask)))
-    return reduced(values, batch.sample_weight, _joined(mask))
+    batch = batch._replace(mask=mask)
+    values = loss(teacher, student, **loss.arguments(batch))
+    counted = loss.counted(student, batch._replace(mask=_joined(mask)))
+    return reduced(values, batch.sample_weight, counted)
 
 
 def reduced(values, sample_weight=None, mask=None):

@@ -21,6 +21,22 @@ def batch_size(outputs):
     return ops.shape(tree.flatten(outputs)[0])[0]
 
 
+def position_weights(sample_weight, outputs):
+    """Weights of examples in the form in which Keras weighs each position of an output by them.
+
+    Args:
+        sample_weight: `(batch,)`, or of another shape, which stays as it is; None for 1 each.
+        outputs: of the model; weights of `(batch, positions, ...)` become `(batch, 1)`.
+
+    Returns:
+        The weights.
+    """
+    if sample_weight is None or tree.is_nested(sample_weight) or tree.is_nested(outputs):
+        return sample_weight
+    of_examples = len(sample_weight.shape) == 1 and len(outputs.shape) == 3
+    return ops.expand_dims(sample_weight, -1) if of_examples else sample_weight
+
+
 def regularization(losses: Iterable):
     """The sum of a model's own losses, this replica's share of it."""
     return sum(ops.sum(ops.cast(loss, "float32")) for loss in losses) / replicas()

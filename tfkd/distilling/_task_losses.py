@@ -11,7 +11,7 @@ from tfkd.distilling._compatibility import loss_named
 from tfkd.losses import BernoulliTargets, KnowledgeLoss, SoftTargets
 from tfkd.losses._base import check_classes
 from tfkd.losses._keras_losses import KerasLogits
-from tfkd.tasks import Classification, Task, marked_task
+from tfkd.tasks import Classification, LanguageModel, Task, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
 _OF_OUTPUTS = None, taps.INPUT_GRADIENT
@@ -46,7 +46,8 @@ def losses_for(
         ValueError: if another loss takes the outputs for the logits of one softmax, which they are not.
     """
     task = None if teacher is None else marked_task(teacher)
-    if task is not None and not isinstance(task, Classification):
+    # Logits of a vocabulary are those of a softmax at each position.
+    if task is not None and not isinstance(task, Classification | LanguageModel):
         return [_suiting(loss, task) for loss in losses]
     for loss in filter(_is_over_classes, losses):
         _check_several(loss, student)

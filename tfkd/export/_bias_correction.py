@@ -10,6 +10,7 @@ from keras import layers, ops, tree
 
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.snapshots import Snapshot
+from tfkd.export._examples import Inputs
 
 _INPUTS, _FEWEST = 64, 8
 # What a pass may hold at once, in times the bytes of its inputs.
@@ -29,7 +30,7 @@ _SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
 
 
 @contextlib.contextmanager
-def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool = True) -> Iterator[bool]:
+def corrected_biases(model: keras.Model, inputs: Inputs, round_values: bool = True) -> Iterator[bool]:
     """Biases that make up, inside the block, for what a converter will round to 8 bits.
 
     Rounding kernels shifts the mean of what a layer gives; rounding its values does so behind the next
@@ -39,7 +40,7 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool 
 
     Args:
         model: any Keras model; its weights are as they were after the block.
-        inputs: `(n, ...)`, what the means are taken over, 64 at most.
+        inputs: `(n, ...)`, or several by name, what the means are taken over, 64 at most.
         round_values: whether what flows between layers is rounded to 8 bits, too.
 
     Returns:
@@ -55,7 +56,9 @@ def corrected_biases(model: keras.Model, inputs: np.ndarray, round_values: bool 
     if not weighted or not carriers:
         yield False
         return
-    inputs = inputs[: max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * inputs[:1].nbytes)))]
+    of_one = sum(array[:1].nbytes for array in tree.flatten(inputs))
+    most = max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * of_one)))
+    inputs = tree.map_structure(lambda array: ops.convert_to_tensor(array[:most]), inputs)
     before = Snapshot([_bias_of(layer) for layer in carriers])
     try:
         takers = _takers(model) if round_values else []
@@ -125,7 +128,7 @@ def _measure(model, carriers, takers, inputs):
         return call(*args, **kwargs)
 
     with _visiting(takers, note_ranges), _visiting(carriers, note_mean):
-        model(ops.convert_to_tensor(inputs), training=False)
+        model(inputs, training=False)
     return {key: each[0] for key, each in means.items() if len(each) == 1}, ranges
 
 
@@ -160,7 +163,7 @@ def _correct(model, carriers, inputs, means):
         return call(*args, **kwargs)
 
     with _visiting(carriers, correct):
-        model(ops.convert_to_tensor(inputs), training=False)
+        model(inputs, training=False)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd._core import quiet
-from tfkd.export._subject import input_dtype
+from tfkd.export._examples import Inputs, number_of
+from tfkd.export._signature import is_named, signature
 
 # How the converter names operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
@@ -30,37 +31,38 @@ _UNROLL = "Build recurrent layers with unroll=True, or export to 'dynamic' or 'f
 def convert(
     model: keras.Model,
     quantization: str,
-    images: np.ndarray | None,
+    inputs: Inputs | None,
     interface: str = "float32",
     sparse: bool = False,
     outputs: Sequence[str] = ("logits",),
 ) -> bytes:
-    """A model as the content of a TFLite file that takes one image at a time.
+    """A model as the content of a TFLite file that takes one example at a time.
 
     What may crash the converter is converted by another process.
 
     Args:
-        model: a Keras model from images to logits.
+        model: a Keras model from images, or inputs by name, to logits or numbers; its sides are known.
         quantization: "float32", "dynamic", "float16", "int8" or "int16x8".
-        images: what the ranges of "int8" and "int16x8" are taken from; None if the model is
+        inputs: what the ranges of "int8" and "int16x8" are taken from; None if the model is
             quantization-aware and brings its own.
         interface: "float32", "int8" or "uint8", what an "int8" file takes and returns.
         sparse: whether kernels of many zeros are stored without them.
         outputs: names for what the model returns.
 
     Returns:
-        The bytes, with a signature from "image" to the outputs.
+        The bytes, with a signature from "image", or from the inputs by name, to the outputs.
 
     Raises:
         RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
             lacks, or what to do.
     """
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), input_dtype(model), name="image")]
+    takes, by_name = signature(model), is_named(model)
 
-    def named(image):
-        return dict(zip(outputs, keras.tree.flatten(model(image, training=False)), strict=True))
+    def named(*tensors):
+        x = dict(zip(takes, tensors, strict=True)) if by_name else tensors[0]
+        return dict(zip(outputs, keras.tree.flatten(model(x, training=False)), strict=True))
 
-    serve = tf.function(named, input_signature=signature)
+    serve = tf.function(named, input_signature=list(takes.values()))
     concrete = serve.get_concrete_function()
     # What the converter freezes are the TensorFlow variables inside Keras's.
     trackable = _Variables([variable.value for variable in model.variables])
@@ -69,9 +71,9 @@ def convert(
     try:
         if may_crash:
             trackable.serve = serve
-            return _by_another_process(trackable, concrete, images, options)
+            return _by_another_process(trackable, concrete, inputs, options)
         return converted(
-            tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable), images, **options
+            tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable), inputs, **options
         )
     except Exception as error:
         reason = _reason(error)
@@ -83,7 +85,7 @@ def convert(
 
 
 def converted(
-    converter: Any, images: np.ndarray | None, quantization: str, interface: str, sparse: bool
+    converter: Any, inputs: Inputs | None, quantization: str, interface: str, sparse: bool
 ) -> bytes:
     """What a TFLite converter makes, by the options of `convert`."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT] * (quantization != "float32")
@@ -91,8 +93,8 @@ def converted(
         converter.optimizations.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if images is not None and quantization in CALIBRATED:
-        converter.representative_dataset = lambda: ([image[None]] for image in images)
+    if inputs is not None and quantization in CALIBRATED:
+        converter.representative_dataset = lambda: _one_by_one(inputs)
         kinds = tf.lite.OpsSet
         converter.target_spec.supported_ops = [
             kinds.TFLITE_BUILTINS_INT8
@@ -106,6 +108,15 @@ def converted(
         return converter.convert()
 
 
+def _one_by_one(inputs):
+    """Examples as the converter takes them: lists of one input, or dictionaries."""
+    for i in range(number_of(inputs)):
+        if isinstance(inputs, dict):
+            yield {name: array[i : i + 1] for name, array in inputs.items()}
+        else:
+            yield [inputs[i : i + 1]]
+
+
 def _has_loops(graph):
     """Whether a graph, or a function that it calls, has loops."""
     definition = graph.as_graph_def()
@@ -113,11 +124,15 @@ def _has_loops(graph):
     return any(_LOOPS.fullmatch(node.op) for node in nodes)
 
 
-def _by_another_process(trackable, concrete, images, options):
+def _by_another_process(trackable, concrete, inputs, options):
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(trackable, os.path.join(folder, "model"), signatures=concrete)
-        if images is not None:
-            np.save(os.path.join(folder, "images.npy"), images)
+        if inputs is not None:
+            path = os.path.join(folder, "inputs.npz")
+            if isinstance(inputs, dict):
+                np.savez(path, **inputs)
+            else:
+                np.savez(path, inputs)
         pathlib.Path(folder, "options.json").write_text(json.dumps(options), encoding="utf-8")
         # The other process finds what this one has found.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -14,13 +14,20 @@ def run(folder: pathlib.Path) -> None:
     """Converts the SavedModel of a folder to the file `model.tflite` in it.
 
     Args:
-        folder: holds `model`, `options.json`, and `images.npy` where there are images to calibrate by.
+        folder: holds `model`, `options.json`, and `inputs.npz` where there are inputs to calibrate by.
     """
     options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-    images = folder / "images.npy"
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
-    content = converted(converter, np.load(images) if images.exists() else None, **options)
+    content = converted(converter, _inputs(folder / "inputs.npz"), **options)
     (folder / "model.tflite").write_bytes(content)
+
+
+def _inputs(path):
+    """Inputs by name, or those without a name; None without a file."""
+    if not path.exists():
+        return None
+    with np.load(path) as saved:
+        return saved["arr_0"] if saved.files == ["arr_0"] else {name: saved[name] for name in saved.files}
 
 
 if __name__ == "__main__":

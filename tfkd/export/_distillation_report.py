@@ -8,6 +8,7 @@ import numpy as np
 
 from tfkd._core import files
 from tfkd.export import _pictures as pictures
+from tfkd.export._example_texts import ExampleText
 from tfkd.export._figures import template_environment
 from tfkd.export._task_pictures import compare
 from tfkd.tasks import Task
@@ -23,6 +24,7 @@ def write_distillation_report(
     teacher: np.ndarray | None,
     student: np.ndarray,
     task: Task,
+    texts: Sequence[ExampleText] = (),
 ) -> None:
     """Writes a self-contained HTML report of a run of tfkd-distill.
 
@@ -34,6 +36,7 @@ def write_distillation_report(
         teacher: the teacher's outputs for the inputs that networks were measured on; None without one.
         student: the student's outputs for the same.
         task: what outputs mean.
+        texts: texts with the student's answers, of `example_texts`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
@@ -48,6 +51,7 @@ def write_distillation_report(
             metrics=metrics,
             curves=_base64(pictures.curves(history, _groups(history))),
             grid=grid and _base64(grid),
+            texts=texts,
             compared=compared and compared._replace(png=_base64(compared.png)),
         )
     )
@@ -62,5 +66,10 @@ def _groups(history):
     """What is drawn together: losses, and what is the better the higher it is."""
     names = dict.fromkeys(name for row in history for name in row)
     rates = [name for name in names if name.endswith(("accuracy", "auc", "error", "r2"))]
-    groups = {"loss": [name for name in names if name.endswith("loss")], "accuracy": rates}
+    groups = {
+        "loss": [name for name in names if name.endswith("loss")],
+        "accuracy": rates,
+        "perplexity": [name for name in names if name.endswith("perplexity")],
+        "similarity": [name for name in names if name.endswith(("cosine", "rank_correlation"))],
+    }
     return {title: names for title, names in groups.items() if names}

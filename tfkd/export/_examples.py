@@ -1,7 +1,7 @@
-"""Inputs from arrays, data sets and generator functions."""
+"""Inputs from arrays, dictionaries, data sets and generator functions."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -9,64 +9,148 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tfkd.export._signature import IMAGE, TOKENS
+from tfkd.tasks._language_model import IGNORED
+
+# Inputs of a network: an array, or arrays by name.
+Inputs = np.ndarray | dict[str, np.ndarray]
+# Axes of one input, or of each by name where a network takes them so.
+Ranks = int | Mapping[str, int]
 # What is taken of a stream, which may have no end.
 _MOST = 2048
 
 
-def as_inputs(data: Any, rank: int) -> np.ndarray:
+def as_inputs(data: Any, ranks: Ranks) -> Inputs:
     """Inputs `(n, ...)` from whatever holds them.
 
     Args:
-        data: an array; or a `tf.data.Dataset`, `keras.utils.PyDataset`, generator, or a function that
-            returns one, whose elements are inputs, `(inputs, labels)` or a list of one input, single or in
-            batches. Of these the first 2048 inputs are taken.
-        rank: axes of one input.
+        data: an array, or a dictionary of arrays by name; or a `tf.data.Dataset`, `keras.utils.PyDataset`,
+            generator, or a function that returns one, whose elements are inputs, `(inputs, labels)` or a
+            list of one input, single or in batches. Of these the first 2048 inputs are taken. Rows of
+            batches of different lengths get zeros at their ends.
+        ranks: axes of one input, or of each by name. Of a dictionary only these are taken.
+
+    Raises:
+        ValueError: if an input is missing, or elements have other axes.
     """
     if not _is_stream(data):
-        return np.asarray(data)
+        return _arrays(data, ranks)
     parts, count = [], 0
     for element in _elements(data):
-        part = np.asarray(_inputs_of(element))
-        if part.ndim not in (rank, rank + 1):
-            raise ValueError(
-                f"Elements of a data set or generator must be inputs of {rank} axes, or batches of them. "
-                f"Received: shape {part.shape}, dtype {part.dtype}."
-            )
-        parts.append(part[None] if part.ndim == rank else part)
-        count += len(parts[-1])
+        parts.append(_batch(_arrays(_inputs_of(element, ranks), ranks), ranks))
+        count += number_of(parts[-1])
         if count >= _MOST:
             break
-    return np.concatenate(parts)[:_MOST] if parts else np.zeros((0,))
+    return tree.map_structure(lambda array: array[:_MOST], _joined(parts, 0)) if parts else np.zeros((0,))
 
 
-def as_pair(data: Any, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels from a pair of arrays, or a stream of pairs, all of it.
+def as_pair(data: Any, ranks: Ranks) -> tuple[Inputs, np.ndarray]:
+    """Inputs and labels from a pair, or a stream of pairs, all of it.
+
+    Labels of tokens of batches of different lengths get -100, which does not count, at their ends.
 
     Args:
         data: `(inputs, labels)`, or what `as_inputs` takes, of pairs.
-        rank: axes of one input.
+        ranks: axes of one input, or of each by name.
 
     Raises:
-        ValueError: if the elements of a stream are not pairs.
+        ValueError: if the elements of a stream are not pairs, or as for `as_inputs`.
     """
     if not _is_stream(data):
         x, labels = data
-        return np.asarray(x), np.asarray(labels)
+        return _arrays(x, ranks), np.asarray(labels)
     inputs, labels = [], []
     for element in _elements(data):
         if not isinstance(element, tuple | list) or len(element) < 2:
             raise ValueError(
                 "`evaluation_data` must have elements (inputs, labels). Received: inputs alone."
             )
-        x, y = np.asarray(element[0]), np.asarray(element[1])
-        inputs.append(x[None] if x.ndim == rank else x)
-        labels.append(y[None] if x.ndim == rank else y)
-    return np.concatenate(inputs), np.concatenate(labels)
+        x, y = _arrays(element[0], ranks), np.asarray(element[1])
+        single = _is_single(x, ranks)
+        inputs.append(_batch(x, ranks))
+        labels.append(y[None] if single else y)
+    return _joined(inputs, 0), _joined(labels, IGNORED)
+
+
+def number_of(inputs: Inputs) -> int:
+    """How many examples there are."""
+    return len(tree.flatten(inputs)[0])
+
+
+def filled_up(array: np.ndarray, length: int, filler: int) -> np.ndarray:
+    """An array whose rows, along its second axis, have a filler behind them."""
+    behind = [(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
+    return np.pad(array, behind, constant_values=filler)
+
+
+def _arrays(data, ranks):
+    """What a network takes of inputs, as arrays in the structure that `ranks` has."""
+    if isinstance(ranks, int):
+        return np.asarray(_only_one(data) if isinstance(data, Mapping) else data)
+    if isinstance(data, Mapping):
+        if len(ranks) == len(data) == 1:
+            return {name: np.asarray(value) for name, value in zip(ranks, data.values(), strict=True)}
+        if missing := [name for name in ranks if name not in data]:
+            raise ValueError(
+                f"Inputs must hold {', '.join(ranks)}, by name. Received: {', '.join(map(str, data))}, "
+                f"without {', '.join(missing)}."
+            )
+        return {name: np.asarray(data[name]) for name in ranks}
+    if len(ranks) == 1:
+        return {name: np.asarray(data) for name in ranks}
+    if isinstance(data, tuple | list) and len(data) == len(ranks):
+        return {name: np.asarray(each) for name, each in zip(ranks, data, strict=True)}
+    raise ValueError(
+        f"Inputs must be a dictionary of {', '.join(ranks)}, such as tfkd.text.Tokenizer returns. "
+        f"Received: {type(data)}."
+    )
+
+
+def _only_one(data):
+    """What a network of one input without a name takes of a dictionary."""
+    usual = [name for name in (IMAGE, TOKENS) if name in data]
+    if len(data) != 1 and not usual:
+        raise ValueError(
+            f"Inputs must be of one kind, for a model of one input. Received: {', '.join(data)}."
+        )
+    return data[usual[0]] if usual else next(iter(data.values()))
+
+
+def _batch(inputs, ranks):
+    """The inputs of an element as a batch."""
+    for array, rank in zip(tree.flatten(inputs), _ranks(ranks), strict=True):
+        if array.ndim not in (rank, rank + 1):
+            raise ValueError(
+                f"Elements of a data set or generator must be inputs of {rank} axes, or batches of them. "
+                f"Received: shape {array.shape}, dtype {array.dtype}."
+            )
+    return tree.map_structure(lambda a: a[None], inputs) if _is_single(inputs, ranks) else inputs
+
+
+def _is_single(inputs, ranks):
+    return tree.flatten(inputs)[0].ndim == _ranks(ranks)[0]
+
+
+def _ranks(ranks):
+    # As Keras flattens dictionaries.
+    return [ranks] if isinstance(ranks, int) else tree.flatten(dict(ranks))
+
+
+def _joined(parts, filler):
+    """Batches one after another, rows filled up to the longest."""
+
+    def joined(*arrays):
+        if arrays[0].ndim > 1 and len({array.shape[1] for array in arrays}) > 1:
+            longest = max(array.shape[1] for array in arrays)
+            arrays = [filled_up(array, longest, filler) for array in arrays]
+        return np.concatenate(arrays)
+
+    return tree.map_structure(joined, *parts)
 
 
 def _is_stream(data):
     known = tf.data.Dataset, keras.utils.PyDataset
-    is_array = tf.is_tensor(data) or isinstance(data, np.ndarray | list | tuple)
+    is_array = tf.is_tensor(data) or isinstance(data, np.ndarray | list | tuple | Mapping)
     return callable(data) or isinstance(data, known) or (isinstance(data, Iterable) and not is_array)
 
 
@@ -80,7 +164,10 @@ def _elements(data: Any) -> Iterable[Any]:
     return made
 
 
-def _inputs_of(element):
-    """The inputs of an element: the first of a pair or list, the only one of a dictionary."""
-    first = element[0] if isinstance(element, tuple | list) else element
-    return tree.flatten(first)[0] if isinstance(first, dict) else first
+def _inputs_of(element, ranks):
+    """The inputs of an element: the first of a pair or list, if it is not a list of all inputs."""
+    if not isinstance(element, tuple | list):
+        return element
+    several = isinstance(ranks, Mapping) and len(ranks) > 1
+    whole = several and len(element) == len(ranks) and not isinstance(element[0], Mapping)
+    return element if whole else element[0]

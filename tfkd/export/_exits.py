@@ -16,7 +16,7 @@ from tfkd._core.runtimes import TFLiteFile, require_litert
 from tfkd.export._conversion import CALIBRATED, convert
 from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import limits
-from tfkd.export._tflite import FLOAT_DIFFERENCE, QUANTIZATIONS
+from tfkd.export._requirements import FLOAT_DIFFERENCE, QUANTIZATIONS
 
 # Coarser than float32 is half precision.
 _FLOAT32 = 1e-6

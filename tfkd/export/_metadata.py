@@ -8,12 +8,14 @@ from collections.abc import Sequence
 _NAME = "tfkd"
 
 
-def description(labels: Sequence[str] | None, input_range: tuple[float, float], classes: int) -> dict:
+def description(
+    labels: Sequence[str] | None, input_range: tuple[float, float] | None, classes: int
+) -> dict:
     """What is written into a file, checked.
 
     Args:
         labels: names of the classes, labels or numbers, or None.
-        input_range: lowest and highest value of inputs.
+        input_range: lowest and highest value of inputs; None of texts.
         classes: how many there are.
 
     Raises:
@@ -27,7 +29,7 @@ def description(labels: Sequence[str] | None, input_range: tuple[float, float], 
             f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
         )
     names = None if labels is None else [str(label) for label in labels]
-    return {"labels": names, "input_range": limits(input_range)}
+    return {"labels": names, "input_range": None if input_range is None else limits(input_range)}
 
 
 def limits(input_range: tuple[float, float]) -> list[float]:
@@ -74,7 +76,10 @@ def read_metadata(file: bytes | str | os.PathLike) -> dict:
         file: its path, or its content.
 
     Returns:
-        "labels" (names of the classes, or None) and "input_range" (lowest and highest value of inputs).
+        "labels" (names of the classes, or None) and "input_range" (lowest and highest value of inputs, None
+        of texts); for texts also "length" (in tokens) and, if it was given, "vocabulary" (its file in the
+        zip archive that the TFLite file is, its size, and of a tokenizer the ids of padding, mask, class
+        and separator, and its fingerprint).
 
     Raises:
         ValueError: if the file holds no such entry.

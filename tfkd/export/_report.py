@@ -8,6 +8,7 @@ import numpy as np
 
 from tfkd._core import files
 from tfkd.export import _pictures as pictures
+from tfkd.export._example_texts import ExampleText
 from tfkd.export._figures import template_environment
 from tfkd.export._task_pictures import pictures_of
 from tfkd.export._trust import trust
@@ -25,11 +26,12 @@ def write_report(
     path: str | os.PathLike,
     metrics: dict,
     history: Sequence[dict],
-    grid: bytes,
+    grid: bytes | None,
     synthetic: np.ndarray,
     teacher: np.ndarray,
     student: np.ndarray,
     task: Task | None = None,
+    texts: Sequence[ExampleText] = (),
 ) -> None:
     """Writes a self-contained HTML report of a data-free run.
 
@@ -41,12 +43,13 @@ def write_report(
         metrics: what `metrics.json` holds. "teacher", "student" and "tflite" may have "scores", the
             task's figures on real data; without them "accuracy" counts.
         history: one row of logs for each epoch.
-        grid: PNG of synthesized inputs with the teacher's answers.
+        grid: PNG of synthesized inputs with the teacher's answers; None for none.
         synthetic: the teacher's outputs for held-out synthesized inputs, `(n, ...)`.
         teacher: the teacher's outputs for the inputs that both were compared on.
         student: the student's outputs for the same.
         task: what the outputs mean; None if all three are class numbers `(n,)` below
             `metrics["classes"]`.
+        texts: synthesized texts with the teacher's answers, of `example_texts`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
@@ -61,8 +64,9 @@ def write_report(
     shown = {
         "curves": pictures.curves(history, _curve_groups(history)),
         "health": pictures.curves(history, _groups_with_values(_HEALTH_GROUPS, history)),
-        "grid": grid,
     }
+    if grid is not None:
+        shown["grid"] = grid
     html = (
         template_environment()
         .get_template(_TEMPLATE)
@@ -70,6 +74,7 @@ def write_report(
             metrics=metrics,
             trust=trust(metrics, task),
             has_classes=task.has_classes,
+            texts=texts,
             pictures={name: _base64(png) for name, png in shown.items()},
             of_task=[
                 picture._replace(png=_base64(picture.png))

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+from keras import tree
 
 from tfkd._core.asking import answers
 from tfkd.export._bias_correction import corrected_biases
+from tfkd.export._examples import Inputs
 from tfkd.export._verification import run_tflite
 
 _INPUTS = 64
@@ -17,7 +19,7 @@ _GAIN = 0.9
 
 
 def better_rounded(
-    make: Callable[[], bytes], model: keras.Model, inputs: np.ndarray, plain: bytes
+    make: Callable[[], bytes], model: keras.Model, inputs: Inputs, plain: bytes
 ) -> tuple[bytes, bytes | None]:
     """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
 
@@ -31,7 +33,7 @@ def better_rounded(
     Returns:
         The file's content, and that of the one without correction; None where that is the file.
     """
-    judging = inputs[-_INPUTS:]
+    judging = tree.map_structure(lambda array: array[-_INPUTS:], inputs)
     expected = answers(model, judging)
 
     def distance(content):

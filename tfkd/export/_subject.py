@@ -1,18 +1,24 @@
 """The network that a file is made of, from what people have in their hands."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 
 from tfkd._core.graphs import has_graph
-from tfkd._core.keras_internals import build_shapes
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.distilling import Distillation
+from tfkd.export._signature import (
+    NEVER_CALLED,
+    Declared,
+    declared_inputs,
+    input_structure,
+    is_named,
+    takes_texts,
+)
 
 _SEVERAL = (
-    "`model`: {!r} has {} {}; files lead from one input to one output. Build a keras.Model of one input "
-    "and one output around it."
-)
-_NEVER_CALLED = (
-    "`model`: {!r} was never called, so nobody knows what it takes. Call it on a batch of inputs first."
+    "`model`: {!r} has {} outputs; files lead to one output. Build a keras.Model of the one that is wanted."
 )
 
 
@@ -30,7 +36,7 @@ def trained_network(model: keras.Model) -> keras.Model:
             "keras.models.load_model first."
         )
     if isinstance(model, keras.Sequential) and not model.built:
-        raise ValueError(_NEVER_CALLED.format(model.name))
+        raise ValueError(NEVER_CALLED.format(model.name))
     students = model.students if isinstance(model, Distillation) else [model]
     if len(students) != 1:
         raise ValueError(
@@ -40,21 +46,102 @@ def trained_network(model: keras.Model) -> keras.Model:
     return students[0]
 
 
-def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) -> keras.Model:
+def with_known_sides(
+    model: keras.Model,
+    image_shape: tuple[int, ...] | None,
+    length: int | None = None,
+    examples: Any = None,
+) -> keras.Model:
     """The network as one whose input and output shapes are known, with the same weights.
 
     Args:
-        model: a network of one input, functional or not.
+        model: a network, functional or not.
         image_shape: of one input, where the network leaves sides open; None if it does not.
+        length: of texts in tokens, likewise.
+        examples: inputs of it, which tell dtypes where the network does not; None for none.
+
+    Returns:
+        A network of one input, or of a dictionary of inputs by name if it has several or takes texts.
 
     Raises:
-        ValueError: if sides are open that `image_shape` does not tell, it does not fit, or the network was
-            never built.
+        ValueError: if sides are open that nothing tells, what is told does not fit, the network has several
+            outputs, or was never built.
     """
     if len(getattr(model, "outputs", None) or ()) > 1:
-        raise ValueError(_SEVERAL.format(model.name, len(model.outputs), "outputs"))
+        raise ValueError(_SEVERAL.format(model.name, len(model.outputs)))
+    declared = declared_inputs(model, examples)
+    known = _known(model, declared, image_shape, length)
+    named = is_named(model) or len(known) > 1 or takes_texts(known)
+    if _fits_as_it_is(model, declared, known, named):
+        return model
+    inputs = {
+        name: keras.Input(each.shape, name=name, dtype=each.dtype or "float32")
+        for name, each in known.items()
+    }
+    outputs = keras.tree.flatten(model(_as_taken(model, inputs), training=False))
+    if len(outputs) > 1:
+        raise ValueError(_SEVERAL.format(model.name, len(outputs)))
+    return keras.Model(inputs if named else next(iter(inputs.values())), outputs[0], name=model.name)
+
+
+def _known(model, declared, image_shape, length):
+    """The inputs without open sides."""
+    rows = [name for name, each in declared.items() if each.is_row_of_integers]
+    if length is not None and not rows:
+        raise ValueError(
+            f"`length` is that of texts in tokens, and {model.name!r} takes none. Received: {length!r}. "
+            "Leave it out; image_shape tells the sides of images."
+        )
+    others = {name: each for name, each in declared.items() if name not in rows}
+    if len(others) > 1:
+        others = {name: each for name, each in others.items() if None in each.shape}
+    return {
+        name: _with_length(model, each, length)
+        if name in rows
+        else _with_sides(model, each, image_shape if name in others else None)
+        for name, each in declared.items()
+    }
+
+
+def _fits_as_it_is(model, declared, known, named):
+    """Whether a network can be exported without another one around it."""
+    if declared != known or named != is_named(model):
+        return False
+    if not has_graph(model):
+        # A black box says what it takes; code does not.
+        return "input_shape" in dir(type(model))
+    plain = isinstance(model, keras.Sequential) or not keras.tree.is_nested(model.output)
+    # An input that says float may be one of tokens.
+    dtypes = sorted(tensor.dtype for tensor in model.inputs)
+    return plain and dtypes == sorted(each.dtype for each in known.values())
+
+
+def _as_taken(model, inputs):
+    """Inputs by name in the structure that a model is called on."""
+    structure = input_structure(model)
+    if isinstance(structure, Mapping):
+        return dict(zip(structure, inputs.values(), strict=True))
+    return keras.tree.pack_sequence_as(structure, list(inputs.values()))
+
+
+def _with_length(model, declared: Declared, length):
+    (side,) = declared.shape
+    if side is None and length is None:
+        raise ValueError(
+            f"`length` is needed: {model.name!r} takes texts of any length, and a file takes one. Give it "
+            "in tokens, such as length=64, or data of the length that it is to have."
+        )
+    if side is not None and length not in (None, side):
+        raise ValueError(
+            f"`length` must be {side}, since {model.name!r} takes texts of {side} tokens. Received: "
+            f"{length!r}."
+        )
+    return declared._replace(shape=(side or length,))
+
+
+def _with_sides(model, declared: Declared, image_shape):
+    shape = declared.shape
     given = None if image_shape is None else tuple(image_shape)
-    shape = _input_shape(model)
     if given is not None and not _fits(given, shape):
         raise ValueError(
             f"`image_shape` must be (height, width, channels), or another shape of one input, as "
@@ -66,34 +153,7 @@ def with_known_sides(model: keras.Model, image_shape: tuple[int, ...] | None) ->
             f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, and a file takes one "
             "size. Give it as (height, width, channels)."
         )
-    functional = has_graph(model) and not isinstance(model, keras.Sequential)
-    named = functional and keras.tree.is_nested(model.output)
-    if _declares_shape(model) and known == shape and not named:
-        return model
-    inputs = keras.Input(known, name="image", dtype=input_dtype(model))
-    outputs = keras.tree.flatten(model(inputs, training=False))
-    if len(outputs) > 1:
-        raise ValueError(_SEVERAL.format(model.name, len(outputs), "outputs"))
-    return keras.Model(inputs, outputs[0], name=model.name)
-
-
-def _declares_shape(model):
-    """Whether a model says what it takes: those with a graph do, and black boxes."""
-    return has_graph(model) or "input_shape" in dir(type(model))
-
-
-def _input_shape(model):
-    # What code calls is known by what it was called on.
-    shapes = [model.input_shape] if _declares_shape(model) else list(build_shapes(model).values())
-    if not shapes or shapes[0] is None:
-        raise ValueError(_NEVER_CALLED.format(model.name))
-    if len(shapes) != 1 or not all(side is None or isinstance(side, int) for side in shapes[0]):
-        raise ValueError(_SEVERAL.format(model.name, _count(shapes), "inputs"))
-    return tuple(shapes[0][1:])
-
-
-def _count(shapes):
-    return len(keras.tree.flatten(keras.tree.map_shape_structure(lambda _: 0, shapes)))
+    return declared._replace(shape=known)
 
 
 def _fits(given, shape):
@@ -101,8 +161,3 @@ def _fits(given, shape):
         isinstance(side, int) and side > 0 and known in (None, side)
         for side, known in zip(given, shape, strict=True)
     )
-
-
-def input_dtype(model: keras.Model) -> str:
-    """The dtype of a model's input; float32 of one that does not say."""
-    return model.inputs[0].dtype if has_graph(model) else "float32"

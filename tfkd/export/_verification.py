@@ -5,17 +5,22 @@ import gzip
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from tfkd._core.asking import answers
 from tfkd._core.runtimes import TFLiteFile
 from tfkd.compression import BridgedModel
-from tfkd.export._examples import as_pair
-from tfkd.tasks import Reading, Task, marked_task, output_shape_of, reading_of
+from tfkd.export._examples import Inputs, as_pair, filled_up, number_of
+from tfkd.export._inputs import given_inputs, most_compared, ranks_of
+from tfkd.export._signature import PADDING_MASK, declared_inputs, is_named, signature, takes_texts
+from tfkd.export._subject import with_known_sides
+from tfkd.tasks import LanguageModel, Reading, Task, marked_task, output_shape_of, reading_of
+from tfkd.tasks._language_model import IGNORED
 
 _WARMUP_RUNS = 10
 _TIMED_RUNS = 100
@@ -28,20 +33,25 @@ class TFLiteCheck:
     Attributes:
         size_bytes: size of the file.
         gzip_bytes: its size zipped by gzip, as app stores send it.
-        latency_ms: median time of one example at one thread, in milliseconds, with XNNPACK.
+        latency_ms: median time of one example, such as a sentence filled up to the file's length, at one
+            thread, in milliseconds, with XNNPACK.
         latency_2_threads_ms: the same at two threads.
-        agreement: how far both give the same answers to synthetic inputs, in [0, 1], as the task has it:
-            the share of equal classes or labels, or the closeness of numbers; None without a task.
+        agreement: how far both give the same answers to the inputs they were compared on, in [0, 1], as the
+            task has it: the share of equal classes, labels or real tokens, the cosine of embeddings, or the
+            closeness of numbers; None without a task.
         max_difference: largest difference of an output on those inputs.
         accuracy: share of real examples, or of their labels, that the file gets right; None without real
             data and for numbers.
         model_accuracy: the same for the Keras model.
         real_agreement: the agreement on real inputs.
+        real_examples: how many real examples were measured: of language models as many as memory holds the
+            outputs of; 0 without real data.
         scores: the task's figures of the file on real data, by name; empty without.
         model_scores: the same for the Keras model.
         bias_corrected: whether biases were changed to make up for rounded kernels.
         uncorrected_agreement: the agreement of the file without that; None where nothing was changed.
         relative_difference: `max_difference` as a share of the range of the model's outputs.
+        quantization: the kind of the file, where `export_tflite` chose or was told it.
     """
 
     size_bytes: int
@@ -53,17 +63,19 @@ class TFLiteCheck:
     accuracy: float | None = None
     model_accuracy: float | None = None
     real_agreement: float | None = None
+    real_examples: int = 0
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
     model_scores: dict[str, float] = dataclasses.field(default_factory=dict)
     relative_difference: float = 0.0
     bias_corrected: bool = False
     uncorrected_agreement: float | None = None
+    quantization: str | None = None
 
 
 def verify_tflite(
     content: bytes,
     model: keras.Model,
-    images: np.ndarray,
+    images: Inputs,
     evaluation_data: Any = None,
     task: str | type[Task] | Task | None = None,
 ) -> TFLiteCheck:
@@ -72,9 +84,10 @@ def verify_tflite(
     Args:
         content: the file's bytes.
         model: the Keras model.
-        images: synthetic inputs `(n, ...)`.
+        images: inputs `(n, ...)`, or a dictionary of them by name, as the model takes them; texts are
+            filled up to the file's length.
         evaluation_data: real `(inputs, labels)`, a data set of such pairs, or None. Labels are class
-            numbers, 0 or 1 for each of several labels, or numbers, as the task has it.
+            numbers, 0 or 1 for each of several labels, numbers, token ids or vectors, as the task has it.
         task: what the outputs mean, by name, class or object of `tfkd.tasks`. None for the task that the
             model was marked with, as a teacher of `tfkd.load_teacher` is; else a softmax or several linear
             outputs are classes, one sigmoid is a binary classifier's probability, several are labels, and
@@ -87,6 +100,12 @@ def verify_tflite(
         TypeError: if `task` is not a task.
         ValueError: if the task or the evaluation data do not fit the model.
     """
+    # A network of another length, around the model, does not have its mark.
+    task = marked_task(model) if task is None else task
+    if takes_texts(declared_inputs(model, images)):
+        length = next(iter(TFLiteFile(content).input_shapes.values()))[1]
+        model = with_known_sides(model, None, length, images)
+        images = given_inputs(model, images, "images")
     expected = answers(model, images)
     reading = find_reading(model, task, lambda: expected)
     return compared(content, model, images, expected, reading, evaluation_data)
@@ -95,38 +114,41 @@ def verify_tflite(
 def compared(
     content: bytes,
     model: keras.Model,
-    images: np.ndarray,
+    inputs: Inputs,
     expected: np.ndarray,
     reading: Reading | None,
     evaluation_data: Any = None,
     uncorrected: bytes | None = None,
+    quantization: str | None = None,
 ) -> TFLiteCheck:
     """What `verify_tflite` returns, where the model has been asked already.
 
     Args:
         content: the file's bytes.
         model: the Keras model.
-        images: synthetic inputs `(n, ...)`.
+        inputs: what both are asked about, as the model takes it.
         expected: what the model answers to them.
         reading: how outputs are read; None if nobody knows.
         evaluation_data: as of `verify_tflite`.
         uncorrected: the file as it would be without the correction of biases; None if there was none.
+        quantization: the kind of the file.
     """
-    outputs = run_tflite(content, images)
+    outputs = run_tflite(content, inputs)
     difference = float(np.abs(outputs - expected).max())
     return TFLiteCheck(
         size_bytes=len(content),
         # Without a time stamp, so that the size is the same each time.
         gzip_bytes=len(gzip.compress(content, mtime=0)),
-        latency_ms=_latency_ms(content, threads=1),
-        latency_2_threads_ms=_latency_ms(content, threads=2),
-        agreement=_agreement(reading, expected, outputs),
+        latency_ms=_latency_ms(content, inputs, threads=1),
+        latency_2_threads_ms=_latency_ms(content, inputs, threads=2),
+        agreement=_agreement(reading, expected, outputs, inputs),
         max_difference=difference,
         relative_difference=difference / _range(expected),
         bias_corrected=uncorrected is not None,
         uncorrected_agreement=None
         if uncorrected is None
-        else _agreement(reading, expected, run_tflite(uncorrected, images)),
+        else _agreement(reading, expected, run_tflite(uncorrected, inputs), inputs),
+        quantization=quantization,
         **({} if evaluation_data is None else _on_real_data(content, model, evaluation_data, reading)),
     )
 
@@ -150,11 +172,15 @@ def find_reading(
     return reading_of(shown, task, ask)
 
 
-def _agreement(reading, expected, outputs):
+def _agreement(reading, expected, outputs, inputs):
     """The agreement of two networks' outputs, in [0, 1]; None if nobody knows how to read them."""
     if reading is None:
         return None
-    agreement = reading.task.agreement(reading(expected), reading(outputs))
+    options = {}
+    if isinstance(reading.task, LanguageModel) and isinstance(inputs, Mapping) and PADDING_MASK in inputs:
+        # What is said about padding does not matter.
+        options["mask"] = inputs[PADDING_MASK]
+    agreement = reading.task.agreement(reading(expected), reading(outputs), **options)
     return float(np.mean(np.asarray(agreement, "float64")))
 
 
@@ -170,7 +196,8 @@ def _on_real_data(content, model, evaluation_data, reading):
             f"`task` is needed to measure {model.name!r} on `evaluation_data`: its output shape is "
             f"{model.output_shape}. Give a subclass of tfkd.tasks.Task that says what it means."
         )
-    x, labels = _checked(evaluation_data, model, reading.task)
+    x, labels = evaluation_pair(evaluation_data, model, reading.task)
+    x, labels = tree.map_structure(lambda array: array[: most_compared(model)], (x, labels))
     outputs, expected = run_tflite(content, x), answers(model, x)
     scores, model_scores = (reading.task.score(reading(each), labels) for each in (outputs, expected))
     return {
@@ -178,55 +205,101 @@ def _on_real_data(content, model, evaluation_data, reading):
         "model_scores": model_scores,
         "accuracy": scores.get("accuracy"),
         "model_accuracy": model_scores.get("accuracy"),
-        "real_agreement": _agreement(reading, expected, outputs),
+        "real_agreement": _agreement(reading, expected, outputs, x),
+        "real_examples": len(labels),
     }
 
 
-def _checked(evaluation_data, model, task):
-    x, labels = as_pair(evaluation_data, len(model.input_shape) - 1)
-    expected = f"images (n, {', '.join(map(str, model.input_shape[1:]))}) and their labels"
-    if x.shape[1:] != tuple(model.input_shape[1:]) or not len(x):
-        raise ValueError(f"`evaluation_data` must be {expected}. Received: shape {x.shape}.")
+def evaluation_pair(data: Any, model: keras.Model, task: Task) -> tuple[Inputs, np.ndarray]:
+    """Real inputs and labels, in the shapes and dtypes that a model of known sides takes.
+
+    Args:
+        data: `(inputs, labels)`, or a data set of such pairs.
+        model: the model.
+        task: its task, which checks the labels.
+
+    Raises:
+        ValueError: if they do not fit, naming `evaluation_data`.
+    """
+    shapes = [f"(n, {', '.join(map(str, spec.shape[1:]))})" for spec in signature(model).values()]
+    what = "images" if len(shapes) == 1 and not is_named(model) else "inputs"
+    expected = f"{what} {', '.join(shapes)} and their labels"
+    of_tokens = isinstance(task, LanguageModel)
     try:
-        return x, task.check_labels(labels, len(x), "labels")
+        x, labels = as_pair(data, ranks_of(model))
+        x = given_inputs(model, x, "evaluation_data")
+        if of_tokens and labels.ndim == 2:
+            labels = _of_length(labels, task.output_shape[0])
+        return x, task.check_labels(labels, number_of(x), "labels")
     except ValueError as error:
         raise ValueError(f"`evaluation_data` must be {expected}; {error}") from error
 
 
-def run_tflite(file: bytes | str | os.PathLike, images: np.ndarray) -> np.ndarray:
-    """The outputs a TFLite file gives for float images or other inputs.
+def _of_length(labels, length):
+    """Labels of tokens for texts that were filled up to, or cut at, a length."""
+    return labels[:, :length] if labels.shape[1] >= length else filled_up(labels, length, IGNORED)
+
+
+def run_tflite(file: bytes | str | os.PathLike, images: Inputs) -> np.ndarray:
+    """The outputs a TFLite file gives for images, texts or other inputs.
 
     Args:
         file: its path, or its content.
         images: `(n, height, width, channels)` in [0, 1], or inputs of another shape that the file takes;
-            quantized here if it takes int8.
+            quantized here if it takes int8. A dictionary of arrays for a file of several inputs, by the
+            names in its signature, such as `token_ids` and `padding_mask`; others are left aside.
 
     Returns:
         float32 outputs `(n, ...)`, dequantized if the file returns int8.
 
     Raises:
         TypeError: if the file takes floats, quantized or not, and the images are not.
-        ValueError: if they are of another shape than the file takes.
+        ValueError: if they are of another shape than the file takes, or an input is missing.
+
+    Example:
+        >>> tfkd.export.run_tflite("student.tflite", tokenizer(["a film"], length=64))
     """
-    images = np.asarray(images)
     content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
     network = TFLiteFile(content)
-    if network.takes_floats and not np.issubdtype(images.dtype, np.floating):
-        raise TypeError(
-            f"`images` must be floats in [0, 1]. Received: {images.dtype}. Divide uint8 images by 255."
-        )
-    if images.shape[1:] != network.input_shape[1:]:
+    return network(_as_taken(network, images))[0]
+
+
+def _as_taken(file, inputs):
+    """Inputs as a file takes them, checked."""
+    takes = file.input_shapes
+    if not isinstance(inputs, Mapping):
+        if len(takes) > 1:
+            raise ValueError(
+                f"`images` must be a dictionary of {', '.join(takes)}, the file's inputs. Received: "
+                f"{type(inputs)}."
+            )
+        inputs = dict.fromkeys(takes, inputs)
+    elif len(takes) == len(inputs) == 1:
+        inputs = dict(zip(takes, inputs.values(), strict=True))
+    if missing := [name for name in takes if name not in inputs]:
         raise ValueError(
-            f"`images` must be of shape (n, {', '.join(map(str, network.input_shape[1:]))}), as the file "
-            f"takes them. Received: {images.shape}."
+            f"`images` must hold {', '.join(takes)}, the file's inputs. Received: {', '.join(inputs)}, "
+            f"without {', '.join(missing)}."
         )
-    return network(images)[0]
+    arrays = {name: np.asarray(inputs[name]) for name in takes}
+    for name, array in arrays.items():
+        if file.takes_floats and not np.issubdtype(array.dtype, np.floating) and len(takes) == 1:
+            raise TypeError(
+                f"`images` must be floats in [0, 1]. Received: {array.dtype}. Divide uint8 images by 255."
+            )
+        if array.shape[1:] != takes[name][1:]:
+            called = "`images`" if len(takes) == 1 else f"{name!r} of `images`"
+            raise ValueError(
+                f"{called} must be of shape (n, {', '.join(map(str, takes[name][1:]))}), as the file takes "
+                f"them. Received: {array.shape}."
+            )
+    return arrays
 
 
-def _latency_ms(content, threads):
+def _latency_ms(content, inputs, threads):
     file = TFLiteFile(content, threads)
-    # The interpreter keeps this input.
-    file(np.zeros((1, *file.input_shape[1:]), "float32"))
+    # The interpreter keeps this input, a real one: zeros would be padding alone.
+    file(_as_taken(file, tree.map_structure(lambda array: np.asarray(array)[:1], inputs)))
     seconds = []
     for _ in range(_WARMUP_RUNS + _TIMED_RUNS):
         start = time.perf_counter()

@@ -28,6 +28,9 @@ class LossAround(BatchLoss):
     def missing(self, batch: Batch) -> list[str]:
         return self.loss.missing(batch)
 
+    def counted(self, student, batch: Batch) -> Any:
+        return self.loss.counted(student, batch)
+
     def constants(self) -> dict[str, Any]:
         return self.loss.constants()
 

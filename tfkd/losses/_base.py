@@ -223,6 +223,18 @@ class KnowledgeLoss(keras.Layer):
             raise ValueError(_MISSING[lacking[0]].format(loss=self.name))
         return {name: getattr(batch, name) for name in self._taken}
 
+    def counted(self, student, batch: Batch) -> Any:
+        """Which positions the mean of values `(batch, positions)` counts.
+
+        Args:
+            student: the student's values.
+            batch: what else there is.
+
+        Returns:
+            A mask `(batch, positions)`; here that of the batch. None for all.
+        """
+        return batch.mask
+
     @property
     def title(self) -> str:
         """What messages call the loss: the class that a user has given."""

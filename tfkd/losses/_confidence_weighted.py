@@ -111,7 +111,8 @@ class ConfidenceWeighted(LossAround):
                 "weighed. Use one with a value for each, such as tfkd.losses.SoftTargets."
             )
         labels = batch.labels if self.of == "label" else None
-        return values * confidence_of_teacher(teacher, labels, self.power, batch.mask)
+        mask = self.counted(student, batch)
+        return values * confidence_of_teacher(teacher, labels, self.power, mask)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "power": self.power, "of": self.of}

@@ -26,7 +26,8 @@ def cosine_embedding(teacher, student):
         >>> cosine_embedding([[1.0, 0.0]], [[0.0, 1.0]])  # [1.0]
 
     Reference:
-        Sanh et al., "DistilBERT", 2019.
+        Sanh et al., "DistilBERT", 2019. A distiller takes the mean over all tokens of the batch that count,
+        as the authors' code does.
     """
     teacher, student = matching_pair(teacher, student)
     return 1 - ops.sum(l2_normalized(teacher, -1) * l2_normalized(student, -1), axis=-1)

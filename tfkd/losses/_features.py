@@ -73,13 +73,7 @@ class FeatureLoss(BatchLoss):
         self, teacher_layer: Taps = None, student_layer: Taps = None, projector: Projector = None, **kwargs
     ) -> None:
         super().__init__(teacher_layer, student_layer, **kwargs)
-        counts = [1 if isinstance(t, str | None) else len(t) for t in (teacher_layer, student_layer)]
-        if counts[0] != counts[1] or not counts[0]:
-            raise ValueError(
-                "`teacher_layer` and `student_layer` must name as many layers each. Received: "
-                f"teacher_layer={teacher_layer!r}, student_layer={student_layer!r}."
-            )
-        self.projector = _checked_projector(projector, counts[0])
+        self.projector = _checked_projector(projector, count_pairs(teacher_layer, student_layer))
         self.projectors: list[keras.Layer] = []
 
     def build(self, teacher_shape, student_shape) -> None:
@@ -112,11 +106,8 @@ class FeatureLoss(BatchLoss):
     def pairs(self, teacher, student, batch: Batch) -> list[Pair]:
         """What is compared, the student's features projected, padding set to zero."""
         teachers, students = as_list(teacher), as_list(student)
-        masks = (
-            as_list(batch.mask) if isinstance(batch.mask, list | tuple) else [batch.mask] * len(students)
-        )
         pairs = []
-        for i, (t, s, mask) in enumerate(zip(teachers, students, masks, strict=True)):
+        for i, (t, s, mask) in enumerate(zip(teachers, students, masks_of(batch, students), strict=True)):
             # A mask is about positions; features that have none left need none.
             mask = mask if len(s.shape) == 3 else None
             if self.projectors:
@@ -141,6 +132,22 @@ class FeatureLoss(BatchLoss):
         if projector not in (None, True):
             projector = keras.saving.deserialize_keras_object(projector)
         return cls(**{**config, "projector": projector})
+
+
+def count_pairs(teacher_layer: Taps, student_layer: Taps) -> int:
+    """How many pairs of layers these are; raises ValueError if they are not as many."""
+    counts = [1 if isinstance(t, str | None) else len(t) for t in (teacher_layer, student_layer)]
+    if counts[0] != counts[1] or not counts[0]:
+        raise ValueError(
+            "`teacher_layer` and `student_layer` must name as many layers each. Received: "
+            f"teacher_layer={teacher_layer!r}, student_layer={student_layer!r}."
+        )
+    return counts[0]
+
+
+def masks_of(batch: Batch, layers: list) -> list:
+    """The mask of each of several layers."""
+    return list(batch.mask) if isinstance(batch.mask, list | tuple) else [batch.mask] * len(layers)
 
 
 def linear_projector(channels: int, rank: int) -> keras.Layer:

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfkd.losses._base import as_float32_pair, check_temperature
-from tfkd.losses._softened import SoftenedLoss
+from tfkd.losses._labelled import LabelledLoss
 
 
 def soft_targets(teacher, student, temperature: float = 1.0):
@@ -39,11 +39,13 @@ def soft_targets(teacher, student, temperature: float = 1.0):
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
-class SoftTargets(SoftenedLoss):
+class SoftTargets(LabelledLoss):
     """KD: `soft_targets` as a loss of a distiller.
 
     Args:
         temperature: what both logits are divided by, above 0.
+        only_labelled: whether only positions count whose label is not -100, as masked tokens; else all that
+            the mask lets count. DistilBERT has both ways ("restrict_ce_to_mask").
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:
@@ -58,8 +60,8 @@ class SoftTargets(SoftenedLoss):
 
     over_classes = True
 
-    def __init__(self, temperature: float = 1.0, **kwargs) -> None:
-        super().__init__(temperature, **kwargs)
+    def __init__(self, temperature: float = 1.0, only_labelled: bool = False, **kwargs) -> None:
+        super().__init__(temperature, only_labelled, **kwargs)
 
     def call(self, teacher, student):
         return soft_targets(teacher, student, self.divisor)

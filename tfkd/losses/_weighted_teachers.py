@@ -178,6 +178,9 @@ class WeightedTeachers(BatchLoss):
     def missing(self, batch: Batch) -> list[str]:
         return self.parts[0].missing(batch)
 
+    def counted(self, student, batch: Batch) -> Any:
+        return self.parts[0].counted(student, batch)
+
     def constants(self) -> dict[str, Any]:
         parts = [part.constants() for part in self.parts]
         return {"weights": self.shares or self.rule, "parts": parts}

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfkd import compression
+from tfkd import compression, text
+from tfkd._core.named_inputs import takes_texts
 from tfkd.datafree import Recipe
 from tfkd.export import write_compression_report
 from tfkd.pipelines._compression_plan import CompressionPlan
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_inputs
-from tfkd.pipelines._evaluation import evaluation_examples
+from tfkd.pipelines._evaluation import check_better_than_chance
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_teacher, copied, named
@@ -26,6 +26,8 @@ from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
+from tfkd.pipelines._text_lessons import TextLessons
+from tfkd.pipelines._texts import as_tokenizer, filled_up, load_texts, longest, with_words
 from tfkd.pipelines._variants import Chosen
 from tfkd.tasks import task_of
 
@@ -40,13 +42,14 @@ def compress(
     quantize: bool = False,
     recipe: Recipe | str = "procedural",
     teacher_options: Mapping[str, Any] | None = None,
-    training_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
-    evaluation_data: str | os.PathLike | tuple[np.ndarray, np.ndarray] | None = None,
+    training_data: str | os.PathLike | tuple[Any, Any] | None = None,
+    evaluation_data: str | os.PathLike | tuple[Any, Any] | None = None,
     learning_rate: float = 2e-3,
     seed: int = 0,
     tflite: str | None = "int8",
     min_agreement: float = 0.9,
     labels: Sequence[str] | None = None,
+    tokenizer: str | os.PathLike | text.Tokenizer | None = None,
     folder: str | os.PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -63,26 +66,34 @@ def compress(
     `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does.
 
     Args:
-        model: a file or a Keras model, as `tfkd.load_teacher` takes them; it stays as it is.
+        model: a file or a Keras model, as `tfkd.load_teacher` takes them; it stays as it is. Of a text
+            model (inputs `token_ids` and others by name) `tfkd.text.plain` is compressed.
         teacher: likewise, what is learned from; None for the model itself.
         prune: share of all kernels' weights to become 0, at least 0 and below 1; None for no pruning.
         prune_distribution: how zeros are spread over layers: "lamp", "erk" or "uniform", as in
             `tfkd.compression.prune`.
         cluster: number of distinct weight values in each kernel, at least 2; None for no clustering.
         quantize: whether to train with the rounding of 8 bits, for an int8 file.
-        recipe: a `tfkd.datafree` recipe, or the name of one.
+        recipe: a `tfkd.datafree` recipe, or the name of one; for text models "procedural_text", which
+            "procedural" then stands for.
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
             `{"input_range": (0, 255)}`.
         training_data: an npz file with `x_train` and `y_train`, or these two arrays, to put beside the
-            synthesized inputs; None for none.
-        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: for evaluation only.
+            synthesized inputs; None for none. For text models a `.tsv` file of texts, tabs and class
+            numbers, an npz file of the model's inputs by name and labels `y`, or (texts, labels), where
+            texts are strings or a dictionary of the inputs; they learn on these alone.
+        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays, or texts as of
+            `training_data`: for evaluation only.
         learning_rate: peak rate of Adam in each stage; trained weights want smaller steps than new ones.
         seed: what all randomness follows from.
-        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
+        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none. Text models that are
+            not trained for "int8" become "dynamic" instead of it.
         min_agreement: share of synthesized inputs, in [0, 1], on which the file has to answer as the model
             that it was made from; where it does not, the next best kind of file that does is the result's,
             and the reason is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
+        tokenizer: of text models, or the folder that it is in; needed where texts are strings, and for
+            words to ask the model about.
         folder: where to write `model.keras`, `model.tflite`, `metrics.json` and `report.html`; None for
             nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
@@ -132,20 +143,28 @@ def compress(
         # A teacher is frozen, and the model has to learn.
         source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
         check_labels(labels, original)
-        data = evaluation_examples(evaluation_data, original, "model", say)
-        examples = None
-        if training_data:
-            examples = load_examples(training_data, original, "train", "training_data")
         task = task_of(original)
+        given = {"training_data": training_data, "evaluation_data": evaluation_data}
+        if takes_texts(original):
+            original = text.plain(original)
+            recipe, examples, data = _texts_of(original, recipe, tokenizer, given)
+            if tflite == "int8" and not quantize:
+                say("texts are written as 'dynamic': 'int8' takes training (`quantize`)")
+                tflite = "dynamic"
+        else:
+            examples, data = _images_of(original, given)
+        if data is not None:
+            check_better_than_chance(original, data, "model", say)
         say("making inputs to measure on")
-        variants = CompressionVariants(data, *synthetic_inputs(original, source, seed), labels, task)
-        stages = CompressionStages(
-            SharedWarmUp(source, recipe, seed), examples, learning_rate, jit_compile, place, verbose, say
-        )
+        made = synthetic_inputs(original, source, seed, recipe)
+        variants = CompressionVariants(data, *made, labels, task)
+        taught_on_texts = examples is not None and takes_texts(original)
+        lessons = (TextLessons if taught_on_texts else SharedWarmUp)(source, recipe, seed)
+        stages = CompressionStages(lessons, examples, learning_rate, jit_compile, place, verbose, say)
         if place:
             place.begin()
         say("converting and measuring the model as it is")
-        variants.measure_original(original, as_int8=tflite == "int8")
+        variants.measure_original(original, smaller=tflite == "int8" or takes_texts(original))
         wrapped = plan.apply(original, stages, variants, say)
         plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
         if place:
@@ -160,9 +179,9 @@ def compress(
             "teacher": named(model if teacher is None else teacher),
             "task": task.name,
             "sparsity": compression.sparsity(plain),
-            "evaluation_images": None if data is None else len(data[0]),
-            "training_images": None if examples is None else len(examples[0]),
-            "synthetic_images": len(variants.judging),
+            "evaluation_images": None if data is None else len(data[1]),
+            "training_images": None if examples is None else len(examples[1]),
+            "synthetic_images": len(keras.tree.flatten(variants.judging)[0]),
             "tflite": chosen.metrics,
             "problem": plan.not_reached(plain) or chosen.problem,
             "stages": stages.rows,
@@ -187,3 +206,22 @@ def compress(
             write(result, place, "model.tflite")
             place.finish()
         return result
+
+
+def _images_of(model, given):
+    """Real examples of inputs other than texts: to learn from, and to measure on; None for none."""
+    training, evaluation = given["training_data"], given["evaluation_data"]
+    examples = load_examples(training, model, "train", "training_data") if training else None
+    return examples, None if evaluation is None else load_examples(evaluation, model)
+
+
+def _texts_of(model, recipe, tokenizer, given):
+    """The recipe with words, and real texts to learn from and to measure on, all of one length."""
+    tokenizer = as_tokenizer(tokenizer)
+    texts = {
+        argument: None if source is None else load_texts(source, model, tokenizer, argument)
+        for argument, source in given.items()
+    }
+    length = longest(*texts.values())
+    examples, data = (filled_up(each, length) for each in texts.values())
+    return with_words(recipe, tokenizer, length), examples, data

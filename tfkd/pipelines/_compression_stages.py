@@ -15,6 +15,7 @@ from tfkd.pipelines._progress import ShownProgress
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._saving import FolderCheck, SaveState
 from tfkd.pipelines._shared_warm_up import SharedWarmUp
+from tfkd.pipelines._text_lessons import TextLessons
 
 
 class CompressionStages:
@@ -25,7 +26,7 @@ class CompressionStages:
 
     Args:
         warm_up: makes the students' distillers.
-        examples: real `(inputs, labels)` to put beside synthesized inputs, or None.
+        examples: real `(inputs, labels)` to put beside synthesized inputs, or to learn on; or None.
         learning_rate: peak rate of Adam in each stage.
         jit_compile: as `DataFreeDistiller.compile` takes it.
         folder: where the state of each stage goes, and is found by a resumed run; None to keep none.
@@ -39,7 +40,7 @@ class CompressionStages:
 
     def __init__(
         self,
-        warm_up: SharedWarmUp,
+        warm_up: SharedWarmUp | TextLessons,
         examples: Examples | None,
         learning_rate: float,
         jit_compile: bool | str,
@@ -84,17 +85,18 @@ class CompressionStages:
                 "seconds": time.perf_counter() - start + history.earlier_seconds,
                 "updates": int(distiller.optimizer.iterations.numpy()),
                 "loss": history.rows[-1]["loss"],
-                "agreement": history.rows[-1]["agreement"],
+                # Nobody has measured it where students learn on real texts.
+                "agreement": history.rows[-1].get("agreement"),
             }
         )
         return student
 
     def _resumed(self, name, distiller):
         """Restores a stage that was interrupted or has ended; returns how many steps were taken in it."""
-        first_step, state = int(distiller.steps_done.numpy()), self._file(name, "weights.h5")
+        first_step, state = self.warm_up.steps_done(distiller), self._file(name, "weights.h5")
         if state is not None and os.path.exists(state):
             distiller.load_weights(state)
-        return int(distiller.steps_done.numpy()) - first_step
+        return self.warm_up.steps_done(distiller) - first_step
 
     def _fit(self, name, distiller, initial_epoch, history):
         steps_per_epoch, keep = self.warm_up.steps_per_epoch, KeepLastGood()
@@ -136,5 +138,5 @@ class CompressionStages:
         if self.examples is None:
             return None
         data = tf.data.Dataset.from_tensor_slices(self.examples)
-        data = data.shuffle(len(self.examples[0]), seed=self.warm_up.seed).repeat()
+        data = data.shuffle(len(self.examples[1]), seed=self.warm_up.seed).repeat()
         return data.batch(self.warm_up.recipe.batch_size).skip(seen)

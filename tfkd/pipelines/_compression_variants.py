@@ -1,10 +1,13 @@
 """The variants of a model that is compressed, from the original to the file that was asked for."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from tfkd import compression
-from tfkd.datafree import DataFreeDistiller, Procedural
+from tfkd._core.named_inputs import takes_texts
+from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
 from tfkd.pipelines._variants import Variants
 from tfkd.teachers import BlackBoxTeacher
 
@@ -12,31 +15,54 @@ _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
 
 
 class CompressionVariants(Variants):
-    """Measures a model after each stage, as files in float32 and int8."""
+    """Measures a model after each stage, as files in float32 and the smaller kind that suits it."""
 
-    def measure_original(self, model: keras.Model, as_int8: bool) -> None:
-        """Measures the model as it was; in int8, too, with ranges from synthetic inputs and from noise."""
+    @property
+    def _smaller(self):
+        # Rounded after training, texts lose too much.
+        return "dynamic" if isinstance(self.calibration, dict) else "int8"
+
+    def measure_original(self, model: keras.Model, smaller: bool) -> None:
+        """Measures the model as it was, and in the smaller kind; in int8 with ranges from noise, too."""
         self._measure("original", model, "float32")
-        if as_int8:
-            self._measure("original", model, "int8")
+        if not smaller:
+            return
+        self._measure("original", model, self._smaller)
+        if self._smaller == "int8":
             noise = np.random.default_rng(0).uniform(size=self.calibration.shape).astype("float32")
             self._measure("original, calibrated by noise", model, "int8", calibration=noise)
 
     def measure_stage(self, name: str, model: keras.Model) -> None:
         """Measures the plain model after a stage."""
         self._measure(name, model, "float32")
-        self._measure(name, model, "int8")
+        self._measure(name, model, self._smaller)
 
     def _measure(self, name, model, quantization, **options):
         described = {"name": name, "sparsity": compression.sparsity(model)}
         return self.add(described, model, quantization, **options)
 
 
-def synthetic_inputs(model: keras.Model, teacher: keras.Model, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs of the prior, balanced and refined, to take ranges from, and others to compare files on."""
-    refine_steps = 0 if isinstance(teacher, BlackBoxTeacher) else 2
-    # Nothing has to be learned for them, whatever recipe trains.
-    recipe = Procedural(memory=0, refine_steps=refine_steps)
+def synthetic_inputs(
+    model: keras.Model, teacher: keras.Model, seed: int, recipe: Recipe | None = None
+) -> tuple[Any, Any]:
+    """Inputs of the prior, balanced and refined, to take ranges from, and others to compare files on.
+
+    Args:
+        model: takes the inputs.
+        teacher: what they are balanced and refined by.
+        seed: what they follow from.
+        recipe: whose generators make the words of a text model; of no use to others.
+    """
+    if recipe is not None and takes_texts(model):
+        recipe = recipe.with_options(memory=0)
+    else:
+        refine_steps = 0 if isinstance(teacher, BlackBoxTeacher) else 2
+        # Nothing has to be learned for them, whatever recipe trains.
+        recipe = Procedural(memory=0, refine_steps=refine_steps)
     maker = DataFreeDistiller(teacher, keras.models.clone_model(model), recipe, seed=seed)
     inputs = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
-    return inputs[:_CALIBRATION_IMAGES], inputs[_CALIBRATION_IMAGES:]
+    parts = (slice(_CALIBRATION_IMAGES), slice(_CALIBRATION_IMAGES, None))
+    first, second = (
+        keras.tree.map_structure(lambda array, part=part: array[part], inputs) for part in parts
+    )
+    return first, second

@@ -13,8 +13,8 @@ from tfkd.pipelines._examples import Examples, load_examples
 from tfkd.tasks import Task, task_of
 
 
-def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's outputs."""
+def predict(model: keras.Model, x: Any) -> np.ndarray:
+    """The model's outputs for an array, or arrays by name."""
     return answers(model, x)
 
 
@@ -76,7 +76,7 @@ def check_better_than_chance(
     x, y = examples
     task, outputs = task_of(model), predict(model, x)
     right = scores(task, outputs, examples)
-    figure = f"{score_name(right)} on {len(x):,} real examples: {score_text(right)}"
+    figure = f"{score_name(right)} on {len(y):,} real examples: {score_text(right)}"
     say(f"{role} {figure}")
     if task.is_chance(outputs, y):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Real examples: read from npz files or taken as arrays, and checked against the model they are for."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,7 +10,8 @@ import numpy as np
 from tfkd._core import untrusted
 from tfkd.tasks import task_of
 
-Examples = tuple[np.ndarray, np.ndarray]
+# Inputs, an array or several by name, and labels.
+Examples = tuple[Any, np.ndarray]
 
 
 def load_examples(
@@ -41,7 +43,7 @@ def load_examples(
     what = f"`{argument}`"
     given: Any = source
     if isinstance(source, (str, os.PathLike)):
-        given = _read(os.fspath(source), (f"x_{part}", f"y_{part}"), what)
+        given = read_arrays(os.fspath(source), (f"x_{part}", f"y_{part}"), what)
     try:
         x, y = given
     except (TypeError, ValueError):
@@ -66,11 +68,22 @@ def load_inputs(source: str | os.PathLike | np.ndarray, model: keras.Model, argu
     """
     what = f"`{argument}`"
     if isinstance(source, (str, os.PathLike)):
-        (source,) = _read(os.fspath(source), ("x_train",), what)
+        (source,) = read_arrays(os.fspath(source), ("x_train",), what)
     return _inputs(np.asarray(source), tuple(model.input_shape[1:]), what)
 
 
-def _read(path, wanted, what):
+def read_arrays(path: str, wanted: Sequence[str], what: str) -> list[np.ndarray]:
+    """Arrays of an npz file, in the order of their names.
+
+    Args:
+        path: the file.
+        wanted: names of arrays.
+        what: the argument that gave the file, for messages.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not an npz file, or lacks an array.
+    """
     if not os.path.exists(path):
         raise FileNotFoundError(f"{what}: there is no file {path!r}.")
     what = f"{what}: {path!r}"

@@ -46,8 +46,7 @@ def read_searched(folder: RunFolder) -> Searched:
 
 def _measured(folder, tflite):
     metrics = folder.read_json("metrics.json")
-    check = dict(metrics["tflite"] or {})
-    check.pop("quantization", None)
+    check = metrics["tflite"] or {}
     return {
         "metrics": metrics,
         "tflite": pathlib.Path(folder.file(tflite)).read_bytes() if check else None,

@@ -12,6 +12,7 @@ import numpy as np
 from tfkd.datafree import Recipe
 from tfkd.losses import KnowledgeLoss
 from tfkd.searching import Budget
+from tfkd.text import Tokenizer
 
 # These say where results go and how much is said, not what they are.
 _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
@@ -20,7 +21,7 @@ _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that make a run what it is, as JSON can hold them.
 
-    Networks are known by their names, arrays by a digest.
+    Networks are known by their names, arrays and tokenizers by a digest.
     """
     return {name: _plain(value) for name, value in arguments.items() if name not in _PASSING}
 
@@ -28,6 +29,8 @@ def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value):
     if isinstance(value, keras.Model):
         return value.name
+    if isinstance(value, Tokenizer):
+        return value.fingerprint
     if isinstance(value, Recipe):
         return _plain(value.describe())
     if isinstance(value, Budget):

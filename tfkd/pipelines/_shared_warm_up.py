@@ -43,6 +43,10 @@ class SharedWarmUp:
             distiller.take_over(self._before)
         return distiller
 
+    def steps_done(self, distiller: DataFreeDistiller) -> int:
+        """How many steps a distiller has taken, those it took over among them."""
+        return int(distiller.steps_done.numpy())
+
     def ended(self, distiller: DataFreeDistiller) -> None:
         """Has the next run go on where this one has ended."""
         self._before = distiller

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfkd._core import names, untrusted
 from tfkd.datafree._options import Option
+from tfkd.datafree._parts import Priors
 
 
 def typed_options(
@@ -68,7 +69,7 @@ _PARSERS = {
     int: (int, "of type int"),
     float: (float, "of type float"),
     str: (str, "of type str"),
-    tuple[str, ...]: (lambda text: tuple(text.split(",")), "names separated by commas"),
+    Priors: (lambda text: tuple(text.split(",")), "names separated by commas"),
     tuple[float, ...]: (_numbers, "numbers separated by commas"),
     float | tuple[float, ...]: (_one_or_more, "a number, or one per channel separated by commas"),
     Sequence[Sequence[float]]: (_table, "a .npy file with a row for each class"),

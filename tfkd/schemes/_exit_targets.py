@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfkd._core.checks import check_number
+from tfkd._core.keras_internals import mask_of, with_mask
 from tfkd.losses import KnowledgeLoss, as_float32, soft_targets
 from tfkd.losses._base import check_temperature
 from tfkd.losses._softened import SoftenedLoss
@@ -118,5 +119,6 @@ class EnsembleTargets(SoftenedLoss):
 
 
 def mean_logits(outputs: Sequence):
-    """The answer of all exits together: the mean of their logits, in float32."""
-    return sum(as_float32(output, "student") for output in outputs) / len(outputs)
+    """The answer of all exits together: the mean of their logits, in float32, with the mask of the last."""
+    mean = sum(as_float32(output, "student") for output in outputs) / len(outputs)
+    return with_mask(mean, mask_of(outputs[-1]))

@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core.copies import clone
+from tfkd._core.keras_internals import mask_of, with_mask
+from tfkd._core.named_inputs import taken_by
 from tfkd.distilling import DistillationModel, ForwardResult, LossSet, forward_pass, unpack
 from tfkd.distilling._arguments import as_losses
 from tfkd.distilling._compatibility import (
@@ -125,7 +127,8 @@ class MutualDistiller(DistillationModel):
 
     def call(self, inputs, training: bool | None = None):
         """The mean of the students' outputs."""
-        return _mean([student(unpack(inputs).inputs, training=training) for student in self.students])
+        inputs = unpack(inputs).inputs
+        return _mean([student(taken_by(student, inputs), training=training) for student in self.students])
 
     def compile(
         self,
@@ -255,7 +258,7 @@ class MutualDistiller(DistillationModel):
     def _total(self, i, passed, answers, context, training=True):
         """The loss of student i, under `tf.distribute` this replica's share of it."""
         labels, sample_weight = context["labels"], context["sample_weight"]
-        of_labels = ops.cast(self._compile_loss(labels, passed.output, sample_weight), "float32")
+        of_labels = self.labels_loss(labels, passed.output, sample_weight)
         learned = [
             each.total(answers[j], passed, training=training, **context) for each, j in self._sets(i)
         ]
@@ -356,9 +359,10 @@ def _batch_and_context(x, y, sample_weight):
 
 
 def _mean(values):
-    """The mean of as many tensors, or of structures of them, in float32."""
+    """The mean of as many tensors, or of structures of them, in float32, with the mask of the first."""
 
     def mean(*each):
-        return sum(ops.cast(value, "float32") for value in each) / len(each)
+        total = sum(ops.cast(value, "float32") for value in each) / len(each)
+        return with_mask(total, mask_of(each[0]))
 
     return keras.tree.map_structure(mean, *values)

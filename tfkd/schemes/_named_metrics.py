@@ -7,6 +7,7 @@ import keras
 
 from tfkd._core.copies import fresh_metrics
 from tfkd._core.keras_internals import compiled_metrics
+from tfkd.distilling._steps import position_weights
 
 
 class NamedMetrics(keras.metrics.Metric):
@@ -32,7 +33,8 @@ class NamedMetrics(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred: Mapping[str, Any], sample_weight=None) -> None:
         for name, metrics in self.each.items():
-            metrics.update_state(y_true, y_pred[name], sample_weight)
+            output = y_pred[name]
+            metrics.update_state(y_true, output, position_weights(sample_weight, output))
 
     def result(self) -> dict[str, Any]:
         """What all metrics are by now; nothing before labels were seen."""

@@ -82,16 +82,7 @@ class Classification(ClassTask):
         return self.score(outputs, labels)["accuracy"] < barely_chance(self.classes)
 
     def diagnose(self, outputs: np.ndarray) -> str | None:
-        confidence = np.asarray(self.confidence(outputs))
-        commonest = np.bincount(outputs.argmax(-1), minlength=self.classes).max() / len(outputs)
-        seen = f"has mean confidence {confidence.mean():.2f} and its commonest class takes {commonest:.0%}"
-        if confidence.mean() < barely_chance(self.classes):
-            return f"{seen}, hardly more than chance: it looks untrained"
-        if commonest > 0.95:
-            return f"{seen}: it hardly looks at its input"
-        if np.median(confidence) > 0.9999:
-            return f"{seen}: it is saturated, as when inputs come too large"
-        return None
+        return problem_of_logits(outputs, "class")
 
     def agreement_text(self, share: str, examples: str = "examples") -> str:
         return f"agree on {share} of {examples}"
@@ -109,3 +100,26 @@ def barely_chance(classes: int) -> float:
     """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
     chance = 1 / classes
     return chance + min(0.5 * chance, 0.15 * (1 - chance))
+
+
+def problem_of_logits(outputs: np.ndarray, kind: str) -> str | None:
+    """What is wrong with logits that look untrained, blind or saturated, in words that follow "it".
+
+    Args:
+        outputs: logits `(n, classes)`.
+        kind: what a class is called.
+
+    Returns:
+        The words; None if nothing looks wrong.
+    """
+    classes = outputs.shape[-1]
+    confidence = np.asarray(ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1))
+    commonest = np.bincount(outputs.argmax(-1), minlength=classes).max() / len(outputs)
+    seen = f"has mean confidence {confidence.mean():.2f} and its commonest {kind} takes {commonest:.0%}"
+    if confidence.mean() < barely_chance(classes):
+        return f"{seen}, hardly more than chance: it looks untrained"
+    if commonest > 0.95:
+        return f"{seen}: it hardly looks at its input"
+    if np.median(confidence) > 0.9999:
+        return f"{seen}: it is saturated, as when inputs come too large"
+    return None

@@ -1,5 +1,6 @@
 """Which task a network has: as it was said, or as its ending shows."""
 
+import copy
 import inspect
 
 import keras
@@ -72,12 +73,14 @@ def name_of_mark(model: keras.Model, task: Task) -> str | None:
         A name; None for classifiers that show it without, and for tasks that only their users know.
     """
     kind = type(task)
-    if known_tasks().get(task.name) is not kind or len(task.output_shape) != 1:
+    if known_tasks().get(task.name) is not kind:
         return None
     if (marked := marked_task(model)) is not None:
         return None if type(marked) is kind else MARK + task.name
+    if kind is not Classification:
+        return MARK + task.name
     shown = assumed_task(activation_of(last_operation(model)), task.output_shape)
-    return None if shown is kind is Classification else MARK + task.name
+    return None if shown is kind else MARK + task.name
 
 
 def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[Task]:
@@ -96,9 +99,9 @@ def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[
     """
     if len(output_shape) != 1:
         raise ValueError(
-            f"`task` is needed: outputs of shape {(None, *output_shape)} are not of a task known here "
-            f"({', '.join(known_tasks())}), which have outputs (batch, n). Give a subclass of "
-            "tfkd.tasks.Task that says what they mean."
+            f"`task` is needed: outputs of shape {(None, *output_shape)} do not show what they mean. Name "
+            f"one of the tasks known here ({', '.join(known_tasks())}), such as 'masked_language_model' "
+            "for (batch, tokens, vocabulary), or give a subclass of tfkd.tasks.Task."
         )
     one = output_shape[0] == 1
     if activation == "sigmoid":
@@ -129,17 +132,27 @@ def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Tas
 
     Raises:
         TypeError: if it is neither.
-        ValueError: for an unknown name, with close matches, or an output that does not fit.
+        ValueError: for an unknown name, with close matches, or an output that does not fit. Sides that one
+            of the shapes leaves open fit.
     """
     output_shape = tuple(output_shape)
     if not isinstance(task, Task):
         return task_class(task)(output_shape)
     if task.output_shape != output_shape:
+        if _only_open_sides_differ(task.output_shape, output_shape):
+            # Such as the length of texts, which one network leaves open and another one fixes.
+            fitted = copy.copy(task)
+            fitted.output_shape = output_shape
+            return fitted
         raise ValueError(
             f"`task` {task!r} does not fit outputs of shape {output_shape}. Give the class, "
             f"{type(task).__name__}, to have it made for them."
         )
     return task
+
+
+def _only_open_sides_differ(one, other):
+    return len(one) == len(other) and all(a == b or None in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def output_shape_of(model: keras.Model) -> tuple[int, ...]:

@@ -76,8 +76,20 @@ def check_ending(task: Task, activation: str | None, name: str) -> None:
     """Raises ValueError if outputs that have been through an activation cannot be those of a task."""
     if activation is None or not task.activations or activation in task.activations:
         return
-    fitting = [key for key, kind in known_tasks().items() if activation in kind.activations]
+    fitting = [
+        key
+        for key, kind in known_tasks().items()
+        if activation in kind.activations and _takes(kind, task.output_shape)
+    ]
     raise ValueError(
         f"`task` {task!r} works on what comes before a {' or '.join(task.activations)}, and {name!r} ends "
         f"in a {activation}. Tasks that fit: {', '.join(fitting)}."
     )
+
+
+def _takes(kind, output_shape):
+    try:
+        for_network(kind, output_shape)
+    except ValueError:
+        return False
+    return True

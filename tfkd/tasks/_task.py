@@ -22,7 +22,8 @@ class Task(ABC):
     `tfkd.testing.check_task` checks it.
 
     Args:
-        output_shape: of the network's output without the batch, such as `(10,)`.
+        output_shape: of the network's output without the batch, such as `(10,)`; None where a side is open,
+            such as the number of tokens in `(None, 30522)`.
 
     Raises:
         ValueError: if a network with such an output cannot have this task.
@@ -37,6 +38,8 @@ class Task(ABC):
     # The last activations that are undone to have the logits that this task works on, the usual one first;
     # empty if outputs are answers as they stand.
     activations: ClassVar[tuple[str, ...]] = ()
+    # What networks are asked about, in the plural, for messages.
+    examples: ClassVar[str] = "inputs"
     # Whether one output z stands for two logits, (0, z).
     binary_as_pair: ClassVar[bool] = False
 

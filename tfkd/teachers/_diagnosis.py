@@ -5,6 +5,7 @@ import numpy as np
 
 from tfkd._core.asking import answers
 from tfkd._core.layouts import filled_shape, probes
+from tfkd._core.named_inputs import takes_texts
 from tfkd.tasks import Task, task_of
 
 
@@ -29,7 +30,7 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
             f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "
             f"nothing can be learned from it; check its weights; or {remedy}."
         )
-    if len(filled_shape(teacher)) != 3:
+    if takes_texts(teacher) or len(filled_shape(teacher)) != 3:
         return None
     problem = (task or task_of(teacher)).diagnose(outputs)
     return problem and f"on synthetic images it {problem}; {remedy}."

@@ -11,6 +11,7 @@ from keras import layers
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.layouts import CHANNELS_FIRST, SERIES, SERIES_INPUT, filled
+from tfkd._core.named_inputs import takes_texts
 from tfkd._core.renames import renamed_argument
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 from tfkd.tasks import Task, mark, output_shape_of
@@ -25,6 +26,7 @@ from tfkd.teachers._formats import read
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import UNIT, scaling
+from tfkd.teachers._text import text_teacher
 
 
 class TeacherWarning(UserWarning):
@@ -60,6 +62,9 @@ def load_teacher(
     | several sigmoid units | `MultiLabel` | logits, without the sigmoids |
     | one output, linear or ReLU | `Regression` | the number |
 
+    A model of texts, with an input `token_ids`, is taken as it is, but for a last softmax; files of models
+    of keras-hub need the extra `text`.
+
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
 
@@ -74,7 +79,8 @@ def load_teacher(
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
-            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels).
+            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels); of
+            text models token ids by name, `token_ids` and what else they take.
         input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
             (0, 255) or (-1, 1) for instance. None for (0, 1), with a warning if the network's own first
             operations, such as `Rescaling(1 / 255)`, are made for another.
@@ -122,6 +128,12 @@ def load_teacher(
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
+    if takes_texts(loaded):
+        scaled = {"mean": np.any(mean), "std": np.any(np.asarray(std) != 1)}
+        of_images = {"input_range": input_range is not None, "layout": layout is not None, **scaled}
+        teacher = text_teacher(_with_one_output(loaded, output), task, from_logits, of_images)
+        diagnose(teacher)
+        return teacher
     if isinstance(loaded, TFLiteFile | SavedModelFolder):
         name = os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
         index = _index(list(loaded.output_shapes), output, name)

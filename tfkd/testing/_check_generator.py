@@ -61,10 +61,9 @@ def _drawn(generator):
         sentence = f"draws labels {drawn}, not {_N} ints below its `classes`, {generator.classes}."
         _require(fits, "drawn", generator, sentence)
     made = generator.make(Draw(latent, labels))
-    fits = tuple(made.shape) == (_N, *generator.image_shape) and made.dtype == "float32"
-    sentence = (
-        f"makes {made.dtype} {made.shape} of {_N} latents, not float32 {(_N, *generator.image_shape)}."
-    )
+    expected, dtype = (_N, *generator.image_shape), generator.made_dtype
+    fits = tuple(made.shape) == expected and made.dtype == dtype
+    sentence = f"makes {made.dtype} {made.shape} of {_N} latents, not {dtype} {expected}."
     _require(fits, "drawn", generator, sentence)
     _require(np.isfinite(made).all(), "drawn", generator, "makes values that are not finite.")
 

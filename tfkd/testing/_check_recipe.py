@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from keras import tree
 
 from tfkd.datafree import DataFreeDistiller, Recipe
 from tfkd.tasks import Task
@@ -30,7 +31,7 @@ def check_recipe(
     - "options": `describe` says all options, and `with_options` makes an equal recipe of them.
     - "unknown": an option that it does not have is refused with a `ValueError` that names it.
     - "step": a run changes the student, and neither the teacher nor, in warm-up, the student.
-    - "source": new inputs have the teacher's shape, are finite, and are counted.
+    - "source": new inputs have the shape of the distiller's `input_form`, are finite, and are counted.
     - "synthesize": as many images as asked for.
     - "compiled": steps run under XLA.
     - "resumes": a run that is saved and gone on with ends as one that was not interrupted.
@@ -142,19 +143,21 @@ def _source(subject):
     distiller.source.before(1.0)
     batch = distiller.source.draw(subject.recipe.batch_size, examples=None)
     images = np.asarray(batch.images)
-    expected = (subject.recipe.batch_size, *subject.teacher.input_shape[1:])
+    expected = (subject.recipe.batch_size, *distiller.input_form.shape)
     expect(images.shape == expected, f"inputs have the shape {images.shape} instead of {expected}.")
     expect(bool(np.isfinite(images).all()), "inputs are not finite.")
     if batch.logits is not None:
-        answers = subject.teacher(images, training=False)
+        answers = subject.teacher(distiller.input_form.given(images), training=False)
         expect_close(batch.logits, answers, "the answers are not the teacher's.", 1e-2, 1e-2)
     expect(distiller.images_made(3) >= distiller.images_made(1) >= 0, "images are not counted.")
 
 
 def _synthesize(subject):
-    images = subject.made().synthesize(5)
-    expected = (5, *subject.teacher.input_shape[1:])
-    expect(images.shape == expected, f"`synthesize(5)` has the shape {images.shape} instead of {expected}.")
+    distiller = subject.made()
+    expected = (5, *distiller.input_form.shape)
+    for images in tree.flatten(distiller.synthesize(5)):
+        sentence = f"`synthesize(5)` has the shape {images.shape} instead of {expected}."
+        expect(images.shape == expected, sentence)
 
 
 def _compiled(subject):

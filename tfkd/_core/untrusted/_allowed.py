@@ -4,10 +4,11 @@ Whatever is not here is refused, so that what a later Keras adds is refused unti
 """
 
 import inspect
+from typing import Any
 
 import keras
 
-from tfkd._core.tf_functions import OPERATION_OF
+from tfkd._core.tf_functions import OPERATION_OF, REBUILT_BY
 
 
 def _names(text):
@@ -50,7 +51,7 @@ OF_APPLICATIONS = _names("CustomScaleLayer LayerScale StochasticDepth")
 MODELS = _names("Functional Model Sequential")
 # Layers of tf_keras that stand for functions of TensorFlow, which are looked up by name.
 OF_FUNCTIONS = _names("TFOpLambda SlicingOpLambda")
-FUNCTIONS_OF_TENSORFLOW = frozenset(OPERATION_OF)
+FUNCTIONS_OF_TENSORFLOW = frozenset(OPERATION_OF) | REBUILT_BY
 
 # Operations of `keras.ops`, but those that take functions, make arrays of any size or read nothing.
 OPERATIONS = _names("""
@@ -123,14 +124,14 @@ WORDS = (
 
 # What tfmot's layers are made of, inside a `BridgedModel`.
 OF_TFMOT = _names("""
-    PruneLowMagnitude ClusterWeights QuantizeAnnotate QuantizeAwareActivation NoOpActivation QuantizeWrapper
-    QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig Default8BitQuantizeConfig
-    Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig Default8BitConvQuantizeConfig
-    NoOpQuantizeConfig Default8BitOutputQuantizeConfig Default8BitConvTransposeQuantizeConfig
-    DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig DefaultNBitConvQuantizeConfig
-    DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig AllValuesQuantizer
-    LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity PolynomialDecay
-    OverFit
+    PruneLowMagnitude ClusterWeights ClusterWeightsRNN QuantizeAnnotate QuantizeAwareActivation
+    NoOpActivation QuantizeWrapper QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig
+    Default8BitQuantizeConfig Default8BitQuantizeConfigRNN Default8BitActivationQuantizeConfig
+    Default8BitConvQuantizeConfig NoOpQuantizeConfig Default8BitOutputQuantizeConfig
+    Default8BitConvTransposeQuantizeConfig DefaultNBitQuantizeConfig DefaultNBitActivationQuantizeConfig
+    DefaultNBitConvQuantizeConfig DefaultNBitOutputQuantizeConfig DefaultNBitConvTransposeQuantizeConfig
+    AllValuesQuantizer LastValueQuantizer MovingAverageQuantizer FixedQuantizer NoQuantizer ConstantSparsity
+    PolynomialDecay OverFit DotProductOfHeads
 """)
 
 CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS
@@ -145,3 +146,23 @@ ARRAYS = _names("__tensor__ __numpy__")
 DTYPES = _names("""
     bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 bfloat16 float16 float32 float64
 """)
+
+
+def of_hub_computes(found: Any) -> bool:
+    """Whether something registered is not keras-hub's, or only computes there.
+
+    keras-hub registers all that it has, what reads and uploads files among it: tokenizers, preprocessors,
+    functions of presets. tfkd imports it for a file's sake, which is not to open all of that.
+    """
+    package = getattr(found, "__module__", "").partition(".")[0]
+    if package != "keras_hub":
+        return True
+    if not inspect.isclass(found):
+        return found.__name__ in _FUNCTIONS_OF_HUB
+    parts = {part for base in found.__mro__ for part in base.__module__.split(".")}
+    return issubclass(found, keras.Layer) and not parts & _FOR_FILES_OF_HUB
+
+
+_FUNCTIONS_OF_HUB = _names("gelu_approximate")
+# Modules of keras-hub, of whose classes none may be a base.
+_FOR_FILES_OF_HUB = _names("tokenizers preprocessing preprocessor")

@@ -190,7 +190,8 @@ def _check_word(key, word, owner, old):
 def _registered(name, old):
     """What this process has registered by a name with the Keras that reads the file; None for nothing."""
     if not old:
-        return keras.saving.get_registered_object(name)
+        found = keras.saving.get_registered_object(name)
+        return found if _allowed.of_hub_computes(found) else None
     theirs = sys.modules.get("tf_keras")
     return None if theirs is None else theirs.saving.get_registered_object(name)
 

@@ -12,7 +12,7 @@ from tfkd.datafree._parts._making import (
     TrainedGenerator,
 )
 from tfkd.datafree._parts._part import Part
-from tfkd.datafree._parts._prior import Chains, Prior, Refinement, Selection, priors
+from tfkd.datafree._parts._prior import Chains, Prior, Priors, Refinement, Selection, priors
 
 __all__ = [
     "Chains",
@@ -27,6 +27,7 @@ __all__ = [
     "PixelOutput",
     "PixelScale",
     "Prior",
+    "Priors",
     "Refinement",
     "Replay",
     "Schedule",

@@ -10,11 +10,12 @@ import numpy as np
 
 from tfkd.datafree import _views as views
 from tfkd.datafree._feature_matching import PLACES
+from tfkd.datafree._inputs import takes_images, takes_tokens
 from tfkd.datafree._memory import DTYPES
 from tfkd.datafree._options import Above, AtLeast, Between, Formerly, OneOf
 from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, Part
 from tfkd.losses import KnowledgeLoss
-from tfkd.tasks import Task
+from tfkd.tasks import LanguageModel, Task
 
 # What a memory of unspecified size holds at most, and how many batches it holds all the same.
 _MEMORY_IMAGES = 20480
@@ -54,8 +55,8 @@ class Features(Part):
     """Inner features of the teacher that the student is to have too.
 
     Args:
-        features: weight of the relative distance of features, for students with the teacher's layers; 0 for
-            none.
+        features: weight of the relative distance of features, for students with the teacher's layers, or of
+            the cosine distance of hidden states after a language model's blocks; 0 for none.
         features_at: where they are compared: "stages", at the end of each, or "convolutions", after all of
             them that go by one name in both networks.
         feature_layers: pairs of taps, teacher's and student's, that are compared instead.
@@ -101,9 +102,11 @@ class Teaching(Features):
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
-        if not task.has_classes:
+        if not (task.has_classes or isinstance(task, LanguageModel)):
             yield "temperature", NOT_CLASSES
-        if not views.fit(teacher.input_shape[1:]):
+        if takes_tokens(teacher):
+            yield "features_at", "Hidden states of language models are compared after each block"
+        if not takes_images(teacher):
             yield from (("student_shift", NOT_IMAGES), ("student_flip", NOT_IMAGES))
 
     def check(self) -> None:

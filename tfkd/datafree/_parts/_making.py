@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from generators._convolutional import OUTPUTS
-from tfkd.datafree import _views as views
+from tfkd.datafree._inputs import takes_images
 from tfkd.datafree._options import Above, AtLeast, Formerly, OneOf
 from tfkd.datafree._parts._part import NOT_IMAGES, Part
 from tfkd.datafree.objectives import Objective
@@ -138,7 +138,7 @@ class Inversion(Objectives):
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
-        if not views.fit(teacher.input_shape[1:]):
+        if not takes_images(teacher):
             yield from (("view_shift", NOT_IMAGES), ("view_flip", NOT_IMAGES))
 
 

@@ -13,6 +13,7 @@ from tfkd.tasks import Task
 NOT_TYPICAL = "It has no batch normalization, so nobody knows which images are typical"
 NOT_CLASSES = "Its answers do not name classes"
 NOT_IMAGES = "Its inputs are not images"
+NOT_MOVED = "Its inputs are token ids, which no gradient moves"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

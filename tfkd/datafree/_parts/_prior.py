@@ -7,13 +7,16 @@ from typing import Annotated, Any
 import keras
 
 import generators
-from generators import Generator
+from generators import Generator, TokenGenerator
 from tfkd._core import names
+from tfkd.datafree._inputs import one_shape, takes_tokens
 from tfkd.datafree._options import AtLeast, Between, Formerly
-from tfkd.datafree._parts._part import NOT_CLASSES, NOT_TYPICAL, Part
+from tfkd.datafree._parts._part import NOT_CLASSES, NOT_MOVED, NOT_TYPICAL, Part
 from tfkd.datafree.objectives._moments import normalization_taps
 from tfkd.tasks import Task
 
+# Procedural generators by name or as objects.
+Priors = tuple[str, ...] | tuple[str | Generator, ...] | str | Generator
 # The procedural generator of inputs of any shape.
 _FOR_ANY_SHAPE = "smooth_noise"
 
@@ -93,24 +96,59 @@ class Prior(Selection):
     """Inputs from procedural generators.
 
     Args:
-        prior: procedural generators that inputs are drawn from, in equal parts.
+        prior: procedural generators that inputs are drawn from, in equal parts: names of those for images
+            and other floats, or `generators.Generator` objects, such as `generators.Words` for a language
+            model; one of them may stand alone.
         **kwargs: the options of `Selection` and `Chains`.
     """
 
-    prior: tuple[str, ...] = ("strokes",)
+    prior: Priors = ("strokes",)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prior, (str, Generator)):
+            object.__setattr__(self, "prior", (self.prior,))
+        super().__post_init__()
 
     def check(self) -> None:
         super().check()
-        if not self.prior:
+        if not self.priors:
             self._refuse("prior", "at least one procedural generator")
-        for name in self.prior:
-            names.lookup(priors(), name, "prior")
+        for prior in self.priors:
+            if not isinstance(prior, Generator):
+                names.lookup(priors(), prior, "prior")
+            elif not prior.procedural:
+                self._refuse("prior", "procedural generators, which have no weights to train")
+
+    @property
+    def priors(self) -> tuple[str | Generator, ...]:
+        """The names and objects of `prior`."""
+        assert isinstance(self.prior, tuple), "One that stands alone was made a tuple."
+        return self.prior
+
+    def token_generators(self) -> list[TokenGenerator]:
+        """Those of `prior` that make token ids."""
+        return [prior for prior in self.priors if isinstance(prior, TokenGenerator)]
+
+    def build_priors(self, input_shape: tuple[int, ...]) -> list[Generator]:
+        """The generators, those given by name made for a shape.
+
+        Raises:
+            ValueError: if one that was given as an object makes another shape.
+        """
+        made = [
+            prior if isinstance(prior, Generator) else priors()[prior](input_shape) for prior in self.priors
+        ]
+        for generator in made:
+            generators.check_generator(generator, input_shape, trained=False)
+        return made
 
     def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
         yield from super().substitutes(teacher)
-        shape = tuple(teacher.input_shape[1:])
-        fitting = tuple(name for name in self.prior if _makes(name, shape))
-        if fitting != self.prior:
+        shape = one_shape(teacher)
+        if shape is None:
+            return
+        fitting = tuple(each for each in self.priors if isinstance(each, Generator) or _makes(each, shape))
+        if fitting != self.priors:
             yield "prior", fitting or (_FOR_ANY_SHAPE,), f"The others do not make inputs of shape {shape}"
 
     def candidates_drawn(self) -> int:
@@ -147,7 +185,9 @@ class Refinement(Part):
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
-        if not normalization_taps(teacher):
+        if takes_tokens(teacher):
+            yield from ((field.name, NOT_MOVED) for field in dataclasses.fields(Refinement))
+        elif not normalization_taps(teacher):
             yield "refine_statistics", NOT_TYPICAL
 
     def refines(self) -> bool:
@@ -165,5 +205,7 @@ def _makes(prior, input_shape):
 
 
 def priors() -> Mapping[str, Callable[[tuple[int, ...]], Generator]]:
-    """The procedural generators by name; each is made for a shape of inputs."""
-    return names.members(generators, Generator, lambda cls: cls.procedural)
+    """The procedural generators of floats by name; each is made for a shape of inputs."""
+    return names.members(
+        generators, Generator, lambda cls: cls.procedural and not issubclass(cls, TokenGenerator)
+    )

@@ -89,7 +89,7 @@ def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[
 
     Args:
         teacher: the teacher.
-        images: what it is shown.
+        images: what it is given.
         stored: mean, variance and axis that is compared with, by tap; empty for the logits alone.
     """
     with taps.record(teacher, stored) as record:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tfkd.datafree._parts import Priors
 from tfkd.datafree.recipes._procedural import Procedural
 
 
@@ -28,7 +29,7 @@ class GuidedPrior(Procedural):
         This project's own; chains by Metropolis et al., 1953, with moves that redraw part of a latent.
     """
 
-    prior: tuple[str, ...] = ("strokes", "silhouettes")
+    prior: Priors = ("strokes", "silhouettes")
     candidates_per_image: int = 1
     balance: float = 0.0
     chains: int = 4096

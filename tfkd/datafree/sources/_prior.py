@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from keras import ops
 
 from generators import Generator
+from tfkd.datafree._inputs import equal_parts
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._parts import Prior, Refinement
 from tfkd.datafree.objectives._moments import observe, stored_statistics
@@ -59,7 +59,7 @@ class PriorSource(Source):
                 f"priors a batch's images of it, and one for each of {classes} classes. Received: "
                 f"{self.prior.chains}."
             )
-        counts = _equal_parts(self.prior.chains, len(self.generators))
+        counts = equal_parts(self.prior.chains, len(self.generators))
         return [
             Chains(generator, count, classes, self.lesson.seed)
             for generator, count in zip(self.generators, counts, strict=True)
@@ -127,7 +127,7 @@ class PriorSource(Source):
 
         parts = [
             chains.draw(size, self.prior.chain_moves, weigh, self.lesson.seed)
-            for chains, size in zip(self.chains, _equal_parts(n, len(self.chains)), strict=True)
+            for chains, size in zip(self.chains, equal_parts(n, len(self.chains)), strict=True)
             if size
         ]
         images, logits = zip(*parts, strict=True)
@@ -148,7 +148,7 @@ class PriorSource(Source):
         """`n` images as the generators draw them, in parts as equal as can be, shuffled together."""
         parts = [
             generator.sample(size, seed=self.lesson.seed)
-            for generator, size in zip(self.generators, _equal_parts(n, len(self.generators)), strict=True)
+            for generator, size in zip(self.generators, equal_parts(n, len(self.generators)), strict=True)
             if size
         ]
         if len(parts) == 1:
@@ -165,7 +165,9 @@ class PriorSource(Source):
     def _weighed(self, images, balance, disagreement):
         """The teacher's answers, and how much the recipe would like to have each image, as a logarithm."""
         lesson, weight = self.lesson, self.prior.statistics_weight
-        logits, seen = observe(lesson.teacher, images, stored_statistics(lesson.teacher) if weight else {})
+        logits, seen = observe(
+            lesson.teacher, lesson.inputs.given(images), stored_statistics(lesson.teacher) if weight else {}
+        )
         log_weights = selection_log_weights(
             lesson.task,
             logits,
@@ -176,8 +178,3 @@ class PriorSource(Source):
             weight,
         )
         return logits, log_weights
-
-
-def _equal_parts(n, parts):
-    """Sizes of so many parts of `n` things, as equal as can be."""
-    return np.diff(np.linspace(0, n, parts + 1).round().astype(int)).tolist()

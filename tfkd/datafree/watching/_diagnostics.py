@@ -1,7 +1,10 @@
 """Figures that say without data how a data-free run is doing."""
 
+from typing import Any
+
 import keras
 import numpy as np
+from keras import tree
 
 from tfkd._core import asking
 from tfkd.tasks import ClassTask, Task, task_of
@@ -13,8 +16,8 @@ NEAR = 0.01
 def vital_signs(
     teacher: keras.Model,
     student: keras.Model,
-    synthetic: np.ndarray,
-    probes: np.ndarray,
+    synthetic: Any,
+    probes: Any,
     batch_size: int = 256,
     task: Task | None = None,
 ) -> dict[str, float]:
@@ -23,7 +26,8 @@ def vital_signs(
     Args:
         teacher: a model as `tfkd.load_teacher` returns it.
         student: a model with the same inputs and outputs.
-        synthetic: float inputs `(n, ...)` in [0, 1] as training makes them, at least 2.
+        synthetic: float inputs `(n, ...)` in [0, 1] as training makes them, at least 2; for a language
+            model what it takes by name, `token_ids` and others `(n, length)`.
         probes: inputs of the same shape that stay the same over a run.
         batch_size: inputs that go through a network at once, at most.
         task: what the outputs mean; None for what the teacher says.
@@ -32,7 +36,8 @@ def vital_signs(
         `health_agreement`: agreement of both networks on the probes, in [0, 1].
         `health_guess`: what that would be for a student that always gives the best constant answer.
         `health_agreement_synthetic`: agreement on the synthetic inputs.
-        `health_diversity`: mean distance of two of these, in root mean square of their values.
+        `health_diversity`: mean distance of two of these, in root mean square of their values; of token ids
+        the share of places with other tokens.
         `health_duplicates`: share of them that have another within 0.01 in that distance.
         `health_student_spread`: standard deviation of the student's outputs over all inputs, as a multiple
         of the teacher's; 0 if it answers all alike.
@@ -41,13 +46,16 @@ def vital_signs(
         is of them.
     """
     task = task_of(teacher) if task is None else task
-    n = len(synthetic)
+    n = len(tree.flatten(synthetic)[0])
     expected, answers = (
         np.concatenate([asking.answers(model, inputs, batch_size) for inputs in (synthetic, probes)])
         for model in (teacher, student)
     )
     expected, answers = expected.astype("float32"), answers.astype("float32")
-    distances = rms_distances(synthetic)
+    if isinstance(synthetic, dict):
+        distances = token_distances(synthetic["token_ids"])
+    else:
+        distances = rms_distances(synthetic)
     pairs = distances[np.triu_indices(len(distances), 1)]
     np.fill_diagonal(distances, np.inf)
     figures = {
@@ -82,6 +90,18 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
     products = rows @ rows.T / rows.shape[1]
     squares = np.diag(products)
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
+
+
+def token_distances(token_ids: np.ndarray) -> np.ndarray:
+    """Shares of places at which pairs of sequences have other tokens.
+
+    Args:
+        token_ids: int `(n, length)`.
+
+    Returns:
+        float32 `(n, n)`.
+    """
+    return np.stack([np.mean(token_ids != each, axis=1, dtype="float32") for each in token_ids])
 
 
 def in_warm_up(distiller) -> bool:

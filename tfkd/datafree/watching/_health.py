@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import keras
 
 from tfkd._core.checks import check_choice, check_int, check_number
-from tfkd._core.layouts import probes
 from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
 from tfkd.distilling._protocol import check_distillation
@@ -144,7 +143,7 @@ class Health(keras.callbacks.Callback):
                 f"{len(self.model.students)}. Watch a student alone, or use tfkd.callbacks.KeepLastGood."
             )
         self._forget()
-        self._probes = probes(self.model.teacher, self.images, _PROBE_SEED)
+        self._probes = self.model.input_form.probes(self.images, _PROBE_SEED)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.last_healthy_epoch is None:
@@ -230,19 +229,19 @@ class Health(keras.callbacks.Callback):
         copies, entropy = row["health_duplicates"], row.get("health_class_entropy", 1.0)
         if copies > self.duplicates:
             found["duplicates"] = (
-                f"{copies:.0%} of the synthetic images have another within {NEAR} (root mean square) of "
+                f"{copies:.0%} of the synthetic inputs have another at a distance below {NEAR} from "
                 f"them, so there is little to learn from them however low the loss; {self._remedy()}."
             )
         if self._sound_rows:
             left = row["health_diversity"] / (self._sound_rows[0]["health_diversity"] or 1.0)
             if left < self.diversity:
                 found["diversity_lost"] = (
-                    f"The synthetic images differ by {row['health_diversity']:.3g} (root mean square), "
+                    f"The synthetic inputs differ by {row['health_diversity']:.3g}, "
                     f"{left:.0%} of what they did at first; {self._remedy()}."
                 )
         if entropy < self.entropy:
             found["few_classes"] = (
-                "The teacher sees hardly any of its classes in the synthetic images: their entropy is "
+                "The teacher sees hardly any of its classes in the synthetic inputs: their entropy is "
                 f"{entropy:.2f} where 1 is an even mix; {self._remedy()}."
             )
         return found
@@ -267,7 +266,7 @@ class Health(keras.callbacks.Callback):
         best = max(sound["health_agreement"] for sound in self._sound_rows)
         if agreement < best - self.fall:
             found["agreement_fall"] = (
-                f"Student and teacher agree on {agreement:.0%} of fixed procedural images, after "
+                f"Student and teacher agree on {agreement:.0%} of fixed procedural inputs, after "
                 f"{best:.0%} at best: the student forgets; remembered inputs (`memory`) or a lower "
                 "learning rate of the student usually help."
             )

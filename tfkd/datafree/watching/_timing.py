@@ -39,8 +39,8 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
         return tf.function(half, autograph=False, jit_compile=distiller.jit_compile)
 
     with distiller.preserving_state():
-        images = tf.convert_to_tensor(distiller.synthesize(distiller.recipe.batch_size))
-        logits = tf.cast(answers(distiller.teacher, images), "float32")
+        images = tf.convert_to_tensor(distiller.made(distiller.recipe.batch_size))
+        logits = tf.cast(answers(distiller.teacher, distiller.input_form.given(images)), "float32")
         synthesis = median_seconds(compiled(distiller.images_of_a_step), (), repeats)
         student = median_seconds(compiled(updates), (images,), repeats)
     student *= distiller.share_taught() * all_updates / timed

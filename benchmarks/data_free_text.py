@@ -1,0 +1,179 @@
+"""Students of a language model taught without any text: which words, how chosen, at what cost.
+
+    python benchmarks/data_free_text.py --teacher=teacher.keras --tokenizer=all-MiniLM-L6-v2 --data=sst2
+
+Each row is a way to make sentences. All else is the same: three layers inherited from the teacher, frozen
+token embeddings, soft targets and hidden states, and the number of updates. `--data` is a folder with
+`dev.tsv` and `test.tsv`, each line a sentence, a tab and its class, which are looked at when a student is
+done; without it, rows say how often student and teacher agree on words. CPU seconds are those of training,
+compilation included. The rows go to docs/rows/data_free_text.json.
+"""
+
+import json
+import os
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+from keras import ops
+
+import tfkd
+from generators import Words
+from tfkd import datafree, students, text
+from tfkd._core import files
+from tfkd.datafree.sources import Batch, PriorSource
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("teacher", None, "a classifier of texts, .keras", required=True)
+flags.DEFINE_string("tokenizer", None, "folder of its tokenizer", required=True)
+flags.DEFINE_string("data", "", "folder of dev.tsv and test.tsv; empty for none")
+flags.DEFINE_integer("layers", 3, "of the student")
+flags.DEFINE_integer("steps", 120, "updates of a student")
+flags.DEFINE_list("ways", [], "rows to measure; empty for all")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the runs")
+flags.DEFINE_string("rows", "docs/rows", "where the rows are kept")
+
+# Words that the agreement of student and teacher is measured on, by a seed that no run has.
+_HELD_OUT, _SEED = 1024, 12345
+
+
+class Flipped(PriorSource):
+    """Words, half of the sentences with a quarter of their words replaced by the gradient (HotFlip).
+
+    The words that lower the teacher's loss of a random class most, by its gradient at their embeddings.
+    """
+
+    def draw(self, n, made=None, examples=None):
+        token_ids = self.draw_prior(n)
+        half = token_ids[: n // 2]
+        targets = self.lesson.task.draw_targets(n // 2, self.lesson.seed)
+        embeddings = self._embeddings()
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            loss = ops.sum(self.lesson.task.target_loss(targets, self.lesson.ask(half)))
+        # The rows of an embedding's gradient, in the order of the tokens.
+        slope = tf.reshape(tape.gradient(loss, embeddings).values, (*half.shape, -1))
+        words = np.array(self.generators[0].token_ids, "int32")
+        lowered = ops.einsum("ntd,wd->ntw", slope, tf.gather(embeddings, words))
+        best = ops.take(words, ops.argmin(lowered, axis=-1))
+        is_word = half > max(self.generators[0].start_id, self.generators[0].end_id)
+        chosen = is_word & (keras.random.uniform(half.shape, seed=self.lesson.seed) < 0.25)
+        token_ids = tf.stop_gradient(ops.concatenate([ops.where(chosen, best, half), token_ids[n // 2 :]]))
+        return Batch(token_ids, self.lesson.answers(token_ids))
+
+    def _embeddings(self):
+        path = tfkd.taps.transformer(self.lesson.teacher)
+        container = path.embeddings.rsplit("/", 1)[0]
+        return tfkd.taps.resolve(self.lesson.teacher, f"{container}/token_embedding").embeddings.value
+
+
+class Flips(datafree.ProceduralText):
+    """Words flipped by the gradient."""
+
+    def build_source(self, lesson):
+        return Flipped(lesson, self.build_priors(lesson.input_shape), self, None, self.batch_size)
+
+
+def ways(tokenizer: text.Tokenizer) -> dict[str, datafree.ProceduralText]:
+    """The recipes by the names of rows."""
+    words = Words.from_tokenizer(tokenizer)
+    phrases = Words.from_tokenizer(tokenizer, words=(1, 8))
+    recipe = datafree.ProceduralText(prior=words, epochs=1, steps_per_epoch=FLAGS.steps)
+    return {
+        "words by Zipf's law": recipe,
+        "words, uniform": recipe.with_options(prior=Words.from_tokenizer(tokenizer, exponent=0)),
+        "phrases of 1 to 8 words": recipe.with_options(prior=phrases),
+        "balanced": recipe.with_options(candidates_per_image=2, balance=1.0),
+        "walked": recipe.with_options(chains=512, chain_moves=4, class_weight=1.0),
+        "flipped by the gradient": Flips(prior=words, epochs=1, steps_per_epoch=FLAGS.steps),
+    }
+
+
+def read(name: str) -> tuple[list[str], np.ndarray]:
+    """Sentences and classes of a file."""
+    with open(os.path.join(FLAGS.data, f"{name}.tsv"), encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+    return [row[0] for row in rows], np.array([int(row[1]) for row in rows], "int32")
+
+
+def answers(model: keras.Model, sentences: list[str], tokenizer: text.Tokenizer) -> np.ndarray:
+    """The classes that a model gives to sentences, in batches as long as their longest."""
+    given = [model.predict_on_batch(tokenizer(sentences[i : i + 64])) for i in range(0, len(sentences), 64)]
+    return np.concatenate(given).argmax(axis=-1)
+
+
+def figures(teacher: keras.Model, student: keras.Model, tokenizer: text.Tokenizer) -> dict[str, float]:
+    """How alike two networks are, and how right the student is."""
+    words = Words.from_tokenizer(tokenizer)
+    made = words.model_inputs(words.sample(_HELD_OUT, _SEED))
+    same = [model.predict(made, verbose=0).argmax(axis=-1) for model in (teacher, student)]
+    found = {"agreement_on_words": float(np.mean(same[0] == same[1]))}
+    for name in ("dev", "test") if FLAGS.data else ():
+        sentences, classes = read(name)
+        theirs, ours = (answers(model, sentences, tokenizer) for model in (teacher, student))
+        found[f"{name}_agreement"] = float(np.mean(theirs == ours))
+        found[f"{name}_accuracy"] = float(np.mean(ours == classes))
+        found[f"{name}_accuracy_of_teacher"] = float(np.mean(theirs == classes))
+    return found
+
+
+def beginner(teacher: keras.Model) -> keras.Model:
+    """A student that inherits layers; its token embeddings, half of the weights, stay as they are."""
+    student = students.from_layers(teacher, FLAGS.layers)
+    for path, layer in tfkd.taps.named_layers(student).items():
+        if path.endswith("token_embedding"):
+            layer.trainable = False
+    return student
+
+
+def measured(recipe: datafree.Recipe, teacher: keras.Model, tokenizer: text.Tokenizer, seed: int) -> dict:
+    """A row: a student taught by a recipe."""
+    keras.utils.set_random_seed(seed)
+    student = beginner(teacher)
+    distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
+    distiller.compile()
+    begun = time.process_time()
+    distiller.fit(verbose=0)
+    return {"cpu_seconds": time.process_time() - begun, **figures(teacher, student, tokenizer)}
+
+
+def table(rows: list[dict]) -> str:
+    """A line for each way: means over seeds, and the deviation of the accuracy."""
+    keys = [key for key in rows[0] if key not in ("way", "seed")]
+    lines = [
+        f"| way | seeds | {' | '.join(key.replace('_', ' ') for key in keys)} |",
+        "|---" * (len(keys) + 2) + "|",
+    ]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        same = [row for row in rows if row["way"] == way]
+        cells = []
+        for key in keys:
+            values = np.array([row[key] for row in same])
+            percent = f"{100 * values.mean():.2f} ± {100 * values.std():.2f}"
+            cells.append(f"{values.mean():.0f}" if key == "cpu_seconds" else percent)
+        lines.append(f"| {way} | {len(same)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints and writes the rows."""
+    teacher = keras.models.load_model(FLAGS.teacher)
+    tokenizer = text.Tokenizer(FLAGS.tokenizer, max_length=64)
+    begin = beginner(teacher)
+    rows = [
+        {"way": "inherited, untrained", "seed": 0, "cpu_seconds": 0.0, **figures(teacher, begin, tokenizer)}
+    ]
+    known = ways(tokenizer)
+    for seed in map(int, FLAGS.seeds):
+        for way in FLAGS.ways or known:
+            rows.append({"way": way, "seed": seed, **measured(known[way], teacher, tokenizer, seed)})
+            print(json.dumps(rows[-1]), flush=True)
+            told = {"steps": FLAGS.steps, "layers": FLAGS.layers, "rows": rows}
+            files.write_text(os.path.join(FLAGS.rows, "data_free_text.json"), json.dumps(told, indent=1))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,67 @@
+"""CachedBatch: the inputs of a batch, and what data sets carry beside them."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keras import tree
+
+from tfkd._core.keras_internals import mask_of, with_mask
+
+# Keys of the dictionary that such a data set has in place of the inputs.
+INPUTS, INDEX, TEACHER = "tfkd:inputs", "tfkd:index", "tfkd:teacher:"
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedBatch:
+    """The inputs of a batch and what comes with them.
+
+    Args:
+        inputs: what the models take.
+        index: int64 `(batch,)`, the examples' places in the data set; None if unknown.
+        output: the teacher's output; None if it was not cached.
+        taps: cached taps of the teacher, by name.
+        teacher_fingerprint: fingerprint of the teacher the cache was made with.
+    """
+
+    inputs: Any
+    index: Any = None
+    output: Any = None
+    taps: dict = dataclasses.field(default_factory=dict)
+    teacher_fingerprint: str | None = None
+
+    def has_taps(self, tapped: Iterable[str]) -> bool:
+        """Whether the cached outputs hold all of these taps of the teacher."""
+        return all(tap in self.taps for tap in tapped)
+
+
+def unpack(x) -> CachedBatch:
+    """Separates inputs from what `with_index` or `cache_teacher` put beside them."""
+    if not isinstance(x, dict) or INPUTS not in x:
+        return CachedBatch(x)
+    cached = [key for key in x if key.startswith(TEACHER)]
+    if not cached:
+        return CachedBatch(x[INPUTS], x[INDEX])
+    outputs = _with_masks(**x[cached[0]])
+    teacher_fingerprint = cached[0].removeprefix(TEACHER)
+    return CachedBatch(x[INPUTS], x[INDEX], outputs["output"], outputs["taps"], teacher_fingerprint)
+
+
+def masks_of(outputs: dict) -> dict[str, Any]:
+    """The masks `(batch, tokens)` of the leaves of a structure, by their numbers."""
+    found = {str(i): mask_of(leaf) for i, leaf in enumerate(tree.flatten(outputs))}
+    return {i: mask for i, mask in found.items() if mask is not None and len(mask.shape) == 2}
+
+
+def _with_masks(output, taps, masks):
+    """Undoes `masks_of`: a data set holds values and masks side by side."""
+    outputs = {"output": output, "taps": taps}
+    leaves = [with_mask(leaf, masks.get(str(i))) for i, leaf in enumerate(tree.flatten(outputs))]
+    return tree.pack_sequence_as(outputs, leaves)
+
+
+def with_inputs_changed(x, function: Callable[[Any], Any]):
+    """The inputs changed, and what `with_index` or `cache_teacher` put beside them as it is."""
+    if not isinstance(x, dict) or INPUTS not in x:
+        return function(x)
+    return {**x, INPUTS: function(x[INPUTS])}

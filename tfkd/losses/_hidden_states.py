@@ -1,0 +1,111 @@
+"""TinyBERT: hidden states and embeddings of the student as the teacher's are."""
+
+from typing import Self
+
+import keras
+from keras import ops
+
+from tfkd.losses._base import Taps
+from tfkd.losses._features import FeatureLoss, Projector, linear_projector, shape_list
+from tfkd.losses._maps import matching_pair
+
+_AUTO = "auto"
+
+
+def hidden_states(teacher, student):
+    """TinyBERT: mean squared difference of hidden states.
+
+    Reduction: mean over the last axis, one value per position; a distiller takes the mean over the
+    positions that count in the whole batch, where `hint` has a mean for each example. No temperature;
+    symmetric.
+
+    Args:
+        teacher: the teacher's hidden states `(..., width)`.
+        student: the student's, of the same width.
+
+    Returns:
+        A float32 tensor `(...)`, at least 0.
+
+    Raises:
+        ValueError: if the shapes cannot match.
+
+    Example:
+        >>> hidden_states([[1.0, 2.0]], [[0.0, 0.0]])  # [2.5]
+
+    Reference:
+        Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", 2020. The authors' code
+        also averages over padding.
+    """
+    teacher, student = matching_pair(teacher, student)
+    return ops.mean((teacher - student) ** 2, axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class HiddenStates(FeatureLoss):
+    """TinyBERT: `hidden_states` as a loss of a distiller, added up over pairs of layers.
+
+    Args:
+        teacher_layer: tap of the teacher, or a list of taps, such as the blocks or the embeddings of
+            `tfkd.taps.transformer`.
+        student_layer: tap of the student, or as many.
+        projector: "auto" for one trained linear map to the teacher's width, shared by all pairs, if the
+            student has another width, and none if it has the same; or what `FeatureLoss` takes.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: if there are not as many student as teacher layers, or one map cannot fit all pairs.
+
+    Example:
+        >>> theirs, ours = (tfkd.taps.transformer(model) for model in (teacher, student))
+        >>> hidden = HiddenStates(theirs.hidden[1::2], ours.hidden)
+        >>> embeddings = HiddenStates(theirs.embeddings, ours.embeddings)
+        >>> tfkd.Distiller(teacher, student, [hidden, embeddings])
+
+    Reference:
+        Jiao et al., "TinyBERT", 2020, which has one map for hidden states and another for embeddings; its
+        code has one for both. Both have it for equal widths, too. The map here has a bias, as in the code.
+    """
+
+    def __init__(
+        self,
+        teacher_layer: Taps = None,
+        student_layer: Taps = None,
+        projector: Projector | str = _AUTO,
+        **kwargs,
+    ) -> None:
+        shared = isinstance(projector, str)
+        if shared and projector != _AUTO:
+            raise ValueError(
+                f'`projector` must be "auto", True, None or layers. Received: projector={projector!r}.'
+            )
+        super().__init__(teacher_layer, student_layer, None if shared else projector, **kwargs)
+        self.shared = shared
+
+    def build(self, teacher_shape, student_shape) -> None:
+        if not self.shared:
+            super().build(teacher_shape, student_shape)
+            return
+        theirs, ours = shape_list(teacher_shape), shape_list(student_shape)
+        widths = [(t[-1], s[-1]) for t, s in zip(theirs, ours, strict=True)]
+        if all(t == s for t, s in widths):
+            return
+        if len(set(widths)) > 1:
+            raise ValueError(
+                '`projector="auto"` is one map for all pairs of layers, which must then have the same '
+                f"widths. Received: widths of teacher and student {widths}. projector=True makes one map "
+                "for each pair."
+            )
+        shared = linear_projector(widths[0][0], len(ours[0]))
+        shared.build(ours[0])
+        self.projectors = [shared] * len(widths)
+
+    def compare(self, teacher, student, batch):
+        return hidden_states(teacher, student)
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        return {**config, "projector": _AUTO} if self.shared else config
+
+    @classmethod
+    def from_config(cls, config: dict) -> Self:
+        return cls(**config) if config.get("projector") == _AUTO else super().from_config(config)

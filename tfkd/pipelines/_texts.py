@@ -1,0 +1,144 @@
+"""Texts as pipelines read them: labelled sentences of a file, and words to make up for those that lack."""
+
+import csv
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from generators import Words
+from tfkd import text
+from tfkd._core.named_inputs import TOKENS, named_inputs
+from tfkd.datafree import Procedural, ProceduralText, Recipe
+from tfkd.pipelines._examples import Examples, read_arrays
+from tfkd.tasks import task_of
+
+# Tokens of a text where neither data nor anybody says how many.
+_LENGTH, _AROUND = 32, 2
+_ENDING = ".tsv"
+_SEGMENTS = "segment_ids"
+
+
+def as_tokenizer(tokenizer: str | os.PathLike | text.Tokenizer | None) -> text.Tokenizer | None:
+    """A tokenizer that was given as one or by its folder or file."""
+    return text.Tokenizer(tokenizer) if isinstance(tokenizer, str | os.PathLike) else tokenizer
+
+
+def load_texts(
+    source: Any, model: keras.Model, tokenizer: text.Tokenizer | None, argument: str
+) -> Examples:
+    """Labelled texts, as a text model takes them.
+
+    Args:
+        source: `(texts, labels)`, where texts are strings or the model's inputs by name, int `(n, tokens)`
+            each; a `.tsv` file of lines with a text, a tab and a label; or an npz file of the inputs and
+            the labels `y`.
+        model: takes the texts; its task says what labels are.
+        tokenizer: of the strings; None for none.
+        argument: what messages call the texts.
+
+    Returns:
+        int32 arrays by the names of the model's inputs, and labels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if there is nothing in it, something lacks, or it does not fit.
+    """
+    what, names = f"`{argument}`", list(named_inputs(model) or {})
+    if isinstance(source, str | os.PathLike):
+        source = _of_file(os.fspath(source), names, what)
+    try:
+        x, y = source
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a file or (texts, labels). Received: {type(source)}.") from None
+    if not isinstance(x, dict):
+        x = _tokenized(list(x), tokenizer, what)
+    x = _checked(x, names, what)
+    return x, task_of(model).check_labels(np.asarray(y), len(y), f"the labels of {what}")
+
+
+def longest(*given: Examples | None) -> int:
+    """Tokens of the longest texts of several arrays of them."""
+    widths = [array.shape[1] for each in given if each is not None for array in each[0].values()]
+    return max(widths, default=_LENGTH)
+
+
+def filled_up(texts: Examples | None, length: int) -> Examples | None:
+    """The texts with as many tokens each; padding is 0."""
+    if texts is None:
+        return None
+    x, y = texts
+    return {name: np.pad(ids, ((0, 0), (0, length - ids.shape[1]))) for name, ids in x.items()}, y
+
+
+def with_words(recipe: Recipe, tokenizer: text.Tokenizer | None, length: int) -> Recipe:
+    """A recipe for texts; one without generators of words gets those of the tokenizer.
+
+    `Procedural` as it is by default stands for `ProceduralText`.
+
+    Raises:
+        ValueError: if it needs a tokenizer and there is none, or makes something else than token ids.
+    """
+    if recipe == Procedural():
+        recipe = ProceduralText()
+    if not isinstance(recipe, ProceduralText) or recipe.prior:
+        return recipe
+    if tokenizer is None:
+        raise ValueError(
+            "`tokenizer` is needed: words of its vocabulary are what the model is asked about. Give a "
+            "tfkd.text.Tokenizer, or the folder that its tokenizer.json or vocab.txt is in; or a `recipe` "
+            "with a `prior` of your own."
+        )
+    most = max(1, length - _AROUND)
+    words = Words.from_tokenizer(tokenizer, words=(min(4, most), most), length=length)
+    # Hidden states of wrapped students are not those of blocks any more.
+    return recipe.with_options(prior=words, features=0.0)
+
+
+def _of_file(path, names, what):
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{what}: there is no file {path!r}.")
+    if not path.endswith(_ENDING):
+        *inputs, labels = read_arrays(path, (*names, "y"), what)
+        return dict(zip(names, inputs, strict=True)), labels
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
+    for number, row in enumerate(rows, 1):
+        if len(row) != 2 or not row[1].strip().isdigit():
+            raise ValueError(
+                f"{what}: line {number} of {path!r} must be a text, a tab and a class number. Received: "
+                f"{' '.join(row)[:80]!r}."
+            )
+    if not rows:
+        raise ValueError(f"{what}: {path!r} holds no texts.")
+    return [row[0] for row in rows], np.array([int(row[1]) for row in rows])
+
+
+def _tokenized(texts: Sequence[str], tokenizer, what):
+    if tokenizer is None:
+        raise ValueError(
+            f"`tokenizer` is needed: {what} are strings. Give a tfkd.text.Tokenizer, or the folder that "
+            "its tokenizer.json or vocab.txt is in."
+        )
+    return tokenizer(texts)
+
+
+def _checked(x, names, what):
+    """The inputs that a model takes, as int32, of one shape."""
+    if _SEGMENTS in names and _SEGMENTS not in x:
+        # All of one sentence.
+        x = {**x, _SEGMENTS: np.zeros_like(x[TOKENS])}
+    if lacking := [name for name in names if name not in x]:
+        raise ValueError(f"{what} lacks {lacking}, which the model takes. Received: {sorted(x)}.")
+    arrays = {name: np.asarray(x[name]) for name in names}
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not all(next(iter(shapes))):
+        raise ValueError(
+            f"{what} must hold integers (n, tokens) for each of {names}, of one shape. Received: "
+            f"{ {name: array.shape for name, array in arrays.items()} }."
+        )
+    if not all(array.dtype.kind in "biu" for array in arrays.values()):
+        raise ValueError(f"{what} must hold integers. Received: {[a.dtype.name for a in arrays.values()]}.")
+    return {name: array.astype("int32") for name, array in arrays.items()}

@@ -1,0 +1,203 @@
+"""Language models: a token of the vocabulary at each position."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfkd.losses import SoftTargets, soft_targets
+from tfkd.tasks._classification import problem_of_logits
+from tfkd.tasks._task import Task, as_float32
+
+# The label of a position that does not count.
+IGNORED = -100
+
+
+class LanguageModel(Task):
+    """Logits of the vocabulary at each position, `(tokens, vocabulary)`.
+
+    Two answers agree by the share of positions at which they predict the same token. Labels are token ids
+    `(batch, tokens)`; -100 marks positions that do not count.
+
+    Args:
+        output_shape: `(tokens, vocabulary)`; the number of tokens may be None.
+
+    Raises:
+        ValueError: for another shape.
+    """
+
+    activations = ("softmax",)
+    examples: ClassVar[str] = "texts"
+
+    @property
+    @abstractmethod
+    def labels_text(self) -> str:
+        """What a label is, for messages."""
+
+    def check_output_shape(self) -> None:
+        shape = self.output_shape
+        if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+            raise ValueError(
+                "A language model returns (batch, tokens, vocabulary), logits of a known vocabulary at "
+                f"each position. Received: output shape {(None, *shape)}. One row of logits a text is "
+                "task='text_classification', one vector a text is task='sentence_embedding'."
+            )
+
+    def agreement(self, teacher, student, mask=None):
+        """The share of positions with the same likeliest token: float32 `(batch,)`.
+
+        Args:
+            teacher: logits `(batch, tokens, vocabulary)`.
+            student: logits of the same shape.
+            mask: which positions count, `(batch, tokens)`; None for all. Rows without any agree.
+        """
+        same = ops.argmax(teacher, axis=-1) == ops.argmax(student, axis=-1)
+        return _mean(as_float32(same), mask, of_none=1.0)
+
+    def divergence(self, teacher, student, mask=None):
+        """The mean Kullback-Leibler divergence of positions, masked as in `agreement`."""
+        return _mean(soft_targets(teacher, student), mask, of_none=0.0)
+
+    def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
+        """Tokens drawn evenly from the vocabulary, `(n, tokens)`."""
+        tokens = self.output_shape[0] if answers is None else ops.shape(answers)[1]
+        if tokens is None:
+            raise ValueError(
+                f"`answers` are needed to draw targets of {self!r}, whose number of tokens is open."
+            )
+        return keras.random.randint((n, tokens), 0, self.classes, seed=seed)
+
+    def target_loss(self, targets, outputs):
+        values = ops.sparse_categorical_crossentropy(targets, as_float32(outputs), from_logits=True)
+        return ops.mean(values, axis=-1)
+
+    def soft_loss(self, temperature: float = 1.0) -> SoftTargets:
+        return SoftTargets(temperature)
+
+    def label_loss(self) -> keras.losses.Loss:
+        """Cross-entropy, averaged over the tokens that count."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
+
+    def metric(self) -> keras.metrics.Metric:
+        return TokenAccuracy(name="accuracy")
+
+    def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
+        labels, tokens = np.asarray(labels), self.output_shape[0]
+        shaped = labels.ndim == 2 and len(labels) == n and tokens in (None, labels.shape[1])
+        counted = labels[labels != IGNORED] if shaped else labels
+        if not (shaped and np.isin(np.unique(counted), np.arange(self.classes)).all()):
+            raise ValueError(
+                f"{argument} must be token ids ({n}, {tokens or 'tokens'}) from 0 to {self.classes - 1}, "
+                f"{self.labels_text}, and {IGNORED} where a position does not count. Received: "
+                f"{labels.dtype} of shape {labels.shape}, values "
+                f"{np.unique(counted)[:5].tolist()} to {np.unique(counted)[-5:].tolist()}."
+            )
+        if not counted.size:
+            raise ValueError(f"{argument} must have a token that counts. Received: {IGNORED} everywhere.")
+        return labels.astype("int64")
+
+    def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Accuracy and perplexity of the tokens that count.
+
+        Perplexity is the exponential of their mean cross-entropy in nats.
+        """
+        right, nats, count = 0, 0.0, 0
+        # A row at a time: a vocabulary makes outputs large.
+        for logits, row in zip(outputs, labels, strict=True):
+            counts = row != IGNORED
+            logits, row = logits[counts].astype("float64"), row[counts]
+            highest = logits.max(axis=-1, keepdims=True)
+            total = np.log(np.exp(logits - highest).sum(axis=-1)) + highest[:, 0]
+            nats += float((total - logits[np.arange(len(row)), row]).sum())
+            right += int((logits.argmax(axis=-1) == row).sum())
+            count += len(row)
+        # As float64 it is infinite where a network is that wrong, without a warning.
+        return {"accuracy": right / count, "perplexity": float(np.exp(min(nats / count, 700.0)))}
+
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        """Whether it is right no more often than the commonest token is."""
+        _, counts = np.unique(labels[labels != IGNORED], return_counts=True)
+        return bool(self.score(outputs, labels)["accuracy"] <= counts.max() / counts.sum())
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        tokens = outputs.reshape(-1, self.classes)
+        seen = problem_of_logits(tokens, "token")
+        return seen and f"{seen}. Check that the texts were tokenized by the vocabulary it was trained with"
+
+    def agreement_text(self, share: str, examples: str = "texts") -> str:
+        return f"agree on {share} of the tokens of {examples}"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        return [" ".join(map(str, row[:4])) for row in outputs.argmax(-1)]
+
+    def constant(self, outputs: np.ndarray) -> np.ndarray:
+        commonest = np.bincount(outputs.argmax(-1).reshape(-1), minlength=self.classes).argmax()
+        one = np.eye(self.classes, dtype="float32")[commonest]
+        return np.broadcast_to(one, outputs.shape[1:]).copy()
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class TokenAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """The share of tokens that are right, of those whose label is not -100.
+
+    Args:
+        name: what `History` calls it.
+        dtype: of the result.
+
+    Example:
+        >>> model.compile("adam", task.label_loss(), metrics=[tfkd.tasks.TokenAccuracy()])
+    """
+
+    def __init__(self, name: str = "token_accuracy", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        counts = as_float32(ops.not_equal(y_true, IGNORED))
+        if sample_weight is not None:
+            weight = as_float32(sample_weight)
+            counts = counts * (weight[:, None] if len(weight.shape) == 1 else weight)
+        return super().update_state(y_true, y_pred, counts)
+
+
+@keras.saving.register_keras_serializable(package="tfkd")
+class Perplexity(keras.metrics.Mean):
+    """The exponential of the mean cross-entropy of tokens, of those whose label is not -100.
+
+    Predictions are logits `(batch, tokens, vocabulary)`, labels token ids `(batch, tokens)`.
+
+    Args:
+        name: what `History` calls it.
+        dtype: of the result.
+
+    Example:
+        >>> model.compile("adam", task.label_loss(), metrics=[tfkd.tasks.Perplexity()])
+    """
+
+    def __init__(self, name: str = "perplexity", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._direction = "down"
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        counts = ops.not_equal(y_true, IGNORED)
+        targets = ops.where(counts, y_true, ops.zeros_like(y_true))
+        values = ops.sparse_categorical_crossentropy(targets, as_float32(y_pred), from_logits=True)
+        weight = as_float32(counts)
+        if sample_weight is not None:
+            given = as_float32(sample_weight)
+            weight = weight * (given[:, None] if len(given.shape) == 1 else given)
+        return super().update_state(values, weight)
+
+    def result(self):
+        return ops.exp(super().result())
+
+
+def _mean(values, mask, of_none):
+    """The mean of positions that count, row by row."""
+    if mask is None:
+        return ops.mean(values, axis=-1)
+    counts = as_float32(mask)
+    number = ops.sum(counts, axis=-1)
+    mean = ops.sum(values * counts, axis=-1) / ops.maximum(number, 1.0)
+    return ops.where(number > 0, mean, of_none)

@@ -1,0 +1,24 @@
+"""Rank correlation."""
+
+import numpy as np
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation: that of the ranks, equal values sharing the mean of theirs.
+
+    Args:
+        a: numbers `(n,)`.
+        b: as many.
+
+    Returns:
+        From -1 to 1; 0 if all numbers of a side are equal.
+    """
+    ranks = [_ranks(np.asarray(each, "float64")) for each in (a, b)]
+    x, y = (each - each.mean() for each in ranks)
+    size = np.sqrt((x @ x) * (y @ y))
+    return float(x @ y / size) if size > 0 else 0.0
+
+
+def _ranks(values):
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -1,0 +1,120 @@
+"""EmbeddingDistillation: a small sentence encoder learns a larger one's vectors, on any texts."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Annotated
+
+import keras
+from keras import layers
+
+from tfkd._core.token_marks import tokenizer_of
+from tfkd.datafree._options import AtLeast, OneOf
+from tfkd.losses import CosineEmbedding, HiddenStates, KnowledgeLoss, MeanSquaredError, Relational
+from tfkd.tasks import output_shape_of
+from tfkd.text._bilstm import bilstm_classifier
+from tfkd.text._compatibility import layers_of, token_embedding
+from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._marking import marked
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbeddingDistillation(LayerRecipe):
+    """A student of a sentence encoder gives the same vectors, of any texts without labels.
+
+    Vectors keep the teacher's size whatever the student's width, so that both can be used side by side.
+
+    Args:
+        layers: as of `LayerRecipe`.
+        hidden_dim: as of `LayerRecipe`; a student of another width ends in a linear layer to the teacher's.
+        network: "transformer" for a student of the teacher's layers, "bilstm" for a recurrent one that has
+            its token embeddings.
+        hidden: units of the LSTM in each direction, at least 1.
+        mse_weight: weight of the vectors' mean squared difference, at least 0.
+        cosine_weight: weight of one minus their cosine, at least 0; of vectors of length 1 it is the same.
+        relational_weight: weight of the differences of distances and angles within a batch (RKD), at
+            least 0.
+        hidden_weight: weight of the mean squared difference of hidden states of the layers that the student
+            has of its teacher, at least 0.
+        **kwargs: the options of `TextRecipe`.
+
+    Raises:
+        ValueError: for a value out of its range.
+
+    Example:
+        >>> data = tfkd.text.batches(sentences, tokenizer=tokenizer)
+        >>> small = tfkd.text.EmbeddingDistillation(layers=3).distil(encoder, data)
+
+    Reference:
+        Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
+        Distillation", 2020, for mean squared error of vectors, and the authors' examples of smaller
+        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the
+        rate is theirs for a student that begins with its layers; hidden states and relations are added.
+    """
+
+    network: Annotated[str, OneOf("transformer", "bilstm")] = "transformer"
+    hidden: Annotated[int, AtLeast(1)] = 150
+    mse_weight: Annotated[float, AtLeast(0)] = 1.0
+    cosine_weight: Annotated[float, AtLeast(0)] = 0.0
+    relational_weight: Annotated[float, AtLeast(0)] = 0.0
+    hidden_weight: Annotated[float, AtLeast(0)] = 0.0
+    learning_rate: float = 1e-4
+    epochs: int = 1
+
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        if self.network == "transformer":
+            yield "hidden", "a transformer has no LSTM"
+        else:
+            for option in ("layers", "hidden_dim", "hidden_weight"):
+                yield option, "a BiLSTM has no layers of its teacher"
+
+    def student(self, teacher: keras.Model) -> keras.Model:
+        size = output_shape_of(teacher)[-1]
+        if self.network == "bilstm":
+            return self._bilstm(teacher, size)
+        student = super().student(teacher)
+        if output_shape_of(student)[-1] == size:
+            return student
+        names = {layer.name: layer for layer in student.layers}
+        if "pooling" not in names:
+            raise ValueError(
+                "`hidden_dim` can be another width for encoders of tfkd.text.sentence_encoder alone, whose "
+                f"pooling is known. Received: teacher {teacher.name!r}. Leave `hidden_dim` at None."
+            )
+        normalized = "normalization" in names
+        return _ending(student.input, names["pooling"].output, size, normalized, student.name)
+
+    def _bilstm(self, teacher, size):
+        table = token_embedding(teacher)
+        if table is None:
+            raise ValueError(
+                "`teacher` must read token ids by an embedding table. Received: "
+                f"{teacher.name!r} without one."
+            )
+        rows = keras.ops.convert_to_numpy(table.embeddings)
+        known = tokenizer_of(teacher)
+        body = bilstm_classifier(len(rows), 2, hidden=self.hidden, embeddings=rows, tokenizer=known)
+        body.get_layer("token_embedding").trainable = self.train_embeddings
+        normalized = any(isinstance(layer, layers.UnitNormalization) for layer in teacher.layers)
+        return _ending(body.input, body.get_layer("bilstm").output, size, normalized, "bilstm_encoder")
+
+    def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
+        weighted: list[tuple[KnowledgeLoss, float]] = [
+            (MeanSquaredError(), self.mse_weight),
+            (CosineEmbedding(), self.cosine_weight),
+            (Relational(), self.relational_weight),
+        ]
+        if self.hidden_weight:
+            theirs, ours = layers_of(teacher, "teacher").hidden, layers_of(student, "student").hidden
+            matched = [theirs[i] for i in self.inherited_layers(len(theirs))]
+            weighted.append((HiddenStates(matched, ours), self.hidden_weight))
+        used = [(loss, weight) for loss, weight in weighted if weight]
+        return [loss for loss, _ in used], [weight for _, weight in used]
+
+
+def _ending(inputs, pooled, size, normalized, name):
+    """A sentence encoder of pooled hidden states, with vectors of another size."""
+    x = layers.Dense(size, name="projection")(pooled)
+    if normalized:
+        x = layers.UnitNormalization(name="normalization", dtype="float32")(x)
+    return marked(inputs, x, "sentence_embedding", name)

@@ -1,0 +1,136 @@
+"""GeneratedText: a causal language model's student taught on what its teacher writes."""
+
+import dataclasses
+from typing import Annotated
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfkd.datafree import Recipe
+from tfkd.datafree import _parts as parts
+from tfkd.datafree._inputs import Inputs, TokenInputs, check_tokens
+from tfkd.datafree._options import Above, AtLeast
+from tfkd.datafree.sources import Batch, Lesson, Source
+from tfkd.optimizers import warmed_up_cosine
+from tfkd.tasks import CausalLanguageModel, Task
+from tfkd.text._sampling import sample
+
+
+class GeneratedTextSource(Source):
+    """Texts that the teacher writes, a token at a time.
+
+    Args:
+        lesson: the networks, their task, and random numbers.
+        recipe: how it writes.
+        **kwargs: passed to `keras.Layer`.
+    """
+
+    remedy = "a higher `writing_temperature` usually helps"
+
+    def __init__(self, lesson: Lesson, recipe: "GeneratedText", **kwargs) -> None:
+        super().__init__(lesson, **kwargs)
+        self.recipe = recipe
+
+    def draw(self, n: int, made=None, examples=None) -> Batch:
+        token_ids = self.recipe.write(self.lesson.teacher, n, ops.cast(self.lesson.seed.next(), "int32"))
+        return Batch(token_ids, self.lesson.answers(token_ids))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratedText(parts.NewInputs, Recipe):
+    """Texts that a causal language model writes itself, soft targets at each token, and hidden states.
+
+    No text is needed, and no labels. The teacher writes token by token, which takes as many of its passes
+    as texts have tokens, so texts are remembered and learned from several times.
+
+    Args:
+        length: tokens of each text, padding included, at least 2.
+        start_ids: tokens that texts begin with, each as likely as the others, such as GPT-2's
+            `<|endoftext|>`; empty for any of the vocabulary.
+        writing_temperature: what logits are divided by before a token is drawn, above 0.
+        end_id: the token that ends a text; None if there is none.
+        pad_id: what stands behind the end; it may be the token that texts begin with.
+        features: weight of the cosine distance of hidden states, summed over the student's blocks.
+        learning_rate: peak rate of AdamW, which warms up over the first 5 % of the updates and decays to 0
+            as a cosine.
+        weight_decay: of AdamW.
+        **kwargs: the options of `tfkd.datafree.Recipe`.
+
+    Example:
+        >>> recipe = tfkd.text.GeneratedText(start_ids=(50256,), end_id=50256, pad_id=50256)
+        >>> student = tfkd.students.from_layers(teacher, 6)
+        >>> tfkd.DataFreeDistiller(teacher, student, recipe).fit()
+
+    Reference:
+        Liu et al., "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models", 2023, whose
+        first tokens are drawn from the vocabulary, too. Deviations: the three to five tokens behind the
+        first are drawn like the others, where theirs are the likeliest; students are smaller networks, not
+        quantized ones, and learn hidden states as well.
+    """
+
+    length: Annotated[int, AtLeast(2)] = 64
+    start_ids: tuple[int, ...] = ()
+    writing_temperature: Annotated[float, Above(0)] = 1.0
+    end_id: Annotated[int | None, AtLeast(0)] = None
+    pad_id: Annotated[int, AtLeast(0)] = 0
+    temperature: float = 2.0
+    features: float = 1.0
+    learning_rate: Annotated[float, Above(0)] = 2e-4
+    weight_decay: Annotated[float, AtLeast(0)] = 0.01
+    memory: int | None = 2048
+    replay_steps: int = 4
+    batch_size: int = 32
+    epochs: int = 4
+
+    def inputs(self, teacher: keras.Model) -> Inputs:
+        check_tokens(teacher, self.length, "recipe")
+        return TokenInputs(
+            teacher, (self.length,), self.pad_id, lambda n, seed: self.write(teacher, n, (seed, 0))
+        )
+
+    def for_teacher(self, teacher: keras.Model, task: Task) -> "GeneratedText":
+        if not isinstance(task, CausalLanguageModel):
+            raise ValueError(
+                f"`recipe`: GeneratedText has the teacher write, and {teacher.name!r} is not a causal "
+                f"language model ({task!r}). Use tfkd.datafree.ProceduralText, or say "
+                'task="causal_language_model" if it is one.'
+            )
+        if outside := [token for token in self._special_ids if not 0 <= token < task.classes]:
+            raise ValueError(
+                f"`start_ids`, `end_id` and `pad_id` must be tokens of {teacher.name!r}, below "
+                f"{task.classes}. Received: {outside}."
+            )
+        return super().for_teacher(teacher, task)
+
+    @property
+    def _special_ids(self):
+        return [*self.start_ids, self.pad_id, *([] if self.end_id is None else [self.end_id])]
+
+    def write(self, teacher: keras.Model, n: int, seed) -> tf.Tensor:
+        """Token ids of `n` texts, int32 `(n, length)`, that follow from an int32 seed `(2,)`."""
+        first = tf.random.stateless_uniform((n, 1), seed, 0, self._starts(teacher), "int32")
+        if self.start_ids:
+            first = tf.gather(tf.constant(self.start_ids, "int32"), first)
+        begun = tf.pad(first, ((0, 0), (0, self.length - 1)), constant_values=self.pad_id)
+        place = tf.range(self.length)[None]
+        written = sample(
+            teacher,
+            {"token_ids": begun, "padding_mask": tf.cast(tf.repeat(place < 1, n, axis=0), "int32")},
+            tf.ones((n,), "int32"),
+            tf.random.fold_in(seed, 1),
+            temperature=self.writing_temperature,
+            end_id=self.end_id,
+            pad_id=self.pad_id,
+        )
+        return tf.ensure_shape(written.inputs["token_ids"], (n, self.length))
+
+    def _starts(self, teacher):
+        return len(self.start_ids) or teacher.output_shape[-1]
+
+    def build_source(self, lesson: Lesson) -> Source:
+        return GeneratedTextSource(lesson, self)
+
+    def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
+        rate = warmed_up_cosine(self.learning_rate, updates)
+        return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, global_clipnorm=1.0)

@@ -1,0 +1,297 @@
+"""Transformers of keras-hub as graphs of Keras's own layers, with which every tool can deal."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfkd._core.copies import remade
+from tfkd._core.graphs import copy_weights, has_graph
+from tfkd._core.keras_internals import (
+    flatten_layers,
+    is_keras_layer,
+    mask_of,
+    network_operations,
+    numpy_operations,
+    run_through_graph,
+)
+from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.token_marks import mark_tokenizer, tokenizer_of
+from tfkd._core.trial_inputs import trial_inputs
+from tfkd.tasks import mark, marked_task
+
+_TOLERANCE = 1e-4
+_TANH_GELU = "keras_hub>gelu_approximate"
+
+
+def plain(model: keras.Model, name: str | None = None) -> keras.Model:
+    """The same transformer as a flat functional model of Keras's own layers.
+
+    Pruning, clustering, quantization-aware training and everything else that looks into a network knows
+    `MultiHeadAttention`, `Dense`, `LayerNormalization`, `Embedding` and `Add`, but not the layers that
+    keras-hub puts together of them. Layers have the paths that they had in `model`, with `_` for `/`: what
+    was "bert_backbone/transformer_layer_2/feedforward_layer_norm" is
+    "bert_backbone_transformer_layer_2_feedforward_layer_norm". What no output needs is left out.
+
+    Args:
+        model: a functional model with encoders of keras-hub (BERT, RoBERTa, DistilBERT, ELECTRA and others
+            made of `TransformerEncoder`), bare or under a head, or one of Keras's own layers; it stays as
+            it is.
+        name: of the new model; None for the model's.
+
+    Returns:
+        A model with the same named inputs, outputs, task, tokenizer and weights (copies), which loads
+        without keras-hub.
+
+    Raises:
+        TypeError: if `model` is not a model of Keras 3.
+        ValueError: if its graph is not known, it has a layer that is neither Keras's own nor an encoder of
+            keras-hub (the message names it), an encoder is called with more than a padding mask, or the
+            rebuilt model computes something else.
+
+    Example:
+        >>> student = tfkd.text.plain(classifier)
+        >>> pruned = tfkd.compression.prune(student, 0.5)
+    """
+    check_keras_3("model", model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a Keras model. Received: {model!r} of type {type(model)}.")
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
+            f"({type(model).__name__}), whose layers are called by code of its own. Write it as a "
+            "functional model of the same layers."
+        )
+    graph = getattr(model, "_functional", model)
+    inputs = keras.tree.map_structure(_input_like, graph._inputs_struct)
+    rebuilding = _Rebuilding()
+    made = keras.Model(inputs, rebuilding.outputs(model, inputs, ""), name=name or model.name)
+    rebuilding.copy_weights()
+    _check_same_outputs(model, made)
+    mark_tokenizer(made, tokenizer_of(model))
+    task = marked_task(model)
+    return made if task is None else mark(made, task)
+
+
+class _Rebuilding:
+    """What computes each operation of a model, made once, however often it is called."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Callable] = {}
+        self._copied: list[tuple[keras.Layer, keras.Layer]] = []
+
+    def outputs(self, model: keras.Model, inputs: Any, path: str) -> Any:
+        """What a model's counterpart returns for symbolic inputs."""
+
+        def counterpart(operation):
+            if id(operation) not in self._made:
+                self._made[id(operation)] = self._counterpart(operation, path + operation.name)
+            return self._made[id(operation)]
+
+        return run_through_graph(model, inputs, counterpart)
+
+    def own(self, layer: keras.Layer, path: str, **options: Any) -> keras.Layer:
+        """A layer of Keras's like a given one, by another name or with other options."""
+        return self.following(layer, remade(layer, {**layer.get_config(), "name": _name(path), **options}))
+
+    def following(self, source: keras.Layer, made: Any) -> Any:
+        """The layer `made`, which will take the weights of another."""
+        self._copied.append((source, made))
+        return made
+
+    def copy_weights(self) -> None:
+        """Gives the layers that outputs need the weights of those they were made of."""
+        for source, made in self._copied:
+            if made.built:
+                copy_weights(source, made)
+
+    def _counterpart(self, operation, path) -> Callable:
+        if isinstance(operation, keras.Model) and has_graph(operation):
+            return lambda inputs, **_: self.outputs(operation, _matching(operation, inputs), path + "/")
+        expanded = _EXPANSIONS.get(keras.saving.get_registered_name(type(operation)))
+        if expanded is not None:
+            return expanded(self, operation, path)
+        if not isinstance(operation, keras.Layer):
+            return remade(operation, {**operation.get_config(), "name": _name(path)})
+        if not is_keras_layer(operation):
+            raise ValueError(
+                f"Layer {path!r} ({type(operation).__name__}) is neither one of Keras's own nor one of "
+                f"those of keras-hub that can be made of them: {', '.join(_known())}. Take the part of the "
+                "model that does without it, or put Keras's layers in its place."
+            )
+        return self.own(operation, path)
+
+
+def _matching(model, inputs):
+    """What a nested model takes of its inputs: dictionaries may hold more."""
+    taken = getattr(model, "_functional", model)._inputs_struct
+    return {key: inputs[key] for key in taken} if isinstance(taken, dict) else inputs
+
+
+def _parts(layer):
+    """The layers that a layer consists of, by name."""
+    return {part.name: part for part in flatten_layers(layer, include_self=False, recursive=False)}
+
+
+def _encoder(rebuilding: _Rebuilding, encoder: keras.Layer, path: str) -> Callable:
+    """A `TransformerEncoder`."""
+
+    def own(part):
+        return _dense(rebuilding, part, f"{path}/{part.name}")
+
+    part = {name: own(each) for name, each in _parts(encoder).items()}
+    # Every query may see the same keys.
+    mask_of_queries = layers.Reshape((1, -1), name=_name(f"{path}/attention_mask"), dtype="int32")
+    added = {
+        half: layers.Add(name=_name(f"{path}/{half}_add"), dtype=encoder.dtype_policy)
+        for half in ("self_attention", "feedforward")
+    }
+    normalize_first = encoder.get_config()["normalize_first"]
+
+    def attend(x, padding_mask):
+        seen = {} if padding_mask is None else {"attention_mask": mask_of_queries(padding_mask)}
+        return part["self_attention_dropout"](part["self_attention_layer"](x, x, **seen))
+
+    def feed_forward(x):
+        x = part["feedforward_output_dense"](part["feedforward_intermediate_dense"](x))
+        return part["feedforward_dropout"](x)
+
+    def residual(x, half, compute):
+        normalize = part[f"{half}_layer_norm"]
+        if normalize_first:
+            return added[half]([x, compute(normalize(x))])
+        return normalize(added[half]([x, compute(x)]))
+
+    def call(x, padding_mask=None, **options):
+        _check_call(path, "TransformerEncoder", options)
+        if padding_mask is None and mask_of(x) is not None:
+            raise ValueError(
+                f"Layer {path!r} (TransformerEncoder) takes the mask that an earlier layer made, which "
+                "Keras's own layers lose on the way. Call it with `padding_mask`."
+            )
+        x = residual(x, "self_attention", lambda x: attend(x, padding_mask))
+        return residual(x, "feedforward", feed_forward)
+
+    return call
+
+
+def _dense(rebuilding: _Rebuilding, layer: keras.Layer, path: str) -> Callable:
+    """A layer of Keras's; tanh GELU, which Keras has no word for, becomes an operation behind it."""
+    activation = getattr(layer, "activation", None)
+    if activation is None or keras.saving.get_registered_name(activation) != _TANH_GELU:
+        return rebuilding.own(layer, path)
+    linear = rebuilding.own(layer, path, activation=None)
+    gelu = network_operations.Gelu(approximate=True, name=_name(f"{path}/gelu"))
+    return lambda x: gelu(linear(x))
+
+
+def _tokens_and_positions(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Callable:
+    """A `TokenAndPositionEmbedding`."""
+    part = _parts(embedding)
+    tokens = _tokens(rebuilding, part["token_embedding"], f"{path}/token_embedding")
+    positions = _positions(rebuilding, part["position_embedding"], f"{path}/position_embedding")
+    added = layers.Add(name=_name(f"{path}/add"), dtype=embedding.dtype_policy)
+
+    def call(token_ids, **options):
+        _check_call(path, "TokenAndPositionEmbedding", options)
+        embedded = tokens(token_ids)
+        return added([embedded, positions(embedded)])
+
+    return call
+
+
+def _tokens(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Callable:
+    """A `ReversibleEmbedding`, one way."""
+    options = ("input_dim", "output_dim", "mask_zero", "trainable", "dtype")
+    config = {key: value for key, value in embedding.get_config().items() if key in options}
+    forward = rebuilding.following(embedding, layers.Embedding(**config, name=_name(path)))
+
+    def call(inputs, reverse=False, **_):
+        if reverse:
+            raise ValueError(
+                f"Layer {path!r} ({type(embedding).__name__}) is called backwards too, to give tokens "
+                "scores, which Keras's Embedding cannot. Take the model without its language-modeling head."
+            )
+        return forward(inputs)
+
+    return call
+
+
+def _positions(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Callable:
+    """A `PositionEmbedding`, as an `Embedding` of the numbers 0, 1, 2..."""
+    length, width = embedding.weights[0].shape
+    options = {"trainable": embedding.trainable, "dtype": embedding.dtype_policy, "name": _name(path)}
+    numbered = rebuilding.following(embedding, layers.Embedding(length, width, **options))
+    # Keras has no operation that counts up to a length that is still open.
+    first_of_each = numpy_operations.GetItem(name=_name(f"{path}/tokens"))
+    ones = numpy_operations.OnesLike(dtype="int32", name=_name(f"{path}/ones"))
+    counted = numpy_operations.Cumsum(axis=1, name=_name(f"{path}/count"))
+    from_zero = numpy_operations.Subtract(name=_name(f"{path}/from_zero"))
+
+    def call(inputs, **options):
+        _check_call(path, "PositionEmbedding", options)
+        return numbered(from_zero(counted(ones(first_of_each(inputs, (..., 0)))), 1))
+
+    return call
+
+
+def _pooling(rebuilding: _Rebuilding, pooling: keras.Layer, path: str) -> Callable:
+    """A `TokenPooling`; a mean of no real token is not a number."""
+    if pooling.get_config()["pooling"] == "first":
+        first = numpy_operations.GetItem(name=_name(path))
+        return lambda inputs, padding_mask: first(inputs, (slice(None), 0))
+    mean = layers.GlobalAveragePooling1D(name=_name(path), dtype=pooling.dtype_policy)
+    return lambda inputs, padding_mask: mean(inputs, mask=padding_mask)
+
+
+# What layers that are put together of Keras's own are rebuilt by.
+_EXPANSIONS: dict[str, Callable[[_Rebuilding, Any, str], Callable]] = {
+    "keras_hub>TransformerEncoder": _encoder,
+    "keras_hub>TokenAndPositionEmbedding": _tokens_and_positions,
+    "keras_hub>PositionEmbedding": _positions,
+    "keras_hub>ReversibleEmbedding": _tokens,
+    "ReversibleEmbedding": _tokens,
+    "tfkd>TokenPooling": _pooling,
+}
+
+
+def _known():
+    return sorted({key.rpartition(">")[2] for key in _EXPANSIONS})
+
+
+def _check_call(path, kind, options):
+    """Refuses calls with options that change what a layer computes."""
+    options = {key: value for key, value in options.items() if key != "training"}
+    if more := [
+        key for key, value in options.items() if value is not None and value is not False and value != 0
+    ]:
+        raise ValueError(
+            f"Layer {path!r} ({kind}) is called with {' and '.join(more)}, which cannot be rebuilt of "
+            "Keras's own layers. Call it without."
+        )
+
+
+def _name(path):
+    return path.replace("/", "_")
+
+
+def _input_like(tensor):
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+
+
+def _check_same_outputs(model, made):
+    """Refuses a rebuilt model that computes something else."""
+    inputs = trial_inputs(made)
+    expected, found = (
+        [np.asarray(ops.cast(each, "float32")) for each in keras.tree.flatten(net(inputs, training=False))]
+        for net in (model, made)
+    )
+    for one, other in zip(expected, found, strict=True):
+        difference = np.abs(one - other).max()
+        if not difference <= _TOLERANCE * max(1.0, np.abs(one).max()):
+            raise ValueError(
+                f"`model`: {model.name!r}, rebuilt of Keras's own layers, computes something else: outputs "
+                f"differ by up to {difference:.2g}. It has a layer that is not what its name says."
+            )

@@ -1,0 +1,34 @@
+"""Sentences made of others, and which ones."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Sentences(NamedTuple):
+    """Augmented sentences.
+
+    Args:
+        texts: the sentences, those they were made of among them.
+        origins: int64 `(sentences,)`, the number of the sentence that each was made of, so that
+            `labels[origins]` are labels to go with them.
+    """
+
+    texts: list[str]
+    origins: np.ndarray
+
+
+def check_texts(texts: Sequence[str]) -> list[str]:
+    """The texts as a list; raises TypeError for other than strings, ValueError for none, or empty ones."""
+    if isinstance(texts, str):
+        raise TypeError(f"`texts` must be a list of strings. Received: the string {texts!r}.")
+    texts = list(texts)
+    if not texts:
+        raise ValueError("`texts` is empty. Give at least one sentence.")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"`texts` must hold strings. Received: {text!r} of type {type(text)}.")
+        if not text.split():
+            raise ValueError(f"`texts[{number}]` has no words. Received: {text!r}. Leave it out.")
+    return texts
