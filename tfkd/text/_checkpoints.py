@@ -7,6 +7,9 @@ import re
 import shutil
 import struct
 
+import numpy as np
+
+from tfkd._core import extras
 from tfkd.text._tokenizer_files import read_json
 
 _WEIGHTS, _INDEX, _OLD = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -42,12 +45,20 @@ class Checkpoint:
                 there = _OLD in os.listdir(folder)
                 old = f"{_OLD} is a pickle, which can run code, and is not read. " if there else ""
                 raise ValueError(f"`folder`: {folder!r} has no weights in {name!r}. {old}{_SAFE}")
-        self.shapes = {
-            tensor: tuple(entry["shape"])
-            for name in names
-            for tensor, entry in _header(os.path.join(folder, name)).items()
-            if tensor != "__metadata__"
-        }
+        self.shapes, self._files = {}, {}
+        for path in (os.path.join(folder, name) for name in names):
+            for tensor, entry in _header(path).items():
+                if tensor != "__metadata__":
+                    self.shapes[tensor], self._files[tensor] = tuple(entry["shape"]), path
+
+    def tensor(self, ending: str) -> np.ndarray | None:
+        """The one tensor whose name has this ending, in float32; None if there is none, or several."""
+        names = [name for name in self.shapes if name.endswith(ending)]
+        if len(names) != 1:
+            return None
+        library = extras.require("safetensors", "text", "Loading a text model")
+        with library.safe_open(self._files[names[0]], framework="numpy") as file:
+            return np.asarray(file.get_tensor(names[0]), "float32")
 
     def close_to(self, name: str, count: int = 5) -> list[str]:
         """The names of tensors that are most like another name."""
