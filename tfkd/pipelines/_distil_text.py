@@ -150,14 +150,16 @@ def distil_text(
         data = data.for_task(task_of(network))
         overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         chosen = recipe_for(recipe, student, network, recipe_options, **overrides)
+        # What cannot be made is refused before the teacher learns anything.
+        learner = text_student(student, chosen, network)
         if place:
             place.begin()
             words.save(place.file("tokenizer"))
         if new:
             fine_tune(network, data, teacher_epochs, seed, place, say)
-        # The student begins alike, whatever was drawn to teach the teacher.
-        keras.utils.set_random_seed(seed)
-        learner = text_student(student, chosen, network)
+            # The student begins alike, whether or not the teacher was trained in this process.
+            keras.utils.set_random_seed(seed)
+            learner = text_student(student, chosen, network)
         taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
         with ShownProgress(verbose) as progress:
             checks = [FolderCheck(place)] if place else []
