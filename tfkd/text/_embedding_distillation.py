@@ -32,8 +32,8 @@ class EmbeddingDistillation(LayerRecipe):
             its token embeddings.
         hidden: units of the LSTM in each direction, at least 1.
         cosine_weight: weight of one minus the vectors' cosine, at least 0.
-        mse_weight: weight of their mean squared difference, at least 0; of vectors of length 1 it is twice one
-            minus their cosine over their dimensions.
+        mse_weight: weight of their mean squared difference, at least 0; of vectors of length 1 it is twice
+            one minus their cosine over their dimensions.
         relational_weight: weight of the differences of distances and angles within a batch (RKD), at
             least 0.
         hidden_weight: weight of the mean squared difference of hidden states of the layers that the student
