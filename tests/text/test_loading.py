@@ -61,7 +61,7 @@ def test_sentences_are_as_similar_as_they_are_known_to_be(real):
 
 def test_a_maximum_length_is_checked():
     assert text.load(CHECKPOINTS / "bert", max_length=8).tokenizer.max_length == 8
-    with pytest.raises(ValueError, match="`max_length` must be at most 16"):
+    with pytest.raises(ValueError, match=r"`max_length` must be at most 16"):
         text.load(CHECKPOINTS / "bert", max_length=17)
 
 
@@ -111,7 +111,7 @@ def test_an_option_that_is_missing_is_named(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     del config["num_attention_heads"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="config.json has no 'num_attention_heads'"):
+    with pytest.raises(ValueError, match=r"config.json has no 'num_attention_heads'"):
         text.load(folder)
 
 
@@ -138,10 +138,10 @@ def test_tensors_of_other_names_are_named(tmp_path):
 def test_pickles_are_not_read(tmp_path):
     folder = copied("bert", tmp_path)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="has no weights in 'model.safetensors'"):
+    with pytest.raises(ValueError, match=r"has no weights in 'model.safetensors'"):
         text.load(folder)
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
-    with pytest.raises(ValueError, match="is a pickle, which can run code.*safe_serialization=True"):
+    with pytest.raises(ValueError, match=r"is a pickle, which can run code.*safe_serialization=True"):
         text.load(folder)
 
 
@@ -151,7 +151,7 @@ def test_pickles_are_not_read(tmp_path):
 def test_damaged_weights_are_refused(content, tmp_path):
     folder = copied("bert", tmp_path)
     (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="`folder`"):
+    with pytest.raises(ValueError, match=r"`folder`"):
         text.load(folder)
 
 
@@ -159,7 +159,7 @@ def test_weights_outside_the_folder_are_not_read(tmp_path):
     folder = copied("bert", tmp_path)
     index = {"weight_map": {"a": "../other.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="has no weights in '../other.safetensors'"):
+    with pytest.raises(ValueError, match=r"has no weights in '../other.safetensors'"):
         text.load(folder)
 
 
@@ -175,10 +175,32 @@ def test_what_is_no_folder_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(ValueError, match="huggingface-cli download"):
         text.load(tmp_path / "nothing")
     (tmp_path / "vocab.txt").write_text("a")
-    with pytest.raises(ValueError, match="no config.json"):
+    with pytest.raises(ValueError, match=r"no config.json"):
         text.load(tmp_path)
     (tmp_path / "vocab.txt").unlink()
     folder = copied("bert", tmp_path)
     (folder / "vocab.txt").unlink()
     with pytest.raises(ValueError, match="holds no tokenizer"):
         text.load(folder)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "albert", "roberta"])
+def test_heads_of_masked_language_models_are_read(kind):
+    folder = CHECKPOINTS / f"masked_{kind}"
+    if kind in ("bert", "albert"):
+        with pytest.warns(UserWarning, match="has no pooler: `pooled_output` is zeros"):
+            backbone, _ = text.load(folder)
+    else:
+        backbone, _ = text.load(folder)
+    model = text.masked_language_model(backbone, folder)
+    x, _, real_tokens = inputs(model, kind)
+    expected = np.load(CHECKPOINTS / "masked_logits.npz")[kind]
+    np.testing.assert_allclose(np.array(model(x))[real_tokens], expected[real_tokens], atol=1e-5)
+
+
+def test_a_head_that_is_missing_or_of_another_size_is_refused():
+    backbone, _ = text.load(CHECKPOINTS / "bert")
+    with pytest.raises(ValueError, match="has no head of a masked language model"):
+        text.masked_language_model(backbone, CHECKPOINTS / "bert")
+    with pytest.raises(ValueError, match="Load the backbone from the same folder"):
+        text.masked_language_model(backbone, CHECKPOINTS / "masked_roberta")

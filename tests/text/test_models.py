@@ -127,7 +127,7 @@ def test_pairs_have_segments():
     single = text.classifier(backbone(), 2)
     single.set_weights(model.get_weights())
     np.testing.assert_allclose(single(X), model({**X, "segment_ids": 0 * IDS}), atol=1e-6)
-    with pytest.raises(ValueError, match="`pairs`.*reads no `segment_ids`"):
+    with pytest.raises(ValueError, match=r"`pairs`.*reads no `segment_ids`"):
         text.classifier(backbone("DistilBert"), 2, pairs=True)
 
 
@@ -161,7 +161,7 @@ def test_own_networks_are_backbones_too():
     x = keras.layers.MultiHeadAttention(2, 4)(x, x, attention_mask=inputs["padding_mask"][:, None, :])
     own = keras.Model(inputs, x)
     assert text.classifier(own, 2)(X).shape == (3, 2)
-    with pytest.raises(ValueError, match="one keras.layers.ReversibleEmbedding"):
+    with pytest.raises(ValueError, match=r"one keras.layers.ReversibleEmbedding"):
         text.masked_language_model(own)
 
 

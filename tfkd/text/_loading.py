@@ -93,10 +93,9 @@ def _configuration(folder):
 
 
 def _backbone(hub, folder, config, checkpoint):
-    """The network as keras-hub converts it; from a copy with prefixed names if those of heads are "
-    "missing."""
+    """The network as keras-hub converts it, from a copy if names have to be changed."""
     with tempfile.TemporaryDirectory() as copy:
-        readable = checkpoint.with_prefix(config["model_type"], copy)
+        readable = checkpoint.readable(config["model_type"], config.get("hidden_size"), copy)
         try:
             backbone = hub.models.Backbone.from_preset(readable)
         # Converters raise whatever comes up: names, shapes, options of the configuration.
