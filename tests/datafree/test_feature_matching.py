@@ -6,8 +6,9 @@ from keras import layers
 import tfkd
 from tests.conftest import SHAPE, small_network
 from tests.datafree.recipes import TINY
+from tests.text import small_models as models
 from tfkd import compression, datafree, students
-from tfkd.datafree._feature_matching import feature_hint
+from tfkd.datafree._feature_matching import feature_hint, feature_loss
 from tfkd.tasks import task_of
 
 pytestmark = pytest.mark.slow
@@ -115,3 +116,21 @@ def test_students_that_cannot_be_compared():
         feature_hint(small_network(8), thinned, [("norm1:input", "norm1:input")])
     with pytest.raises(ValueError, match="`features` must be at least 0"):
         datafree.Procedural(features=-1.0)
+
+
+def test_hidden_states_of_a_language_models_blocks_are_compared():
+    teacher = models.bert_classifier(layers=4)
+    loss = feature_loss(teacher, students.from_layers(teacher, 2))
+    theirs, ours = (tfkd.taps.transformer(m).hidden for m in (teacher, students.from_layers(teacher, 2)))
+    assert isinstance(loss, tfkd.losses.CosineEmbedding) and loss.projector is None
+    assert loss.teacher_layer == [theirs[0], theirs[3]] and loss.student_layer == ours
+
+
+def test_hidden_states_of_a_narrower_student_go_through_projectors():
+    teacher = models.bert_classifier(layers=2)
+    assert feature_loss(teacher, models.bert_classifier(layers=1, width=8)).projector is True
+
+
+def test_a_student_without_blocks_needs_no_features():
+    with pytest.raises(ValueError, match=r"`features` must be 0, or `feature_layers` .*no attention layer"):
+        feature_loss(models.bert_classifier(layers=1), models.convolutional())

@@ -1,14 +1,18 @@
 """tfkd-distill: training data and teachers in, a student and its TFLite file out, by any scheme."""
 
 import sys
+from typing import Any
 
 from absl import flags
 
 from tfkd.cli import flag_groups
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.cli._program import Program
-from tfkd.pipelines import distil_with_data
+from tfkd.cli._text import text as text_flags
+from tfkd.pipelines import Distilled, distil_text, distil_with_data
 from tfkd.pipelines._schemes import SCHEMES, options_in_words
+
+_RECIPES = "with --task=text the recipe's unless given"
 
 
 def _define_scheme(values):
@@ -24,7 +28,8 @@ def _define_scheme(values):
         None,
         "a .keras file; a factor of the teacher's width (0.5x) or of its residual blocks (0.6deep); or a "
         "network by name (lenet5_half, resnet20); several, separated by commas, for mutual. Without, 0.5x, "
-        "or networks like the teacher for generations",
+        "or networks like the teacher for generations. With --task=text 3layers (the default), "
+        "3layersx192, which is 192 wide, 0,2,5, which are the teacher's layers, or bilstm",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -84,7 +89,8 @@ def _define_training(values):
         None,
         "npz file with x_train and y_train; a folder with a folder of images for each class; or a TFRecord "
         "file or a pattern of them, of tf.train.Examples with image (encoded) or image/encoded, and label "
-        "or image/class/label. --eval_data takes the same kinds",
+        "or image/class/label. With --task=text a csv or tsv file of texts and labels, or a txt file with "
+        "a text a line. --eval_data takes the same kinds",
         flag_values=values,
     )
     flags.DEFINE_float(
@@ -98,11 +104,16 @@ def _define_training(values):
     flags.DEFINE_string(
         "unlabelled_data",
         None,
-        "more inputs for noisy_student: npz file with x_train, folder of images, or TFRecord files",
+        "more inputs for noisy_student: npz file with x_train, folder of images, or TFRecord files; with "
+        "--task=text more texts, after which labels do not count",
         flag_values=values,
     )
-    flags.DEFINE_integer("epochs", 10, "epochs of each network", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("batch_size", 128, "images in each update", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "epochs", 10, f"epochs of each network; {_RECIPES}", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "batch_size", 128, f"images in each update; {_RECIPES}", lower_bound=1, flag_values=values
+    )
     flags.DEFINE_string(
         "optimizer",
         "adam",
@@ -112,7 +123,7 @@ def _define_training(values):
     flags.DEFINE_float(
         "learning_rate",
         1e-3,
-        "its peak rate, which falls as a cosine",
+        f"its peak rate, which falls as a cosine; {_RECIPES}",
         lower_bound=0.0,
         flag_values=values,
     )
@@ -123,15 +134,26 @@ def _training_arguments(values):
     return {name: values[name].value for name in same} | {"training_data": values.train_data}
 
 
+def _distil(
+    text: dict[str, Any] | None, verbose: int, flags: dict[str, Any], **arguments: Any
+) -> Distilled:
+    """Distils texts where flags ask for that, else images and the like."""
+    if text is not None:
+        return distil_text(**text, verbose=verbose, flags=flags)
+    return distil_with_data(**arguments, verbose=verbose, flags=flags)
+
+
 PROGRAM = Program(
     name="tfkd-distill",
-    purpose="training data and teachers in, a student, a TFLite file and a report out, by any scheme.",
+    purpose="training data and teachers in, a student, a TFLite file and a report out, by any scheme, of "
+    "images or texts.",
     example="tfkd-distill --teacher=t.keras --train_data=train.npz --output_dir=runs/half",
-    pipeline=distil_with_data,
+    pipeline=_distil,
     groups=[
         flag_groups.teachers,
         FlagGroup("scheme", _define_scheme, _scheme_arguments, named={"students": "student"}),
         FlagGroup("training", _define_training, _training_arguments, named={"training_data": "train_data"}),
+        text_flags,
         flag_groups.export,
         flag_groups.run,
     ],

@@ -9,6 +9,9 @@ A program of your own takes the groups that it wants beside flags of its own:
         tfkd.pipelines.distil(students=FLAGS.student, **TEACHER.arguments(), **RUN.arguments())
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from absl import flags
 
 from tfkd._core.layouts import LAYOUTS
@@ -17,6 +20,8 @@ from tfkd.export import QUANTIZATIONS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 
+# The task by which a program distils texts.
+TEXT = "text"
 _TEACHER_IS = "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box"
 
 
@@ -26,17 +31,20 @@ def _define_teacher(values):
 
 
 def _define_teachers(values):
-    several = "; may be repeated where a scheme takes several"
+    several = (
+        "; may be repeated where a scheme takes several. With --task=text one .keras file, or a folder of "
+        "Hugging Face"
+    )
     flags.DEFINE_multi_string("teacher", None, _TEACHER_IS + several, flag_values=values)
-    _define_teacher_options(values)
+    _define_teacher_options(values, {TEXT: "; text: texts are distilled, by the flags of that group"})
 
 
-def _define_teacher_options(values):
+def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyType({})):
     flags.DEFINE_enum(
         "task",
         "auto",
-        ["auto", *sorted(known_tasks())],
-        "what the teacher's outputs are; auto: found from how it ends",
+        ["auto", *sorted(known_tasks()), *further],
+        f"what the teacher's outputs are; auto: found from how it ends{''.join(further.values())}",
         flag_values=values,
     )
     flags.DEFINE_enum(

@@ -8,7 +8,7 @@ from keras import layers
 from tfkd.compression import BridgedModel
 from tfkd.datafree._inputs import takes_tokens
 from tfkd.losses import CosineEmbedding, FeatureLoss, Hint
-from tfkd.students import kept_channels
+from tfkd.students import kept_channels, spread_layers
 from tfkd.taps import named_layers, shape, shared_stages, transformer
 
 _CONVOLUTIONS = (
@@ -38,8 +38,6 @@ PLACES = {"stages": shared_stages, "convolutions": shared_convolutions}
 
 def shared_blocks(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
     """Pairs of taps of hidden states: the student's blocks, and the teacher's that they stand for."""
-    from tfkd.students import spread_layers  # TEMPORARY
-
     theirs, ours = (transformer(model).hidden for model in (teacher, student))
     return [(theirs[i], tap) for i, tap in zip(spread_layers(len(theirs), len(ours)), ours, strict=True)]
 

@@ -23,10 +23,14 @@ class ExampleText(NamedTuple):
     Args:
         text: what the network was asked about.
         answer: what it said, in a few words.
+        label: what is right, or None.
+        teacher: what its teacher said, or None.
     """
 
     text: str
     answer: str
+    label: str | None = None
+    teacher: str | None = None
 
 
 def example_texts(

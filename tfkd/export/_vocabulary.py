@@ -14,12 +14,23 @@ NAME = "vocab.txt"
 class VocabularyHolder(Protocol):
     """A tokenizer, as far as a file has to know it; `tfkd.text.Tokenizer` is one."""
 
-    vocabulary: list[str]
-    fingerprint: str
-    pad_id: int | None
-    mask_id: int | None
-    cls_id: int | None
-    sep_id: int | None
+    @property
+    def vocabulary(self) -> list[str]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def pad_id(self) -> int | None: ...
+
+    @property
+    def mask_id(self) -> int | None: ...
+
+    @property
+    def cls_id(self) -> int | None: ...
+
+    @property
+    def sep_id(self) -> int | None: ...
 
 
 Vocabulary = Sequence[str] | VocabularyHolder

@@ -2,6 +2,7 @@
 
 from tfkd.pipelines._compress import compress
 from tfkd.pipelines._distil import distil
+from tfkd.pipelines._distil_text import distil_text
 from tfkd.pipelines._distil_with_data import distil_with_data
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._recipes import recipe_named
@@ -14,6 +15,7 @@ __all__ = [
     "Searched",
     "compress",
     "distil",
+    "distil_text",
     "distil_with_data",
     "load_examples",
     "recipe_named",

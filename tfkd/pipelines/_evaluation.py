@@ -13,8 +13,8 @@ from tfkd.pipelines._examples import Examples, load_examples
 from tfkd.tasks import Task, task_of
 
 
-def predict(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The model's outputs."""
+def predict(model: keras.Model, x: Any) -> np.ndarray:
+    """The model's outputs for an array, or arrays by name."""
     return answers(model, x)
 
 

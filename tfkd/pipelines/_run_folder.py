@@ -24,6 +24,8 @@ CONTENTS = frozenset(
         "students",
         "model.keras",
         "model.tflite",
+        "teacher.keras",
+        "tokenizer",
         "pareto.png",
         "images",
         "search",

@@ -13,8 +13,8 @@ import numpy as np
 from tfkd import export
 from tfkd.compression import BridgedModel, strip
 from tfkd.export import TFLiteCheck
-from tfkd.pipelines._examples import Examples
 from tfkd.tasks import Task
+from tfkd.text import Tokenizer
 
 # What is written where a kind of file does not hold, the smallest first.
 _NEXT_BEST = {
@@ -52,12 +52,13 @@ class Variants:
     """Makes and measures files, and keeps a row for each.
 
     Args:
-        data: real examples, only to measure, or None.
+        data: real examples, only to measure, or None: inputs, of texts by name, and labels.
         calibration: inputs that int8 files take their ranges from.
         judging: other inputs, on which file and network are compared.
         labels: names of the classes for files to carry, or None.
         task: what the networks' outputs mean.
         judged_on: what the judging inputs are, for messages.
+        vocabulary: of texts, for files to carry, or None.
 
     Attributes:
         rows: a dictionary for each variant: what it is, "quantization" and the fields of a `TFLiteCheck`.
@@ -65,15 +66,17 @@ class Variants:
 
     def __init__(
         self,
-        data: Examples | None,
-        calibration: np.ndarray,
-        judging: np.ndarray,
+        data: Any,
+        calibration: Any,
+        judging: Any,
         labels: Sequence[str] | None,
         task: Task,
         judged_on: str = "synthesized inputs",
+        vocabulary: Tokenizer | None = None,
     ) -> None:
         self.data, self.calibration, self.judging = data, calibration, judging
         self.labels, self.task, self.judged_on = labels, task, judged_on
+        self.vocabulary = vocabulary
         self.rows: list[dict] = []
 
     def add(
@@ -108,6 +111,7 @@ class Variants:
                 verification_data=self.judging,
                 labels=self.labels,
                 task=self.task,
+                vocabulary=self.vocabulary,
             )
             content = pathlib.Path(path).read_bytes()
         self.rows.append({**described, "quantization": quantization, **dataclasses.asdict(check)})

@@ -161,8 +161,12 @@ def _of_graph(teacher, layers, sizes):
     if len(kept) < len(blocks):
         check_can_be_left_out(teacher, blocks)
 
+    # A layer may have been called in other models too, which its own `output` does not tell apart.
+    ranks = {id(node.operation): len(node.outputs[0].shape) for node in nodes(teacher)}
+
     def made_like(operation):
-        config = _resized(operation, trainable_config(operation), hidden, changed)
+        of_tokens = ranks.get(id(operation)) == 3
+        config = _resized(trainable_config(operation), hidden, changed, of_tokens)
         return remade(operation, config)
 
     student, pairs = without_blocks(teacher, blocks, kept, made_like)
@@ -173,7 +177,7 @@ def _of_graph(teacher, layers, sizes):
     return _Made(student, kept, narrowing)
 
 
-def _resized(operation, config, hidden, changed):
+def _resized(config, hidden, changed, of_tokens):
     """The configuration of a layer among hidden states of another size."""
     if not changed:
         return config
@@ -185,8 +189,8 @@ def _resized(operation, config, hidden, changed):
         # Of decoders, which keep what they were built for.
         if key.endswith("sequence_shape") and value:
             own[key] = (*value[:-1], changed["hidden_dim"])
-    # A layer of every token, such as the one before logits of the vocabulary; answers keep their size.
-    if config.get("units") == hidden and len(operation.output.shape) == 3:
+    # Such as the layer before logits of the vocabulary; answers keep their size.
+    if of_tokens and config.get("units") == hidden:
         own["units"] = changed["hidden_dim"]
     return {**config, **own}
 

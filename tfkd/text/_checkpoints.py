@@ -2,16 +2,23 @@
 
 import difflib
 import json
+import math
 import os
 import re
 import shutil
 import struct
+import warnings
+from typing import Any
 
+import numpy as np
+
+from tfkd._core import extras
 from tfkd.text._tokenizer_files import read_json
 
 _WEIGHTS, _INDEX, _OLD = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 # What keras-hub's converters expect in front of names; networks saved without a head lack it.
 _PREFIXES = {"distilbert": "distilbert.", "roberta": "roberta.", "albert": "albert."}
+_POOLERS = {"bert": "pooler.dense", "albert": "pooler"}
 _LONGEST_HEADER = 100_000_000
 _SAFE = (
     "Write them as .safetensors with transformers: AutoModel.from_pretrained(name).save_pretrained(folder, "
@@ -42,12 +49,20 @@ class Checkpoint:
                 there = _OLD in os.listdir(folder)
                 old = f"{_OLD} is a pickle, which can run code, and is not read. " if there else ""
                 raise ValueError(f"`folder`: {folder!r} has no weights in {name!r}. {old}{_SAFE}")
-        self.shapes = {
-            tensor: tuple(entry["shape"])
-            for name in names
-            for tensor, entry in _header(os.path.join(folder, name)).items()
-            if tensor != "__metadata__"
-        }
+        self.shapes, self._files = {}, {}
+        for path in (os.path.join(folder, name) for name in names):
+            for tensor, entry in _header(path).items():
+                if tensor != "__metadata__":
+                    self.shapes[tensor], self._files[tensor] = tuple(entry["shape"]), path
+
+    def tensor(self, ending: str) -> np.ndarray | None:
+        """The one tensor whose name has this ending, in float32; None if there is none, or several."""
+        names = [name for name in self.shapes if name.endswith(ending)]
+        if len(names) != 1:
+            return None
+        library = extras.require("safetensors", "text", "Loading a text model")
+        with library.safe_open(self._files[names[0]], framework="numpy") as file:
+            return np.asarray(file.get_tensor(names[0]), "float32")
 
     def close_to(self, name: str, count: int = 5) -> list[str]:
         """The names of tensors that are most like another name."""
@@ -62,30 +77,44 @@ class Checkpoint:
         numbers = [int(each[1]) for each in found if each]
         return max(numbers) + 1 if numbers else None
 
-    def with_prefix(self, model_type: str, copy: str) -> str:
-        """A folder whose tensors have the names that keras-hub looks for.
+    def readable(self, model_type: str, hidden_dim: Any, copy: str) -> str:
+        """A folder in which keras-hub finds all tensors that it looks for.
+
+        Names get the prefix that they have in front of a head, and a pooler that is missing, as in language
+        models, becomes zeros, which is told.
 
         Args:
             model_type: as `config.json` says.
+            hidden_dim: size of the hidden states, as it says.
             copy: an empty folder, which is filled if names have to be changed.
 
         Returns:
             The checkpoint's own folder, or `copy`.
         """
-        prefix = _PREFIXES.get(model_type)
-        if prefix is None or not self._single or any(name.startswith(prefix) for name in self.shapes):
+        prefix, pooler = _PREFIXES.get(model_type, ""), _POOLERS.get(model_type, "")
+        if any(name.startswith(prefix) for name in self.shapes):
+            prefix = ""
+        added = {}
+        if pooler and isinstance(hidden_dim, int) and not any(pooler in name for name in self.shapes):
+            pooler = _PREFIXES.get(model_type, "") + pooler
+            added = {f"{pooler}.weight": [hidden_dim, hidden_dim], f"{pooler}.bias": [hidden_dim]}
+            warnings.warn(
+                f"The checkpoint {self._folder!r} has no pooler: `pooled_output` is zeros until it is "
+                "trained. Models of tfkd.text do not use it.",
+                stacklevel=4,
+            )
+        if not self._single or not (prefix or added):
             return self._folder
         for name in os.listdir(self._folder):
             path = os.path.join(self._folder, name)
             if name.endswith((".json", ".txt", ".model")) and os.path.isfile(path):
                 shutil.copyfile(path, os.path.join(copy, name))
-        _rename(os.path.join(self._folder, _WEIGHTS), os.path.join(copy, _WEIGHTS), prefix)
+        _rewrite(os.path.join(self._folder, _WEIGHTS), os.path.join(copy, _WEIGHTS), prefix, added)
         return copy
 
 
 def _header(path):
-    """The description at the beginning of a `.safetensors` file: types, shapes and places of its "
-    "tensors."""
+    """The beginning of a `.safetensors` file: types, shapes and places of its tensors."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -102,14 +131,20 @@ def _header(path):
         ) from error
 
 
-def _rename(source, target, prefix):
-    """Writes a `.safetensors` file with a prefix in front of all names; the data stay as they are."""
+def _rewrite(source, target, prefix, added):
+    """Writes a `.safetensors` file with a prefix in front of all names, and with tensors of zeros added."""
     header = _header(source)
-    renamed = {name if name == "__metadata__" else prefix + name: entry for name, entry in header.items()}
-    text = json.dumps(renamed).encode()
+    found = {prefix + name: entry for name, entry in header.items() if name != "__metadata__"}
+    size = begin = max((entry["data_offsets"][1] for entry in found.values()), default=0)
+    for name, shape in added.items():
+        end = size + 4 * math.prod(shape)
+        found[name] = {"dtype": "F32", "shape": shape, "data_offsets": [size, end]}
+        size = end
+    text = json.dumps(found).encode()
     text += b" " * (-len(text) % 8)
     with open(source, "rb") as old, open(target, "wb") as new:
         (length,) = struct.unpack("<Q", old.read(8))
         old.seek(8 + length)
         new.write(struct.pack("<Q", len(text)) + text)
         shutil.copyfileobj(old, new)
+        new.write(bytes(size - begin))

@@ -1,11 +1,13 @@
 """Models that tell tokens: hidden ones, and those that follow."""
 
+import os
 from typing import Any
 
 import keras
 from keras import layers
 
 from tfkd.text._marking import marked
+from tfkd.text._masked_head import give_masked_head
 from tfkd.text._reading import apply_backbone, text_inputs, token_embedding
 
 
@@ -30,15 +32,21 @@ class TokenBias(keras.Layer):
         return input_shape
 
 
-def masked_language_model(backbone: keras.Model, name: str = "masked_language_model") -> keras.Model:
+def masked_language_model(
+    backbone: keras.Model,
+    folder: str | os.PathLike | None = None,
+    name: str = "masked_language_model",
+) -> keras.Model:
     """A model that tells the tokens behind [MASK], with BERT's head on a backbone.
 
     The head is a linear layer with GELU, a layer normalization, and the token embeddings in reverse, with a
-    bias for each token. It begins untrained, but for the embeddings.
+    bias for each token.
 
     Args:
         backbone: of keras-hub, or a functional model that embeds tokens with one
             `keras.layers.ReversibleEmbedding`. Its weights are shared with the model.
+        folder: a Hugging Face folder whose checkpoint has the head, of BERT, RoBERTa, DistilBERT or
+            ALBERT; None for a new one.
         name: name of the model.
 
     Returns:
@@ -46,10 +54,11 @@ def masked_language_model(backbone: keras.Model, name: str = "masked_language_mo
         `(B, T, vocabulary)` in float32.
 
     Raises:
-        ValueError: if the backbone does not fit.
+        ValueError: if the backbone does not fit, or the folder has no such head.
 
     Example:
-        >>> model = tfkd.text.masked_language_model(tfkd.text.load("bert-base-uncased").backbone)
+        >>> backbone, tokenizer = tfkd.text.load("bert-base-uncased")
+        >>> model = tfkd.text.masked_language_model(backbone, "bert-base-uncased")
 
     Reference:
         Devlin et al., "BERT", 2019.
@@ -58,11 +67,20 @@ def masked_language_model(backbone: keras.Model, name: str = "masked_language_mo
     inputs = text_inputs()
     x = apply_backbone(backbone, inputs)
     policy = backbone.dtype_policy
-    x = layers.Dense(embedding.output_dim, "gelu", name="head_dense", dtype=policy)(x)
-    x = layers.LayerNormalization(epsilon=1e-12, name="head_norm", dtype=policy)(x)
-    x = embedding(x, reverse=True)
-    x = TokenBias(name="logits", dtype="float32")(x)
+    activation, epsilon = _as_in_blocks(backbone)
+    dense = layers.Dense(embedding.output_dim, activation, name="head_dense", dtype=policy)
+    norm = layers.LayerNormalization(epsilon=epsilon, name="head_norm", dtype=policy)
+    logits = TokenBias(name="logits", dtype="float32")
+    x = logits(embedding(norm(dense(x)), reverse=True))
+    if folder is not None:
+        give_masked_head(folder, dense, norm, logits)
     return marked(inputs, x, "masked_language_model", name)
+
+
+def _as_in_blocks(backbone):
+    """The activation and the normalization's epsilon of a backbone's blocks, which its head shares."""
+    blocks = [layer for layer in backbone.layers if hasattr(layer, "layer_norm_epsilon")]
+    return (blocks[0].activation, blocks[0].layer_norm_epsilon) if blocks else ("gelu", 1e-12)
 
 
 def causal_language_model(backbone: keras.Model, name: str = "causal_language_model") -> keras.Model:

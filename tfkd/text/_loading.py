@@ -66,6 +66,7 @@ def load(folder: str | os.PathLike, max_length: int | None = None) -> Loaded:
     backbone = _backbone(hub, folder, config, checkpoint)
     _check_depth(backbone, checkpoint, folder)
     backbone = _with_activation_of(config, backbone, folder)
+    _add_only_segment(backbone, checkpoint)
     tokenizer.max_length = _max_length(max_length, backbone)
     _check_vocabulary(tokenizer, backbone, folder)
     return Loaded(mark_tokenizer(backbone, tokenizer.fingerprint), tokenizer)
@@ -92,10 +93,9 @@ def _configuration(folder):
 
 
 def _backbone(hub, folder, config, checkpoint):
-    """The network as keras-hub converts it; from a copy with prefixed names if those of heads are "
-    "missing."""
+    """The network as keras-hub converts it, from a copy if names have to be changed."""
     with tempfile.TemporaryDirectory() as copy:
-        readable = checkpoint.with_prefix(config["model_type"], copy)
+        readable = checkpoint.readable(config["model_type"], config.get("hidden_size"), copy)
         try:
             backbone = hub.models.Backbone.from_preset(readable)
         # Converters raise whatever comes up: names, shapes, options of the configuration.
@@ -127,8 +127,8 @@ def _why(error, folder, config, checkpoint):
             f"such as {', '.join(close)}. Save it as the model that config.json says, with transformers: "
             "AutoModel.from_pretrained(name).save_pretrained(folder)."
         )
-    return
-    f"{begin}: {type(error).__name__}: {str(error)[:300]}. Check that config.json belongs to the weights."
+    shown = f"{type(error).__name__}: {str(error)[:300]}"
+    return f"{begin}: {shown}. Check that config.json belongs to the weights."
 
 
 def _check_depth(backbone, checkpoint, folder):
@@ -163,6 +163,19 @@ def _with_activation_of(config: dict[str, Any], backbone, folder):
             stacklevel=3,
         )
     return backbone
+
+
+def _add_only_segment(backbone, checkpoint):
+    """RoBERTa has one segment, whose embedding keras-hub leaves out: it goes to those of all positions."""
+    segments = checkpoint.tensor("embeddings.token_type_embeddings.weight")
+    if (
+        "segment_ids" in {tensor.name for tensor in backbone.inputs}
+        or segments is None
+        or len(segments) != 1
+    ):
+        return
+    positions = backbone.embeddings.position_embedding.position_embeddings
+    positions.assign(positions + segments)
 
 
 def _max_length(max_length, backbone):

@@ -64,36 +64,34 @@ class MiniLM(LayerRecipe):
         made.name = f"{student.name}_assistant"
         return made
 
-    def distil(
+    def fit(
         self,
         teacher: keras.Model,
+        student: keras.Model,
         x: Any,
         y: Any = None,
         *,
-        student: keras.Model | None = None,
         backup_dir: str | os.PathLike | None = None,
         **kwargs,
-    ) -> keras.Model:
-        """Makes a student and trains it, if need be with an assistant that is trained before.
+    ) -> keras.callbacks.History:
+        """Trains a student, if need be with an assistant that is trained before.
 
         Args:
             teacher: the trained transformer.
-            x: as in `fit`.
-            y: as in `fit`.
-            student: the student to train in place; None for a new one.
-            backup_dir: as in `fit`; of the two runs with an assistant, each has a folder in it.
-            **kwargs: passed to `fit`.
+            student: the student, which is trained in place.
+            x: as of every recipe.
+            y: likewise.
+            backup_dir: likewise; of the two runs with an assistant, each has a folder in it.
+            **kwargs: the other arguments of `TextRecipe.fit`.
 
         Returns:
-            The trained student.
+            The `keras.callbacks.History` of the student.
         """
-        student = self.student(teacher) if student is None else student
-        folders = [None, None]
         if self.needs_assistant(teacher, student):
+            folders: list[Any] = [None, None]
             if backup_dir is not None:
                 folders = [os.path.join(backup_dir, name) for name in ("assistant", "student")]
             assistant = self.make_assistant(teacher, student)
-            self.fit(teacher, assistant, x, y, backup_dir=folders[0], **kwargs)
+            super().fit(teacher, assistant, x, y, backup_dir=folders[0], **kwargs)
             teacher, backup_dir = assistant, folders[1]
-        self.fit(teacher, student, x, y, backup_dir=backup_dir, **kwargs)
-        return student
+        return super().fit(teacher, student, x, y, backup_dir=backup_dir, **kwargs)

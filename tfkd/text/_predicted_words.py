@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfkd._core.checks import check_int, check_number
+from tfkd._core.named_inputs import taken_by
 from tfkd.text._compatibility import token_embedding
 from tfkd.text._sentences import Sentences, check_texts
 
@@ -164,7 +165,9 @@ def _likeliest(model, allowed, mask_id, count):
     @tf.function(reduce_retracing=True)
     def likeliest(inputs):
         places = tf.argmax(tf.cast(inputs["token_ids"] == mask_id, "int32"), axis=1, output_type="int32")
-        logits = tf.gather(tf.cast(model(inputs, training=False), "float32"), places, batch_dims=1)
+        logits = tf.gather(
+            tf.cast(model(taken_by(model, inputs), training=False), "float32"), places, batch_dims=1
+        )
         return tf.math.top_k(tf.where(allowed, logits, -1e9), count).indices
 
     return lambda inputs: likeliest({name: tf.constant(values) for name, values in inputs.items()})

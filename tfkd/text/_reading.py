@@ -51,8 +51,7 @@ def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str 
 
 
 def can_be_taken_apart(backbone: keras.Model) -> bool:
-    """Whether files can hold each layer of a backbone for itself; some of keras-hub's, as Llama's, "
-    "they cannot."""
+    """Whether files can hold each layer of a backbone for itself, as they cannot those of Llama."""
     try:
         for layer in backbone.layers:
             type(layer).from_config(layer.get_config())

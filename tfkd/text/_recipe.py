@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tfkd._core.keras_internals import flatten_layers
-from tfkd._core.names import snake_case
 from tfkd.datafree._options import Above, AtLeast, Options, Share
 from tfkd.distilling import Distiller
 from tfkd.losses import Batch, CausalLanguageModeling, KnowledgeLoss, MaskedLanguageModeling
@@ -57,11 +56,6 @@ class TextRecipe(Options):
     warmup: Annotated[float, Share()] = 0.1
     weight_decay: Annotated[float, AtLeast(0)] = 0.01
     train_embeddings: bool = True
-
-    @property
-    def name(self) -> str:
-        """The recipe's name on command lines."""
-        return snake_case(type(self).__name__)
 
     def student(self, teacher: keras.Model) -> keras.Model:
         """A new student of this teacher, which begins with what it inherits.

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfkd._core.named_inputs import taken_by
+
 IGNORED = -100
 
 
@@ -80,10 +82,8 @@ def sample(
     def extended(step, ids, ends):
         place = lengths + step
         real = places < tf.minimum(place, ends)[:, None]
-        # Keras may cast a mask of ints, which it was given, in a graph of its own.
-        logits = model(
-            {**inputs, "token_ids": ids, "padding_mask": tf.cast(real, mask.dtype)}, training=False
-        )
+        given = {**inputs, "token_ids": ids, "padding_mask": tf.cast(real, mask.dtype)}
+        logits = model(taken_by(model, given), training=False)
         before = tf.minimum(place, tokens) - 1
         logits = tf.gather(tf.cast(logits, "float32"), before, batch_dims=1) / temperature
         own_seed: Any = tf.random.fold_in(seed, step)

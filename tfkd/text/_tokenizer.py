@@ -114,8 +114,7 @@ class Tokenizer:
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, length: int | None = None
     ) -> tuple[list[list[int]], list[list[int]], int]:
-        """The ids of texts, their segments, each as lists of their own length, and how many texts were "
-        "cut."""
+        """Ids and segments of texts, as lists of their own lengths, and how many texts were cut."""
         if length is not None:
             check_int("length", length, least=3, most=self.max_length)
         items: list[Any] = _strings(texts, "texts")

@@ -1,0 +1,221 @@
+"""distil_text: texts and a transformer in, a small student and its TFLite file out."""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfkd._core.checks import check_int, check_number
+from tfkd.callbacks import KeepLastGood
+from tfkd.pipelines._fine_tuning import fine_tune
+from tfkd.pipelines._machine import device, versions
+from tfkd.pipelines._networks import Source, named
+from tfkd.pipelines._progress import ShownProgress
+from tfkd.pipelines._requirements import check_outputs
+from tfkd.pipelines._result_files import read, write
+from tfkd.pipelines._results import Distilled
+from tfkd.pipelines._run_folder import RunFolder
+from tfkd.pipelines._saving import FolderCheck
+from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._text_data import load_text_data
+from tfkd.pipelines._text_networks import recipe_for, text_student, text_teacher, tokenizer_for
+from tfkd.pipelines._text_outcome import TextOutcome
+from tfkd.pipelines._training_log import TrainingLog
+from tfkd.tasks import task_of
+from tfkd.text import TextRecipe
+
+
+def distil_text(
+    teacher: Source,
+    student: Source | None = None,
+    recipe: str | TextRecipe | None = None,
+    *,
+    training_data: str | os.PathLike,
+    tokenizer: str | os.PathLike | None = None,
+    recipe_options: Sequence[str] = (),
+    unlabelled_data: str | os.PathLike | None = None,
+    evaluation_data: str | os.PathLike | None = None,
+    text_column: str | int | None = None,
+    label_column: str | int | None = None,
+    labels: Sequence[str] | None = None,
+    augment: bool = False,
+    max_length: int = 64,
+    teacher_epochs: int = 3,
+    validation_split: float = 0.1,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    tflite: str | None = "dynamic",
+    min_agreement: float = 0.9,
+    folder: str | os.PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    jit_compile: bool | str = "auto",
+    verbose: int = 0,
+    flags: dict[str, Any] | None = None,
+) -> Distilled:
+    """Teaches a student of a transformer on texts, and makes its TFLite file.
+
+    What the program `tfkd-distill --task=text` does. With labels the teacher is a classifier; a folder of
+    Hugging Face gets a new head, which is fine-tuned first. Without labels the teacher is what its file
+    says, and a folder is a sentence encoder. A share of the training texts is held out to measure on.
+
+    Args:
+        teacher: a `.keras` file or a model of texts; or a folder with `config.json`, `model.safetensors`
+            and a tokenizer.
+        student: "3layers", "3layersx192" (of that width), "0,2,5" (of these layers of the teacher),
+            "bilstm", a `.keras` file, or a model, which is trained in place. None for "3layers", or for
+            what a recipe that is an object says.
+        recipe: a recipe of `tfkd.text`, or its name; None for `BERTToBiLSTM` of a "bilstm",
+            `EmbeddingDistillation` of a sentence encoder, else `DistilBERT`.
+        training_data: a `.csv` or `.tsv` file of texts, with labels or without, or a `.txt` file with a
+            text a line.
+        tokenizer: folder of the tokenizer; None for the teacher's folder.
+        recipe_options: `key=value` strings, options of a recipe that is given by its name.
+        unlabelled_data: more texts, in a file like `training_data`, whose labels are not looked at.
+        evaluation_data: texts to measure on at the end, in a file like `training_data`.
+        text_column: name or number, from 0, of the texts' column; None for one called "text" or the like,
+            else the first.
+        label_column: likewise of the labels; None for one called "label" or the like, else the second of
+        two. labels: the classes in their order; None for those in the file, sorted.
+        augment: whether the student also learns from sentences that are made of the training texts: copies
+            with words masked and n-grams, three of each or as `BERTToBiLSTM` has it
+            (`tfkd.text.augment_words`). With them or `unlabelled_data` labels do not count, only the
+            teacher's answers.
+        max_length: tokens at which texts are cut, at least 3; the TFLite file has this length.
+        teacher_epochs: of fine-tuning, where the teacher is a folder and there are labels.
+        validation_split: share of the training texts that is held out, above 0 and below 1.
+        epochs: of the student; None for the recipe's.
+        batch_size: texts in an update; None for the recipe's.
+        learning_rate: the highest one; None for the recipe's.
+        seed: what all randomness follows from.
+        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
+        min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
+            does not, the next best kind of file that does is the result's.
+        folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json` and
+            `report.html`; None for nowhere.
+        resume: whether to go on with a run in `folder` that was interrupted.
+        overwrite: whether to replace a run in `folder`.
+        jit_compile: as of `tfkd.Distiller.compile`.
+        verbose: 0 prints nothing.
+        flags: the command line that this was asked for by, for records; None if there was none.
+
+    Returns:
+        A `Distilled`.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ImportError: if the extra `text`, or what files or reports need, is not installed.
+        ValueError: if an argument does not fit, or another run is writing to the folder.
+        OSError: if the folder cannot be written.
+
+    Example:
+        >>> distilled = tfkd.pipelines.distil_text(
+        ...     "all-MiniLM-L6-v2", "3layers", training_data="reviews.tsv", folder="runs/reviews"
+        ... )
+    """
+    settings = dict(flags) if flags else settings_of(locals())
+    start, say = time.perf_counter(), teller(verbose)
+    for name, value in (("max_length", max_length), ("teacher_epochs", teacher_epochs)):
+        check_int(name, value, least=3 if name == "max_length" else 1)
+    check_number("min_agreement", min_agreement, least=0, most=1)
+    check_outputs(tflite, folder)
+    if resume and folder is None:
+        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+    opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    with opened as place:
+        if resume and place and place.finished:
+            say(f"The run in {place.path!r} is complete; nothing to resume.")
+            place.finish()
+            return read(place)
+        words = tokenizer_for(tokenizer, teacher, max_length)
+        data = load_text_data(
+            training_data,
+            unlabelled_data,
+            evaluation_data,
+            columns=(text_column, label_column),
+            class_names=labels,
+            tokenizer=words,
+            validation_split=validation_split,
+            seed=seed,
+            say=say,
+        )
+        keras.utils.set_random_seed(seed)
+        say(f"loading the teacher: {named(teacher)}")
+        network, new = text_teacher(teacher, words, data.classes, max_length)
+        data = data.for_task(task_of(network))
+        overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        chosen = recipe_for(recipe, student, network, recipe_options, **overrides)
+        # What cannot be made is refused before the teacher learns anything.
+        learner = text_student(student, chosen, network)
+        if place:
+            place.begin()
+            words.save(place.file("tokenizer"))
+        if new:
+            fine_tune(network, data, teacher_epochs, seed, place, say)
+            # The student begins alike, whether or not the teacher was trained in this process.
+            keras.utils.set_random_seed(seed)
+            learner = text_student(student, chosen, network)
+        taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
+        with ShownProgress(verbose) as progress:
+            checks = [FolderCheck(place)] if place else []
+            history = chosen.fit(
+                network,
+                learner,
+                taught.dataset,
+                validation_data=data.validation_batches(labelled=taught.labelled),
+                callbacks=[taught.seeds, *checks, KeepLastGood(), log, progress],
+                backup_dir=place.file("state/scheme") if place else None,
+                seed=seed,
+                jit_compile=jit_compile,
+                verbose=0,
+            )
+        rows = log.rows(history)
+        if place:
+            place.save_model("student.keras", learner)
+            place.write_json("history.json", rows)
+        say("measuring the student")
+        outcome = TextOutcome(
+            network, learner, data, {"teacher": named(teacher), "student": "student.keras"}
+        )
+        variants, file = outcome.files(tflite, data.class_names, min_agreement, say)
+        metrics = {
+            **outcome.metrics(),
+            "scheme": {"name": type(chosen).__name__, "options": _options(chosen)},
+            "tflite": file.metrics,
+            "variants": variants,
+            "problem": log.stopped(rows) or file.problem,
+            "epochs": len(rows),
+            **data.counts(taught),
+            "class_names": data.class_names,
+            "seed": seed,
+            "device": device(),
+            "flags": dict(flags or {}),
+            "versions": versions(),
+            "training_seconds": log.seconds(rows),
+            "wall_seconds": time.perf_counter() - start + log.earlier_seconds(rows),
+        }
+        write_report = outcome.reporter()
+        result = Distilled(
+            student=learner,
+            history=rows,
+            metrics=metrics,
+            tflite=file.content,
+            tflite_check=file.check,
+            problem=metrics["problem"],
+            folder=place.path if place else None,
+            write_report=lambda path: write_report(path, metrics, rows),
+        )
+        if place:
+            write(result, place, "student.tflite")
+            place.finish()
+        return result
+
+
+def _options(recipe: TextRecipe) -> dict[str, Any]:
+    """A recipe's options, as JSON can hold them."""
+    return {name: getattr(recipe, name) for name in recipe.options()}
