@@ -6,12 +6,12 @@ import keras
 import numpy as np
 
 from tfkd._core.checks import check_choice
+from tfkd._core.named_inputs import TOKENS
 from tfkd._core.runtimes import TFLiteFile
 from tfkd._core.token_marks import tokenizer_of
 from tfkd.compression import is_quantization_aware
 from tfkd.export._conversion import CALIBRATED
 from tfkd.export._examples import Inputs
-from tfkd.export._signature import TOKENS
 from tfkd.export._vocabulary import Vocabulary, VocabularyHolder, tokens_of
 from tfkd.tasks import Reading
 
