@@ -1,6 +1,7 @@
 """distil_text: texts and a transformer in, a small student and its TFLite file out."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -185,7 +186,7 @@ def distil_text(
         variants, file = outcome.files(tflite, data.class_names, min_agreement, say)
         metrics = {
             **outcome.metrics(),
-            "scheme": {"name": type(chosen).__name__, "options": _options(chosen)},
+            "scheme": {"name": type(chosen).__name__, "options": dataclasses.asdict(chosen)},
             "tflite": file.metrics,
             "variants": variants,
             "problem": log.stopped(rows) or file.problem,
@@ -214,8 +215,3 @@ def distil_text(
             write(result, place, "student.tflite")
             place.finish()
         return result
-
-
-def _options(recipe: TextRecipe) -> dict[str, Any]:
-    """A recipe's options, as JSON can hold them."""
-    return {name: getattr(recipe, name) for name in recipe.options()}
