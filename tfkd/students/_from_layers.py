@@ -154,7 +154,7 @@ def _of_graph(teacher, layers, sizes):
     if not blocks:
         return None
     kept = chosen_layers(layers, len(blocks), teacher.name)
-    (begin,) = (node for node in nodes(teacher) if node.operation is blocks[0].entry)
+    begin = next(node for node in nodes(teacher) if node.operation is blocks[0].entry)
     hidden = begin.input_tensors[blocks[0].place].shape[-1]
     layer = blocks[0].layer
     changed = sizes.of(teacher, {**(layer.get_config() if layer else {}), "hidden_dim": hidden})
