@@ -34,7 +34,7 @@ def _plain(value):
     if isinstance(value, Recipe):
         return _plain(value.describe())
     if isinstance(value, TextRecipe):
-        return {"name": type(value).__name__, **_plain(dataclasses.asdict(value))}
+        return [type(value).__name__, _plain(dataclasses.asdict(value))]
     if isinstance(value, Budget):
         return dataclasses.asdict(value)
     if isinstance(value, KnowledgeLoss):
