@@ -193,3 +193,19 @@ def test_what_cannot_be_scaled_is_named():
     grouped = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(grouped)))
     with pytest.raises(ValueError, match="Layer 'grouped' is a grouped convolution"):
         students.scale_width(grouped, 0.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: students.scale_width(model, 0.5),
+        students.without_dropout,
+        lambda model: students.with_noise(model, dropout=0.1),
+    ],
+)
+def test_students_of_a_compiled_model_are_not_compiled(make):
+    inputs = keras.Input((6,))
+    x = keras.layers.Dropout(0.5)(keras.layers.Dense(8, "relu")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    model.compile("adam", "mse")
+    assert not make(model).compiled and model.compiled

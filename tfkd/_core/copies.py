@@ -4,6 +4,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import keras
 
+from tfkd._core.keras_internals import flatten_layers
+
 
 class Configured(Protocol):
     """Whatever Keras can make again from a configuration."""
@@ -20,6 +22,26 @@ AnyConfigured = TypeVar("AnyConfigured", bound=Configured)
 def clone(original: AnyConfigured) -> AnyConfigured:
     """A new object of the same class and configuration, without the original's state."""
     return type(original).from_config(original.get_config())
+
+
+def cloned_model(model: keras.Model, **options: Any) -> keras.Model:
+    """`keras.models.clone_model`, but not compiled.
+
+    Keras compiles a clone as its original is, so that a student would have the variables of its teacher's
+    optimizer, and its files would be three times as large.
+
+    Args:
+        model: the model.
+        **options: of `keras.models.clone_model`.
+    """
+    models = [each for each in flatten_layers(model) if isinstance(each, keras.Model) and each.compiled]
+    for each in models:
+        each.compiled = False
+    try:
+        return keras.models.clone_model(model, **options)
+    finally:
+        for each in models:
+            each.compiled = True
 
 
 def fresh_metrics(metrics: Any) -> Any:

@@ -122,4 +122,15 @@ def _of_text(values):
     }
 
 
+def asked_for(values: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Of the values of all flags those that say what a run on texts is, as it is meant there.
+
+    Args:
+        values: of the flags, by name.
+        arguments: of `distil_text`.
+    """
+    meant = {name: arguments[name] for name in ("epochs", "batch_size", "learning_rate", "tflite")}
+    return {name: meant.get(name, value) for name, value in values.items() if name not in _REFUSED}
+
+
 text = FlagGroup("text", _define, _arguments)

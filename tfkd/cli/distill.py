@@ -8,6 +8,7 @@ from absl import flags
 from tfkd.cli import flag_groups
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.cli._program import Program
+from tfkd.cli._text import asked_for
 from tfkd.cli._text import text as text_flags
 from tfkd.pipelines import Distilled, distil_text, distil_with_data
 from tfkd.pipelines._schemes import SCHEMES, options_in_words
@@ -139,7 +140,7 @@ def _distil(
 ) -> Distilled:
     """Distils texts where flags ask for that, else images and the like."""
     if text is not None:
-        return distil_text(**text, verbose=verbose, flags=flags)
+        return distil_text(**text, verbose=verbose, flags=asked_for(flags, text))
     return distil_with_data(**arguments, verbose=verbose, flags=flags)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_weights, trainable_config
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.students import student_named
@@ -51,7 +51,7 @@ def copied(model: keras.Model) -> keras.Model:
         config = layer.get_config() if model.trainable else trainable_config(layer)
         return remade(layer, config)
 
-    copy = keras.models.clone_model(model, clone_function=copied_layer, recursive=True)
+    copy = cloned_model(model, clone_function=copied_layer, recursive=True)
     copy_weights(model, copy)
     if not model.trainable:
         copy.trainable = True

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core.copies import cloned_model
 from tfkd._core.graphs import nodes, operation_of, times_used
 from tfkd._core.keras_internals import flatten_layers
 
@@ -99,7 +100,7 @@ def without_blocks(
             begins[number] = keras.tree.flatten((args, kwargs))[blocks[number].place]
         return begins[leaving[key]] if key in leaving else clone(*args, **kwargs)
 
-    clone = keras.models.clone_model(model, clone_function=cloned, call_function=called)
+    clone = cloned_model(model, clone_function=cloned, call_function=called)
     inside = {id(operation) for operation in clone.operations}
     return clone, [pair for pair in clones.values() if id(pair[1]) in inside]
 

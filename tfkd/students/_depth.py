@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import (
     copy_input_statistics,
     copy_weights,
@@ -158,4 +158,4 @@ def _without(model, left_out):
             return keras.tree.flatten((args, kwargs))[passing[id(operation)]]
         return operation(*args, **kwargs)
 
-    return keras.models.clone_model(model, clone_function=cloned, call_function=called)
+    return cloned_model(model, clone_function=cloned, call_function=called)

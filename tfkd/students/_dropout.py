@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_weights, has_graph
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.keras_versions import check_keras_3
@@ -47,7 +47,7 @@ def without_dropout(model: keras.Model) -> keras.Model:
     def at_rate_0(layer):
         return remade(layer, config_without_dropout(layer, layer.get_config()))
 
-    copy = keras.models.clone_model(model, clone_function=at_rate_0, recursive=True)
+    copy = cloned_model(model, clone_function=at_rate_0, recursive=True)
     copy_weights(model, copy)
     copy.name = model.name
     if not model.trainable:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import keras
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import has_graph, nodes, trainable_config
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.token_marks import mark_tokenizer, tokenizer_of
@@ -215,7 +215,7 @@ def _of_nested(teacher, layers, sizes):
         pairs.append((operation, clone))
         return clone
 
-    student = keras.models.clone_model(teacher, clone_function=cloned)
+    student = cloned_model(teacher, clone_function=cloned)
     for old, new in pairs:
         if getattr(old, "weights", ()):
             made.narrowing.copy(old, new)

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from tfkd._core.checks import check_int
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_input_statistics, copy_weights, has_graph, trainable_config
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.keras_versions import check_keras_3
@@ -67,7 +67,7 @@ def with_kernel_size(
             config["kernel_size"] = (size,) * len(layer.kernel_size)
         return remade(layer, config)
 
-    student = keras.models.clone_model(model, clone_function=cloned, recursive=True)
+    student = cloned_model(model, clone_function=cloned, recursive=True)
     student.trainable = True
     student.name = name or f"{model.name}_kernel{size}"
     if inherit:

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from tfkd._core.checks import check_number
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_weights, first_upstream, has_graph
 from tfkd._core.keras_internals import is_functional
 from tfkd._core.keras_versions import check_keras_3
@@ -190,7 +190,7 @@ def _rebuilt(model, called):
         originals[id(clone)] = operation
         return clone
 
-    made = keras.models.clone_model(
+    made = cloned_model(
         model,
         clone_function=cloned,
         call_function=lambda clone, *args, **kwargs: called(

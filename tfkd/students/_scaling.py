@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_input_statistics, first_upstream, has_graph, trainable_config
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.students._dropout import config_without_dropout
@@ -130,7 +130,7 @@ def resized(
         return remade(layer, config)
 
     try:
-        student = keras.models.clone_model(model, clone_function=scaled, recursive=True)
+        student = cloned_model(model, clone_function=scaled, recursive=True)
     except ValueError as error:
         if "cannot be scaled" in str(error):
             raise

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from tfkd._core.copies import remade
+from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_input_statistics, copy_weights, has_graph, nodes, trainable_config
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import lookup
@@ -61,7 +61,7 @@ def up_to_layer(
             f"{tuple(output.shape)}. Choose a layer before or behind it."
         )
     part = keras.Model(model.inputs[0], output)
-    begin = keras.models.clone_model(
+    begin = cloned_model(
         part, clone_function=lambda each: remade(each, trainable_config(each)), recursive=True
     )
     begin.trainable = True
