@@ -12,6 +12,7 @@ compilation included. The rows go to docs/rows/data_free_text.json.
 import json
 import os
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -39,6 +40,12 @@ flags.DEFINE_string("rows", "docs/rows", "where the rows are kept")
 _HELD_OUT, _SEED = 1024, 12345
 
 
+def token_embeddings(model: keras.Model) -> list:
+    """The layers that embed tokens, in a network of keras-hub."""
+    named = tfkd.taps.named_layers(model).items()
+    return [layer for path, layer in named if path.endswith("token_embedding")]
+
+
 class Flipped(PriorSource):
     """Words, half of the sentences with a quarter of their words replaced by the gradient (HotFlip).
 
@@ -49,7 +56,7 @@ class Flipped(PriorSource):
         token_ids = self.draw_prior(n)
         half = token_ids[: n // 2]
         targets = self.lesson.task.draw_targets(n // 2, self.lesson.seed)
-        embeddings = self._embeddings()
+        (embeddings,) = (layer.embeddings.value for layer in token_embeddings(self.lesson.teacher))
         with tf.GradientTape() as tape:
             tape.watch(embeddings)
             loss = ops.sum(self.lesson.task.target_loss(targets, self.lesson.ask(half)))
@@ -62,11 +69,6 @@ class Flipped(PriorSource):
         chosen = is_word & (keras.random.uniform(half.shape, seed=self.lesson.seed) < 0.25)
         token_ids = tf.stop_gradient(ops.concatenate([ops.where(chosen, best, half), token_ids[n // 2 :]]))
         return Batch(token_ids, self.lesson.answers(token_ids))
-
-    def _embeddings(self):
-        path = tfkd.taps.transformer(self.lesson.teacher)
-        container = path.embeddings.rsplit("/", 1)[0]
-        return tfkd.taps.resolve(self.lesson.teacher, f"{container}/token_embedding").embeddings.value
 
 
 class Flips(datafree.ProceduralText):
@@ -98,45 +100,66 @@ def read(name: str) -> tuple[list[str], np.ndarray]:
     return [row[0] for row in rows], np.array([int(row[1]) for row in rows], "int32")
 
 
-def answers(model: keras.Model, sentences: list[str], tokenizer: text.Tokenizer) -> np.ndarray:
-    """The classes that a model gives to sentences, in batches as long as their longest."""
-    given = [model.predict_on_batch(tokenizer(sentences[i : i + 64])) for i in range(0, len(sentences), 64)]
-    return np.concatenate(given).argmax(axis=-1)
+class Judge:
+    """Asks the teacher once what it says to held-out words and to real sentences.
 
+    Args:
+        teacher: the teacher.
+        tokenizer: its tokenizer.
+    """
 
-def figures(teacher: keras.Model, student: keras.Model, tokenizer: text.Tokenizer) -> dict[str, float]:
-    """How alike two networks are, and how right the student is."""
-    words = Words.from_tokenizer(tokenizer)
-    made = words.model_inputs(words.sample(_HELD_OUT, _SEED))
-    same = [model.predict(made, verbose=0).argmax(axis=-1) for model in (teacher, student)]
-    found = {"agreement_on_words": float(np.mean(same[0] == same[1]))}
-    for name in ("dev", "test") if FLAGS.data else ():
-        sentences, classes = read(name)
-        theirs, ours = (answers(model, sentences, tokenizer) for model in (teacher, student))
-        found[f"{name}_agreement"] = float(np.mean(theirs == ours))
-        found[f"{name}_accuracy"] = float(np.mean(ours == classes))
-        found[f"{name}_accuracy_of_teacher"] = float(np.mean(theirs == classes))
-    return found
+    def __init__(self, teacher: keras.Model, tokenizer: text.Tokenizer) -> None:
+        words = Words.from_tokenizer(tokenizer)
+        made = words.model_inputs(words.sample(_HELD_OUT, _SEED))
+        held_out: Any = ({name: np.asarray(each) for name, each in made.items()}, np.arange(_HELD_OUT))
+        self._data = {"words": tf.data.Dataset.from_tensor_slices(held_out).batch(64)}
+        self._classes = {}
+        for name in ("dev", "test") if FLAGS.data else ():
+            sentences, self._classes[name] = read(name)
+            places = np.arange(len(sentences))
+            self._data[name] = text.batches(sentences, places, tokenizer=tokenizer, batch_size=64)
+        self._teacher = self._answers(teacher)
+
+    def figures(self, student: keras.Model) -> dict[str, float]:
+        """How often a student agrees with the teacher, and how often both are right."""
+        found = {}
+        for name, ours in self._answers(student).items():
+            theirs, classes = self._teacher[name], self._classes.get(name)
+            found[f"{name}_agreement"] = float(np.mean(theirs == ours))
+            if classes is not None:
+                found[f"{name}_accuracy"] = float(np.mean(ours == classes))
+                found[f"{name}_accuracy_of_teacher"] = float(np.mean(theirs == classes))
+        return found
+
+    def _answers(self, model):
+        """The classes that a model gives, in the order of the sentences; one trace for each length."""
+        ask = tf.function(
+            lambda inputs: tf.argmax(model(inputs, training=False), -1), reduce_retracing=False
+        )
+        found = {}
+        for name, data in self._data.items():
+            pairs = [(ask(inputs).numpy(), places.numpy()) for inputs, places in data]
+            classes, places = (np.concatenate(each) for each in zip(*pairs, strict=True))
+            found[name] = classes[np.argsort(places)]
+        return found
 
 
 def beginner(teacher: keras.Model) -> keras.Model:
     """A student that inherits layers; its token embeddings, half of the weights, stay as they are."""
     student = students.from_layers(teacher, FLAGS.layers)
-    for path, layer in tfkd.taps.named_layers(student).items():
-        if path.endswith("token_embedding"):
-            layer.trainable = False
+    for layer in token_embeddings(student):
+        layer.trainable = False
     return student
 
 
-def measured(recipe: datafree.Recipe, teacher: keras.Model, tokenizer: text.Tokenizer, seed: int) -> dict:
+def measured(recipe: datafree.Recipe, teacher: keras.Model, judge: Judge, seed: int) -> dict[str, float]:
     """A row: a student taught by a recipe."""
     keras.utils.set_random_seed(seed)
-    student = beginner(teacher)
-    distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=seed)
+    distiller = tfkd.DataFreeDistiller(teacher, beginner(teacher), recipe, seed=seed)
     distiller.compile()
     begun = time.process_time()
     distiller.fit(verbose=0)
-    return {"cpu_seconds": time.process_time() - begun, **figures(teacher, student, tokenizer)}
+    return {"cpu_seconds": time.process_time() - begun, **judge.figures(distiller.student)}
 
 
 def table(rows: list[dict]) -> str:
@@ -161,14 +184,14 @@ def main(argv: list[str]) -> None:
     """Measures, prints and writes the rows."""
     teacher = keras.models.load_model(FLAGS.teacher)
     tokenizer = text.Tokenizer(FLAGS.tokenizer, max_length=64)
-    begin = beginner(teacher)
+    judge = Judge(teacher, tokenizer)
     rows = [
-        {"way": "inherited, untrained", "seed": 0, "cpu_seconds": 0.0, **figures(teacher, begin, tokenizer)}
+        {"way": "inherited, untrained", "seed": 0, "cpu_seconds": 0.0, **judge.figures(beginner(teacher))}
     ]
     known = ways(tokenizer)
     for seed in map(int, FLAGS.seeds):
         for way in FLAGS.ways or known:
-            rows.append({"way": way, "seed": seed, **measured(known[way], teacher, tokenizer, seed)})
+            rows.append({"way": way, "seed": seed, **measured(known[way], teacher, judge, seed)})
             print(json.dumps(rows[-1]), flush=True)
             told = {"steps": FLAGS.steps, "layers": FLAGS.layers, "rows": rows}
             files.write_text(os.path.join(FLAGS.rows, "data_free_text.json"), json.dumps(told, indent=1))

@@ -207,6 +207,70 @@ def test_flags_are_the_arguments_of_distil_with_data():
     assert run(distill, *needed, "--loss_weights=published")[0]["loss_weights"] == "published"
 
 
+def test_flags_are_the_arguments_of_distil_text():
+    needed = ("--task=text", "--teacher=encoder", "--train_data=t.tsv", "--output_dir=out")
+    arguments, _ = run(distill, *needed)
+    assert arguments["text"] == {
+        "teacher": "encoder",
+        "student": None,
+        "training_data": "t.tsv",
+        "evaluation_data": None,
+        "unlabelled_data": None,
+        "tokenizer": None,
+        "recipe": None,
+        "recipe_options": [],
+        "text_column": None,
+        "label_column": None,
+        "labels": None,
+        "max_length": 64,
+        "teacher_epochs": 3,
+        "augment": False,
+        "validation_split": 0.1,
+        # What the recipe says, and what suits texts, not what images have.
+        "epochs": None,
+        "batch_size": None,
+        "learning_rate": None,
+        "tflite": "dynamic",
+        "min_agreement": 0.9,
+        "folder": "out",
+        "resume": False,
+        "overwrite": False,
+        "seed": 0,
+        "jit_compile": "auto",
+    }
+    json.dumps(arguments["flags"])
+    typed = ["--student=0,2,5", "--recipe=TinyBERT", "--recipe_options=stage=task", "--tokenizer=words"]
+    typed += ["--epochs=10", "--batch_size=128", "--learning_rate=0.001", "--tflite=none", "--augment"]
+    typed += ["--text_column=said", "--label_column=2", "--max_length=32", "--teacher_epochs=1"]
+    arguments, _ = run(distill, *needed, *typed, "--unlabelled_data=more.txt", "--eval_data=e.tsv")
+    expected = {"student": "0,2,5", "recipe": "TinyBERT", "recipe_options": ["stage=task"]}
+    expected |= {"tokenizer": "words", "epochs": 10, "batch_size": 128, "learning_rate": 1e-3}
+    expected |= {"tflite": None, "augment": True, "text_column": "said", "label_column": "2"}
+    expected |= {"max_length": 32, "teacher_epochs": 1, "unlabelled_data": "more.txt"}
+    assert {name: arguments["text"][name] for name in expected} == expected
+    assert arguments["text"]["evaluation_data"] == "e.tsv"
+    assert run(distill, "--train_data=t.npz", "--output_dir=out", "--teacher=t")[0]["text"] is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            ["--scheme=mutual", "--input_range=0,255"],
+            "With --task=text there is no --scheme, --input_range. Leave",
+        ),
+        (["--losses=dist"], "there is no --losses. Leave that out; --recipe"),
+        (["--teacher=b"], "--teacher: --task=text needs one"),
+        (["--task=auto", "--recipe=tiny_bert"], "--recipe: only with --task=text. Give that, too"),
+        (["--task=auto", "--noaugment"], "--augment: only with --task=text"),
+    ],
+)
+def test_flags_of_texts_and_of_images_do_not_mix(typed, message):
+    needed = ("--task=text", "--teacher=a", "--train_data=t", "--output_dir=out")
+    done = running.run(distill.PROGRAM, *needed, *typed, status=2)
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("module", "message", "shown"),
     [

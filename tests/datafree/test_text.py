@@ -206,11 +206,12 @@ def test_a_model_of_sentence_pairs_is_given_segments():
 
 
 def test_what_is_for_images_is_left_out_with_a_warning(teacher):
-    recipe = datafree.Procedural(**TINY, prior=words(), student_flip=True, memory=64)
+    recipe = datafree.Procedural(**TINY, prior=words(), student_flip=True, memory=64, memory_dtype="uint8")
     with pytest.warns(datafree.ObjectiveWarning) as caught:
         distiller = distiller_of(teacher, recipe)
     said = " ".join(str(each.message) for each in caught)
     assert "`refine_share`" in said and "which no gradient moves" in said and "`student_flip`" in said
+    assert "`memory_dtype`. Token ids are kept as they are" in said
     assert distiller.recipe.refine_steps == 0 and distiller.recipe.balance == 1.0
     distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
 
@@ -274,3 +275,14 @@ def test_real_sentences_are_refused_with_the_remedy(teacher):
     x = {key: values[:4] for key, values in distiller.synthesize(4).items()}
     with pytest.raises(ValueError, match=r"`x` must be None where inputs are token ids.*tfkd.Distiller"):
         distiller.fit(x, epochs=1)
+
+
+def test_mixed_precision_students_learn_from_whole_token_ids(teacher):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        distiller = distiller_of(teacher, RECIPES["remembered"], classifier(name="student"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(distiller.fit(epochs=1, verbose=0).history["loss"]).all()
+    # bfloat16 has no odd numbers above 256; what is drawn from the memory are ids all the same.
+    assert distiller.memory.images.dtype == "int32"

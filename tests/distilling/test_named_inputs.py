@@ -109,3 +109,5 @@ def test_inputs_come_in_the_structure_that_a_model_was_built_with():
     assert taken_by(keras.Model(a, a + 1), values) == 1
     assert taken_by(keras.Sequential([keras.Input((2,), name="a"), layers.Dense(1)]), values) == 1
     assert taken_by(keras.Model(a, a + 1), 5) == 5
+    nested = {"first": {"a": 1}, "b": 2}
+    assert taken_by(keras.Model({"first": {"a": a}, "b": b}, a + b[:, :2]), nested) is nested

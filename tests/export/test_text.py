@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from tfkd import export, tasks
 from tfkd._core.runtimes import TFLiteFile
+from tfkd._core.token_marks import tokens_layer
 
 pytestmark = pytest.mark.slow
 keras_hub = pytest.importorskip("keras_hub")
@@ -230,6 +231,18 @@ def test_the_vocabulary_is_in_the_file(tmp_path):
     export.export_tflite(model, path, verification_data=X, vocabulary=Tokens())
     ids = {"pad_id": 0, "mask_id": 4, "cls_id": 2, "sep_id": 3, "fingerprint": "abc"}
     assert export.read_metadata(path)["vocabulary"] == {"file": "vocab.txt", "size": VOCABULARY, **ids}
+
+
+def test_the_vocabulary_is_that_of_the_model():
+    inputs = text_inputs()
+    x = layers.Embedding(VOCABULARY, 8)(tokens_layer("def")(inputs["token_ids"]))
+    x = mean_of_tokens(x, inputs["padding_mask"])
+    model = keras.Model(inputs, layers.Dense(3)(x), name="net")
+    with pytest.raises(ValueError, match=r"another tokenizer \(abc\) than 'net' reads the ids of \(def\)"):
+        export.export_tflite(model, None, verification_data=X, vocabulary=Tokens())
+    assert (
+        export.export_tflite(model, None, verification_data=X, vocabulary=Tokens.vocabulary).agreement > 0.9
+    )
 
 
 @pytest.mark.parametrize(

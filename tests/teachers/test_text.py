@@ -120,3 +120,12 @@ def test_without_the_extra_a_file_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "keras_hub", None)
     with pytest.raises(ImportError, match=r"teacher.keras.*pip install 'tfkd\[text\]'"):
         tfkd.load_teacher(tmp_path / "teacher.keras")
+
+
+def test_an_exact_gelu_is_one_of_a_backbone():
+    exact = text.exact_gelu(backbone())
+    config = exact.get_config()
+    assert type(type(exact).from_config(config)).__name__ == "ExactGELU"
+    for name in ("BertTokenizer", "nothing", "__loader__"):
+        with pytest.raises(ValueError, match="`hub_class` must be a backbone"):
+            type(exact).from_config({**config, "hub_class": name})

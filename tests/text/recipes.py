@@ -153,7 +153,7 @@ RECIPES = {
     "embedding_distillation": Case(
         text.EmbeddingDistillation,
         models.bert_encoder,
-        {"mse_weight": 1.0, "cosine_weight": 0.0, "relational_weight": 0.0, "learning_rate": 1e-4},
+        {"mse_weight": 0.0, "cosine_weight": 1.0, "relational_weight": 0.0, "learning_rate": 1e-4},
         {"hidden_dim": 8, "relational_weight": 1.0, "hidden_weight": 1.0, "learning_rate": 1e-3},
         wrong=(("network", "gru"), ("hidden", 10)),
     ),

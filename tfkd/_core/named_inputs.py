@@ -17,7 +17,7 @@ def named_inputs(model: keras.Model) -> dict[str, Any] | None:
     if not has_graph(model):
         return None
     structure = _structure(model)
-    if isinstance(structure, dict) and not any(map(tree.is_nested, structure.values())):
+    if isinstance(structure, dict) and _is_flat(structure):
         return dict(structure)
     return {tensor.name: tensor for tensor in model.inputs}
 
@@ -41,7 +41,7 @@ def taken_by(model: keras.Model, inputs: Any) -> Any:
         ValueError: if an input that the model needs is not there.
     """
     known = named_inputs(model)
-    if known is None or not isinstance(inputs, dict):
+    if known is None or not isinstance(inputs, dict) or not _is_flat(_structure(model)):
         return inputs
     missing = [name for name, tensor in known.items() if name not in inputs and not _is_optional(tensor)]
     if missing:
@@ -51,9 +51,17 @@ def taken_by(model: keras.Model, inputs: Any) -> Any:
         )
     values = [inputs.get(name) for name in known]
     structure = _structure(model)
-    if isinstance(structure, dict) and list(structure) == list(known):
+    if isinstance(structure, dict):
         return dict(zip(known, values, strict=True))
     return tree.pack_sequence_as(structure, values)
+
+
+def _is_flat(structure):
+    return not tree.is_nested(structure) or not any(map(tree.is_nested, _children(structure)))
+
+
+def _children(structure):
+    return structure.values() if isinstance(structure, dict) else structure
 
 
 def _structure(model):

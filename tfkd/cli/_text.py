@@ -4,8 +4,8 @@ from typing import Any
 
 from absl import flags
 
+from tfkd.cli import flag_groups
 from tfkd.cli._flag_group import FlagGroup
-from tfkd.cli.flag_groups import TEXT
 from tfkd.pipelines._text_networks import text_recipes
 
 _NAMES = (
@@ -85,20 +85,16 @@ def _define(values):
 
 def _arguments(values) -> dict[str, Any]:
     """The arguments of `distil_text` as `text`; None if images are distilled."""
-    text = values.task == TEXT
-    foreign = [name for name in (_REFUSED if text else _NAMES) if values[name].present]
-    if foreign:
-        said = "have no meaning with" if text else "need"
+    text = values.task == flag_groups.TEXT
+    foreign = [f"--{name}" for name in (_REFUSED if text else _NAMES) if values[name].present]
+    if foreign and text:
         raise ValueError(
-            f"{', '.join(f'--{each}' for each in foreign)} {said} --task=text. {_REMEDY[text]}"
+            f"With --task=text there is no {', '.join(foreign)}. Leave that out; --recipe and "
+            "--recipe_options say how a student of texts is taught."
         )
+    if foreign:
+        raise ValueError(f"{', '.join(foreign)}: only with --task=text. Give that, too, or leave it out.")
     return {"text": _of_text(values) if text else None}
-
-
-_REMEDY = {
-    True: "Leave them out; --recipe and --recipe_options say how a student of texts is taught.",
-    False: "Give that too, or leave them out.",
-}
 
 
 def _of_text(values):
@@ -107,32 +103,22 @@ def _of_text(values):
             "--teacher: --task=text needs one, a .keras file or a folder of Hugging Face. Received: "
             f"{values.teacher or 'none'}."
         )
-    names = (
-        "validation_split",
-        "unlabelled_data",
-        "min_agreement",
-        "labels",
-        "seed",
-        "resume",
-        "overwrite",
-    )
-    # What these are by default is for images.
+    # What these are otherwise is for images.
     typed = {
         name: values[name].value if values[name].present else None
         for name in ("epochs", "batch_size", "learning_rate")
     }
+    written = flag_groups.export.arguments()
+    if not values["tflite"].present:
+        written["tflite"] = "dynamic"
     return {
-        **{name: values[name].value for name in (*_NAMES, *names)},
+        **{name: values[name].value for name in (*_NAMES, "validation_split", "unlabelled_data")},
         **typed,
+        **written,
+        **flag_groups.run.arguments(),
         "teacher": values.teacher[0],
         "student": values.student and ",".join(values.student),
         "training_data": values.train_data,
-        "evaluation_data": values.eval_data,
-        "tflite": {"none": None}.get(values.tflite, values.tflite)
-        if values["tflite"].present
-        else "dynamic",
-        "folder": values.output_dir,
-        "jit_compile": {"auto": "auto", "true": True, "false": False}[values.jit_compile],
     }
 
 

@@ -43,8 +43,8 @@ def _define(values):
     flags.DEFINE_string(
         "train_data",
         None,
-        "npz file with x_train and y_train, to train on beside synthesized images; for text models a .tsv "
-        "file of texts, tabs and class numbers, or an npz file of the model's inputs and y",
+        "npz file with x_train and y_train, to train on beside synthesized images; for text models a .csv "
+        "or .tsv file of texts and labels, or an npz file of the model's inputs and y",
         flag_values=values,
     )
     flags.DEFINE_string(

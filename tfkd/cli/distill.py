@@ -28,8 +28,8 @@ def _define_scheme(values):
         None,
         "a .keras file; a factor of the teacher's width (0.5x) or of its residual blocks (0.6deep); or a "
         "network by name (lenet5_half, resnet20); several, separated by commas, for mutual. Without, 0.5x, "
-        "or networks like the teacher for generations. With --task=text 3layers (the default), 3layersx192, "
-        "which is 192 wide, 0,2,5, which are the teacher's layers, or bilstm",
+        "or networks like the teacher for generations. With --task=text 3layers (the default), "
+        "3layersx192, which is 192 wide, 0,2,5, which are the teacher's layers, or bilstm",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -89,8 +89,8 @@ def _define_training(values):
         None,
         "npz file with x_train and y_train; a folder with a folder of images for each class; or a TFRecord "
         "file or a pattern of them, of tf.train.Examples with image (encoded) or image/encoded, and label "
-        "or image/class/label. With --task=text a csv or tsv file of texts and labels, or a txt file with a "
-        "text a line. --eval_data takes the same kinds",
+        "or image/class/label. With --task=text a csv or tsv file of texts and labels, or a txt file with "
+        "a text a line. --eval_data takes the same kinds",
         flag_values=values,
     )
     flags.DEFINE_float(

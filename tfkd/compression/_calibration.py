@@ -21,7 +21,8 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     Args:
         student: what `quantize_aware` made.
         images: `(n, height, width, channels)` in the scale that the student takes, some hundred; of a
-            student with several inputs, arrays in the structure of its inputs.
+            student with several inputs, arrays in the structure of its inputs, such as what a
+            `tfkd.text.Tokenizer` returns.
 
     Raises:
         TypeError: if the student is not quantization-aware.

@@ -38,14 +38,15 @@ def quantize_aware(
         model: a functional or built Sequential Keras 3 model; it stays as it is.
         layers: names ("block/conv" in nested models) of those to quantize; None for all that tfmot can.
             The others stay in float; `float_layers(student)` lists them. A separable convolution is
-            quantized as two convolutions, which it is in a TFLite file, too.
+            quantized as two convolutions, which it is in a TFLite file, too; of an attention among tokens
+            the projections are quantized, and what it computes between them stays in float.
         scheme: "int8" (kernels of convolutions with a scale for each channel), "int8_per_tensor" or a
             `QuantizeScheme` of tfmot.
         preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
             (zeros), "clusters" (few values a kernel), or both.
         images: inputs that the ranges of activations begin with, for instance
-            `distiller.synthesize(256)`, in the structure of the model's inputs; None for images of the
-            procedural generators.
+            `distiller.synthesize(256)`, in the structure of the model's inputs, such as what a
+            `tfkd.text.Tokenizer` returns; None for images of the procedural generators.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -66,7 +67,8 @@ def quantize_aware(
         6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
         is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
         once are rounded, too, and those before a `Concatenate` as a scheme given by name says (a
-        `QuantizeScheme` is taken as it is).
+        `QuantizeScheme` is taken as it is); tables of embeddings are rounded, which tfmot leaves in float
+        (and so does `preserve="clusters"`).
     """
     kept = _preserved(model, preserve)
     rounding = _scheme(scheme, kept)

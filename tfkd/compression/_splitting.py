@@ -44,6 +44,7 @@ def is_simple_attention(layer: keras.Layer, args: tuple, kwargs: dict) -> bool:
     if type(layer) is not keras.layers.MultiHeadAttention:
         return False
     config = layer.get_config()
+    kwargs = {name: value for name, value in kwargs.items() if value is not False}
     tokens = [*args, *(value for name, value in kwargs.items() if name != "attention_mask")]
     return (
         set(kwargs) <= {*_PROJECTIONS, "attention_mask"}
@@ -172,7 +173,7 @@ class AttentionParts(Parts):
         name = f"{self._output.name}/dot_product"
         self._attend = DotProductOfHeads(config["num_heads"], config["dropout"], name=name)
 
-    def __call__(self, query, value, key=None, attention_mask=None):
+    def __call__(self, query, value, key=None, attention_mask=None, **switched_off):
         tokens = (query, value if key is None else key, value)
         projected = [project(each) for project, each in zip(self._projections, tokens, strict=True)]
         mask = [] if attention_mask is None else [attention_mask]

@@ -115,7 +115,7 @@ class _Rebuilding:
         if not isinstance(operation, keras.Layer):
             return self._calculate(operation, args, kwargs, path)
         nested = isinstance(operation, keras.Model) and has_graph(operation)
-        if self._separate and not nested:
+        if not nested:
             args, kwargs = tree.map_structure(self._rounded, (args, kwargs))
         if nested and self._flatten:
             return self._run(operation, args[0] if args else kwargs["inputs"], f"{path}{operation.name}/")
@@ -133,10 +133,10 @@ class _Rebuilding:
         return self._roundable(outputs, made, args, kwargs, f"{path}{operation.name}")
 
     def _rounded(self, value):
-        """What a layer is given: floats that an operation calculates go through one that tfmot can wrap."""
+        """What a layer is given: for tfmot, floats of an operation go through a layer that it can wrap."""
         import tf_keras
 
-        if not hasattr(value, "_keras_history") or not value.dtype.is_floating:
+        if not self._separate or not hasattr(value, "_keras_history") or not value.dtype.is_floating:
             return value
         function = value.node.layer
         if type(function).__name__ not in _FUNCTIONS:
@@ -174,7 +174,7 @@ class _Rebuilding:
             if id(operation) not in self._made:
                 layer = getattr(tf_keras.layers, kind)
                 self._made[id(operation)] = layer(name=path + operation.name, dtype=args[0].dtype)
-            return self._made[id(operation)](list(args))
+            return self._made[id(operation)]([self._rounded(each) for each in args])
 
     def _layer(self, layer, path, args, kwargs):
         """The counterpart of a layer that is no model, and that is called so."""

@@ -56,7 +56,9 @@ def masks_of(outputs: dict) -> dict[str, Any]:
 def _with_masks(output, taps, masks):
     """Undoes `masks_of`: a data set holds values and masks side by side."""
     outputs = {"output": output, "taps": taps}
-    leaves = [with_mask(leaf, masks.get(str(i))) for i, leaf in enumerate(tree.flatten(outputs))]
+    leaves = tree.flatten(outputs)
+    for i, mask in masks.items():
+        leaves[int(i)] = with_mask(leaves[int(i)], mask)
     return tree.pack_sequence_as(outputs, leaves)
 
 

@@ -12,7 +12,7 @@ from keras import ops, tree
 
 from tfkd._core.interposing import around
 from tfkd._core.keras_internals import flatten_layers, mask_of, with_mask
-from tfkd._core.named_inputs import named_inputs
+from tfkd._core.named_inputs import named_inputs, takes_names
 
 # What models and layers call a mask `(batch, tokens)` that is given to them.
 _NAMES = "padding_mask", "decoder_padding_mask"
@@ -33,8 +33,10 @@ class TokenMasks:
         self._graph = tf.compat.v1.get_default_graph()
         self._made: list = []
         self._given: list = []
-        for mask in map(_named(model, inputs).get, _NAMES):
-            self._note(self._given, mask)
+        named = _named(model, inputs)
+        for name in _NAMES:
+            if name in named:
+                self._note(self._given, ops.convert_to_tensor(named[name]))
 
     def noting(self, layer: keras.Layer) -> dict[str, Callable]:
         """What has to be put around a layer's methods, by their names, to note the masks of its calls."""
@@ -67,7 +69,7 @@ class TokenMasks:
 
     def _note(self, masks, mask):
         # What is computed inside a loop cannot be used outside of it.
-        if self._graph is tf.compat.v1.get_default_graph() and tf.is_tensor(mask) and len(mask.shape) == 2:
+        if self._graph is tf.compat.v1.get_default_graph() and _is_mask(mask):
             masks.append(mask)
 
     def handed_to(self, values: Any) -> Any:
@@ -111,7 +113,7 @@ def check_same_tokens(teacher: Any, student: Any) -> None:
     Raises:
         ValueError: if the masks are of different lengths.
     """
-    if teacher is None or student is None or teacher is student:
+    if not (_is_mask(teacher) and _is_mask(student)) or teacher is student:
         return
     lengths = teacher.shape[1], student.shape[1]
     if None not in lengths and lengths[0] != lengths[1]:
@@ -131,17 +133,21 @@ def _refusal(received):
     )
 
 
+def _is_mask(mask):
+    return isinstance(mask, tf.Tensor) and mask.shape.rank == 2
+
+
 def _named(model, inputs):
     """The inputs by name, if they have names."""
     if isinstance(inputs, dict):
         return inputs
-    known = named_inputs(model)
+    known = None if takes_names(model) else named_inputs(model)
     flat = tree.flatten(inputs)
     return dict(zip(known, flat, strict=True)) if known and len(known) == len(flat) else {}
 
 
 def _handed(value, masks):
-    if not tf.is_tensor(value) or len(value.shape) < 3 or mask_of(value) is not None:
+    if not isinstance(value, tf.Tensor) or (value.shape.rank or 0) < 3 or mask_of(value) is not None:
         return value
     for mask in masks:
         if mask.shape[1] == value.shape[1] or value.shape[1] is None:

@@ -8,8 +8,9 @@ import numpy as np
 from keras import tree
 
 from tfkd._core.asking import answers
+from tfkd._core.named_inputs import TOKENS
 from tfkd.export._examples import Inputs
-from tfkd.export._signature import PADDING_MASK, TOKENS
+from tfkd.export._signature import PADDING_MASK
 from tfkd.tasks import Task, task_of
 
 _SHOWN = 24

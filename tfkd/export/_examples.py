@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from tfkd.export._signature import IMAGE, TOKENS
+from tfkd._core.named_inputs import TOKENS
+from tfkd.export._signature import IMAGE
 from tfkd.tasks._language_model import IGNORED
 
 # Inputs of a network: an array, or arrays by name.

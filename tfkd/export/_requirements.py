@@ -6,12 +6,13 @@ import keras
 import numpy as np
 
 from tfkd._core.checks import check_choice
+from tfkd._core.named_inputs import TOKENS
 from tfkd._core.runtimes import TFLiteFile
+from tfkd._core.token_marks import tokenizer_of
 from tfkd.compression import is_quantization_aware
 from tfkd.export._conversion import CALIBRATED
 from tfkd.export._examples import Inputs
-from tfkd.export._signature import TOKENS
-from tfkd.export._vocabulary import Vocabulary, tokens_of
+from tfkd.export._vocabulary import Vocabulary, VocabularyHolder, tokens_of
 from tfkd.tasks import Reading
 
 INTERFACES = ("float32", "int8", "uint8")
@@ -99,6 +100,12 @@ def check_vocabulary(vocabulary: Vocabulary | None, texts: Inputs, model: keras.
     """
     if vocabulary is None or not isinstance(texts, dict) or TOKENS not in texts:
         return
+    theirs = tokenizer_of(model)
+    if isinstance(vocabulary, VocabularyHolder) and theirs not in (None, vocabulary.fingerprint):
+        raise ValueError(
+            f"`vocabulary` is of another tokenizer ({vocabulary.fingerprint}) than {model.name!r} reads "
+            f"the ids of ({theirs}). Give the tokenizer that it was trained with."
+        )
     known, highest = len(tokens_of(vocabulary)), int(texts[TOKENS].max())
     if highest >= known:
         raise ValueError(

@@ -10,10 +10,9 @@ from keras import layers
 
 from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import build_shapes
+from tfkd._core.named_inputs import TOKENS
 
 IMAGE = "image"
-# What a row of integers is called that has no name of its own.
-TOKENS = "token_ids"
 # 1 where a token is real.
 PADDING_MASK = "padding_mask"
 _AUTOMATIC = ("keras_tensor", "input_layer")

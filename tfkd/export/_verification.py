@@ -15,12 +15,12 @@ from keras import tree
 from tfkd._core.asking import answers
 from tfkd._core.runtimes import TFLiteFile
 from tfkd.compression import BridgedModel
-from tfkd.export._examples import Inputs, as_pair, filled_up, number_of
-from tfkd.export._inputs import given_inputs, most_compared, ranks_of
-from tfkd.export._signature import PADDING_MASK, declared_inputs, is_named, signature, takes_texts
+from tfkd.export._evaluation_data import evaluation_pair
+from tfkd.export._examples import Inputs
+from tfkd.export._inputs import given_inputs, most_compared
+from tfkd.export._signature import PADDING_MASK, declared_inputs, takes_texts
 from tfkd.export._subject import with_known_sides
 from tfkd.tasks import LanguageModel, Reading, Task, marked_task, output_shape_of, reading_of
-from tfkd.tasks._language_model import IGNORED
 
 _WARMUP_RUNS = 10
 _TIMED_RUNS = 100
@@ -208,36 +208,6 @@ def _on_real_data(content, model, evaluation_data, reading):
         "real_agreement": _agreement(reading, expected, outputs, x),
         "real_examples": len(labels),
     }
-
-
-def evaluation_pair(data: Any, model: keras.Model, task: Task) -> tuple[Inputs, np.ndarray]:
-    """Real inputs and labels, in the shapes and dtypes that a model of known sides takes.
-
-    Args:
-        data: `(inputs, labels)`, or a data set of such pairs.
-        model: the model.
-        task: its task, which checks the labels.
-
-    Raises:
-        ValueError: if they do not fit, naming `evaluation_data`.
-    """
-    shapes = [f"(n, {', '.join(map(str, spec.shape[1:]))})" for spec in signature(model).values()]
-    what = "images" if len(shapes) == 1 and not is_named(model) else "inputs"
-    expected = f"{what} {', '.join(shapes)} and their labels"
-    of_tokens = isinstance(task, LanguageModel)
-    try:
-        x, labels = as_pair(data, ranks_of(model))
-        x = given_inputs(model, x, "evaluation_data")
-        if of_tokens and labels.ndim == 2:
-            labels = _of_length(labels, task.output_shape[0])
-        return x, task.check_labels(labels, number_of(x), "labels")
-    except ValueError as error:
-        raise ValueError(f"`evaluation_data` must be {expected}; {error}") from error
-
-
-def _of_length(labels, length):
-    """Labels of tokens for texts that were filled up to, or cut at, a length."""
-    return labels[:, :length] if labels.shape[1] >= length else filled_up(labels, length, IGNORED)
 
 
 def run_tflite(file: bytes | str | os.PathLike, images: Inputs) -> np.ndarray:

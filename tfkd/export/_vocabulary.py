@@ -50,7 +50,7 @@ def tokens_of(vocabulary: Vocabulary) -> list[str]:
             f"{vocabulary!r}."
         )
     tokens = list(tokens)
-    if not tokens or not all(isinstance(token, str) and len(token.splitlines()) <= 1 for token in tokens):
+    if not tokens or not all(isinstance(token, str) and not {"\n", "\r"} & set(token) for token in tokens):
         raise ValueError(
             f"`vocabulary` must be strings of one line each, at least one. Received: {len(tokens)} tokens, "
             f"such as {tokens[:3]}."

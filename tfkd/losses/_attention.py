@@ -80,12 +80,12 @@ def scores_pair(teacher, student, mask, below: float, filling: float):
     """
     filled = []
     for scores, argument in ((teacher, "teacher"), (student, "student")):
+        scores = ops.cast(scores, "float32")
         if len(scores.shape) != 4:
             raise ValueError(
                 f"`{argument}` must be attention scores (batch, heads, tokens, tokens). Received: shape "
                 f"{tuple(scores.shape)}. Name an attention layer, as those of tfkd.taps.transformer(model)."
             )
-        scores = ops.cast(scores, "float32")
         out = scores <= below
         if mask is not None:
             counts = ops.cast(mask, "bool")

@@ -57,6 +57,7 @@ def self_attention_relations(teacher, student, heads: int | None = None, mask=No
 
 def _relations(vectors, argument, heads, mask):
     """Scores `(batch, heads, tokens, tokens)` of the vectors of a sequence with each other."""
+    vectors = ops.cast(vectors, "float32")
     if len(vectors.shape) != 4:
         raise ValueError(
             f"`{argument}` must be queries, keys or values (batch, tokens, heads, width). Received: shape "

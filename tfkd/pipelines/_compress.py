@@ -79,8 +79,8 @@ def compress(
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
             `{"input_range": (0, 255)}`.
         training_data: an npz file with `x_train` and `y_train`, or these two arrays, to put beside the
-            synthesized inputs; None for none. For text models a `.tsv` file of texts, tabs and class
-            numbers, an npz file of the model's inputs by name and labels `y`, or (texts, labels), where
+            synthesized inputs; None for none. For text models a `.csv` or `.tsv` file of texts and
+            labels, an npz file of the model's inputs by name and labels `y`, or (texts, labels), where
             texts are strings or a dictionary of the inputs; they learn on these alone.
         evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays, or texts as of
             `training_data`: for evaluation only.

@@ -1,6 +1,7 @@
 """distil_text: texts and a transformer in, a small student and its TFLite file out."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -150,14 +151,16 @@ def distil_text(
         data = data.for_task(task_of(network))
         overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         chosen = recipe_for(recipe, student, network, recipe_options, **overrides)
+        # What cannot be made is refused before the teacher learns anything.
+        learner = text_student(student, chosen, network)
         if place:
             place.begin()
             words.save(place.file("tokenizer"))
         if new:
             fine_tune(network, data, teacher_epochs, seed, place, say)
-        # The student begins alike, whatever was drawn to teach the teacher.
-        keras.utils.set_random_seed(seed)
-        learner = text_student(student, chosen, network)
+            # The student begins alike, whether or not the teacher was trained in this process.
+            keras.utils.set_random_seed(seed)
+            learner = text_student(student, chosen, network)
         taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
         with ShownProgress(verbose) as progress:
             checks = [FolderCheck(place)] if place else []
@@ -183,7 +186,7 @@ def distil_text(
         variants, file = outcome.files(tflite, data.class_names, min_agreement, say)
         metrics = {
             **outcome.metrics(),
-            "scheme": {"name": type(chosen).__name__, "options": _options(chosen)},
+            "scheme": {"name": type(chosen).__name__, "options": dataclasses.asdict(chosen)},
             "tflite": file.metrics,
             "variants": variants,
             "problem": log.stopped(rows) or file.problem,
@@ -212,8 +215,3 @@ def distil_text(
             write(result, place, "student.tflite")
             place.finish()
         return result
-
-
-def _options(recipe: TextRecipe) -> dict[str, Any]:
-    """A recipe's options, as JSON can hold them."""
-    return {name: getattr(recipe, name) for name in recipe.options()}

@@ -12,7 +12,7 @@ import numpy as np
 from tfkd.datafree import Recipe
 from tfkd.losses import KnowledgeLoss
 from tfkd.searching import Budget
-from tfkd.text import Tokenizer
+from tfkd.text import TextRecipe, Tokenizer
 
 # These say where results go and how much is said, not what they are.
 _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
@@ -33,6 +33,8 @@ def _plain(value):
         return value.fingerprint
     if isinstance(value, Recipe):
         return _plain(value.describe())
+    if isinstance(value, TextRecipe):
+        return [type(value).__name__, _plain(dataclasses.asdict(value))]
     if isinstance(value, Budget):
         return dataclasses.asdict(value)
     if isinstance(value, KnowledgeLoss):

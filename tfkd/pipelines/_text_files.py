@@ -159,7 +159,8 @@ def _labels(cells, what, class_names):
         )
     by_name = {str(name): number for number, name in enumerate(class_names)}
     by_number = {str(number): number for number in range(len(class_names))}
-    known = by_name if found <= set(by_name) else by_number
+    numbers = all(cell.isdigit() for cell in found) and not found <= set(by_name)
+    known = by_number if numbers else by_name
     for number, cell in cells:
         if cell not in known:
             raise ValueError(

@@ -1,6 +1,5 @@
 """Texts as pipelines read them: labelled sentences of a file, and words to make up for those that lack."""
 
-import csv
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +12,11 @@ from tfkd import text
 from tfkd._core.named_inputs import TOKENS, named_inputs
 from tfkd.datafree import Procedural, ProceduralText, Recipe
 from tfkd.pipelines._examples import Examples, read_arrays
+from tfkd.pipelines._text_files import read_texts
 from tfkd.tasks import task_of
 
 # Tokens of a text where neither data nor anybody says how many.
 _LENGTH, _AROUND = 32, 2
-_ENDING = ".tsv"
 _SEGMENTS = "segment_ids"
 
 
@@ -33,8 +32,8 @@ def load_texts(
 
     Args:
         source: `(texts, labels)`, where texts are strings or the model's inputs by name, int `(n, tokens)`
-            each; a `.tsv` file of lines with a text, a tab and a label; or an npz file of the inputs and
-            the labels `y`.
+            each; a `.csv` or `.tsv` file of texts and labels, as of `read_texts`; or an npz file of the
+            inputs and the labels `y`.
         model: takes the texts; its task says what labels are.
         tokenizer: of the strings; None for none.
         argument: what messages call the texts.
@@ -48,7 +47,7 @@ def load_texts(
     """
     what, names = f"`{argument}`", list(named_inputs(model) or {})
     if isinstance(source, str | os.PathLike):
-        source = _of_file(os.fspath(source), names, what)
+        source = _of_file(os.fspath(source), names, argument)
     try:
         x, y = source
     except (TypeError, ValueError):
@@ -97,23 +96,15 @@ def with_words(recipe: Recipe, tokenizer: text.Tokenizer | None, length: int) ->
     return recipe.with_options(prior=words, features=0.0)
 
 
-def _of_file(path, names, what):
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{what}: there is no file {path!r}.")
-    if not path.endswith(_ENDING):
+def _of_file(path, names, argument):
+    what = f"`{argument}`"
+    if path.endswith(".npz"):
         *inputs, labels = read_arrays(path, (*names, "y"), what)
         return dict(zip(names, inputs, strict=True)), labels
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
-    for number, row in enumerate(rows, 1):
-        if len(row) != 2 or not row[1].strip().isdigit():
-            raise ValueError(
-                f"{what}: line {number} of {path!r} must be a text, a tab and a class number. Received: "
-                f"{' '.join(row)[:80]!r}."
-            )
-    if not rows:
-        raise ValueError(f"{what}: {path!r} holds no texts.")
-    return [row[0] for row in rows], np.array([int(row[1]) for row in rows])
+    found = read_texts(path, argument)
+    if found.labels is None:
+        raise ValueError(f"{what}: {path!r} has no labels. Give a .csv or .tsv file of two columns.")
+    return found.texts, found.labels
 
 
 def _tokenized(texts: Sequence[str], tokenizer, what):

@@ -64,12 +64,17 @@ def _one_or_more(text):
 
 
 # How text becomes a value, and what was wanted where it does not; by the type of an option.
+def _names(text):
+    return tuple(text.split(","))
+
+
 _PARSERS = {
     bool: (lambda text: {"true": True, "false": False}[text.lower()], "of type bool"),
     int: (int, "of type int"),
     float: (float, "of type float"),
     str: (str, "of type str"),
-    Priors: (lambda text: tuple(text.split(",")), "names separated by commas"),
+    tuple[str, ...]: (_names, "names separated by commas"),
+    Priors: (_names, "names separated by commas"),
     tuple[float, ...]: (_numbers, "numbers separated by commas"),
     float | tuple[float, ...]: (_one_or_more, "a number, or one per channel separated by commas"),
     Sequence[Sequence[float]]: (_table, "a .npy file with a row for each class"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import keras
 from keras import layers
 
+from tfkd import students
 from tfkd._core.token_marks import tokenizer_of
 from tfkd.datafree._options import AtLeast, OneOf
 from tfkd.losses import CosineEmbedding, HiddenStates, KnowledgeLoss, MeanSquaredError, Relational
@@ -21,7 +22,8 @@ from tfkd.text._marking import marked
 class EmbeddingDistillation(LayerRecipe):
     """A student of a sentence encoder gives the same vectors, of any texts without labels.
 
-    Vectors keep the teacher's size whatever the student's width, so that both can be used side by side.
+    Vectors keep the teacher's size whatever the student's width, so that both can be used side by side. The
+    student has no dropout: its vectors are to be the teacher's, which have no noise.
 
     Args:
         layers: as of `LayerRecipe`.
@@ -29,8 +31,9 @@ class EmbeddingDistillation(LayerRecipe):
         network: "transformer" for a student of the teacher's layers, "bilstm" for a recurrent one that has
             its token embeddings.
         hidden: units of the LSTM in each direction, at least 1.
-        mse_weight: weight of the vectors' mean squared difference, at least 0.
-        cosine_weight: weight of one minus their cosine, at least 0; of vectors of length 1 it is the same.
+        cosine_weight: weight of one minus the vectors' cosine, at least 0.
+        mse_weight: weight of their mean squared difference, at least 0; of vectors of length 1 it is twice
+            one minus their cosine over their dimensions.
         relational_weight: weight of the differences of distances and angles within a batch (RKD), at
             least 0.
         hidden_weight: weight of the mean squared difference of hidden states of the layers that the student
@@ -47,14 +50,16 @@ class EmbeddingDistillation(LayerRecipe):
     Reference:
         Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
         Distillation", 2020, for mean squared error of vectors, and the authors' examples of smaller
-        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the
-        rate is theirs for a student that begins with its layers; hidden states and relations are added.
+        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the cosine takes the
+        place of their mean squared error, whose gradients for vectors of length 1 are so small that AdamW's
+        epsilon damps them; the rate is theirs for a student that begins with its layers; hidden states and
+        relations are added.
     """
 
     network: Annotated[str, OneOf("transformer", "bilstm")] = "transformer"
     hidden: Annotated[int, AtLeast(1)] = 150
-    mse_weight: Annotated[float, AtLeast(0)] = 1.0
-    cosine_weight: Annotated[float, AtLeast(0)] = 0.0
+    cosine_weight: Annotated[float, AtLeast(0)] = 1.0
+    mse_weight: Annotated[float, AtLeast(0)] = 0.0
     relational_weight: Annotated[float, AtLeast(0)] = 0.0
     hidden_weight: Annotated[float, AtLeast(0)] = 0.0
     learning_rate: float = 1e-4
@@ -72,7 +77,7 @@ class EmbeddingDistillation(LayerRecipe):
         size = output_shape_of(teacher)[-1]
         if self.network == "bilstm":
             return self._bilstm(teacher, size)
-        student = super().student(teacher)
+        student = students.without_dropout(super().student(teacher))
         if output_shape_of(student)[-1] == size:
             return student
         names = {layer.name: layer for layer in student.layers}

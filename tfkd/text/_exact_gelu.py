@@ -23,7 +23,11 @@ class ExactGELU:
         # All of them are registered by one name, so that the class here may be that of another backbone.
         config = dict(config)
         hub = extras.require("keras_hub", "text", "A text model")
-        return _exact(getattr(hub.models, config.pop("hub_class")), config)
+        named = getattr(hub.models, config.pop("hub_class"), None)
+        # A file may name anything.
+        if not (isinstance(named, type) and issubclass(named, hub.models.Backbone)):
+            raise ValueError(f"`hub_class` must be a backbone of keras_hub.models. Received: {named!r}.")
+        return _exact(named, config)
 
 
 def exact_gelu(backbone: keras.Model) -> keras.Model:

@@ -160,6 +160,11 @@ class Replay(Part):
             for name in ("memory_dtype", "save_memory", "replay_steps"):
                 yield name, "`memory` is 0"
 
+    def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
+        yield from super().unfit(teacher, task)
+        if takes_tokens(teacher):
+            yield "memory_dtype", "Token ids are kept as they are"
+
     def memory_capacity(
         self, input_shape: tuple[int, ...], answer_shape: tuple[int, ...] | None, at_once: int
     ) -> int:
