@@ -93,6 +93,10 @@ def change(folder: pathlib.Path, **options):
         ),
         ({"hidden_size": 16}, "cannot be loaded"),
         (
+            {"vocab_size": 10**12},
+            "says vocab_size=1000000000000 for hidden states of 8, and its weights are",
+        ),
+        (
             {"hidden_act": "relu"},
             "activation 'relu', and keras-hub's BertBackbone computes an approximated",
         ),
@@ -157,6 +161,9 @@ def test_damaged_weights_are_refused(content, tmp_path):
 
 def test_weights_outside_the_folder_are_not_read(tmp_path):
     folder = copied("bert", tmp_path)
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no `weight_map`"):
+        text.load(folder)
     index = {"weight_map": {"a": "../other.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=r"has no weights in '../other.safetensors'"):

@@ -154,12 +154,12 @@ def _of_graph(teacher, layers, sizes):
     if not blocks:
         return None
     kept = chosen_layers(layers, len(blocks), teacher.name)
+    if len(kept) < len(blocks):
+        check_can_be_left_out(teacher, blocks)
     begin = next(node for node in nodes(teacher) if node.operation is blocks[0].entry)
     hidden = begin.input_tensors[blocks[0].place].shape[-1]
     layer = blocks[0].layer
     changed = sizes.of(teacher, {**(layer.get_config() if layer else {}), "hidden_dim": hidden})
-    if len(kept) < len(blocks):
-        check_can_be_left_out(teacher, blocks)
 
     # A layer may have been called in other models too, which its own `output` does not tell apart.
     ranks = {id(node.operation): len(node.outputs[0].shape) for node in nodes(teacher)}

@@ -19,6 +19,8 @@ _WEIGHTS, _INDEX, _OLD = "model.safetensors", "model.safetensors.index.json", "p
 # What keras-hub's converters expect in front of names; networks saved without a head lack it.
 _PREFIXES = {"distilbert": "distilbert.", "roberta": "roberta.", "albert": "albert."}
 _POOLERS = {"bert": "pooler.dense", "albert": "pooler"}
+_HIDDEN = ("hidden_size", "dim", "n_embd")
+_ROWS = ("vocab_size", "intermediate_size", "hidden_dim", "max_position_embeddings", "n_positions")
 _LONGEST_HEADER = 100_000_000
 _SAFE = (
     "Write them as .safetensors with transformers: AutoModel.from_pretrained(name).save_pretrained(folder, "
@@ -42,10 +44,13 @@ class Checkpoint:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         index = read_json(os.path.join(folder, _INDEX))
-        names = sorted(set(index.get("weight_map", {}).values())) if index else [_WEIGHTS]
+        places = index.get("weight_map") if index is not None else {"": _WEIGHTS}
+        if not isinstance(places, dict):
+            raise ValueError(f"`folder`: {_INDEX!r} of {folder!r} has no `weight_map`. Copy it again.")
+        names = sorted(set(map(str, places.values())))
         self._single = index is None
         for name in names:
-            if os.path.basename(str(name)) != name or not os.path.isfile(os.path.join(folder, name)):
+            if os.path.basename(name) != name or not os.path.isfile(os.path.join(folder, name)):
                 there = _OLD in os.listdir(folder)
                 old = f"{_OLD} is a pickle, which can run code, and is not read. " if there else ""
                 raise ValueError(f"`folder`: {folder!r} has no weights in {name!r}. {old}{_SAFE}")
@@ -54,6 +59,22 @@ class Checkpoint:
             for tensor, entry in _header(path).items():
                 if tensor != "__metadata__":
                     self.shapes[tensor], self._files[tensor] = tuple(entry["shape"]), path
+
+    def check_sizes(self, config: dict[str, Any]) -> None:
+        """Refuses a configuration of larger tensors than there are, before memory is asked for them.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        hidden = next((config[key] for key in _HIDDEN if isinstance(config.get(key), int)), 1)
+        stored = sum(math.prod(shape) for shape in self.shapes.values())
+        for key in _ROWS:
+            rows = config.get(key)
+            if isinstance(rows, int) and rows * hidden > stored:
+                raise ValueError(
+                    f"`folder`: config.json of {self._folder!r} says {key}={rows} for hidden states of "
+                    f"{hidden}, and its weights are {stored} numbers in all. Copy both from the same place."
+                )
 
     def tensor(self, ending: str) -> np.ndarray | None:
         """The one tensor whose name has this ending, in float32; None if there is none, or several."""

@@ -61,6 +61,7 @@ def load(folder: str | os.PathLike, max_length: int | None = None) -> Loaded:
     folder = os.fspath(folder)
     config = _configuration(folder)
     checkpoint = Checkpoint(folder)
+    checkpoint.check_sizes(config)
     # Before the weights, which take longer.
     tokenizer = Tokenizer(folder)
     backbone = _backbone(hub, folder, config, checkpoint)
