@@ -85,7 +85,7 @@ def ways(tokenizer: text.Tokenizer) -> dict[str, datafree.ProceduralText]:
     recipe = datafree.ProceduralText(prior=words, epochs=1, steps_per_epoch=FLAGS.steps)
     return {
         "words by Zipf's law": recipe,
-        "words, uniform": recipe.with_options(prior=Words.from_tokenizer(tokenizer, exponent=0)),
+        "uniform words": recipe.with_options(prior=Words.from_tokenizer(tokenizer, exponent=0)),
         "phrases of 1 to 8 words": recipe.with_options(prior=phrases),
         "balanced": recipe.with_options(candidates_per_image=2, balance=1.0),
         "walked": recipe.with_options(chains=512, chain_moves=4, class_weight=1.0),
