@@ -38,7 +38,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def fast_teacher(monkeypatch):
     """So small a teacher learns little at the rate of a real one."""
-    monkeypatch.setattr(_fine_tuning, "_RATE", 0.02)
+    monkeypatch.setattr(_fine_tuning, "_RATE", 0.01)
 
 
 def classifier(place, classes=2):
@@ -56,7 +56,7 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
         evaluation_data=place / "test.tsv",
         folder=out,
         verbose=2,
-        **{**SHORT, "teacher_epochs": 6, "epochs": 4},
+        **{**SHORT, "teacher_epochs": 12, "epochs": 4},
     )
     metrics, check = distilled.metrics, distilled.tflite_check
     assert distilled.problem is None and check.agreement > 0.9 and check.latency_ms > 0
@@ -77,7 +77,7 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     assert "<th>teacher</th><th>student</th>" in report and "evaluation texts" in report
     assert any(f">{said} " in report for said in ("good", "bad")) and "agree least come first" in report
     printed = capsys.readouterr().out
-    assert "fine-tuning the teacher on 216 labelled texts, 6 epochs" in printed
+    assert "fine-tuning the teacher on 216 labelled texts, 12 epochs" in printed
     assert not (out / "state").exists()
     # The teacher that was kept is one for another run, without labels.
     again = distil_text(
