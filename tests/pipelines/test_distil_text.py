@@ -94,7 +94,7 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     assert again.metrics["scheme"]["name"] == "BERTToBiLSTM" and again.metrics["teacher"]["scores"] == {}
     assert 216 < again.metrics["training_images"] <= 432 and again.metrics["agreement"] is not None
     # And the run itself is read where it is complete.
-    given = {**SHORT, "teacher_epochs": 6, "epochs": 4, "folder": out, "resume": True}
+    given = {**SHORT, "teacher_epochs": 12, "epochs": 4, "folder": out, "resume": True}
     files = {"training_data": place / "train.tsv", "evaluation_data": place / "test.tsv"}
     read = distil_text(place / "encoder", **files, **given)
     harness.assert_same_weights(read.student.get_weights(), distilled.student)
