@@ -24,7 +24,7 @@ flags.DEFINE_string("data", None, "folder with train.tsv and test.tsv", required
 flags.DEFINE_string("models", None, "folder of the networks", required=True)
 flags.DEFINE_string("encoder", None, "folder of the pretrained encoder; by default the package's")
 flags.DEFINE_integer("sentences", 500, "of the test part, that files are measured on")
-flags.DEFINE_string("rows", "docs/text_rows/files.json", "where the rows are kept")
+flags.DEFINE_string("rows", "docs/rows/text_files.json", "where the rows are kept")
 
 # The network's file, what the table calls it, and the kinds of TFLite files that are made of it.
 NETWORKS = [
