@@ -63,11 +63,12 @@ def test_narrower_students_may_be_compressed(compressed, at):
     assert hint.channels == [kept["conv1" if at == "convolutions" else "relu1"], kept["conv2"]]
 
 
-def test_convolutions_that_the_graph_does_not_show_are_left_out():
+def test_convolutions_within_layers_are_compared_and_those_never_called_are_left_out():
     class Block(layers.Layer):
         def __init__(self):
             super().__init__(name="block")
             self.hidden = layers.Conv2D(3, 3, name="hidden")
+            self.idle = layers.Conv2D(3, 3, name="idle")
 
         def call(self, x):
             return self.hidden(x)
@@ -77,7 +78,7 @@ def test_convolutions_that_the_graph_does_not_show_are_left_out():
         x = layers.Conv2DTranspose(2, 3, name="up")(Block()(inputs))
         return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
 
-    assert feature_hint(network(), network(), at="convolutions").student_layer == ["up"]
+    assert feature_hint(network(), network(), at="convolutions").student_layer == ["block/hidden", "up"]
 
 
 def test_a_recipe_says_where_features_are_compared(teacher):

@@ -144,7 +144,7 @@ def test_identical_images_are_noticed_while_the_loss_falls(distiller, monkeypatc
     # The next-to-nothing loss of a collapse is no measure for that of varied images.
     assert kinds == [[], [], collapse, [], [], collapse]
     assert not health.healthy and health.last_healthy_epoch == 4 and health.findings[0]["epoch"] == 2
-    assert "100% of the synthetic images" in health.findings[0]["message"]
+    assert "100% of the synthetic inputs" in health.findings[0]["message"]
     assert "usually helps" in health.findings[0]["message"]
     assert not distiller.stop_training
 
