@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from typing import NamedTuple
 
 import keras
@@ -42,14 +41,14 @@ class TokenTables(NamedTuple):
 
 
 def check_tokens(teacher: keras.Model, student: keras.Model) -> None:
-    """Raises ValueError, with the remedy, for models that read ids of different tokenizers.
+    """Refuses a student that cannot read what its teacher reads.
 
     Args:
         teacher: the teacher.
         student: the student.
 
-    Warns:
-        UserWarning: if the student takes shorter texts than the teacher.
+    Raises:
+        ValueError: for other vocabularies or tokenizers, or a student of shorter texts.
     """
     tokenizers = tokenizer_of(teacher), tokenizer_of(student)
     theirs, ours = token_tables(teacher), token_tables(student)
@@ -60,11 +59,11 @@ def check_tokens(teacher: keras.Model, student: keras.Model) -> None:
     elif _differ(theirs, ours):
         _refuse(teacher, student, f"{ours.vocabulary} different ids instead of the {theirs.vocabulary}")
     if theirs.longest and ours.longest and ours.longest < theirs.longest:
-        warnings.warn(
-            f"`student` {student.name!r} reads texts of at most {ours.longest} tokens, `teacher` "
-            f"{teacher.name!r} of {theirs.longest}. Cut texts to the student's length, as "
-            f"tfkd.text.Tokenizer(folder, max_length={ours.longest}) does.",
-            stacklevel=5,
+        raise ValueError(
+            f"`student` must read texts as long as `teacher` does. Received: {student.name!r} with places "
+            f"for {ours.longest} tokens, where {teacher.name!r} has {theirs.longest}. Build it with "
+            f"{theirs.longest} (`max_sequence_length` of keras-hub's networks), as "
+            "tfkd.students.from_layers does; texts may be shorter."
         )
 
 
