@@ -13,7 +13,7 @@ import tfkd
 from tests.conftest import small_network
 from tests.datafree.recipes import RECIPES
 from tfkd import datafree
-from tfkd.datafree._options import AtLeast, Formerly, OneOf, Options
+from tfkd._core.options import AtLeast, Formerly, OneOf, Options
 from tfkd.datafree._parts import Priors
 from tfkd.losses import SoftTargets
 

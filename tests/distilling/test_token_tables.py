@@ -1,6 +1,5 @@
 """Teachers and students that read ids of different tokenizers, or texts of different lengths."""
 
-
 import keras
 import numpy as np
 import pytest

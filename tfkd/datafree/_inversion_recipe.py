@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar
 import keras
 from keras import ops
 
+from tfkd._core.options import Above, AtLeast, Between
 from tfkd.datafree import _parts as parts
 from tfkd.datafree import _views as views
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast, Between
 from tfkd.datafree._recipe import MixedRecipe
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import InversionSource

@@ -11,12 +11,12 @@ import generators
 from generators import Generator
 from tfkd._core import names
 from tfkd._core.copies import clone
+from tfkd._core.options import Share
 from tfkd.datafree import _parts as parts
 from tfkd.datafree import _views as views
 from tfkd.datafree._feature_matching import feature_loss
 from tfkd.datafree._inputs import Inputs, inputs_of, takes_images, tokens_of
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Share
 from tfkd.datafree.objectives import BatchStatistics
 from tfkd.datafree.objectives._image_objective import ImageObjective, ObjectiveWarning
 from tfkd.datafree.sources import GeneratorSource, Mixed, PriorSource, Source

@@ -7,7 +7,7 @@ from typing import Annotated
 import keras
 
 from tfkd import schemes, students
-from tfkd.datafree._options import AtLeast, Between, Share
+from tfkd._core.options import AtLeast, Between, Share
 from tfkd.pipelines._course import Course, Taught
 from tfkd.pipelines._scheme import Scheme
 from tfkd.tasks import ClassTask

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tfkd.datafree._options import Options
+from tfkd._core.options import Options
 from tfkd.pipelines._course import Course, Taught
 
 

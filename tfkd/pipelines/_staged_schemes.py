@@ -5,8 +5,8 @@ from typing import Annotated
 
 from tfkd import schemes
 from tfkd._core import names
+from tfkd._core.options import AtLeast, OneOf
 from tfkd.callbacks import StopDistilling, StudentLossWeightSchedule
-from tfkd.datafree._options import AtLeast, OneOf
 from tfkd.pipelines._course import Course, Taught
 from tfkd.pipelines._scheme import Scheme
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfkd._core import names, untrusted
-from tfkd.datafree._options import Option
+from tfkd._core.options import Option
 from tfkd.datafree._parts import Priors
 
 

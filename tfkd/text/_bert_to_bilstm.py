@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import keras
 
+from tfkd._core.options import AtLeast, Between
 from tfkd._core.token_marks import tokenizer_of
-from tfkd.datafree._options import AtLeast, Between
 from tfkd.losses import KnowledgeLoss, MeanSquaredError
 from tfkd.tasks import Classification, marked_task, task_of
 from tfkd.text._bilstm import bilstm_classifier
-from tfkd.text._compatibility import token_embedding
+from tfkd.text._parts_of_models import token_embedding
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._recipe import TextRecipe
 from tfkd.text._sentences import Sentences

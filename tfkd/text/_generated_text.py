@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree import Recipe
 from tfkd.datafree import _parts as parts
 from tfkd.datafree._inputs import Inputs, TokenInputs, check_tokens
-from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree.sources import Batch, Lesson, Source
 from tfkd.optimizers import warmed_up_cosine
 from tfkd.tasks import CausalLanguageModel, Task

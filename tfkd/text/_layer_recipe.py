@@ -6,8 +6,8 @@ from typing import Annotated
 import keras
 
 from tfkd import students
-from tfkd.datafree._options import AtLeast
-from tfkd.text._compatibility import layers_of
+from tfkd._core.options import AtLeast
+from tfkd.text._parts_of_models import layers_of
 from tfkd.text._recipe import TextRecipe
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import keras
 
 from tfkd import taps
-from tfkd.datafree._options import AtLeast
+from tfkd._core.options import AtLeast
 from tfkd.losses import KnowledgeLoss, SelfAttentionRelations
-from tfkd.text._compatibility import layers_of
+from tfkd.text._parts_of_models import layers_of
 from tfkd.text._layer_recipe import LayerRecipe
 
 _OF = "queries", "keys", "values"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import keras
 
-from tfkd.datafree._options import Above, AtLeast, OneOf, Share
+from tfkd._core.options import Above, AtLeast, OneOf, Share
 from tfkd.losses import KnowledgeLoss, PatientCLS, SoftTargets
-from tfkd.text._compatibility import layers_of, width_at
+from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._layer_recipe import LayerRecipe
 
 

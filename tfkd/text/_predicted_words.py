@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfkd._core.checks import check_int, check_number
 from tfkd._core.named_inputs import taken_by
-from tfkd.text._compatibility import token_embedding
+from tfkd.text._parts_of_models import token_embedding
 from tfkd.text._sentences import Sentences, check_texts
 
 # What WordPiece has in front of the later pieces of a word.

@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfkd._core.keras_internals import flatten_layers
-from tfkd.datafree._options import Above, AtLeast, Options, Share
+from tfkd._core.options import Above, AtLeast, Options, Share
 from tfkd.distilling import Distiller
+from tfkd.distilling._token_tables import check_tokens
 from tfkd.losses import Batch, CausalLanguageModeling, KnowledgeLoss, MaskedLanguageModeling
 from tfkd.schemes import Stage, Stages
 from tfkd.tasks import (
@@ -21,7 +22,6 @@ from tfkd.tasks import (
     marked_task,
     task_of,
 )
-from tfkd.text._compatibility import check_vocabularies
 from tfkd.text._linear_decay import LinearDecay
 from tfkd.text._trained_layers import trained_layers
 
@@ -100,7 +100,7 @@ class TextRecipe(Options):
         Raises:
             ValueError: if the two do not fit together.
         """
-        check_vocabularies(teacher, student)
+        check_tokens(teacher, student)
         losses, weights = self.losses(teacher, student)
         weight = self.weight_of_labels(teacher) if labelled else 0.0
         return [self.training(student, losses, weights, weight, self.epochs, self.learning_rate, updates)]

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import keras
 
-from tfkd.datafree._options import Above, AtLeast, OneOf
+from tfkd._core.options import Above, AtLeast, OneOf
+from tfkd.distilling._token_tables import check_tokens
 from tfkd.losses import AttentionScores, HiddenStates, KnowledgeLoss
 from tfkd.schemes import Stage
 from tfkd.tasks import marked_task, task_of
-from tfkd.text._compatibility import check_vocabularies, layers_of
+from tfkd.text._parts_of_models import layers_of
 from tfkd.text._layer_recipe import LayerRecipe
 from tfkd.text._predicted_words import augment_by_predictions
 from tfkd.text._sentences import Sentences
@@ -91,7 +92,7 @@ class TinyBERT(LayerRecipe):
         updates: int | None = None,
         labelled: bool = True,
     ) -> list[Stage]:
-        check_vocabularies(teacher, student)
+        check_tokens(teacher, student)
         losses, weights = self.losses(teacher, student)
         if self.stage == "general":
             rate = self.general_learning_rate

@@ -8,11 +8,11 @@ from typing import Annotated
 import keras
 import numpy as np
 
+from tfkd._core.options import Above, AtLeast, Between, Formerly, OneOf
 from tfkd.datafree import _views as views
 from tfkd.datafree._feature_matching import PLACES
 from tfkd.datafree._inputs import takes_images, takes_tokens
 from tfkd.datafree._memory import DTYPES
-from tfkd.datafree._options import Above, AtLeast, Between, Formerly, OneOf
 from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, Part
 from tfkd.losses import KnowledgeLoss
 from tfkd.tasks import LanguageModel, Task

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from generators._convolutional import OUTPUTS
+from tfkd._core.options import Above, AtLeast, Formerly, OneOf
 from tfkd.datafree._inputs import takes_images
-from tfkd.datafree._options import Above, AtLeast, Formerly, OneOf
 from tfkd.datafree._parts._part import NOT_IMAGES, Part
 from tfkd.datafree.objectives import Objective
 from tfkd.tasks import Task

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfkd.datafree._options import Options
+from tfkd._core.options import Options
 from tfkd.tasks import Task
 
 # Why a teacher gives an option no meaning.

@@ -9,8 +9,8 @@ import keras
 import generators
 from generators import Generator, TokenGenerator
 from tfkd._core import names
+from tfkd._core.options import AtLeast, Between, Formerly
 from tfkd.datafree._inputs import one_shape, takes_tokens
-from tfkd.datafree._options import AtLeast, Between, Formerly
 from tfkd.datafree._parts._part import NOT_CLASSES, NOT_MOVED, NOT_TYPICAL, Part
 from tfkd.datafree.objectives._moments import normalization_taps
 from tfkd.tasks import Task

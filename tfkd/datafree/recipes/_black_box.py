@@ -9,10 +9,10 @@ from keras import ops
 
 import generators
 from generators import Generator
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree import _parts as parts
 from tfkd.datafree import _views as views
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree._recipe import GeneratorRecipe
 from tfkd.datafree.objectives import Adversarial
 from tfkd.datafree.objectives._forward_differences import ForwardDifferences

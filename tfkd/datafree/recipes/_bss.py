@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 
 import keras
 
+from tfkd._core.options import Above, AtLeast, Between
 from tfkd.datafree import _parts as parts
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast, Between
 from tfkd.datafree._recipe import Recipe
 from tfkd.datafree.sources import ExamplesSource
 from tfkd.datafree.sources._boundary import boundary_supporting

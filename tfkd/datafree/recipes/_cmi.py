@@ -6,10 +6,10 @@ from typing import Annotated
 import keras
 
 import generators
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree import _parts as parts
 from tfkd.datafree._inversion_recipe import InversionRecipe
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree.objectives import (
     Adversarial,
     BatchStatistics,

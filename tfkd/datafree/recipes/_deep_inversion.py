@@ -5,10 +5,10 @@ from typing import Annotated
 
 import keras
 
+from tfkd._core.options import Above, AtLeast, Between, Formerly
 from tfkd.datafree import _views as views
 from tfkd.datafree._inversion_recipe import PixelInversionRecipe
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast, Between, Formerly
 from tfkd.datafree.objectives import L2, Adversarial, BatchStatistics, Objective, OneHot, TotalVariation
 from tfkd.datafree.sources.inversion import Inversion, Pixels
 

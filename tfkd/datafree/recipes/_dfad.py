@@ -5,7 +5,7 @@ from typing import Annotated
 
 import keras
 
-from tfkd.datafree._options import Above, AtLeast
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.losses import KnowledgeLoss, L1Logits

@@ -7,10 +7,10 @@ from typing import Annotated
 import keras
 
 import generators
+from tfkd._core.options import Above, AtLeast, Formerly, Share
 from tfkd.datafree import _parts as parts
 from tfkd.datafree._inversion_recipe import InversionRecipe
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above, AtLeast, Formerly, Share
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, Objective, OneHot
 from tfkd.datafree.sources.inversion import Inversion, Meta
 

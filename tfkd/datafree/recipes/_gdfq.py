@@ -7,7 +7,7 @@ import keras
 
 import generators
 from generators import Generator
-from tfkd.datafree._options import Above, AtLeast
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import BatchStatistics, Objective, OneHot
 from tfkd.optimizers import cosine_nesterov

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import keras
 
-from tfkd.datafree._options import Above
+from tfkd._core.options import Above
 from tfkd.datafree._recipe import PriorRecipe
 from tfkd.optimizers import Muon, warmed_up_cosine
 

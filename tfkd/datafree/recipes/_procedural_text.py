@@ -5,8 +5,8 @@ from typing import Annotated
 
 import keras
 
+from tfkd._core.options import Above, AtLeast
 from tfkd.datafree._inputs import Inputs
-from tfkd.datafree._options import Above, AtLeast
 from tfkd.datafree._parts import Priors
 from tfkd.datafree._recipe import PriorRecipe
 from tfkd.optimizers import warmed_up_cosine

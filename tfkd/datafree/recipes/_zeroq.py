@@ -5,9 +5,9 @@ from typing import Annotated
 
 import keras
 
+from tfkd._core.options import Above
 from tfkd.datafree._inversion_recipe import PixelInversionRecipe
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._options import Above
 from tfkd.datafree.objectives import BatchStatistics, Objective, PixelStatistics
 from tfkd.datafree.sources.inversion import Inversion, Pixels
 

@@ -1,24 +1,9 @@
-"""Whether a teacher and a student of text fit together, and where their layers are."""
+"""Where the layers of a model of texts are."""
 
 import keras
 
 from tfkd import taps
 from tfkd._core.keras_internals import flatten_layers
-from tfkd._core.token_marks import tokenizer_of
-
-
-def check_vocabularies(teacher: keras.Model, student: keras.Model) -> None:
-    """Raises ValueError if the two read token ids of different vocabularies."""
-    known = tokenizer_of(teacher), tokenizer_of(student)
-    tables = token_embedding(teacher), token_embedding(student)
-    sizes = [None if table is None else table.input_dim for table in tables]
-    if (None not in known and known[0] != known[1]) or (None not in sizes and sizes[0] != sizes[1]):
-        raise ValueError(
-            f"`student` {student.name!r} reads token ids of another vocabulary than `teacher` "
-            f"{teacher.name!r}: {sizes[1]} tokens, tokenizer {known[1]}, instead of {sizes[0]}, tokenizer "
-            f"{known[0]}. Build it with the teacher's vocabulary, as tfkd.students.from_layers and the "
-            "recipes do, or load both with one tokenizer."
-        )
 
 
 def token_embedding(model: keras.Model) -> keras.layers.Embedding | None:
