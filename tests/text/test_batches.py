@@ -127,3 +127,9 @@ def test_what_does_not_fit_is_refused(options, message):
     texts = options.pop("texts", ["good", "bad"])
     with pytest.raises(ValueError, match=message):
         text.batches(texts, tokenizer=tokenizer(), **options)
+
+
+def test_memory_is_not_given_back_after_each_step():
+    # TensorFlow's generator data sets have the C library do so, for all that the process computes.
+    data = text.batches(sentences(), tokenizer=tokenizer(), shuffle=True)
+    assert b"GeneratorDataset" not in data._as_serialized_graph().numpy()

@@ -11,8 +11,8 @@ from tfkd._core.token_marks import tokenizer_of
 from tfkd.losses import KnowledgeLoss, MeanSquaredError
 from tfkd.tasks import Classification, marked_task, task_of
 from tfkd.text._bilstm import bilstm_classifier
-from tfkd.text._parts_of_models import token_embedding
 from tfkd.text._linear_decay import LinearDecay
+from tfkd.text._parts_of_models import token_embedding
 from tfkd.text._recipe import TextRecipe
 from tfkd.text._sentences import Sentences
 from tfkd.text._word_augmentation import augment_words

@@ -8,8 +8,8 @@ import keras
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.options import Above, AtLeast
 from tfkd.losses import CosineEmbedding, KnowledgeLoss, SoftTargets
-from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._recipe import labels_loss
 
 # What the authors' code takes of twelve layers for six.

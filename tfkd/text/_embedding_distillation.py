@@ -13,9 +13,9 @@ from tfkd._core.token_marks import tokenizer_of
 from tfkd.losses import CosineEmbedding, HiddenStates, KnowledgeLoss, MeanSquaredError, Relational
 from tfkd.tasks import output_shape_of
 from tfkd.text._bilstm import bilstm_classifier
-from tfkd.text._parts_of_models import layers_of, token_embedding
 from tfkd.text._layer_recipe import LayerRecipe
 from tfkd.text._marking import marked
+from tfkd.text._parts_of_models import layers_of, token_embedding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import keras
 
 from tfkd import students
 from tfkd.losses import AttentionKL, KnowledgeLoss, SelfAttentionRelations
-from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._parts_of_models import layers_of, width_at
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import keras
 from tfkd import taps
 from tfkd._core.options import AtLeast
 from tfkd.losses import KnowledgeLoss, SelfAttentionRelations
-from tfkd.text._parts_of_models import layers_of
 from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._parts_of_models import layers_of
 
 _OF = "queries", "keys", "values"
 # Of large teachers the authors take the 21st of 24 layers, and 64 heads.

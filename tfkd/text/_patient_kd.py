@@ -7,8 +7,8 @@ import keras
 
 from tfkd._core.options import Above, AtLeast, OneOf, Share
 from tfkd.losses import KnowledgeLoss, PatientCLS, SoftTargets
-from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._parts_of_models import layers_of, width_at
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

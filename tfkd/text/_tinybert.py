@@ -11,8 +11,8 @@ from tfkd.distilling._token_tables import check_tokens
 from tfkd.losses import AttentionScores, HiddenStates, KnowledgeLoss
 from tfkd.schemes import Stage
 from tfkd.tasks import marked_task, task_of
-from tfkd.text._parts_of_models import layers_of
 from tfkd.text._layer_recipe import LayerRecipe
+from tfkd.text._parts_of_models import layers_of
 from tfkd.text._predicted_words import augment_by_predictions
 from tfkd.text._sentences import Sentences
 
