@@ -106,11 +106,9 @@ def _epochs(orders):
 
     def begun(_):
         rows, sizes = tf.numpy_function(order, [], [tf.int64, tf.int64])
-        rows.set_shape([None])
-        sizes.set_shape([None])
-        return tf.data.Dataset.from_tensor_slices(
-            tf.RaggedTensor.from_row_lengths(rows, sizes, validate=False)
-        )
+        ends = tf.cumsum(tf.ensure_shape(sizes, [None]))
+        places = tf.data.Dataset.from_tensor_slices((ends - sizes, ends))
+        return places.map(lambda begin, end: tf.ensure_shape(rows, [None])[begin:end])
 
     return tf.data.Dataset.range(1).flat_map(begun)
 
