@@ -19,8 +19,9 @@ _LAYERS = re.compile(r"(\d+)layers(?:x(\d+))?")
 
 
 def text_recipes() -> dict[str, type[TextRecipe]]:
-    """The recipes for texts by their classes' names in small letters."""
-    return {recipe.__name__.lower(): recipe for recipe in names.members(text, TextRecipe).values()}
+    """The recipes for classifiers and sentence encoders by their classes' names in small letters."""
+    recipes = names.members(text, TextRecipe).values()
+    return {recipe.__name__.lower(): recipe for recipe in recipes if not recipe.of_language_models}
 
 
 def is_folder_of_hub(source: Source) -> bool:

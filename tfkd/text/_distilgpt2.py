@@ -1,6 +1,7 @@
 """DistilGPT2: DistilBERT's way with a causal language model."""
 
 import dataclasses
+from typing import ClassVar
 
 from tfkd.text._distilbert import LanguageModelRecipe
 
@@ -33,6 +34,8 @@ class DistilGPT2(LanguageModelRecipe):
         code's defaults, which DistilBERT's were not. Deviation: the rate is for batches of 32; theirs is
         5e-4 for thousands of texts.
     """
+
+    of_language_models: ClassVar[bool] = True
 
     soft_weight: float = 0.5
     labels_weight: float = 0.5

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -49,6 +49,9 @@ class TextRecipe(Options):
         >>> recipe = tfkd.text.DistilBERT(layers=3, epochs=2)
         >>> student = recipe.distil(teacher, tfkd.text.batches(sentences, labels, tokenizer=tokenizer))
     """
+
+    # Whether only a language model can be taught, which is done in code.
+    of_language_models: ClassVar[bool] = False
 
     epochs: Annotated[int, AtLeast(1)] = 3
     batch_size: Annotated[int, AtLeast(1)] = 32
