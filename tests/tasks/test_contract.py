@@ -12,12 +12,15 @@ RNG = np.random.default_rng(0)
 TEACHER, STUDENT = RNG.normal(size=(2, 12, 5)).astype("float32")
 TOKENS = RNG.normal(size=(2, 12, 7, 5)).astype("float32")
 SOME_TOKENS = np.where(RNG.random((12, 7)) < 0.4, RNG.integers(0, 5, (12, 7)), -100)
+MAPS = RNG.normal(size=(2, 12, 4, 3, 5)).astype("float32")
+SOME_PIXELS = np.where(RNG.random((12, 4, 3)) < 0.8, RNG.integers(0, 5, (12, 4, 3)), 255)
 LABELS = {
     "causal_language_model": SOME_TOKENS,
     "classification": RNG.integers(0, 5, 12),
     "masked_language_model": SOME_TOKENS,
     "multi_label": RNG.integers(0, 2, (12, 5)),
     "regression": RNG.normal(size=(12, 5)),
+    "segmentation": SOME_PIXELS,
     "sentence_embedding": RNG.normal(size=(12, 5)),
     "text_classification": RNG.integers(0, 5, 12),
 }
@@ -26,12 +29,17 @@ LABELS = {
 @pytest.mark.parametrize("name", tasks.known_tasks())
 def test_every_task_of_the_registry(name):
     outputs = TOKENS if name.endswith("language_model") else (TEACHER, STUDENT)
+    outputs = MAPS if name == "segmentation" else outputs
     check_task(tasks.as_task(name, outputs[0].shape[1:]), *outputs, labels=LABELS[name])
 
 
 @pytest.mark.parametrize("kind", [tasks.MaskedLanguageModel, tasks.CausalLanguageModel])
 def test_texts_of_any_length(kind):
     check_task(kind((None, 5)), *TOKENS, labels=SOME_TOKENS)
+
+
+def test_images_of_any_size():
+    check_task(tasks.Segmentation((None, None, 5)), *MAPS, labels=SOME_PIXELS)
 
 
 @pytest.mark.parametrize("name", ["multi_label", "regression"])

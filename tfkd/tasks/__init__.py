@@ -1,4 +1,4 @@
-"""What a network answers: classes, independent labels, numbers, tokens or vectors, one task a file."""
+"""What a network answers: classes, labels, numbers, maps, tokens or vectors, one task a file."""
 
 from tfkd.tasks._causal_language_model import CausalLanguageModel, next_tokens
 from tfkd.tasks._classification import Classification
@@ -6,6 +6,7 @@ from tfkd.tasks._language_model import LanguageModel, Perplexity, TokenAccuracy
 from tfkd.tasks._masked_language_model import MaskedLanguageModel
 from tfkd.tasks._multi_label import MultiLabel
 from tfkd.tasks._regression import Regression
+from tfkd.tasks._segmentation import Segmentation
 from tfkd.tasks._sentence_embedding import SentenceEmbedding
 from tfkd.tasks._task import ClassTask, Task
 from tfkd.tasks._text_classification import TextClassification
@@ -24,6 +25,7 @@ __all__ = [
     "Perplexity",
     "Reading",
     "Regression",
+    "Segmentation",
     "SentenceEmbedding",
     "Task",
     "TextClassification",

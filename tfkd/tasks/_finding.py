@@ -11,6 +11,7 @@ from tfkd.tasks._classification import Classification
 from tfkd.tasks._endings import MARK, activation_of, last_layer_name, last_operation
 from tfkd.tasks._multi_label import MultiLabel
 from tfkd.tasks._regression import Regression
+from tfkd.tasks._segmentation import Segmentation
 from tfkd.tasks._task import Task
 
 _ATTRIBUTE = "tfkd_task"
@@ -91,17 +92,20 @@ def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[
         output_shape: its output's, without the batch.
 
     Returns:
-        `MultiLabel` for several sigmoids, `Regression` for one output without a sigmoid, else
-        `Classification`.
+        `Segmentation` for maps of softmaxes, `MultiLabel` for several sigmoids, `Regression` for one output
+        without a sigmoid, else `Classification`.
 
     Raises:
         ValueError: for outputs of several axes or none.
     """
+    if len(output_shape) == 3 and activation == "softmax":
+        return Segmentation
     if len(output_shape) != 1:
         raise ValueError(
             f"`task` is needed: outputs of shape {(None, *output_shape)} do not show what they mean. Name "
-            f"one of the tasks known here ({', '.join(known_tasks())}), such as 'masked_language_model' "
-            "for (batch, tokens, vocabulary), or give a subclass of tfkd.tasks.Task."
+            f"one of the tasks known here ({', '.join(known_tasks())}), such as 'segmentation' for (batch, "
+            "height, width, classes) or 'masked_language_model' for (batch, tokens, vocabulary), or give a "
+            "subclass of tfkd.tasks.Task."
         )
     one = output_shape[0] == 1
     if activation == "sigmoid":

@@ -35,7 +35,7 @@ class Reading:
         answers = np.asarray(outputs, "float32")
         if self.activation is not None:
             answers = logits_of(answers, self.activation)
-        if self.task.binary_as_pair and answers.shape[1:] == (1,):
+        if self.task.binary_as_pair and answers.shape[-1] == 1:
             answers = np.concatenate([np.zeros_like(answers), answers], axis=-1)
         return answers
 
@@ -68,8 +68,9 @@ def reading_of(
 
 def for_network(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Task:
     """As `as_task`, for a network as it stands: one output of a binary classifier stands for two logits."""
-    paired = task_class(task).binary_as_pair and tuple(output_shape) == (1,)
-    return as_task(task, (2,) if paired else output_shape)
+    *sides, outputs = output_shape
+    paired = task_class(task).binary_as_pair and outputs == 1
+    return as_task(task, (*sides, 2) if paired else output_shape)
 
 
 def check_ending(task: Task, activation: str | None, name: str) -> None:

@@ -1,0 +1,154 @@
+"""Segmentation: one of several classes is right at each pixel."""
+
+from typing import ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfkd.losses import SoftTargets, soft_targets
+from tfkd.tasks._classification import barely_chance
+from tfkd.tasks._task import Task, as_float32
+
+# The label of a pixel that does not count, as in Pascal VOC and Cityscapes.
+IGNORED = 255
+
+
+class Segmentation(Task):
+    """A class for each pixel (semantic segmentation); outputs are logits `(height, width, classes)`.
+
+    Two answers agree by the share of pixels at which they predict the same class. Labels are class numbers
+    `(batch, height, width)`; 255 marks pixels that do not count. `score` gives the mean intersection over
+    union (mIoU) of the classes that are among labels or answers, and the share of pixels that are right.
+
+    Args:
+        output_shape: `(height, width, classes)`, of 2 to 255 classes; sides may be None.
+
+    Raises:
+        ValueError: for another shape.
+
+    Example:
+        >>> task = tfkd.tasks.Segmentation((64, 64, 4))
+        >>> task.score(student.predict(images), masks)
+        {'mean_iou': 0.71, 'accuracy': 0.93}
+
+    Reference:
+        Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", 2015, for the
+        intersection over union, taken over all pixels of all images. Deviation: classes that are nowhere
+        do not count.
+    """
+
+    activations = ("softmax", "sigmoid")
+    binary_as_pair = True
+    examples: ClassVar[str] = "images"
+
+    def check_output_shape(self) -> None:
+        shape = self.output_shape
+        if len(shape) != 3 or shape[-1] is None or not 2 <= shape[-1] <= IGNORED:
+            raise ValueError(
+                "A segmentation network returns (batch, height, width, classes), the logits of 2 to "
+                f"{IGNORED} classes at each pixel. Received: output shape {(None, *shape)}. Put the "
+                "classes last; one answer an image is task='classification'."
+            )
+
+    def agreement(self, teacher, student):
+        same = ops.argmax(teacher, axis=-1) == ops.argmax(student, axis=-1)
+        return ops.mean(as_float32(same), axis=(1, 2))
+
+    def divergence(self, teacher, student):
+        return ops.mean(soft_targets(teacher, student), axis=(1, 2))
+
+    def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
+        """Masks that the teacher gave to other inputs of the batch, `(n, height, width)`."""
+        if answers is None:
+            raise ValueError(
+                "`recipe` makes inputs for classes, and the teacher gives a class to each pixel (task "
+                "'segmentation'). Use a recipe without classes, such as Procedural or DFAD."
+            )
+        return keras.random.shuffle(ops.argmax(answers, axis=-1), axis=0, seed=seed)
+
+    def target_loss(self, targets, outputs):
+        values = ops.sparse_categorical_crossentropy(targets, as_float32(outputs), from_logits=True)
+        return ops.mean(values, axis=(1, 2))
+
+    def soft_loss(self, temperature: float = 1.0) -> SoftTargets:
+        return SoftTargets(temperature)
+
+    def label_loss(self) -> keras.losses.Loss:
+        """Cross-entropy, averaged over the pixels that count."""
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
+
+    def metric(self) -> keras.metrics.Metric:
+        return keras.metrics.MeanIoU(
+            self.classes, name="mean_iou", ignore_class=IGNORED, sparse_y_pred=False
+        )
+
+    def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
+        labels = np.asarray(labels)
+        labels = labels[..., 0] if labels.ndim == 4 and labels.shape[-1] == 1 else labels
+        height, width, _ = self.output_shape
+        shaped = labels.ndim == 3 and len(labels) == n
+        shaped = shaped and all(
+            side in (None, own) for side, own in zip((height, width), labels.shape[1:], strict=True)
+        )
+        counted = labels[labels != IGNORED] if shaped else labels
+        if not (shaped and np.isin(np.unique(counted), np.arange(self.classes)).all()):
+            raise ValueError(
+                f"{argument} must be masks ({n}, {height or 'height'}, {width or 'width'}) of classes from "
+                f"0 to {self.classes - 1}, and {IGNORED} where a pixel does not count. Received: "
+                f"{labels.dtype} of shape {labels.shape}, values {np.unique(counted)[:10].tolist()}."
+            )
+        if not counted.size:
+            raise ValueError(f"{argument} must have a pixel that counts. Received: {IGNORED} everywhere.")
+        return labels.astype("int64")
+
+    def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        pairs = self._pairs(outputs, labels)
+        right = pairs.diagonal()
+        union = pairs.sum(axis=0) + pairs.sum(axis=1) - right
+        seen = union > 0
+        return {
+            "mean_iou": float(np.mean(right[seen] / union[seen])),
+            "accuracy": float(right.sum() / pairs.sum()),
+        }
+
+    def _pairs(self, outputs, labels):
+        """How often each class was labelled (rows) and predicted (columns)."""
+        pairs = np.zeros(self.classes**2, "int64")
+        # An image at a time: maps of many classes are large.
+        for logits, mask in zip(outputs, labels, strict=True):
+            counts = mask != IGNORED
+            both = mask[counts] * self.classes + logits.argmax(axis=-1)[counts]
+            pairs += np.bincount(both, minlength=self.classes**2)
+        return pairs.reshape(self.classes, self.classes)
+
+    def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
+        """Whether it is no better than the commonest class everywhere."""
+        shares = np.bincount(labels[labels != IGNORED]) / np.sum(labels != IGNORED)
+        constant = shares.max() / np.count_nonzero(shares)
+        return bool(self.score(outputs, labels)["mean_iou"] <= constant)
+
+    def diagnose(self, outputs: np.ndarray) -> str | None:
+        confidence = np.mean(ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1))
+        commonest = np.bincount(outputs.argmax(-1).reshape(-1)).max() / outputs[..., 0].size
+        seen = (
+            f"has mean confidence {confidence:.2f} and its commonest class takes {commonest:.1%} of pixels"
+        )
+        if confidence < barely_chance(self.classes):
+            return f"{seen}, hardly more than chance: it looks untrained"
+        # Most of an image may well be background.
+        return f"{seen}: it hardly looks at its input" if commonest > 0.999 else None
+
+    def agreement_text(self, share: str, examples: str = "images") -> str:
+        return f"agree on {share} of the pixels of {examples}"
+
+    def captions(self, outputs: np.ndarray) -> list[str]:
+        """The commonest class and its share."""
+        masks = outputs.argmax(-1).reshape(len(outputs), -1)
+        counts = [np.bincount(mask, minlength=self.classes) for mask in masks]
+        return [f"{each.argmax()}  {each.max() / each.sum():.0%}" for each in counts]
+
+    def constant(self, outputs: np.ndarray) -> np.ndarray:
+        commonest = np.bincount(outputs.argmax(-1).reshape(-1), minlength=self.classes).argmax()
+        one = np.eye(self.classes, dtype="float32")[commonest]
+        return np.broadcast_to(one, outputs.shape[1:]).copy()
