@@ -29,6 +29,7 @@ class LanguageModel(Task):
     """
 
     activations = ("softmax",)
+    tempered: ClassVar[bool] = True
     examples: ClassVar[str] = "texts"
 
     @property

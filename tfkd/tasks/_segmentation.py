@@ -40,6 +40,7 @@ class Segmentation(Task):
 
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
+    tempered: ClassVar[bool] = True
     examples: ClassVar[str] = "images"
 
     def check_output_shape(self) -> None:

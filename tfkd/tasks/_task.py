@@ -38,6 +38,8 @@ class Task(ABC):
     # The last activations that are undone to have the logits that this task works on, the usual one first;
     # empty if outputs are answers as they stand.
     activations: ClassVar[tuple[str, ...]] = ()
+    # Whether answers are logits, which a temperature softens.
+    tempered: ClassVar[bool] = False
     # What networks are asked about, in the plural, for messages.
     examples: ClassVar[str] = "inputs"
     # Whether one output z stands for two logits, (0, z).
@@ -152,6 +154,7 @@ class ClassTask(Task):
     """A task whose answers name classes: one of them is right, or several may be."""
 
     has_classes: ClassVar[bool] = True
+    tempered: ClassVar[bool] = True
 
     @property
     def groups(self) -> int:

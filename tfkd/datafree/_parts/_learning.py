@@ -15,7 +15,7 @@ from tfkd.datafree._inputs import takes_images, takes_tokens
 from tfkd.datafree._memory import DTYPES
 from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, Part
 from tfkd.losses import KnowledgeLoss
-from tfkd.tasks import LanguageModel, Task
+from tfkd.tasks import Task
 
 # What a memory of unspecified size holds at most, and how many batches it holds all the same.
 _MEMORY_IMAGES = 20480
@@ -102,7 +102,7 @@ class Teaching(Features):
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
-        if not (task.has_classes or isinstance(task, LanguageModel)):
+        if not task.tempered:
             yield "temperature", NOT_CLASSES
         if takes_tokens(teacher):
             yield "features_at", "Hidden states of language models are compared after each block"
