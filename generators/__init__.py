@@ -7,6 +7,7 @@ from generators._convolutional import ConvGenerator
 from generators._dead_leaves import DeadLeaves
 from generators._dense import DenseGenerator
 from generators._noisy_label import NoisyLabelGenerator, default_embeddings
+from generators._pictures import Pictures
 from generators._probes import image_shape, probe_images
 from generators._silhouettes import Silhouettes
 from generators._smooth_noise import SmoothNoise
@@ -22,6 +23,7 @@ __all__ = [
     "Draw",
     "Generator",
     "NoisyLabelGenerator",
+    "Pictures",
     "Silhouettes",
     "SmoothNoise",
     "Strokes",

@@ -8,11 +8,14 @@ from generators import (
     DeadLeaves,
     DenseGenerator,
     NoisyLabelGenerator,
+    Pictures,
     Silhouettes,
     SmoothNoise,
     Strokes,
     Words,
 )
+
+PICTURES = list(np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), "uint8"))
 
 # Classes of those that are told some, with embeddings that are not as many numbers.
 EMBEDDINGS = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
@@ -34,6 +37,8 @@ GENERATORS = {
     "dead leaves": lambda shape: DeadLeaves(shape, leaves=3),
     "strokes": Strokes,
     "silhouettes": Silhouettes,
+    "pictures": Pictures,
+    "pictures of somebody": lambda shape: Pictures(shape, PICTURES, mixed=0.5, cut_out=0.5),
 }
 
 # Those that make token ids, each for sequences of a length.

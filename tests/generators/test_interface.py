@@ -12,6 +12,7 @@ from generators import (
     DenseGenerator,
     Generator,
     NoisyLabelGenerator,
+    Pictures,
     Silhouettes,
     SmoothNoise,
     Strokes,
@@ -113,7 +114,7 @@ def test_conditional_generator_may_be_told_any_classes_where_nobody_knows_them()
     check_generator(ConditionalGenerator((8, 8, 1), 4, 4, filters=4), (8, 8, 1))
 
 
-@pytest.mark.parametrize("kind", [DeadLeaves, Silhouettes, Strokes, ConvGenerator])
+@pytest.mark.parametrize("kind", [DeadLeaves, Pictures, Silhouettes, Strokes, ConvGenerator])
 @pytest.mark.parametrize("shape", [(28, 28), (7,), (4, 8, 8, 1), (28, 0, 1), (28, 28, 1.0), 28], ids=str)
 def test_makers_of_images_refuse_other_shapes(kind, shape):
     expected = r"`image_shape` must be \(height, width, channels\).* SmoothNoise and DenseGenerator make"

@@ -30,7 +30,7 @@ def test_shipped_pictures_are_varied_small_and_licensed():
 
 def test_a_folder_is_read_in_order_of_names_and_as_colour(tmp_path):
     (tmp_path / "b").mkdir()
-    values = np.random.default_rng(0).integers(0, 256, (3, 9, 7, 3), "uint8")
+    values = np.random.default_rng(0).integers(0, 256, (3, 33, 32, 3), "uint8")
     write(tmp_path / "c.png", values[2])
     write(tmp_path / "b" / "x.png", values[1])
     write(tmp_path / "a.png", values[0, :, :, :1])
@@ -38,6 +38,22 @@ def test_a_folder_is_read_in_order_of_names_and_as_colour(tmp_path):
     first, *others = read_pictures(tmp_path)
     np.testing.assert_array_equal(first, np.repeat(values[0, :, :, :1], 3, axis=2))
     np.testing.assert_array_equal(others, values[1:])
+
+
+def test_large_pictures_are_scaled_down(tmp_path):
+    write(tmp_path / "wide.png", np.full((300, 900, 3), 7, "uint8"))
+    (picture,) = read_pictures(tmp_path)
+    assert picture.shape == (149, 448, 3) and (picture == 7).all()
+
+
+def test_pictures_too_small_or_too_many_are_refused(tmp_path):
+    write(tmp_path / "dot.png", np.zeros((8, 40, 3), "uint8"))
+    with pytest.raises(ValueError, match=r"`pictures`: '.*dot.png' must have at least 32 .* 8 x 40"):
+        read_pictures(tmp_path, "`pictures`")
+    for i in range(256):
+        (tmp_path / f"{i}.png").write_bytes((tmp_path / "dot.png").read_bytes())
+    with pytest.raises(ValueError, match=r"at most 256 pictures are held in memory\. Received: 257 in"):
+        read_pictures(tmp_path, "`pictures`")
 
 
 @pytest.mark.parametrize(
