@@ -25,6 +25,7 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_pictures_of_a_folder(teacher, student, folder):
     options = {**TINY, "refine_steps": 0, "pictures": str(folder)}
     recipe = recipe_named("procedural", ["prior=pictures,strokes"], **options)

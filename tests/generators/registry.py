@@ -7,11 +7,14 @@ from generators import (
     ConvGenerator,
     DeadLeaves,
     DenseGenerator,
+    Gaussian,
     NoisyLabelGenerator,
     Pictures,
+    Signals,
     Silhouettes,
     SmoothNoise,
     Strokes,
+    Uniform,
     Words,
 )
 
@@ -39,6 +42,11 @@ GENERATORS = {
     "silhouettes": Silhouettes,
     "pictures": Pictures,
     "pictures of somebody": lambda shape: Pictures(shape, PICTURES, mixed=0.5, cut_out=0.5),
+    "signals": Signals,
+    "signals, time first": lambda shape: Signals(shape, time_first=True),
+    "uniform": Uniform,
+    # Ten deviations from either end of [0, 1].
+    "gaussian": lambda shape: Gaussian(shape, mean=0.5, std=0.05),
 }
 
 # Those that make token ids, each for sequences of a length.

@@ -10,12 +10,14 @@ from generators import (
     ConvGenerator,
     DeadLeaves,
     DenseGenerator,
+    Gaussian,
     Generator,
     NoisyLabelGenerator,
     Pictures,
     Silhouettes,
     SmoothNoise,
     Strokes,
+    Uniform,
     check_generator,
 )
 
@@ -122,7 +124,7 @@ def test_makers_of_images_refuse_other_shapes(kind, shape):
         kind(shape)
 
 
-@pytest.mark.parametrize("kind", [SmoothNoise, DenseGenerator])
+@pytest.mark.parametrize("kind", [DenseGenerator, Gaussian, SmoothNoise, Uniform])
 @pytest.mark.parametrize("shape", [(), (0,), (28, -1), (True,), 28], ids=str)
 def test_shapes_that_nothing_has(kind, shape):
     with pytest.raises(ValueError, match="`image_shape` must be positive integers, such as"):
