@@ -40,8 +40,9 @@ class Atlas:
             places += [places[-1]] * (self._levels - len(pyramid))
         self._places = np.array(places, "int32")
         # A tensor, which graphs are handed, instead of an array, which each of them would hold a copy of.
+        # float16 has all of 0 to 255 and, unlike uint8, is gathered on GPUs.
         with tf.init_scope():
-            self._pixels = tf.constant(np.concatenate(pixels))
+            self._pixels = tf.constant(np.concatenate(pixels), "float16")
 
     def place(self, picture, stride) -> Place:
         """Where pictures are to be read.

@@ -12,7 +12,7 @@ SHIPPED = pathlib.Path(__file__).with_name("pictures")
 # Pixels of a picture's shorter side, below which there is little to crop, and of its longer side, beyond
 # which crops gain nothing.
 LEAST, MOST = 32, 448
-# More pictures than these would take more than about 200 MB.
+# More pictures than these would take more than about 400 MB.
 _PICTURES = 256
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")

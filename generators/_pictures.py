@@ -120,7 +120,7 @@ class Pictures(Generator):
         # Steps along a picture's rows and columns for one down and one across the image, of area 1.
         cos, sin = ops.cos(0.35 * angle), ops.sin(0.35 * angle)
         stretch, lean = ops.exp(0.2 * proportion), 0.2 * shear
-        hand = ops.sign(flip)
+        hand = ops.where(flip < 0, -1.0, 1.0)
         down = (cos * stretch, -sin * stretch * hand)
         across = ((sin + lean * cos) / stretch, (cos - lean * sin) / stretch * hand)
         longer = max(self.image_shape[:2])

@@ -91,7 +91,7 @@ MEMORY = {"memory": 512}
         (
             "Procedural",
             {"pictures": "photos"},
-            "`pictures` has no effect: `prior` does not name 'pictures'; give prior=pictures, too",
+            "`pictures` has no effect: `prior` does not name 'pictures'; give prior=pictures",
         ),
         ("DFAD", {"output": "sigmoid", "pixel_mean": 0.4}, "`pixel_mean` has no effect"),
         (

@@ -126,7 +126,8 @@ class Prior(Selection):
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
         if _OF_PICTURES not in self.priors:
-            yield "pictures", f"`prior` does not name {_OF_PICTURES!r}; give prior={_OF_PICTURES}, too"
+            remedy = f"give prior={_OF_PICTURES} (--recipe_options=prior={_OF_PICTURES}), too"
+            yield "pictures", f"`prior` does not name {_OF_PICTURES!r}; {remedy}"
 
     @property
     def priors(self) -> tuple[str | Generator, ...]:
