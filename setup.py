@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     py_modules=["tfkd_programs"],
     packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
-    package_data={"tfkd": ["py.typed"], "tfkd.export": ["*.j2"]},
+    package_data={"tfkd": ["py.typed"], "tfkd.export": ["*.j2"], "generators": ["pictures/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "tensorflow>=2.21,<2.22",

@@ -6,8 +6,11 @@ from generators._conditional import ConditionalGenerator
 from generators._convolutional import ConvGenerator
 from generators._dead_leaves import DeadLeaves
 from generators._dense import DenseGenerator
+from generators._independent import Gaussian, Uniform, feature_ranges
 from generators._noisy_label import NoisyLabelGenerator, default_embeddings
+from generators._pictures import Pictures
 from generators._probes import image_shape, probe_images
+from generators._signals import Signals
 from generators._silhouettes import Silhouettes
 from generators._smooth_noise import SmoothNoise
 from generators._strokes import Strokes
@@ -20,15 +23,20 @@ __all__ = [
     "DeadLeaves",
     "DenseGenerator",
     "Draw",
+    "Gaussian",
     "Generator",
     "NoisyLabelGenerator",
+    "Pictures",
+    "Signals",
     "Silhouettes",
     "SmoothNoise",
     "Strokes",
     "TokenGenerator",
+    "Uniform",
     "Words",
     "check_generator",
     "default_embeddings",
+    "feature_ranges",
     "image_shape",
     "model_inputs",
     "probe_images",

@@ -41,6 +41,13 @@ def check_number(name: str, value: float, least: float, below: float = math.inf)
     return value
 
 
+def check_share(name: str, value: float) -> float:
+    """Returns a number in [0, 1]."""
+    if not _is_number(value) or not 0 <= value <= 1:
+        _refuse(name, value, "a number in [0, 1]")
+    return value
+
+
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
     """Returns one of the choices."""
     choices = list(choices)

@@ -88,6 +88,11 @@ MEMORY = {"memory": 512}
         ("GuidedPrior", {"refine_statistics": 1.0}, "`refine_statistics` has no effect"),
         ("DFAD", {"temperature": 3.0}, "`temperature` has no effect: `student_loss` is given"),
         ("DFAD", {"prior": ("smooth_noise",)}, "`prior` has no effect: `prior_share` is 0"),
+        (
+            "Procedural",
+            {"pictures": "photos"},
+            "`pictures` has no effect: `prior` does not name 'pictures'; give prior=pictures",
+        ),
         ("DFAD", {"output": "sigmoid", "pixel_mean": 0.4}, "`pixel_mean` has no effect"),
         (
             "BlackBox",

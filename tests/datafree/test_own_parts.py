@@ -314,6 +314,17 @@ def test_inputs_of_any_rank(name, shape):
     assert distiller.synthesize(3, [0, 1, 2]).shape == (3, *shape)
 
 
+@pytest.mark.parametrize(
+    ("prior", "shape"),
+    [("signals", SERIES), ("signals", SPECTRA), ("uniform", VECTORS), ("gaussian", VECTORS)],
+)
+def test_priors_of_other_inputs_by_name(prior, shape):
+    inputs = keras.Input(shape)
+    teacher, student = (keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs))) for _ in range(2))
+    recipe = datafree.Procedural(**TINY, memory=32, replay_steps=1, prior=prior)
+    assert trained(teacher, student, recipe).synthesize(3, [0, 1, 2]).shape == (3, *shape)
+
+
 def test_a_generator_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="must make inputs of shape"):
         tfkd.DataFreeDistiller(small_network(4), small_network(4), Mine(**TINY))

@@ -7,12 +7,18 @@ from generators import (
     ConvGenerator,
     DeadLeaves,
     DenseGenerator,
+    Gaussian,
     NoisyLabelGenerator,
+    Pictures,
+    Signals,
     Silhouettes,
     SmoothNoise,
     Strokes,
+    Uniform,
     Words,
 )
+
+PICTURES = list(np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), "uint8"))
 
 # Classes of those that are told some, with embeddings that are not as many numbers.
 EMBEDDINGS = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
@@ -34,6 +40,13 @@ GENERATORS = {
     "dead leaves": lambda shape: DeadLeaves(shape, leaves=3),
     "strokes": Strokes,
     "silhouettes": Silhouettes,
+    "pictures": Pictures,
+    "pictures of somebody": lambda shape: Pictures(shape, PICTURES, mixed=0.5, cut_out=0.5),
+    "signals": Signals,
+    "signals, time first": lambda shape: Signals(shape, time_first=True),
+    "uniform": Uniform,
+    # Ten deviations from either end of [0, 1].
+    "gaussian": lambda shape: Gaussian(shape, mean=0.5, std=0.05),
 }
 
 # Those that make token ids, each for sequences of a length.

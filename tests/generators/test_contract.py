@@ -33,9 +33,14 @@ def test_contract(make):
 
 
 @pytest.mark.parametrize("shape", OTHER_SHAPES, ids=str)
-@pytest.mark.parametrize("kind", ["dense", "smooth noise"])
+@pytest.mark.parametrize("kind", ["dense", "smooth noise", "uniform", "gaussian"])
 def test_contract_for_inputs_that_are_not_images(kind, shape):
     check_generator(GENERATORS[kind](shape))
+
+
+@pytest.mark.parametrize("shape", [(20, 3), (3, 1), (2, 600, 1)], ids=str)
+def test_contract_of_signals(shape):
+    check_generator(GENERATORS["signals"](shape))
 
 
 @pytest.mark.parametrize("name", TOKENS)

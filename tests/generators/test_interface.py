@@ -10,11 +10,14 @@ from generators import (
     ConvGenerator,
     DeadLeaves,
     DenseGenerator,
+    Gaussian,
     Generator,
     NoisyLabelGenerator,
+    Pictures,
     Silhouettes,
     SmoothNoise,
     Strokes,
+    Uniform,
     check_generator,
 )
 
@@ -113,7 +116,7 @@ def test_conditional_generator_may_be_told_any_classes_where_nobody_knows_them()
     check_generator(ConditionalGenerator((8, 8, 1), 4, 4, filters=4), (8, 8, 1))
 
 
-@pytest.mark.parametrize("kind", [DeadLeaves, Silhouettes, Strokes, ConvGenerator])
+@pytest.mark.parametrize("kind", [DeadLeaves, Pictures, Silhouettes, Strokes, ConvGenerator])
 @pytest.mark.parametrize("shape", [(28, 28), (7,), (4, 8, 8, 1), (28, 0, 1), (28, 28, 1.0), 28], ids=str)
 def test_makers_of_images_refuse_other_shapes(kind, shape):
     expected = r"`image_shape` must be \(height, width, channels\).* SmoothNoise and DenseGenerator make"
@@ -121,7 +124,7 @@ def test_makers_of_images_refuse_other_shapes(kind, shape):
         kind(shape)
 
 
-@pytest.mark.parametrize("kind", [SmoothNoise, DenseGenerator])
+@pytest.mark.parametrize("kind", [DenseGenerator, Gaussian, SmoothNoise, Uniform])
 @pytest.mark.parametrize("shape", [(), (0,), (28, -1), (True,), 28], ids=str)
 def test_shapes_that_nothing_has(kind, shape):
     with pytest.raises(ValueError, match="`image_shape` must be positive integers, such as"):

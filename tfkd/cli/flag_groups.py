@@ -159,6 +159,13 @@ def _define_recipe(values):
     flags.DEFINE_multi_string(
         "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
     )
+    flags.DEFINE_string(
+        "pictures",
+        None,
+        "folder of pictures that the recipe's prior 'pictures' crops; default: those that ship with the "
+        "library",
+        flag_values=values,
+    )
     for name, least, what in (
         ("epochs", 1, "epochs"),
         ("steps_per_epoch", 1, "steps in an epoch"),
@@ -171,7 +178,7 @@ def _define_recipe(values):
 
 
 def _recipe_arguments(values):
-    names = ("epochs", "steps_per_epoch", "batch_size", "memory")
+    names = ("epochs", "steps_per_epoch", "batch_size", "memory", "pictures")
     overrides = {name: values[name].value for name in names}
     return {"recipe": recipe_named(values.recipe, values.recipe_options, **overrides)}
 

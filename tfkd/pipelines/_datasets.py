@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from generators._picture_files import pictures_in
 from tfkd._core.checks import check_number
 from tfkd.pipelines._examples import Examples, load_examples, load_inputs
-from tfkd.pipelines._image_files import ImageReader, folder_of_classes, images_in
+from tfkd.pipelines._image_files import ImageReader, folder_of_classes
 from tfkd.pipelines._tf_records import Records, labels_in, records_in
 from tfkd.schemes._epoch_data import EpochSeed, shuffled
 from tfkd.tasks import Classification, Task
@@ -202,7 +203,7 @@ def load_unlabelled(source: Any, model: keras.Model, argument: str) -> TrainingD
         return _of_arrays(load_inputs(source, model, argument))
     path, reader = os.fspath(source), ImageReader(model, what)
     if os.path.isdir(path):
-        return _of_files(images_in(path, what), reader)
+        return _of_files(pictures_in(path, what), reader)
     records = records_in(path, what, labelled=False)
     return _of_records(records, lambda record: reader(next(iter(records.parse(record)))))
 

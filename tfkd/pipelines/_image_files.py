@@ -8,9 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-# How files of these kinds begin.
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
+from generators._picture_files import ENDINGS, check_pictures
 
 
 class ImageReader:
@@ -84,37 +82,8 @@ def folder_of_classes(
     labels = np.array([numbers[file[lengths:].split(os.sep)[0]] for file in files], "int64")
     if empty := [name for number, name in enumerate(names) if number not in labels]:
         raise ValueError(
-            f"{what}: {path!r} has no image ({', '.join(_ENDINGS)}) in {', '.join(empty[:5])}. Put "
+            f"{what}: {path!r} has no image ({', '.join(ENDINGS)}) in {', '.join(empty[:5])}. Put "
             "images there, or take the folder away."
         )
-    _check_images(files, what)
+    check_pictures(files, what)
     return files, labels, names
-
-
-def images_in(path: str, what: str) -> list[str]:
-    """The paths of all images in a folder, however deep, in sorted order.
-
-    Raises:
-        ValueError: if there are none, or a file is not an image.
-    """
-    files = sorted(
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(_ENDINGS)
-    )
-    if not files:
-        raise ValueError(f"{what}: there is no image ({', '.join(_ENDINGS)}) in {path!r}.")
-    _check_images(files, what)
-    return files
-
-
-def _check_images(files, what):
-    """Raises ValueError for what visibly is something else, which would only be noticed in training."""
-    for path in files:
-        with open(path, "rb") as file:
-            if not file.read(8).startswith(_BEGINNINGS):
-                raise ValueError(
-                    f"{what}: {path!r} is not a PNG, JPEG, GIF or BMP image. Take it away, or save it "
-                    "as one."
-                )

@@ -10,6 +10,7 @@ import generators
 from generators import Generator, TokenGenerator
 from tfkd._core import names
 from tfkd._core.options import AtLeast, Between, Formerly
+from tfkd.datafree import _views as views
 from tfkd.datafree._inputs import one_shape, takes_tokens
 from tfkd.datafree._parts._part import NOT_CLASSES, NOT_MOVED, NOT_TYPICAL, Part
 from tfkd.datafree.objectives._moments import normalization_taps
@@ -17,8 +18,8 @@ from tfkd.tasks import Task
 
 # Procedural generators by name or as objects.
 Priors = tuple[str, ...] | tuple[str | Generator, ...] | str | Generator
-# The procedural generator of inputs of any shape.
-_FOR_ANY_SHAPE = "smooth_noise"
+# The procedural generator of inputs of any shape, and that of crops of pictures.
+_FOR_ANY_SHAPE, _OF_PICTURES = "smooth_noise", "pictures"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,10 +100,13 @@ class Prior(Selection):
         prior: procedural generators that inputs are drawn from, in equal parts: names of those for images
             and other floats, or `generators.Generator` objects, such as `generators.Words` for a language
             model; one of them may stand alone.
+        pictures: a folder of pictures, which the prior "pictures" crops instead of those that ship with the
+            library; see `generators.Pictures`.
         **kwargs: the options of `Selection` and `Chains`.
     """
 
     prior: Priors = ("strokes",)
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.prior, (str, Generator)):
@@ -119,6 +123,12 @@ class Prior(Selection):
             elif not prior.procedural:
                 self._refuse("prior", "procedural generators, which have no weights to train")
 
+    def idle(self) -> Iterator[tuple[str, str]]:
+        yield from super().idle()
+        if _OF_PICTURES not in self.priors:
+            remedy = f"give prior={_OF_PICTURES} (--recipe_options=prior={_OF_PICTURES}), too"
+            yield "pictures", f"`prior` does not name {_OF_PICTURES!r}; {remedy}"
+
     @property
     def priors(self) -> tuple[str | Generator, ...]:
         """The names and objects of `prior`."""
@@ -133,20 +143,30 @@ class Prior(Selection):
         """The generators, those given by name made for a shape.
 
         Raises:
-            ValueError: if one that was given as an object makes another shape.
+            ValueError: if one that was given as an object makes another shape, or `pictures` is not a
+                folder of pictures.
         """
-        made = [
-            prior if isinstance(prior, Generator) else priors()[prior](input_shape) for prior in self.priors
-        ]
+        made = [self._built(prior, input_shape) for prior in self.priors]
         for generator in made:
             generators.check_generator(generator, input_shape, trained=False)
         return made
+
+    def _built(self, prior, input_shape):
+        if isinstance(prior, Generator):
+            return prior
+        given = {"pictures": self.pictures} if prior == _OF_PICTURES else {}
+        return priors()[prior](input_shape, **given)
 
     def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
         yield from super().substitutes(teacher)
         shape = one_shape(teacher)
         if shape is None:
             return
+        if self.pictures is not None and not views.fit(shape):
+            raise ValueError(
+                f"`pictures`: {teacher.name!r} takes inputs of shape {shape}, which are not images. Leave "
+                f"`pictures` out, and give prior={_FOR_ANY_SHAPE}."
+            )
         fitting = tuple(each for each in self.priors if isinstance(each, Generator) or _makes(each, shape))
         if fitting != self.priors:
             yield "prior", fitting or (_FOR_ANY_SHAPE,), f"The others do not make inputs of shape {shape}"
@@ -204,7 +224,7 @@ def _makes(prior, input_shape):
     return True
 
 
-def priors() -> Mapping[str, Callable[[tuple[int, ...]], Generator]]:
+def priors() -> Mapping[str, Callable[..., Generator]]:
     """The procedural generators of floats by name; each is made for a shape of inputs."""
     return names.members(
         generators, Generator, lambda cls: cls.procedural and not issubclass(cls, TokenGenerator)
