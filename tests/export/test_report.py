@@ -9,7 +9,7 @@ import pytest
 from tests.tasks.mine import Maps
 from tfkd import export
 from tfkd.export import _pictures as pictures
-from tfkd.tasks import Classification, MultiLabel, Regression, mark
+from tfkd.tasks import Classification, MultiLabel, Regression, Segmentation, mark
 
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
@@ -136,6 +136,14 @@ def test_a_task_of_ones_own_has_a_picture(tmp_path):
     answers = RNG.normal(size=(3, 20, 4, 4, 3)).astype("float32")
     page = written(tmp_path / "report.html", Maps((4, 4, 3)), {"accuracy": 0.5}, answers)
     assert set(page.pictures) == {*FIXED, "agreement"}
+
+
+def test_segmentation_shows_masks(tmp_path):
+    answers = RNG.normal(size=(3, 20, 4, 4, 3)).astype("float32")
+    page = written(tmp_path / "report.html", Segmentation((4, 4, 3)), {"mean_iou": 0.5}, answers)
+    assert set(page.pictures) == {*FIXED, "masks"}
+    text = " ".join(page.text.split())
+    assert "teacher mean iou" in text and "of the pixels of" in text
 
 
 def test_class_numbers_without_a_task_are_those_of_a_classifier(tmp_path):

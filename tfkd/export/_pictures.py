@@ -191,6 +191,24 @@ def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: i
     return _png(figure)
 
 
+def masks(teacher: np.ndarray, student: np.ndarray, classes: int, columns: int = 8) -> bytes:
+    """The first masks of class numbers `(n, height, width)` of both networks, and where they differ."""
+    shown = min(columns, len(teacher))
+    figure, axes = _figure(1.05 * columns, 3.4, 3, columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for row, name in enumerate(("teacher", "student", "differ")):
+        axes[row, 0].set_title(name, fontsize=8, loc="left")
+    for column in range(shown):
+        for row, mask in enumerate((teacher[column], student[column])):
+            axes[row, column].imshow(
+                mask, cmap="viridis", vmin=0, vmax=classes - 1, interpolation="nearest"
+            )
+        differ = teacher[column] != student[column]
+        axes[2, column].imshow(differ, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    return _png(figure)
+
+
 def sizes(rows: Sequence[dict]) -> bytes:
     """Variants of a model: their main score, or agreement where none was measured, against the zipped size.
 

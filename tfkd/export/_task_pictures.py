@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfkd.export import _pictures as pictures
-from tfkd.tasks import Classification, ClassTask, MultiLabel, Regression, Task
+from tfkd.tasks import Classification, ClassTask, MultiLabel, Regression, Segmentation, Task
 
 
 class Picture(NamedTuple):
@@ -68,6 +68,12 @@ def _(task: Classification, teacher, student):
 def _(task: MultiLabel, teacher, student):
     png = pictures.label_agreement(task.agreement_by_label(teacher, student))
     return Picture("agreement by label", png, "Agreement of teacher and student, label by label,")
+
+
+@compare.register
+def _(task: Segmentation, teacher, student):
+    png = pictures.masks(teacher.argmax(-1), student.argmax(-1), task.classes)
+    return Picture("masks", png, "Classes of pixels by teacher and student")
 
 
 @compare.register
