@@ -53,7 +53,7 @@ class Scaling:
 
     def because(self, evidence: str, sure: bool) -> "Scaling":
         """This scaling with what speaks for it."""
-        return dataclasses.replace(self, evidence=evidence, sure=sure)
+        return dataclasses.replace(self, evidence=evidence, sure=bool(sure))
 
     def _told(self):
         """What does not go without saying."""
