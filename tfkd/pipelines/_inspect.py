@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.named_inputs import takes_texts
@@ -22,6 +23,7 @@ from tfkd.teachers._finding_scaling import scaling_of
 from tfkd.teachers._formats import read
 from tfkd.teachers._input_scaling import Scaling
 from tfkd.teachers._opened import opened
+from tfkd.teachers._scaling import AUTO, RGB
 
 _SCALING = ("input_range", "mean", "std", "channel_order")
 # Options of `load_teacher` that are flags of the programs, too.
@@ -121,9 +123,9 @@ def _with_scaling(source, loaded, options):
         return Finding("none: it takes token ids", {}), options
     if isinstance(loaded, BlackBoxTeacher):
         return Finding("as its function has it", {}), options
-    given = {name: options[name] for name in _SCALING if options.get(name) is not None}
-    if given.get("input_range", "auto") != "auto":
-        return Finding(f"as given: {given}", given), options
+    if given := _given_scaling(options):
+        words = ", ".join(f"{name}={value}" for name, value in given.items())
+        return Finding(f"as given: {words}", given), options
     rest = {name: value for name, value in options.items() if name not in _SCALING}
     try:
         network = opened(source, loaded, rest.get("output"), rest.get("layout"))
@@ -135,6 +137,17 @@ def _with_scaling(source, loaded, options):
         **rest,
         **found.options,
     }
+
+
+def _given_scaling(options):
+    """What was said of the scaling, as JSON can hold it."""
+    usual = {"input_range": (None, AUTO), "mean": (0.0,), "std": (1.0,), "channel_order": (RGB,)}
+    given = {name: options[name] for name in usual if name in options}
+    plain = {
+        name: value if isinstance(value, str) or value is None else np.asarray(value).tolist()
+        for name, value in given.items()
+    }
+    return {name: value for name, value in plain.items() if value not in usual[name]}
 
 
 def _teacher(source, loaded, options):
@@ -185,17 +198,11 @@ def _command(source, loaded, options, thinned):
 
 def _flags(options):
     """Options of `load_teacher` as flags."""
-    flags = [
-        f"--{flag}={_typed(options[name])}" for name, flag in _FLAGS.items() if _is_given(options, name)
-    ]
-    if options.get("input_range") is not None:
-        of_scaling = {name: options[name] for name in _SCALING if options.get(name) is not None}
-        flags += Scaling(name="", **of_scaling).flags.split()
+    given = {flag: options[name] for name, flag in _FLAGS.items() if options.get(name) is not None}
+    flags = [f"--{flag}={_typed(value)}" for flag, value in given.items()]
+    if scaling := _given_scaling(options):
+        flags += Scaling(name="", **{"input_range": (0, 1), **scaling}).flags.split()
     return flags + ["--trust_files"] * bool(options.get("trust_files"))
-
-
-def _is_given(options, name):
-    return options.get(name) is not None
 
 
 def _typed(value):

@@ -84,10 +84,14 @@ class Inspection:
     # It says what it found, and lacks nothing that was asked for.
     problem = None
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all findings, in their order."""
+        return [field.name for field in dataclasses.fields(cls) if field.name != "notes"]
+
     def rows(self) -> list[tuple[str, str]]:
-        """Names and texts of all findings but the command, in their order."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in ("command", "notes")]
-        return [(name, getattr(self, name).text) for name in names]
+        """Names and texts of all findings but the command."""
+        return [(name, getattr(self, name).text) for name in self.names() if name != "command"]
 
     def summary(self) -> str:
         """All findings as a table, then notes and the command."""

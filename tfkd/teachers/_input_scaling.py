@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 # ImageNet's means and deviations of red, green and blue, on the scale from 0 to 1.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Those of blue, green and red on the scale from 0 to 255, that Caffe's models subtract.
@@ -57,8 +59,10 @@ class Scaling:
 
     def _told(self):
         """What does not go without saying."""
-        usual = {field.name: field.default for field in dataclasses.fields(self)}
-        return [(name, value) for name, value in self.options.items() if value != usual[name]]
+        usual = {"mean": 0.0, "std": 1.0, "channel_order": "rgb"}
+        return [
+            each for each in self.options.items() if not np.array_equal(each[1], usual.get(each[0], ""))
+        ]
 
 
 UNIT = Scaling(input_range=(0, 1), name="x/255")
@@ -76,4 +80,4 @@ def candidates(channels: int) -> list[Scaling]:
 
 
 def _typed(value):
-    return ",".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
+    return value if isinstance(value, str) else ",".join(f"{each:g}" for each in np.atleast_1d(value))
