@@ -4,7 +4,7 @@
 
 --data has mnist.npz, fashion_mnist.npz and cifar10_test.npz. Networks that --models has already are not
 trained again; training all takes nine minutes of one core. The thresholds in
-tfkd/teachers/_scaling_evidence.py were chosen on "plain" and "normalized", and on no other network here.
+tfkd/teachers/_scaling_evidence.py were set by "plain" and "normalized" and stayed for the others.
 The table goes to docs/scaling.md, the rows to --rows.
 """
 
@@ -148,8 +148,8 @@ def table(rows):
         "|---|---|---|---|---|---|",
     ]
     about = {
-        "plain": "no normalization; thresholds were chosen here",
-        "normalized": "batch normalization; thresholds were chosen here",
+        "plain": "no normalization; thresholds were set here",
+        "normalized": "batch normalization; thresholds were set here",
         "strided": "no normalization",
         "residual": "batch normalization",
         "others": "trained by others, and the examples",

@@ -73,8 +73,14 @@ def test_names_of_strangers_command_neither_terminal_nor_browser(tmp_path):
     assert "<script>" not in (tmp_path / "found.html").read_text()
 
 
-def test_a_range_that_is_given_is_kept(trained):
+def test_a_range_that_is_given_is_kept_and_a_probe_that_fails_says_why(trained, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("the converter\ndied")
+
+    monkeypatch.setattr(_inspected_network, "file_of", broken)
     inspection = inspect_model(trained, teacher_options={"input_range": (0, 255)})
+    assert inspection.tflite == Finding("not known: the converter died")
+    assert is_known(inspection.flops)
     assert inspection.scaling.text.startswith("as given")
     assert "--input_range=0,255" in shlex.split(inspection.command.text)
     assert inspection.format.value == "model"
@@ -131,16 +137,6 @@ def test_a_model_of_code_is_not_known_in_parts():
     assert "subclass Unknown" in inspection.architecture.text and inspection.parameters.value == 195
     assert not is_known(inspection.flops) and not is_known(inspection.thinning)
     assert any("cannot be a teacher" in note for note in inspection.notes)
-
-
-def test_a_probe_that_fails_says_why(trained, monkeypatch):
-    def broken(*args):
-        raise RuntimeError("the converter\ndied")
-
-    monkeypatch.setattr(_inspected_network, "file_of", broken)
-    inspection = inspect_model(trained)
-    assert inspection.tflite == Finding("not known: the converter died")
-    assert is_known(inspection.flops)
 
 
 def test_files_that_are_not_there_or_not_models(tmp_path):
