@@ -119,6 +119,7 @@ def test_vectors_and_series():
         x = layers.Flatten()(layers.Conv1D(4, 3)(inputs) if len(shape) == 2 else inputs)
         inspection = inspect_model(keras.Model(inputs, layers.Dense(3)(x)))
         assert inspection.scaling.value["sure"] is False and is_known(inspection.flops)
+        assert any("scaling is not certain" in note for note in inspection.notes)
 
 
 class Unknown(keras.Model):

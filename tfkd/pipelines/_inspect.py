@@ -85,6 +85,8 @@ def _inspected(source, loaded, options, say):
             # Such as a layout that has to be said: the rest is found out all the same.
             reason = str(error)
         notes += [str(each.message) for each in caught if each.category.__module__.startswith("tfkd")]
+    if scaling.value and scaling.value.get("sure") is False:
+        notes.append("Its scaling is not certain. Check it before you go on.")
     if reason is not None:
         notes.append(f"It cannot be a teacher as it is: {reason}")
 

@@ -90,7 +90,10 @@ def inputs_of(network: Network) -> Finding:
 def outputs_of(network: Network) -> Finding:
     """Names, shapes and dtypes of what it returns."""
     if not isinstance(network, keras.Model):
-        return _tensors((name, shape, "float32") for name, shape in network.output_shapes.items())
+        shapes = network.output_shapes
+        floats = ["float32"] * len(shapes)
+        dtypes = network.dtypes[-len(shapes) :] if isinstance(network, TFLiteFile) else floats
+        return _tensors((*each, dtype) for each, dtype in zip(shapes.items(), dtypes, strict=True))
     if has_graph(network):
         return _tensors((each.name, each.shape, each.dtype) for each in network.outputs)
     return _tensors([("output", network.output_shape, network.compute_dtype)])

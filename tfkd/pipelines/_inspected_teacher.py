@@ -16,7 +16,6 @@ from tfkd.compression._quantizable import is_folded, is_quantizable
 from tfkd.compression._quantizing import quantization_registry
 from tfkd.compression._wrapping import rebuilt
 from tfkd.datafree import Recipe
-from tfkd.export._figures import seconds as readable
 from tfkd.pipelines._inspection import Finding, not_known
 from tfkd.pipelines._recipes import recipe_named
 from tfkd.tasks import task_of
@@ -119,10 +118,18 @@ def time_of(teacher: keras.Model) -> Finding:
     seconds = _seconds_of_update(teacher, student, images) * recipe.batch_size / len(images)
     updates = recipe.student_updates(recipe.epochs * recipe.steps_per_epoch)
     return Finding(
-        f"roughly {readable(seconds * updates)} for {updates:,} updates on batches of {recipe.batch_size}, "
+        f"roughly {_in_words(seconds * updates)} for {updates:,} updates on batches of {recipe.batch_size}, "
         f"by {_TIMED_STEPS} updates of a student at {_FACTOR:g}x",
         {"seconds": seconds * updates, "updates": updates},
     )
+
+
+def _in_words(seconds):
+    """A rough time: in seconds, minutes or hours, two digits of it."""
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} seconds"
 
 
 def _seconds_of_update(teacher, student, images):
