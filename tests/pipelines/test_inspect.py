@@ -140,6 +140,15 @@ def test_a_model_of_code_is_not_known_in_parts():
     assert any("cannot be a teacher" in note for note in inspection.notes)
 
 
+def test_an_interruption_ends_an_inspection(monkeypatch):
+    def interrupted(*args):
+        raise RuntimeError("original error replaced by KeyboardInterrupt")
+
+    monkeypatch.setattr(_inspected_network, "architecture_of", interrupted)
+    with pytest.raises(RuntimeError, match="KeyboardInterrupt"):
+        inspect_model(tfkd.BlackBoxTeacher(lambda x: np.full((len(x), 3), 1 / 3), (8, 8, 1), 3))
+
+
 def test_files_that_are_not_there_or_not_models(tmp_path):
     with pytest.raises(FileNotFoundError, match="`teacher`"):
         inspect_model(tmp_path / "none.keras")

@@ -13,7 +13,7 @@ from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.named_inputs import takes_texts
 from tfkd.pipelines import _inspected_network as of_network
 from tfkd.pipelines import _inspected_teacher as of_teacher
-from tfkd.pipelines._inspected_network import Network, probed
+from tfkd.pipelines._inspected_network import Network, check_not_interrupted, probed
 from tfkd.pipelines._inspection import Finding, Inspection, not_known
 from tfkd.pipelines._networks import Source
 from tfkd.pipelines._settings import teller
@@ -83,6 +83,7 @@ def _inspected(source, loaded, options, say):
             network = _teacher(source, loaded, options)
         except Exception as error:
             # Such as a layout that has to be said: the rest is found out all the same.
+            check_not_interrupted(error)
             reason = str(error)
         notes += [str(each.message) for each in caught if each.category.__module__.startswith("tfkd")]
     if scaling.value and scaling.value.get("sure") is False:
@@ -133,6 +134,7 @@ def _with_scaling(source, loaded, options):
         network = opened(source, loaded, rest.get("output"), rest.get("layout"))
         found = scaling_of(network, rest.get("from_logits"), rest.get("task"))
     except Exception as error:
+        check_not_interrupted(error)
         return not_known(error), rest
     text = f"{found.name} ({found.words}); {'' if found.sure else 'not certain; '}{found.evidence}"
     return Finding(text, {**found.options, "sure": found.sure, "evidence": found.evidence}), {

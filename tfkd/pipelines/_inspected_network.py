@@ -26,7 +26,14 @@ def probed(look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except Exception as error:
+        check_not_interrupted(error)
         return not_known(str(error) or type(error).__name__)
+
+
+def check_not_interrupted(error: Exception) -> None:
+    """Raises an error again that a library has made of an interruption."""
+    if "KeyboardInterrupt" in str(error):
+        raise error
 
 
 def format_of(source: Any) -> Finding:

@@ -118,8 +118,8 @@ def time_of(teacher: keras.Model) -> Finding:
     seconds = _seconds_of_update(teacher, student, images) * recipe.batch_size / len(images)
     updates = recipe.student_updates(recipe.epochs * recipe.steps_per_epoch)
     return Finding(
-        f"roughly {_in_words(seconds * updates)} for {updates:,} updates on batches of {recipe.batch_size}, "
-        f"by {_TIMED_STEPS} updates of a student at {_FACTOR:g}x",
+        f"roughly {_in_words(seconds * updates)} for {updates:,} updates on batches of {recipe.batch_size}"
+        f", by {_TIMED_STEPS} updates of a student at {_FACTOR:g}x",
         {"seconds": seconds * updates, "updates": updates},
     )
 
@@ -128,7 +128,7 @@ def _in_words(seconds):
     """A rough time: in seconds, minutes or hours, two digits of it."""
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}"
+            return f"{float(f'{seconds / size:.2g}'):g} {unit}"
     return f"{seconds:.2g} seconds"
 
 
