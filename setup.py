@@ -52,6 +52,7 @@ setup(
             "tfkd-distill = tfkd_programs:distill",
             "tfkd-compress = tfkd_programs:compress",
             "tfkd-search = tfkd_programs:search",
+            "tfkd-inspect = tfkd_programs:inspect",
         ]
     },
 )

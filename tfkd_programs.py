@@ -30,6 +30,11 @@ def search() -> int:
     return _run("search")
 
 
+def inspect() -> int:
+    """Entry point of `tfkd-inspect`; returns its exit status."""
+    return _run("inspect")
+
+
 def _run(module):
     _open_standard_streams()
     # A crash in C++ code says where, on a standard error that nobody redirects.

@@ -28,6 +28,7 @@ from tfkd import (
     text,
 )
 from tfkd.datafree import DataFreeDistiller
+from tfkd.pipelines import inspect_model
 from tfkd.searching import search
 from tfkd.distilling import Distiller, LogitsWarning, cache_teacher, map_inputs, with_index
 from tfkd.teachers import BlackBoxTeacher, TeacherWarning, load_teacher
@@ -47,6 +48,7 @@ __all__ = [
     "datafree",
     "distilling",
     "export",
+    "inspect_model",
     "load_teacher",
     "losses",
     "map_inputs",

@@ -88,6 +88,19 @@ class TFLiteFile:
         return any(map(_is_float, self._sources.values()))
 
     @property
+    def integer_range(self) -> tuple[float, float] | None:
+        """The least and largest number that its only input can stand for; None if that takes floats."""
+        if len(self._sources) != 1:
+            return None
+        (details,) = self._sources.values()
+        if not np.issubdtype(details["dtype"], np.integer):
+            return None
+        scale, zero = details["quantization"]
+        ends = np.iinfo(details["dtype"])
+        # Plain integers stand for themselves.
+        return ((ends.min - zero) * scale, (ends.max - zero) * scale) if scale else (ends.min, ends.max)
+
+    @property
     def interface(self) -> list[str]:
         """The dtypes of those inputs that are floats or stand for them, and of the outputs."""
         sources = [each for each in self._sources.values() if _is_float(each)]

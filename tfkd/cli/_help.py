@@ -29,10 +29,16 @@ def version(name: str) -> str:
 
 
 def short_help(
-    name: str, purpose: str, needed: Sequence[str], example: str, groups: Iterable[FlagGroup]
+    name: str,
+    purpose: str,
+    needed: Sequence[str],
+    example: str,
+    groups: Iterable[FlagGroup],
+    positional: str | None = None,
 ) -> str:
     """Usage, an example, the flags by group and the exit statuses of a program, in lines of 80 columns."""
-    usage = " ".join([name, *(f"--{flag}=..." for flag in needed), "[flags]"])
+    words = [flag.upper() if flag == positional else f"--{flag}=..." for flag in needed]
+    usage = " ".join([name, *words, "[flags]"])
     parts = [
         _wrapped(f"{name}: {purpose}"),
         f"Usage: {usage}",

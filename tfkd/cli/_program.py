@@ -15,7 +15,7 @@ from absl import flags
 from tfkd.cli import _help, _terminal
 from tfkd.cli._endings import BAD_INPUT, DONE, NOT_TRUSTWORTHY, UNEXPECTED, Interruptions, status_of
 from tfkd.cli._flag_group import FlagGroup
-from tfkd.pipelines import Compressed, Distilled, Searched
+from tfkd.pipelines import Compressed, Distilled, Inspection, Searched
 from tfkd.pipelines._run_folder import Interrupted
 
 # They say where a run is and what to do with an earlier one, not what this one is.
@@ -33,16 +33,18 @@ class Program:
         purpose: what it does, in a line.
         example: a command line.
         pipeline: takes the groups' arguments, `verbose` and `flags`.
-        groups: its flags, `flag_groups.run` among them.
+        groups: its flags; `flag_groups.run` is among them if it can be resumed.
         needed: flags that have to be given.
+        positional: the flag of these that may be given as a word without its name.
     """
 
     name: str
     purpose: str
     example: str
-    pipeline: Callable[..., Distilled | Compressed | Searched]
+    pipeline: Callable[..., Distilled | Compressed | Searched | Inspection]
     groups: Sequence[FlagGroup]
     needed: Sequence[str]
+    positional: str | None = None
 
     @property
     def flags(self) -> list[str]:
@@ -75,7 +77,7 @@ class Program:
                 if interruptions.number is None:
                     return self._failed(error)
                 # A library has made another error of the interruption.
-                go_on = os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
+                go_on = self._has_begun()
             if sys.stderr.isatty():
                 # Behind the ^C of the terminal.
                 print(file=sys.stderr)
@@ -103,6 +105,12 @@ class Program:
         print(f"\n{self._in_flags(result.summary())}")
         return NOT_TRUSTWORTHY if result.problem else DONE
 
+    def _has_begun(self):
+        """Whether there is a run that could be resumed."""
+        if "output_dir" not in self.flags:
+            return False
+        return os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
+
     def _asked_for(self, typed):
         """What is to be shown instead of working, whatever else was typed; None for nothing."""
         asked = {_name(word) for word in typed[1:] if word.startswith("-")}
@@ -110,12 +118,16 @@ class Program:
             return _help.version(self.name)
         if not asked & {"help", "helpshort", "helpfull", "h", "?"}:
             return None
-        text = _help.short_help(self.name, self.purpose, self.needed, self.example, self.groups)
+        text = _help.short_help(
+            self.name, self.purpose, self.needed, self.example, self.groups, self.positional
+        )
         return _help.full_help(text, self.name) if "helpfull" in asked else text
 
     def _read(self, typed):
         """Reads the flags, or raises an error."""
         left = flags.FLAGS(typed)[1:]
+        if self.positional and len(left) == 1 and not flags.FLAGS[self.positional].present:
+            flags.FLAGS[self.positional].parse(left.pop())
         if left:
             raise ValueError(f"Unexpected arguments: {' '.join(left)}. Flags start with two dashes.")
         if missing := [f"--{flag}" for flag in self.needed if not flags.FLAGS[flag].value]:

@@ -31,6 +31,7 @@ _REFUSED = (
     "input_range",
     "input_mean",
     "input_std",
+    "channel_order",
     "from_logits",
     "teacher_output",
     "trust_files",

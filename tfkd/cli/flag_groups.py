@@ -19,6 +19,7 @@ from tfkd.cli._flag_group import FlagGroup
 from tfkd.export import QUANTIZATIONS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
+from tfkd.teachers._scaling import AUTO, ORDERS
 
 # The task by which a program distils texts.
 TEXT = "text"
@@ -57,7 +58,8 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
     flags.DEFINE_list(
         "input_range",
         ["0", "1"],
-        "low,high: the scale that the teacher's own pipeline starts from",
+        "low,high: the scale that the teacher's own pipeline starts from; auto: found, with mean and "
+        "order, from its layers and from what it makes of photographs",
         flag_values=values,
     )
     flags.DEFINE_list(
@@ -68,6 +70,13 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
     )
     flags.DEFINE_list(
         "input_std", ["1"], "what it then divides by: one value, or one per channel", flag_values=values
+    )
+    flags.DEFINE_enum(
+        "channel_order",
+        "rgb",
+        ORDERS,
+        "bgr: the teacher takes blue first, and --input_mean and --input_std are in that order",
+        flag_values=values,
     )
     flags.DEFINE_enum(
         "from_logits",
@@ -105,18 +114,29 @@ def _teacher_arguments(values):
 
 
 def _scaling(values):
+    given = values.input_range
     try:
-        low, high = (float(value) for value in values.input_range)
+        input_range = AUTO if given == [AUTO] else _two_numbers(given)
         mean, std = ([float(value) for value in each] for each in (values.input_mean, values.input_std))
     except ValueError:
         raise ValueError(
-            "--input_range takes two numbers, --input_mean and --input_std one, or one per channel. "
-            f"Received: {values.input_range}, {values.input_mean}, {values.input_std}."
+            "--input_range takes two numbers or auto, --input_mean and --input_std one, or one per "
+            f"channel. Received: {values.input_range}, {values.input_mean}, {values.input_std}."
         ) from None
     mean, std = (each[0] if len(each) == 1 else each for each in (mean, std))
     # What was not said is left to `load_teacher`, which warns where it seems to be wrong.
     said = values["input_range"].present
-    return {"input_range": (low, high) if said else None, "mean": mean, "std": std}
+    return {
+        "input_range": input_range if said else None,
+        "mean": mean,
+        "std": std,
+        "channel_order": values.channel_order,
+    }
+
+
+def _two_numbers(typed):
+    low, high = (float(value) for value in typed)
+    return low, high
 
 
 _NAMED = {"mean": "input_mean", "std": "input_std"}

@@ -77,6 +77,11 @@ def quantize_aware(
         return _quantized(model, layers, rounding, kept, images)
 
 
+def quantization_registry() -> Any:
+    """What tfmot's 8-bit scheme, as it is used here, knows of layers."""
+    return _scheme("int8", set()).get_quantize_registry()
+
+
 def _quantized(model, layers, rounding, kept, images):
     """The student, of a model in float32."""
     inner = rebuilt(model)

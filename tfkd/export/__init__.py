@@ -4,6 +4,7 @@ from tfkd.export._compression_report import write_compression_report
 from tfkd.export._distillation_report import write_distillation_report
 from tfkd.export._example_texts import ExampleText, example_texts
 from tfkd.export._exits import ExitFile, export_exits
+from tfkd.export._inspection_report import write_inspection_report
 from tfkd.export._metadata import read_metadata
 from tfkd.export._report import write_report
 from tfkd.export._requirements import QUANTIZATIONS
@@ -26,6 +27,7 @@ __all__ = [
     "verify_tflite",
     "write_compression_report",
     "write_distillation_report",
+    "write_inspection_report",
     "write_report",
     "write_search_report",
 ]

@@ -68,9 +68,9 @@ def reading_of(
 
 def for_network(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Task:
     """As `as_task`, for a network as it stands: one output of a binary classifier stands for two logits."""
-    *sides, outputs = output_shape
-    paired = task_class(task).binary_as_pair and outputs == 1
-    return as_task(task, (*sides, 2) if paired else output_shape)
+    shape = tuple(output_shape)
+    paired = task_class(task).binary_as_pair and shape[-1:] == (1,)
+    return as_task(task, (*shape[:-1], 2) if paired else shape)
 
 
 def check_ending(task: Task, activation: str | None, name: str) -> None:

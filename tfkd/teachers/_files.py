@@ -10,6 +10,7 @@ from tfkd.tasks._endings import activation_seen, logits_of
 from tfkd.tasks._finding import task_class
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import decide, usual_activation
+from tfkd.teachers._scaling import Preparation
 
 _TOLERANCE = 1e-2
 
@@ -17,7 +18,7 @@ _TOLERANCE = 1e-2
 def from_file(
     file: TFLiteFile | SavedModelFolder,
     index: int,
-    scaling: tuple[np.ndarray, np.ndarray],
+    preparation: Preparation,
     from_logits: bool | None,
     task: str | type[Task] | Task | None,
     name: str,
@@ -28,7 +29,7 @@ def from_file(
     Args:
         file: from inputs, on its own scale, to outputs.
         index: which of the outputs is the answer.
-        scaling: what inputs are multiplied by first, and what is then added.
+        preparation: what is done to inputs first.
         from_logits: whether that output holds logits; None to ask it about synthetic inputs.
         task: its task; None to go by its answers to them.
         name: name of the teacher.
@@ -43,10 +44,9 @@ def from_file(
     """
     shape, step = tuple(file.output_shapes.values())[index][1:], file.steps[index]
     inputs = filled(file.input_shape[1:], layout)
-    scale, offset = scaling
 
     def answers(x):
-        x = (x * scale + offset).astype("float32")
+        x = preparation.of_arrays(x)
         if layout == CHANNELS_FIRST:
             x = np.moveaxis(x, -1, 1)
         return file(x.reshape(-1, *file.input_shape[1:]))[index]
@@ -65,7 +65,7 @@ def from_file(
         )
         activation = seen if from_logits is None else seen or usual_activation(task, shape)
     task, notice = decide(task, activation, shape, from_logits, name)
-    paired = task.binary_as_pair and shape == (1,)
+    paired = task.binary_as_pair and shape[-1] == 1
     as_logits = activation is None or not (paired or activation == task.activations[0])
 
     def function(x):

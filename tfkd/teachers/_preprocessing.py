@@ -25,7 +25,7 @@ def expected_range(model: keras.Model) -> tuple[int, int] | None:
         model: a network as somebody built it.
 
     Returns:
-        (0, 255) or (-1, 1); None for [0, 1], if there is no scaling, and if it does not show.
+        (0, 255), (-1, 1) or (0, 1); None if there is no scaling, and if it does not show.
     """
     shape = tuple(model.input_shape[1:])
     if not has_graph(model) or len(filled_shape(model)) != 3:
@@ -41,13 +41,15 @@ def expected_range(model: keras.Model) -> tuple[int, int] | None:
 
 
 def _range_for(factor, offset):
+    """The range that `factor * x + offset` is made for."""
     if factor == 0:
         return None
     if factor * 255 <= _WIDEST or (factor < 1.5 and -offset >= _LEAST_CENTRE):
         return (0, 255)
     if abs(offset - factor) <= _TOLERANCE * factor:
         return (-1, 1)
-    return None
+    unchanged = abs(factor - 1) <= _TOLERANCE and abs(offset) <= _TOLERANCE
+    return None if unchanged else (0, 1)
 
 
 def _images(shape, values):

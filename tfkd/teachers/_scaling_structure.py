@@ -1,0 +1,83 @@
+"""Scalings that the structure of a network tells: operations of its own, and families known by name."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.runtimes import TFLiteFile
+from tfkd.teachers._input_scaling import BYTES, CAFFE, IMAGENET, SYMMETRIC, UNIT, Scaling
+from tfkd.teachers._preprocessing import expected_range
+
+_OF_RANGE = {(0, 1): UNIT, (-1, 1): SYMMETRIC, (0, 255): BYTES}
+# What a file's integers may stand for at most away from a candidate's range, as a share of it.
+_TOLERANCE = 0.05
+
+
+class _Family(NamedTuple):
+    """Networks of `keras.applications`, by the names of some of their layers."""
+
+    name: str
+    scaling: Scaling
+    has: tuple[str, ...]
+
+
+# The first that fits.
+_FAMILIES = (
+    _Family("MobileNet", SYMMETRIC, ("conv_dw_1", "conv_pw_1")),
+    _Family("MobileNetV2", SYMMETRIC, ("Conv1", "bn_Conv1", "expanded_conv_depthwise")),
+    _Family("MobileNetV3", SYMMETRIC, ("expanded_conv_depthwise", "expanded_conv_project", "conv_bn")),
+    _Family("Xception", SYMMETRIC, ("block1_conv1", "block2_sepconv1")),
+    _Family("InceptionV3", SYMMETRIC, ("mixed0", "mixed10")),
+    _Family("InceptionResNetV2", SYMMETRIC, ("block35_1_mixed", "conv_7b")),
+    _Family("NASNet", SYMMETRIC, ("stem_conv1", "stem_bn1")),
+    _Family("ResNetV2", SYMMETRIC, ("conv1_conv", "conv2_block1_preact_bn")),
+    _Family("ResNet", CAFFE, ("conv1_conv", "conv2_block1_1_conv", "conv2_block1_add")),
+    _Family("DenseNet", IMAGENET, ("conv1_conv", "conv2_block1_concat")),
+    _Family("VGG", CAFFE, ("block1_conv1", "block1_conv2", "block5_conv3")),
+)
+
+
+def scaling_of_structure(network: keras.Model | TFLiteFile) -> Scaling | None:
+    """The scaling that a network itself tells; None if it tells none.
+
+    Args:
+        network: a network of images as somebody built it, or a file that only answers.
+
+    Returns:
+        A sure `Scaling` for operations of the network's own; one that is not sure for a family of
+        `keras.applications`, which may have been trained by anybody since.
+    """
+    if isinstance(network, TFLiteFile):
+        return _of_integers(network)
+    if not isinstance(network, keras.Model):
+        return None
+    if (ends := expected_range(network)) is not None:
+        evidence = "its own first operations are made for that"
+        return _OF_RANGE[ends].because(evidence, sure=True)
+    names = {layer.name for layer in flatten_layers(network)}
+    for family in _FAMILIES:
+        if names.issuperset(family.has):
+            return family.scaling.because(f"its layers are those of {family.name}", sure=False)
+    return None
+
+
+def _of_integers(file):
+    """What an integer file's inputs stand for."""
+    if (ends := file.integer_range) is None:
+        return None
+    for scaling in (UNIT, SYMMETRIC, BYTES, IMAGENET, CAFFE):
+        expected = _ends(scaling)
+        if np.allclose(ends, expected, rtol=0, atol=_TOLERANCE * (expected[1] - expected[0])):
+            low, high = ends
+            evidence = f"the integers that it takes stand for {low:.4g} to {high:.4g}"
+            return scaling.because(evidence, sure=True)
+    return None
+
+
+def _ends(scaling):
+    """The least and the largest value that a scaling makes of pictures."""
+    mean, std = np.asarray(scaling.mean), np.asarray(scaling.std)
+    low, high = scaling.input_range
+    return ((low - mean) / std).min(), ((high - mean) / std).max()
