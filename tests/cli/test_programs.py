@@ -118,6 +118,16 @@ def test_flags_that_say_something_else(tmp_path):
     assert run(data_free, *typed[:2], "--teacher_output=kind")[0]["teacher_options"]["output"] == "kind"
 
 
+def test_names_of_classes_may_come_from_a_file(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("0 card board\n1 plastic\n")
+    typed = ["--teacher=t.h5", f"--output_dir={tmp_path}", f"--labels={path}"]
+    assert run(data_free, *typed)[0]["labels"] == ["card board", "plastic"]
+    path.write_text("")
+    done = running.run(data_free.PROGRAM, *typed, status=2)
+    assert "labels" in done.stderr and "it is empty" in done.stderr
+
+
 def test_flags_are_the_arguments_of_compress():
     typed = [
         "--model=m.keras",

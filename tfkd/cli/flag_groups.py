@@ -16,7 +16,7 @@ from absl import flags
 
 from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
-from tfkd.export import QUANTIZATIONS
+from tfkd.export import QUANTIZATIONS, read_labels
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
@@ -218,7 +218,11 @@ def _define_export(values):
         flag_values=values,
     )
     flags.DEFINE_list(
-        "labels", None, "names of the classes in their order, stored in the TFLite file", flag_values=values
+        "labels",
+        None,
+        "names of the classes in their order, stored in the TFLite file; or a .txt file with a name a line, "
+        "such as Teachable Machine's labels.txt",
+        flag_values=values,
     )
 
 
@@ -226,8 +230,13 @@ def _export_arguments(values):
     return {
         "tflite": None if values.tflite == "none" else values.tflite,
         "min_agreement": values.min_agreement,
-        "labels": values.labels,
+        "labels": _labels(values.labels),
     }
+
+
+def _labels(typed):
+    one_file = typed is not None and len(typed) == 1 and typed[0].endswith(".txt")
+    return read_labels(typed[0]) if one_file else typed
 
 
 export = FlagGroup("export", _define_export, _export_arguments)

@@ -5,6 +5,7 @@ from tfkd.export._distillation_report import write_distillation_report
 from tfkd.export._example_texts import ExampleText, example_texts
 from tfkd.export._exits import ExitFile, export_exits
 from tfkd.export._inspection_report import write_inspection_report
+from tfkd.export._label_files import read_labels
 from tfkd.export._metadata import read_metadata
 from tfkd.export._report import write_report
 from tfkd.export._requirements import QUANTIZATIONS
@@ -21,6 +22,7 @@ __all__ = [
     "example_texts",
     "export_exits",
     "export_tflite",
+    "read_labels",
     "read_metadata",
     "read_vocabulary",
     "run_tflite",

@@ -57,6 +57,7 @@ def load_teacher(
     | one sigmoid unit | `Classification` | the two logits (0, z) |
     | several sigmoid units | `MultiLabel` | logits, without the sigmoids |
     | one output, linear or ReLU | `Regression` | the number |
+    | a map of softmaxes (height, width, classes) | `Segmentation` | logits, without the softmax |
 
     A model of texts, with an input `token_ids`, is taken as it is, but for a last softmax; files of models
     of keras-hub need the extra `text`.

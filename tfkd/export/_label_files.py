@@ -1,0 +1,41 @@
+"""Files with the names of classes, a name a line."""
+
+import os
+import re
+
+
+def read_labels(path: str | os.PathLike) -> list[str]:
+    """The names of classes in a text file, a name a line.
+
+    Where each line begins with its number from 0, as in Teachable Machine's `labels.txt`, names are what
+    follows.
+
+    Args:
+        path: a UTF-8 text file.
+
+    Returns:
+        The names, in the order of the classes.
+
+    Raises:
+        ValueError: if the file cannot be read as text, or has an empty line or no names; naming the file.
+
+    Example:
+        >>> tfkd.export.export_tflite(model, "model.tflite", labels=tfkd.export.read_labels("labels.txt"))
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [line.strip() for line in file.read().rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`labels` must be a text file with a name a line, in UTF-8. Received: {os.fspath(path)!r}, which "
+            f"cannot be read: {error}."
+        ) from error
+    if not lines or not all(lines):
+        where = f"line {lines.index('') + 1} is empty" if lines else "it is empty"
+        raise ValueError(
+            f"`labels` must have the name of a class in each line. Received: {os.fspath(path)!r}: {where}."
+        )
+    numbered = [re.fullmatch(r"(\d+)\s+(.+)", line) for line in lines]
+    if all(found and int(found[1]) == i for i, found in enumerate(numbered)):
+        return [found[2] for found in numbered if found]
+    return lines
