@@ -220,8 +220,8 @@ def _define_export(values):
     flags.DEFINE_list(
         "labels",
         None,
-        "names of the classes in their order, stored in the TFLite file; or a .txt file with a name a line, "
-        "such as Teachable Machine's labels.txt",
+        "names of the classes in their order, or a .txt file with a name a line, such as Teachable Machine's "
+        "labels.txt; stored in the TFLite file",
         flag_values=values,
     )
 

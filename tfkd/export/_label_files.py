@@ -27,8 +27,8 @@ def read_labels(path: str | os.PathLike) -> list[str]:
             lines = [line.strip() for line in file.read().rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"`labels` must be a text file with a name a line, in UTF-8. Received: {os.fspath(path)!r}, which "
-            f"cannot be read: {error}."
+            "`labels` must be a text file with a name a line, in UTF-8. Received: "
+            f"{os.fspath(path)!r}, which cannot be read: {error}."
         ) from error
     if not lines or not all(lines):
         where = f"line {lines.index('') + 1} is empty" if lines else "it is empty"
