@@ -35,6 +35,7 @@ _REFUSED = (
     "from_logits",
     "teacher_output",
     "trust_files",
+    "import",
 )
 
 

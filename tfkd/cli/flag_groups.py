@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from absl import flags
 
+from tfkd._core.importing import import_code
 from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.export import QUANTIZATIONS, read_labels
@@ -91,6 +92,13 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
         "name or index of the output to distil, if the teacher has several",
         flag_values=values,
     )
+    flags.DEFINE_multi_string(
+        "import",
+        [],
+        "a .py file, or a module, with the classes and functions that the teacher's file names; it is run. "
+        "May be repeated",
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "trust_files",
         False,
@@ -101,6 +109,8 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
 
 
 def _teacher_arguments(values):
+    for source in values["import"].value:
+        import_code(source)
     output = values.teacher_output
     options = {
         **_scaling(values),
@@ -220,7 +230,7 @@ def _define_export(values):
     flags.DEFINE_list(
         "labels",
         None,
-        "names of the classes in their order, or a .txt file with a name a line, such as Teachable Machine's "
+        "names of the classes in their order, or a .txt file with one a line, such as Teachable Machine's "
         "labels.txt; stored in the TFLite file",
         flag_values=values,
     )

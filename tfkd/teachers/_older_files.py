@@ -21,8 +21,10 @@ _REMEDY = (
     "boxes."
 )
 TRUST = (
-    "If you trust whoever made it, pass trust_files=True (--trust_files), which runs what it holds; or "
-    "load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and pass the model."
+    "Register classes of your own by keras.saving.register_keras_serializable, or give their file as "
+    "--import. If you trust whoever made it, pass trust_files=True (--trust_files), which runs "
+    "what it holds; or load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and "
+    "pass the model."
 )
 _MODELS = {"Functional": "tf_keras.src.engine.functional", "Model": "keras", "Sequential": "keras"}
 
