@@ -236,3 +236,15 @@ def test_frozen_teachers_have_students_that_learn():
     model = image_model()
     model.trainable = False
     assert len(students.scale_width(model, 0.5, inherit=True).trainable_weights) == 4
+
+
+def test_inputs_may_be_reshaped_first():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((48,))
+    x = layers.Reshape((4, 4, 3))(inputs)
+    x = layers.Conv2D(8, 3, activation="relu", name="conv")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="head")(layers.Flatten()(x)))
+    student = students.scale_width(model, 0.5, inherit=True)
+    kept = students.kept_channels(model, student)["conv"]
+    kernel = model.get_layer("conv").kernel.numpy()
+    np.testing.assert_array_equal(student.get_layer("conv").kernel, kernel[..., kept])

@@ -28,6 +28,7 @@ _REFUSED = (
     "student_loss_weight",
     "optimizer",
     "layout",
+    "input_shape",
     "input_range",
     "input_mean",
     "input_std",

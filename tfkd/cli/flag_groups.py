@@ -57,6 +57,13 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
         flag_values=values,
     )
     flags.DEFINE_list(
+        "input_shape",
+        None,
+        "height,width,channels of the teacher's images where it takes them as flat vectors or leaves sides "
+        "open: 28,28,1; without, its own",
+        flag_values=values,
+    )
+    flags.DEFINE_list(
         "input_range",
         ["0", "1"],
         "low,high: the scale that the teacher's own pipeline starts from; auto: found, with mean and "
@@ -119,6 +126,7 @@ def _teacher_arguments(values):
         "task": None if values.task == "auto" else values.task,
         "trust_files": values.trust_files,
         "layout": None if values.layout == "auto" else values.layout,
+        "input_shape": _sides(values.input_shape),
     }
     return {"teacher": values.teacher, "teacher_options": options}
 
@@ -142,6 +150,14 @@ def _scaling(values):
         "std": std,
         "channel_order": values.channel_order,
     }
+
+
+def _sides(typed):
+    if typed is None:
+        return None
+    if not all(each.isdigit() for each in typed):
+        raise ValueError(f"--input_shape takes integers, such as 28,28,1. Received: {','.join(typed)}.")
+    return tuple(map(int, typed))
 
 
 def _two_numbers(typed):

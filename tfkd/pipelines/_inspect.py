@@ -27,7 +27,13 @@ from tfkd.teachers._scaling import AUTO, RGB
 
 _SCALING = ("input_range", "mean", "std", "channel_order")
 # Options of `load_teacher` that are flags of the programs, too.
-_FLAGS = {"task": "task", "layout": "layout", "output": "teacher_output", "from_logits": "from_logits"}
+_FLAGS = {
+    "task": "task",
+    "layout": "layout",
+    "input_shape": "input_shape",
+    "output": "teacher_output",
+    "from_logits": "from_logits",
+}
 
 
 def inspect_model(
@@ -131,7 +137,7 @@ def _with_scaling(source, loaded, options):
         return Finding(f"as given: {words}", given), options
     rest = {name: value for name, value in options.items() if name not in _SCALING}
     try:
-        network = opened(source, loaded, rest.get("output"), rest.get("layout"))
+        network = opened(source, loaded, rest.get("output"), rest.get("layout"), rest.get("input_shape"))
         found = scaling_of(network, rest.get("from_logits"), rest.get("task"))
     except Exception as error:
         check_not_interrupted(error)
@@ -210,4 +216,6 @@ def _flags(options):
 
 
 def _typed(value):
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

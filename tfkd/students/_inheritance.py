@@ -50,6 +50,7 @@ class Channels:
         self.passed_on: dict[int, np.ndarray] = {}
         self._layers: dict[int, keras.Layer] = {}
         images = [self._new(tensor.shape[-1]) for tensor in model.inputs]
+        # Those of inputs, which every student has.
         self._images = [number for numbers in images for number in numbers]
         self._trace(model, images)
 
@@ -89,6 +90,11 @@ class Channels:
         shape = node.outputs[0].shape
         if isinstance(operation, layers.Flatten):
             return np.tile(passed[0], shape[-1] // len(passed[0]))
+        if isinstance(operation, layers.Reshape) and np.isin(passed[0], self._images).all():
+            # Inputs in another shape: all of it stays.
+            numbers = self._new(shape[-1])
+            self._images += numbers.tolist()
+            return numbers
         if isinstance(operation, layers.Concatenate) and operation.axis in (-1, len(shape) - 1):
             return np.concatenate(passed)
         whole = [numbers for numbers in passed if len(numbers) == shape[-1]]

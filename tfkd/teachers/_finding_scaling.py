@@ -1,6 +1,7 @@
 """find_scaling: how a network's inputs are scaled, by its structure and by what it makes of pictures."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 
@@ -22,6 +23,7 @@ def find_scaling(
     task: str | type[Task] | Task | None = None,
     trust_files: bool = False,
     layout: str | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> Scaling:
     """Finds out how a trained network's inputs are scaled.
 
@@ -34,7 +36,7 @@ def find_scaling(
 
     Args:
         source: a file, a folder or a Keras model, as of `load_teacher`.
-        from_logits, output, task, trust_files, layout: likewise.
+        from_logits, output, task, trust_files, layout, input_shape: likewise.
 
     Returns:
         The best candidate with its evidence; `sure` says whether that is enough to go by.
@@ -50,7 +52,7 @@ def find_scaling(
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
     if takes_texts(loaded):
         raise ValueError("`source`: a model of texts takes whole numbers, and there is nothing to scale.")
-    return scaling_of(opened(source, loaded, output, layout), from_logits, task)
+    return scaling_of(opened(source, loaded, output, layout, input_shape), from_logits, task)
 
 
 def scaling_of(

@@ -44,6 +44,7 @@ def load_teacher(
     trust_files: bool = False,
     layout: str | None = None,
     channel_order: str = RGB,
+    input_shape: Sequence[int] | None = None,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -98,6 +99,8 @@ def load_teacher(
             one is more than twice as long as the other.
         channel_order: "rgb", or "bgr" for a teacher that takes blue first, as networks from Caffe do;
             `mean` and `std` are then in that order, too.
+        input_shape: of an input, without the batch, for a network that leaves sides open or takes images
+            as flat vectors, such as (28, 28, 1) for 784 values; None for its own.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
@@ -132,11 +135,12 @@ def load_teacher(
     if takes_texts(loaded):
         scaled = {"mean": np.any(mean), "std": np.any(np.asarray(std) != 1)}
         asked = {"input_range": input_range is not None, "layout": layout is not None}
+        asked["input_shape"] = input_shape is not None
         of_images = {**asked, "channel_order": channel_order != RGB, **scaled}
         teacher = text_teacher(with_one_output(loaded, output), task, from_logits, of_images)
         diagnose(teacher)
         return teacher
-    network = opened(source, loaded, output, layout)
+    network = opened(source, loaded, output, layout, input_shape)
     said = np.any(mean) or np.any(np.asarray(std) != 1) or channel_order != RGB
     if isinstance(input_range, str):
         _check_auto(input_range, said)

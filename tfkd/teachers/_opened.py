@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import keras
 from keras import layers
@@ -16,6 +17,7 @@ from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import decide, usual_activation
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
+from tfkd.teachers._input_shape import with_input_shape
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._scaling import Preparation
 
@@ -63,6 +65,7 @@ def opened(
     loaded: keras.Model | TFLiteFile | SavedModelFolder,
     output: str | int | None,
     layout: str | None,
+    input_shape: Sequence[int] | None = None,
 ) -> Opened:
     """What was loaded, with the output and the layout to use.
 
@@ -71,16 +74,18 @@ def opened(
         loaded: a network of anything but texts, or a file.
         output: as of `load_teacher`.
         layout: likewise.
+        input_shape: likewise.
 
     Raises:
         ValueError: if it has no single input of known shape, or output and layout do not fit.
     """
     if isinstance(loaded, keras.Model):
         index, network = 0, with_one_output(loaded, output)
+        network = network if input_shape is None else with_input_shape(network, input_shape)
         name = network.name
         _check_shapes(name, *_shapes(network))
     else:
-        network = loaded
+        network = loaded if input_shape is None else with_input_shape(loaded, input_shape)
         name = os.path.splitext(os.path.basename(os.path.abspath(os.fspath(source))))[0]  # pyright: ignore
         index = _index(list(loaded.output_shapes), output, name)
         _check_shapes(name, loaded.input_shape, list(loaded.output_shapes.values())[index])
@@ -182,6 +187,6 @@ def _check_shapes(name, inputs, outputs):
         raise ValueError(
             f"The teacher {name!r} must take inputs of one known size: images (batch, height, width, "
             "channels) or (batch, height, width), vectors (batch, features), series (batch, time, "
-            f"channels) or spectrograms (batch, frequency, time, channels). Received: input {inputs}. Wrap "
-            "it in a model with an input of that size."
+            f"channels) or spectrograms (batch, frequency, time, channels). Received: input {inputs}. Say "
+            "which size: input_shape=(224, 224, 3) (--input_shape=224,224,3), or that of its training."
         )

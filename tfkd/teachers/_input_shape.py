@@ -1,0 +1,50 @@
+"""Inputs of a shape that the user names: images for a network of flat pixels, or a size of several."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from tfkd._core.graphs import apply_layers, has_graph
+from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
+
+
+def with_input_shape(
+    network: keras.Model | TFLiteFile | SavedModelFolder, shape: Sequence[int]
+) -> keras.Model:
+    """A network that takes inputs of a shape; its layers and weights are the network's own.
+
+    Args:
+        network: a Keras model of one input.
+        shape: of an input, without the batch: a size for a network that leaves sides open, or as many
+            values as it takes, such as (28, 28, 1) for 784.
+
+    Raises:
+        TypeError: if the shape is not of integers.
+        ValueError: if the network does not take such inputs, or is a file that only answers.
+    """
+    if isinstance(shape, int) or not all(isinstance(side, int) for side in shape):
+        raise TypeError(f"`input_shape` must be integers, such as (28, 28, 1). Received: {shape!r}.")
+    shape = tuple(shape)
+    if not isinstance(network, keras.Model):
+        raise ValueError(
+            "`input_shape` is for Keras models. Received: a file that only answers, whose inputs are as it "
+            "takes them. Leave `input_shape` out."
+        )
+    own = tuple(network.input_shape[1:]) if isinstance(network.input_shape, tuple) else ()
+    open_sides = len(own) == len(shape) and all(
+        mine in (None, side) for mine, side in zip(own, shape, strict=True)
+    )
+    flat = own and None not in own and math.prod(own) == math.prod(shape)
+    if not (open_sides or flat) or min(shape, default=0) < 1:
+        raise ValueError(
+            f"`input_shape` must be of inputs that {network.name!r} takes, {own or network.input_shape}: "
+            "with a size where it says None, or as many values, such as (28, 28, 1) for (784,). "
+            f"Received: {shape}."
+        )
+    x = inputs = keras.Input(shape, dtype=network.inputs[0].dtype)
+    if not open_sides:
+        x = layers.Reshape(own, name="as_teacher_takes_it")(x)
+    x = apply_layers(network, x) if has_graph(network) else network(x, training=False)
+    return keras.Model(inputs, x, name=network.name)
