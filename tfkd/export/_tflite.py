@@ -57,8 +57,9 @@ def export_tflite(
     `padding_mask` of a text model, `image` of a model of one input without a name. Biases of "int8" and
     "int16x8" files make up for rounded kernels (bias correction) where that brings the file nearer to the
     model. Nothing is written unless conversion and check succeed. A "float32" file computes what the model
-    does: its outputs must not differ by more than a hundredth of their range. The model must not be used by
-    another thread meanwhile.
+    does: its outputs must not differ by more than a hundredth of their range, those of "float16" and
+    "dynamic" files by not more than 5 and 25 percent of their size. The model must not be used by another
+    thread meanwhile.
 
     Args:
         model: a Keras model from images, texts or other inputs, one or several by name, to one output of
@@ -109,8 +110,8 @@ def export_tflite(
             without zeros for a sparse file, one that is quantized in part only for an interface of 8 bits,
             or a task or labels that are missing or do not fit.
         RuntimeError: if the converter refuses the model (the message names operators that it lacks) or
-            dies of it, file and model agree too little, or a "float32" file computes something else than
-            the model.
+            dies of it, file and model agree too little, or a "float32", "float16" or "dynamic" file
+            computes something else than the model.
         OSError: if the file cannot be written.
 
     Example:
@@ -173,7 +174,7 @@ def export_tflite(
         check = compared(
             content, network, images, expected, reading, given.evaluation, uncorrected, quantization
         )
-        check_result(check, network, min_agreement, reading)
+        check_result(check, network, expected, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, content)
     return check
