@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfkd._core import quiet
 from tfkd._core.asking import fitting, largest_tensor
 
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
 
 
 def require_litert() -> None:
@@ -104,15 +104,20 @@ class TFLiteFile:
         rows = {name: self._rows(by_name[name], details) for name, details in self._sources.items()}
         outputs = [[] for _ in self._targets]
         for start in range(0, n, self._batch):
-            for name, details in self._sources.items():
-                self.interpreter.set_tensor(details["index"], rows[name][start : start + self._batch])
-            self.interpreter.invoke()
-            for target, parts in zip(self._targets, outputs, strict=True):
-                parts.append(self.interpreter.get_tensor(target["index"]))
+            batch = {name: each[start : start + self._batch] for name, each in rows.items()}
+            for parts, returned in zip(outputs, self._invoke(batch), strict=True):
+                parts.append(returned)
         return [
             _dequantize(np.concatenate(parts)[:n], target)
             for target, parts in zip(self._targets, outputs, strict=True)
         ]
+
+    def _invoke(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """What the file returns for as many examples as it takes at a time, by name and in its dtypes."""
+        for name, details in self._sources.items():
+            self.interpreter.set_tensor(details["index"], batch[name])
+        self.interpreter.invoke()
+        return [self.interpreter.get_tensor(target["index"]) for target in self._targets]
 
     def _rows(self, values, details):
         """What goes into an input, with zeros behind that make the last batch whole."""
@@ -144,18 +149,16 @@ class SavedModelFolder:
         # The signature alone would not keep the variables.
         self._loaded = tf.saved_model.load(os.fspath(path))
         signatures = self._loaded.signatures
-        if _SIGNATURE not in signatures:
-            raise ValueError(
-                f"The SavedModel must have a signature {_SIGNATURE!r}. It has {[*signatures]}."
-            )
-        self._run = signatures[_SIGNATURE]
+        if SIGNATURE not in signatures:
+            raise ValueError(f"The SavedModel must have a signature {SIGNATURE!r}. It has {[*signatures]}.")
+        self._run = signatures[SIGNATURE]
         inputs = self._run.structured_input_signature[1]
         if len(inputs) != 1:
-            raise ValueError(f"{_SIGNATURE!r} must have one input, images. It has {sorted(inputs)}.")
+            raise ValueError(f"{SIGNATURE!r} must have one input, images. It has {sorted(inputs)}.")
         ((self._input, spec),) = inputs.items()
         if not spec.shape.rank or spec.shape[0] is not None:
             raise ValueError(
-                f"{_SIGNATURE!r} must take any number of images. It takes {spec.shape}; export the model "
+                f"{SIGNATURE!r} must take any number of images. It takes {spec.shape}; export the model "
                 "with an open batch."
             )
         self._dtype = spec.dtype.as_numpy_dtype
