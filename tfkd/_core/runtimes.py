@@ -102,22 +102,21 @@ class TFLiteFile:
         by_name = inputs if isinstance(inputs, Mapping) else dict.fromkeys(self._sources, inputs)
         n = len(next(iter(by_name.values())))
         rows = {name: self._rows(by_name[name], details) for name, details in self._sources.items()}
-        outputs = [[] for _ in self._targets]
-        for start in range(0, n, self._batch):
-            batch = {name: each[start : start + self._batch] for name, each in rows.items()}
-            for parts, returned in zip(outputs, self._invoke(batch), strict=True):
-                parts.append(returned)
         return [
-            _dequantize(np.concatenate(parts)[:n], target)
-            for target, parts in zip(self._targets, outputs, strict=True)
+            _dequantize(outputs[:n], target)
+            for outputs, target in zip(self._run(rows), self._targets, strict=True)
         ]
 
-    def _invoke(self, batch: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """What the file returns for as many examples as it takes at a time, by name and in its dtypes."""
-        for name, details in self._sources.items():
-            self.interpreter.set_tensor(details["index"], batch[name])
-        self.interpreter.invoke()
-        return [self.interpreter.get_tensor(target["index"]) for target in self._targets]
+    def _run(self, rows: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """What the file returns for whole batches of inputs, by name and in the file's own dtypes."""
+        outputs = [[] for _ in self._targets]
+        for start in range(0, len(next(iter(rows.values()))), self._batch):
+            for name, details in self._sources.items():
+                self.interpreter.set_tensor(details["index"], rows[name][start : start + self._batch])
+            self.interpreter.invoke()
+            for target, parts in zip(self._targets, outputs, strict=True):
+                parts.append(self.interpreter.get_tensor(target["index"]))
+        return [np.concatenate(parts) for parts in outputs]
 
     def _rows(self, values, details):
         """What goes into an input, with zeros behind that make the last batch whole."""
