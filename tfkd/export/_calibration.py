@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -35,17 +36,20 @@ def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
             array = array.astype("float32")
         elif array.dtype == np.int64:
             array = array.astype("int32")
+        length = shape[1] if array.ndim == len(shape) == 2 else None
         # Texts are filled up to the file's length.
-        is_short = array.ndim == len(shape) == 2 and array.shape[1] < shape[1]
-        arrays[name] = filled_up(array, shape[1], 0) if is_short else array
+        if length is not None and array.shape[1] < length:
+            array = filled_up(array, length, 0)
+        arrays[name] = array
     of_one = sum(array[:1].nbytes for array in arrays.values())
     return {name: array[: max(1, _BYTES // of_one)] for name, array in arrays.items()}
 
 
 def write_calibration(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> None:
     """Writes inputs by name into an npz file, an array `(n, ...)` for each, whole or not at all."""
+    named: dict[str, Any] = {**inputs}
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **inputs)
+        np.savez_compressed(file, **named)
 
 
 def load_calibration(path: str | os.PathLike) -> dict[str, np.ndarray]:

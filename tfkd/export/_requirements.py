@@ -12,11 +12,12 @@ from tfkd._core.token_marks import tokenizer_of
 from tfkd.compression import is_quantization_aware
 from tfkd.export._conversion import CALIBRATED
 from tfkd.export._examples import Inputs
+from tfkd.export._low_bits import LOW_BITS
 from tfkd.export._vocabulary import Vocabulary, VocabularyHolder, tokens_of
 from tfkd.tasks import Reading
 
 INTERFACES = ("float32", "int8", "uint8")
-QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8")
+QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8", *LOW_BITS)
 AUTO = "auto"
 # How far outputs of a float file may be from the model's, as a share of their range.
 FLOAT_DIFFERENCE = 0.01
