@@ -26,6 +26,8 @@ setup(
     ],
     extras_require={
         "litert": ["ai-edge-litert>=2.0"],
+        # It imports tqdm and does not say so.
+        "aeq": ["ai-edge-quantizer>=0.10,<0.11", "tqdm>=4.60"],
         "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
         "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
         "text": ["keras-hub>=0.32,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
@@ -44,6 +46,8 @@ setup(
             "keras-hub>=0.32,<0.33",
             "tokenizers>=0.21",
             "safetensors>=0.4",
+            "ai-edge-quantizer>=0.10,<0.11",
+            "tqdm>=4.60",
         ],
     },
     entry_points={

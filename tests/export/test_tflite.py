@@ -11,11 +11,16 @@ from tests.conftest import SHAPE, blobs
 from tfkd import export
 from tfkd._core import files
 from tfkd.export import _verification as verification
+from tfkd.export._low_bits import LOW_BITS
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("quantization", export.QUANTIZATIONS)
+# Kinds that need no extra; the others are in test_low_bits.
+QUANTIZATIONS = [kind for kind in export.QUANTIZATIONS if kind not in LOW_BITS]
+
+
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_file_behaves_like_the_model(teacher, tmp_path, quantization):
     path = tmp_path / "model.tflite"
     x, y = blobs(100, 1)
@@ -56,7 +61,7 @@ def test_interface_of_integer_files(teacher, tmp_path, interface, dtype):
 
 def test_sizes_shrink():
     model = tfkd.students.lenet5_half()
-    sizes = {q: export.export_tflite(model, None, q).size_bytes for q in export.QUANTIZATIONS}
+    sizes = {q: export.export_tflite(model, None, q).size_bytes for q in QUANTIZATIONS}
     assert sizes["int8"] < 0.4 * sizes["float32"]
     assert sizes["dynamic"] < sizes["float16"] < sizes["float32"]
 
@@ -71,7 +76,7 @@ def test_bad_requests(teacher, tmp_path):
     path = tmp_path / "m.tflite"
     for options, message in (
         (
-            {"quantization": "int4"},
+            {"quantization": "int3"},
             "`quantization` must be one of float32, dynamic, float16, int8, int16x8",
         ),
         ({"interface": "int16"}, "`interface` must be one of"),

@@ -134,6 +134,17 @@ def test_cameras_give_uint8(teacher, tmp_path):
     interpreter = Interpreter(model_path=str(path))
     assert interpreter.get_input_details()[0]["dtype"] == np.uint8
     assert interpreter.get_output_details()[0]["dtype"] == np.uint8
+    # Pixels go in as they are, and mean what they mean in the file that takes floats.
+    (scale, zero), pixels = interpreter.get_input_details()[0]["quantization"], np.round(255 * X[:8])
+    assert scale == pytest.approx(1 / 255, rel=0.02) and zero == 0
+    runner = interpreter.get_signature_runner()
+    raw = np.concatenate([runner(image=each[None].astype("uint8"))["logits"] for each in pixels])
+    scale, zero = interpreter.get_output_details()[0]["quantization"]
+    answers = (raw.astype("float32") - zero) * scale
+    export.export_tflite(teacher, tmp_path / "float.tflite", "int8", X)
+    of_floats = export.run_tflite(tmp_path / "float.tflite", (pixels / 255).astype("float32"))
+    np.testing.assert_allclose(answers, of_floats, atol=3 * scale)
+    np.testing.assert_allclose(answers, export.run_tflite(path, pixels / 255), atol=3 * scale)
 
 
 def series(unroll):

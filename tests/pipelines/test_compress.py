@@ -57,6 +57,7 @@ def test_everything_is_written(compressed):
         "report.html",
         "model.keras",
         "model.tflite",
+        "calibration.npz",
     }
     with open(os.path.join(compressed.folder, "metrics.json"), encoding="utf-8") as file:
         assert json.load(file) == compressed.metrics

@@ -56,6 +56,7 @@ def test_everything_is_written(distilled, asked):
         "report.html",
         "student.keras",
         "student.tflite",
+        "calibration.npz",
         "images",
         "tensorboard",
     }
@@ -64,6 +65,10 @@ def test_everything_is_written(distilled, asked):
     assert any("tfevents" in name for name in events)
     assert json.loads((asked["folder"] / "metrics.json").read_text()) == distilled.metrics
     assert (asked["folder"] / "student.tflite").read_bytes() == distilled.tflite
+    ((name, calibration),) = distilled.calibration.items()
+    examples = tfkd.export.read_calibration(asked["folder"] / "calibration.npz")["serving_default"]
+    assert name == "image" and 0 < len(examples) == len(calibration) <= 256
+    np.testing.assert_array_equal(np.concatenate([each["image"] for each in examples]), calibration)
     saved = keras.models.load_model(asked["folder"] / "student.keras")
     harness.assert_same_weights(harness.snapshot(saved), distilled.student)
 

@@ -49,6 +49,7 @@ def test_everything_is_written(searched):
         "pareto.png",
         "student.keras",
         "student.tflite",
+        "calibration.npz",
         "search",
     }
     with open(os.path.join(searched.folder, "metrics.json"), encoding="utf-8") as file:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfkd._core import quiet
 from tfkd._core.asking import fitting, largest_tensor
 
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
 
 
 def require_litert() -> None:
@@ -115,17 +115,21 @@ class TFLiteFile:
         by_name = inputs if isinstance(inputs, Mapping) else dict.fromkeys(self._sources, inputs)
         n = len(next(iter(by_name.values())))
         rows = {name: self._rows(by_name[name], details) for name, details in self._sources.items()}
+        return [
+            _dequantize(outputs[:n], target)
+            for outputs, target in zip(self._run(rows), self._targets, strict=True)
+        ]
+
+    def _run(self, rows: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """What the file returns for whole batches of inputs, by name and in the file's own dtypes."""
         outputs = [[] for _ in self._targets]
-        for start in range(0, n, self._batch):
+        for start in range(0, len(next(iter(rows.values()))), self._batch):
             for name, details in self._sources.items():
                 self.interpreter.set_tensor(details["index"], rows[name][start : start + self._batch])
             self.interpreter.invoke()
             for target, parts in zip(self._targets, outputs, strict=True):
                 parts.append(self.interpreter.get_tensor(target["index"]))
-        return [
-            _dequantize(np.concatenate(parts)[:n], target)
-            for target, parts in zip(self._targets, outputs, strict=True)
-        ]
+        return [np.concatenate(parts) for parts in outputs]
 
     def _rows(self, values, details):
         """What goes into an input, with zeros behind that make the last batch whole."""
@@ -157,18 +161,16 @@ class SavedModelFolder:
         # The signature alone would not keep the variables.
         self._loaded = tf.saved_model.load(os.fspath(path))
         signatures = self._loaded.signatures
-        if _SIGNATURE not in signatures:
-            raise ValueError(
-                f"The SavedModel must have a signature {_SIGNATURE!r}. It has {[*signatures]}."
-            )
-        self._run = signatures[_SIGNATURE]
+        if SIGNATURE not in signatures:
+            raise ValueError(f"The SavedModel must have a signature {SIGNATURE!r}. It has {[*signatures]}.")
+        self._run = signatures[SIGNATURE]
         inputs = self._run.structured_input_signature[1]
         if len(inputs) != 1:
-            raise ValueError(f"{_SIGNATURE!r} must have one input, images. It has {sorted(inputs)}.")
+            raise ValueError(f"{SIGNATURE!r} must have one input, images. It has {sorted(inputs)}.")
         ((self._input, spec),) = inputs.items()
         if not spec.shape.rank or spec.shape[0] is not None:
             raise ValueError(
-                f"{_SIGNATURE!r} must take any number of images. It takes {spec.shape}; export the model "
+                f"{SIGNATURE!r} must take any number of images. It takes {spec.shape}; export the model "
                 "with an open batch."
             )
         self._dtype = spec.dtype.as_numpy_dtype

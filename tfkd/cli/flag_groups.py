@@ -18,6 +18,7 @@ from tfkd._core.importing import import_code
 from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.export import QUANTIZATIONS, read_labels
+from tfkd.export._low_bits import LOW_BITS
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
@@ -233,7 +234,13 @@ recipe = FlagGroup("recipe", _define_recipe, _recipe_arguments)
 
 
 def _define_export(values):
-    flags.DEFINE_enum("tflite", "int8", [*QUANTIZATIONS, "none"], "kind of TFLite file", flag_values=values)
+    flags.DEFINE_enum(
+        "tflite",
+        "int8",
+        [*QUANTIZATIONS, "none"],
+        f"kind of TFLite file; {', '.join(LOW_BITS)}: weights of few bits, by the extra aeq",
+        flag_values=values,
+    )
     flags.DEFINE_float(
         "min_agreement",
         0.9,

@@ -1,5 +1,6 @@
 """What a person leaves with: TFLite files, checked against the model, and the report."""
 
+from tfkd.export._calibration import read_calibration
 from tfkd.export._compression_report import write_compression_report
 from tfkd.export._distillation_report import write_distillation_report
 from tfkd.export._example_texts import ExampleText, example_texts
@@ -22,6 +23,7 @@ __all__ = [
     "example_texts",
     "export_exits",
     "export_tflite",
+    "read_calibration",
     "read_labels",
     "read_metadata",
     "read_vocabulary",

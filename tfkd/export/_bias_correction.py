@@ -27,11 +27,20 @@ _SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
     layers.Conv1DTranspose: {"kernel": (0, 2)},
     layers.Conv2DTranspose: {"kernel": (0, 1, 3)},
 }
+# Whose kernels have no fewer than 8 bits in any file.
+_OF_8_BITS = (
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+)
 
 
 @contextlib.contextmanager
-def corrected_biases(model: keras.Model, inputs: Inputs, round_values: bool = True) -> Iterator[bool]:
-    """Biases that make up, inside the block, for what a converter will round to 8 bits.
+def corrected_biases(
+    model: keras.Model, inputs: Inputs, round_values: bool = True, kernel_bits: int = 8
+) -> Iterator[bool]:
+    """Biases that make up, inside the block, for what a converter will round to 8 bits, or to fewer.
 
     Rounding kernels shifts the mean of what a layer gives; rounding its values does so behind the next
     activation; and the shifts add up from layer to layer. Each bias of a convolution or dense layer, and
@@ -42,6 +51,8 @@ def corrected_biases(model: keras.Model, inputs: Inputs, round_values: bool = Tr
         model: any Keras model; its weights are as they were after the block.
         inputs: `(n, ...)`, or several by name, what the means are taken over, 64 at most.
         round_values: whether what flows between layers is rounded to 8 bits, too.
+        kernel_bits: of the kernels of dense layers and convolutions, depthwise and transposed ones apart,
+            which have 8.
 
     Returns:
         A context manager that yields whether there is anything to correct.
@@ -66,7 +77,7 @@ def corrected_biases(model: keras.Model, inputs: Inputs, round_values: bool = Tr
         kernels = [getattr(layer, name) for layer in weighted for name in _SHARED_AXES[type(layer)]]
         exact = Snapshot(kernels)
         try:
-            _round_kernels(weighted)
+            _round_kernels(weighted, kernel_bits)
             with _visiting(takers, _rounding(ranges)):
                 _correct(model, carriers, inputs, means)
         finally:
@@ -91,12 +102,12 @@ def _bias_of(layer):
     return layer.beta if layer.axis in (-1, layer.input_spec.ndim - 1) else None
 
 
-def _round_kernels(weighted):
+def _round_kernels(weighted, bits):
     for layer in weighted:
         for name, axes in _SHARED_AXES[type(layer)].items():
-            kernel = getattr(layer, name)
-            values = kernel.numpy().astype("float32")
-            scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True) / 127, 1e-12)
+            kernel, always_8 = getattr(layer, name), type(layer) in _OF_8_BITS or name == "depthwise_kernel"
+            values, largest = kernel.numpy().astype("float32"), 2 ** ((8 if always_8 else bits) - 1) - 1
+            scale = np.maximum(np.abs(values).max(axis=axes, keepdims=True) / largest, 1e-12)
             kernel.assign(np.round(values / scale) * scale)
 
 

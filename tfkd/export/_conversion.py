@@ -17,13 +17,14 @@ import tensorflow as tf
 
 from tfkd._core import quiet
 from tfkd.export._examples import Inputs, number_of
+from tfkd.export._low_bits import LOW_BITS, with_low_bits
 from tfkd.export._signature import is_named, signature
 
 # How the converter names operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
 # Loops, and the lists that they fill. Calibrating them ends the whole process in a segmentation fault.
 _LOOPS = re.compile(r"(Stateless)?While|TensorList\w+")
-CALIBRATED = ("int8", "int16x8")
+CALIBRATED = ("int8", "int16x8", "w4a8")
 _LONGEST_REASON = 300
 _UNROLL = "Build recurrent layers with unroll=True, or export to 'dynamic' or 'float16'."
 
@@ -42,8 +43,8 @@ def convert(
 
     Args:
         model: a Keras model from images, or inputs by name, to logits or numbers; its sides are known.
-        quantization: "float32", "dynamic", "float16", "int8" or "int16x8".
-        inputs: what the ranges of "int8" and "int16x8" are taken from; None if the model is
+        quantization: "float32", "dynamic", "float16", "int8", "int16x8", or a kind of `with_low_bits`.
+        inputs: what the ranges of "int8", "int16x8" and "w4a8" are taken from; None if the model is
             quantization-aware and brings its own.
         interface: "float32", "int8" or "uint8", what an "int8" file takes and returns.
         sparse: whether kernels of many zeros are stored without them.
@@ -53,9 +54,20 @@ def convert(
         The bytes, with a signature from "image", or from the inputs by name, to the outputs.
 
     Raises:
+        ImportError: if the extra `aeq` is missing for a kind of few bits.
         RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
             lacks, or what to do.
     """
+    if quantization in LOW_BITS:
+        content = convert(model, "float32", None, outputs=outputs)
+        try:
+            return with_low_bits(content, quantization, inputs)
+        except ImportError:
+            raise
+        except Exception as error:
+            raise RuntimeError(
+                f"ai-edge-quantizer cannot make model {model.name!r} {quantization}: {_reason(error)}"
+            ) from error
     takes, by_name = signature(model), is_named(model)
 
     def named(*tensors):

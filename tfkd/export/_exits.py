@@ -63,8 +63,8 @@ def export_exits(
         model: of `tfkd.schemes.attach_exits`, trained; or a `SelfDistiller.network`.
         folder: where the files go; it is made if it is missing. None to check without writing.
         quantization: as of `export_tflite`. Biases are not corrected.
-        representative_data: inputs `(n, ...)` that "int8" and "int16x8" take their ranges from; None for
-            images of the procedural generators.
+        representative_data: inputs `(n, ...)` that "int8", "int16x8" and "w4a8" take their ranges from;
+            None for images of the procedural generators.
         verification_data: inputs to compare on; None for the representative ones, or for other
             procedural images.
         segmented: whether each exit has a file.

@@ -1,6 +1,10 @@
 """How reports write figures."""
 
+from collections.abc import Sequence
 from typing import Any
+
+# How far answers of LiteRT's two ways to run a file may be apart, as a share of the range of outputs.
+_COMPILED_ROUNDING = 0.02
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -39,6 +43,28 @@ def score_text(entry: dict) -> str:
     return percent(value) if value is None or score_name(entry) == "accuracy" else f"{value:.4g}"
 
 
+def compiled(rows: Sequence[dict]) -> str:
+    """Whether LiteRT's `CompiledModel` answers as its interpreter does, in a sentence; empty if not known.
+
+    Args:
+        rows: files, with the fields of a `TFLiteCheck`; those of earlier versions say nothing.
+    """
+    known = [row for row in rows if row.get("compiled_difference") is not None]
+    if not known:
+        return ""
+    # NaN is not rounding either.
+    other = [row for row in known if not row["compiled_difference"] <= _COMPILED_ROUNDING]
+    if not other:
+        return "LiteRT's CompiledModel, which newer apps use, gives the same answers as the interpreter."
+    worst = max(other, key=lambda row: row["compiled_difference"])
+    names = ", ".join(f"{row.get('name') or row.get('model')}, {row['quantization']}" for row in other)
+    return (
+        f"Attention: LiteRT's CompiledModel gives other answers than the interpreter for {names}, by up to "
+        f"{percent(worst['compiled_difference'])} of the range of outputs. Test such a file in the app "
+        "that is to run it."
+    )
+
+
 def template_environment() -> Any:
     """Jinja's environment with the templates of this package and how they write figures."""
     import jinja2
@@ -47,5 +73,5 @@ def template_environment() -> Any:
         loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
     )
     filters = {"percent": percent, "size": size, "seconds": seconds}
-    environment.filters.update(filters, score=score_text, score_name=score_name)
+    environment.filters.update(filters, score=score_text, score_name=score_name, compiled=compiled)
     return environment

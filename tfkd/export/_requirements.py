@@ -12,14 +12,17 @@ from tfkd._core.token_marks import tokenizer_of
 from tfkd.compression import is_quantization_aware
 from tfkd.export._conversion import CALIBRATED
 from tfkd.export._examples import Inputs
+from tfkd.export._low_bits import LOW_BITS
 from tfkd.export._vocabulary import Vocabulary, VocabularyHolder, tokens_of
 from tfkd.tasks import Reading
 
 INTERFACES = ("float32", "int8", "uint8")
-QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8")
+QUANTIZATIONS = ("float32", "dynamic", "float16", "int8", "int16x8", *LOW_BITS)
 AUTO = "auto"
 # How far outputs of a float file may be from the model's, as a share of their range.
 FLOAT_DIFFERENCE = 0.01
+# Rounded weights move outputs; of a model whose outputs hardly vary, by a share of their size.
+ROUNDED_DIFFERENCES = {"float16": 0.05, "dynamic": 0.25}
 
 
 def chosen_quantization(quantization: str | None, model: keras.Model, texts: bool) -> str:
@@ -127,12 +130,15 @@ def check_interface(content: bytes, interface: str, model: keras.Model) -> None:
         )
 
 
-def check_result(check, model: keras.Model, min_agreement: float, reading: Reading | None) -> None:
+def check_result(
+    check, model: keras.Model, expected: np.ndarray, min_agreement: float, reading: Reading | None
+) -> None:
     """Raises RuntimeError for a file that does not do what the model does.
 
     Args:
         check: a `TFLiteCheck`.
         model: what the file was made of.
+        expected: the model's outputs for what the two were compared on.
         min_agreement: share of inputs on which both have to agree.
         reading: how outputs are read; None if nobody knows.
     """
@@ -141,12 +147,14 @@ def check_result(check, model: keras.Model, min_agreement: float, reading: Readi
             f"Outputs of {model.name!r}, or of its {check.quantization} TFLite file, are NaN or infinite; "
             "it was not written. Check the model's weights, and the inputs that the two are compared on."
         )
-    if check.quantization == "float32" and not check.relative_difference <= FLOAT_DIFFERENCE:
+    share, allowed, of_what = _difference(check, expected)
+    if not share <= allowed:
         raise RuntimeError(
-            f"The float32 TFLite file of {model.name!r} computes something else than the model: outputs "
-            f"differ by up to {check.max_difference:.3g}, {check.relative_difference:.2%} of their range, "
-            f"where {FLOAT_DIFFERENCE:.0%} is allowed; it was not written. Check that the model's outputs "
-            "are finite, and replace layers that are random or of your own."
+            f"The {check.quantization} TFLite file of {model.name!r} computes something else than the "
+            f"model: outputs differ by up to {check.max_difference:.3g}, {share:.2%} of their {of_what}, "
+            f"where {allowed:.0%} is allowed; it was not written. Replace layers that are random or of "
+            "your own; if there are none, one that the runtime computes wrongly, such as a convolution of "
+            "unusual strides."
         )
     if reading is not None and check.agreement < min_agreement:
         of_images = (
@@ -160,3 +168,11 @@ def check_result(check, model: keras.Model, min_agreement: float, reading: Readi
             f"`min_agreement` {min_agreement:.2%}; it was not written. Try other representative_data, "
             "quantize_aware training, or 'float16'."
         )
+
+
+def _difference(check, expected):
+    """The largest difference of outputs, how large it may be, and what both are shares of."""
+    if check.quantization == "float32":
+        return check.relative_difference, FLOAT_DIFFERENCE, "range"
+    size = max(float(np.ptp(expected)), float(np.abs(expected).max()), 1e-6)
+    return check.max_difference / size, ROUNDED_DIFFERENCES.get(check.quantization, np.inf), "size"

@@ -14,12 +14,14 @@ from tfkd.export._verification import run_tflite
 _INPUTS = 64
 # Files that are off by less than this share of the spread of outputs have nothing to gain.
 _EXACT = 0.01
+# Bits of the kernels of convolutions and dense layers in the kinds of files whose biases are corrected.
+KERNEL_BITS = {"int8": 8, "int16x8": 8, "w4a8": 4, "int4": 4}
 # What has to be left of the distance for corrected biases to be worth it; less may be chance.
 _GAIN = 0.9
 
 
 def better_rounded(
-    make: Callable[[], bytes], model: keras.Model, inputs: Inputs, plain: bytes
+    make: Callable[[], bytes], model: keras.Model, inputs: Inputs, plain: bytes, quantization: str = "int8"
 ) -> tuple[bytes, bytes | None]:
     """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
 
@@ -29,6 +31,7 @@ def better_rounded(
         inputs: what the file is calibrated by. The first 64 tell how biases are corrected, the last 64
             which file is nearer.
         plain: the content of the file without correction.
+        quantization: what kind it is, one of `KERNEL_BITS`.
 
     Returns:
         The file's content, and that of the one without correction; None where that is the file.
@@ -43,7 +46,7 @@ def better_rounded(
     # NaN compares as false: there is nothing to correct either.
     if not before > _EXACT * float(np.std(expected)):
         return plain, None
-    with corrected_biases(model, inputs) as changed:
+    with corrected_biases(model, inputs, kernel_bits=KERNEL_BITS[quantization]) as changed:
         corrected = make() if changed else plain
     if not distance(corrected) < _GAIN * before:
         return plain, None

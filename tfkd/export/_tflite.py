@@ -1,4 +1,4 @@
-"""TFLite files from Keras models: float, half, dynamic range, full integer and sparse."""
+"""TFLite files from Keras models: float, half, dynamic range, full integer, of few bits and sparse."""
 
 import os
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, stri
 from tfkd.export._conversion import CALIBRATED, convert
 from tfkd.export._examples import Inputs, as_inputs, as_pair
 from tfkd.export._inputs import inputs_for, length_of, most_compared, ranks_of
+from tfkd.export._low_bits import require_quantizer
 from tfkd.export._metadata import description, limits, with_metadata
 from tfkd.export._requirements import (
     check_interface,
@@ -26,7 +27,7 @@ from tfkd.export._requirements import (
     chosen_quantization,
     warn_of_rounded_texts,
 )
-from tfkd.export._rounding import better_rounded
+from tfkd.export._rounding import KERNEL_BITS, better_rounded
 from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.export._subject import trained_network, with_known_sides
 from tfkd.export._verification import TFLiteCheck, compared, find_reading
@@ -54,11 +55,12 @@ def export_tflite(
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
     The file takes one example at a time, by a signature of the inputs' names and dtypes: `token_ids` and
-    `padding_mask` of a text model, `image` of a model of one input without a name. Biases of "int8" and
-    "int16x8" files make up for rounded kernels (bias correction) where that brings the file nearer to the
-    model. Nothing is written unless conversion and check succeed. A "float32" file computes what the model
-    does: its outputs must not differ by more than a hundredth of their range. The model must not be used by
-    another thread meanwhile.
+    `padding_mask` of a text model, `image` of a model of one input without a name. Biases of "int8",
+    "int16x8" and "w4a8" files, and of "int4" where there is `representative_data`, make up for rounded
+    kernels (bias correction) where that brings the file nearer to the model. Nothing is written unless
+    conversion and check succeed. A "float32" file computes what the model does: its outputs must not differ
+    by more than a hundredth of their range, those of "float16" and "dynamic" files by not more than 5 and
+    25 percent of their size. The model must not be used by another thread meanwhile.
 
     Args:
         model: a Keras model from images, texts or other inputs, one or several by name, to one output of
@@ -68,13 +70,16 @@ def export_tflite(
         path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
             weights); "int8" (weights, activations and arithmetic), which is all that a
-            quantization-aware student can be; or "int16x8" (int8 weights, activations of 16 bits). None or
-            "auto" for "int8" of a quantization-aware student, "dynamic" of a text model, else "float32".
-        representative_data: inputs `(n, ...)` that "int8" and "int16x8" take their ranges from, as floats
-            on the model's scale, for instance `distiller.synthesize(256)`, or as the integers that it
-            takes; a dictionary of arrays for inputs by name, as `tfkd.text.Tokenizer` returns texts; or a
-            `tf.data.Dataset`, `keras.utils.PyDataset`, generator or generator function of such inputs,
-            single or in batches, labels left aside; None for images of the procedural generators.
+            quantization-aware student can be; "int16x8" (int8 weights, activations of 16 bits); and by the
+            extra `aeq` "int4" ("dynamic" with convolutions and dense layers of 4 bits), "w4a8" (the same
+            weights, activations of 8 bits) and "int2" ("int4" with dense layers of 2 bits). None or "auto"
+            for "int8" of a quantization-aware student, "dynamic" of a text model, else "float32".
+        representative_data: inputs `(n, ...)` that "int8", "int16x8" and "w4a8" take their ranges from, and
+            by which biases are corrected, as floats on the model's scale, for instance
+            `distiller.synthesize(256)`, or as the integers that it takes; a dictionary of arrays for inputs
+            by name, as `tfkd.text.Tokenizer` returns texts; or a `tf.data.Dataset`,
+            `keras.utils.PyDataset`, generator or generator function of such inputs, single or in batches,
+            labels left aside; None for images of the procedural generators.
         interface: "float32", "int8" or "uint8" (as cameras give images), what an "int8" file takes and
             returns.
         evaluation_data: real `(inputs, labels)` to measure on as well, labels as `verify_tflite` takes
@@ -102,15 +107,15 @@ def export_tflite(
         A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
 
     Raises:
-        ImportError: if `ai_edge_litert` is not installed.
+        ImportError: if `ai_edge_litert`, or what files of few bits need, is not installed.
         TypeError: if `labels` is a single name, images are not floats, or `task` is not a task.
         ValueError: for an unknown option, a model of several outputs or of open sides, data of
             another shape than the model takes, a model that does not take images if no data are given, one
             without zeros for a sparse file, one that is quantized in part only for an interface of 8 bits,
             or a task or labels that are missing or do not fit.
         RuntimeError: if the converter refuses the model (the message names operators that it lacks) or
-            dies of it, file and model agree too little, or a "float32" file computes something else than
-            the model.
+            dies of it, file and model agree too little, or a "float32", "float16" or "dynamic" file
+            computes something else than the model.
         OSError: if the file cannot be written.
 
     Example:
@@ -132,6 +137,7 @@ def export_tflite(
     texts = takes_texts(declared_inputs(network, given.example))
     quantization = chosen_quantization(quantization, network, texts)
     check_options(quantization, interface, sparse, min_agreement)
+    require_quantizer(quantization)
     network, learned = _plain_or_learned(network, quantization)
     if texts and not learned:
         warn_of_rounded_texts(quantization, network.name)
@@ -168,12 +174,12 @@ def export_tflite(
             return content if vocabulary is None else with_vocabulary(content, vocabulary)
 
         content, uncorrected = make(), None
-        if calibration is not None and quantization in CALIBRATED:
-            content, uncorrected = better_rounded(make, network, calibration, content)
+        if calibration is not None and quantization in KERNEL_BITS:
+            content, uncorrected = better_rounded(make, network, calibration, content, quantization)
         check = compared(
             content, network, images, expected, reading, given.evaluation, uncorrected, quantization
         )
-        check_result(check, network, min_agreement, reading)
+        check_result(check, network, expected, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, content)
     return check

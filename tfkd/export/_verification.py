@@ -13,6 +13,7 @@ import numpy as np
 from keras import tree
 
 from tfkd._core.asking import answers
+from tfkd._core.compiled_model import compiled_outputs
 from tfkd._core.runtimes import TFLiteFile
 from tfkd.compression import BridgedModel
 from tfkd.export._evaluation_data import evaluation_pair
@@ -24,6 +25,7 @@ from tfkd.tasks import LanguageModel, Reading, Task, marked_task, output_shape_o
 
 _WARMUP_RUNS = 10
 _TIMED_RUNS = 100
+_COMPILED_INPUTS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,10 @@ class TFLiteCheck:
         uncorrected_agreement: the agreement of the file without that; None where nothing was changed.
         relative_difference: `max_difference` as a share of the range of the model's outputs.
         quantization: the kind of the file, where `export_tflite` chose or was told it.
+        compiled_difference: largest difference between the outputs of LiteRT's `CompiledModel`, which
+            runs files on newer phones, and those of its interpreter, as a share of the range of the model's
+            outputs; None where LiteRT has no `CompiledModel`, or it refuses the file. Above 0.02 it is not
+            rounding, and reports say so.
     """
 
     size_bytes: int
@@ -70,6 +76,7 @@ class TFLiteCheck:
     bias_corrected: bool = False
     uncorrected_agreement: float | None = None
     quantization: str | None = None
+    compiled_difference: float | None = None
 
 
 def verify_tflite(
@@ -149,6 +156,7 @@ def compared(
         if uncorrected is None
         else _agreement(reading, expected, run_tflite(uncorrected, inputs), inputs),
         quantization=quantization,
+        compiled_difference=_compiled_difference(content, inputs, outputs, _range(expected)),
         **({} if evaluation_data is None else _on_real_data(content, model, evaluation_data, reading)),
     )
 
@@ -182,6 +190,14 @@ def _agreement(reading, expected, outputs, inputs):
         options["mask"] = inputs[PADDING_MASK]
     agreement = reading.task.agreement(reading(expected), reading(outputs), **options)
     return float(np.mean(np.asarray(agreement, "float64")))
+
+
+def _compiled_difference(content, inputs, outputs, size):
+    few = tree.map_structure(lambda array: np.asarray(array)[:_COMPILED_INPUTS], inputs)
+    compiled = compiled_outputs(content, _as_taken(TFLiteFile(content), few))
+    if compiled is None:
+        return None
+    return float(np.abs(compiled[0] - outputs[:_COMPILED_INPUTS]).max()) / size
 
 
 def _range(outputs):

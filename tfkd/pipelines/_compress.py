@@ -94,8 +94,8 @@ def compress(
         labels: names of the classes in their order, for the TFLite file to carry.
         tokenizer: of text models, or the folder that it is in; needed where texts are strings, and for
             words to ask the model about.
-        folder: where to write `model.keras`, `model.tflite`, `metrics.json` and `report.html`; None for
-            nowhere.
+        folder: where to write `model.keras`, `model.tflite`, `calibration.npz`
+            (`tfkd.export.read_calibration`), `metrics.json` and `report.html`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
             that have ended are not trained again.
         overwrite: whether to replace a run in `folder`.
@@ -198,6 +198,7 @@ def compress(
             metrics=metrics,
             tflite=chosen.content,
             tflite_check=chosen.check,
+            calibration=chosen.calibration,
             problem=metrics["problem"],
             folder=place.path if place else None,
             write_report=lambda path: write_compression_report(path, metrics),

@@ -69,8 +69,9 @@ def distil(
             student; where it does not, the next best kind of file that does is the result's, and the reason
             is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
-        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, pictures
-            and TensorBoard's events; None for nowhere. Several students get a folder each inside of it.
+        folder: where to write `student.keras`, `student.tflite`, `calibration.npz`
+            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, pictures and TensorBoard's
+            events; None for nowhere. Several students get a folder each inside of it.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.

@@ -97,8 +97,8 @@ def distil_text(
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
         min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
             does not, the next best kind of file that does is the result's.
-        folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json` and
-            `report.html`; None for nowhere.
+        folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
+            `report.html` and, of training texts, `calibration.npz`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -207,6 +207,7 @@ def distil_text(
             metrics=metrics,
             tflite=file.content,
             tflite_check=file.check,
+            calibration=file.calibration,
             problem=metrics["problem"],
             folder=place.path if place else None,
             write_report=lambda path: write_report(path, metrics, rows),

@@ -110,6 +110,7 @@ class StudentRuns:
             metrics=metrics,
             tflite=chosen.content,
             tflite_check=chosen.check,
+            calibration=chosen.calibration,
             problem=metrics["problem"],
             folder=None if folder is None else folder.path,
             write_report=lambda path: write_report(path, metrics, history),

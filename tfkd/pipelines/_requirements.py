@@ -7,6 +7,7 @@ import keras
 
 from tfkd._core.runtimes import require_litert
 from tfkd.export import QUANTIZATIONS
+from tfkd.export._low_bits import require_quantizer
 from tfkd.export._metadata import description
 from tfkd.export._pictures import require_report
 
@@ -19,6 +20,7 @@ def check_outputs(tflite: str | None, folder: str | os.PathLike | None) -> None:
         )
     if tflite is not None:
         require_litert()
+        require_quantizer(tflite)
     if folder is not None:
         require_report()
 

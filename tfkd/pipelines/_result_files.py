@@ -1,11 +1,15 @@
 """The files of a complete run: written, and read again."""
 
+import os
 import pathlib
 
 from tfkd._core import files, model_files
 from tfkd.export import TFLiteCheck
+from tfkd.export._calibration import load_calibration, write_calibration
 from tfkd.pipelines._results import Compressed, Distilled, Result, Searched
 from tfkd.pipelines._run_folder import RunFolder
+
+_CALIBRATION = "calibration.npz"
 
 
 def write(result: Result, folder: RunFolder, tflite: str) -> None:
@@ -19,6 +23,8 @@ def write(result: Result, folder: RunFolder, tflite: str) -> None:
     folder.check()
     if result.tflite is not None:
         files.write_bytes(folder.file(tflite), result.tflite)
+    if result.calibration is not None:
+        write_calibration(folder.file(_CALIBRATION), result.calibration)
     result.report(folder.file("report.html"))
     folder.write_json("metrics.json", result.metrics)
 
@@ -47,10 +53,13 @@ def read_searched(folder: RunFolder) -> Searched:
 def _measured(folder, tflite):
     metrics = folder.read_json("metrics.json")
     check = metrics["tflite"] or {}
+    calibration = folder.file(_CALIBRATION)
     return {
         "metrics": metrics,
         "tflite": pathlib.Path(folder.file(tflite)).read_bytes() if check else None,
         "tflite_check": TFLiteCheck(**check) if check else None,
+        # Runs of earlier versions have left none.
+        "calibration": load_calibration(calibration) if os.path.exists(calibration) else None,
         "problem": metrics["problem"],
         "folder": folder.path,
         "write_report": lambda path: files.write_bytes(path, _report(folder)),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from tfkd.export import TFLiteCheck
 from tfkd.export._figures import percent, score, score_name, score_text
@@ -20,6 +21,8 @@ class Result:
         tflite_check: how that file compares with the network, or None.
         problem: what the result lacks and why, or None.
         folder: where the files of the run are, or None.
+        calibration: the inputs that ranges of a TFLite file are taken from, by the file's names, arrays
+            `(n, ...)`, whatever kind it is; what `calibration.npz` holds. None without a file.
     """
 
     metrics: dict = dataclasses.field(repr=False)
@@ -28,6 +31,7 @@ class Result:
     problem: str | None
     folder: str | None
     write_report: Callable[[str], None] = dataclasses.field(repr=False)
+    calibration: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
 
     def report(self, path: str | os.PathLike) -> None:
         """Writes the report, one HTML file with everything in it.
@@ -49,7 +53,7 @@ class Distilled(Result):
     Attributes:
         student: the trained student, from inputs in [0, 1] to logits.
         history: a row of logs for each epoch.
-        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline.
+        metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline.
 
     Example:
         >>> distilled = tfkd.pipelines.distil("teacher.keras", "0.5x")
@@ -83,7 +87,7 @@ class Compressed(Result):
 
     Attributes:
         model: the compressed model, a plain Keras model.
-        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline.
+        metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline.
 
     Example:
         >>> compressed = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
@@ -114,8 +118,8 @@ class Searched(Result):
 
     Attributes:
         student: the student after its trial.
-        metrics, tflite, tflite_check, problem, folder: as in every result of a pipeline; "search" of the
-            metrics has all trials.
+        metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline;
+            "search" of the metrics has all trials.
 
     Example:
         >>> searched = tfkd.pipelines.search("teacher.keras", {"width": [0.25, 0.5]}, folder="runs/search")

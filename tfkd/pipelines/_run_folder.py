@@ -21,6 +21,7 @@ CONTENTS = frozenset(
         "report.html",
         "student.keras",
         "student.tflite",
+        "calibration.npz",
         "students",
         "model.keras",
         "model.tflite",

@@ -63,8 +63,8 @@ def search(
         teacher: a file or a Keras model, as `tfkd.load_teacher` takes them.
         space: choices of "width", "depth", "kernel" and "exit", as of `tfkd.search`.
         budget: what a student may cost; None for no limit.
-        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`,
-            `pareto.png` and, in `search`, all students.
+        folder: where to write `student.keras`, `student.tflite`, `calibration.npz`, `metrics.json`,
+            `report.html`, `pareto.png` and, in `search`, all students.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
         inherit: whether students begin with the teacher's weights.
         trials: how many students to train at most.
@@ -178,6 +178,7 @@ def search(
             metrics=metrics,
             tflite=chosen.content,
             tflite_check=chosen.check,
+            calibration=chosen.calibration,
             problem=chosen.problem,
             folder=place.path,
             write_report=lambda path: write_search_report(path, metrics, picture),

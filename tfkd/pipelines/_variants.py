@@ -13,11 +13,15 @@ import numpy as np
 from tfkd import export
 from tfkd.compression import BridgedModel, strip
 from tfkd.export import TFLiteCheck
+from tfkd.export._calibration import inputs_of_file
 from tfkd.tasks import Task
 from tfkd.text import Tokenizer
 
 # What is written where a kind of file does not hold, the smallest first.
 _NEXT_BEST = {
+    "int2": ("int4", "dynamic", "float16", "float32"),
+    "int4": ("dynamic", "float16", "float32"),
+    "w4a8": ("int8", "dynamic", "float16", "float32"),
     "int8": ("dynamic", "float16", "float32"),
     "int16x8": ("dynamic", "float16", "float32"),
     "dynamic": ("float16", "float32"),
@@ -35,12 +39,15 @@ class Chosen:
         check: how it compares with its network, or None.
         quantization: what kind it is, or None.
         problem: why it is not what was asked for; None if it is.
+        calibration: the inputs that ranges are taken from, by the names that the file has for them, or
+            None.
     """
 
     content: bytes | None = None
     check: TFLiteCheck | None = None
     quantization: str | None = None
     problem: str | None = None
+    calibration: dict[str, np.ndarray] | None = None
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -146,7 +153,9 @@ class Variants:
                 say(f"no {kind} file: {error}")
                 continue
             if check.agreement is None or check.agreement >= min_agreement:
-                return Chosen(content, check, kind, self._instead(quantization, kind, check, reasons))
+                problem = self._instead(quantization, kind, check, reasons)
+                calibration = inputs_of_file(content, self.calibration)
+                return Chosen(content, check, kind, problem, calibration)
             reasons.append(self._too_little(kind, check, min_agreement))
             say(reasons[-1])
         return Chosen(problem=f"there is no TFLite file: {reasons[0]}")

@@ -1,0 +1,69 @@
+"""TFLite files by LiteRT's `CompiledModel`, which newer apps use instead of the interpreter."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfkd._core.runtimes import TFLiteFile
+
+_PROGRAM = pathlib.Path(__file__).with_name("running_compiled.py")
+_SECONDS = 120
+
+
+class _Refused(Exception):
+    """`CompiledModel` does not run the file."""
+
+
+class _CompiledFile(TFLiteFile):
+    """A TFLite file that `CompiledModel` runs, in a process of its own.
+
+    It may die of a file, looks for accelerators, and logs at its end.
+
+    Args:
+        content: the file's bytes.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._content = content
+
+    def _run(self, rows):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "model.tflite").write_bytes(self._content)
+            np.savez(folder / "inputs.npz", **rows)
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            command = [sys.executable, "-P", str(_PROGRAM), name]
+            try:
+                subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_SECONDS)
+                with np.load(folder / "outputs.npz") as saved:
+                    return [saved[output] for output in self.output_shapes]
+            except (subprocess.SubprocessError, OSError, KeyError) as error:
+                raise _Refused from error
+
+
+def compiled_outputs(
+    content: bytes, inputs: np.ndarray | Mapping[str, np.ndarray]
+) -> list[np.ndarray] | None:
+    """The outputs that `CompiledModel` gives on the CPU for any number of examples.
+
+    Args:
+        content: the file's bytes.
+        inputs: as a `TFLiteFile` takes them.
+
+    Returns:
+        float32 outputs; None where this version of LiteRT has no `CompiledModel`, or it does not run the
+        file.
+    """
+    if importlib.util.find_spec("ai_edge_litert.compiled_model") is None:
+        return None
+    try:
+        return _CompiledFile(content)(inputs)
+    except _Refused:
+        return None

@@ -1,0 +1,103 @@
+"""The inputs that ranges are taken from, as a file for other tools: `calibration.npz`."""
+
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from tfkd._core import files
+from tfkd._core.runtimes import SIGNATURE, TFLiteFile
+from tfkd.export._examples import Inputs, filled_up
+
+# What is written at most.
+_BYTES = 2**26
+
+
+def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Inputs as a TFLite file takes them, by the names in its signature.
+
+    Args:
+        content: the file; where it takes integers that stand for floats, the floats are meant.
+        inputs: inputs `(n, ...)`, or several by name, as the model takes them.
+
+    Returns:
+        For each input of the file an array `(n, ...)`, float32 or of integers; of large inputs the first
+        that 64 MiB hold.
+    """
+    file = TFLiteFile(content)
+    named = inputs if isinstance(inputs, dict) else dict.fromkeys(file.input_shapes, inputs)
+    if len(file.input_shapes) == len(named) == 1:
+        named = dict(zip(file.input_shapes, named.values(), strict=True))
+    arrays = {}
+    for name, shape in file.input_shapes.items():
+        array = np.asarray(named[name])
+        if array.dtype.kind == "f":
+            array = array.astype("float32")
+        elif array.dtype == np.int64:
+            array = array.astype("int32")
+        length = shape[1] if array.ndim == len(shape) == 2 else None
+        # Texts are filled up to the file's length.
+        if length is not None and array.shape[1] < length:
+            array = filled_up(array, length, 0)
+        arrays[name] = array
+    of_one = sum(array[:1].nbytes for array in arrays.values())
+    return {name: array[: max(1, _BYTES // of_one)] for name, array in arrays.items()}
+
+
+def write_calibration(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> None:
+    """Writes inputs by name into an npz file, an array `(n, ...)` for each, whole or not at all."""
+    named: dict[str, Any] = {**inputs}
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **named)
+
+
+def load_calibration(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of a `calibration.npz`, by the names of inputs.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is not such a file.
+    """
+    try:
+        with np.load(path) as saved:
+            inputs = {name: saved[name] for name in saved.files}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"`path`: {os.fspath(path)!r} is not a calibration.npz ({error}).") from error
+    if not inputs or any(array.ndim == 0 for array in inputs.values()):
+        raise ValueError(f"`path`: {os.fspath(path)!r} is not a calibration.npz: it holds no inputs.")
+    if len({len(array) for array in inputs.values()}) != 1:
+        raise ValueError(
+            f"`path`: {os.fspath(path)!r} must hold as many examples of each input. Received: "
+            f"{ {name: len(array) for name, array in inputs.items()} }."
+        )
+    return inputs
+
+
+def read_calibration(path: str | os.PathLike) -> dict[str, list[dict[str, np.ndarray]]]:
+    """The inputs of a `calibration.npz` as `ai_edge_quantizer` calibrates by them.
+
+    Args:
+        path: the file that `tfkd.pipelines` and the programs leave in their folders: an array
+            `(n, ...)` for each input by its name.
+
+    Returns:
+        By the key of a TFLite file's signature, a dictionary of arrays `(1, ...)` for each example.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is not such a file.
+
+    Example:
+        >>> tfkd.export.export_tflite(student, "float32.tflite")
+        >>> quantizer = Quantizer("float32.tflite", recipe.static_wi8_ai8())
+        >>> ranges = quantizer.calibrate(tfkd.export.read_calibration("runs/mine/calibration.npz"))
+        >>> quantizer.quantize(ranges).export_model("student.tflite")
+    """
+    return by_signature(load_calibration(path))
+
+
+def by_signature(inputs: dict[str, np.ndarray]) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Inputs by name as `ai_edge_quantizer` takes them: one example after the other."""
+    number = len(next(iter(inputs.values())))
+    return {SIGNATURE: [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(number)]}
