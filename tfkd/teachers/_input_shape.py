@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
 
 from tfkd._core.graphs import apply_layers, has_graph
-from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 
 
-def with_input_shape(
-    network: keras.Model | TFLiteFile | SavedModelFolder, shape: Sequence[int]
-) -> keras.Model:
+def with_input_shape(network: Any, shape: Sequence[int]) -> keras.Model:
     """A network that takes inputs of a shape; its layers and weights are the network's own.
 
     Args:
-        network: a Keras model of one input.
+        network: a Keras model of one input; files that only answer are refused.
         shape: of an input, without the batch: a size for a network that leaves sides open, or as many
             values as it takes, such as (28, 28, 1) for 784.
 
