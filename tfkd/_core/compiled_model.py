@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class _CompiledFile(TFLiteFile):
         super().__init__(content)
         self._content = content
 
-    def _run(self, rows):
+    def _run(self, rows: dict[str, Any]):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             (folder / "model.tflite").write_bytes(self._content)

@@ -268,8 +268,9 @@ def _export_arguments(values):
 
 
 def _labels(typed):
-    one_file = typed is not None and len(typed) == 1 and typed[0].endswith(".txt")
-    return read_labels(typed[0]) if one_file else typed
+    if typed is not None and len(typed) == 1 and typed[0].endswith(".txt"):
+        return read_labels(typed[0])
+    return typed
 
 
 export = FlagGroup("export", _define_export, _export_arguments)
