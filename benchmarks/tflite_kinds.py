@@ -17,8 +17,8 @@ from marked import write_marked
 
 import tfkd
 from tfkd._core import files
+from tfkd.pipelines import load_examples
 from tfkd.pipelines._compression_variants import synthetic_inputs
-from tfkd.pipelines._examples import load_examples
 
 FLAGS = flags.FLAGS
 ASSETS = os.path.join(os.path.dirname(__file__), "..", "examples", "assets")

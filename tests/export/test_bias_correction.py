@@ -46,7 +46,7 @@ def rounded_outputs(model):
     """What the model gives with its kernels rounded as they are in a file."""
     weighted = [layer for layer in model.layers if type(layer) in correction._SHARED_AXES]
     before = model.get_weights()
-    correction._round_kernels(weighted)
+    correction._round_kernels(weighted, 8)
     outputs = np.asarray(model(X))
     corrected = model.get_weights()
     return outputs, before, corrected

@@ -83,7 +83,7 @@ def test_what_it_refuses(network, tmp_path):
     with pytest.raises(ValueError, match=r"with 1 output.*attach_exits"):
         export_exits(small_network(4), tmp_path)
     with pytest.raises(ValueError, match=r"`quantization` must be one of"):
-        export_exits(network, tmp_path, "int4")
+        export_exits(network, tmp_path, "int3")
     inputs = keras.Input((None, 2))
     x = layers.Dense(4, name="hidden")(inputs)
     open_sides = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))

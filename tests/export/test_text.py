@@ -299,7 +299,7 @@ def test_what_is_said_about_padding_does_not_count():
     x = layers.Dense(VOCABULARY)(layers.Embedding(VOCABULARY, 8)(inputs["token_ids"]))
     x = OtherAtPadding(name="outputs_of_masked_language_model")(x, inputs["padding_mask"])
     check = export.export_tflite(keras.Model(inputs, x), None, verification_data=X)
-    assert check.agreement > 0.99 and check.relative_difference > 0.5
+    assert check.agreement > 0.99 and check.relative_difference < 0.1
 
 
 def test_outputs_of_a_large_vocabulary_are_as_many_as_memory_holds(monkeypatch):

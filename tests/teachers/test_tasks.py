@@ -202,7 +202,7 @@ def test_maps_and_sequences_need_a_task_of_their_own():
     message = r"\(None, 8, 8, 3\) do not show what they mean.*classification, .*multi_label, .*subclass"
     with pytest.raises(ValueError, match=message):
         tfkd.load_teacher(maps())
-    for task in tfkd.tasks.known_tasks():
+    for task in tfkd.tasks.known_tasks().keys() - {"segmentation"}:
         with pytest.raises(
             ValueError, match=r"returns \(batch, .*Received: output shape \(None, 8, 8, 3\)"
         ):

@@ -141,7 +141,9 @@ def compared(
         quantization: the kind of the file.
     """
     outputs = run_tflite(content, inputs)
-    difference = float(np.abs(outputs - expected).max())
+    mask = _counted(reading, inputs)
+    differences = np.abs(outputs - expected)
+    difference = float((differences if mask is None else differences[mask > 0]).max())
     return TFLiteCheck(
         size_bytes=len(content),
         # Without a time stamp, so that the size is the same each time.
@@ -184,12 +186,18 @@ def _agreement(reading, expected, outputs, inputs):
     """The agreement of two networks' outputs, in [0, 1]; None if nobody knows how to read them."""
     if reading is None:
         return None
-    options = {}
-    if isinstance(reading.task, LanguageModel) and isinstance(inputs, Mapping) and PADDING_MASK in inputs:
-        # What is said about padding does not matter.
-        options["mask"] = inputs[PADDING_MASK]
+    mask = _counted(reading, inputs)
+    options = {} if mask is None else {"mask": mask}
     agreement = reading.task.agreement(reading(expected), reading(outputs), **options)
     return float(np.mean(np.asarray(agreement, "float64")))
+
+
+def _counted(reading, inputs):
+    """Which tokens count, `(n, tokens)`: what a language model says about padding does not matter."""
+    of_tokens = reading is not None and isinstance(reading.task, LanguageModel)
+    if of_tokens and isinstance(inputs, Mapping) and PADDING_MASK in inputs:
+        return np.asarray(inputs[PADDING_MASK])
+    return None
 
 
 def _compiled_difference(content, inputs, outputs, size):
