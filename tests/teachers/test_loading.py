@@ -258,9 +258,7 @@ def test_missing_and_damaged_files(tmp_path, teacher_file):
 
 
 def test_shapes_that_are_not_known():
-    with pytest.raises(
-        ValueError, match=r"one known size.*\(None, None, None, 3\).*--input_shape=224"
-    ):
+    with pytest.raises(ValueError, match=r"one known size.*\(None, None, None, 3\).*--input_shape=224"):
         tfkd.load_teacher(keras.Sequential([keras.Input((None, None, 3)), layers.GlobalMaxPooling2D()]))
     unbuilt = SubclassedSoftmax()
     with pytest.raises(ValueError, match="one image input"):
