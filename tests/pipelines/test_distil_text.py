@@ -179,7 +179,7 @@ def refused(place, teacher=None, **changes):
         ({"max_length": 2}, "`max_length`"),
         ({"max_length": 64}, "`max_length` must be at most 32"),
         ({"resume": True}, "`resume` needs a `folder`"),
-        ({"tflite": "int4"}, "`tflite` must be one of"),
+        ({"tflite": "int3"}, "`tflite` must be one of"),
     ],
 )
 def test_what_is_refused(place, changes, message):
