@@ -44,7 +44,7 @@ OF_COLOUR = {
 }
 DATA = {"mnist": OF_ALL, "fashion_mnist": OF_ALL, "cifar": OF_COLOUR}
 # Networks of others by their path, with the scaling that their authors use; that of resnet32_cifar10 is
-# CIFAR-10's own mean and deviation, of which ImageNet's are the nearest candidate.
+# CIFAR-10's own mean and deviation; the nearest candidate is ImageNet's.
 OTHERS = {
     "examples/assets/lenet5_mnist.keras": "x/255",
     "examples/assets/resnet8_fashion_mnist.keras": "x/255",

@@ -26,7 +26,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("ways", [], "rows to measure; empty for all")
 flags.DEFINE_list("seeds", ["0"], "seeds of the students")
 flags.DEFINE_integer("steps", 300, "updates of a student")
-flags.DEFINE_string("teacher", None, "where the teacher is kept, .keras; trained anew without")
+flags.DEFINE_string(
+    "teacher", None, ".keras file to keep the teacher in; without it, it is trained and not kept"
+)
 flags.DEFINE_string("rows", "docs/rows", "where the rows are kept")
 
 SIDE, CLASSES, BATCH = 48, 4, 64
@@ -107,7 +109,7 @@ def ways() -> dict[str, Way]:
     return {
         "pictures": Way(crops),
         "silhouettes, dead leaves and pictures": Way(crops.with_options(prior=mixed)),
-        "the same, beginning afresh": Way(crops.with_options(prior=mixed), inherit=False),
+        "the same, from random weights": Way(crops.with_options(prior=mixed), inherit=False),
         "the same, refined": Way(datafree.Procedural(prior=mixed, **updates)),
         "DFAD": Way(datafree.DFAD(batch_size=BATCH, epochs=10)),
     }

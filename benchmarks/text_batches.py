@@ -3,7 +3,7 @@
     python benchmarks/text_batches.py
 
 TensorFlow has the C library give back freed memory at once as soon as a process makes a data set with
-`from_generator`, so that every large tensor of every later step is mapped anew. `tfkd.text.batches` does
+`from_generator`, so that later steps pay for fresh memory for every large tensor. `tfkd.text.batches` does
 without. Each way trains the same network on the same batches, in a process of its own, since it lasts.
 """
 

@@ -22,8 +22,8 @@ def require_quantizer(quantization: str) -> None:
 def with_low_bits(content: bytes, quantization: str, inputs: Inputs | None) -> bytes:
     """A TFLite file of floats with weights of few bits.
 
-    Kernels have a scale for each channel. What LiteRT has no kernels of few bits for has 8 bits, or stays
-    in float.
+    Kernels have a scale for each channel. Operations that LiteRT cannot run in so few bits keep 8 bits or
+    stay in float.
 
     Args:
         content: the file, of floats.
