@@ -1,5 +1,8 @@
 """Synthetic inputs that any model can be asked about, the same ones each time."""
 
+import functools
+import math
+
 import keras
 import numpy as np
 
@@ -8,6 +11,8 @@ from generators._smooth_noise import SmoothNoise
 
 _PROBE_IMAGES = 128
 _MADE_AT_ONCE = 16
+# Inputs of so many numbers at most are kept, since every network of their shape is asked about them.
+_KEPT, _KEPT_NUMBERS = 16, 2**21
 
 
 def probe_images(
@@ -34,12 +39,19 @@ def probe_images(
             f"`model`: {model.name!r} must take one input of known shape. Received: a model with "
             f"input_shape={model.input_shape}. Build it with a `keras.Input` that says all sides."
         )
-    filled = image_shape(taken) if shape is None else shape
-    if len(filled) == 3:
-        parts = [*_made(SmoothNoise(filled), n // 2, seed), *_made(DeadLeaves(filled), n - n // 2, seed)]
-    else:
-        parts = _made(SmoothNoise(filled), n, seed)
-    return np.concatenate(parts).reshape(-1, *taken)
+    filled = tuple(image_shape(taken) if shape is None else shape)
+    made = _kept(filled, n, seed) if n * math.prod(filled) <= _KEPT_NUMBERS else _inputs(filled, n, seed)
+    return made.reshape(-1, *taken).copy()
+
+
+def _inputs(shape, n, seed):
+    if len(shape) != 3:
+        return np.concatenate(_made(SmoothNoise(shape), n, seed))
+    noise, leaves = _made(SmoothNoise(shape), n // 2, seed), _made(DeadLeaves(shape), n - n // 2, seed)
+    return np.concatenate([*noise, *leaves])
+
+
+_kept = functools.lru_cache(_KEPT)(_inputs)
 
 
 def _made(generator, n, seed):

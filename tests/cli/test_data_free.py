@@ -20,6 +20,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(teacher_file, tmp_pa
         "--steps_per_epoch=3",
         "--batch_size=32",
         "--memory=64",
+        "--recipe=procedural",
         "--recipe_options=refine_steps=0",
         "--tflite=none",
         "--seed=3",

@@ -29,7 +29,13 @@ NOISE = re.compile(
     r"[IWEF]\d{4} |absl|oneDNN|[Cc]uda|CUDA|XNNPACK|INFO:|WARNING|loc\(|callsite|MLIR|fully_quantize|"
     r"\.py:\d+|Traceback"
 )
-SMALL = ["--steps_per_epoch=3", "--batch_size=32", "--memory=64", "--recipe_options=refine_steps=0"]
+SMALL = [
+    "--recipe=procedural",
+    "--steps_per_epoch=3",
+    "--batch_size=32",
+    "--memory=64",
+    "--recipe_options=refine_steps=0",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,9 +9,9 @@ import warnings
 
 import pytest
 
-import tfkd
 from tests.cli import running
 from tfkd.cli import compress, data_free, distill, search
+from tfkd.pipelines._automatic import AutomaticRecipe
 from tfkd.pipelines._run_folder import Interrupted
 from tfkd.searching import Budget
 from tfkd.teachers import TaskWarning
@@ -50,7 +50,8 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
     assert not {"output_dir", "resume", "overwrite"} & flags.keys()
     json.dumps(flags)
     recipe = arguments.pop("recipe")
-    assert recipe == tfkd.datafree.Procedural()
+    overrides = dict.fromkeys(("epochs", "steps_per_epoch", "batch_size", "memory", "pictures"))
+    assert recipe == AutomaticRecipe([], overrides)
     assert arguments == {
         "teacher": "t.h5",
         "teacher_options": {
@@ -333,7 +334,9 @@ def test_warnings_are_lines_without_sources():
 
 
 def test_an_option_that_has_a_new_name_is_a_warning():
-    _, done = run(data_free, "--teacher=t", "--output_dir=x", "--recipe_options=accumulate=2")
+    _, done = run(
+        data_free, "--teacher=t", "--output_dir=x", "--recipe=procedural", "--recipe_options=accumulate=2"
+    )
     assert re.fullmatch(r"Warning: .*accumulate.* microbatches .*\n", done.stderr)
 
 
@@ -397,7 +400,7 @@ def test_usage_that_cannot_be_read(module, typed, message):
         ("--input_mean=grey", "--input_mean and --input_std"),
         ("--recipe=procedurel", "Did you mean 'procedural'"),
         ("--recipe_options=memory", "--recipe_options must be key=value"),
-        ("--batch_size=5000", "--memory must be"),
+        ("--recipe_options=memori=3", "Did you mean 'memory'"),
     ],
 )
 def test_flags_that_cannot_be_read(typed, message):

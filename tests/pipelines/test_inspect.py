@@ -46,9 +46,9 @@ def test_a_file_of_images(of_file, teacher_file, trained):
     assert of_file.normalizations.value == 1
     assert of_file.task.value == "classification" and "softmax" in of_file.task.text
     assert of_file.tflite.value["bytes"] > 4 * of_file.parameters.value
-    assert of_file.thinning.value is True and "--inherit" in of_file.thinning.text
+    assert of_file.thinning.value == "inherited" and "--inherit" in of_file.command.text
     assert of_file.pruning.value["not"] == of_file.quantization.value["not"] == []
-    assert of_file.recipe.value == "procedural" and of_file.time.value["seconds"] > 0
+    assert of_file.recipe.value == "guided_prior" and of_file.time.value["seconds"] > 0
     words = shlex.split(of_file.command.text)
     assert words[:2] == ["tfkd-data-free", f"--teacher={teacher_file}"] and "--student=0.5x" in words
 
@@ -102,14 +102,14 @@ def test_a_model_of_texts():
     assert {each["name"] for each in inspection.inputs.value} == set(transformers.TEXT)
     assert "token ids" in inspection.scaling.text and inspection.recipe.value == "procedural_text"
     assert shlex.split(inspection.command.text)[:2] == ["tfkd-distill", "--task=text"]
-    assert inspection.thinning.value is False and is_known(inspection.pruning)
+    assert inspection.thinning.value is None and is_known(inspection.pruning)
 
 
 def test_a_black_box():
     teacher = tfkd.BlackBoxTeacher(lambda x: np.full((len(x), 3), 1 / 3), (8, 8, 1), 3)
     inspection = inspect_model(teacher)
-    assert inspection.thinning.value is False and "black box" in inspection.pruning.text
-    assert "--recipe_options=refine_steps=0" in inspection.command.text
+    assert inspection.thinning.value is None and "black box" in inspection.pruning.text
+    assert "black box" in inspection.recipe.text and inspection.recipe.value == "procedural"
     assert not is_known(inspection.time)
 
 

@@ -1,10 +1,6 @@
 """Noisy Student: the loss, iterations, inputs of every form, resuming, bad input."""
 
 import functools
-import os
-import signal
-import subprocess
-import sys
 import warnings
 
 import keras
@@ -191,23 +187,6 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(batches, whole, tmp_path
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6, err_msg=a.path)
     assert again.epoch == history.epoch
     np.testing.assert_allclose(again.history["loss"], history.history["loss"], rtol=1e-3)
-
-
-@pytest.mark.kill
-def test_a_killed_run_goes_on_to_the_same_weights(whole, tmp_path):
-    """Killed in the middle of an epoch of the first student, in another process."""
-    program = (
-        "import os, signal; from tests import conftest; from tests.schemes import test_noisy_student as t; "
-        f"t.resumable({str(tmp_path)!r}, [t.StopAt(16, lambda: os.kill(os.getpid(), signal.SIGKILL))])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], timeout=250, env={**os.environ, "PYTHONPATH": "."}
-    )
-    assert done.returncode == -signal.SIGKILL
-    resumed, history = resumable(tmp_path)
-    assert len(history.epoch) == 6
-    for ours, theirs in zip(resumed.student.weights, whole[0].student.weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=ours.path)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ PROGRAM = Program(
     groups=[
         flag_groups.teacher,
         flag_groups.student,
-        flag_groups.recipe,
+        flag_groups.recipe_or_auto,
         flag_groups.export,
         flag_groups.run,
     ],

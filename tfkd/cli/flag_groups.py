@@ -19,6 +19,8 @@ from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
 from tfkd.export import QUANTIZATIONS, read_labels
 from tfkd.export._low_bits import LOW_BITS
+from tfkd.pipelines._automatic import AUTO as AUTO_RECIPE
+from tfkd.pipelines._automatic import recipe_asked_for
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
@@ -203,6 +205,21 @@ def _define_recipe(values):
         f"how the student is taught: {', '.join(sorted(data_free_recipes()))}",
         flag_values=values,
     )
+    _define_options(values)
+
+
+def _define_recipe_or_auto(values):
+    flags.DEFINE_string(
+        "recipe",
+        AUTO_RECIPE,
+        "how the student is taught: auto, which is the recipe that suits the teacher, "
+        f"{', '.join(sorted(data_free_recipes()))}",
+        flag_values=values,
+    )
+    _define_options(values)
+
+
+def _define_options(values):
     flags.DEFINE_multi_string(
         "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
     )
@@ -224,13 +241,21 @@ def _define_recipe(values):
         )
 
 
-def _recipe_arguments(values):
+def _overrides(values):
     names = ("epochs", "steps_per_epoch", "batch_size", "memory", "pictures")
-    overrides = {name: values[name].value for name in names}
-    return {"recipe": recipe_named(values.recipe, values.recipe_options, **overrides)}
+    return {name: values[name].value for name in names}
 
 
-recipe = FlagGroup("recipe", _define_recipe, _recipe_arguments)
+recipe = FlagGroup(
+    "recipe",
+    _define_recipe,
+    lambda values: {"recipe": recipe_named(values.recipe, values.recipe_options, **_overrides(values))},
+)
+recipe_or_auto = FlagGroup(
+    "recipe",
+    _define_recipe_or_auto,
+    lambda values: {"recipe": recipe_asked_for(values.recipe, values.recipe_options, **_overrides(values))},
+)
 
 
 def _define_export(values):

@@ -17,6 +17,7 @@ from tfkd.datafree.recipes import (
     NAYER,
     ZSKT,
     BlackBox,
+    Choice,
     DeepInversion,
     Fast,
     GuidedPrior,
@@ -24,6 +25,7 @@ from tfkd.datafree.recipes import (
     ProceduralText,
     Recovery,
     ZeroQ,
+    choose_recipe,
     known_recipes,
 )
 from tfkd.datafree.sources._boundary import boundary_supporting
@@ -39,6 +41,7 @@ __all__ = [
     "NAYER",
     "ZSKT",
     "BlackBox",
+    "Choice",
     "ConvGeneratorRecipe",
     "DataFreeDistiller",
     "DeepInversion",
@@ -59,6 +62,7 @@ __all__ = [
     "Recovery",
     "ZeroQ",
     "boundary_supporting",
+    "choose_recipe",
     "known_recipes",
     "measure",
     "objectives",

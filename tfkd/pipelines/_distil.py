@@ -13,10 +13,10 @@ from tfkd._core.checks import check_number
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import numbered
 from tfkd.datafree import Recipe
+from tfkd.pipelines._automatic import AutomaticRecipe, as_recipe_or_auto, chosen_recipe
 from tfkd.pipelines._evaluation import evaluation_examples
 from tfkd.pipelines._networks import Source, as_student, as_teacher, named
 from tfkd.pipelines._one_student import StudentRuns
-from tfkd.pipelines._recipes import as_recipe
 from tfkd.pipelines._requirements import check_labels, check_outputs
 from tfkd.pipelines._result_files import read
 from tfkd.pipelines._results import Distilled
@@ -28,7 +28,7 @@ from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teac
 def distil(
     teacher: Source,
     students: Source | Sequence[Source] = "0.5x",
-    recipe: Recipe | str = "procedural",
+    recipe: Recipe | AutomaticRecipe | str = "auto",
     *,
     teacher_options: Mapping[str, Any] | None = None,
     inherit: bool = False,
@@ -58,7 +58,8 @@ def distil(
             already is taken as it is.
         students: a student, or several of them. Each is a Keras model, which is trained in place, or what
             `tfkd.students.student_named` takes: a `.keras` file, "0.5x", "0.6deep", "resnet20" and so on.
-        recipe: a `tfkd.datafree` recipe, or the name of one.
+        recipe: a `tfkd.datafree` recipe, or the name of one; "auto" for the one that suits the teacher, as
+            `tfkd.datafree.choose_recipe` finds it.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
         inherit: whether to initialize students by a factor ("0.5x") from the teacher's weights.
         seed: what all randomness follows from.
@@ -95,10 +96,10 @@ def distil(
         >>> half, quarter = tfkd.pipelines.distil("teacher.keras", ["0.5x", "0.25x"], "recovery")
     """
     settings = dict(flags) if flags else settings_of(locals())
-    start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
+    start, say, recipe = time.perf_counter(), teller(verbose), as_recipe_or_auto(recipe)
     check_keras_3("students", students)
     several = not isinstance(students, (str, os.PathLike, keras.Model))
-    students = _listed(students, recipe) if several else [students]
+    students = _listed(students) if several else [students]
     check_outputs(tflite, folder)
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
@@ -116,15 +117,19 @@ def distil(
             say(f"loading the teacher: {named(teacher)}")
             loaded = as_teacher(teacher, teacher_options)
             check_labels(labels, loaded)
+            chosen, reason = chosen_recipe(recipe, loaded, inherit)
+            say(f"recipe {chosen.name}: {reason}")
+            if len(students) > 1:
+                check_something_to_teach(chosen)
             runs = StudentRuns(
-                warm_up=SharedWarmUp(loaded, recipe, seed),
+                warm_up=SharedWarmUp(loaded, chosen, seed),
                 data=evaluation_examples(evaluation_data, loaded, "teacher", say),
                 teacher_file=named(teacher),
                 tflite=tflite,
                 min_agreement=check_number("min_agreement", min_agreement, least=0, most=1),
                 labels=labels,
                 jit_compile=jit_compile,
-                records={"seed": seed, "flags": dict(flags or {})},
+                records={"seed": seed, "recipe_reason": reason, "flags": dict(flags or {})},
                 verbose=verbose,
                 say=say,
             )
@@ -141,12 +146,10 @@ def distil(
     return results if several else results[0]
 
 
-def _listed(students, recipe):
+def _listed(students):
     students = list(students)
     if not students:
         raise ValueError("`students` must be at least one student. Received: an empty list.")
-    if len(students) > 1:
-        check_something_to_teach(recipe)
     return students
 
 

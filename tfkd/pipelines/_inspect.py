@@ -105,6 +105,7 @@ def _inspected(source, loaded, options, say):
 
     say("measuring what it costs, and trying what can be made of it")
     thinning = taught(of_teacher.thinning_of)
+    inherits = thinning.value == of_teacher.INHERITED
     return Inspection(
         format=probed(lambda: of_network.format_of(source)),
         architecture=seen(of_network.architecture_of),
@@ -119,9 +120,9 @@ def _inspected(source, loaded, options, say):
         thinning=thinning,
         pruning=taught(of_teacher.pruning_of),
         quantization=taught(of_teacher.quantization_of),
-        recipe=taught(of_teacher.recipe_of),
+        recipe=taught(lambda teacher: of_teacher.recipe_of(teacher, inherits)),
         time=taught(of_teacher.time_of),
-        command=probed(lambda: _command(source, loaded, options, bool(thinning.value))),
+        command=probed(lambda: _command(source, loaded, options, bool(thinning.value), inherits)),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -190,7 +191,7 @@ def _how_found(loaded, task, options):
     return f"it {ending}" if ending else "it ends without an activation"
 
 
-def _command(source, loaded, options, thinned):
+def _command(source, loaded, options, thinned, inherits):
     """What makes a smaller student, as it can be typed."""
     in_memory = isinstance(source, keras.Model)
     path = f"{source.name}.keras" if in_memory else os.fspath(source)
@@ -201,8 +202,7 @@ def _command(source, loaded, options, thinned):
     else:
         words = ["tfkd-data-free", *words, *_flags(options)]
         words.append("--student=0.5x" if thinned else "--student=student.keras")
-        if not isinstance(loaded, keras.Model) or isinstance(loaded, BlackBoxTeacher):
-            words.append("--recipe_options=refine_steps=0")
+        words += ["--inherit"] * inherits
     return Finding(shlex.join([*words, f"--output_dir=runs/{name}"]), None)
 
 

@@ -15,32 +15,33 @@ from tfkd.compression._pruning import prunable_weights
 from tfkd.compression._quantizable import is_folded, is_quantizable
 from tfkd.compression._quantizing import quantization_registry
 from tfkd.compression._wrapping import rebuilt
-from tfkd.datafree import Recipe
+from tfkd.datafree import choose_recipe
 from tfkd.pipelines._inspection import Finding, not_known
-from tfkd.pipelines._recipes import recipe_named
 from tfkd.tasks import task_of
 from tfkd.teachers import BlackBoxTeacher
 
 _FACTOR = 0.5
+# What students at half the width can begin with.
+INHERITED, AFRESH = "inherited", "afresh"
 _BLACK_BOX = "refused: a black box has no layers"
 # Pixels of a timed batch at most, and images at least.
 _PIXELS, _LEAST_IMAGES, _TIMED_STEPS = 1_000_000, 4, 3
 
 
 def thinning_of(teacher: keras.Model) -> Finding:
-    """Whether `--student=0.5x` works, with the teacher's weights too."""
+    """What `--student=0.5x` can begin with: INHERITED weights, AFRESH, or None where it is refused."""
     if isinstance(teacher, BlackBoxTeacher):
-        return Finding(_BLACK_BOX, False)
+        return Finding(_BLACK_BOX, None)
     try:
         student = students.scale_width(teacher, _FACTOR)
     except (TypeError, ValueError) as error:
-        return Finding(f"refused: {error}", False)
+        return Finding(f"refused: {error}", None)
     text = f"half its width has {student.count_params():,} parameters (--student={_FACTOR:g}x)"
     try:
         students.scale_width(teacher, _FACTOR, inherit=True)
     except (TypeError, ValueError) as error:
-        return Finding(f"{text}; not with its weights (--inherit): {error}", True)
-    return Finding(f"{text}, and can begin with its weights (--inherit)", True)
+        return Finding(f"{text}; not with its weights (--inherit): {error}", AFRESH)
+    return Finding(f"{text}, and can begin with its weights (--inherit)", INHERITED)
 
 
 def pruning_of(teacher: keras.Model) -> Finding:
@@ -85,25 +86,15 @@ def _is_folded(layer, chosen):
     return len(inbound_nodes(layer)) == 1 and is_folded(layer, chosen)
 
 
-def default_recipe(teacher: keras.Model) -> Recipe:
-    """What `tfkd-data-free` teaches a student of this teacher by, or `tfkd-compress` of texts."""
-    if takes_texts(teacher):
-        return recipe_named("procedural_text")
-    # A black box cannot be differentiated, so that nothing is refined.
-    steps = 0 if isinstance(teacher, BlackBoxTeacher) else None
-    return recipe_named("procedural", refine_steps=steps)
-
-
-def recipe_of(teacher: keras.Model) -> Finding:
-    """That recipe, and what it leaves out for this teacher."""
-    recipe = default_recipe(teacher)
+def recipe_of(teacher: keras.Model, inherits: bool) -> Finding:
+    """What a student of this teacher is taught by, why, and what is left out for it."""
+    recipe, reason = choose_recipe(teacher, inherits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         recipe.for_teacher(teacher, task_of(teacher))
-    text = f"{recipe.name}, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps"
-    if isinstance(teacher, BlackBoxTeacher):
-        text += ", with refine_steps=0, since a black box has no gradients"
-    return Finding(". ".join([text, *(str(each.message).rstrip(".") for each in caught)]), recipe.name)
+    text = f"{recipe.name}, {recipe.epochs} epochs of {recipe.steps_per_epoch} steps. {reason}"
+    left_out = [f"{str(each.message).rstrip('.')}." for each in caught]
+    return Finding(" ".join([text, *left_out]), recipe.name)
 
 
 def time_of(teacher: keras.Model) -> Finding:
@@ -112,7 +103,7 @@ def time_of(teacher: keras.Model) -> Finding:
         return not_known("it depends on how long texts are")
     if isinstance(teacher, BlackBoxTeacher):
         return not_known("a black box has no student of half its width; it depends on the one you give")
-    recipe, student = default_recipe(teacher), students.scale_width(teacher, _FACTOR)
+    recipe, student = choose_recipe(teacher).recipe, students.scale_width(teacher, _FACTOR)
     pixels = math.prod(teacher.input_shape[1:])
     images = probes(teacher, max(_LEAST_IMAGES, min(recipe.batch_size, _PIXELS // pixels)))
     seconds = _seconds_of_update(teacher, student, images) * recipe.batch_size / len(images)

@@ -1,6 +1,6 @@
 """Recipes by name and with options as they are typed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfkd import datafree
@@ -32,10 +32,19 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
         >>> recipe = tfkd.pipelines.recipe_named("dfad", ["memory=4096", "temperature=2"], epochs=10)
     """
     recipe = names.lookup(data_free_recipes(), name.lower().replace("-", "_"), "recipe")
-    known = recipe.options(old_names=True)
-    values = typed_options(known, options, f"recipe {name!r}", "recipe_options")
-    values |= {key: value for key, value in overrides.items() if value is not None}
-    return recipe(**values)
+    return recipe(**options_as_typed(recipe, name, options, overrides))
+
+
+def options_as_typed(
+    recipe: Recipe | type[Recipe], name: str, typed: Sequence[str], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Options of a recipe that were typed, and those that stand over them; None leaves one alone.
+
+    Raises:
+        ValueError: for an option that the recipe does not have, with close matches, or one of another type.
+    """
+    values = typed_options(recipe.options(old_names=True), typed, f"recipe {name!r}", "recipe_options")
+    return values | {key: value for key, value in overrides.items() if value is not None}
 
 
 def as_recipe(recipe: Recipe | str) -> Recipe:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfkd.datafree import Recipe
 from tfkd.losses import KnowledgeLoss
+from tfkd.pipelines._automatic import AutomaticRecipe
 from tfkd.searching import Budget
 from tfkd.text import TextRecipe, Tokenizer
 
@@ -35,7 +36,7 @@ def _plain(value):
         return _plain(value.describe())
     if isinstance(value, TextRecipe):
         return [type(value).__name__, _plain(dataclasses.asdict(value))]
-    if isinstance(value, Budget):
+    if isinstance(value, (AutomaticRecipe, Budget)):
         return dataclasses.asdict(value)
     if isinstance(value, KnowledgeLoss):
         return [type(value).__name__, _plain(value.get_config())]

@@ -18,6 +18,7 @@ from tfkd.datafree.recipes._zeroq import ZeroQ
 from tfkd.datafree.recipes._zskt import ZSKT
 
 # Behind the recipes, which it finds by their names.
+from tfkd.datafree.recipes._choosing import Choice, choose_recipe  # isort: skip
 from tfkd.datafree.recipes._finding import known_recipes  # isort: skip
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "NAYER",
     "ZSKT",
     "BlackBox",
+    "Choice",
     "DeepInversion",
     "Fast",
     "GuidedPrior",
@@ -37,5 +39,6 @@ __all__ = [
     "ProceduralText",
     "Recovery",
     "ZeroQ",
+    "choose_recipe",
     "known_recipes",
 ]

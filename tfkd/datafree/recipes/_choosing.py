@@ -1,0 +1,62 @@
+"""Which recipe suits a teacher."""
+
+from typing import NamedTuple
+
+import keras
+
+from tfkd.datafree._inputs import takes_images, takes_tokens
+from tfkd.datafree._recipe import Recipe
+from tfkd.datafree.objectives._moments import normalization_taps
+from tfkd.datafree.recipes._guided_prior import GuidedPrior
+from tfkd.datafree.recipes._procedural import Procedural
+from tfkd.datafree.recipes._procedural_text import ProceduralText
+from tfkd.teachers import BlackBoxTeacher
+
+# TODO measured
+_PRIOR = ("pictures", "strokes", "silhouettes", "dead_leaves")
+
+
+class Choice(NamedTuple):
+    """A recipe, and why it was chosen."""
+
+    recipe: Recipe
+    reason: str
+
+
+def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
+    """The recipe that suits a teacher, and why.
+
+    The choice follows from the teacher alone, never from data: what it takes, whether it can be
+    differentiated, and whether it has batch normalizations, which tell what is typical of its training
+    images. How the choices were measured is in `docs/results.md`.
+
+    Args:
+        teacher: as `tfkd.load_teacher` returns it.
+        inherits: whether students are the teacher thinned, with its weights
+            (`tfkd.students.scale_width(..., inherit=True)`); they then learn its features, too.
+
+    Returns:
+        `recipe` and `reason`, a sentence.
+
+    Example:
+        >>> recipe, reason = tfkd.datafree.choose_recipe(teacher, inherits=True)
+        >>> tfkd.DataFreeDistiller(teacher, student, recipe)
+    """
+    if takes_tokens(teacher):
+        return Choice(ProceduralText(), "The teacher reads token ids, which no gradient moves.")
+    if isinstance(teacher, BlackBoxTeacher):
+        recipe = Procedural(refine_share=0.0, refine_steps=0)
+        return Choice(recipe, "The teacher is a black box, which has no gradients, statistics or features.")
+    if not takes_images(teacher):
+        return Choice(Procedural(), "The teacher does not take images.")
+    features = {"features": 5.0} if inherits else {}
+    learns = " The student has its layers, and learns its features, too." if inherits else ""
+    if normalization_taps(teacher):
+        reason = (
+            "The teacher's batch normalizations tell which pictures are typical of its training images."
+        )
+        return Choice(GuidedPrior(prior=_PRIOR, **features), reason + learns)
+    return Choice(
+        Procedural(prior=_PRIOR, **features),
+        "The teacher has no batch normalization, so pictures are chosen by its answers alone." + learns,
+    )

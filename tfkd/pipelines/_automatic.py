@@ -1,0 +1,66 @@
+"""The recipe "auto": chosen when the teacher is known."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfkd.datafree import Choice, Procedural, Recipe, choose_recipe
+from tfkd.pipelines._recipes import as_recipe, options_as_typed, recipe_named
+
+# The name that `recipe` takes.
+AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class AutomaticRecipe:
+    """A recipe to be chosen, with options of one's own.
+
+    Args:
+        typed: `key=value` strings.
+        overrides: further options, which stand over these; None leaves one alone.
+    """
+
+    typed: Sequence[str] = ()
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def chosen(self, teacher: keras.Model, inherits: bool) -> Choice:
+        """The recipe for a teacher, and for students that may have its weights, and why.
+
+        Raises:
+            ValueError: for an option that the recipe does not have, or a value out of range.
+        """
+        recipe, reason = choose_recipe(teacher, inherits)
+        options = options_as_typed(recipe, recipe.name, self.typed, self.overrides)
+        return Choice(recipe.with_options(**options), reason)
+
+
+def recipe_asked_for(name: str, options: Sequence[str], **overrides: Any) -> Recipe | AutomaticRecipe:
+    """A recipe by its name, "auto" among them; arguments and what it raises as of `recipe_named`."""
+    if name.lower() == AUTO:
+        # All that may be chosen has these options; what is wrong is said before a teacher is loaded.
+        options_as_typed(Procedural, AUTO, options, overrides)
+        return AutomaticRecipe(options, overrides)
+    return recipe_named(name, options, **overrides)
+
+
+def as_recipe_or_auto(recipe: Recipe | AutomaticRecipe | str) -> Recipe | AutomaticRecipe:
+    """A recipe that was given as one or by its name, "auto" among them.
+
+    Raises:
+        TypeError: if it is none of these.
+        ValueError: for an unknown name, or a recipe that needs real examples.
+    """
+    if isinstance(recipe, AutomaticRecipe):
+        return recipe
+    if isinstance(recipe, str) and recipe.lower() == AUTO:
+        return AutomaticRecipe()
+    return as_recipe(recipe)
+
+
+def chosen_recipe(recipe: Recipe | AutomaticRecipe, teacher: keras.Model, inherits: bool) -> Choice:
+    """What a teacher is distilled by, and why: as it was asked for, or as it suits the teacher."""
+    if isinstance(recipe, AutomaticRecipe):
+        return recipe.chosen(teacher, inherits)
+    return Choice(recipe, "It was asked for.")
