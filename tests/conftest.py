@@ -40,6 +40,18 @@ def same_every_time():
 
 
 @pytest.fixture(autouse=True)
+def eagerly(request):
+    """Runs a test that is marked so without graphs, which take longer to trace than a few steps run."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if "eager" not in marks or marks & {"xla", "kill"} or "graph" in request.node.name:
+        yield
+        return
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
 def no_compiled_model(request, monkeypatch):
     """Files are not run by `CompiledModel`, too, which takes a process each, but where that is tested."""
     if request.node.path.name != "test_compiled_model.py":

@@ -13,7 +13,7 @@ from tfkd.datafree import objectives
 from tfkd.testing._check_objective import check_objective
 from tfkd.testing._check_recipe import check_recipe
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 # What takes a run of its own, and is the same for many recipes.
 RUNS = ("compiled", "resumes", "takes_over")

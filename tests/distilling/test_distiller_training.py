@@ -14,7 +14,7 @@ from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tfkd import losses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(40)

@@ -13,7 +13,7 @@ from tests.losses.methods import METHODS
 from tests.losses.networks import IMAGES, networks_of_images
 from tfkd import losses
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

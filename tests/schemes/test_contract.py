@@ -69,6 +69,7 @@ def test_xla(name, leave_out, teacher):
     assert np.isfinite(ran.history.history["loss"]).all()
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize(
     "loss",
     [
@@ -95,6 +96,7 @@ def quantized(name):
     return compression.quantize_aware(small_network(4, name=name))
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("student", [pruned, quantized])
 def test_compressed_students(name, student, leave_out, teacher):
     ran = killed.run(name, teacher, student=student, epochs=1)

@@ -16,7 +16,7 @@ from tfkd import losses, tasks
 from tfkd._core.fingerprints import fingerprint
 from tfkd.schemes import EnsembleTeacher
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(32)

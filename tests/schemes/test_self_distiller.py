@@ -15,7 +15,7 @@ from tfkd.export import export_tflite
 from tfkd.losses import BernoulliTargets, DecoupledKnowledge, Hint, SoftTargets, within
 from tfkd.schemes import SelfDistiller, attach_exits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.eager]
 
 EXITS = ["relu1", "conv2"]
 RATE = 0.1
