@@ -30,14 +30,10 @@ class _CompiledFile(TFLiteFile):
         content: the file's bytes.
     """
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._content = content
-
     def _run(self, rows: dict[str, Any]):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            (folder / "model.tflite").write_bytes(self._content)
+            (folder / "model.tflite").write_bytes(self.content)
             np.savez(folder / "inputs.npz", **rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             command = [sys.executable, "-P", str(_PROGRAM), name]

@@ -25,7 +25,7 @@ from tfkd.teachers._scaling import AUTO, ORDERS
 
 # The task by which a program distils texts.
 TEXT = "text"
-_TEACHER_IS = "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box"
+_TEACHER_IS = "trained network: a .keras, .h5 or .tflite file, or a SavedModel folder"
 
 
 def _define_teacher(values):

@@ -18,10 +18,11 @@ from tfkd.pipelines._inspection import Finding, Inspection, not_known
 from tfkd.pipelines._networks import Source
 from tfkd.pipelines._settings import teller
 from tfkd.tasks import marked_task, task_of
-from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
+from tfkd.teachers import BlackBoxTeacher, probabilities_ending
 from tfkd.teachers._finding_scaling import scaling_of
 from tfkd.teachers._formats import read
 from tfkd.teachers._input_scaling import Scaling
+from tfkd.teachers._loading import teacher_of
 from tfkd.teachers._opened import opened
 from tfkd.teachers._scaling import AUTO, RGB
 
@@ -106,7 +107,7 @@ def _inspected(source, loaded, options, say):
     say("measuring what it costs, and trying what can be made of it")
     thinning = taught(of_teacher.thinning_of)
     return Inspection(
-        format=probed(lambda: of_network.format_of(source)),
+        format=probed(lambda: of_network.format_of(source, loaded)),
         architecture=seen(of_network.architecture_of),
         inputs=seen(of_network.inputs_of),
         outputs=seen(of_network.outputs_of),
@@ -114,7 +115,7 @@ def _inspected(source, loaded, options, say):
         scaling=scaling,
         parameters=seen(of_network.parameters_of),
         flops=seen(of_network.flops_of),
-        tflite=probed(lambda: of_network.tflite_of(loaded, _content(source))),
+        tflite=seen(of_network.tflite_of),
         normalizations=seen(of_network.normalizations_of),
         thinning=thinning,
         pruning=taught(of_teacher.pruning_of),
@@ -163,15 +164,7 @@ def _given_scaling(options):
 def _teacher(source, loaded, options):
     if isinstance(loaded, BlackBoxTeacher):
         return loaded
-    return load_teacher(loaded if isinstance(loaded, keras.Model) else source, **options)
-
-
-def _content(source):
-    """A TFLite file's bytes; None of anything else."""
-    if isinstance(source, keras.Model) or not os.fspath(source).endswith(".tflite"):
-        return None
-    with open(source, "rb") as file:
-        return file.read()
+    return teacher_of(source, loaded, **{k: v for k, v in options.items() if k != "trust_files"})
 
 
 def _task(teacher, loaded, options):

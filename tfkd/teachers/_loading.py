@@ -17,7 +17,7 @@ from tfkd.teachers._deciding import check_from_logits
 from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import ending_of
 from tfkd.teachers._finding_scaling import scaling_of
-from tfkd.teachers._formats import read
+from tfkd.teachers._formats import Network, read
 from tfkd.teachers._opened import opened, with_one_output
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import AUTO, RGB, UNIT, preparation
@@ -66,9 +66,11 @@ def load_teacher(
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
 
-    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or
-    a SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
-    intermediate layers. SavedModels are called through `serving_default`.
+    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3, and so are
+    SavedModel folders that Keras 2 wrote and `.tflite` files of float operators, where a Keras model gives
+    the same answers as the file. Any other folder or `.tflite` file becomes a `tfkd.BlackBoxTeacher`, a
+    black box: predictions only, no gradients or intermediate layers. What is printed says why. SavedModels
+    are then called through `serving_default`.
 
     Files are not trusted: layers, functions and operators that are not known to compute only are refused
     before anything of the file runs, except classes that this process has registered with Keras. So is what
@@ -132,6 +134,42 @@ def load_teacher(
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
     loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
+    return teacher_of(
+        source,
+        loaded,
+        input_range,
+        mean,
+        std,
+        from_logits,
+        output,
+        task,
+        layout,
+        channel_order,
+        input_shape,
+    )
+
+
+def teacher_of(
+    source: str | os.PathLike | keras.Model,
+    loaded: Network,
+    input_range: tuple[float, float] | str | None = None,
+    mean: float | Sequence[float] | np.ndarray = 0.0,
+    std: float | Sequence[float] | np.ndarray = 1.0,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    task: str | type[Task] | Task | None = None,
+    layout: str | None = None,
+    channel_order: str = RGB,
+    input_shape: Sequence[int] | None = None,
+) -> keras.Model:
+    """What `load_teacher` makes of a network that has been read.
+
+    Args:
+        source: what it was read from.
+        loaded: the network, or a file that only answers.
+        input_range, mean, std, from_logits, output, task, layout, channel_order, input_shape: as of
+            `load_teacher`.
+    """
     if takes_texts(loaded):
         scaled = {"mean": np.any(mean), "std": np.any(np.asarray(std) != 1)}
         asked = {"input_range": input_range is not None, "layout": layout is not None}
@@ -141,6 +179,8 @@ def load_teacher(
         diagnose(teacher)
         return teacher
     network = opened(source, loaded, output, layout, input_shape)
+    if not isinstance(loaded, keras.Model):
+        _say(f"Teacher {network.name!r} is a black box, without layers and gradients: {loaded.reason}.")
     said = np.any(mean) or np.any(np.asarray(std) != 1) or channel_order != RGB
     if isinstance(input_range, str):
         _check_auto(input_range, said)
@@ -151,11 +191,11 @@ def load_teacher(
         prepared = preparation(input_range or UNIT, mean, std, network.shape, channel_order)
     teacher, notice = network.teacher(prepared, from_logits, task)
     if network.doubt:
-        warnings.warn(f"Teacher {teacher.name!r} {network.doubt}", TeacherWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r} {network.doubt}", TeacherWarning, stacklevel=4)
     if notice:
-        warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=4)
     if problem := diagnose(teacher):
-        warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=4)
     return teacher
 
 
@@ -174,11 +214,8 @@ def _check_auto(input_range, said):
 def _found(network, from_logits, task):
     """What was found out about the scaling, said aloud."""
     found = scaling_of(network, from_logits, task)
-    line = f"Teacher {network.name!r}: inputs are scaled by {found.words}, since {found.evidence}."
-    if found.sure and keras.config.is_interactive_logging_enabled():
-        print(line, flush=True)
-    elif found.sure:
-        logging.info(line)
+    if found.sure:
+        _say(f"Teacher {network.name!r}: inputs are scaled by {found.words}, since {found.evidence}.")
     else:
         warnings.warn(
             f"Teacher {network.name!r}: its scaling is not certain. Taken for {found.name}, since "
@@ -186,9 +223,16 @@ def _found(network, from_logits, task):
             "pipeline does, such as input_range=(0, 255) (--input_range=0,255) or input_range=(-1, 1) "
             "(--input_range=-1,1).",
             TeacherWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return found
+
+
+def _say(line):
+    if keras.config.is_interactive_logging_enabled():
+        print(line, flush=True)
+    else:
+        logging.info(line)
 
 
 def _warn_of_range(model):
@@ -200,7 +244,7 @@ def _warn_of_range(model):
         f"given 0 to 1. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
         "input_range=(0, 1) (--input_range=0,1) if that is right.",
         TeacherWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
