@@ -206,6 +206,23 @@ def test_tflite_files_that_stay_black_boxes_say_why(tmp_path, monkeypatch, capsy
     assert "computes something else once its layers are rebuilt" in read(str(path)).reason
 
 
+def test_constants_between_layers_are_thinned_and_those_of_inputs_are_a_scaling(tmp_path):
+    """A batch normalization behind an Add is no part of a convolution."""
+    inputs = keras.Input(SHAPE)
+    x = layers.Rescaling([2.0, 3.0, 4.0], [-1.0, 0.0, 1.0])(inputs)
+    y = x = layers.Conv2D(4, 3, padding="same")(x)
+    y = layers.Conv2D(4, 3, padding="same", activation="relu")(y)
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Add()([x, y])))
+    x = layers.Dense(3)(layers.GlobalAveragePooling2D()(x))
+    model = randomized(keras.Model(inputs, x))
+    found = read(str(written(model, tmp_path / "moved.tflite")))
+    kinds = [type(layer).__name__ for layer in found.layers]
+    assert "Rescaling" in kinds and kinds.count("DepthwiseConv2D") == 2, kinds
+    np.testing.assert_allclose(found(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-4)
+    student = tfkd.students.scale_width(found, 0.5, inherit=True)
+    assert student(IMAGES).shape == (5, 3) and student.count_params() < found.count_params()
+
+
 def test_a_file_of_several_examples_at_a_time(tmp_path):
     """Its shapes are those of three images, which are one example each."""
     signature = [tf.TensorSpec((3, *SHAPE))]
@@ -233,3 +250,35 @@ def test_models_of_others(name):
     """They give the answers of the files, which `read` compares; the last has kernels of 8 bits."""
     found = read(str(SHARED / name))
     assert isinstance(found, keras.Model), found.reason
+
+
+def test_layers_that_keras_has_quantized_become_floats(tmp_path):
+    inputs = keras.Input(SHAPE)
+    x = layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(inputs))
+    x = keras.Sequential([layers.Dense(16, activation="relu")])(x)
+    model = randomized(keras.Model(inputs, layers.Dense(3, activation="softmax", use_bias=False)(x)))
+    exact = model(IMAGES).numpy()
+    model.quantize("int8")
+    model.save(tmp_path / "int8.keras")
+    teacher = load(tmp_path / "int8.keras")
+    assert all(weight.dtype == "float32" for weight in teacher.weights)
+    ours, theirs = keras.ops.softmax(teacher(IMAGES)).numpy(), model(IMAGES).numpy()
+    assert 0 < np.abs(ours - exact).max() < 0.02 and np.abs(ours - theirs).max() < 0.02
+    last = model.layers[-1]
+    np.testing.assert_allclose(
+        teacher.layers[-1].kernel, last.kernel.numpy() / last.kernel_scale.numpy(), rtol=1e-6
+    )
+    student = tfkd.students.scale_width(teacher, 1.0, inherit=True)
+    np.testing.assert_allclose(student(IMAGES), teacher(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_that_runs_a_folder_names_it(tmp_path):
+    inner = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
+    inner.export(str(tmp_path / "exported"), verbose=False)
+    layer = layers.TFSMLayer(str(tmp_path / "exported"), call_endpoint="serve")
+    keras.Sequential([keras.Input(SHAPE), layer]).save(tmp_path / "around.keras")
+    with pytest.raises(
+        ValueError, match=r"around.keras' is refused.*folder '.*exported'.*--teacher=FOLDER"
+    ):
+        load(tmp_path / "around.keras")
+    assert load(tmp_path / "exported").output_shape == (None, 3)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfkd._core import files
 from tfkd._core.runtimes import TFLiteFile
 
 _PROGRAM = pathlib.Path(__file__).with_name("running_compiled.py")
@@ -34,7 +35,7 @@ class _CompiledFile(TFLiteFile):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             (folder / "model.tflite").write_bytes(self.content)
-            np.savez(folder / "inputs.npz", **rows)
+            files.write_arrays(folder / "inputs.npz", rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             command = [sys.executable, "-P", str(_PROGRAM), name]
             try:

@@ -44,8 +44,9 @@ def from_tflite(content: bytes, name: str) -> keras.Model:
     graph = Graph(content)
     inputs = keras.Input(graph.shape(graph.input)[1:], name="input")
     tensors: dict[int, Any] = {graph.input: inputs}
+    with_weights: list[str] = []
     for operator in graph.operators:
-        call = _Call(graph, operator, tensors)
+        call = _Call(graph, operator, tensors, with_weights)
         # What has been computed of constants, or from shapes alone, is not a part of the network.
         if operator.kind == "DEQUANTIZE" and call.constant(0) is not None:
             tensors[operator.output] = call.constant(0)
@@ -59,8 +60,12 @@ def from_tflite(content: bytes, name: str) -> keras.Model:
 class _Call:
     """An operator, with what it is called on."""
 
-    def __init__(self, graph: Graph, operator: Operator, tensors: dict[int, Any]) -> None:
+    def __init__(
+        self, graph: Graph, operator: Operator, tensors: dict[int, Any], with_weights: list[str]
+    ) -> None:
         self.graph, self.operator, self._tensors = graph, operator, tensors
+        # The layers with weights so far.
+        self.with_weights = with_weights
         self.options, self.name = operator.options, operator.name
 
     def constant(self, place: int) -> np.ndarray | None:
@@ -94,6 +99,7 @@ class _Call:
         layer = kind(**options, name=self.name)
         outputs = layer(x)
         layer.set_weights([each for each in weights if each is not None])
+        self.with_weights.append(self.name)
         return outputs
 
 
@@ -211,7 +217,10 @@ def _concatenated(call):
 
 
 def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
-    """Two tensors merged, or one moved and scaled by a constant for all values or for each channel."""
+    """Two tensors merged, or one scaled and moved by a constant for all values or for each channel.
+
+    `factor` and `offset` take the constant, and whether it stands before the tensor.
+    """
 
     def merged(call):
         constants = [call.constant(place) for place in (0, 1)]
@@ -220,22 +229,25 @@ def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
             if one.shape != two.shape:
                 raise NotCovered(f"operator {call.operator.kind} is called on tensors of two shapes")
             return kind(name=call.name)([one, two])
-        place = 0 if constants[0] is None else 1
-        constant, x = np.squeeze(constants[1 - place]), call.tensor(place)
+        first = constants[0] is not None
+        constant, x = np.squeeze(constants[0] if first else constants[1]), call.tensor(int(first))
         if constant.shape not in ((), (x.shape[-1],)):
             raise NotCovered(
                 f"operator {call.operator.kind} has a constant that is not one for each channel"
             )
-        scaled = [
-            np.broadcast_to(each, constant.shape)
-            for each in (factor(constant, place), offset(constant, place))
-        ]
-        return layers.Rescaling(*(each.tolist() for each in scaled), name=call.name)(x)
+        return _scaled(call, x, *np.broadcast_arrays(factor(constant, first), offset(constant, first)))
 
     return merged
 
 
-# `place` says which input is the tensor: 1 where the constant stands before it.
+def _scaled(call, x, factor, offset):
+    """Inputs are scaled by a layer without weights, inner features by weights, which can be thinned."""
+    if factor.shape and len(x.shape) == 4 and call.with_weights:
+        kernel = factor.reshape(1, 1, -1, 1)
+        return call.layer(layers.DepthwiseConv2D, x, [kernel, offset], kernel_size=1)
+    return layers.Rescaling(factor.tolist(), offset.tolist(), name=call.name)(x)
+
+
 _COUNTERPARTS: dict[str, Callable[[_Call], Any]] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -251,11 +263,11 @@ _COUNTERPARTS: dict[str, Callable[[_Call], Any]] = {
     "PAD": _padded,
     "PADV2": _padded,
     "CONCATENATION": _concatenated,
-    "ADD": _merged(layers.Add, lambda c, place: 1.0, lambda c, place: c),
+    "ADD": _merged(layers.Add, lambda c, first: 1.0, lambda c, first: c),
     "SUB": _merged(
-        layers.Subtract, lambda c, place: -1.0 if place else 1.0, lambda c, place: c if place else -c
+        layers.Subtract, lambda c, first: -1.0 if first else 1.0, lambda c, first: c if first else -c
     ),
-    "MUL": _merged(layers.Multiply, lambda c, place: c, lambda c, place: 0.0),
+    "MUL": _merged(layers.Multiply, lambda c, first: c, lambda c, first: 0.0),
     **{
         kind: lambda call, name=name: layers.Activation(name, name=call.name)(call.tensor())
         for kind, name in _ACTIVATIONS.items()

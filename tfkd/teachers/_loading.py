@@ -70,7 +70,8 @@ def load_teacher(
     SavedModel folders that Keras 2 wrote and `.tflite` files of float operators, where a Keras model gives
     the same answers as the file. Any other folder or `.tflite` file becomes a `tfkd.BlackBoxTeacher`, a
     black box: predictions only, no gradients or intermediate layers. What is printed says why. SavedModels
-    are then called through `serving_default`.
+    are then called through `serving_default`. Dense layers that `model.quantize("int8")` has rounded become
+    layers of floats, with the rounded kernels.
 
     Files are not trusted: layers, functions and operators that are not known to compute only are refused
     before anything of the file runs, except classes that this process has registered with Keras. So is what

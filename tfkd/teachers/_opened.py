@@ -15,6 +15,7 @@ from tfkd.tasks._endings import SIGNS, last_operation, other_activation
 from tfkd.tasks._finding import marked_task, name_of_mark
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import decide, usual_activation
+from tfkd.teachers._dequantized import dequantized
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
 from tfkd.teachers._input_shape import with_input_shape
@@ -80,7 +81,7 @@ def opened(
         ValueError: if it has no single input of known shape, or output and layout do not fit.
     """
     if isinstance(loaded, keras.Model):
-        index, network = 0, with_one_output(loaded, output)
+        index, network = 0, with_one_output(dequantized(loaded), output)
         network = network if input_shape is None else with_input_shape(network, input_shape)
         name = network.name
         _check_shapes(name, *_shapes(network))
