@@ -34,7 +34,10 @@ _FLAGS = {
     "input_shape": "input_shape",
     "output": "teacher_output",
     "from_logits": "from_logits",
+    "weights": "teacher_weights",
 }
+# Options that say how a file is read.
+_OF_FILES = ("trust_files", "weights")
 
 
 def inspect_model(
@@ -65,17 +68,17 @@ def inspect_model(
     check_keras_3("teacher", teacher)
     options, say = dict(teacher_options or {}), teller(verbose)
     say("reading the network")
-    loaded = _read(teacher, options.get("trust_files", False))
+    loaded = _read(teacher, options.get("trust_files", False), options.get("weights"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspected(teacher, loaded, options, say)
 
 
-def _read(source, trusted):
+def _read(source, trusted, weights):
     if isinstance(source, keras.Model):
         return source
     try:
-        return read(os.fspath(source), trusted)
+        return read(os.fspath(source), trusted, weights)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(str(error).replace("`source`", "`teacher`")) from error
 
@@ -164,7 +167,8 @@ def _given_scaling(options):
 def _teacher(source, loaded, options):
     if isinstance(loaded, BlackBoxTeacher):
         return loaded
-    return teacher_of(source, loaded, **{k: v for k, v in options.items() if k != "trust_files"})
+    rest = {name: value for name, value in options.items() if name not in _OF_FILES}
+    return teacher_of(source, loaded, **rest)
 
 
 def _task(teacher, loaded, options):
@@ -187,7 +191,7 @@ def _command(source, loaded, options, thinned):
     """What makes a smaller student, as it can be typed."""
     in_memory = isinstance(source, keras.Model)
     path = f"{source.name}.keras" if in_memory else os.fspath(source)
-    name = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
+    name = os.path.splitext(os.path.basename(os.path.abspath(path.rpartition(":")[2])))[0]
     words = [f"--teacher={path}"]
     if takes_texts(loaded):
         words = ["tfkd-distill", "--task=text", *words, "--train_data=texts.tsv"]

@@ -15,6 +15,7 @@ from tfkd._core.keras_internals import flatten_layers, is_functional
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
 from tfkd.pipelines._inspection import Finding, not_known
 from tfkd.searching._timing import file_of, timed_rounds
+from tfkd.teachers._by_name import is_name
 from tfkd.teachers._older_files import is_of_keras_2
 
 # A Keras model, or a file that only answers, a `TFLiteFile` or a `SavedModelFolder`.
@@ -42,6 +43,8 @@ def format_of(source: Any, network: Network) -> Finding:
     if isinstance(source, keras.Model):
         return Finding("a Keras model in memory", "model")
     path = os.fspath(source)
+    if is_name(path):
+        return Finding("a network by name, with its own preprocessing", "name")
     if os.path.isdir(path):
         return Finding(f"a SavedModel folder, {only}", "saved_model")
     size = f"{os.path.getsize(path):,} bytes"

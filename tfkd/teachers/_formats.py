@@ -7,6 +7,7 @@ import numpy as np
 
 from tfkd._core import model_files, untrusted
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
+from tfkd.teachers._by_name import is_name, network_named
 from tfkd.teachers._from_tflite import from_tflite
 from tfkd.teachers._keras_2_folders import read_folder
 from tfkd.teachers._older_files import TRUST, is_of_keras_2, read_h5, read_keras_2
@@ -16,12 +17,13 @@ _ARGUMENT = "source"
 Network = keras.Model | TFLiteFile | SavedModelFolder
 
 
-def read(path: str, trusted: bool = False) -> Network:
-    """What a teacher's file holds, by its content.
+def read(path: str, trusted: bool = False, weights: str | os.PathLike | None = None) -> Network:
+    """What a teacher's file holds, by its content; or a network by name.
 
     Args:
-        path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder.
+        path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder; or a name.
         trusted: whether what it holds may run code and touch files.
+        weights: a file of weights for a network by name.
 
     Returns:
         A Keras model, or a file that only answers, with the reason.
@@ -31,10 +33,17 @@ def read(path: str, trusted: bool = False) -> Network:
         ValueError: if it is of another kind, damaged, too large, asks for what is not known to compute
             only, or holds something else than a model.
     """
+    if is_name(path):
+        return network_named(path, weights)
+    if weights is not None:
+        raise ValueError(
+            "`weights` goes with a network by name, such as 'keras.applications:MobileNetV2', and not with "
+            f"a whole model. Received: weights={weights!r} with {path!r}. Leave it out (--teacher_weights)."
+        )
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder "
-            "or a .tflite file."
+            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder, "
+            "a .tflite file, or a name such as keras.applications:MobileNetV2."
         )
     what = model_files.describe(_ARGUMENT, path)
     if os.path.exists(os.path.join(path, "saved_model.pb")):

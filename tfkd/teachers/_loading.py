@@ -45,6 +45,7 @@ def load_teacher(
     layout: str | None = None,
     channel_order: str = RGB,
     input_shape: Sequence[int] | None = None,
+    weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -73,12 +74,17 @@ def load_teacher(
     are then called through `serving_default`. Dense layers that `model.quantize("int8")` has rounded become
     layers of floats, with the rounded kernels.
 
+    A network by name, "keras.applications:MobileNetV2" or "keras_hub:resnet_18_imagenet" (extra `text`),
+    has its own preprocessing in front, and needs no `input_range`. Its weights are downloaded, unless
+    `weights` names a file of them, or "keras_hub:" is followed by a folder that keras-hub has saved.
+
     Files are not trusted: layers, functions and operators that are not known to compute only are refused
     before anything of the file runs, except classes that this process has registered with Keras. So is what
     unpacks to more than 1 GiB, or to more GiB than the environment variable `TFKD_SIZE_LIMIT` says.
 
     Args:
-        source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
+        source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, a name, or a Keras model already
+            loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
             vectors (features,), series (time, channels) or spectrograms (frequency, time, channels); of
             text models token ids by name, `token_ids` and what else they take.
@@ -104,15 +110,19 @@ def load_teacher(
             `mean` and `std` are then in that order, too.
         input_shape: of an input, without the batch, for a network that leaves sides open or takes images
             as flat vectors, such as (28, 28, 1) for 784 values; None for its own.
+        weights: an `.h5` file of weights for a network of `keras.applications` by name; None for those of
+            ImageNet.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
+        ImportError: for a `.tflite` file if `ai_edge_litert` is not installed, for a preset if keras-hub is
+            not.
         TypeError: if `task` is not a task, or `source` is a model of tf_keras.
-        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task
+        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, there is
+            no network of that name, its weights cannot be downloaded, the task
             or the layout does not fit the model, its channels may be first, or its answers to synthetic
             inputs are not finite.
 
@@ -134,7 +144,7 @@ def load_teacher(
         )
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
-    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
+    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files, weights)
     return teacher_of(
         source,
         loaded,
