@@ -130,7 +130,7 @@ def load_teacher(
         TeacherWarning: if two axes may be a series as well as an image.
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
         TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled, or its own
-            scaling is made for another range than [0, 1] and none was given, or `input_range="auto"` does
+            scaling is made for another range than it was given, or `input_range="auto"` does
             not find it with certainty.
 
     Example:
@@ -197,8 +197,8 @@ def teacher_of(
         _check_auto(input_range, said)
         prepared = preparation(shape=network.shape, **_found(network, from_logits, task).options)
     else:
-        if input_range is None and not said:
-            _warn_of_range(network.network)
+        if not said:
+            _warn_of_range(network.network, input_range)
         prepared = preparation(input_range or UNIT, mean, std, network.shape, channel_order)
     teacher, notice = network.teacher(prepared, from_logits, task)
     if network.doubt:
@@ -246,13 +246,20 @@ def _say(line):
         logging.info(line)
 
 
-def _warn_of_range(model):
-    if not isinstance(model, keras.Model) or (ends := expected_range(model)) in (None, UNIT):
+def _warn_of_range(model, given):
+    """Warns where a network's own scaling is made for another range than it gets.
+
+    Who passes (0, 1) has been told, and wants that.
+    """
+    if not isinstance(model, keras.Model) or given == UNIT or (ends := expected_range(model)) is None:
         return
     low, high = ends
+    got_low, got_high = (f"{float(end):g}" for end in given or UNIT)
+    if (low, high) == tuple(given or UNIT):
+        return
     warnings.warn(
         f"Teacher {model.name!r} scales its inputs itself, and seems to expect {low} to {high} where it is "
-        f"given 0 to 1. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
+        f"given {got_low} to {got_high}. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
         "input_range=(0, 1) (--input_range=0,1) if that is right.",
         TeacherWarning,
         stacklevel=5,

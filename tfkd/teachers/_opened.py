@@ -1,6 +1,7 @@
 """Opened: a network as somebody built it, or a file that only answers, ready to become a teacher."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ from tfkd.teachers._files import from_file
 from tfkd.teachers._input_shape import with_input_shape
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._scaling import Preparation
+
+# Fewer values may well be features and as many classes.
+_LEAST_OF_AUTOENCODER = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +104,8 @@ def _from_keras(model, preparation, from_logits, task, layout):
     ending = ending_of(model, from_logits, usual_activation(task, shape))
     if task is None:
         task = marked_task(model)
+    if task is None and ending.activation != "softmax":
+        _check_not_autoencoder(model, shape)
     asked = from_logits is not True and ending.activation is None
     other = other_activation(last_operation(model)) if asked else None
     task, notice = decide(task, ending.activation, shape, from_logits, model.name, other)
@@ -108,6 +114,18 @@ def _from_keras(model, preparation, from_logits, task, layout):
     elif other in SIGNS and (shape == (1,) or task.activations[0] == "sigmoid"):
         ending = Ending("sign")
     return _with_logits(model, ending, preparation, task, layout), notice
+
+
+def _check_not_autoencoder(model, answer):
+    """Raises ValueError for a network that returns as much as it takes, which are hardly classes."""
+    values = math.prod(answer)
+    if values == math.prod(model.input_shape[1:]) and values >= _LEAST_OF_AUTOENCODER:
+        raise ValueError(
+            f"`task` is needed: the teacher {model.name!r} returns as many values as it takes, {values}, as "
+            "autoencoders do, which tell no classes apart. For numbers pass task='regression', for a class "
+            "at each pixel 'segmentation', for so many labels 'multi_label' (--task). Else give a network "
+            "that ends in classes."
+        )
 
 
 def _with_logits(model, ending, preparation, task, layout):
