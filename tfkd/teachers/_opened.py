@@ -121,10 +121,10 @@ def _check_not_autoencoder(model, answer):
     values = math.prod(answer)
     if values == math.prod(model.input_shape[1:]) and values >= _LEAST_OF_AUTOENCODER:
         raise ValueError(
-            f"`task` is needed: the teacher {model.name!r} returns as many values as it takes, {values}, as "
-            "autoencoders do, which tell no classes apart. For numbers pass task='regression', for a class "
-            "at each pixel 'segmentation', for so many labels 'multi_label' (--task). Else give a network "
-            "that ends in classes."
+            f"`task` is needed: the teacher {model.name!r} returns as many values as it takes, {values}, "
+            "as autoencoders do, which tell no classes apart. For numbers pass task='regression', for a "
+            "class at each pixel 'segmentation', for so many labels 'multi_label' (--task). Else give a "
+            "network that ends in classes."
         )
 
 
