@@ -44,7 +44,7 @@ class TFLiteFile:
         output_shapes: by the output's name, likewise.
         steps: for each output, how far apart its values lie; 0 for floats.
         dtypes: of the inputs, and of each output.
-        reason: why it only answers, and is no network with layers; "" if nobody looked.
+        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
@@ -162,7 +162,7 @@ class SavedModelFolder:
         output_shapes: by the output's name, likewise.
         steps: 0 for each output, since its values are floats.
         rounds: False, likewise.
-        reason: why it only answers, and is no network with layers; "" if nobody looked.
+        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
         ValueError: if there is no such signature, or it takes other inputs than images by the batch.

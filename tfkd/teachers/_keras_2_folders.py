@@ -28,7 +28,7 @@ def read_folder(path: str, what: str) -> keras.Model:
 
     Raises:
         ValueError: if Keras 2 did not write it, it asks for what is not known to compute only, or has no
-            counterpart in Keras 3; the message reads on from `what`.
+            counterpart in Keras 3.
         Exception: whatever tf_keras raises over a folder that is damaged.
     """
     import tf_keras
@@ -47,11 +47,11 @@ def _configuration(path: str) -> dict[str, Any]:
     """Class and configuration of the model that is the folder's root."""
     text = _metadata(path)
     if not text:
-        raise ValueError("holds functions, and no model of Keras 2 with its layers")
+        raise ValueError("it holds functions, and no model of Keras 2 with its layers")
     described = json.loads(text)
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict) or "layers" not in config:
-        raise ValueError("holds a model without a configuration of its layers, such as a subclassed one")
+        raise ValueError("it holds a model without a configuration of its layers, such as a subclassed one")
     return {"class_name": described.get("class_name"), "config": config}
 
 

@@ -34,7 +34,7 @@ def rebuilt(
         _check_same_answers(model, file)
     except Exception as error:
         # Strangers' files fail in ways of their own, and still answer.
-        file.reason = untrusted.in_one_line(error).removeprefix(what).strip()
+        file.reason = untrusted.in_one_line(error).replace(what, "it", 1).rstrip(".")
         return file
     return model
 
