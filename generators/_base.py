@@ -58,6 +58,9 @@ class Generator(keras.Model):
     # Of what is made: "float32", or "int32" for token ids.
     made_dtype: ClassVar[str] = "float32"
 
+    # Whether what it makes lies in [0, 1], as images do, but for a few values.
+    in_unit_range: bool = True
+
     # How many classes there are, for a generator that is told which to make.
     classes: int | None = None
 

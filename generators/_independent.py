@@ -12,15 +12,17 @@ from generators._distributions import uniform
 
 # So many standard deviations from the mean lie the ends of what a feature is taken to be.
 _DEVIATIONS = 3.0
+# So many from the mean lie 19 of 20 normal values.
+_MOST = 2.0
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Uniform(Generator):
     """Each value by itself, evenly from its range; nothing to train.
 
-    Whatever refines inputs, or remembers them as uint8, keeps them in [0, 1]. A teacher of features in
-    other ranges is best loaded by a `mean` and a `std` that bring them there; else give `refine_steps=0` to
-    the recipe.
+    Whatever refines inputs, or remembers them as uint8, keeps them in [0, 1], so that recipes which do
+    refuse other ranges. A teacher of features in such ranges is best loaded by a `mean` and a `std` that
+    bring them there; else give `refine_steps=0` to the recipe.
 
     Args:
         image_shape: shape of one input, such as `(features,)`.
@@ -54,6 +56,7 @@ class Uniform(Generator):
                 "`high` must nowhere be below `low`. Received: "
                 f"low={self.low.tolist()}, high={self.high.tolist()}."
             )
+        self.in_unit_range = bool(self.low.min() >= 0 and self.high.max() <= 1)
         self.built = True
 
     def call(self, latent, labels=None, training: bool | None = None):
@@ -102,6 +105,8 @@ class Gaussian(Generator):
         self.mean, self.std = _values("mean", mean, shape), _values("std", std, shape)
         if not (self.std >= 0).all():
             raise ValueError(f"`std` must be at least 0 everywhere. Received: std={self.std.tolist()}.")
+        low, high = self.mean - _MOST * self.std, self.mean + _MOST * self.std
+        self.in_unit_range = bool(low.min() >= 0 and high.max() <= 1)
         self.built = True
 
     def call(self, latent, labels=None, training: bool | None = None):

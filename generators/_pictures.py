@@ -12,7 +12,7 @@ from generators._base import Generator
 from generators._checks import check_image_shape, check_range, check_share
 from generators._distributions import log_uniform, uniform
 from generators._picture_atlas import Atlas, Place
-from generators._picture_files import as_picture, as_text, from_text, read_pictures
+from generators._picture_files import MOST, as_picture, as_text, from_text, read_pictures
 
 # Latent values of one crop: picture, size, centre (2), proportions, angle, shear, flip.
 _CROP = 8
@@ -92,10 +92,22 @@ class Pictures(Generator):
         super().__init__(image_shape, sum(self._sizes), name=name, **kwargs)
         self.encoded = None if pictures is None else _encoded(pictures)
         self._atlas = _atlas(self.encoded)
+        self._check_sides()
         self.scale = scale
         self.mixed = mixed
         self.cut_out = check_share("cut_out", cut_out)
         self.built = True
+
+    def _check_sides(self):
+        """Raises ValueError for pictures all of which are smaller than an image, and would be blurred."""
+        largest, needed = self._atlas.sides.max(), min(*self.image_shape[:2], MOST)
+        if largest < needed:
+            height, width, _ = self.image_shape
+            raise ValueError(
+                f"`pictures`: the largest side of any is {largest:.0f} pixels, and images of {height} x "
+                f"{width} are made of them, which would be blurred. Give a picture of at least {needed} "
+                "pixels a side, or leave `pictures` out (--pictures)."
+            )
 
     def call(self, latent, labels=None, training: bool | None = None):
         first, second, box, tone, cut, paint = ops.split(

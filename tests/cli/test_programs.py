@@ -115,6 +115,7 @@ def test_flags_that_say_something_else(tmp_path):
         "task": "multi_label",
         "trust_files": True,
         "layout": "series",
+        "weights": None,
     }
     expected = {"students": "resnet20", "inherit": True, "resume": True, "tflite": None, "seed": 7}
     expected |= {"labels": ["a", "b"], "evaluation_data": "e.npz", "jit_compile": True}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import generators
 import tfkd
 from tests.conftest import small_network
 from tests.datafree.recipes import RECIPES
@@ -116,6 +117,18 @@ def test_what_is_refused(recipe, options, message):
     for make in makers:
         with pytest.raises(ValueError, match=message.replace("(", "\\(")):
             make()
+
+
+def test_values_beyond_0_and_1_are_not_refined():
+    ages = generators.Uniform((2,), low=[18, 0], high=[99, 1])
+    with pytest.raises(ValueError, match=r"`refine_steps` must be 0 with prior=uniform, whose .* `mean`"):
+        datafree.Procedural(prior=ages)
+    assert datafree.Procedural(prior=ages, refine_steps=0).priors == (ages,)
+    with pytest.raises(
+        ValueError, match="`memory_dtype` must be 'float32' or 'float16' with prior=uniform"
+    ):
+        datafree.Procedural(prior=ages, refine_steps=0, memory_dtype="uint8")
+    assert datafree.Procedural(prior=generators.Uniform((2,))).refines()
 
 
 def test_losses_of_layers_are_refused():

@@ -48,6 +48,14 @@ def test_they_are_what_the_runtime_takes(tmp_path):
         np.testing.assert_allclose(runner(**each)["logits"], expected, atol=1e-5)
 
 
+def test_an_input_may_have_any_name(tmp_path):
+    inputs = {"file": np.ones((2, 3), "float32"), "a/b": np.zeros((2, 1), "int32")}
+    calibration.write_calibration(tmp_path / "c.npz", inputs)
+    loaded = calibration.load_calibration(tmp_path / "c.npz")
+    assert loaded.keys() == inputs.keys() and loaded["a/b"].dtype == np.int32
+    np.testing.assert_array_equal(loaded["file"], inputs["file"])
+
+
 def test_of_large_inputs_there_are_fewer(monkeypatch):
     content = convert(small_network(2), "float32", None)
     for limit, number in ((4 * X[:2].nbytes // 8, 2), (1, 1)):

@@ -74,3 +74,9 @@ def test_models_that_do_not_tell(layers_before, message):
 def test_what_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_which_ranges_are_those_of_images():
+    assert Uniform((3,)).in_unit_range and Gaussian((3,)).in_unit_range
+    assert not Uniform((2,), low=[0, 18], high=[1, 99]).in_unit_range
+    assert not Uniform((2,), low=-1).in_unit_range and not Gaussian((2,), std=0.5).in_unit_range

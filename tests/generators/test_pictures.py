@@ -116,6 +116,15 @@ def test_the_pictures_travel_with_the_file(tmp_path):
     assert Pictures((8, 8, 3)).get_config()["pictures"] is None
 
 
+def test_pictures_smaller_than_the_input_are_refused():
+    small, large = np.zeros((40, 48, 3), "uint8"), np.zeros((64, 40, 3), "uint8")
+    with pytest.raises(ValueError, match=r"largest side of any is 48 pixels, and images of 64 x 96 .* 64"):
+        Pictures((64, 96, 3), [small, small])
+    assert Pictures((64, 96, 3), [small, large]).image_shape == (64, 96, 3)
+    # Those that ship with the library are scaled down to 448.
+    assert Pictures((512, 512, 1)).image_shape == (512, 512, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -265,6 +265,54 @@ def test_shapes_that_are_not_known():
         tfkd.load_teacher(unbuilt)
 
 
+def of_bytes():
+    """A network that scales its inputs itself, from 0 to 255."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, layers.Dense(3)(x))
+
+
+def test_a_range_that_contradicts_the_networks_own_scaling():
+    with pytest.warns(TeacherWarning, match=r"seems to expect 0 to 255 where it is given -1 to 1"):
+        tfkd.load_teacher(of_bytes(), input_range=(-1, 1))
+    for given in ((0, 255), (0, 1)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tfkd.load_teacher(of_bytes(), input_range=given)
+        assert not [each for each in caught if "scales its inputs itself" in str(each.message)]
+
+
+def autoencoder(flat, ending):
+    """A network that returns images, as vectors or as maps."""
+    inputs = keras.Input((64,) if flat else (8, 8, 3))
+    layer = layers.Dense(64, ending) if flat else layers.Conv2D(3, 3, padding="same", activation=ending)
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("ending", ["sigmoid", None])
+def test_an_autoencoder_is_no_classifier(flat, ending):
+    network = autoencoder(flat, ending)
+    with pytest.raises(ValueError, match=r"as autoencoders do.*task='regression'"):
+        tfkd.load_teacher(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TeacherWarning)
+        if flat:
+            assert tfkd.load_teacher(network, task="regression").output_shape == (None, 64)
+        else:
+            with pytest.raises(ValueError, match=r"\(None, 8, 8, 3\)"):
+                tfkd.load_teacher(network, task="classification")
+
+
+def test_a_language_model_is_no_classifier():
+    tokens = keras.Input((None,), dtype="int32", name="token_ids")
+    network = keras.Model({"token_ids": tokens}, layers.Dense(9)(layers.Embedding(9, 4)(tokens)))
+    with pytest.raises(ValueError, match=r"`task` is needed: .* reads tokens .*\(None, None, 9\)"):
+        tfkd.load_teacher(network)
+    with pytest.raises(ValueError, match=r"\(None, None, 9\)"):
+        tfkd.load_teacher(network, task="classification")
+
+
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfkd._core import files
 from tfkd._core.runtimes import TFLiteFile
 
 _PROGRAM = pathlib.Path(__file__).with_name("running_compiled.py")
@@ -30,15 +31,11 @@ class _CompiledFile(TFLiteFile):
         content: the file's bytes.
     """
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__(content)
-        self._content = content
-
     def _run(self, rows: dict[str, Any]):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            (folder / "model.tflite").write_bytes(self._content)
-            np.savez(folder / "inputs.npz", **rows)
+            (folder / "model.tflite").write_bytes(self.content)
+            files.write_arrays(folder / "inputs.npz", rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             command = [sys.executable, "-P", str(_PROGRAM), name]
             try:

@@ -4,7 +4,10 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 # `.student-ab_c12d3.keras`, as `tempfile` chooses letters.
 _TEMPORARY = re.compile(r"\.(?P<stem>[^.]+)-[a-z0-9_]{8}(?P<ending>\..*)?")
@@ -69,6 +72,14 @@ def temporary_of(name: str) -> str | None:
     """The name of the file that a temporary one of `replacing` was to become; None for other files."""
     match = _TEMPORARY.fullmatch(name)
     return match and match["stem"] + (match["ending"] or "")
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an npz file of arrays by any names; `numpy.savez` has no place for one called "file"."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

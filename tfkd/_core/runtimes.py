@@ -37,12 +37,14 @@ class TFLiteFile:
         threads: how many threads it may use.
 
     Attributes:
+        content: the file's bytes.
         interpreter: LiteRT's.
         input_shapes: by the input's name in the file's signature, with None for the batch, as a Keras
             model's.
         output_shapes: by the output's name, likewise.
         steps: for each output, how far apart its values lie; 0 for floats.
         dtypes: of the inputs, and of each output.
+        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
@@ -53,6 +55,7 @@ class TFLiteFile:
         require_litert()
         from ai_edge_litert.interpreter import Interpreter
 
+        self.content = content
         with quiet.foreign_output():
             self.interpreter = Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()
@@ -66,6 +69,7 @@ class TFLiteFile:
         )
         self.steps = [each["quantization"][0] for each in self._targets]
         self.dtypes = [np.dtype(each["dtype"]).name for each in (*sources, *self._targets)]
+        self.reason = ""
 
     def _names_in_signature(self):
         """Names of inputs and outputs for people, by their index; files of other tools may have none."""
@@ -99,6 +103,11 @@ class TFLiteFile:
         ends = np.iinfo(details["dtype"])
         # Plain integers stand for themselves.
         return ((ends.min - zero) * scale, (ends.max - zero) * scale) if scale else (ends.min, ends.max)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether any of its numbers has 8 bits, so that it rounds as it runs."""
+        return any(each["dtype"] in (np.int8, np.uint8) for each in self.interpreter.get_tensor_details())
 
     @property
     def interface(self) -> list[str]:
@@ -152,12 +161,17 @@ class SavedModelFolder:
         input_shape: with None for the batch and wherever any size goes.
         output_shapes: by the output's name, likewise.
         steps: 0 for each output, since its values are floats.
+        rounds: False, likewise.
+        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
         ValueError: if there is no such signature, or it takes other inputs than images by the batch.
     """
 
+    rounds = False
+
     def __init__(self, path: str | os.PathLike) -> None:
+        self.reason = ""
         # The signature alone would not keep the variables.
         self._loaded = tf.saved_model.load(os.fspath(path))
         signatures = self._loaded.signatures

@@ -35,6 +35,7 @@ _REFUSED = (
     "channel_order",
     "from_logits",
     "teacher_output",
+    "teacher_weights",
     "trust_files",
     "import",
 )

@@ -27,7 +27,10 @@ from tfkd.teachers._scaling import AUTO, ORDERS
 
 # The task by which a program distils texts.
 TEXT = "text"
-_TEACHER_IS = "trained network: a .keras or .h5 file, or a SavedModel folder or .tflite file as a black box"
+_TEACHER_IS = (
+    "trained network: a .keras, .h5 or .tflite file, a SavedModel folder, or a name: "
+    "keras.applications:MobileNetV2, keras_hub:resnet_18_imagenet or keras_hub:FOLDER"
+)
 
 
 def _define_teacher(values):
@@ -102,6 +105,12 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
         "name or index of the output to distil, if the teacher has several",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "teacher_weights",
+        None,
+        ".h5 file of weights for a teacher keras.applications:NAME; without, ImageNet's are downloaded",
+        flag_values=values,
+    )
     flags.DEFINE_multi_string(
         "import",
         [],
@@ -130,6 +139,7 @@ def _teacher_arguments(values):
         "trust_files": values.trust_files,
         "layout": None if values.layout == "auto" else values.layout,
         "input_shape": _sides(values.input_shape),
+        "weights": values.teacher_weights,
     }
     return {"teacher": values.teacher, "teacher_options": options}
 
@@ -168,7 +178,7 @@ def _two_numbers(typed):
     return low, high
 
 
-_NAMED = {"mean": "input_mean", "std": "input_std"}
+_NAMED = {"mean": "input_mean", "std": "input_std", "weights": "teacher_weights"}
 teacher = FlagGroup("teacher", _define_teacher, _teacher_arguments, named=_NAMED)
 # Those that a program takes several of; the other flags are about all of them.
 teachers = FlagGroup("teacher", _define_teachers, _teacher_arguments, named=_NAMED)

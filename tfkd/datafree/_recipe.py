@@ -214,9 +214,22 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
         **kwargs: the options of `NewInputs`, `Prior`, `Refinement` and `Recipe`.
     """
 
+    def check(self) -> None:
+        super().check()
+        if self.refines() and (beyond := self.unbounded_pixels_option()):
+            self._refuse(
+                "refine_steps",
+                f"0 with {beyond}, whose values leave [0, 1], where refined inputs are kept; or load the "
+                "teacher with a `mean` and a `std` that bring its features there, and make such values",
+            )
+
     @property
     def differentiates_teacher(self) -> bool:
         return self.refines()
+
+    def unbounded_pixels_option(self) -> str | None:
+        beyond = [each for each in self.priors if isinstance(each, Generator) and not each.in_unit_range]
+        return f"prior={beyond[0].name}" if beyond else None
 
     def inputs(self, teacher: keras.Model) -> Inputs:
         tokens = self.token_generators()

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from typing import Any
 
 import numpy as np
 
@@ -47,9 +46,8 @@ def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
 
 def write_calibration(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> None:
     """Writes inputs by name into an npz file, an array `(n, ...)` for each, whole or not at all."""
-    named: dict[str, Any] = {**inputs}
-    with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **named)
+    with files.replacing(path) as temporary:
+        files.write_arrays(temporary, inputs)
 
 
 def load_calibration(path: str | os.PathLike) -> dict[str, np.ndarray]:

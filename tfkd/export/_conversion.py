@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfkd._core import quiet
+from tfkd._core import files, quiet
 from tfkd.export._examples import Inputs, number_of
 from tfkd.export._low_bits import LOW_BITS, with_low_bits
 from tfkd.export._signature import is_named, signature
@@ -142,7 +142,7 @@ def _by_another_process(trackable, concrete, inputs, options):
         if inputs is not None:
             path = os.path.join(folder, "inputs.npz")
             if isinstance(inputs, dict):
-                np.savez(path, **inputs)
+                files.write_arrays(path, inputs)
             else:
                 np.savez(path, inputs)
         pathlib.Path(folder, "options.json").write_text(json.dumps(options), encoding="utf-8")

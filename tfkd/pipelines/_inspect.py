@@ -18,10 +18,11 @@ from tfkd.pipelines._inspection import Finding, Inspection, not_known
 from tfkd.pipelines._networks import Source
 from tfkd.pipelines._settings import teller
 from tfkd.tasks import marked_task, task_of
-from tfkd.teachers import BlackBoxTeacher, load_teacher, probabilities_ending
+from tfkd.teachers import BlackBoxTeacher, probabilities_ending
 from tfkd.teachers._finding_scaling import scaling_of
 from tfkd.teachers._formats import read
 from tfkd.teachers._input_scaling import Scaling
+from tfkd.teachers._loading import teacher_of
 from tfkd.teachers._opened import opened
 from tfkd.teachers._scaling import AUTO, RGB
 
@@ -33,7 +34,10 @@ _FLAGS = {
     "input_shape": "input_shape",
     "output": "teacher_output",
     "from_logits": "from_logits",
+    "weights": "teacher_weights",
 }
+# Options that say how a file is read.
+_OF_FILES = ("trust_files", "weights")
 
 
 def inspect_model(
@@ -64,17 +68,17 @@ def inspect_model(
     check_keras_3("teacher", teacher)
     options, say = dict(teacher_options or {}), teller(verbose)
     say("reading the network")
-    loaded = _read(teacher, options.get("trust_files", False))
+    loaded = _read(teacher, options.get("trust_files", False), options.get("weights"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspected(teacher, loaded, options, say)
 
 
-def _read(source, trusted):
+def _read(source, trusted, weights):
     if isinstance(source, keras.Model):
         return source
     try:
-        return read(os.fspath(source), trusted)
+        return read(os.fspath(source), trusted, weights)
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(str(error).replace("`source`", "`teacher`")) from error
 
@@ -107,7 +111,7 @@ def _inspected(source, loaded, options, say):
     thinning = taught(of_teacher.thinning_of)
     inherits = thinning.value == of_teacher.INHERITED
     return Inspection(
-        format=probed(lambda: of_network.format_of(source)),
+        format=probed(lambda: of_network.format_of(source, loaded)),
         architecture=seen(of_network.architecture_of),
         inputs=seen(of_network.inputs_of),
         outputs=seen(of_network.outputs_of),
@@ -115,7 +119,7 @@ def _inspected(source, loaded, options, say):
         scaling=scaling,
         parameters=seen(of_network.parameters_of),
         flops=seen(of_network.flops_of),
-        tflite=probed(lambda: of_network.tflite_of(loaded, _content(source))),
+        tflite=seen(of_network.tflite_of),
         normalizations=seen(of_network.normalizations_of),
         thinning=thinning,
         pruning=taught(of_teacher.pruning_of),
@@ -164,15 +168,8 @@ def _given_scaling(options):
 def _teacher(source, loaded, options):
     if isinstance(loaded, BlackBoxTeacher):
         return loaded
-    return load_teacher(loaded if isinstance(loaded, keras.Model) else source, **options)
-
-
-def _content(source):
-    """A TFLite file's bytes; None of anything else."""
-    if isinstance(source, keras.Model) or not os.fspath(source).endswith(".tflite"):
-        return None
-    with open(source, "rb") as file:
-        return file.read()
+    rest = {name: value for name, value in options.items() if name not in _OF_FILES}
+    return teacher_of(source, loaded, **rest)
 
 
 def _task(teacher, loaded, options):
@@ -195,7 +192,7 @@ def _command(source, loaded, options, thinned, inherits):
     """What makes a smaller student, as it can be typed."""
     in_memory = isinstance(source, keras.Model)
     path = f"{source.name}.keras" if in_memory else os.fspath(source)
-    name = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
+    name = os.path.splitext(os.path.basename(os.path.abspath(path.rpartition(":")[2])))[0]
     words = [f"--teacher={path}"]
     if takes_texts(loaded):
         words = ["tfkd-distill", "--task=text", *words, "--train_data=texts.tsv"]

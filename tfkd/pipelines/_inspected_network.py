@@ -15,6 +15,7 @@ from tfkd._core.keras_internals import flatten_layers, is_functional
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
 from tfkd.pipelines._inspection import Finding, not_known
 from tfkd.searching._timing import file_of, timed_rounds
+from tfkd.teachers._by_name import is_name
 from tfkd.teachers._older_files import is_of_keras_2
 
 # A Keras model, or a file that only answers, a `TFLiteFile` or a `SavedModelFolder`.
@@ -36,26 +37,30 @@ def check_not_interrupted(error: Exception) -> None:
         raise error
 
 
-def format_of(source: Any) -> Finding:
+def format_of(source: Any, network: Network) -> Finding:
     """What kind of file a network was read from."""
+    only = "rebuilt with its layers" if isinstance(network, keras.Model) else "which only answers"
     if isinstance(source, keras.Model):
         return Finding("a Keras model in memory", "model")
     path = os.fspath(source)
+    if is_name(path):
+        return Finding("a network by name, with its own preprocessing", "name")
     if os.path.isdir(path):
-        return Finding("a SavedModel folder, which only answers", "saved_model")
+        return Finding(f"a SavedModel folder, {only}", "saved_model")
     size = f"{os.path.getsize(path):,} bytes"
     if model_files.is_hdf5(path):
         return Finding(f"an HDF5 file, {size}", "h5")
     if model_files.is_zip(path):
         version = "2" if is_of_keras_2(path) else "3"
         return Finding(f"a .keras file of Keras {version}, {size}", f"keras_{version}")
-    return Finding(f"a TFLite file, which only answers, {size}", "tflite")
+    return Finding(f"a TFLite file, {only}, {size}", "tflite")
 
 
 def architecture_of(network: Network) -> Finding:
     """Which kind of model it is, and of how many layers."""
-    if not isinstance(network, keras.Model):
-        return Finding("a black box: answers, but no gradients and no layers", "black_box")
+    if isinstance(network, TFLiteFile | SavedModelFolder):
+        words = f"a black box: answers, but no gradients and no layers; {network.reason}"
+        return Finding(words, "black_box")
     inner = [each for each in network.layers if isinstance(each, keras.Model)]
     leaves = [each for each in flatten_layers(network, include_self=False) if not _holds_layers(each)]
     kind = _kind(network)
@@ -129,18 +134,14 @@ def flops_of(network: Network) -> Finding:
     return Finding(f"{count:,} for one input, a multiply-add as two", count)
 
 
-def tflite_of(network: Network, content: bytes | None) -> Finding:
-    """Bytes and milliseconds as a float32 TFLite file.
-
-    Args:
-        network: the network.
-        content: the TFLite file itself where it is one.
-    """
+def tflite_of(network: Network) -> Finding:
+    """Bytes and milliseconds as a TFLite file: as it is where it is one, else of float32."""
     if isinstance(network, SavedModelFolder):
         return not_known("a SavedModel is not converted")
     require_litert()
-    kind = "as it is" if content else "in float32"
-    content = content or file_of(network, "float32", None)
+    as_it_is = isinstance(network, TFLiteFile)
+    kind = "as it is" if as_it_is else "in float32"
+    content = network.content if as_it_is else file_of(network, "float32", None)
     milliseconds = 1000 * float(np.median(timed_rounds([content])))
     value = {"bytes": len(content), "milliseconds": milliseconds}
     return Finding(

@@ -7,42 +7,58 @@ import numpy as np
 
 from tfkd._core import model_files, untrusted
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile, require_litert
+from tfkd.teachers._by_name import is_name, network_named
+from tfkd.teachers._from_tflite import from_tflite
+from tfkd.teachers._keras_2_folders import read_folder
 from tfkd.teachers._older_files import TRUST, is_of_keras_2, read_h5, read_keras_2
+from tfkd.teachers._rebuilding import rebuilt
 
 _ARGUMENT = "source"
+Network = keras.Model | TFLiteFile | SavedModelFolder
 
 
-def read(path: str, trusted: bool = False) -> keras.Model | TFLiteFile | SavedModelFolder:
-    """What a teacher's file holds, by its content.
+def read(path: str, trusted: bool = False, weights: str | os.PathLike | None = None) -> Network:
+    """What a teacher's file holds, by its content; or a network by name.
 
     Args:
-        path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder.
+        path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder; or a name.
         trusted: whether what it holds may run code and touch files.
+        weights: a file of weights for a network by name.
 
     Returns:
-        A Keras model, or a file that only answers.
+        A Keras model, or a file that only answers, with the reason.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is of another kind, damaged, too large, asks for what is not known to compute
             only, or holds something else than a model.
     """
+    if is_name(path):
+        return network_named(path, weights)
+    if weights is not None:
+        raise ValueError(
+            "`weights` goes with a network by name, such as 'keras.applications:MobileNetV2', and not with "
+            f"a whole model. Received: weights={weights!r} with {path!r}. Leave it out (--teacher_weights)."
+        )
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder "
-            "or a .tflite file."
+            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder, "
+            "a .tflite file, or a name such as keras.applications:MobileNetV2."
         )
     what = model_files.describe(_ARGUMENT, path)
     if os.path.exists(os.path.join(path, "saved_model.pb")):
         untrusted.check_saved_model(path, what, trusted)
-        return _opened(SavedModelFolder, path, what, "a SavedModel")
+        file = _opened(SavedModelFolder, path, what, "a SavedModel")
+        return rebuilt(file, lambda: read_folder(path, what), what)
     if os.path.isfile(path) and path.endswith(".tflite"):
         require_litert()
         untrusted.check_size(what, os.path.getsize(path))
         with open(path, "rb") as file:
             content = file.read()
         untrusted.check_tflite(content, what)
-        return _opened(TFLiteFile, content, what, "a TFLite file")
+        file = _opened(TFLiteFile, content, what, "a TFLite file")
+        name = os.path.splitext(os.path.basename(path))[0]
+        return rebuilt(file, lambda: from_tflite(content, name), what)
     if model_files.is_zip(path):
         untrusted.check_archive(path, what)
         if is_of_keras_2(path):

@@ -17,7 +17,7 @@ from tfkd.teachers._deciding import check_from_logits
 from tfkd.teachers._diagnosis import diagnose
 from tfkd.teachers._endings import ending_of
 from tfkd.teachers._finding_scaling import scaling_of
-from tfkd.teachers._formats import read
+from tfkd.teachers._formats import Network, read
 from tfkd.teachers._opened import opened, with_one_output
 from tfkd.teachers._preprocessing import expected_range
 from tfkd.teachers._scaling import AUTO, RGB, UNIT, preparation
@@ -45,6 +45,7 @@ def load_teacher(
     layout: str | None = None,
     channel_order: str = RGB,
     input_shape: Sequence[int] | None = None,
+    weights: str | os.PathLike | None = None,
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
@@ -66,16 +67,24 @@ def load_teacher(
     A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
     tells the task afterwards.
 
-    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3. A `.tflite` file or
-    a SavedModel folder becomes a `tfkd.BlackBoxTeacher`, a black box: predictions only, no gradients or
-    intermediate layers. SavedModels are called through `serving_default`.
+    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3, and so are
+    SavedModel folders that Keras 2 wrote and `.tflite` files of float operators, where a Keras model gives
+    the same answers as the file. Any other folder or `.tflite` file becomes a `tfkd.BlackBoxTeacher`, a
+    black box: predictions only, no gradients or intermediate layers. What is printed says why. SavedModels
+    are then called through `serving_default`. Dense layers that `model.quantize("int8")` has rounded become
+    layers of floats, with the rounded kernels.
+
+    A network by name, "keras.applications:MobileNetV2" or "keras_hub:resnet_18_imagenet" (extra `text`),
+    has its own preprocessing in front, and needs no `input_range`. Its weights are downloaded, unless
+    `weights` names a file of them, or "keras_hub:" is followed by a folder that keras-hub has saved.
 
     Files are not trusted: layers, functions and operators that are not known to compute only are refused
     before anything of the file runs, except classes that this process has registered with Keras. So is what
     unpacks to more than 1 GiB, or to more GiB than the environment variable `TFKD_SIZE_LIMIT` says.
 
     Args:
-        source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, or a Keras model already loaded.
+        source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, a name, or a Keras model already
+            loaded.
             Inputs are images (height, width, channels), or (height, width), which become one channel;
             vectors (features,), series (time, channels) or spectrograms (frequency, time, channels); of
             text models token ids by name, `token_ids` and what else they take.
@@ -101,15 +110,19 @@ def load_teacher(
             `mean` and `std` are then in that order, too.
         input_shape: of an input, without the batch, for a network that leaves sides open or takes images
             as flat vectors, such as (28, 28, 1) for 784 values; None for its own.
+        weights: an `.h5` file of weights for a network of `keras.applications` by name; None for those of
+            ImageNet.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ImportError: for a `.tflite` file if `ai_edge_litert` is not installed.
+        ImportError: for a `.tflite` file if `ai_edge_litert` is not installed, for a preset if keras-hub is
+            not.
         TypeError: if `task` is not a task, or `source` is a model of tf_keras.
-        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, the task
+        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, there is
+            no network of that name, its weights cannot be downloaded, the task
             or the layout does not fit the model, its channels may be first, or its answers to synthetic
             inputs are not finite.
 
@@ -117,7 +130,7 @@ def load_teacher(
         TeacherWarning: if two axes may be a series as well as an image.
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
         TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled, or its own
-            scaling is made for another range than [0, 1] and none was given, or `input_range="auto"` does
+            scaling is made for another range than it was given, or `input_range="auto"` does
             not find it with certainty.
 
     Example:
@@ -131,7 +144,43 @@ def load_teacher(
         )
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
-    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files)
+    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files, weights)
+    return teacher_of(
+        source,
+        loaded,
+        input_range,
+        mean,
+        std,
+        from_logits,
+        output,
+        task,
+        layout,
+        channel_order,
+        input_shape,
+    )
+
+
+def teacher_of(
+    source: str | os.PathLike | keras.Model,
+    loaded: Network,
+    input_range: tuple[float, float] | str | None = None,
+    mean: float | Sequence[float] | np.ndarray = 0.0,
+    std: float | Sequence[float] | np.ndarray = 1.0,
+    from_logits: bool | None = None,
+    output: str | int | None = None,
+    task: str | type[Task] | Task | None = None,
+    layout: str | None = None,
+    channel_order: str = RGB,
+    input_shape: Sequence[int] | None = None,
+) -> keras.Model:
+    """What `load_teacher` makes of a network that has been read.
+
+    Args:
+        source: what it was read from.
+        loaded: the network, or a file that only answers.
+        input_range, mean, std, from_logits, output, task, layout, channel_order, input_shape: as of
+            `load_teacher`.
+    """
     if takes_texts(loaded):
         scaled = {"mean": np.any(mean), "std": np.any(np.asarray(std) != 1)}
         asked = {"input_range": input_range is not None, "layout": layout is not None}
@@ -141,21 +190,23 @@ def load_teacher(
         diagnose(teacher)
         return teacher
     network = opened(source, loaded, output, layout, input_shape)
+    if not isinstance(loaded, keras.Model):
+        _say(f"Teacher {network.name!r} is a black box, without layers and gradients: {loaded.reason}.")
     said = np.any(mean) or np.any(np.asarray(std) != 1) or channel_order != RGB
     if isinstance(input_range, str):
         _check_auto(input_range, said)
         prepared = preparation(shape=network.shape, **_found(network, from_logits, task).options)
     else:
-        if input_range is None and not said:
-            _warn_of_range(network.network)
+        if not said:
+            _warn_of_range(network.network, input_range)
         prepared = preparation(input_range or UNIT, mean, std, network.shape, channel_order)
     teacher, notice = network.teacher(prepared, from_logits, task)
     if network.doubt:
-        warnings.warn(f"Teacher {teacher.name!r} {network.doubt}", TeacherWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r} {network.doubt}", TeacherWarning, stacklevel=4)
     if notice:
-        warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r} {notice}", TaskWarning, stacklevel=4)
     if problem := diagnose(teacher):
-        warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=3)
+        warnings.warn(f"Teacher {teacher.name!r}: {problem}", TeacherWarning, stacklevel=4)
     return teacher
 
 
@@ -174,11 +225,8 @@ def _check_auto(input_range, said):
 def _found(network, from_logits, task):
     """What was found out about the scaling, said aloud."""
     found = scaling_of(network, from_logits, task)
-    line = f"Teacher {network.name!r}: inputs are scaled by {found.words}, since {found.evidence}."
-    if found.sure and keras.config.is_interactive_logging_enabled():
-        print(line, flush=True)
-    elif found.sure:
-        logging.info(line)
+    if found.sure:
+        _say(f"Teacher {network.name!r}: inputs are scaled by {found.words}, since {found.evidence}.")
     else:
         warnings.warn(
             f"Teacher {network.name!r}: its scaling is not certain. Taken for {found.name}, since "
@@ -186,21 +234,35 @@ def _found(network, from_logits, task):
             "pipeline does, such as input_range=(0, 255) (--input_range=0,255) or input_range=(-1, 1) "
             "(--input_range=-1,1).",
             TeacherWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return found
 
 
-def _warn_of_range(model):
-    if not isinstance(model, keras.Model) or (ends := expected_range(model)) in (None, UNIT):
+def _say(line):
+    if keras.config.is_interactive_logging_enabled():
+        print(line, flush=True)
+    else:
+        logging.info(line)
+
+
+def _warn_of_range(model, given):
+    """Warns where a network's own scaling is made for another range than it gets.
+
+    Who passes (0, 1) has been told, and wants that.
+    """
+    if not isinstance(model, keras.Model) or given == UNIT or (ends := expected_range(model)) is None:
         return
     low, high = ends
+    got_low, got_high = (f"{float(end):g}" for end in given or UNIT)
+    if (low, high) == tuple(given or UNIT):
+        return
     warnings.warn(
         f"Teacher {model.name!r} scales its inputs itself, and seems to expect {low} to {high} where it is "
-        f"given 0 to 1. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
+        f"given {got_low} to {got_high}. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
         "input_range=(0, 1) (--input_range=0,1) if that is right.",
         TeacherWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 

@@ -1,6 +1,7 @@
 """Opened: a network as somebody built it, or a file that only answers, ready to become a teacher."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -15,11 +16,15 @@ from tfkd.tasks._endings import SIGNS, last_operation, other_activation
 from tfkd.tasks._finding import marked_task, name_of_mark
 from tfkd.teachers._black_box import BlackBoxTeacher
 from tfkd.teachers._deciding import decide, usual_activation
+from tfkd.teachers._dequantized import dequantized
 from tfkd.teachers._endings import Ending, apply_without, ending_of
 from tfkd.teachers._files import from_file
 from tfkd.teachers._input_shape import with_input_shape
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._scaling import Preparation
+
+# Fewer values may well be features and as many classes.
+_LEAST_OF_AUTOENCODER = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +85,7 @@ def opened(
         ValueError: if it has no single input of known shape, or output and layout do not fit.
     """
     if isinstance(loaded, keras.Model):
-        index, network = 0, with_one_output(loaded, output)
+        index, network = 0, with_one_output(dequantized(loaded), output)
         network = network if input_shape is None else with_input_shape(network, input_shape)
         name = network.name
         _check_shapes(name, *_shapes(network))
@@ -99,6 +104,8 @@ def _from_keras(model, preparation, from_logits, task, layout):
     ending = ending_of(model, from_logits, usual_activation(task, shape))
     if task is None:
         task = marked_task(model)
+    if task is None and ending.activation != "softmax":
+        _check_not_autoencoder(model, shape)
     asked = from_logits is not True and ending.activation is None
     other = other_activation(last_operation(model)) if asked else None
     task, notice = decide(task, ending.activation, shape, from_logits, model.name, other)
@@ -107,6 +114,18 @@ def _from_keras(model, preparation, from_logits, task, layout):
     elif other in SIGNS and (shape == (1,) or task.activations[0] == "sigmoid"):
         ending = Ending("sign")
     return _with_logits(model, ending, preparation, task, layout), notice
+
+
+def _check_not_autoencoder(model, answer):
+    """Raises ValueError for a network that returns as much as it takes, which are hardly classes."""
+    values = math.prod(answer)
+    if values == math.prod(model.input_shape[1:]) and values >= _LEAST_OF_AUTOENCODER:
+        raise ValueError(
+            f"`task` is needed: the teacher {model.name!r} returns as many values as it takes, {values}, "
+            "as autoencoders do, which tell no classes apart. For numbers pass task='regression', for a "
+            "class at each pixel 'segmentation', for so many labels 'multi_label' (--task). Else give a "
+            "network that ends in classes."
+        )
 
 
 def _with_logits(model, ending, preparation, task, layout):

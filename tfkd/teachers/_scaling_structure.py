@@ -7,6 +7,7 @@ import numpy as np
 
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.runtimes import TFLiteFile
+from tfkd.teachers._by_name import OWN_PREPROCESSING
 from tfkd.teachers._input_scaling import BYTES, CAFFE, IMAGENET, SYMMETRIC, UNIT, Scaling
 from tfkd.teachers._preprocessing import expected_range
 
@@ -53,10 +54,12 @@ def scaling_of_structure(network: keras.Model | TFLiteFile) -> Scaling | None:
         return _of_integers(network)
     if not isinstance(network, keras.Model):
         return None
+    names = {layer.name for layer in flatten_layers(network)}
+    if OWN_PREPROCESSING in names:
+        return UNIT.because("it came by name, with its own preprocessing", sure=True)
     if (ends := expected_range(network)) is not None:
         evidence = "its own first operations are made for that"
         return _OF_RANGE[ends].because(evidence, sure=True)
-    names = {layer.name for layer in flatten_layers(network)}
     for family in _FAMILIES:
         if names.issuperset(family.has):
             return family.scaling.because(f"its layers are those of {family.name}", sure=False)

@@ -47,11 +47,20 @@ def check_configuration(config: Any, what: str, remedy: str, old: bool = False) 
         try:
             pending += place.inner()
         except _Refused as reason:
-            raise refusal(what, f"is refused: {reason}.", remedy) from None
+            raise refusal(what, f"is refused: {reason}.", reason.remedy or remedy) from None
 
 
 class _Refused(Exception):
-    """Why a configuration is refused, as the middle of a sentence."""
+    """Why a configuration is refused, as the middle of a sentence.
+
+    Args:
+        reason: the words.
+        remedy: what to do about it where that is another than for most of what is refused.
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +149,13 @@ def _check_object(entry, owner, old):
         raise _Refused(f"{owner} has a class {_short(kind)}, which is not a name")
     if kind == "Lambda":
         raise _Refused(f"{owner} runs code that the file brings along")
+    if kind == "TFSMLayer":
+        folder = _short(options.get("filepath"))
+        raise _Refused(
+            f"{owner} runs the SavedModel folder {folder}, which is not in the file",
+            "Give that folder as the teacher itself (--teacher=FOLDER); where it is missing, have it sent, "
+            "or the model that it was exported from.",
+        )
     if kind == "function":
         _check_function(config, module, registered, owner, old)
     elif kind in _allowed.ARRAYS:
