@@ -121,19 +121,15 @@ def clone_of(normalization):
 
 
 def priors(teacher):
-    """The recipes by name: what a name means, what an object says."""
+    """The recipes by name: as they come, as they were before, and features as normal ones."""
     shape = teacher.input_shape[1:]
     recipe = datafree.Procedural(batch_size=128, epochs=6)
     yield "automatic", recipe
     yield "smooth noise", recipe.with_options(prior="smooth_noise")
-    if len(shape) == 2:
-        yield "signals", recipe.with_options(prior="signals")
-        return
-    low, high = generators.feature_ranges(teacher)
-    unrefined = recipe.with_options(refine_steps=0)
-    yield "uniform", unrefined.with_options(prior=generators.Uniform(shape, low, high))
-    mean, deviation = (low + high) / 2, (high - low) / 6
-    yield "gaussian", unrefined.with_options(prior=generators.Gaussian(shape, mean, deviation))
+    if len(shape) == 1:
+        low, high = generators.feature_ranges(teacher)
+        gaussian = generators.Gaussian(shape, (low + high) / 2, (high - low) / 6)
+        yield "gaussian", recipe.with_options(prior=gaussian, refine_steps=0)
 
 
 def main(argv: list[str]) -> None:
@@ -155,6 +151,11 @@ def main(argv: list[str]) -> None:
                 seconds = round(time.process_time() - start)
                 rows[name].setdefault(prior, []).append(agreement)
                 print(name, prior, seed, f"{agreement:.4f}", f"{seconds} s", flush=True)
+        write(rows)
+
+
+def write(rows):
+    """Keeps what there is so far."""
     files.write_text(os.path.join(FLAGS.rows, "other_inputs.json"), json.dumps(rows, indent=1) + "\n")
 
 

@@ -37,18 +37,16 @@ def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
         `(low, high)` as `generators.feature_ranges` gives them, on the scale of the teacher's own inputs;
         None if it takes no vectors, or does not begin with a `Normalization`, but for a scaling.
     """
-    shape = one_shape(teacher)
-    if shape is None or len(shape) != 1 or None in shape:
+    taken = one_shape(teacher) or ()
+    shape = tuple(side for side in taken if side is not None)
+    if len(taken) != 1 or len(shape) != 1:
         return None
     try:
         ranges = generators.feature_ranges(teacher)
     except ValueError:
         return None
-    (tap,) = (
-        f"{path}:input"
-        for path, layer in taps.named_layers(teacher).items()
-        if isinstance(layer, layers.Normalization)
-    )
+    named = taps.named_layers(teacher)
+    tap = next(f"{path}:input" for path, each in named.items() if isinstance(each, layers.Normalization))
     # A scaling in front of the layer is undone: each feature by itself, times a factor, plus an offset.
     given = np.random.default_rng(0).uniform(0.5, 1.5, (4, *shape)).astype("float32")
     given[::2] *= -1

@@ -163,9 +163,10 @@ class Prior(Selection):
 
     def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
         yield from super().substitutes(teacher)
-        shape = one_shape(teacher)
-        if shape is None:
+        taken = one_shape(teacher)
+        if taken is None or None in taken:
             return
+        shape = tuple(side for side in taken if side is not None)
         if self.pictures is not None and not views.fit(shape):
             raise ValueError(
                 f"`pictures`: {teacher.name!r} takes inputs of shape {shape}, which are not images. Leave "
