@@ -36,7 +36,8 @@ class Signals(Generator):
         tones: how many tones an input has at most, at least 1.
         pitch: `(low, high)` pitch of tones, drawn log-uniformly: periods a series, or shares of a
             spectrogram's frequencies. None for 1 to a quarter of the series' length, or 0.03 to 0.9.
-        time_first: whether spectrograms are `(time, frequency, channels)`; series have their time first.
+        time_first: whether spectrograms are `(time, frequency, channels)`; None for whether their first
+            side is the longer one. Series have their time first.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -48,7 +49,7 @@ class Signals(Generator):
     Example:
         >>> Signals((128, 3)).sample(4, seed=0).shape
         TensorShape([4, 128, 3])
-        >>> Signals((49, 10, 1), time_first=True).sample(4, seed=0).shape
+        >>> Signals((49, 10, 1)).sample(4, seed=0).shape
         TensorShape([4, 49, 10, 1])
     """
 
@@ -59,7 +60,7 @@ class Signals(Generator):
         image_shape: tuple[int, ...],
         tones: int = 4,
         pitch: tuple[float, float] | None = None,
-        time_first: bool = False,
+        time_first: bool | None = None,
         name: str = "signals",
         **kwargs,
     ) -> None:
@@ -71,9 +72,9 @@ class Signals(Generator):
             )
         self.tones = check_int("tones", tones)
         self.waves = len(shape) == 2
-        self.time_first = time_first
+        self.time_first = not self.waves and shape[0] > shape[1] if time_first is None else time_first
         # Spectrograms are made with frequencies first, and turned.
-        *bands, self._time = shape[:-1][::-1] if time_first else shape[:-1]
+        *bands, self._time = shape[:-1][::-1] if self.time_first else shape[:-1]
         self._bands, channels = bands, shape[-1]
         self.pitch = None if pitch is None else check_range("pitch", pitch)
         self._grids = [grid for grid in _GRIDS if grid <= self._time] or [1]

@@ -83,6 +83,21 @@ def small_network(width: int = 8, ending: str | None = None, name: str = "net") 
     return keras.Model(inputs, x, name=name)
 
 
+def small_vit(blocks: int = 1, name: str = "vit") -> keras.Model:
+    """A vision transformer: nine patches of 4 pixels behind a token of the class."""
+    inputs = keras.Input(SHAPE, name="image")
+    x = layers.Conv2D(8, 4, strides=4, name="patches")(inputs)
+    x = layers.Reshape((9, 8), name="tokens")(x)
+    x = layers.ZeroPadding1D((1, 0), name="with_class")(x)
+    x = x + layers.Embedding(10, 8, name="places")(keras.ops.arange(10))
+    for i in range(blocks):
+        entering = layers.LayerNormalization(name=f"norm{i}")(x)
+        attended = layers.MultiHeadAttention(2, 4, name=f"attention{i}")(entering, entering)
+        x = layers.Add(name=f"block{i}")([x, attended])
+    x = layers.LayerNormalization(name="norm")(x)[:, 0]
+    return keras.Model(inputs, layers.Dense(CLASSES, name="logits")(x), name=name)
+
+
 @pytest.fixture(scope="session")
 def trained() -> keras.Model:
     """A small teacher with softmax output, trained on blobs."""

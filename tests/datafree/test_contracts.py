@@ -5,9 +5,9 @@ import dataclasses
 import keras
 import pytest
 
-from tests.conftest import blobs, small_network
-from tests.datafree.objectives.registry import OBJECTIVES
-from tests.datafree.recipes import RECIPES, RESUMED, TINY
+from tests.conftest import blobs, small_network, small_vit
+from tests.datafree.objectives.registry import OBJECTIVES, OF_TRANSFORMERS
+from tests.datafree.recipes import RECIPES, RESUMED, TINY, TINY_INVERSION
 from tfkd import datafree
 from tfkd.datafree import objectives
 from tfkd.testing._check_objective import check_objective
@@ -48,10 +48,16 @@ def test_a_recipe_that_needs_examples(teacher):
     )
 
 
+def test_the_recipe_for_vision_transformers():
+    recipe = datafree.PSAQViT(**TINY_INVERSION, view_shift=2)
+    check_recipe(recipe, small_vit(), small_network(4), leave_out=("compiled", "takes_over", "resumes"))
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives(teacher, name):
     objective, leave_out = OBJECTIVES[name]
-    check_objective(objective, teacher, small_network(4), leave_out=leave_out)
+    subject = small_vit(2) if name in OF_TRANSFORMERS else teacher
+    check_objective(objective, subject, small_network(4), leave_out=leave_out)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -308,7 +308,8 @@ def test_inputs_of_any_rank(name, shape):
         with pytest.warns(datafree.ObjectiveWarning) as caught:
             distiller = trained(network(8), network(4), recipe)
         if name in ("procedural", "guided_prior"):
-            assert any("all of `prior` but ('smooth_noise',)" in str(each.message) for each in caught)
+            prior = "uniform" if shape == VECTORS else "signals"
+            assert any(f"all of `prior` but ('{prior}',)" in str(each.message) for each in caught)
     else:
         distiller = trained(network(8), network(4), recipe)
     assert distiller.synthesize(3, [0, 1, 2]).shape == (3, *shape)

@@ -44,7 +44,7 @@ def of_vectors():
 
 def test_pictures_are_for_teachers_of_images():
     recipe = datafree.Procedural(**TINY, prior="pictures")
-    with pytest.warns(datafree.ObjectiveWarning, match=r"all of `prior` but \('smooth_noise',\)"):
+    with pytest.warns(datafree.ObjectiveWarning, match=r"all of `prior` but \('uniform',\)"):
         tfkd.DataFreeDistiller(of_vectors(), of_vectors(), recipe)
     recipe = datafree.Procedural(**TINY, prior="pictures", pictures="photos")
     message = (

@@ -12,7 +12,7 @@ from tfkd import datafree, taps
 from tfkd.datafree import objectives
 from tfkd.datafree.sources import Lesson
 from tfkd.pipelines._recipes import data_free_recipes
-from tfkd.tasks import Classification
+from tfkd.tasks import Classification, Segmentation
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +88,15 @@ PUBLISHED = {
         "temperature": 20,
     },
     datafree.ZeroQ: {"generator_steps": 500, "pixel_learning_rate": 0.5},
+    datafree.PSAQViT: {
+        "patch_similarity": 1,
+        "one_hot": 1,
+        "total_variation": 0.05,
+        "pixel_learning_rate": 0.2,
+        "generator_steps": 1000,
+        "view_shift": 30,
+        "inversion_batch": 32,
+    },
     datafree.BlackBox: {"step": 1e-3, "directions": 1, "batch_size": 256, "generator_learning_rate": 1e-4},
     datafree.BSS: {"attack_steps": 10, "attack_step_size": 0.3, "temperature": 3},
 }
@@ -122,6 +131,17 @@ def test_terms_have_the_published_form():
         (term,) = (o for o in recipe.build_objectives() if isinstance(o, objectives.Adversarial))
         assert (term.distance, term.only_where_agreeing) == form
         assert term.temperature == (3 if form[0] == "jsd" else 1)
+
+
+@pytest.mark.parametrize(("given", "distance"), [(None, "log_l1"), ("l1", "l1")])
+def test_dfad_of_segmentation_has_the_logarithm(given, distance):
+    inputs = keras.Input(SHAPE)
+    maps = keras.Model(inputs, keras.layers.Conv2D(CLASSES, 1)(inputs))
+    recipe = datafree.DFAD(distance=given)
+    (term,) = recipe.for_teacher(maps, Segmentation((*SHAPE[:2], CLASSES))).build_objectives()
+    assert term.distance == distance
+    (term,) = recipe.for_teacher(maps, TASK).build_objectives()
+    assert term.distance == "l1"
 
 
 def test_generators_have_the_published_epsilon():

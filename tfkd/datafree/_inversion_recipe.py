@@ -13,7 +13,7 @@ from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._recipe import MixedRecipe
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import InversionSource
-from tfkd.datafree.sources.inversion import Inversion
+from tfkd.datafree.sources.inversion import Inversion, Pixels
 from tfkd.optimizers import sgd_with_coupled_decay
 from tfkd.tasks import Task
 
@@ -132,6 +132,28 @@ class PixelInversionRecipe(parts.PixelInversion, InversionRecipe):
 
     def starts_at_prior(self) -> bool:
         return self.start == "prior"
+
+    def build_pixels(
+        self, lesson: Lesson, optimizer: keras.optimizers.Optimizer, clip: bool = True
+    ) -> Pixels:
+        """Pixels that an optimizer moves, a new batch of them."""
+        return Pixels(
+            lesson.input_shape,
+            self.inversion_batch,
+            self.generator_steps,
+            lesson.seed,
+            optimizer=optimizer,
+            pixel_mean=self.pixel_mean,
+            pixel_std=self.pixel_std,
+            clip=clip,
+        )
+
+    def cosine_rate(self, rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
+        """A rate that warms up in 100 steps and decays as a cosine on each batch."""
+        warmup = min(100, self.generator_steps // 2)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup
+        )
 
     def fallback_options(self) -> dict[str, Any]:
         return {**super().fallback_options(), "start": "prior"}

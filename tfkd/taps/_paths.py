@@ -123,6 +123,14 @@ def attention_layers(layer: keras.Layer, path: str = "") -> dict[str, keras.Laye
     Args:
         layer: a layer or model.
         path: its own path; empty for a model.
+
+    Returns:
+        A dictionary from paths to layers with a method `_compute_attention(query, key, value, ...)`, such
+        as `keras.layers.MultiHeadAttention`, each once, in the model's own order; empty if there are none.
+
+    Example:
+        >>> list(attention_layers(teacher))
+        ['block0/attention', 'block1/attention']
     """
     if is_attention(layer):
         return {path: layer}

@@ -28,7 +28,7 @@ class CausalLanguageModel(LanguageModel):
     """
 
     @property
-    def labels_text(self) -> str:
+    def label_text(self) -> str:
         return "at t the token at t + 1 (tfkd.tasks.next_tokens makes them)"
 
 

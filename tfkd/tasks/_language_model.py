@@ -7,15 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfkd.losses import SoftTargets, soft_targets
+from tfkd.losses import soft_targets
 from tfkd.tasks._classification import problem_of_logits
-from tfkd.tasks._task import Task, as_float32
+from tfkd.tasks._positions import ClassAtEachPosition
+from tfkd.tasks._task import as_float32
 
 # The label of a position that does not count.
 IGNORED = -100
 
 
-class LanguageModel(Task):
+class LanguageModel(ClassAtEachPosition):
     """Logits of the vocabulary at each position, `(tokens, vocabulary)`.
 
     Two answers agree by the share of positions at which they predict the same token. Labels are token ids
@@ -29,13 +30,17 @@ class LanguageModel(Task):
     """
 
     activations = ("softmax",)
-    tempered: ClassVar[bool] = True
     examples: ClassVar[str] = "texts"
+    ignored: ClassVar[int] = IGNORED
+    position: ClassVar[str] = "token"
 
     @property
     @abstractmethod
-    def labels_text(self) -> str:
+    def label_text(self) -> str:
         """What a label is, for messages."""
+
+    def labels_text(self, shape: str) -> str:
+        return f"token ids {shape} from 0 to {self.classes - 1}, {self.label_text}"
 
     def check_output_shape(self) -> None:
         shape = self.output_shape
@@ -70,34 +75,8 @@ class LanguageModel(Task):
             )
         return keras.random.randint((n, tokens), 0, self.classes, seed=seed)
 
-    def target_loss(self, targets, outputs):
-        values = ops.sparse_categorical_crossentropy(targets, as_float32(outputs), from_logits=True)
-        return ops.mean(values, axis=-1)
-
-    def soft_loss(self, temperature: float = 1.0) -> SoftTargets:
-        return SoftTargets(temperature)
-
-    def label_loss(self) -> keras.losses.Loss:
-        """Cross-entropy, averaged over the tokens that count."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
-
     def metric(self) -> keras.metrics.Metric:
         return TokenAccuracy(name="accuracy")
-
-    def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
-        labels, tokens = np.asarray(labels), self.output_shape[0]
-        shaped = labels.ndim == 2 and len(labels) == n and tokens in (None, labels.shape[1])
-        counted = labels[labels != IGNORED] if shaped else labels
-        if not (shaped and np.isin(np.unique(counted), np.arange(self.classes)).all()):
-            raise ValueError(
-                f"{argument} must be token ids ({n}, {tokens or 'tokens'}) from 0 to {self.classes - 1}, "
-                f"{self.labels_text}, and {IGNORED} where a position does not count. Received: "
-                f"{labels.dtype} of shape {labels.shape}, values "
-                f"{np.unique(counted)[:5].tolist()} to {np.unique(counted)[-5:].tolist()}."
-            )
-        if not counted.size:
-            raise ValueError(f"{argument} must have a token that counts. Received: {IGNORED} everywhere.")
-        return labels.astype("int64")
 
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Accuracy and perplexity of the tokens that count.
@@ -132,11 +111,6 @@ class LanguageModel(Task):
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         return [" ".join(map(str, row[:4])) for row in outputs.argmax(-1)]
-
-    def constant(self, outputs: np.ndarray) -> np.ndarray:
-        commonest = np.bincount(outputs.argmax(-1).reshape(-1), minlength=self.classes).argmax()
-        one = np.eye(self.classes, dtype="float32")[commonest]
-        return np.broadcast_to(one, outputs.shape[1:]).copy()
 
 
 @keras.saving.register_keras_serializable(package="tfkd")

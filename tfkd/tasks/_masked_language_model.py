@@ -25,5 +25,5 @@ class MaskedLanguageModel(LanguageModel):
     """
 
     @property
-    def labels_text(self) -> str:
+    def label_text(self) -> str:
         return "the token that was hidden"

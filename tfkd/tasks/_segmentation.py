@@ -6,15 +6,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfkd.losses import SoftTargets, soft_targets
+from tfkd.losses import soft_targets
 from tfkd.tasks._classification import barely_chance
-from tfkd.tasks._task import Task, as_float32
+from tfkd.tasks._positions import ClassAtEachPosition
+from tfkd.tasks._task import as_float32
 
 # The label of a pixel that does not count, as in Pascal VOC and Cityscapes.
 IGNORED = 255
 
 
-class Segmentation(Task):
+class Segmentation(ClassAtEachPosition):
     """A class for each pixel (semantic segmentation); outputs are logits `(height, width, classes)`.
 
     Two answers agree by the share of pixels at which they predict the same class. Labels are class numbers
@@ -40,8 +41,9 @@ class Segmentation(Task):
 
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
-    tempered: ClassVar[bool] = True
     examples: ClassVar[str] = "images"
+    ignored: ClassVar[int] = IGNORED
+    position: ClassVar[str] = "pixel"
 
     def check_output_shape(self) -> None:
         shape = self.output_shape
@@ -68,40 +70,19 @@ class Segmentation(Task):
             )
         return keras.random.shuffle(ops.argmax(answers, axis=-1), axis=0, seed=seed)
 
-    def target_loss(self, targets, outputs):
-        values = ops.sparse_categorical_crossentropy(targets, as_float32(outputs), from_logits=True)
-        return ops.mean(values, axis=(1, 2))
-
-    def soft_loss(self, temperature: float = 1.0) -> SoftTargets:
-        return SoftTargets(temperature)
-
-    def label_loss(self) -> keras.losses.Loss:
-        """Cross-entropy, averaged over the pixels that count."""
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORED)
-
     def metric(self) -> keras.metrics.Metric:
         return keras.metrics.MeanIoU(
             self.classes, name="mean_iou", ignore_class=IGNORED, sparse_y_pred=False
         )
 
+    def labels_text(self, shape: str) -> str:
+        return f"masks {shape} of classes from 0 to {self.classes - 1}"
+
     def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
         labels = np.asarray(labels)
-        labels = labels[..., 0] if labels.ndim == 4 and labels.shape[-1] == 1 else labels
-        height, width, _ = self.output_shape
-        shaped = labels.ndim == 3 and len(labels) == n
-        shaped = shaped and all(
-            side in (None, own) for side, own in zip((height, width), labels.shape[1:], strict=True)
-        )
-        counted = labels[labels != IGNORED] if shaped else labels
-        if not (shaped and np.isin(np.unique(counted), np.arange(self.classes)).all()):
-            raise ValueError(
-                f"{argument} must be masks ({n}, {height or 'height'}, {width or 'width'}) of classes from "
-                f"0 to {self.classes - 1}, and {IGNORED} where a pixel does not count. Received: "
-                f"{labels.dtype} of shape {labels.shape}, values {np.unique(counted)[:10].tolist()}."
-            )
-        if not counted.size:
-            raise ValueError(f"{argument} must have a pixel that counts. Received: {IGNORED} everywhere.")
-        return labels.astype("int64")
+        # Files of masks often have an axis for the one channel.
+        one_channel = labels.ndim == 4 and labels.shape[-1] == 1
+        return super().check_labels(labels[..., 0] if one_channel else labels, n, argument)
 
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         pairs = self._pairs(outputs, labels)
@@ -148,8 +129,3 @@ class Segmentation(Task):
         masks = outputs.argmax(-1).reshape(len(outputs), -1)
         counts = [np.bincount(mask, minlength=self.classes) for mask in masks]
         return [f"{each.argmax()}  {each.max() / each.sum():.0%}" for each in counts]
-
-    def constant(self, outputs: np.ndarray) -> np.ndarray:
-        commonest = np.bincount(outputs.argmax(-1).reshape(-1), minlength=self.classes).argmax()
-        one = np.eye(self.classes, dtype="float32")[commonest]
-        return np.broadcast_to(one, outputs.shape[1:]).copy()

@@ -24,6 +24,10 @@ OBJECTIVES = {
         ("gradient", "compiled"),
     ),
     "total variation": (objectives.TotalVariation(0.01), ()),
+    "rough": (objectives.TotalVariation(0.01, target=0.2), ()),
     "l2": (objectives.L2(0.1), ()),
     "pixel statistics": (objectives.PixelStatistics(0.1), ()),
+    "patch similarity": (objectives.PatchSimilarity(0.3), ()),
 }
+# Those that are about attention, which the other teacher does not have.
+OF_TRANSFORMERS = ("patch similarity",)

@@ -13,7 +13,8 @@ from tfkd.datafree import _views as views
 from tfkd.datafree._feature_matching import PLACES
 from tfkd.datafree._inputs import takes_images, takes_tokens
 from tfkd.datafree._memory import DTYPES
-from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, Part
+from tfkd.datafree._parts._fallback import leaves_unit
+from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, NOT_UNIT, Part
 from tfkd.losses import KnowledgeLoss
 from tfkd.tasks import Task
 
@@ -164,6 +165,8 @@ class Replay(Part):
         yield from super().unfit(teacher, task)
         if takes_tokens(teacher):
             yield "memory_dtype", "Token ids are kept as they are"
+        elif self.memory_dtype == "uint8" and leaves_unit(teacher):
+            yield "memory_dtype", NOT_UNIT
 
     def memory_capacity(
         self, input_shape: tuple[int, ...], answer_shape: tuple[int, ...] | None, at_once: int

@@ -14,6 +14,7 @@ NOT_TYPICAL = "It has no batch normalization, so nobody knows which images are t
 NOT_CLASSES = "Its answers do not name classes"
 NOT_IMAGES = "Its inputs are not images"
 NOT_MOVED = "Its inputs are token ids, which no gradient moves"
+NOT_UNIT = "Its features have ranges of their own, as its Normalization tells, and are not kept in [0, 1]"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,15 @@ from tfkd._core import names
 from tfkd._core.options import AtLeast, Between, Formerly
 from tfkd.datafree import _views as views
 from tfkd.datafree._inputs import one_shape, takes_tokens
-from tfkd.datafree._parts._part import NOT_CLASSES, NOT_MOVED, NOT_TYPICAL, Part
+from tfkd.datafree._parts._fallback import fallback_priors, is_spectrogram, leaves_unit
+from tfkd.datafree._parts._part import NOT_CLASSES, NOT_MOVED, NOT_TYPICAL, NOT_UNIT, Part
 from tfkd.datafree.objectives._moments import normalization_taps
 from tfkd.tasks import Task
 
 # Procedural generators by name or as objects.
 Priors = tuple[str, ...] | tuple[str | Generator, ...] | str | Generator
-# The procedural generator of inputs of any shape, and that of crops of pictures.
-_FOR_ANY_SHAPE, _OF_PICTURES = "smooth_noise", "pictures"
+# The procedural generator of crops of pictures.
+_OF_PICTURES = "pictures"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,10 @@ class Prior(Selection):
     Args:
         prior: procedural generators that inputs are drawn from, in equal parts: names of those for images
             and other floats, or `generators.Generator` objects, such as `generators.Words` for a language
-            model; one of them may stand alone.
+            model; one of them may stand alone. Where none of them makes the teacher's inputs, "signals"
+            stands in for series and "uniform" for vectors, in the ranges that a `Normalization` layer tells
+            which the teacher begins with; with a warning. So does "signals" for the default where inputs
+            look like spectrograms: of one channel, and one side more than twice the other.
         pictures: a folder of pictures, which the prior "pictures" crops instead of those that ship with the
             library; see `generators.Pictures`.
         **kwargs: the options of `Selection` and `Chains`.
@@ -159,17 +163,27 @@ class Prior(Selection):
 
     def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
         yield from super().substitutes(teacher)
-        shape = one_shape(teacher)
-        if shape is None:
+        taken = one_shape(teacher)
+        if taken is None or None in taken:
             return
+        shape = tuple(side for side in taken if side is not None)
         if self.pictures is not None and not views.fit(shape):
             raise ValueError(
                 f"`pictures`: {teacher.name!r} takes inputs of shape {shape}, which are not images. Leave "
-                f"`pictures` out, and give prior={_FOR_ANY_SHAPE}."
+                "`pictures` out, and `prior`, too."
             )
+        if is_spectrogram(shape) and self.priors == self.options()["prior"].default:
+            yield (
+                "prior",
+                fallback_priors(teacher, shape),
+                f"Inputs of shape {shape} look like spectrograms; if they are images, give the generators "
+                f"themselves, such as prior=generators.Strokes({shape})",
+            )
+            return
         fitting = tuple(each for each in self.priors if isinstance(each, Generator) or _makes(each, shape))
         if fitting != self.priors:
-            yield "prior", fitting or (_FOR_ANY_SHAPE,), f"The others do not make inputs of shape {shape}"
+            fitting = fitting or fallback_priors(teacher, shape)
+            yield "prior", fitting, f"The others do not make inputs of shape {shape}"
 
     def candidates_drawn(self) -> int:
         """How many images of the prior are drawn for one that is used."""
@@ -207,6 +221,8 @@ class Refinement(Part):
         yield from super().unfit(teacher, task)
         if takes_tokens(teacher):
             yield from ((field.name, NOT_MOVED) for field in dataclasses.fields(Refinement))
+        elif leaves_unit(teacher):
+            yield from ((field.name, NOT_UNIT) for field in dataclasses.fields(Refinement))
         elif not normalization_taps(teacher):
             yield "refine_statistics", NOT_TYPICAL
 

@@ -10,6 +10,7 @@ from tfkd.datafree.objectives._entropy import Entropy, entropy
 from tfkd.datafree.objectives._feature_alignment import FeatureAlignment
 from tfkd.datafree.objectives._l2 import L2, l2
 from tfkd.datafree.objectives._one_hot import OneHot, one_hot
+from tfkd.datafree.objectives._patch_similarity import PatchSimilarity, patch_similarity_entropy
 from tfkd.datafree.objectives._pixel_statistics import PixelStatistics, pixel_statistics
 from tfkd.datafree.objectives._total_variation import TotalVariation, total_variation
 
@@ -24,6 +25,7 @@ __all__ = [
     "FeatureAlignment",
     "Objective",
     "OneHot",
+    "PatchSimilarity",
     "PixelStatistics",
     "Synthesized",
     "TotalVariation",
@@ -35,6 +37,7 @@ __all__ = [
     "jensen_shannon",
     "l2",
     "one_hot",
+    "patch_similarity_entropy",
     "pixel_statistics",
     "total_variation",
 ]

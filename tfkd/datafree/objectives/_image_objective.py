@@ -255,7 +255,7 @@ def _applicable(lesson, objectives):
         raise ValueError(
             f"`recipe`: no objective of {[o.name for o in objectives]} can say anything about images of "
             f"teacher {lesson.teacher.name!r}: {'; '.join(problems)}. Use a recipe that does without "
-            "(Procedural, DFAD, DAFL, ZSKT), or give statistics, "
+            "(Procedural, DFAD, DAFL, ZSKT; PSAQViT for vision transformers), or give statistics, "
             "BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))."
         )
     return kept

@@ -42,14 +42,20 @@ class TotalVariation(Objective):
     Args:
         weight: factor of the term.
         pixel_std: what pixels in [0, 1] are divided by first; published weights are for normalized ones.
+        target: root mean square of the differences, at least 0, on the scale of pixels with a deviation of
+            1, that images are held to; the term is how far from it their total variation is.
     """
 
     pixel_std: float = 0.25
+    target: float = 0.0
     needs_images: ClassVar[bool] = True
     asks_networks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_number("pixel_std", self.pixel_std, above=0)
+        check_number("target", self.target, least=0)
 
     def value(self, batch: Synthesized):
-        return total_variation(batch.images) / self.pixel_std
+        # Of each of the four directions that are added up.
+        wanted = self.target * ops.sqrt(ops.cast(ops.size(batch.images), "float32"))
+        return ops.abs(total_variation(batch.images) / self.pixel_std - 4 * wanted)

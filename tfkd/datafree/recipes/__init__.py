@@ -13,6 +13,7 @@ from tfkd.datafree.recipes._guided_prior import GuidedPrior
 from tfkd.datafree.recipes._nayer import NAYER
 from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
+from tfkd.datafree.recipes._psaq_vit import PSAQViT
 from tfkd.datafree.recipes._recovery import Recovery
 from tfkd.datafree.recipes._zeroq import ZeroQ
 from tfkd.datafree.recipes._zskt import ZSKT
@@ -35,6 +36,7 @@ __all__ = [
     "DeepInversion",
     "Fast",
     "GuidedPrior",
+    "PSAQViT",
     "Procedural",
     "ProceduralText",
     "Recovery",

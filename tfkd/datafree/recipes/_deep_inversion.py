@@ -10,7 +10,7 @@ from tfkd.datafree import _views as views
 from tfkd.datafree._inversion_recipe import PixelInversionRecipe
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree.objectives import L2, Adversarial, BatchStatistics, Objective, OneHot, TotalVariation
-from tfkd.datafree.sources.inversion import Inversion, Pixels
+from tfkd.datafree.sources.inversion import Inversion
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,18 +86,5 @@ class DeepInversion(PixelInversionRecipe):
 
     def build_inversion(self, lesson: Lesson) -> Inversion:
         rate = self.pixel_learning_rate
-        if self.cosine:
-            warmup = min(100, self.generator_steps // 2)
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup
-            )
-        return Pixels(
-            lesson.input_shape,
-            self.inversion_batch,
-            self.generator_steps,
-            lesson.seed,
-            optimizer=keras.optimizers.Adam(rate, beta_1=self.beta),
-            pixel_mean=self.pixel_mean,
-            pixel_std=self.pixel_std,
-            clip=self.clip,
-        )
+        optimizer = keras.optimizers.Adam(self.cosine_rate(rate) if self.cosine else rate, beta_1=self.beta)
+        return self.build_pixels(lesson, optimizer, self.clip)

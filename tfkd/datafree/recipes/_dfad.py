@@ -1,15 +1,16 @@
 """DFAD: a generator that looks for what student and teacher disagree on."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Self
 
 import keras
 
-from tfkd._core.options import Above, AtLeast
+from tfkd._core.options import Above, AtLeast, OneOf
 from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, Objective
 from tfkd.losses import KnowledgeLoss, L1Logits
 from tfkd.optimizers import sgd_with_coupled_decay
+from tfkd.tasks import Segmentation, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,10 +21,13 @@ class DFAD(ConvGeneratorRecipe):
     0.9, generator Adam 1e-3). Published: LeNet-5 98.9 % -> LeNet-5-half 98.3 % in 40 x 50 steps. For
     CIFAR the authors use `batch_size=256`, `latent_size=256`, `student_learning_rate=0.1`,
     `weight_decay=5e-4`, `epochs=500`, and both rates fall to a tenth after 100 and 200 epochs: give
-    `compile` optimizers with such a schedule.
+    `compile` optimizers with such a schedule. For segmentation the generator maximizes log(L1 + 1), and
+    they have `batch_size=64`, `latent_size=256` and `student_learning_rate=0.1`.
 
     Args:
-        adversarial: weight of the adversarial objective (L1).
+        adversarial: weight of the adversarial objective.
+        distance: what it maximizes, "l1" or "log_l1"; None for what the authors have for the teacher's
+            task, "log_l1" for segmentation and "l1" for others.
         student_learning_rate: of SGD.
         weight_decay: of the student, coupled to the gradient as in PyTorch.
         generator_learning_rate: of Adam.
@@ -40,6 +44,7 @@ class DFAD(ConvGeneratorRecipe):
     """
 
     adversarial: Annotated[float, AtLeast(0)] = 1.0
+    distance: Annotated[str | None, OneOf("l1", "log_l1")] = None
     student_learning_rate: Annotated[float, Above(0)] = 0.01
     weight_decay: Annotated[float, AtLeast(0)] = 1e-4
     generator_learning_rate: Annotated[float, Above(0)] = 1e-3
@@ -50,8 +55,14 @@ class DFAD(ConvGeneratorRecipe):
     latent_size: int = 100
     output: str = "normalized"
 
+    def for_teacher(self, teacher: keras.Model, task: Task) -> Self:
+        fitting = super().for_teacher(teacher, task)
+        if fitting.distance is not None:
+            return fitting
+        return fitting.with_options(distance="log_l1" if isinstance(task, Segmentation) else "l1")
+
     def own_objectives(self) -> tuple[Objective, ...]:
-        return (Adversarial(self.adversarial),)
+        return (Adversarial(self.adversarial, self.distance or "l1"),)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         return sgd_with_coupled_decay(self.student_learning_rate, self.weight_decay)

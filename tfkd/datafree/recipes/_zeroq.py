@@ -9,7 +9,7 @@ from tfkd._core.options import Above
 from tfkd.datafree._inversion_recipe import PixelInversionRecipe
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree.objectives import BatchStatistics, Objective, PixelStatistics
-from tfkd.datafree.sources.inversion import Inversion, Pixels
+from tfkd.datafree.sources.inversion import Inversion
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,4 @@ class ZeroQ(PixelInversionRecipe):
         return (BatchStatistics(1.0, "per_image"), of_pixels)
 
     def build_inversion(self, lesson: Lesson) -> Inversion:
-        return Pixels(
-            lesson.input_shape,
-            self.inversion_batch,
-            self.generator_steps,
-            lesson.seed,
-            optimizer=keras.optimizers.Adam(self.pixel_learning_rate),
-            pixel_mean=self.pixel_mean,
-            pixel_std=self.pixel_std,
-        )
+        return self.build_pixels(lesson, keras.optimizers.Adam(self.pixel_learning_rate))
