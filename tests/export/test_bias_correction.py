@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from tfkd import export
-from tfkd.export import _bias_correction as correction
+from tfkd.compression._kernels import kernels_of, round_kernels
+from tfkd.compression._rounding import Rounding, corrected_biases
 from tfkd.export._rounding import better_rounded
 
 RNG = np.random.default_rng(0)
@@ -44,9 +45,10 @@ def shifting(blocks=6, seed=0):
 
 def rounded_outputs(model):
     """What the model gives with its kernels rounded as they are in a file."""
-    weighted = [layer for layer in model.layers if type(layer) in correction._SHARED_AXES]
     before = model.get_weights()
-    correction._round_kernels(weighted, 8)
+    for layer in model.layers:
+        if kernels_of(layer):
+            round_kernels(layer, 8)
     outputs = np.asarray(model(X))
     corrected = model.get_weights()
     return outputs, before, corrected
@@ -57,14 +59,14 @@ def test_means_come_back():
     weights, expected = model.get_weights(), np.asarray(model(X))
     plain, before, _ = rounded_outputs(model)
     model.set_weights(before)
-    with correction.corrected_biases(model, X, round_values=False) as changed:
+    with corrected_biases(model, X, Rounding(values=False)) as changed:
         assert changed
         corrected, *_ = rounded_outputs(model)
         model.set_weights(before)
     shift, left = (np.abs((each - expected).mean(0)).max() for each in (plain, corrected))
     assert left < 0.1 * shift
     model.set_weights(weights)
-    with correction.corrected_biases(model, X):
+    with corrected_biases(model, X):
         pass
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
@@ -73,7 +75,7 @@ def test_means_come_back():
 def test_weights_come_back_after_an_error():
     model = shifting(1)
     weights = model.get_weights()
-    with pytest.raises(RuntimeError, match="no disk"), correction.corrected_biases(model, X):
+    with pytest.raises(RuntimeError, match="no disk"), corrected_biases(model, X):
         raise RuntimeError("no disk")
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
@@ -87,7 +89,7 @@ def test_a_layer_with_a_bias_and_an_activation_is_corrected_before_the_activatio
     kernel[0] = 1.0
     model.layers[-1].kernel.assign(kernel)
     x = RNG.random((64, 8)).astype("float32")
-    with correction.corrected_biases(model, x, round_values=False):
+    with corrected_biases(model, x, Rounding(values=False)):
         # Seven weights are rounded to 0, and their mean share of the output is the bias.
         expected = x[:, 1:].mean(0).sum() * 0.4 / 127
         np.testing.assert_allclose(model.layers[-1].bias, expected, rtol=1e-4)
@@ -97,7 +99,7 @@ def test_a_layer_with_a_bias_and_an_activation_is_corrected_before_the_activatio
 def test_nothing_to_correct():
     inputs = keras.Input((4, 4, 1))
     without = keras.Model(inputs, layers.Dense(2, use_bias=False)(layers.Flatten()(inputs)))
-    with correction.corrected_biases(without, RNG.random((8, 4, 4, 1)).astype("float32")) as changed:
+    with corrected_biases(without, RNG.random((8, 4, 4, 1)).astype("float32")) as changed:
         assert not changed
 
 

@@ -12,6 +12,7 @@ from tfkd import compression, text
 from tfkd._core.named_inputs import takes_texts
 from tfkd.datafree import Recipe
 from tfkd.export import write_compression_report
+from tfkd.export._rounding import KERNEL_BITS
 from tfkd.pipelines._compression_plan import CompressionPlan
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_inputs
@@ -40,6 +41,7 @@ def compress(
     prune_distribution: str = "lamp",
     cluster: int | None = None,
     quantize: bool = False,
+    learn_rounding: bool = False,
     recipe: Recipe | str = "procedural",
     teacher_options: Mapping[str, Any] | None = None,
     training_data: str | os.PathLike | tuple[Any, Any] | None = None,
@@ -74,6 +76,9 @@ def compress(
             `tfkd.compression.prune`.
         cluster: number of distinct weight values in each kernel, at least 2; None for no clustering.
         quantize: whether to train with the rounding of 8 bits, for an int8 file.
+        learn_rounding: whether to learn, layer by layer and in minutes, which weights of a trained model
+            are rounded up, for a file of "int8", "int16x8", "w4a8" or "int4"
+            (`tfkd.compression.learn_rounding`).
         recipe: a `tfkd.datafree` recipe, or the name of one; for text models "procedural_text", which
             "procedural" then stands for.
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
@@ -126,6 +131,11 @@ def compress(
     )
     if quantize and tflite not in ("int8", None):
         raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
+    if learn_rounding and (quantize or tflite not in KERNEL_BITS):
+        with_it = f"`quantize`={quantize}, `tflite`={tflite!r}"
+        raise ValueError(
+            f"`learn_rounding` is for a file of {', '.join(KERNEL_BITS)} without `quantize`. Received: {with_it}."
+        )
     check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
@@ -149,6 +159,11 @@ def compress(
             original = text.plain(original)
             recipe, examples, data = _texts_of(original, recipe, tokenizer, given)
             if tflite == "int8" and not quantize:
+                if learn_rounding:
+                    raise ValueError(
+                        "`learn_rounding`: texts are written as 'dynamic' without `quantize`, whose kernels "
+                        "nobody learns. Leave it out, or ask for `tflite`='int4'."
+                    )
                 say("texts are written as 'dynamic': 'int8' takes training (`quantize`)")
                 tflite = "dynamic"
         else:
@@ -173,7 +188,7 @@ def compress(
         if tflite is not None:
             say(f"converting what came of it to {tflite}")
             described = {"name": "written file", "sparsity": compression.sparsity(plain)}
-            chosen = variants.choose(described, wrapped, tflite, min_agreement, say)
+            chosen = variants.choose(described, wrapped, tflite, min_agreement, say, learn_rounding)
         metrics = {
             "model": {"name": original.name, "file": named(model), "params": original.count_params()},
             "teacher": named(model if teacher is None else teacher),
