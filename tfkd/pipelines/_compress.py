@@ -12,7 +12,6 @@ from tfkd import compression, text
 from tfkd._core.named_inputs import takes_texts
 from tfkd.datafree import Recipe
 from tfkd.export import write_compression_report
-from tfkd.export._rounding import KERNEL_BITS
 from tfkd.pipelines._compression_plan import CompressionPlan
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_inputs
@@ -21,7 +20,7 @@ from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_teacher, copied, named
 from tfkd.pipelines._recipes import as_recipe
-from tfkd.pipelines._requirements import check_labels, check_outputs
+from tfkd.pipelines._requirements import check_labels, check_outputs, check_rounding
 from tfkd.pipelines._result_files import read_compressed, write
 from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
@@ -131,11 +130,7 @@ def compress(
     )
     if quantize and tflite not in ("int8", None):
         raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
-    if learn_rounding and (quantize or tflite not in KERNEL_BITS):
-        with_it = f"`quantize`={quantize}, `tflite`={tflite!r}"
-        raise ValueError(
-            f"`learn_rounding` is for a file of {', '.join(KERNEL_BITS)} without `quantize`. Received: {with_it}."
-        )
+    check_rounding(learn_rounding, quantize, tflite)
     check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
@@ -159,13 +154,9 @@ def compress(
             original = text.plain(original)
             recipe, examples, data = _texts_of(original, recipe, tokenizer, given)
             if tflite == "int8" and not quantize:
-                if learn_rounding:
-                    raise ValueError(
-                        "`learn_rounding`: texts are written as 'dynamic' without `quantize`, whose kernels "
-                        "nobody learns. Leave it out, or ask for `tflite`='int4'."
-                    )
                 say("texts are written as 'dynamic': 'int8' takes training (`quantize`)")
                 tflite = "dynamic"
+                check_rounding(learn_rounding, quantize, tflite)
         else:
             examples, data = _images_of(original, given)
         if data is not None:
