@@ -27,24 +27,53 @@ def network(activation=layers.ReLU, nested=False, seed=0):
     return model
 
 
+@pytest.mark.parametrize("by_values", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
-def test_equalized_networks_compute_the_same(nested):
+def test_equalized_networks_compute_the_same(nested, by_values):
     model = network(nested=nested)
     weights, expected = model.get_weights(), np.asarray(model(X))
-    equal = equalize_layers(model, absorb_biases=False)
+    equal = equalize_layers(model, X if by_values else None)
     np.testing.assert_allclose(equal(X), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
 
 
 def test_ranges_of_channels_become_alike():
-    equal = equalize_layers(network(), absorb_biases=False)
+    equal = equalize_layers(network())
     gain = equal.get_layer("norm").gamma / np.sqrt(equal.get_layer("norm").moving_variance + 1e-3)
     made = np.abs(np.asarray(equal.get_layer("expand").kernel) * gain).max((0, 1, 2))
     depthwise = np.abs(np.asarray(equal.get_layer("depthwise").kernel))
     np.testing.assert_allclose(made, depthwise.max((0, 1, 3)), rtol=0.01)
     taken = np.abs(np.asarray(equal.get_layer("project").kernel)).max((0, 1, 3))
     np.testing.assert_allclose(depthwise.max((0, 1)).reshape(-1), taken, rtol=0.01)
+
+
+def residual():
+    """Two blocks with a residual stream between ReLU6s, as of a MobileNetV2."""
+    inputs = keras.Input((10, 10, 3))
+    x = stem = layers.BatchNormalization()(layers.Conv2D(4, 1, use_bias=False)(inputs))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(8, 1, name="expand")(x)))
+    x = layers.BatchNormalization()(layers.Conv2D(4, 1, name="project")(x))
+    x = layers.Add()([stem, x])
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1, activation="relu6", name="last")(x))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.gamma.assign(10 ** rng.uniform(-1, 1, layer.gamma.shape))
+    return model
+
+
+def test_values_of_a_residual_stream_become_alike():
+    model = residual()
+    equal = equalize_layers(model, X)
+    np.testing.assert_allclose(equal(X), model(X), rtol=1e-4, atol=1e-4)
+    ranges = []
+    for each in (model, equal):
+        taken = [keras.Model(each.input, each.get_layer(name).input)(X) for name in ("expand", "last")]
+        ranges.append(np.max([np.abs(values).max((0, 1, 2)) for values in taken], 0))
+    assert ranges[0].max() > 3 * ranges[0].min()
+    np.testing.assert_allclose(ranges[1], ranges[1][0], rtol=1e-3)
 
 
 def high_biases():
@@ -64,7 +93,7 @@ def test_high_biases_are_absorbed():
     norm.moving_mean.assign(made.mean(0))
     norm.moving_variance.assign(made.var(0))
     near = values[(np.abs((made - made.mean(0)) / made.std(0)) < 2.9).all(1)]
-    equal = equalize_layers(model)
+    equal = equalize_layers(model, absorb_biases=True)
     np.testing.assert_allclose(equal(near), model(near), atol=1e-4)
     behind = [keras.Model(each.input, each.layers[3].output)(near) for each in (model, equal)]
     unscaled = np.asarray(behind[1]) * np.asarray(norm.gamma / equal.layers[2].gamma)
@@ -100,7 +129,7 @@ def branching():
     ("model", "error", "message"),
     [
         ("model.keras", TypeError, "must be a Keras model"),
-        (branching(), ValueError, "no two layers in a row"),
+        (branching(), ValueError, "no channels to scale"),
         (keras.Sequential([layers.Dense(2)]), ValueError, "functional or a built Sequential"),
     ],
 )

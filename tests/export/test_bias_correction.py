@@ -7,8 +7,9 @@ from keras import layers
 
 from tfkd import export
 from tfkd.compression._kernels import kernels_of, round_kernels
+from tfkd.compression._reconstruction import Learning
 from tfkd.compression._rounding import Rounding, corrected_biases
-from tfkd.export._rounding import better_rounded
+from tfkd.export._rounding import Rounded, better_rounded
 
 RNG = np.random.default_rng(0)
 X = RNG.random((96, 16, 16, 3)).astype("float32")
@@ -125,5 +126,40 @@ def test_it_is_left_out_where_it_does_not_help(monkeypatch):
         return np.asarray(model(inputs)) + (1.0 if content == b"worse" else 0.5)
 
     monkeypatch.setattr("tfkd.export._rounding.run_tflite", run)
-    assert better_rounded(make, model, X, make()) == (b"good", None)
+    assert better_rounded(make, model, X, make()) == Rounded(b"good")
     assert len(made) == 2
+
+
+@pytest.mark.parametrize(("off", "chosen"), [(0.3, b"learned"), (0.47, b"corrected")])
+def test_learned_rounding_is_taken_where_it_is_clearly_nearer(monkeypatch, off, chosen):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(5)(inputs))
+    x, weights = RNG.random((96, 8)).astype("float32"), model.get_weights()
+    contents, seen = iter([b"corrected", b"learned"]), {}
+
+    def make():
+        content = next(contents)
+        seen[content] = model.get_weights()
+        return content
+
+    errors = {b"plain": 1.0, b"corrected": 0.5, b"learned": off}
+    monkeypatch.setattr(
+        "tfkd.export._rounding.run_tflite", lambda content, x: np.asarray(model(x)) + errors[content]
+    )
+    rounded = better_rounded(make, model, x, b"plain", "w4a8", Learning(updates=10))
+    assert rounded == Rounded(chosen, b"plain", chosen == b"learned")
+    # Kernels are in place while the file of learned ones is made, and only then.
+    np.testing.assert_array_equal(seen[b"corrected"][0], weights[0])
+    steps = seen[b"learned"][0] / (np.abs(weights[0]).max(0) / 7)
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+    for now, then in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "message"),
+    [("float16", "is for files of int8"), ("int4", "needs `representative_data`")],
+)
+def test_rounding_is_learned_for_some_files(quantization, message):
+    with pytest.raises(ValueError, match=message):
+        export.export_tflite(shifting(1), None, quantization, learn_rounding=True)

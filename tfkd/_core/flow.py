@@ -31,10 +31,6 @@ class Flow:
         following = self._next[id(call_of(tensor))]
         return [call for call in following if call.input_tensors[0] is tensor]
 
-    def following(self, call) -> list:
-        """The calls that take what a call gives, once for each tensor of it."""
-        return self._next[id(call)]
-
     def passes(self, start, call) -> bool:
         """Whether every path from one call to an output leads through another."""
         reached = self._reached(start, without=call)

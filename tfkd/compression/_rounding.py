@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops, tree
 
-from tfkd._core.interposing import around
+from tfkd._core.interposing import visiting
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.snapshots import Snapshot
 from tfkd.compression._kernels import KINDS, bias_of, kernels_of, linear, mean, round_kernels
@@ -85,9 +85,7 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
         rounding: what is rounded, and how.
     """
     weighted, carriers = _layers(model)
-    of_one = sum(array[:1].nbytes for array in tree.flatten(inputs))
-    most = max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * of_one)))
-    inputs = tree.map_structure(lambda array: ops.convert_to_tensor(array[:most]), inputs)
+    inputs = few(inputs)
     takers, learning = _takers(model) if rounding.values else [], rounding.learning
     means: dict[int, list] = {}
     ranges: dict[tuple[int, int], tuple[float, float]] = {}
@@ -98,7 +96,7 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     if learning is not None:
         learned = learning.of(weighted, rounding.bits)
         float_pass.append((flatten_layers(model), learned.note))
-    with _visiting(*float_pass):
+    with visiting(*float_pass):
         model(inputs, training=False)
     known = {key: each[0] for key, each in means.items() if len(each) == 1}
     # What is put around a call first is nearest to it: values are rounded before kernels are learned by
@@ -110,8 +108,15 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     if learning is not None:
         rounded_pass.append((list(learned), learned.learn))
     rounded_pass.append((takers, functools.partial(_take_rounded, ranges)))
-    with _visiting(*rounded_pass):
+    with visiting(*rounded_pass):
         model(inputs, training=False)
+
+
+def few(inputs: Any) -> Any:
+    """The first of some inputs, 64 at most, as many as go through a network at once, as tensors."""
+    of_one = sum(array[:1].nbytes for array in tree.flatten(inputs))
+    most = max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * of_one)))
+    return tree.map_structure(lambda array: ops.convert_to_tensor(array[:most]), inputs)
 
 
 def _layers(model):
@@ -126,16 +131,6 @@ def _takers(model):
     """The layers that take values from memory, where they are rounded, not right from the layer before."""
     kinds = (*KINDS, layers.Add, layers.Multiply, layers.Concatenate, layers.GlobalAveragePooling2D)
     return [layer for layer in flatten_layers(model) if type(layer) in kinds]
-
-
-@contextlib.contextmanager
-def _visiting(*visits: tuple[list, Callable[..., Any]]) -> Iterator[None]:
-    """Has functions stand for the calls of some layers each, later ones around earlier ones."""
-    with contextlib.ExitStack() as stack:
-        for visited, visit in visits:
-            for layer in visited:
-                stack.enter_context(around(layer, "call", functools.partial(visit, layer)))
-        yield
 
 
 def _note_mean(means, layer, call, *args, **kwargs):
