@@ -11,7 +11,6 @@ again. "w4a8" needs the extra `aeq`.
 import json
 import os
 import pathlib
-import tempfile
 import time
 
 import keras
@@ -25,51 +24,51 @@ import tfkd
 from tfkd._core import files
 from tfkd._core.asking import answers
 from tfkd.compression import equalize_layers
+from tfkd.compression._reconstruction import Learning
+from tfkd.compression._rounding import Rounding, corrected_biases
 from tfkd.export._conversion import convert
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("teacher", None, "file of a classifier of images", required=True)
 flags.DEFINE_list("input_range", ["0", "1"], "as of tfkd-compress")
 flags.DEFINE_string("pictures", None, "folder of pictures to compare on", required=True)
-flags.DEFINE_list("ways", None, "rows to measure; default: all")
+flags.DEFINE_multi_string("ways", [], "rows to measure; default: all")
 flags.DEFINE_integer("crops", 240, "how many crops to compare on")
-flags.DEFINE_integer("calibration", 128, "how many inputs to calibrate with")
+flags.DEFINE_integer("calibration", 64, "how many inputs to calibrate with")
 flags.DEFINE_integer("seed", 0, "what crops and calibration follow from")
 flags.DEFINE_string("rows", "docs/rows/phone_rounding.json", "where the rows are kept")
 flags.DEFINE_string("table", "docs/compression.md", "Markdown file that the table goes to")
 
 
-def exported(quantization, **options):
-    """A way by `export_tflite`."""
+def made(kind, rounding=None, equalized=False, without_relu6=False):
+    """A way to make a file: of a network that may be equalized, and rounded for the file or not."""
 
-    def made(model, inputs):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model.tflite")
-            tfkd.export.export_tflite(
-                model, path, quantization, inputs, verification_data=inputs[:8], **options
-            )
-            return pathlib.Path(path).read_bytes()
+    def make(model, inputs):
+        if without_relu6:
+            model = equalize_layers(model, absorb_biases=True, replace_relu6=True)
+        if equalized:
+            model = equalize_layers(model, inputs)
+        if rounding is None:
+            return convert(model, kind, inputs)
+        with corrected_biases(model, inputs, rounding):
+            return convert(model, kind, inputs)
 
-    return made
-
-
-def without_relu6(way):
-    """A way behind equalization."""
-    return lambda model, inputs: way(equalize_layers(model, replace_relu6=True), inputs)
+    return make
 
 
+# What is rounded, by the kind of file; each row adds one idea.
+INT8, INT16, W4A8 = Rounding(), Rounding(values=False), Rounding(bits=4)
 WAYS = {
-    "float16": exported("float16"),
-    "int8": lambda model, inputs: convert(model, "int8", inputs),
-    "int8, biases corrected": exported("int8"),
-    "int8, equalized": without_relu6(lambda model, inputs: convert(model, "int8", inputs)),
-    "int8, equalized, biases corrected": without_relu6(exported("int8")),
-    "int8, rounding learned": exported("int8", learn_rounding=True),
-    "int16x8": lambda model, inputs: convert(model, "int16x8", inputs),
-    "int16x8, biases corrected": exported("int16x8"),
-    "w4a8": lambda model, inputs: convert(model, "w4a8", inputs),
-    "w4a8, biases corrected": exported("w4a8"),
-    "w4a8, rounding learned": exported("w4a8", learn_rounding=True),
+    "float16": made("float16"),
+    "int8": made("int8"),
+    "int8, biases corrected": made("int8", INT8),
+    "int8, kernels equalized (ReLU6 replaced), biases corrected": made("int8", INT8, without_relu6=True),
+    "int8, values equalized, biases corrected": made("int8", INT8, True),
+    "int8, rounding learned": made("int8", INT8._replace(learning=Learning())),
+    "int8, values equalized, rounding learned": made("int8", INT8._replace(learning=Learning()), True),
+    "int16x8, biases corrected": made("int16x8", INT16),
+    "w4a8, biases corrected": made("w4a8", W4A8),
+    "w4a8, values equalized, rounding learned": made("w4a8", W4A8._replace(learning=Learning()), True),
 }
 
 
