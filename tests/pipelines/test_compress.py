@@ -178,6 +178,12 @@ def sine():
         ({"model": "none.keras"}, FileNotFoundError, "there is no file"),
         ({"model": sine, "quantize": True}, ValueError, "has no counterpart in tf_keras"),
         ({"quantize": True, "tflite": "float16"}, ValueError, "`quantize` trains for an int8 file"),
+        ({"learn_rounding": True, "tflite": "float16"}, ValueError, "`learn_rounding` is for files"),
+        (
+            {"learn_rounding": True, "quantize": True, "tflite": "int8"},
+            ValueError,
+            "`learn_rounding` is for .* `quantize`=True",
+        ),
         (
             {"training_data": "a file to evaluate on"},
             ValueError,

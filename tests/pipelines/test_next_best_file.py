@@ -117,3 +117,16 @@ def test_a_file_that_holds_is_what_was_asked_for(teacher, tflite):
     assert not distilled.summary().startswith("Attention")
     with pytest.raises(ValueError, match="`min_agreement` must be between 0 and 1"):
         distil(teacher, small_network(4), QUICK, min_agreement=2)
+
+
+def test_only_the_kind_that_was_asked_for_learns_its_rounding(monkeypatch):
+    learned = {}
+
+    def add(self, described, model, quantization, calibration=None, learn_rounding=False):
+        learned[quantization] = learn_rounding
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr(Variants, "add", add)
+    variants = Variants(None, None, None, None, tfkd.tasks.Classification((4,)))
+    variants.choose({}, small_network(), "int8", 0.9, lambda line: None, learn_rounding=True)
+    assert learned == {"int8": True, "dynamic": False, "float16": False, "float32": False}

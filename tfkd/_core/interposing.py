@@ -4,6 +4,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 _lock = threading.RLock()
 _thread = threading.local()
@@ -36,6 +37,21 @@ def around(layer, method: str, do: Callable) -> Iterator[None]:
         if not mine:
             del _thread.around[key]
         _restore(layer, method)
+
+
+@contextlib.contextmanager
+def visiting(*visits: tuple[list, Callable[..., Any]]) -> Iterator[None]:
+    """Has functions stand for this thread's calls of some layers.
+
+    Args:
+        *visits: layers, and what gets each of them, what to call in its place, and the arguments; later
+            ones are around earlier ones.
+    """
+    with contextlib.ExitStack() as stack:
+        for visited, visit in visits:
+            for layer in visited:
+                stack.enter_context(around(layer, "call", functools.partial(visit, layer)))
+        yield
 
 
 def _replace(layer, method):

@@ -40,6 +40,13 @@ def _define(values):
     flags.DEFINE_boolean(
         "quantize", False, "train with the rounding of 8 bits, for an int8 file", flag_values=values
     )
+    flags.DEFINE_boolean(
+        "learn_rounding",
+        False,
+        "learn which weights are rounded up, for an int8, int16x8, w4a8 or int4 file without --quantize; "
+        "takes minutes",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "train_data",
         None,
@@ -59,8 +66,10 @@ def _define(values):
 
 
 def _arguments(values):
-    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "tokenizer", "learning_rate")
-    return {name: values[name].value for name in same} | {"training_data": values.train_data}
+    same = ("model", "prune", "prune_distribution", "cluster", "quantize", "learn_rounding", "tokenizer")
+    return {name: values[name].value for name in (*same, "learning_rate")} | {
+        "training_data": values.train_data
+    }
 
 
 PROGRAM = Program(

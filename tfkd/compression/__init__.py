@@ -5,8 +5,10 @@ from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, is_quantization_aware
 from tfkd.compression._clustering import cluster
 from tfkd.compression._distribution import allocate_sparsity
+from tfkd.compression._equalizing import equalize_layers
 from tfkd.compression._from_tf_keras import from_tf_keras
 from tfkd.compression._iterative import iterative_pruning
+from tfkd.compression._learn_rounding import learn_rounding
 from tfkd.compression._masking import magnitude_masks, masked
 from tfkd.compression._pruning import prune
 from tfkd.compression._quantizing import float_layers, quantize_aware
@@ -22,10 +24,12 @@ __all__ = [
     "allocate_sparsity",
     "calibrate",
     "cluster",
+    "equalize_layers",
     "float_layers",
     "from_tf_keras",
     "is_quantization_aware",
     "iterative_pruning",
+    "learn_rounding",
     "magnitude_masks",
     "masked",
     "prune",

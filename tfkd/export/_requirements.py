@@ -13,6 +13,7 @@ from tfkd.compression import is_quantization_aware
 from tfkd.export._conversion import CALIBRATED
 from tfkd.export._examples import Inputs
 from tfkd.export._low_bits import LOW_BITS
+from tfkd.export._rounding import KERNEL_BITS
 from tfkd.export._vocabulary import Vocabulary, VocabularyHolder, tokens_of
 from tfkd.tasks import Reading
 
@@ -62,6 +63,26 @@ def check_options(quantization: str, interface: str, sparse: bool, min_agreement
         )
     if not 0 <= min_agreement <= 1:
         raise ValueError(f"`min_agreement` must be between 0 and 1. Received: {min_agreement!r}.")
+
+
+def check_rounding(learned: bool, quantization: str, model: keras.Model, inputs: Inputs | None) -> None:
+    """Raises ValueError if rounding is to be learned for a file that does not take it."""
+    if not learned:
+        return
+    if quantization not in KERNEL_BITS:
+        raise ValueError(
+            f"`learn_rounding` is for files of {', '.join(KERNEL_BITS)}, whose kernels have one way to be "
+            f"rounded. Received: quantization={quantization!r}. Leave it out."
+        )
+    if is_quantization_aware(model):
+        raise ValueError(
+            f"`learn_rounding`: {model.name!r} is quantization-aware and has learned its rounding already. "
+            "Leave it out, or export tfkd.compression.strip(model)."
+        )
+    if quantization not in CALIBRATED and inputs is None:
+        raise ValueError(
+            f"`learn_rounding` of {quantization!r} needs `representative_data`, inputs to learn from."
+        )
 
 
 def warn_of_rounded_texts(quantization: str, name: str) -> None:

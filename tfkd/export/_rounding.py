@@ -1,13 +1,18 @@
-"""The better of two files with rounded kernels: biases as they were, or corrected."""
+"""The best of files with rounded kernels: as they were, with corrected biases, or of learned kernels."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import tree
 
 from tfkd._core.asking import answers
-from tfkd.export._bias_correction import corrected_biases
+from tfkd._core.graphs import has_graph
+from tfkd.compression import equalize_layers
+from tfkd.compression._channel_spaces import channel_spaces
+from tfkd.compression._reconstruction import Learning
+from tfkd.compression._rounding import Rounding, corrected_biases
 from tfkd.export._examples import Inputs
 from tfkd.export._verification import run_tflite
 
@@ -16,25 +21,45 @@ _INPUTS = 64
 _EXACT = 0.01
 # Bits of the kernels of convolutions and dense layers in the kinds of files whose biases are corrected.
 KERNEL_BITS = {"int8": 8, "int16x8": 8, "w4a8": 4, "int4": 4}
-# What has to be left of the distance for corrected biases to be worth it; less may be chance.
+# Those whose values between layers are rounded to 8 bits.
+_VALUES_OF_8_BITS = ("int8", "w4a8")
+# What has to be left of the distance for other kernels or biases to be worth it; less may be chance.
 _GAIN = 0.9
 
 
+class Rounded(NamedTuple):
+    """A file with rounded kernels.
+
+    Args:
+        content: the file.
+        plain: the file without what was done for it; None if that is the file.
+        learned: whether the rounding of its kernels was learned.
+    """
+
+    content: bytes
+    plain: bytes | None = None
+    learned: bool = False
+
+
 def better_rounded(
-    make: Callable[[], bytes], model: keras.Model, inputs: Inputs, plain: bytes, quantization: str = "int8"
-) -> tuple[bytes, bytes | None]:
+    make: Callable[[keras.Model], bytes],
+    model: keras.Model,
+    inputs: Inputs,
+    plain: bytes,
+    quantization: str = "int8",
+    learning: Learning | None = None,
+) -> Rounded:
     """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
 
     Args:
-        make: makes the file of the model as it is now.
+        make: makes the file of a model as it is now.
         model: the model; its weights are afterwards as they were.
         inputs: what the file is calibrated by. The first 64 tell how biases are corrected, the last 64
             which file is nearer.
         plain: the content of the file without correction.
         quantization: what kind it is, one of `KERNEL_BITS`.
-
-    Returns:
-        The file's content, and that of the one without correction; None where that is the file.
+        learning: how kernels are learned for another file, of the model with values equalized if these have
+            8 bits, which is taken if it is clearly nearer still; None for no such file.
     """
     judging = tree.map_structure(lambda array: array[-_INPUTS:], inputs)
     expected = answers(model, judging)
@@ -42,12 +67,23 @@ def better_rounded(
     def distance(content):
         return float(np.sqrt(np.mean((run_tflite(content, judging) - expected) ** 2)))
 
-    before = distance(plain)
+    best, least = Rounded(plain), distance(plain)
     # NaN compares as false: there is nothing to correct either.
-    if not before > _EXACT * float(np.std(expected)):
-        return plain, None
-    with corrected_biases(model, inputs, kernel_bits=KERNEL_BITS[quantization]) as changed:
-        corrected = make() if changed else plain
-    if not distance(corrected) < _GAIN * before:
-        return plain, None
-    return corrected, plain
+    if not least > _EXACT * float(np.std(expected)):
+        return best
+    bits, of_values = KERNEL_BITS[quantization], quantization in _VALUES_OF_8_BITS
+    ways = [(model, None)]
+    if learning is not None:
+        ways.append((_equalized(model, inputs) if of_values else model, learning))
+    for network, way in ways:
+        with corrected_biases(network, inputs, Rounding(bits, of_values, way)) as changed:
+            content = make(network) if changed else plain
+        if (left := distance(content)) < _GAIN * least:
+            best, least = Rounded(content, plain, way is not None), left
+    return best
+
+
+def _equalized(model, inputs):
+    """A model that computes the same with values of like ranges, where it has any that can be scaled."""
+    can_be = has_graph(model) and channel_spaces(model)
+    return equalize_layers(model, inputs) if can_be else model

@@ -12,6 +12,7 @@ from tfkd._core.asking import answers
 from tfkd._core.precision import in_float32
 from tfkd._core.runtimes import require_litert
 from tfkd.compression import BridgedModel, is_quantization_aware, sparsity, strip
+from tfkd.compression._reconstruction import Learning
 from tfkd.export._conversion import CALIBRATED, convert
 from tfkd.export._examples import Inputs, as_inputs, as_pair
 from tfkd.export._inputs import inputs_for, length_of, most_compared, ranks_of
@@ -21,13 +22,14 @@ from tfkd.export._requirements import (
     check_interface,
     check_options,
     check_result,
+    check_rounding,
     check_task,
     check_vocabulary,
     check_weights,
     chosen_quantization,
     warn_of_rounded_texts,
 )
-from tfkd.export._rounding import KERNEL_BITS, better_rounded
+from tfkd.export._rounding import KERNEL_BITS, Rounded, better_rounded
 from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.export._subject import trained_network, with_known_sides
 from tfkd.export._verification import TFLiteCheck, compared, find_reading
@@ -51,6 +53,7 @@ def export_tflite(
     image_shape: tuple[int, ...] | None = None,
     length: int | None = None,
     vocabulary: Vocabulary | None = None,
+    learn_rounding: bool = False,
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
@@ -102,6 +105,10 @@ def export_tflite(
             one, so this should not be longer than needed.
         vocabulary: the `tfkd.text.Tokenizer`, or the tokens by id, packed into the file of a text model as
             `vocab.txt` (`tfkd.export.read_vocabulary`, or any zip program, reads it); None for none.
+        learn_rounding: whether a file with learned rounding is tried, too, and taken where it is clearly
+            nearer to the model: `tfkd.compression.learn_rounding` behind, for "int8" and "w4a8",
+            `tfkd.compression.equalize_layers` by values. Takes minutes for large networks; for the kinds
+            whose biases are corrected.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
@@ -127,7 +134,8 @@ def export_tflite(
 
     Reference:
         Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, for
-        the correction of biases, here by means over the calibration inputs.
+        the correction of biases, here by means over the calibration inputs; Nagel et al., "Up or Down?
+        Adaptive Rounding for Post-Training Quantization", 2020, for `learn_rounding`.
     """
     require_litert()
     network = trained_network(model)
@@ -137,6 +145,7 @@ def export_tflite(
     texts = takes_texts(declared_inputs(network, given.example))
     quantization = chosen_quantization(quantization, network, texts)
     check_options(quantization, interface, sparse, min_agreement)
+    check_rounding(learn_rounding, quantization, network, given.representative)
     require_quantizer(quantization)
     network, learned = _plain_or_learned(network, quantization)
     if texts and not learned:
@@ -167,21 +176,30 @@ def export_tflite(
             check_vocabulary(vocabulary, images, network)
             described |= {"length": length_of(images), **described_tokens(vocabulary)}
 
-        def make():
+        def make(network):
             content = convert(network, quantization, calibration, interface, sparse)
             check_interface(content, interface, network)
             content = with_metadata(content, described)
             return content if vocabulary is None else with_vocabulary(content, vocabulary)
 
-        content, uncorrected = make(), None
+        rounded = Rounded(make(network))
         if calibration is not None and quantization in KERNEL_BITS:
-            content, uncorrected = better_rounded(make, network, calibration, content, quantization)
+            learning = Learning() if learn_rounding else None
+            rounded = better_rounded(make, network, calibration, rounded.content, quantization, learning)
         check = compared(
-            content, network, images, expected, reading, given.evaluation, uncorrected, quantization
+            rounded.content,
+            network,
+            images,
+            expected,
+            reading,
+            given.evaluation,
+            rounded.plain,
+            quantization,
+            rounded.learned,
         )
         check_result(check, network, expected, min_agreement, reading)
     if path is not None:
-        files.write_bytes(path, content)
+        files.write_bytes(path, rounded.content)
     return check
 
 

@@ -52,6 +52,7 @@ class TFLiteCheck:
         model_scores: the same for the Keras model.
         bias_corrected: whether biases were changed to make up for rounded kernels.
         uncorrected_agreement: the agreement of the file without that; None where nothing was changed.
+        rounding_learned: whether the rounding of its kernels was learned, too.
         relative_difference: `max_difference` as a share of the range of the model's outputs.
         quantization: the kind of the file, where `export_tflite` chose or was told it.
         compiled_difference: largest difference between the outputs of LiteRT's `CompiledModel`, which
@@ -77,6 +78,7 @@ class TFLiteCheck:
     uncorrected_agreement: float | None = None
     quantization: str | None = None
     compiled_difference: float | None = None
+    rounding_learned: bool = False
 
 
 def verify_tflite(
@@ -127,6 +129,7 @@ def compared(
     evaluation_data: Any = None,
     uncorrected: bytes | None = None,
     quantization: str | None = None,
+    rounding_learned: bool = False,
 ) -> TFLiteCheck:
     """What `verify_tflite` returns, where the model has been asked already.
 
@@ -139,6 +142,7 @@ def compared(
         evaluation_data: as of `verify_tflite`.
         uncorrected: the file as it would be without the correction of biases; None if there was none.
         quantization: the kind of the file.
+        rounding_learned: whether the rounding of its kernels was learned.
     """
     outputs = run_tflite(content, inputs)
     mask = _counted(reading, inputs)
@@ -158,6 +162,7 @@ def compared(
         if uncorrected is None
         else _agreement(reading, expected, run_tflite(uncorrected, inputs), inputs),
         quantization=quantization,
+        rounding_learned=rounding_learned,
         compiled_difference=_compiled_difference(content, inputs, outputs, _range(expected)),
         **({} if evaluation_data is None else _on_real_data(content, model, evaluation_data, reading)),
     )

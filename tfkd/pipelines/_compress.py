@@ -20,7 +20,7 @@ from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_teacher, copied, named
 from tfkd.pipelines._recipes import as_recipe
-from tfkd.pipelines._requirements import check_labels, check_outputs
+from tfkd.pipelines._requirements import check_labels, check_outputs, check_rounding
 from tfkd.pipelines._result_files import read_compressed, write
 from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
@@ -40,6 +40,7 @@ def compress(
     prune_distribution: str = "lamp",
     cluster: int | None = None,
     quantize: bool = False,
+    learn_rounding: bool = False,
     recipe: Recipe | str = "procedural",
     teacher_options: Mapping[str, Any] | None = None,
     training_data: str | os.PathLike | tuple[Any, Any] | None = None,
@@ -74,6 +75,9 @@ def compress(
             `tfkd.compression.prune`.
         cluster: number of distinct weight values in each kernel, at least 2; None for no clustering.
         quantize: whether to train with the rounding of 8 bits, for an int8 file.
+        learn_rounding: whether to learn, layer by layer and in minutes, which weights of a trained model
+            are rounded up, for a file of "int8", "int16x8", "w4a8" or "int4"
+            (`tfkd.compression.learn_rounding`).
         recipe: a `tfkd.datafree` recipe, or the name of one; for text models "procedural_text", which
             "procedural" then stands for.
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
@@ -126,6 +130,7 @@ def compress(
     )
     if quantize and tflite not in ("int8", None):
         raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
+    check_rounding(learn_rounding, quantize, tflite)
     check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
@@ -151,6 +156,7 @@ def compress(
             if tflite == "int8" and not quantize:
                 say("texts are written as 'dynamic': 'int8' takes training (`quantize`)")
                 tflite = "dynamic"
+                check_rounding(learn_rounding, quantize, tflite)
         else:
             examples, data = _images_of(original, given)
         if data is not None:
@@ -173,7 +179,7 @@ def compress(
         if tflite is not None:
             say(f"converting what came of it to {tflite}")
             described = {"name": "written file", "sparsity": compression.sparsity(plain)}
-            chosen = variants.choose(described, wrapped, tflite, min_agreement, say)
+            chosen = variants.choose(described, wrapped, tflite, min_agreement, say, learn_rounding)
         metrics = {
             "model": {"name": original.name, "file": named(model), "params": original.count_params()},
             "teacher": named(model if teacher is None else teacher),

@@ -10,6 +10,7 @@ from tfkd.export import QUANTIZATIONS
 from tfkd.export._low_bits import require_quantizer
 from tfkd.export._metadata import description
 from tfkd.export._pictures import require_report
+from tfkd.export._rounding import KERNEL_BITS
 
 
 def check_outputs(tflite: str | None, folder: str | os.PathLike | None) -> None:
@@ -28,3 +29,12 @@ def check_outputs(tflite: str | None, folder: str | os.PathLike | None) -> None:
 def check_labels(labels: Sequence[str] | None, model: keras.Model) -> None:
     """Raises ValueError, or TypeError, for names that do not fit the model's classes."""
     description(labels, (0.0, 1.0), model.output_shape[-1])
+
+
+def check_rounding(learn_rounding: bool, quantize: bool, tflite: str | None) -> None:
+    """Raises ValueError if rounding is to be learned for a file whose kernels nobody rounds so."""
+    if learn_rounding and (quantize or tflite not in KERNEL_BITS):
+        raise ValueError(
+            f"`learn_rounding` is for files of {', '.join(KERNEL_BITS)} (of texts int4) that are made "
+            f"without `quantize`. Received: `tflite`={tflite!r}, `quantize`={quantize}. Leave it out."
+        )

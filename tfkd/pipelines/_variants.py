@@ -92,6 +92,7 @@ class Variants:
         model: keras.Model,
         quantization: str,
         calibration: np.ndarray | None = None,
+        learn_rounding: bool = False,
     ) -> tuple[bytes, TFLiteCheck]:
         """Makes a file and adds its row.
 
@@ -100,6 +101,7 @@ class Variants:
             model: the network.
             quantization: as `tfkd.export.export_tflite` takes it.
             calibration: other inputs to take ranges from.
+            learn_rounding: as `tfkd.export.export_tflite` takes it.
 
         Returns:
             The file's content and how it compares with the network.
@@ -119,6 +121,7 @@ class Variants:
                 labels=self.labels,
                 task=self.task,
                 vocabulary=self.vocabulary,
+                learn_rounding=learn_rounding,
             )
             content = pathlib.Path(path).read_bytes()
         self.rows.append({**described, "quantization": quantization, **dataclasses.asdict(check)})
@@ -131,6 +134,7 @@ class Variants:
         quantization: str,
         min_agreement: float,
         say: Callable[[str], None],
+        learn_rounding: bool = False,
     ) -> Chosen:
         """Makes the file that was asked for, or the next best kind that answers as the network does.
 
@@ -140,6 +144,8 @@ class Variants:
             quantization: as `tfkd.export.export_tflite` takes it.
             min_agreement: share of the judging inputs, in [0, 1], on which the file has to do so.
             say: prints a line, or does not.
+            learn_rounding: whether the file that was asked for has learned rounding; the next best kinds,
+                which have more bits, do without.
         """
         reasons = []
         for kind in (quantization, *_NEXT_BEST[quantization]):
@@ -147,7 +153,8 @@ class Variants:
                 # A quantization-aware student can be one kind of file only.
                 model = strip(model)
             try:
-                content, check = self.add(described, model, kind)
+                learned = learn_rounding and kind == quantization
+                content, check = self.add(described, model, kind, learn_rounding=learned)
             except (RuntimeError, OSError) as error:
                 reasons.append(str(error))
                 say(f"no {kind} file: {error}")

@@ -1,0 +1,228 @@
+"""Cross-layer equalization: channels with like ranges, in a network that computes the same."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfkd._core.copies import cloned_model, remade
+from tfkd._core.graphs import copy_weights, has_graph, operation_of, trainable_config
+from tfkd._core.interposing import visiting
+from tfkd._core.keras_internals import flatten_layers
+from tfkd._core.keras_versions import check_keras_3
+from tfkd.compression._channel_spaces import (
+    DEPTHWISE,
+    Space,
+    all_calls,
+    channel_spaces,
+    is_relu6,
+    is_scaled,
+    window_first,
+)
+from tfkd.compression._rounding import few
+
+# Rounds over all spaces, and how far from 1 factors are when they are let alone.
+_ROUNDS, _ENOUGH = 40, 1e-3
+# Standard deviations below its mean where hardly any value of a channel is.
+_DEVIATIONS = 3.0
+_TINY = 1e-12
+# What lowers its outputs by as much as its inputs are lowered, as a ReLU does above 0.
+_KEEPING = (
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.Dropout,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.ReLU,
+)
+
+
+def equalize_layers(
+    model: keras.Model,
+    inputs: Any = None,
+    absorb_biases: bool = False,
+    replace_relu6: bool = False,
+) -> keras.Model:
+    """A model like another one, whose channels have like ranges.
+
+    What a channel is divided by where it is made, it is multiplied with where it is taken, so that the
+    network stays the same. Channels are scaled that convolutions, dense layers and batch normalizations
+    make and other convolutions and dense layers take, with ReLUs, leaky ones, additions, pooling, padding
+    or nothing in between: those of a residual stream together, if all that reads or writes them can be
+    scaled. Where a ReLU6 or anything else is in between, they are let alone.
+
+    Args:
+        model: a functional or built Sequential Keras 3 model, with models nested in it or not; it stays as
+            it is.
+        inputs: `(n, ...)`, or several by name; ranges of values are then made alike, as measured on 64 of
+            them at most, for files whose kernels have a scale for each channel, but values between layers
+            one for all. None to make the ranges of kernels alike, for kernels of one scale.
+        absorb_biases: whether biases that lift a channel above 0 are moved to the layer that takes it,
+            which makes the ranges of values smaller: by as much as its mean is more than three standard
+            deviations above 0, as its batch normalization tells. The outputs change a little, by what lies
+            below that, 0.1 % of values if they are normal. Residual streams, and layers that pad their
+            inputs, are let alone.
+        replace_relu6: whether each ReLU6 becomes a ReLU. The outputs change wherever values are above 6:
+            compare both models.
+
+    Returns:
+        A model of the same layers but for what replaces ReLU6. Without biases absorbed and ReLU6 replaced
+        its outputs are the same but for the last digits.
+
+    Raises:
+        TypeError: if `model` is not a model of Keras 3.
+        ValueError: if its graph is not known, or it has no channels to scale.
+
+    Example:
+        >>> equal = tfkd.compression.equalize_layers(model, images)
+        >>> check = tfkd.export.export_tflite(equal, "model.tflite", "int8", representative_data=images)
+
+    Reference:
+        Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and
+        Bias Correction", ICCV 2019, sections 4.1 and 4.1.3. Deviations: batch normalizations stay, and
+        kernels count as if these were folded into them; ranges are those of absolute values; residual
+        streams, ranges of values, and ReLU6 as it is are additions.
+    """
+    check_keras_3("model", model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a Keras model. Received: {model!r} of type {type(model)}.")
+    if not has_graph(model):
+        raise ValueError(
+            f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
+            f"({type(model).__name__}), whose layers are called by code that tells nothing."
+        )
+    equal = _copy(model, replace_relu6)
+    spaces = channel_spaces(equal)
+    if not spaces:
+        with_6 = any(is_relu6(layer) for layer in flatten_layers(equal))
+        remedy = " Try replace_relu6=True." if with_6 else ""
+        raise ValueError(f"`model`: {model.name!r} has no channels to scale.{remedy}")
+    norms = _norms_behind(equal)
+    if inputs is None:
+        for _ in range(_ROUNDS):
+            if max(_equalize_kernels(space, norms) for space in spaces) < _ENOUGH:
+                break
+    else:
+        _equalize_values(equal, spaces, inputs)
+    if absorb_biases:
+        for space in spaces:
+            _absorb(space, norms)
+    return equal
+
+
+def _copy(model, replace_relu6):
+    def copied(layer):
+        config = trainable_config(layer)
+        if replace_relu6 and is_relu6(layer):
+            config |= {"max_value": None} if type(layer) is layers.ReLU else {"activation": "relu"}
+        return remade(layer, config)
+
+    copy = cloned_model(model, clone_function=copied, recursive=True)
+    copy_weights(model, copy)
+    return copy
+
+
+def _norms_behind(root):
+    """The batch normalizations right behind layers with kernels, by the layers' ids; and the other way."""
+    behind: dict[int, Any] = {}
+    before: dict[int, Any] = {}
+    for call in all_calls(root):
+        if type(call.operation) is layers.BatchNormalization:
+            layer = operation_of(call.input_tensors[0])[0]
+            if is_scaled(layer) and layer.activation is keras.activations.linear:
+                behind[id(layer)], before[id(call.operation)] = call.operation, layer
+    return behind, before
+
+
+def _equalize_kernels(space, norms) -> float:
+    """Makes the ranges of kernels alike; returns how far they were from that."""
+    made = np.max([_made(maker, norms) for maker in space.makers], 0)
+    taken = np.max([_taken(taker, norms) for taker in space.takers], 0)
+    alive = np.minimum(made, taken) > _TINY
+    factors = np.where(alive, np.sqrt(made / np.maximum(taken, _TINY)), 1.0)
+    _scale(space, factors.astype("float32"))
+    return float(np.abs(np.log(factors)).max())
+
+
+def _made(maker, norms):
+    """The largest weight of each channel that a layer makes, with its normalization in it."""
+    gain = np.float32(1)
+    if type(maker) is layers.BatchNormalization:
+        gain = _gain(maker)
+        maker = norms[1].get(id(maker))
+        if maker is None:
+            return gain
+    largest = np.abs(window_first(maker)).max(0)
+    return gain * (largest.reshape(-1) if type(maker) in DEPTHWISE else largest.max(0))
+
+
+def _taken(taker, norms):
+    """The largest weight of each channel that a layer takes, likewise."""
+    kernel, norm = np.abs(window_first(taker)), norms[0].get(id(taker))
+    if norm is not None:
+        kernel = kernel * _gain(norm).reshape(kernel.shape[1:] if type(taker) in DEPTHWISE else -1)
+    return kernel.max((0, 2))
+
+
+def _gain(norm):
+    """How much a normalization multiplies each channel with."""
+    gain = 1 / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+    return gain if norm.gamma is None else gain * np.abs(np.asarray(norm.gamma))
+
+
+def _equalize_values(model, spaces, inputs):
+    """Makes the ranges of the values alike that kernels take."""
+    reach: dict[int, Any] = {}
+
+    def note(layer, call, x, *args, **kwargs):
+        reach[id(layer)] = np.asarray(ops.max(ops.abs(x), axis=tuple(range(len(x.shape) - 1))))
+        return call(x, *args, **kwargs)
+
+    with visiting(([taker for space in spaces for taker in space.takers], note)):
+        model(few(inputs), training=False)
+    for space in spaces:
+        largest = np.max([reach[id(taker)] for taker in space.takers], 0)
+        alive = largest > _TINY
+        middle = np.exp(np.log(largest[alive]).mean()) if alive.any() else 1.0
+        _scale(space, np.where(alive, largest / middle, 1.0).astype("float32"))
+
+
+def _scale(space: Space, factors: np.ndarray) -> None:
+    """Divides channels where they are made, and multiplies them where they are taken."""
+    for maker in space.makers:
+        if type(maker) is layers.BatchNormalization:
+            weights = [maker.gamma, maker.beta]
+        else:
+            weights = [maker.kernel, maker.bias]
+        for weight in weights:
+            if weight is not None:
+                of_depthwise = type(maker) in DEPTHWISE and weight is maker.kernel
+                weight.assign(weight / (factors.reshape(weight.shape[-2:]) if of_depthwise else factors))
+    for taker in space.takers:
+        taker.kernel.assign(taker.kernel * factors[:, None])
+
+
+def _absorb(space, norms):
+    """Moves biases of channels that are above 0 nearly always to the layer that takes them."""
+    if (
+        len(space.makers) > 1
+        or len(space.takers) > 1
+        or not all(type(each) in _KEEPING for each in space.passing)
+    ):
+        return
+    (maker,), (taker,) = space.makers, space.takers
+    behind = norms[0].get(id(taker))
+    pads = type(taker) is not layers.Dense and taker.padding != "valid" and max(taker.kernel_size) > 1
+    shifted = taker.bias if taker.use_bias else behind and behind.moving_mean
+    if type(maker) is not layers.BatchNormalization or maker.beta is None or pads or shifted is None:
+        return
+    excess = np.maximum(0, np.asarray(maker.beta) - _DEVIATIONS * np.abs(np.asarray(maker.gamma)))
+    shift = window_first(taker).sum(0) * excess[:, None]
+    shift = shift.reshape(-1) if type(taker) in DEPTHWISE else shift.sum(0)
+    maker.beta.assign(maker.beta - excess)
+    shifted.assign(shifted + (shift if taker.use_bias else -shift))

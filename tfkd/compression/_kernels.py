@@ -1,0 +1,77 @@
+"""The kernels of layers, and the grids of few bits that files keep them on."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+# The axes of a kernel that share a scale; the others are the channels that it makes.
+_SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
+    layers.Dense: {"kernel": (0,)},
+    layers.Conv1D: {"kernel": (0, 1)},
+    layers.Conv2D: {"kernel": (0, 1, 2)},
+    layers.DepthwiseConv1D: {"kernel": (0,)},
+    layers.DepthwiseConv2D: {"kernel": (0, 1)},
+    layers.SeparableConv1D: {"depthwise_kernel": (0,), "pointwise_kernel": (0, 1)},
+    layers.SeparableConv2D: {"depthwise_kernel": (0, 1), "pointwise_kernel": (0, 1, 2)},
+    layers.Conv1DTranspose: {"kernel": (0, 2)},
+    layers.Conv2DTranspose: {"kernel": (0, 1, 3)},
+}
+KINDS = tuple(_SHARED_AXES)
+# Whose kernels have no fewer than 8 bits in any file.
+_OF_8_BITS = (
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+)
+
+
+def kernels_of(layer: keras.Layer) -> list[keras.Variable]:
+    """The kernels of a layer that files round; none of adapted layers, such as LoRA's."""
+    kernels = [getattr(layer, name) for name in _SHARED_AXES.get(type(layer), {})]
+    return kernels if all(isinstance(kernel, keras.Variable) for kernel in kernels) else []
+
+
+def bias_of(layer: keras.Layer) -> keras.Variable | None:
+    """The weight of a layer that shifts its channels, one each along the last axis; None if it has none."""
+    if type(layer) in _SHARED_AXES and getattr(layer, "data_format", "channels_last") == "channels_last":
+        return layer.bias if layer.use_bias else None
+    if type(layer) is not layers.BatchNormalization or layer.input_spec is None:
+        return None
+    return layer.beta if layer.axis in (-1, layer.input_spec.ndim - 1) else None
+
+
+def largest(layer: keras.Layer, name: str, bits: int) -> int:
+    """The largest whole number that a kernel's values are steps of, in a file of so many bits."""
+    always_8 = type(layer) in _OF_8_BITS or name == "depthwise_kernel"
+    return 2 ** ((8 if always_8 else bits) - 1) - 1
+
+
+def steps_of(layer: keras.Layer, name: str, bits: int) -> np.ndarray:
+    """What one step of a kernel's grid is for each channel, of a shape that goes with the kernel."""
+    values = getattr(layer, name).numpy().astype("float32")
+    axes = _SHARED_AXES[type(layer)][name]
+    return np.maximum(np.abs(values).max(axis=axes, keepdims=True) / largest(layer, name, bits), 1e-12)
+
+
+def round_kernels(layer: keras.Layer, bits: int) -> None:
+    """Rounds a layer's kernels to the nearest values of their grids."""
+    for name in _SHARED_AXES[type(layer)]:
+        kernel, step = getattr(layer, name), steps_of(layer, name, bits)
+        kernel.assign(np.round(kernel.numpy().astype("float32") / step) * step)
+
+
+def linear(layer: keras.Layer, call, *args, **kwargs):
+    """What a layer gives before its activation."""
+    if type(layer) not in _SHARED_AXES or layer.activation is keras.activations.linear:
+        return call(*args, **kwargs)
+    activation, layer.activation = layer.activation, keras.activations.linear
+    try:
+        return call(*args, **kwargs)
+    finally:
+        layer.activation = activation
+
+
+def mean(values):
+    """The mean of each channel, along the last axis, float32."""
+    return ops.mean(ops.cast(values, "float32"), axis=tuple(range(len(values.shape) - 1)))
