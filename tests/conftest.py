@@ -43,7 +43,7 @@ def same_every_time():
 def eagerly(request):
     """Runs a test that is marked so without graphs, which take longer to trace than a few steps run."""
     marks = {mark.name for mark in request.node.iter_markers()}
-    if "eager" not in marks or marks & {"xla", "kill"} or "graph" in request.node.name:
+    if "eager" not in marks or marks & {"xla", "kill", "graph"} or "graph" in request.node.name:
         yield
         return
     tf.config.run_functions_eagerly(True)

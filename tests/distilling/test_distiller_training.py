@@ -196,6 +196,7 @@ def test_other_policies(policy, teacher):
     assert all(np.isfinite(values).all() for values in history.values())
 
 
+@pytest.mark.graph
 def test_a_step_is_traced_once(teacher, student):
     """Tracing takes most of the time of a short run."""
     traces = []

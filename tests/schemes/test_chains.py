@@ -128,6 +128,7 @@ def whole(teacher):
     return chain, fit(chain)
 
 
+@pytest.mark.graph
 @pytest.mark.parametrize(("link", "epoch"), [(0, 1), (1, 0), (1, 1)])
 def test_an_interrupted_chain_goes_on_to_the_same_weights(link, epoch, whole, teacher, tmp_path):
     expected_chain, expected = whole
