@@ -159,11 +159,17 @@ def everything_in(folder):
     return sorted(folder.rglob("*"))
 
 
-@pytest.mark.parametrize("name", ["new.keras", "old.keras", "model.tflite"])
+@pytest.mark.parametrize("name", ["new.keras", "old.keras"])
 @BOUNDED
 @given(damage=damages())
 def test_damaged_models(whole, name, damage):
     damaged(whole, name, damage)
+
+
+@FEWER
+@given(damage=damages())
+def test_damaged_tflite_files(whole, damage):
+    damaged(whole, "model.tflite", damage)
 
 
 @pytest.mark.parametrize("name", ["new.h5", "old.h5"])
