@@ -106,7 +106,7 @@ def ways() -> dict[str, Way]:
     updates = {"epochs": 10, "batch_size": BATCH}
     crops = datafree.Procedural(prior="pictures", refine_share=0.0, **updates)
     mixed = ("pictures", "silhouettes", "dead_leaves")
-    # The authors' settings for segmentation, with a smaller generator and what students that inherit bear.
+    # The authors' settings for segmentation, but for a smaller generator and a lower rate of the student.
     dfad = datafree.DFAD(
         batch_size=BATCH, epochs=10, latent_size=256, filters=32, student_learning_rate=0.02
     )

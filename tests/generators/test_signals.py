@@ -49,8 +49,10 @@ def test_a_tone_begins_and_ends():
 
 
 def test_a_tone_of_a_spectrogram_is_a_line_along_time():
-    for time_first, shape in ((False, (40, 64, 1)), (True, (40, 64, 1)), (None, (64, 40, 1))):
-        generator = Signals(shape, tones=1, pitch=(0.25, 0.25), time_first=time_first)
+    frequency_first, time_first = (40, 64, 1), (64, 40, 1)
+    cases = ((False, frequency_first), (None, frequency_first), (True, time_first), (None, time_first))
+    for given, shape in cases:
+        generator = Signals(shape, tones=1, pitch=(0.25, 0.25), time_first=given)
         field = with_one_tone(generator, colour=0.0, phase=-9.0, overtones=-9.0)[..., 0]
         field = field.T if generator.time_first else field
         loudest = field[:, 8:56].argmax(axis=0)
