@@ -72,7 +72,7 @@ def better_rounded(
     if not least > _EXACT * float(np.std(expected)):
         return best
     bits, of_values = KERNEL_BITS[quantization], quantization in _VALUES_OF_8_BITS
-    ways = [(model, None)]
+    ways: list[tuple[keras.Model, Learning | None]] = [(model, None)]
     if learning is not None:
         ways.append((_equalized(model, inputs) if of_values else model, learning))
     for network, way in ways:

@@ -230,7 +230,7 @@ def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
                 raise NotCovered(f"operator {call.operator.kind} is called on tensors of two shapes")
             return kind(name=call.name)([one, two])
         first = constants[0] is not None
-        constant, x = np.squeeze(constants[0] if first else constants[1]), call.tensor(int(first))
+        constant, x = np.squeeze(call.needed(int(not first))), call.tensor(int(first))
         if constant.shape not in ((), (x.shape[-1],)):
             raise NotCovered(
                 f"operator {call.operator.kind} has a constant that is not one for each channel"
