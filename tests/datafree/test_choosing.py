@@ -47,6 +47,7 @@ def test_students_that_inherit_learn_features_where_there_are_some():
     assert choose_recipe(black_box(), inherits=True).recipe.features == 0
 
 
+@pytest.mark.eager
 def test_what_is_chosen_for_a_plain_network_teaches():
     teacher = plain_network()
     student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
