@@ -95,7 +95,8 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     ]
     if learning is not None:
         learned = learning.of(weighted, rounding.bits)
-        float_pass.append((flatten_layers(model), learned.note))
+        noted = {id(layer): layer for layer in [*weighted, *carriers]}
+        float_pass.append((list(noted.values()), learned.note))
     with visiting(*float_pass):
         model(inputs, training=False)
     known = {key: each[0] for key, each in means.items() if len(each) == 1}
