@@ -135,7 +135,7 @@ def _takers(model):
 
 
 def _note_mean(means, layer, call, *args, **kwargs):
-    means.setdefault(id(layer), []).append(mean(linear(layer, call, *args, **kwargs)))
+    means.setdefault(id(layer), []).append(mean(linear(layer, *args, **kwargs)))
     return call(*args, **kwargs)
 
 
@@ -165,6 +165,6 @@ def _rounded(values, low, high):
 
 def _correct(means, layer, call, *args, **kwargs):
     if id(layer) in means and (bias := bias_of(layer)) is not None:
-        shift = mean(linear(layer, call, *args, **kwargs)) - means[id(layer)]
+        shift = mean(linear(layer, *args, **kwargs)) - means[id(layer)]
         bias.assign(ops.cast(ops.cast(bias, "float32") - shift, bias.dtype))
     return call(*args, **kwargs)
