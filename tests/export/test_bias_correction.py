@@ -118,15 +118,15 @@ def test_files_gain_by_it(quantization):
 def test_it_is_left_out_where_it_does_not_help(monkeypatch):
     model, made = shifting(1), []
 
-    def make(network):
-        made.append(network.get_weights())
+    def make():
+        made.append(model.get_weights())
         return b"worse" if len(made) > 1 else b"good"
 
     def run(content, inputs):
         return np.asarray(model(inputs)) + (1.0 if content == b"worse" else 0.5)
 
     monkeypatch.setattr("tfkd.export._rounding.run_tflite", run)
-    assert better_rounded(make, model, X, make(model)) == Rounded(b"good")
+    assert better_rounded(make, model, X, make()) == Rounded(b"good")
     assert len(made) == 2
 
 
@@ -137,9 +137,9 @@ def test_learned_rounding_is_taken_where_it_is_clearly_nearer(monkeypatch, off, 
     x, weights = RNG.random((96, 8)).astype("float32"), model.get_weights()
     contents, seen = iter([b"corrected", b"learned"]), {}
 
-    def make(network):
+    def make():
         content = next(contents)
-        seen[content] = network.get_weights()
+        seen[content] = model.get_weights()
         return content
 
     errors = {b"plain": 1.0, b"corrected": 0.5, b"learned": off}

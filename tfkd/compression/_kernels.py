@@ -1,5 +1,7 @@
 """The kernels of layers, and the grids of few bits that files keep them on."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -61,13 +63,14 @@ def round_kernels(layer: keras.Layer, bits: int) -> None:
         kernel.assign(np.round(kernel.numpy().astype("float32") / step) * step)
 
 
-def linear(layer: keras.Layer, call, *args, **kwargs):
-    """What a layer gives before its activation."""
+def linear(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a layer of known kind gives before its activation, whatever is around its calls."""
+    call = type(layer).call
     if type(layer) not in _SHARED_AXES or layer.activation is keras.activations.linear:
-        return call(*args, **kwargs)
+        return call(layer, *args, **kwargs)
     activation, layer.activation = layer.activation, keras.activations.linear
     try:
-        return call(*args, **kwargs)
+        return call(layer, *args, **kwargs)
     finally:
         layer.activation = activation
 

@@ -60,7 +60,7 @@ class Learned:
     def note(self, layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Calls a layer of the network in float, and notes what it gives at some places."""
         if id(layer) in self._candidates:
-            outputs = linear(layer, call, *args, **kwargs)
+            outputs = linear(layer, *args, **kwargs)
             self._layers[id(layer)] = layer
             places = self._places(layer, outputs.shape)
             noted = self._noted.setdefault(id(layer), [])

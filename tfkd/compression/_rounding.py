@@ -86,16 +86,17 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     """
     weighted, carriers = _layers(model)
     inputs = few(inputs)
-    takers, learning = _takers(model) if rounding.values else [], rounding.learning
+    takers = _takers(model) if rounding.values else []
+    learned = None if rounding.learning is None else rounding.learning.of(weighted, rounding.bits)
     means: dict[int, list] = {}
     ranges: dict[tuple[int, int], tuple[float, float]] = {}
     float_pass: list[Any] = [
         (takers, functools.partial(_note_ranges, ranges)),
         (carriers, functools.partial(_note_mean, means)),
     ]
-    if learning is not None:
-        learned = learning.of(weighted, rounding.bits)
-        float_pass.append((flatten_layers(model), learned.note))
+    if learned is not None:
+        noted = {id(layer): layer for layer in [*weighted, *carriers]}
+        float_pass.append((list(noted.values()), learned.note))
     with visiting(*float_pass):
         model(inputs, training=False)
     known = {key: each[0] for key, each in means.items() if len(each) == 1}
@@ -103,9 +104,9 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     # them, and biases are corrected for what was learned.
     rounded_pass: list[Any] = [(carriers, functools.partial(_correct, known))]
     for layer in weighted:
-        if learning is None or layer not in learned:
+        if learned is None or layer not in learned:
             round_kernels(layer, rounding.bits)
-    if learning is not None:
+    if learned is not None:
         rounded_pass.append((list(learned), learned.learn))
     rounded_pass.append((takers, functools.partial(_take_rounded, ranges)))
     with visiting(*rounded_pass):
@@ -122,9 +123,8 @@ def few(inputs: Any) -> Any:
 def _layers(model):
     """The layers with kernels to round, and those with a bias to correct."""
     every = flatten_layers(model)
-    return [each for each in every if kernels_of(each)], [
-        each for each in every if bias_of(each) is not None
-    ]
+    carriers = [layer for layer in every if bias_of(layer) is not None]
+    return [layer for layer in every if kernels_of(layer)], carriers
 
 
 def _takers(model):
@@ -134,7 +134,7 @@ def _takers(model):
 
 
 def _note_mean(means, layer, call, *args, **kwargs):
-    means.setdefault(id(layer), []).append(mean(linear(layer, call, *args, **kwargs)))
+    means.setdefault(id(layer), []).append(mean(linear(layer, *args, **kwargs)))
     return call(*args, **kwargs)
 
 
@@ -164,6 +164,6 @@ def _rounded(values, low, high):
 
 def _correct(means, layer, call, *args, **kwargs):
     if id(layer) in means and (bias := bias_of(layer)) is not None:
-        shift = mean(linear(layer, call, *args, **kwargs)) - means[id(layer)]
+        shift = mean(linear(layer, *args, **kwargs)) - means[id(layer)]
         bias.assign(ops.cast(ops.cast(bias, "float32") - shift, bias.dtype))
     return call(*args, **kwargs)

@@ -8,9 +8,6 @@ import numpy as np
 from keras import tree
 
 from tfkd._core.asking import answers
-from tfkd._core.graphs import has_graph
-from tfkd.compression import equalize_layers
-from tfkd.compression._channel_spaces import channel_spaces
 from tfkd.compression._reconstruction import Learning
 from tfkd.compression._rounding import Rounding, corrected_biases
 from tfkd.export._examples import Inputs
@@ -42,7 +39,7 @@ class Rounded(NamedTuple):
 
 
 def better_rounded(
-    make: Callable[[keras.Model], bytes],
+    make: Callable[[], bytes],
     model: keras.Model,
     inputs: Inputs,
     plain: bytes,
@@ -52,14 +49,14 @@ def better_rounded(
     """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
 
     Args:
-        make: makes the file of a model as it is now.
+        make: makes the file of the model as it is now.
         model: the model; its weights are afterwards as they were.
         inputs: what the file is calibrated by. The first 64 tell how biases are corrected, the last 64
             which file is nearer.
         plain: the content of the file without correction.
         quantization: what kind it is, one of `KERNEL_BITS`.
-        learning: how kernels are learned for another file, of the model with values equalized if these have
-            8 bits, which is taken if it is clearly nearer still; None for no such file.
+        learning: how kernels are learned for another file, which is taken if it is clearly nearer still;
+            None for no such file.
     """
     judging = tree.map_structure(lambda array: array[-_INPUTS:], inputs)
     expected = answers(model, judging)
@@ -72,18 +69,9 @@ def better_rounded(
     if not least > _EXACT * float(np.std(expected)):
         return best
     bits, of_values = KERNEL_BITS[quantization], quantization in _VALUES_OF_8_BITS
-    ways: list[tuple[keras.Model, Learning | None]] = [(model, None)]
-    if learning is not None:
-        ways.append((_equalized(model, inputs) if of_values else model, learning))
-    for network, way in ways:
-        with corrected_biases(network, inputs, Rounding(bits, of_values, way)) as changed:
-            content = make(network) if changed else plain
+    for way in [None] if learning is None else [None, learning]:
+        with corrected_biases(model, inputs, Rounding(bits, of_values, way)) as changed:
+            content = make() if changed else plain
         if (left := distance(content)) < _GAIN * least:
             best, least = Rounded(content, plain, way is not None), left
     return best
-
-
-def _equalized(model, inputs):
-    """A model that computes the same with values of like ranges, where it has any that can be scaled."""
-    can_be = has_graph(model) and channel_spaces(model)
-    return equalize_layers(model, inputs) if can_be else model

@@ -105,10 +105,9 @@ def export_tflite(
             one, so this should not be longer than needed.
         vocabulary: the `tfkd.text.Tokenizer`, or the tokens by id, packed into the file of a text model as
             `vocab.txt` (`tfkd.export.read_vocabulary`, or any zip program, reads it); None for none.
-        learn_rounding: whether a file with learned rounding is tried, too, and taken where it is clearly
-            nearer to the model: `tfkd.compression.learn_rounding` behind, for "int8" and "w4a8",
-            `tfkd.compression.equalize_layers` by values. Takes minutes for large networks; for the kinds
-            whose biases are corrected.
+        learn_rounding: whether a file with learned rounding (`tfkd.compression.learn_rounding`) is tried,
+            too, and taken where it is clearly nearer to the model. Takes minutes for large networks; for
+            the kinds whose biases are corrected.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
@@ -176,13 +175,13 @@ def export_tflite(
             check_vocabulary(vocabulary, images, network)
             described |= {"length": length_of(images), **described_tokens(vocabulary)}
 
-        def make(network):
+        def make():
             content = convert(network, quantization, calibration, interface, sparse)
             check_interface(content, interface, network)
             content = with_metadata(content, described)
             return content if vocabulary is None else with_vocabulary(content, vocabulary)
 
-        rounded = Rounded(make(network))
+        rounded = Rounded(make())
         if calibration is not None and quantization in KERNEL_BITS:
             learning = Learning() if learn_rounding else None
             rounded = better_rounded(make, network, calibration, rounded.content, quantization, learning)
