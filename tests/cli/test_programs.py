@@ -55,6 +55,7 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
     assert arguments == {
         "teacher": "t.h5",
         "teacher_options": {
+            "weights": None,
             "input_range": None,
             "mean": 0.0,
             "std": 1.0,

@@ -11,7 +11,7 @@ import pytest
 
 import tfkd
 from tests import harness
-from tests.conftest import blobs, small_network
+from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tests.datafree.recipes import TINY_GENERATOR
 from tfkd.datafree import DAFL, Procedural
 from tfkd.pipelines import distil
@@ -186,14 +186,16 @@ def test_networks_as_they_are_and_nothing_written(teacher, tmp_path, capsys, mon
 
 
 def test_a_black_box_teaches_where_another_run_was(teacher, tmp_path, capsys):
-    tfkd.export.export_tflite(teacher, tmp_path / "teacher.tflite")
+    black_box = tfkd.BlackBoxTeacher(
+        lambda x: teacher.predict(x, verbose=0), SHAPE, CLASSES, from_logits=True
+    )
     small_network(4).save(tmp_path / "mine.keras")
     folder = tmp_path / "out"
     folder.mkdir()
     for name in ("run.json", "mine.txt", "model.tflite"):
         (folder / name).write_text("{}")
-    files = tmp_path / "teacher.tflite", tmp_path / "mine.keras"
-    distilled = distil(*files, QUICK, tflite="float32", folder=folder, overwrite=True, verbose=2)
+    networks = black_box, tmp_path / "mine.keras"
+    distilled = distil(*networks, QUICK, tflite="float32", folder=folder, overwrite=True, verbose=2)
     assert "no float32 file of the teacher" in capsys.readouterr().out
     assert [row["model"] for row in distilled.metrics["variants"]] == ["student"]
     assert distilled.tflite and distilled.problem is None
