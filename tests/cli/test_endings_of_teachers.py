@@ -13,6 +13,7 @@ from tfkd.cli import data_free
 
 pytestmark = [
     pytest.mark.program,
+    pytest.mark.eager,
     pytest.mark.filterwarnings("ignore::tfkd.teachers.TeacherWarning"),
     pytest.mark.filterwarnings("ignore::tfkd.datafree.ObjectiveWarning"),
 ]
@@ -21,6 +22,7 @@ FLAGS = (
     "--steps_per_epoch=2",
     "--batch_size=16",
     "--memory=32",
+    "--recipe=procedural",
     "--recipe_options=refine_steps=0",
     "--min_agreement=0",
     "--tflite=float32",

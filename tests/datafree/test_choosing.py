@@ -40,19 +40,28 @@ def test_by_teacher(make, recipe, why):
     assert type(chosen.recipe) is recipe and why in chosen.reason
 
 
-def test_students_that_inherit_learn_features_where_there_are_some():
-    for make in (small_network, plain_network):
-        chosen = choose_recipe(make(), inherits=True)
-        assert chosen.recipe.features > 0 and "features" in chosen.reason
-    assert choose_recipe(black_box(), inherits=True).recipe.features == 0
+def test_students_that_inherit_learn_features_where_statistics_guide_the_images():
+    chosen = choose_recipe(small_network(), inherits=True)
+    assert chosen.recipe.features > 0 and "features" in chosen.reason
+    for make in (plain_network, black_box):
+        assert choose_recipe(make(), inherits=True).recipe.features == 0
+
+
+def test_pictures_are_for_teachers_of_colours():
+    inputs = keras.Input((12, 12, 3))
+    x = layers.BatchNormalization()(layers.Conv2D(2, 3)(inputs))
+    colours = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+    assert choose_recipe(colours).recipe.prior == ("pictures", *GuidedPrior().prior)
+    assert choose_recipe(small_network()).recipe.prior == GuidedPrior().prior
 
 
 @pytest.mark.eager
-def test_what_is_chosen_for_a_plain_network_teaches():
-    teacher = plain_network()
+def test_what_is_chosen_teaches():
+    teacher = small_network(4)
     student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
     recipe = choose_recipe(teacher, inherits=True).recipe
-    recipe = recipe.with_options(batch_size=16, memory=32, epochs=1, steps_per_epoch=1)
+    small = {"batch_size": 8, "memory": 16, "chains": 16, "chain_moves": 1, "replay_steps": 1}
+    recipe = recipe.with_options(**small, warmup_steps=1, epochs=1, steps_per_epoch=2)
     distiller = tfkd.DataFreeDistiller(teacher, student, recipe)
     distiller.compile()
     assert np.isfinite(distiller.fit(verbose=0).history["loss"]).all()

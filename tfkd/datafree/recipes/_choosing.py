@@ -14,7 +14,7 @@ from tfkd.teachers import BlackBoxTeacher
 
 # Weight of the features of a teacher that a student has a part of.
 _FEATURES = 5.0
-_PRIOR = ("pictures", "strokes", "silhouettes", "dead_leaves")
+_COLOURS = 3
 
 
 class Choice(NamedTuple):
@@ -34,7 +34,8 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
     Args:
         teacher: as `tfkd.load_teacher` returns it.
         inherits: whether students are the teacher thinned, with its weights
-            (`tfkd.students.scale_width(..., inherit=True)`); they then learn its features, too.
+            (`tfkd.students.scale_width(..., inherit=True)`); where it has batch normalizations, they then
+            learn its features, too.
 
     Returns:
         `recipe` and `reason`, a sentence.
@@ -50,14 +51,13 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(recipe, "The teacher is a black box, which has no gradients, statistics or features.")
     if not takes_images(teacher):
         return Choice(Procedural(), "The teacher does not take images.")
-    features = _FEATURES if inherits else 0.0
-    learns = " The student has its layers, and learns its features, too." if inherits else ""
-    if normalization_taps(teacher):
-        reason = (
-            "The teacher's batch normalizations tell which pictures are typical of its training images."
-        )
-        return Choice(GuidedPrior(prior=_PRIOR, features=features), reason + learns)
-    return Choice(
-        Procedural(prior=_PRIOR, features=features),
-        "The teacher has no batch normalization, so pictures are chosen by its answers alone." + learns,
-    )
+    if not normalization_taps(teacher):
+        reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
+        return Choice(Procedural(), reason)
+    reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
+    if inherits:
+        reason += " The student has its layers, and learns its features, too."
+    recipe = GuidedPrior(features=_FEATURES if inherits else 0.0)
+    if teacher.input_shape[-1] == _COLOURS:
+        recipe = recipe.with_options(prior=("pictures", *recipe.priors))
+    return Choice(recipe, reason)
