@@ -20,6 +20,14 @@ def test_options_stand_over_those_of_the_recipe_that_is_chosen():
     assert recipe.memory is None and recipe.features > 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "warmup_steps"), [([], 320), (["steps_per_epoch=2"], 16), (["warmup_steps=400"], 400)]
+)
+def test_a_short_run_is_not_all_warm_up(typed, warmup_steps):
+    recipe, _ = AutomaticRecipe(typed).chosen(small_network(), inherits=False)
+    assert recipe.warmup_steps == warmup_steps
+
+
 def test_what_was_asked_for_is_taken():
     recipe = Procedural(epochs=3)
     assert chosen_recipe(as_recipe_or_auto(recipe), small_network(), True)[0] is recipe

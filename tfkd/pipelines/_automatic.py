@@ -33,7 +33,12 @@ class AutomaticRecipe:
         """
         recipe, reason = choose_recipe(teacher, inherits)
         options = options_as_typed(recipe, recipe.name, self.typed, self.overrides)
-        return Choice(recipe.with_options(**options), reason)
+        recipe = recipe.with_options(**options)
+        if "warmup_steps" in options:
+            return Choice(recipe, reason)
+        # A short run is not all warm-up.
+        most = recipe.epochs * recipe.steps_per_epoch // 3
+        return Choice(recipe.with_options(warmup_steps=min(recipe.warmup_steps, most)), reason)
 
 
 def recipe_asked_for(name: str, options: Sequence[str], **overrides: Any) -> Recipe | AutomaticRecipe:
