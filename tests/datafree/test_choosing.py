@@ -49,10 +49,11 @@ def test_students_that_inherit_learn_features_where_statistics_guide_the_images(
 
 def test_pictures_are_for_teachers_of_colours():
     inputs = keras.Input((12, 12, 3))
-    x = layers.BatchNormalization()(layers.Conv2D(2, 3)(inputs))
-    colours = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
-    assert choose_recipe(colours).recipe.prior == ("pictures", *GuidedPrior().prior)
-    assert choose_recipe(small_network()).recipe.prior == GuidedPrior().prior
+    plain = layers.Conv2D(2, 3)(inputs)
+    for x, recipe in ((plain, Procedural), (layers.BatchNormalization()(plain), GuidedPrior)):
+        colours = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+        assert choose_recipe(colours).recipe == recipe(prior=("pictures", *recipe().prior))
+    assert choose_recipe(small_network()).recipe == GuidedPrior()
 
 
 @pytest.mark.eager

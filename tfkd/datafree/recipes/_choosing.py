@@ -53,11 +53,15 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(Procedural(), "The teacher does not take images.")
     if not normalization_taps(teacher):
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
-        return Choice(Procedural(), reason)
+        return Choice(_with_pictures(Procedural(), teacher), reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
     if inherits:
         reason += " The student has its layers, and learns its features, too."
-    recipe = GuidedPrior(features=_FEATURES if inherits else 0.0)
-    if teacher.input_shape[-1] == _COLOURS:
-        recipe = recipe.with_options(prior=("pictures", *recipe.priors))
-    return Choice(recipe, reason)
+    return Choice(_with_pictures(GuidedPrior(features=_FEATURES if inherits else 0.0), teacher), reason)
+
+
+def _with_pictures(recipe, teacher):
+    """Crops of pictures beside a recipe's own priors where images have colours."""
+    if teacher.input_shape[-1] != _COLOURS:
+        return recipe
+    return recipe.with_options(prior=("pictures", *recipe.priors))
