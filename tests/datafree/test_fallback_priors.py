@@ -78,7 +78,7 @@ def test_a_scaling_in_front_is_undone():
 
 
 def test_features_within_the_unit_are_refined():
-    recipe = fitted(network((2,), adapted((0.5, 0.4), (0.01, 0.04))))
+    recipe = fitted(network((2,), adapted((0.5, 0.4), (0.01, 0.01))))
     (prior,) = recipe.prior
     assert recipe.refine_steps and isinstance(prior, generators.Uniform)
 
