@@ -277,8 +277,7 @@ def test_a_file_that_runs_a_folder_names_it(tmp_path):
     inner.export(str(tmp_path / "exported"), verbose=False)
     layer = layers.TFSMLayer(str(tmp_path / "exported"), call_endpoint="serve")
     keras.Sequential([keras.Input(SHAPE), layer]).save(tmp_path / "around.keras")
-    with pytest.raises(
-        ValueError, match=r"around.keras' is refused.*folder '.*exported'.*--teacher=FOLDER"
-    ):
+    # A long path is cut.
+    with pytest.raises(ValueError, match=r"around.keras' is refused.*folder '/.*--teacher=FOLDER"):
         load(tmp_path / "around.keras")
     assert load(tmp_path / "exported").output_shape == (None, 3)
