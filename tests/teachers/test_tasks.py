@@ -281,8 +281,9 @@ def exported(model, path):
 
 
 @pytest.fixture(params=["tflite", "saved"])
-def written(request, tmp_path):
-    """Writes a network in a format that only answers."""
+def written(request, tmp_path, monkeypatch):
+    """Writes a network in a format that only answers, and is not rebuilt here."""
+    monkeypatch.setattr("tfkd.teachers._formats.rebuilt", lambda file, *_: file)
     writer = {"tflite": tflite, "saved": exported}[request.param]
     return lambda model: writer(model, tmp_path / f"model.{request.param}")
 
