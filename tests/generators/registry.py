@@ -18,7 +18,7 @@ from generators import (
     Words,
 )
 
-PICTURES = list(np.random.default_rng(0).integers(0, 256, (3, 200, 224, 3), "uint8"))
+PICTURES = list(np.random.default_rng(0).integers(0, 256, (3, 40, 224, 3), "uint8"))
 
 # Classes of those that are told some, with embeddings that are not as many numbers.
 EMBEDDINGS = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
