@@ -3,10 +3,10 @@
     python benchmarks/other_inputs.py --series=DIR
 
 Teachers are trained on real data: series of the UCR and UEA archives (files `NAME_TRAIN.ts` and
-`NAME_TEST.ts`, which the package sktime ships, too) and tables of scikit-learn. A student of half the width
-starts afresh and learns from one prior by `Procedural`; what counts is how often it agrees with its teacher
-on the real inputs of the test set, which neither has learned from. Without `--series` the series are left
-out. The rows go to docs/rows/other_inputs.json.
+`NAME_TEST.ts`, which the package sktime ships, too) and tables of scikit-learn. A student of half the
+width starts from random weights and learns from one prior by `Procedural`; the figure is its agreement
+with its teacher on the real inputs of the test set, which neither has learned from. Without `--series`
+the series are left out. The rows go to docs/rows/other_inputs.json.
 """
 
 import json

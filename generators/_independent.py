@@ -20,8 +20,8 @@ _MOST = 2.0
 class Uniform(Generator):
     """Each value by itself, evenly from its range; nothing to train.
 
-    Whatever refines inputs, or remembers them as uint8, keeps them in [0, 1], so that recipes which do
-    refuse other ranges. A teacher of features in such ranges is best loaded by a `mean` and a `std` that
+    Refining inputs and remembering them as uint8 keep them in [0, 1], so recipes that do either refuse
+    other ranges. A teacher of features in such ranges is best loaded by a `mean` and a `std` that
     bring them there; else give `refine_steps=0` to the recipe.
 
     Args:

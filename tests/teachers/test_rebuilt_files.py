@@ -207,7 +207,7 @@ def test_tflite_files_that_stay_black_boxes_say_why(tmp_path, monkeypatch, capsy
 
 
 def test_constants_between_layers_are_thinned_and_those_of_inputs_are_a_scaling(tmp_path):
-    """A batch normalization behind an Add is no part of a convolution."""
+    """A batch normalization behind an Add is not a part of a convolution."""
     inputs = keras.Input(SHAPE)
     x = layers.Rescaling([2.0, 3.0, 4.0], [-1.0, 0.0, 1.0])(inputs)
     y = x = layers.Conv2D(4, 3, padding="same")(x)

@@ -75,7 +75,7 @@ def temporary_of(name: str) -> str | None:
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an npz file of arrays by any names; `numpy.savez` has no place for one called "file"."""
+    """Writes an npz file of arrays under any name; `numpy.savez` cannot take one called "file"."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 
 def check_keras_3(argument: str, model: Any, error: type[Exception] = TypeError) -> None:
     """Refuses a model of tf_keras, which looks much like one of Keras 3.
@@ -20,3 +22,18 @@ def check_keras_3(argument: str, model: Any, error: type[Exception] = TypeError)
             f"{type(model).__name__} of tf_keras. tfkd.compression.from_tf_keras(model) builds it again in "
             "Keras 3, with its weights."
         )
+
+
+def check_keras_model(argument: str, model: Any) -> None:
+    """Raises TypeError for anything but a Keras model, one of tf_keras too.
+
+    Args:
+        argument: what gave it, for the message.
+        model: anything.
+
+    Example:
+        >>> check_keras_model("model", model)
+    """
+    check_keras_3(argument, model)
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`{argument}` must be a Keras model. Received: {model!r} of type {type(model)}.")

@@ -208,28 +208,11 @@ student = FlagGroup(
 )
 
 
-def _define_recipe(values):
+def _define_recipe(values, default="procedural", before=""):
+    known = ", ".join(sorted(data_free_recipes()))
     flags.DEFINE_string(
-        "recipe",
-        "procedural",
-        f"how the student is taught: {', '.join(sorted(data_free_recipes()))}",
-        flag_values=values,
+        "recipe", default, f"how the student is taught: {before}{known}", flag_values=values
     )
-    _define_options(values)
-
-
-def _define_recipe_or_auto(values):
-    flags.DEFINE_string(
-        "recipe",
-        AUTO_RECIPE,
-        "how the student is taught: auto, which is the recipe that suits the teacher, "
-        f"{', '.join(sorted(data_free_recipes()))}",
-        flag_values=values,
-    )
-    _define_options(values)
-
-
-def _define_options(values):
     flags.DEFINE_multi_string(
         "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
     )
@@ -263,7 +246,9 @@ recipe = FlagGroup(
 )
 recipe_or_auto = FlagGroup(
     "recipe",
-    _define_recipe_or_auto,
+    lambda values: _define_recipe(
+        values, AUTO_RECIPE, "auto, which is the recipe that suits the teacher, "
+    ),
     lambda values: {"recipe": recipe_asked_for(values.recipe, values.recipe_options, **_overrides(values))},
 )
 

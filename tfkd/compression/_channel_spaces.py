@@ -12,12 +12,8 @@ from tfkd._core.keras_internals import flatten_layers
 
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _KINDS = (layers.Dense, layers.Conv1D, layers.Conv2D, *DEPTHWISE)
-# What gives a multiple, channel by channel, for that multiple of all its inputs.
-_PASSING = (
-    layers.Add,
-    layers.Subtract,
-    layers.Average,
-    layers.Maximum,
+# What gives a mean or the largest of some values of a channel, or the values themselves.
+SUMMARIES = (
     layers.AveragePooling1D,
     layers.AveragePooling2D,
     layers.Dropout,
@@ -25,9 +21,17 @@ _PASSING = (
     layers.GlobalAveragePooling2D,
     layers.GlobalMaxPooling1D,
     layers.GlobalMaxPooling2D,
-    layers.LeakyReLU,
     layers.MaxPooling1D,
     layers.MaxPooling2D,
+)
+# What gives a multiple, channel by channel, for that multiple of all its inputs.
+_PASSING = (
+    *SUMMARIES,
+    layers.Add,
+    layers.Subtract,
+    layers.Average,
+    layers.Maximum,
+    layers.LeakyReLU,
     layers.SpatialDropout1D,
     layers.SpatialDropout2D,
     layers.ZeroPadding1D,

@@ -10,9 +10,10 @@ from tfkd._core.copies import cloned_model, remade
 from tfkd._core.graphs import copy_weights, has_graph, operation_of, trainable_config
 from tfkd._core.interposing import visiting
 from tfkd._core.keras_internals import flatten_layers
-from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.keras_versions import check_keras_model
 from tfkd.compression._channel_spaces import (
     DEPTHWISE,
+    SUMMARIES,
     Space,
     all_calls,
     channel_spaces,
@@ -28,18 +29,7 @@ _ROUNDS, _ENOUGH = 40, 1e-3
 _DEVIATIONS = 3.0
 _TINY = 1e-12
 # What lowers its outputs by as much as its inputs are lowered, as a ReLU does above 0.
-_KEEPING = (
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.Dropout,
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.ReLU,
-)
+_KEEPING = (*SUMMARIES, layers.ReLU)
 
 
 def equalize_layers(
@@ -88,9 +78,7 @@ def equalize_layers(
         kernels count as if these were folded into them; ranges are those of absolute values; residual
         streams, ranges of values, and ReLU6 as it is are additions.
     """
-    check_keras_3("model", model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a Keras model. Received: {model!r} of type {type(model)}.")
+    check_keras_model("model", model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "

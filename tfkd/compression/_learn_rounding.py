@@ -10,7 +10,7 @@ from tfkd._core.checks import check_int
 from tfkd._core.copies import cloned_model
 from tfkd._core.graphs import copy_weights
 from tfkd._core.keras_internals import flatten_layers
-from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.keras_versions import check_keras_model
 from tfkd.compression._kernels import kernels_of
 from tfkd.compression._reconstruction import Learning
 from tfkd.compression._rounding import Rounding, round_network
@@ -65,9 +65,7 @@ def learn_rounding(
         places at a rate of 0.02 instead of 10,000; a channel that is not nearer on other inputs is rounded
         to the nearest.
     """
-    check_keras_3("model", model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a Keras model. Received: {model!r} of type {type(model)}.")
+    check_keras_model("model", model)
     check_int("updates", updates)
     if bits not in (4, 8):
         raise ValueError(f"`bits` must be 8 or 4. Received: {bits!r}.")

@@ -11,7 +11,7 @@ from keras import tree
 
 from tfkd._core.graphs import has_graph, nodes, operation_of
 from tfkd._core.keras_internals import history, mask_of
-from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.keras_versions import check_keras_model
 from tfkd.compression._activations import activation_for_tf_keras
 from tfkd.compression._layer_options import NEW_NAMES, adapted_options, options_of
 from tfkd.compression._operations import function_of
@@ -61,9 +61,7 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
     Example:
         >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))
     """
-    check_keras_3("model", model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a model of Keras 3. Received: {model!r} of type {type(model)}.")
+    check_keras_model("model", model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "

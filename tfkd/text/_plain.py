@@ -17,7 +17,7 @@ from tfkd._core.keras_internals import (
     numpy_operations,
     run_through_graph,
 )
-from tfkd._core.keras_versions import check_keras_3
+from tfkd._core.keras_versions import check_keras_model
 from tfkd._core.token_marks import mark_tokenizer, tokenizer_of
 from tfkd._core.trial_inputs import trial_inputs
 from tfkd.tasks import mark, marked_task
@@ -55,9 +55,7 @@ def plain(model: keras.Model, name: str | None = None) -> keras.Model:
         >>> student = tfkd.text.plain(classifier)
         >>> pruned = tfkd.compression.prune(student, 0.5)
     """
-    check_keras_3("model", model)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a Keras model. Received: {model!r} of type {type(model)}.")
+    check_keras_model("model", model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
