@@ -250,3 +250,17 @@ def test_a_group_sets_rates_in_proportion_and_is_made_again():
     assert [type(each).__name__ for each in again.members] == ["Adam", "SGD"]
     with pytest.raises(ValueError, match="`optimizers` is empty"):
         OptimizerGroup([])
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+def test_a_warmed_up_cosine_is_keras_own_without_a_conditional(warmup):
+    options = {"decay_steps": 30, "alpha": 0.1, "warmup_target": 0.5, "warmup_steps": warmup}
+    ours = tfkd.optimizers.WarmedUpCosine(0.1, **options)
+    ours = type(ours).from_config(ours.get_config())
+    rates = tf.function(ours)
+    theirs = keras.optimizers.schedules.CosineDecay(0.1, **options)
+    for step in (0, 1, 6, 7, 8, 20, 36, 37, 60):
+        step = tf.constant(step, "int64")
+        np.testing.assert_allclose(rates(step), theirs(step), rtol=1e-5, atol=1e-7)
+    operations = rates.get_concrete_function(step).graph.get_operations()
+    assert not any("If" in operation.type for operation in operations)
