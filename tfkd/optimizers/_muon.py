@@ -86,20 +86,16 @@ class Muon(keras.optimizers.Adam):
             )
 
     def _update_kernels(self, gradients, variables, learning_rate):
-        """Moves kernels whose matrices have one shape, but for their orientation.
-
-        They are orthogonalized as one stack: small products cost more to compile and start than to compute.
-        """
+        """Moves kernels whose matrices have one shape, whether they stand or lie."""
         matrices = [
             _tall(self._look_ahead(gradient, variable))
             for gradient, variable in zip(gradients, variables, strict=True)
         ]
         size = _UPDATE_SIZE * max(matrices[0].shape) ** 0.5
-        rate = ops.cast(learning_rate, variables[0].dtype) * size
-        updates = ops.unstack(rate * orthogonalized(ops.stack(matrices)), len(matrices))
-        for variable, update in zip(variables, updates, strict=True):
+        rate = size * ops.cast(learning_rate, variables[0].dtype)
+        for variable, update in zip(variables, _orthogonalized_together(matrices), strict=True):
             update = update if _stands(variable) else _transposed(update)
-            self.assign_sub(variable, ops.reshape(update, variable.shape))
+            self.assign_sub(variable, rate * ops.reshape(update, variable.shape))
 
     def _look_ahead(self, gradient, variable):
         """The gradient with the momentum that it moves, after Nesterov, as a matrix."""
@@ -111,6 +107,17 @@ class Muon(keras.optimizers.Adam):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "momentum": self.momentum}
+
+
+def _orthogonalized_together(matrices):
+    """Each of some matrices of one shape orthogonalized.
+
+    In a stack, since small products cost more to compile and start than to compute; stacking a lone one
+    would only add operations.
+    """
+    if len(matrices) == 1:
+        return [orthogonalized(matrices[0])]
+    return ops.unstack(orthogonalized(ops.stack(matrices)), len(matrices))
 
 
 def _matrix_shape(kernel):
