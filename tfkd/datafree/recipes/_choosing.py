@@ -5,9 +5,11 @@ from typing import NamedTuple
 import keras
 
 from tfkd.datafree._inputs import takes_images, takes_tokens
+from tfkd.datafree._parts._fallback import is_spectrogram
 from tfkd.datafree._recipe import Recipe
 from tfkd.datafree.objectives._moments import normalization_taps
 from tfkd.datafree.recipes._guided_prior import GuidedPrior
+from tfkd.datafree.recipes._picture_prior import PicturePrior
 from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
@@ -53,15 +55,20 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(Procedural(), "The teacher does not take images.")
     if not normalization_taps(teacher):
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
-        return Choice(_with_pictures(Procedural(), teacher), reason)
+        colours = teacher.input_shape[-1] == _COLOURS
+        return Choice(_with_pictures(Procedural()) if colours else Procedural(), reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
+    # Mirrored images cost nothing where the teacher looks at each image again for its features.
+    learned = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
         reason += " The student has its layers, and learns its features, too."
-    return Choice(_with_pictures(GuidedPrior(features=_FEATURES if inherits else 0.0), teacher), reason)
+    if teacher.input_shape[-1] == _COLOURS:
+        return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
+    recipe = GuidedPrior(**learned)
+    # Whose own prior gives way to signals.
+    return Choice(recipe if is_spectrogram(teacher.input_shape[1:]) else _with_pictures(recipe), reason)
 
 
-def _with_pictures(recipe, teacher):
-    """Crops of pictures beside a recipe's own priors where images have colours."""
-    if teacher.input_shape[-1] != _COLOURS:
-        return recipe
+def _with_pictures(recipe):
+    """Crops of pictures beside a recipe's own priors."""
     return recipe.with_options(prior=("pictures", *recipe.priors))
