@@ -1,4 +1,4 @@
-"""PicturePrior: crops of a few photographs, those that are typical of what the teacher knows."""
+"""PicturePrior: crops of a few photographs, chosen and refined to be typical of what the teacher knows."""
 
 import dataclasses
 
@@ -12,9 +12,10 @@ class PicturePrior(Procedural):
 
     Every image is a new crop of `generators.Pictures`, with its own scale, turn, colours and contrast. Of
     `candidates_per_image` crops those are used whose statistics are nearest to what the teacher's batch
-    normalizations remember, balanced over its classes. Remembered crops are mirrored at random, and the
-    teacher answers for the mirrored image. Nothing is trained but the student, and nothing is refined. A
-    student that inherited weights learns more with `features=5`. For teachers of natural images in colours.
+    normalizations remember, balanced over its classes. Half of them then take a few small gradient steps
+    towards these statistics and a class of their own. Remembered images are mirrored at random, and the
+    teacher answers for the mirrored one. Nothing is trained but the student, which learns more with
+    `features=5` if it inherited weights. For teachers of natural images in colours.
 
     Args:
         **kwargs: the options of `Procedural`.
@@ -25,14 +26,18 @@ class PicturePrior(Procedural):
 
     Reference:
         Asano, Saeed, "The Augmented Image Prior: Distilling 1000 Classes by Extrapolating from a Single
-        Image", ICLR 2023. Deviations: several pictures, a choice among the crops, features, Muon.
+        Image", ICLR 2023. Deviations: several pictures, a choice among crops, gradient
+        steps, features, Muon.
     """
 
     prior: Priors = ("pictures",)
     candidates_per_image: int = 4
     statistics_weight: float = 40.0
-    refine_share: float = 0.0
-    refine_steps: int = 0
+    refine_share: float = 0.5
+    refine_steps: int = 6
+    refine_size: float = 0.03
+    refine_adversarial: float = 0.0
+    refine_statistics: float = 0.05
     batch_size: int = 128
     memory_dtype: str = "uint8"
     replay_steps: int = 9
