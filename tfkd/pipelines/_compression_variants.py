@@ -7,9 +7,10 @@ import numpy as np
 
 from tfkd import compression
 from tfkd._core.named_inputs import takes_texts
-from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
+from tfkd.datafree import DataFreeDistiller, Recipe
+from tfkd.datafree._parts import Prior
+from tfkd.datafree.recipes._choosing import calibrating_recipe
 from tfkd.pipelines._variants import Variants
-from tfkd.teachers import BlackBoxTeacher
 
 _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
 
@@ -45,20 +46,19 @@ class CompressionVariants(Variants):
 def synthetic_inputs(
     model: keras.Model, teacher: keras.Model, seed: int, recipe: Recipe | None = None
 ) -> tuple[Any, Any]:
-    """Inputs of the prior, balanced and refined, to take ranges from, and others to compare files on.
+    """Inputs that are typical of a teacher, to take ranges from, and others to compare files on.
 
     Args:
         model: takes the inputs.
         teacher: what they are balanced and refined by.
         seed: what they follow from.
-        recipe: whose generators make the words of a text model; of no use to others.
+        recipe: whose generators make the words of a text model, and whose pictures are cropped; nothing
+            else of it has to do with these inputs.
     """
     if recipe is not None and takes_texts(model):
         recipe = recipe.with_options(memory=0)
     else:
-        refine_steps = 0 if isinstance(teacher, BlackBoxTeacher) else 2
-        # Nothing has to be learned for them, whatever recipe trains.
-        recipe = Procedural(memory=0, refine_steps=refine_steps)
+        recipe = calibrating_recipe(teacher, recipe.pictures if isinstance(recipe, Prior) else None)
     maker = DataFreeDistiller(teacher, keras.models.clone_model(model), recipe, seed=seed)
     inputs = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
     parts = (slice(_CALIBRATION_IMAGES), slice(_CALIBRATION_IMAGES, None))

@@ -1,6 +1,6 @@
 """Which recipe suits a teacher."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -15,6 +15,15 @@ from tfkd.teachers import BlackBoxTeacher
 # Weight of the features of a teacher that a student has a part of.
 _FEATURES = 5.0
 _COLOURS = 3
+_PICTURES = ("pictures",)
+# How inputs come to have a teacher's batch statistics.
+_UNTIL_TYPICAL = {
+    "refine_share": 1.0,
+    "refine_steps": 10,
+    "refine_size": 0.02,
+    "refine_adversarial": 0.0,
+    "refine_statistics": 0.05,
+}
 
 
 class Choice(NamedTuple):
@@ -60,8 +69,29 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
     return Choice(_with_pictures(GuidedPrior(features=_FEATURES if inherits else 0.0), teacher), reason)
 
 
+def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Recipe:
+    """How inputs are made that ranges are taken from: as much like training inputs as a teacher tells.
+
+    Nothing is trained. Images with colours are crops of pictures; where the teacher has batch
+    normalizations, all inputs are moved until they have the statistics that these remember. Ranges of
+    other inputs are too wide for real ones, or lie elsewhere.
+
+    Args:
+        teacher: as `load_teacher` returns it.
+        pictures: a folder of pictures to crop; None for those that ship with the library.
+    """
+    options: dict[str, Any] = {}
+    if takes_images(teacher) and teacher.input_shape[-1] == _COLOURS:
+        options |= {"prior": _PICTURES, "pictures": pictures}
+    if isinstance(teacher, BlackBoxTeacher):
+        options |= {"refine_steps": 0}
+    elif normalization_taps(teacher):
+        options |= _UNTIL_TYPICAL
+    return Procedural(memory=0, **options)
+
+
 def _with_pictures(recipe, teacher):
     """Crops of pictures beside a recipe's own priors where images have colours."""
     if teacher.input_shape[-1] != _COLOURS:
         return recipe
-    return recipe.with_options(prior=("pictures", *recipe.priors))
+    return recipe.with_options(prior=(*_PICTURES, *recipe.priors))
