@@ -1,5 +1,6 @@
 """The variants of a model that is compressed, from the original to the file that was asked for."""
 
+import math
 from typing import Any
 
 import keras
@@ -13,6 +14,8 @@ from tfkd.datafree.recipes._choosing import calibrating_recipe
 from tfkd.pipelines._variants import Variants
 
 _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
+# Of large images, which take long to make, there are fewer to judge by.
+_BYTES, _LEAST_IMAGES = 2**26, 200
 
 
 class CompressionVariants(Variants):
@@ -55,12 +58,15 @@ def synthetic_inputs(
         recipe: whose generators make the words of a text model, and whose pictures are cropped; nothing
             else of it has to do with these inputs.
     """
+    judging = _JUDGING_IMAGES
     if recipe is not None and takes_texts(model):
         recipe = recipe.with_options(memory=0)
     else:
         recipe = calibrating_recipe(teacher, recipe.pictures if isinstance(recipe, Prior) else None)
+        of_one = 4 * math.prod(model.input_shape[1:])
+        judging = max(_LEAST_IMAGES, min(judging, _BYTES // of_one))
     maker = DataFreeDistiller(teacher, keras.models.clone_model(model), recipe, seed=seed)
-    inputs = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
+    inputs = maker.synthesize(_CALIBRATION_IMAGES + judging)
     parts = (slice(_CALIBRATION_IMAGES), slice(_CALIBRATION_IMAGES, None))
     first, second = (
         keras.tree.map_structure(lambda array, part=part: array[part], inputs) for part in parts

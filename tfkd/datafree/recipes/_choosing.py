@@ -20,9 +20,9 @@ _PICTURES = ("pictures",)
 _UNTIL_TYPICAL = {
     "refine_share": 1.0,
     "refine_steps": 10,
-    "refine_size": 0.02,
+    "refine_size": 0.04,
     "refine_adversarial": 0.0,
-    "refine_statistics": 0.05,
+    "refine_statistics": 0.5,
 }
 
 
