@@ -16,14 +16,11 @@ from tfkd.teachers import BlackBoxTeacher
 _FEATURES = 5.0
 _COLOURS = 3
 _PICTURES = ("pictures",)
-# How inputs come to have a teacher's batch statistics.
-_UNTIL_TYPICAL = {
-    "refine_share": 1.0,
-    "refine_steps": 10,
-    "refine_size": 0.04,
-    "refine_adversarial": 0.0,
-    "refine_statistics": 0.5,
-}
+# How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
+# pictures are.
+_TYPICAL = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
+_FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
+_FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
 
 
 class Choice(NamedTuple):
@@ -80,13 +77,12 @@ def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Rec
         teacher: as `load_teacher` returns it.
         pictures: a folder of pictures to crop; None for those that ship with the library.
     """
-    options: dict[str, Any] = {}
-    if takes_images(teacher) and teacher.input_shape[-1] == _COLOURS:
-        options |= {"prior": _PICTURES, "pictures": pictures}
+    coloured = takes_images(teacher) and teacher.input_shape[-1] == _COLOURS
+    options: dict[str, Any] = {"prior": _PICTURES, "pictures": pictures} if coloured else {}
     if isinstance(teacher, BlackBoxTeacher):
         options |= {"refine_steps": 0}
     elif normalization_taps(teacher):
-        options |= _UNTIL_TYPICAL
+        options |= _TYPICAL | (_FROM_PICTURES if coloured else _FROM_OTHERS)
     return Procedural(memory=0, **options)
 
 
