@@ -30,6 +30,7 @@ RECIPES = {
     "guided prior": datafree.GuidedPrior(
         **TINY, memory=64, replay_steps=2, prior=("strokes",), chains=32, chain_moves=2, warmup_steps=1
     ),
+    "picture prior": datafree.PicturePrior(**TINY, memory=64, replay_steps=2, candidates_per_image=2),
     "dfad": datafree.DFAD(**TINY_GENERATOR),
     "dfad with prior and memory": datafree.DFAD(
         **TINY_GENERATOR, prior_share=0.5, candidates_per_image=2, balance=1.0, memory=32, replay_steps=1

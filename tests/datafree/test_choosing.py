@@ -8,7 +8,7 @@ from keras import layers
 import tfkd
 from tests import transformers
 from tests.conftest import CLASSES, SHAPE, small_network
-from tfkd.datafree import GuidedPrior, Procedural, ProceduralText, choose_recipe
+from tfkd.datafree import GuidedPrior, PicturePrior, Procedural, ProceduralText, choose_recipe
 
 
 def plain_network():
@@ -47,13 +47,25 @@ def test_students_that_inherit_learn_features_where_statistics_guide_the_images(
         assert choose_recipe(make(), inherits=True).recipe.features == 0
 
 
-def test_pictures_are_for_teachers_of_colours():
-    inputs = keras.Input((12, 12, 3))
-    plain = layers.Conv2D(2, 3)(inputs)
-    for x, recipe in ((plain, Procedural), (layers.BatchNormalization()(plain), GuidedPrior)):
-        colours = keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
-        assert choose_recipe(colours).recipe == recipe(prior=("pictures", *recipe().prior))
-    assert choose_recipe(small_network()).recipe == GuidedPrior()
+def images_teacher(shape, normalized=True):
+    inputs = keras.Input(shape)
+    x = layers.Conv2D(2, 3)(inputs)
+    x = layers.BatchNormalization()(x) if normalized else x
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "normalized", "recipe"),
+    [
+        ((12, 12, 3), True, PicturePrior()),
+        ((12, 12, 3), False, Procedural(prior=("pictures", "strokes"))),
+        ((12, 12, 1), True, GuidedPrior(prior=("pictures", "strokes", "silhouettes"))),
+        ((12, 12, 1), False, Procedural()),
+        ((40, 10, 1), True, GuidedPrior()),
+    ],
+)
+def test_pictures_are_for_colours_and_where_statistics_choose_among_them(shape, normalized, recipe):
+    assert choose_recipe(images_teacher(shape, normalized)).recipe == recipe
 
 
 @pytest.mark.eager
@@ -61,7 +73,7 @@ def test_what_is_chosen_teaches():
     teacher = small_network(4)
     student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
     recipe = choose_recipe(teacher, inherits=True).recipe
-    small = {"batch_size": 8, "memory": 16, "chains": 16, "chain_moves": 1, "replay_steps": 1}
+    small = {"batch_size": 8, "memory": 16, "chains": 24, "chain_moves": 1, "replay_steps": 1}
     recipe = recipe.with_options(**small, warmup_steps=1, epochs=1, steps_per_epoch=2)
     distiller = tfkd.DataFreeDistiller(teacher, student, recipe)
     distiller.compile()

@@ -62,6 +62,90 @@ def test_trains(jit_compile):
     harness.assert_other_weights(before, model.weights)
 
 
+# Of one matrix's shape: two that stand and one that lies, all of them kernels of other ranks.
+ALIKE = [(2, 3, 2, 4), (12, 4), (4, 12)]
+KERNELS = [*ALIKE, (3, 3), (5,), (1, 6), ()]
+
+
+def by_hand(kernel, gradients, rate=0.1, momentum=0.9):
+    """Updates of one kernel, in float64."""
+    kernel, velocity = kernel.astype("float64"), 0.0
+    for gradient in gradients:
+        velocity = momentum * velocity + gradient
+        x = (gradient + momentum * velocity).reshape(-1, kernel.shape[-1])
+        size = 0.2 * max(x.shape) ** 0.5
+        x = x / np.linalg.norm(x)
+        for _ in range(5):
+            gram = x @ x.T
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        kernel = kernel - rate * size * x.reshape(kernel.shape)
+    return kernel
+
+
+def moved(update_by, strategy, **options):
+    """Kernels before, their gradients of three updates, and the kernels after them."""
+    rng = np.random.default_rng(2)
+    before = [rng.normal(size=shape).astype("float32") for shape in KERNELS]
+    gradients = [[rng.normal(size=shape).astype("float32") for shape in KERNELS] for _ in range(3)]
+    with strategy.scope():
+        variables = [keras.Variable(value) for value in before]
+        optimizer = Muon(0.1, momentum=0.9, **options)
+        optimizer.build(variables)
+    share = 1 / strategy.num_replicas_in_sync
+
+    def update(*given):
+        strategy.run(lambda: optimizer.apply([share * g for g in given], variables))
+
+    update = update_by(update)
+    for given in gradients:
+        update(*map(tf.constant, given))
+    return before, gradients, variables
+
+
+WAYS = {
+    "eager": lambda update: update,
+    "graph": tf.function,
+    "xla": lambda update: tf.function(update, jit_compile=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kernels_of_one_shape_move_as_each_would_alone(way):
+    before, gradients, after = moved(WAYS[way], tf.distribute.get_strategy())
+    for i, variable in enumerate(after):
+        if len(variable.shape) > 1:
+            expected = by_hand(before[i], [given[i] for given in gradients])
+            np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "global_clipnorm": 1.0}], ids=str)
+def test_replicas_move_as_one(options, strategy):
+    *_, one = moved(tf.function, tf.distribute.get_strategy(), **options)
+    *_, several = moved(tf.function, strategy, **options)
+    for expected, mirrored in zip(one, several, strict=True):
+        for copy in strategy.experimental_local_results(mirrored.value):
+            np.testing.assert_allclose(copy, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6), (3, 6, 4)], ids=str)
+def test_a_stack_is_orthogonalized_matrix_by_matrix(shape):
+    stack = np.random.default_rng(3).normal(size=shape).astype("float32")
+    each = [orthogonalized(tf.constant(matrix)) for matrix in stack]
+    np.testing.assert_allclose(orthogonalized(tf.constant(stack)), np.stack(each), atol=1e-5)
+
+
+def test_kernels_of_one_shape_share_their_products():
+    def products(shapes):
+        variables = [keras.Variable(np.ones(shape, "float32")) for shape in shapes]
+        optimizer = Muon(0.1)
+        optimizer.build(variables)
+        step = tf.function(lambda: optimizer.apply([v.value for v in variables], variables))
+        operations = step.get_concrete_function().graph.get_operations()
+        return sum("MatMul" in operation.type for operation in operations)
+
+    assert products(ALIKE) == products(ALIKE[:1]) == 15
+
+
 def test_zero_gradients_move_nothing():
     kernel = keras.Variable(np.ones((3, 4), "float32"))
     Muon(0.1).apply([tf.zeros((3, 4))], [kernel])
@@ -166,3 +250,17 @@ def test_a_group_sets_rates_in_proportion_and_is_made_again():
     assert [type(each).__name__ for each in again.members] == ["Adam", "SGD"]
     with pytest.raises(ValueError, match="`optimizers` is empty"):
         OptimizerGroup([])
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+def test_a_warmed_up_cosine_is_keras_own_without_a_conditional(warmup):
+    options = {"decay_steps": 30, "alpha": 0.1, "warmup_target": 0.5, "warmup_steps": warmup}
+    ours = tfkd.optimizers.WarmedUpCosine(0.1, **options)
+    ours = type(ours).from_config(ours.get_config())
+    rates = tf.function(ours)
+    theirs = keras.optimizers.schedules.CosineDecay(0.1, **options)
+    for step in (0, 1, 6, 7, 8, 20, 36, 37, 60):
+        step = tf.constant(step, "int64")
+        np.testing.assert_allclose(rates(step), theirs(step), rtol=1e-5, atol=1e-7)
+    operations = rates.get_concrete_function(step).graph.get_operations()
+    assert not any("If" in operation.type for operation in operations)

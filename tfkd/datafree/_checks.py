@@ -1,5 +1,6 @@
 """What is refused before a data-free run begins."""
 
+import math
 import warnings
 
 import keras
@@ -53,11 +54,13 @@ def warn_of_warm_up(distiller, epochs: int, steps_per_epoch: int | None) -> None
     """Warns of a run in which the student is not taught at all."""
     recipe = distiller.recipe
     steps = epochs * (steps_per_epoch or recipe.steps_per_epoch)
-    if recipe.warmup_steps >= max(steps, int(distiller.steps_done.numpy()) + 1):
+    at_once = distiller.steps_per_execution
+    warmup = math.ceil(recipe.warmup_steps / at_once) * at_once
+    if warmup >= max(steps, int(distiller.steps_done.numpy()) + 1):
         warnings.warn(
             f"The student is not taught in the first warmup_steps={recipe.warmup_steps} steps of the "
-            "recipe, and this "
-            f"run has {steps}. Train longer, or choose a smaller `warmup_steps`.",
+            f"recipe ({warmup} with steps_per_execution={at_once}), and this run has {steps}. Train "
+            "longer, or choose a smaller `warmup_steps`.",
             stacklevel=3,
         )
 

@@ -131,6 +131,7 @@ class DataFreeDistiller(Distiller):
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
         self._steps_taken_over = 0
+        self._past_warm_up = False
         self._agreement_tracker = keras.metrics.Mean(name="agreement")
 
     @property
@@ -158,7 +159,8 @@ class DataFreeDistiller(Distiller):
             metrics: metrics of the student's outputs, computed on validation data.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU and for a
                 teacher that is a black box.
-            **kwargs: passed to `keras.Model.compile`.
+            **kwargs: passed to `keras.Model.compile`. With `steps_per_execution`, a traced warm-up
+                lasts to the end of the execution that it ends in.
         """
         self._recipe_optimizers = RecipeOptimizers(self.recipe)
         if optimizer is None:
@@ -199,6 +201,7 @@ class DataFreeDistiller(Distiller):
             inputs, the objectives of the images that are made, and the validation metrics.
         """
         epochs = self.recipe.epochs if epochs is None else epochs
+        self._past_warm_up = False
         checks.warn_of_warm_up(self, epochs, steps_per_epoch)
         if x is None and self.recipe.needs_examples:
             raise ValueError(
@@ -220,6 +223,21 @@ class DataFreeDistiller(Distiller):
         self._say_first_step(kwargs.get("verbose", "auto"))
         nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
+
+    def constants(self):
+        # Steps of warm-up and steps that teach are traced apart: a conditional would compile both at once.
+        # Once over, warm-up is not asked about again: on a GPU, asking waits for the step before.
+        self._past_warm_up = self._past_warm_up or self._teaches()
+        return (*super().constants(), self._past_warm_up)
+
+    def _teaches(self):
+        """Whether the warm-up is over at the step that is next."""
+        with tf.init_scope():
+            return int(self.steps_done.numpy()) >= self.recipe.warmup_steps
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        self._past_warm_up = False
 
     def make_train_function(self, force: bool = False):
         if force:
@@ -249,15 +267,10 @@ class DataFreeDistiller(Distiller):
 
     def train_step(self, data):
         examples = keras.utils.unpack_x_y_sample_weight(data) if self._with_examples else None
-        taught = self.steps_done.value >= self.recipe.warmup_steps
-
-        def teach(made):
-            if self.recipe.warmup_steps:
-                tf.cond(taught, lambda: self._teach(made, examples), self.source.wait)
-            else:
-                self._teach(made, examples)
-
-        self._step(ops.cast(taught, "float32"), teach)
+        if self._teaches():
+            self._step(ops.ones(()), lambda made: self._teach(made, examples))
+        else:
+            self._step(ops.zeros(()), lambda made: self.source.wait())
         self.steps_done.assign_add(1)
         return self.get_metrics_result()
 

@@ -14,7 +14,7 @@ from tfkd.datafree._recipe import MixedRecipe
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources import InversionSource
 from tfkd.datafree.sources.inversion import Inversion, Pixels
-from tfkd.optimizers import sgd_with_coupled_decay
+from tfkd.optimizers import WarmedUpCosine, sgd_with_coupled_decay
 from tfkd.tasks import Task
 
 
@@ -151,9 +151,7 @@ class PixelInversionRecipe(parts.PixelInversion, InversionRecipe):
     def cosine_rate(self, rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
         """A rate that warms up in 100 steps and decays as a cosine on each batch."""
         warmup = min(100, self.generator_steps // 2)
-        return keras.optimizers.schedules.CosineDecay(
-            0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup
-        )
+        return WarmedUpCosine(0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup)
 
     def fallback_options(self) -> dict[str, Any]:
         return {**super().fallback_options(), "start": "prior"}

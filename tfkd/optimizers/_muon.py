@@ -1,5 +1,8 @@
 """Muon: kernels move by their orthogonalized momentum."""
 
+import math
+from collections import defaultdict
+
 import keras
 from keras import ops
 
@@ -14,18 +17,18 @@ def orthogonalized(matrix):
     """The nearest semi-orthogonal matrix, roughly: all singular values between 0.7 and 1.2.
 
     Args:
-        matrix: float tensor `(rows, columns)`.
+        matrix: float tensor `(rows, columns)`, or a stack of matrices `(..., rows, columns)`.
 
     Returns:
         A tensor of the same shape with about the same singular vectors.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = ops.transpose(matrix) if tall else matrix
-    x = x / (ops.norm(x) + 1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = _transposed(matrix) if tall else matrix
+    x = x / (ops.norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
     for _ in range(_STEPS):
-        gram = ops.matmul(x, ops.transpose(x))
+        gram = ops.matmul(x, _transposed(x))
         x = _A * x + ops.matmul(_B * gram + _C * ops.matmul(gram, gram), x)
-    return ops.transpose(x) if tall else x
+    return _transposed(x) if tall else x
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
@@ -63,18 +66,76 @@ class Muon(keras.optimizers.Adam):
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}.")
         self.momentum = momentum
 
-    def update_step(self, gradient, variable: keras.Variable, learning_rate) -> None:
-        if len(variable.shape) < 2:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        learning_rate = ops.cast(learning_rate, variable.dtype)
+    def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
+        """The step of Keras's TensorFlow optimizers, where all gradients are there together."""
+        vectors, kernels = [], defaultdict(list)
+        for gradient, variable in grads_and_vars:
+            if len(variable.shape) < 2:
+                vectors.append((gradient, variable))
+            else:
+                kernels[_tall_shape(variable), variable.dtype].append((gradient, variable))
+        super()._distributed_tf_update_step(distribution, vectors, learning_rate)
+        for alike in kernels.values():
+            gradients, variables = zip(*alike, strict=True)
+            # Called for each device, with that device's copies.
+            distribution.extended.update(
+                variables[0],
+                lambda _, *copies: self._update_kernels(*copies),
+                args=(gradients, variables, learning_rate),
+                group=False,
+            )
+
+    def _update_kernels(self, gradients, variables, learning_rate):
+        """Moves kernels whose matrices have one shape, whether they stand or lie."""
+        matrices = [
+            _tall(self._look_ahead(gradient, variable))
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        size = _UPDATE_SIZE * max(matrices[0].shape) ** 0.5
+        rate = size * ops.cast(learning_rate, variables[0].dtype)
+        for variable, update in zip(variables, _orthogonalized_together(matrices), strict=True):
+            update = update if _stands(variable) else _transposed(update)
+            self.assign_sub(variable, rate * ops.reshape(update, variable.shape))
+
+    def _look_ahead(self, gradient, variable):
+        """The gradient with the momentum that it moves, after Nesterov, as a matrix."""
         gradient = ops.cast(gradient, variable.dtype)
         velocity = self._momentums[self._get_variable_index(variable)]
-        self.assign(velocity, self.momentum * velocity + gradient)
-        matrix = ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1]))
-        size = _UPDATE_SIZE * max(matrix.shape) ** 0.5
-        update = ops.reshape(orthogonalized(matrix), variable.shape)
-        self.assign_sub(variable, learning_rate * size * update)
+        following = self.momentum * velocity + gradient
+        self.assign(velocity, following)
+        return ops.reshape(gradient + self.momentum * following, _matrix_shape(variable))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "momentum": self.momentum}
+
+
+def _orthogonalized_together(matrices):
+    """Each of some matrices of one shape orthogonalized.
+
+    In a stack, since small products cost more to compile and start than to compute; stacking a lone one
+    would only add operations.
+    """
+    if len(matrices) == 1:
+        return [orthogonalized(matrices[0])]
+    return ops.unstack(orthogonalized(ops.stack(matrices)), len(matrices))
+
+
+def _matrix_shape(kernel):
+    return math.prod(kernel.shape[:-1]), kernel.shape[-1]
+
+
+def _tall_shape(kernel):
+    return tuple(sorted(_matrix_shape(kernel), reverse=True))
+
+
+def _stands(kernel):
+    rows, columns = _matrix_shape(kernel)
+    return rows >= columns
+
+
+def _tall(matrix):
+    return matrix if matrix.shape[0] >= matrix.shape[1] else _transposed(matrix)
+
+
+def _transposed(matrix):
+    return ops.swapaxes(matrix, -2, -1)

@@ -11,6 +11,7 @@ from tfkd.datafree.recipes._fast import Fast
 from tfkd.datafree.recipes._gdfq import GDFQ
 from tfkd.datafree.recipes._guided_prior import GuidedPrior
 from tfkd.datafree.recipes._nayer import NAYER
+from tfkd.datafree.recipes._picture_prior import PicturePrior
 from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.datafree.recipes._psaq_vit import PSAQViT
@@ -37,6 +38,7 @@ __all__ = [
     "Fast",
     "GuidedPrior",
     "PSAQViT",
+    "PicturePrior",
     "Procedural",
     "ProceduralText",
     "Recovery",

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import keras
 
 from tfkd.datafree._inputs import takes_images, takes_tokens
+from tfkd.datafree._parts._fallback import is_spectrogram
 from tfkd.datafree._recipe import Recipe
 from tfkd.datafree.objectives._moments import normalization_taps
 from tfkd.datafree.recipes._guided_prior import GuidedPrior
+from tfkd.datafree.recipes._picture_prior import PicturePrior
 from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
@@ -59,11 +61,17 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(Procedural(), "The teacher does not take images.")
     if not normalization_taps(teacher):
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
-        return Choice(_with_pictures(Procedural(), teacher), reason)
+        return Choice(_with_pictures(Procedural()) if _has_colours(teacher) else Procedural(), reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
+    # Mirrored images cost nothing where the teacher looks at each image again for its features.
+    learned = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
         reason += " The student has its layers, and learns its features, too."
-    return Choice(_with_pictures(GuidedPrior(features=_FEATURES if inherits else 0.0), teacher), reason)
+    if _has_colours(teacher):
+        return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
+    recipe = GuidedPrior(**learned)
+    # Whose own prior gives way to signals.
+    return Choice(recipe if is_spectrogram(teacher.input_shape[1:]) else _with_pictures(recipe), reason)
 
 
 def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Recipe:
@@ -77,7 +85,7 @@ def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Rec
         teacher: as `load_teacher` returns it.
         pictures: a folder of pictures to crop; None for those that ship with the library.
     """
-    coloured = takes_images(teacher) and teacher.input_shape[-1] == _COLOURS
+    coloured = takes_images(teacher) and _has_colours(teacher)
     options: dict[str, Any] = {"prior": _PICTURES, "pictures": pictures} if coloured else {}
     if isinstance(teacher, BlackBoxTeacher):
         options |= {"refine_steps": 0}
@@ -86,8 +94,10 @@ def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Rec
     return Procedural(memory=0, **options)
 
 
-def _with_pictures(recipe, teacher):
-    """Crops of pictures beside a recipe's own priors where images have colours."""
-    if teacher.input_shape[-1] != _COLOURS:
-        return recipe
+def _has_colours(teacher):
+    return teacher.input_shape[-1] == _COLOURS
+
+
+def _with_pictures(recipe):
+    """Crops of pictures beside a recipe's own priors."""
     return recipe.with_options(prior=(*_PICTURES, *recipe.priors))

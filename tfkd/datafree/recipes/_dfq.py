@@ -8,7 +8,7 @@ import keras
 from tfkd._core.options import Above, AtLeast
 from tfkd.datafree._recipe import ConvGeneratorRecipe
 from tfkd.datafree.objectives import Adversarial, BatchStatistics, ClassBalance, Entropy, Objective
-from tfkd.optimizers import cosine_nesterov
+from tfkd.optimizers import WarmedUpCosine, cosine_nesterov
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class DFQ(ConvGeneratorRecipe):
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
         warmup = self.warmup_steps * self.generator_steps
-        schedule = keras.optimizers.schedules.CosineDecay(
+        schedule = WarmedUpCosine(
             self.generator_learning_rate,
             max(1, updates - warmup),
             warmup_target=self.generator_learning_rate,

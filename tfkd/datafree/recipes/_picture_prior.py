@@ -1,0 +1,41 @@
+"""PicturePrior: crops of a few photographs, those that are typical of what the teacher knows."""
+
+import dataclasses
+
+from tfkd.datafree._parts import Priors
+from tfkd.datafree.recipes._procedural import Procedural
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PicturePrior(Procedural):
+    """Crops of a few photographs: of several candidates those that are like the teacher's training images.
+
+    Every image is a new crop of `generators.Pictures`, with its own scale, turn, colours and contrast. Of
+    `candidates_per_image` crops those are used whose statistics are nearest to what the teacher's batch
+    normalizations remember, balanced over its classes. Remembered crops are mirrored at random, and the
+    teacher answers for the mirrored image. Nothing is trained but the student, and nothing is refined. A
+    student that inherited weights learns more with `features=5`. For teachers of natural images in colours.
+
+    Args:
+        **kwargs: the options of `Procedural`.
+
+    Example:
+        >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)
+        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.PicturePrior(features=5.0))
+
+    Reference:
+        Asano, Saeed, "The Augmented Image Prior: Distilling 1000 Classes by Extrapolating from a Single
+        Image", ICLR 2023. Deviations: several pictures, a choice among the crops, features, Muon.
+    """
+
+    prior: Priors = ("pictures",)
+    candidates_per_image: int = 4
+    statistics_weight: float = 40.0
+    refine_share: float = 0.0
+    refine_steps: int = 0
+    batch_size: int = 128
+    memory_dtype: str = "uint8"
+    replay_steps: int = 9
+    student_flip: bool = True
+    learning_rate: float = 6e-3
+    epochs: int = 24
