@@ -69,9 +69,10 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         reason += " The student has its layers, and learns its features, too."
     if _has_colours(teacher):
         return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
-    recipe = GuidedPrior(**learned)
-    # Whose own prior gives way to signals.
-    return Choice(recipe if is_spectrogram(teacher.input_shape[1:]) else _with_pictures(recipe), reason)
+    if is_spectrogram(teacher.input_shape[1:]):
+        # The prior gives way to signals, and a mirrored spectrogram is none.
+        return Choice(GuidedPrior(**learned | {"student_flip": False}), reason)
+    return Choice(_with_pictures(GuidedPrior(**learned)), reason)
 
 
 def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Recipe:
