@@ -151,7 +151,7 @@ def table(rows: dict[str, list[dict]], measured_on: str) -> str:
         measured_on: what accuracy is on.
     """
     score = "accuracy" if measured_on == TEST_SET else "agreement with float32"
-    lines = [f"| file | seeds | {score} | bytes | gzip, bytes | minutes |", "|---|---|---|---|---|---|"]
+    lines = [f"| file | flags | seeds | {score} | bytes | gzip, bytes |", "|---|---|---|---|---|---|"]
     for name, (run, *where) in LINES.items():
         found = [
             variant for row in rows.get(run, []) for variant in row["variants"] if _is(variant, *where)
@@ -160,13 +160,13 @@ def table(rows: dict[str, list[dict]], measured_on: str) -> str:
             continue
         scores = 100 * np.array([each["accuracy"] for each in found])
         spread = f" ± {scores.std(ddof=1):.2f}" if len(scores) > 1 else ""
-        minutes = np.mean([row["wall_seconds"] for row in rows[run]]) / 60
         size, zipped = (np.mean([each[key] for each in found]) for key in ("size_bytes", "gzip_bytes"))
-        cells = (name, len(found), f"{scores.mean():.2f}{spread}", f"{size:,.0f}", f"{zipped:,.0f}")
-        lines.append(f"| {' | '.join(map(str, cells))} | {minutes:.1f} |")
+        asked = " ".join(flag for flag in rows[run][0]["flags"] if not flag.startswith("--input_range"))
+        cells = (name, asked or "-", len(found), f"{scores.mean():.2f}{spread}", f"{size:,.0f}")
+        lines.append(f"| {' | '.join(map(str, cells))} | {zipped:,.0f} |")
     own = {row["organisers"] for row in rows.get("int8", []) if "organisers" in row}
     lines += [
-        f"| int8 by the organisers, calibrated by real images | - | {100 * each:.2f} | - | - | - |"
+        f"| int8 by the organisers, calibrated by real images | - | - | {100 * each:.2f} | - | - |"
         for each in own
     ]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ _COLOURS = 3
 _PICTURES = ("pictures",)
 # How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
 # pictures are.
-_TYPICAL = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
+_TYPICAL: dict[str, Any] = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
 _FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
 _FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
 
@@ -64,14 +64,14 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(_with_pictures(Procedural()) if _has_colours(teacher) else Procedural(), reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
     # Mirrored images cost nothing where the teacher looks at each image again for its features.
-    learned = {"features": _FEATURES, "student_flip": True} if inherits else {}
+    learned: dict[str, Any] = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
         reason += " The student has its layers, and learns its features, too."
     if _has_colours(teacher):
         return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
     if is_spectrogram(teacher.input_shape[1:]):
         # The prior gives way to signals, and a mirrored spectrogram is none.
-        return Choice(GuidedPrior(**learned | {"student_flip": False}), reason)
+        return Choice(GuidedPrior(**learned).with_options(student_flip=False), reason)
     return Choice(_with_pictures(GuidedPrior(**learned)), reason)
 
 
