@@ -32,7 +32,8 @@ class Signals(Generator):
     bands like formants, bursts over all frequencies, and noise. Some inputs are faint, some clipped.
 
     Args:
-        image_shape: `(time, channels)` of series, or `(frequency, time, channels)` of spectrograms.
+        image_shape: `(time, channels)` of series, `(frequency, time, channels)` of spectrograms, or
+            `(time, 1, frequency)` of those whose frequencies are channels.
         tones: how many tones an input has at most, at least 1.
         pitch: `(low, high)` pitch of tones, drawn log-uniformly: periods a series, or shares of a
             spectrogram's frequencies. None for 1 to a quarter of the series' length, or 0.03 to 0.9.
@@ -51,6 +52,8 @@ class Signals(Generator):
         TensorShape([4, 128, 3])
         >>> Signals((49, 10, 1)).sample(4, seed=0).shape
         TensorShape([4, 49, 10, 1])
+        >>> Signals((30, 1, 40)).sample(4, seed=0).shape
+        TensorShape([4, 30, 1, 40])
     """
 
     procedural = True
@@ -73,15 +76,17 @@ class Signals(Generator):
         self.tones = check_int("tones", tones)
         self.waves = len(shape) == 2
         self.time_first = not self.waves and shape[0] > shape[1] if time_first is None else time_first
+        if not self.waves and shape[1] == 1:
+            shape = (shape[0], shape[2], 1)
         # Spectrograms are made with frequencies first, and turned.
         *bands, self._time = shape[:-1][::-1] if self.time_first else shape[:-1]
-        self._bands, channels = bands, shape[-1]
+        self._bands, self._channels = bands, shape[-1]
         self.pitch = None if pitch is None else check_range("pitch", pitch)
         self._grids = [grid for grid in _GRIDS if grid <= self._time] or [1]
-        cells = [grid * channels for grid in self._grids]
+        cells = [grid * self._channels for grid in self._grids]
         if not self.waves:
-            cells = [rows * columns * channels for rows, columns in _FIELDS]
-        self._sizes = [_WHOLE, tones * _TONE, tones * _BENDS, tones * channels, *cells]
+            cells = [rows * columns * self._channels for rows, columns in _FIELDS]
+        self._sizes = [_WHOLE, tones * _TONE, tones * _BENDS, tones * self._channels, *cells]
         super().__init__(image_shape, sum(self._sizes), name=name, **kwargs)
         self.built = True
 
@@ -94,12 +99,13 @@ class Signals(Generator):
         bends = ops.reshape(bends, (-1, self.tones, _BENDS, 1))
         # Where a tone is not drawn, it is silent.
         heard = ops.cast(np.arange(self.tones) < self.tones * uniform(count)[:, None], "float32")
-        shares = heard[:, :, None] * ops.reshape(shares, (-1, self.tones, self.image_shape[-1]))
+        shares = heard[:, :, None] * ops.reshape(shares, (-1, self.tones, self._channels))
         make = self._series if self.waves else self._spectrogram
         drawn = make(tones, bends, shares, cells, log_uniform(noise, 0.05, 1.5), uniform(colour))
         alone = [1] * (drawn.ndim - 1)
         gain = ops.reshape(log_uniform(gain, 0.5, 4.0), (-1, *alone))
-        return ops.sigmoid(gain * drawn + 0.2 * ops.reshape(offset, (-1, *alone)))
+        drawn = ops.sigmoid(gain * drawn + 0.2 * ops.reshape(offset, (-1, *alone)))
+        return ops.reshape(drawn, (-1, *self.image_shape))
 
     def _series(self, tones, bends, shares, cells, noise, colour):
         when, length, onset, pitch, glide, phase, overtones, loud = tones
@@ -116,7 +122,7 @@ class Signals(Generator):
         wave = wave * self._envelopes(when, length, onset) * log_uniform(loud, 0.3, 3.0)[:, :, None]
         drawn = ops.einsum("bkt,bkc->btc", wave, shares)
         for grid, values in zip(self._grids, cells, strict=True):
-            field = stretched(ops.reshape(values, (-1, grid, self.image_shape[-1])), self._time)
+            field = stretched(ops.reshape(values, (-1, grid, self._channels)), self._time)
             # From white, all grids alike, to brown and beyond.
             share = noise * ops.exp(-1.2 * colour * np.log(grid / self._grids[0]))
             drawn += share[:, None, None] * field
@@ -143,9 +149,7 @@ class Signals(Generator):
         # Loudness has no sign, and a channel hears a tone more or less.
         drawn = ops.einsum("bkft,bkc->bftc", shown, ops.abs(shares))
         for (rows, columns), values in zip(_FIELDS, cells, strict=True):
-            field = stretched(
-                ops.reshape(values, (-1, rows, columns, self.image_shape[-1])), bands, self._time
-            )
+            field = stretched(ops.reshape(values, (-1, rows, columns, self._channels)), bands, self._time)
             drawn += (noise / 3)[:, None, None, None] * field
         # Noise is louder where frequencies are low, or high.
         tilt = (3 * (2 * colour - 1))[:, None, None, None] * (height[..., None] - 0.5)

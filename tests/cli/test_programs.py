@@ -159,6 +159,7 @@ def test_flags_are_the_arguments_of_compress():
     expected |= {"training_data": None, "learning_rate": 2e-3, "min_agreement": 0.9, "tflite": "int8"}
     expected |= {"tokenizer": None}
     assert {name: arguments[name] for name in expected} == expected
+    assert isinstance(arguments["recipe"], AutomaticRecipe)
 
 
 def test_flags_are_the_arguments_of_search():

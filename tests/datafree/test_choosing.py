@@ -68,6 +68,14 @@ def test_pictures_are_for_colours_and_where_statistics_choose_among_them(shape, 
     assert choose_recipe(images_teacher(shape, normalized)).recipe == recipe
 
 
+def test_spectrograms_are_neither_pictures_nor_mirrored():
+    for shape in ((40, 10, 1), (40, 1, 10)):
+        inputs = keras.Input(shape)
+        x = layers.Flatten()(layers.BatchNormalization()(layers.Conv2D(2, (3, 1))(inputs)))
+        chosen = choose_recipe(keras.Model(inputs, layers.Dense(CLASSES)(x)), inherits=True).recipe
+        assert chosen == GuidedPrior(features=chosen.features) and chosen.features > 0
+
+
 @pytest.mark.eager
 def test_what_is_chosen_teaches():
     teacher = small_network(4)

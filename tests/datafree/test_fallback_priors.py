@@ -38,6 +38,8 @@ def fitted(teacher, **options):
         ((40, 2), {}, "signals"),
         ((9, 8), {}, "smooth_noise"),
         ((40, 10, 1), {}, "signals"),
+        ((40, 1, 1), {}, "signals"),
+        ((40, 1, 10), {}, "signals"),
         ((2, 3, 4, 1), {}, "smooth_noise"),
         ((40, 2), {"prior": ("pictures", "dead_leaves")}, "signals"),
     ],
@@ -47,7 +49,7 @@ def test_what_the_shape_asks_for(shape, options, expected):
     assert fitted(network(shape), **options).prior == (expected,)
 
 
-@pytest.mark.parametrize("shape", [(12, 12, 1), (40, 30, 1), (40, 10, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(12, 12, 1), (40, 30, 1), (40, 10, 3), (40, 1, 3)], ids=str)
 def test_images_keep_their_prior(shape):
     recipe = datafree.Procedural(**TINY, statistics_weight=0.0)
     assert recipe.for_teacher(network(shape), Classification((3,))).prior == ("strokes",)

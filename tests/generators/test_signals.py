@@ -60,6 +60,13 @@ def test_a_tone_of_a_spectrogram_is_a_line_along_time():
         assert field[20:].max() < 0.5 < field[9:11, 8:56].max()
 
 
+def test_frequencies_may_be_channels():
+    plain, folded = Signals((30, 40, 1), time_first=True), Signals((30, 1, 40))
+    latent = np.random.default_rng(0).normal(size=(2, plain.latent_size)).astype("float32")
+    assert folded.latent_size == plain.latent_size
+    np.testing.assert_array_equal(folded(latent)[:, :, 0], plain(latent)[..., 0])
+
+
 def test_overtones_of_a_spectrogram_lie_at_multiples():
     generator = Signals((80, 16, 1), tones=1, pitch=(0.25, 0.25), time_first=False)
     column = with_one_tone(generator, colour=0.0, overtones=9.0)[:, 8, 0]

@@ -79,7 +79,7 @@ PROGRAM = Program(
     pipeline=compress,
     groups=[
         flag_groups.teacher,
-        flag_groups.recipe,
+        flag_groups.recipe_or_auto,
         flag_groups.export,
         flag_groups.run,
         FlagGroup("compression", _define, _arguments, named={"training_data": "train_data"}),

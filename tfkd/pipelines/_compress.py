@@ -12,6 +12,7 @@ from tfkd import compression, text
 from tfkd._core.named_inputs import takes_texts
 from tfkd.datafree import Recipe
 from tfkd.export import write_compression_report
+from tfkd.pipelines._automatic import AutomaticRecipe, as_recipe_or_auto, chosen_recipe
 from tfkd.pipelines._compression_plan import CompressionPlan
 from tfkd.pipelines._compression_stages import CompressionStages
 from tfkd.pipelines._compression_variants import CompressionVariants, synthetic_inputs
@@ -19,7 +20,6 @@ from tfkd.pipelines._evaluation import check_better_than_chance
 from tfkd.pipelines._examples import load_examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, as_teacher, copied, named
-from tfkd.pipelines._recipes import as_recipe
 from tfkd.pipelines._requirements import check_labels, check_outputs, check_rounding
 from tfkd.pipelines._result_files import read_compressed, write
 from tfkd.pipelines._results import Compressed
@@ -41,7 +41,7 @@ def compress(
     cluster: int | None = None,
     quantize: bool = False,
     learn_rounding: bool = False,
-    recipe: Recipe | str = "procedural",
+    recipe: Recipe | AutomaticRecipe | str = "auto",
     teacher_options: Mapping[str, Any] | None = None,
     training_data: str | os.PathLike | tuple[Any, Any] | None = None,
     evaluation_data: str | os.PathLike | tuple[Any, Any] | None = None,
@@ -78,8 +78,9 @@ def compress(
         learn_rounding: whether to learn, layer by layer and in minutes, which weights of a trained model
             are rounded up, for a file of "int8", "int16x8", "w4a8" or "int4"
             (`tfkd.compression.learn_rounding`).
-        recipe: a `tfkd.datafree` recipe, or the name of one; for text models "procedural_text", which
-            "procedural" then stands for.
+        recipe: a `tfkd.datafree` recipe, or the name of one; "auto" for the one that suits the teacher, as
+            `tfkd.datafree.choose_recipe` has it; for text models "procedural_text", which "procedural" then
+            stands for.
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
             `{"input_range": (0, 255)}`.
         training_data: an npz file with `x_train` and `y_train`, or these two arrays, to put beside the
@@ -124,14 +125,13 @@ def compress(
         >>> small.tflite_check.gzip_bytes
     """
     settings = dict(flags) if flags else settings_of(locals())
-    start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
+    start, say, asked = time.perf_counter(), teller(verbose), as_recipe_or_auto(recipe)
     plan = CompressionPlan(
         prune=prune, prune_distribution=prune_distribution, cluster=cluster, quantize=quantize
     )
     if quantize and tflite not in ("int8", None):
         raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
     check_rounding(learn_rounding, quantize, tflite)
-    check_something_to_teach(recipe)
     # Variants are measured as files, whether one is asked for or not.
     check_outputs(tflite or "int8", folder)
     if resume and folder is None:
@@ -149,6 +149,10 @@ def compress(
         source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
         check_labels(labels, original)
         task = task_of(original)
+        # Compressed, the model has its own layers still, and can learn its own features.
+        recipe, reason = chosen_recipe(asked, source, inherits=teacher is None)
+        say(f"recipe {recipe.name}: {reason}")
+        check_something_to_teach(recipe)
         given = {"training_data": training_data, "evaluation_data": evaluation_data}
         if takes_texts(original):
             original = text.plain(original)
@@ -193,6 +197,7 @@ def compress(
             "stages": stages.rows,
             "variants": variants.rows,
             "recipe": recipe.describe(),
+            "recipe_reason": reason,
             "seed": seed,
             "device": device(),
             "flags": dict(flags or {}),

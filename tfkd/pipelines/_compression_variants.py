@@ -1,5 +1,6 @@
 """The variants of a model that is compressed, from the original to the file that was asked for."""
 
+import math
 from typing import Any
 
 import keras
@@ -7,11 +8,14 @@ import numpy as np
 
 from tfkd import compression
 from tfkd._core.named_inputs import takes_texts
-from tfkd.datafree import DataFreeDistiller, Procedural, Recipe
+from tfkd.datafree import DataFreeDistiller, Recipe
+from tfkd.datafree._parts import Prior
+from tfkd.datafree.recipes._choosing import calibrating_recipe
 from tfkd.pipelines._variants import Variants
-from tfkd.teachers import BlackBoxTeacher
 
 _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
+# Of large images, which take long to make, there are fewer to judge by.
+_BYTES, _LEAST_IMAGES = 2**26, 200
 
 
 class CompressionVariants(Variants):
@@ -45,22 +49,24 @@ class CompressionVariants(Variants):
 def synthetic_inputs(
     model: keras.Model, teacher: keras.Model, seed: int, recipe: Recipe | None = None
 ) -> tuple[Any, Any]:
-    """Inputs of the prior, balanced and refined, to take ranges from, and others to compare files on.
+    """Inputs that are typical of a teacher, to take ranges from, and others to compare files on.
 
     Args:
         model: takes the inputs.
         teacher: what they are balanced and refined by.
         seed: what they follow from.
-        recipe: whose generators make the words of a text model; of no use to others.
+        recipe: whose generators make the words of a text model, and whose pictures are cropped; nothing
+            else of it has to do with these inputs.
     """
+    judging = _JUDGING_IMAGES
     if recipe is not None and takes_texts(model):
         recipe = recipe.with_options(memory=0)
     else:
-        refine_steps = 0 if isinstance(teacher, BlackBoxTeacher) else 2
-        # Nothing has to be learned for them, whatever recipe trains.
-        recipe = Procedural(memory=0, refine_steps=refine_steps)
+        recipe = calibrating_recipe(teacher, recipe.pictures if isinstance(recipe, Prior) else None)
+        of_one = 4 * math.prod(model.input_shape[1:])
+        judging = max(_LEAST_IMAGES, min(judging, _BYTES // of_one))
     maker = DataFreeDistiller(teacher, keras.models.clone_model(model), recipe, seed=seed)
-    inputs = maker.synthesize(_CALIBRATION_IMAGES + _JUDGING_IMAGES)
+    inputs = maker.synthesize(_CALIBRATION_IMAGES + judging)
     parts = (slice(_CALIBRATION_IMAGES), slice(_CALIBRATION_IMAGES, None))
     first, second = (
         keras.tree.map_structure(lambda array, part=part: array[part], inputs) for part in parts

@@ -144,7 +144,7 @@ def search(
         if tflite is not None:
             say(f"converting the best student to TFLite, {tflite}")
             keras.utils.set_random_seed(seed)
-            calibration, synthetic = synthetic_inputs(student, loaded, seed)
+            calibration, synthetic = synthetic_inputs(student, loaded, seed, recipe)
             variants = Variants(data, calibration, synthetic, labels, task)
             chosen = variants.choose({"model": "student"}, student, tflite, min_agreement, say)
         metrics = {

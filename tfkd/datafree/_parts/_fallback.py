@@ -10,6 +10,9 @@ from tfkd import taps
 from tfkd._core.layouts import filled_shape
 from tfkd.datafree._inputs import one_shape
 
+# Channels of pictures: colours, and how opaque they are.
+_MOST_OF_PICTURES = 4
+
 
 def fallback_priors(teacher: keras.Model, shape: tuple[int, ...]) -> tuple[str | Generator, ...]:
     """The procedural generators of inputs that those of images do not make.
@@ -26,8 +29,17 @@ def fallback_priors(teacher: keras.Model, shape: tuple[int, ...]) -> tuple[str |
 
 
 def is_spectrogram(shape: tuple[int, ...]) -> bool:
-    """Whether inputs look like spectrograms: of one channel, and one side more than twice the other."""
-    return len(shape) == 3 and shape[-1] == 1 and max(shape[:2]) > 2 * min(shape[:2])
+    """Whether inputs look like spectrograms.
+
+    Either they have one channel and one side more than twice the other, or, one pixel wide, their
+    frequencies are channels, more of them than pictures have.
+    """
+    if len(shape) != 3:
+        return False
+    rows, columns, channels = shape
+    if channels == 1:
+        return max(rows, columns) > 2 * min(rows, columns)
+    return rows > columns == 1 and channels > _MOST_OF_PICTURES
 
 
 def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:

@@ -103,7 +103,8 @@ class Prior(Selection):
             model; one of them may stand alone. Where none of them makes the teacher's inputs, "signals"
             stands in for series and "uniform" for vectors, in the ranges that a `Normalization` layer tells
             which the teacher begins with; with a warning. So does "signals" for the default where inputs
-            look like spectrograms: of one channel, and one side more than twice the other.
+            look like spectrograms: of one channel, and one side more than twice the other, or one pixel
+            wide with frequencies as channels.
         pictures: a folder of pictures, which the prior "pictures" crops instead of those that ship with the
             library; see `generators.Pictures`.
         **kwargs: the options of `Selection` and `Chains`.

@@ -1,6 +1,6 @@
 """Which recipe suits a teacher."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -17,6 +17,12 @@ from tfkd.teachers import BlackBoxTeacher
 # Weight of the features of a teacher that a student has a part of.
 _FEATURES = 5.0
 _COLOURS = 3
+_PICTURES = ("pictures",)
+# How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
+# pictures are.
+_TYPICAL: dict[str, Any] = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
+_FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
+_FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
 
 
 class Choice(NamedTuple):
@@ -55,20 +61,44 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(Procedural(), "The teacher does not take images.")
     if not normalization_taps(teacher):
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
-        colours = teacher.input_shape[-1] == _COLOURS
-        return Choice(_with_pictures(Procedural()) if colours else Procedural(), reason)
+        return Choice(_with_pictures(Procedural()) if _has_colours(teacher) else Procedural(), reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
     # Mirrored images cost nothing where the teacher looks at each image again for its features.
-    learned = {"features": _FEATURES, "student_flip": True} if inherits else {}
+    learned: dict[str, Any] = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
         reason += " The student has its layers, and learns its features, too."
-    if teacher.input_shape[-1] == _COLOURS:
+    if _has_colours(teacher):
         return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
-    recipe = GuidedPrior(**learned)
-    # Whose own prior gives way to signals.
-    return Choice(recipe if is_spectrogram(teacher.input_shape[1:]) else _with_pictures(recipe), reason)
+    if is_spectrogram(teacher.input_shape[1:]):
+        # The prior gives way to signals, and a mirrored spectrogram is none.
+        return Choice(GuidedPrior(**learned).with_options(student_flip=False), reason)
+    return Choice(_with_pictures(GuidedPrior(**learned)), reason)
+
+
+def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Recipe:
+    """How inputs are made that ranges are taken from: as much like training inputs as a teacher tells.
+
+    Nothing is trained. Images with colours are crops of pictures; where the teacher has batch
+    normalizations, all inputs are moved until they have the statistics that these remember. Ranges of
+    other inputs are too wide for real ones, or lie elsewhere.
+
+    Args:
+        teacher: as `load_teacher` returns it.
+        pictures: a folder of pictures to crop; None for those that ship with the library.
+    """
+    coloured = takes_images(teacher) and _has_colours(teacher)
+    options: dict[str, Any] = {"prior": _PICTURES, "pictures": pictures} if coloured else {}
+    if isinstance(teacher, BlackBoxTeacher):
+        options |= {"refine_steps": 0}
+    elif normalization_taps(teacher):
+        options |= _TYPICAL | (_FROM_PICTURES if coloured else _FROM_OTHERS)
+    return Procedural(memory=0, **options)
+
+
+def _has_colours(teacher):
+    return teacher.input_shape[-1] == _COLOURS
 
 
 def _with_pictures(recipe):
     """Crops of pictures beside a recipe's own priors."""
-    return recipe.with_options(prior=("pictures", *recipe.priors))
+    return recipe.with_options(prior=(*_PICTURES, *recipe.priors))
