@@ -114,13 +114,13 @@ def ways() -> dict[str, Way]:
     )
     return {
         "pictures": Way(crops),
-        "silhouettes, dead leaves and pictures": Way(crops.with_options(prior=mixed)),
-        "pictures by batch statistics, with features": Way(typical),
-        "all three by batch statistics, with features": Way(typical.with_options(prior=mixed)),
-        "the three, from random weights": Way(crops.with_options(prior=mixed), inherit=False),
-        "the three, refined": Way(datafree.Procedural(prior=mixed, **updates)),
+        "three priors": Way(crops.with_options(prior=mixed)),
+        "typical pictures": Way(typical),
+        "three typical priors": Way(typical.with_options(prior=mixed)),
+        "three priors from random weights": Way(crops.with_options(prior=mixed), inherit=False),
+        "three priors refined": Way(datafree.Procedural(prior=mixed, **updates)),
         "DFAD": Way(dfad),
-        "DFAD, a third of the images from the prior": Way(dfad.with_options(prior_share=0.34, prior=mixed)),
+        "DFAD with three priors": Way(dfad.with_options(prior_share=0.34, prior=mixed)),
     }
 
 
