@@ -88,8 +88,12 @@ def train() -> None:
     batches = data.shuffle(10000, seed=0).repeat().batch(_BATCH).take(FLAGS.teacher_updates)
     start = time.process_time()
     model.fit(batches, verbose=0)
-    row = {"parameters": model.count_params(), "seconds": round(time.process_time() - start)}
+    seconds = round(time.process_time() - start)
     model.save(FLAGS.teacher)
+    # Rows of another teacher do not stand beside it.
+    if os.path.exists(FLAGS.rows):
+        os.remove(FLAGS.rows)
+    row = {"parameters": model.count_params(), "updates": FLAGS.teacher_updates, "seconds": seconds}
     keep("teacher", {**row, "accuracy": accuracy(model)})
 
 
