@@ -28,6 +28,7 @@ OBJECTIVES = {
     "l2": (objectives.L2(0.1), ()),
     "pixel statistics": (objectives.PixelStatistics(0.1), ()),
     "patch similarity": (objectives.PatchSimilarity(0.3), ()),
+    "token statistics": (objectives.TokenStatistics(0.3, pictures=16), ()),
 }
-# Those that are about attention, which the other teacher does not have.
-OF_TRANSFORMERS = ("patch similarity",)
+# Those that are about attention or its blocks, which the other teacher does not have.
+OF_TRANSFORMERS = ("patch similarity", "token statistics")

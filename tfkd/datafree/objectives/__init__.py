@@ -12,6 +12,7 @@ from tfkd.datafree.objectives._l2 import L2, l2
 from tfkd.datafree.objectives._one_hot import OneHot, one_hot
 from tfkd.datafree.objectives._patch_similarity import PatchSimilarity, patch_similarity_entropy
 from tfkd.datafree.objectives._pixel_statistics import PixelStatistics, pixel_statistics
+from tfkd.datafree.objectives._token_statistics import TokenStatistics
 from tfkd.datafree.objectives._total_variation import TotalVariation, total_variation
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PatchSimilarity",
     "PixelStatistics",
     "Synthesized",
+    "TokenStatistics",
     "TotalVariation",
     "activation",
     "adversarial",

@@ -128,7 +128,8 @@ def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
     """Means and variances of inner features over given images, for teachers that remember none.
 
     A vision transformer or a network with folded normalizations has no statistics of its training data;
-    those of a few real images (or of others that resemble them) can stand in.
+    those of a few real images (or of others that resemble them) can stand in. Those of a layer that is
+    called several times are of all its calls together.
 
     Args:
         model: the teacher.
@@ -148,11 +149,12 @@ def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
         with taps.record(model, layer_taps) as seen:
             model(part, training=False)
         for tap in layer_taps:
-            values = np.asarray(ops.cast(seen[tap], "float32"), "float64")
-            over = tuple(range(values.ndim - 1))
-            counts[tap] += values[..., 0].size
-            sums[tap] = sums[tap] + values.sum(over)
-            squares[tap] = squares[tap] + (values**2).sum(over)
+            for call in seen.calls[tap]:
+                values = np.asarray(ops.cast(call, "float32"), "float64")
+                over = tuple(range(values.ndim - 1))
+                counts[tap] += values[..., 0].size
+                sums[tap] = sums[tap] + values.sum(over)
+                squares[tap] = squares[tap] + (values**2).sum(over)
     means = {tap: sums[tap] / counts[tap] for tap in layer_taps}
     return {
         tap: (

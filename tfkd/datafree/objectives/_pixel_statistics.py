@@ -5,7 +5,7 @@ import dataclasses
 from keras import ops
 
 from tfkd.datafree.objectives._base import OfPixels, Synthesized
-from tfkd.datafree.objectives._batch_statistics import per_image_distance
+from tfkd.datafree.objectives._matched_statistics import per_image_distance
 from tfkd.datafree.objectives._moments import moments
 
 

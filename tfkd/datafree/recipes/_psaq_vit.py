@@ -9,7 +9,7 @@ from tfkd._core.options import Above, AtLeast
 from tfkd.datafree import _views as views
 from tfkd.datafree._inversion_recipe import PixelInversionRecipe
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree.objectives import Objective, OneHot, PatchSimilarity, TotalVariation
+from tfkd.datafree.objectives import Objective, OneHot, PatchSimilarity, TokenStatistics, TotalVariation
 from tfkd.datafree.sources.inversion import Inversion
 from tfkd.optimizers import warmed_up_cosine
 
@@ -22,11 +22,12 @@ class PSAQViT(PixelInversionRecipe):
     `representative_data`. A teacher needs attention layers that `tfkd.taps.attention_layers` finds.
     Defaults are the published ones, for pictures of 224 pixels normalized as ImageNet's: 1,000 Adam steps
     of 0.2 on batches of 32. For smaller ones lower `view_shift`; `pixel_mean` and `pixel_std` should be
-    those of the teacher's images. Statistics of its tokens can be asked for beside it, where there are a
-    few images, or others that resemble them, to take them from; see the example.
+    those of the teacher's images. Beside it tokens can be held to those of photographs, or of a few real
+    images where there are some; see the example.
 
     Args:
         patch_similarity: weight of the entropy of similarities of patches, which is maximized.
+        token_statistics: weight of `TokenStatistics`, which the paper does not have; about 0.1.
         one_hot: weight of the cross-entropy with the targets.
         total_variation: weight of the distance of the total variation to `roughness`.
         roughness: root mean square of the differences between neighbouring pixels, on the normalized scale.
@@ -36,10 +37,9 @@ class PSAQViT(PixelInversionRecipe):
         **kwargs: the options of `PixelInversionRecipe`.
 
     Example:
-        >>> recipe = tfkd.datafree.PSAQViT(view_shift=2, generator_steps=300)
+        >>> recipe = tfkd.datafree.PSAQViT(view_shift=2, generator_steps=300, token_statistics=0.1)
         >>> distiller = tfkd.DataFreeDistiller(teacher, student, recipe)
-        >>> pictures = generators.Pictures(teacher.input_shape[1:]).sample(256, seed=0)
-        >>> given = tfkd.datafree.measure(teacher, pictures, tfkd.taps.transformer(teacher).hidden)
+        >>> given = tfkd.datafree.measure(teacher, few_images, tfkd.taps.transformer(teacher).hidden)
         >>> recipe.with_options(objectives=[objectives.BatchStatistics(0.1, given=given)])
 
     Reference:
@@ -52,6 +52,7 @@ class PSAQViT(PixelInversionRecipe):
     """
 
     patch_similarity: Annotated[float, AtLeast(0)] = 1.0
+    token_statistics: Annotated[float, AtLeast(0)] = 0.0
     one_hot: Annotated[float, AtLeast(0)] = 1.0
     total_variation: Annotated[float, AtLeast(0)] = 0.05
     roughness: Annotated[float, AtLeast(0)] = 0.31
@@ -69,6 +70,7 @@ class PSAQViT(PixelInversionRecipe):
     def own_objectives(self) -> tuple[Objective, ...]:
         return (
             PatchSimilarity(self.patch_similarity),
+            TokenStatistics(self.token_statistics),
             OneHot(self.one_hot),
             TotalVariation(self.total_variation, self.pixel_std, self.roughness),
         )

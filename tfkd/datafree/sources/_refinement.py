@@ -6,7 +6,7 @@ from keras import ops
 
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._loops import iterated
-from tfkd.datafree.objectives._batch_statistics import gaussian_kl
+from tfkd.datafree.objectives._matched_statistics import gaussian_kl
 from tfkd.datafree.objectives._moments import observe, stored_statistics
 
 _BINOMIAL = np.array([1, 2, 1], "float32") / 4
