@@ -65,7 +65,10 @@ def test_the_flag_says_what_is_wrong(teacher_file, tmp_path, folder):
     (folder / "a.png").write_bytes(tf.io.encode_png(np.zeros((20, 50, 3), "uint8")).numpy())
     flags = (f"--teacher={teacher_file}", f"--output_dir={tmp_path / 'out'}", "--epochs=1", "--tflite=none")
     for given, message in (
-        ([f"--pictures={folder}"], "--pictures has no effect: `prior` does not name 'pictures'"),
+        (
+            ["--recipe=procedural", f"--pictures={folder}"],
+            "--pictures has no effect: `prior` does not name 'pictures'",
+        ),
         (["--recipe_options=prior=pictures", f"--pictures={tmp_path / 'x'}"], "is not a folder"),
         (
             ["--recipe_options=prior=pictures", f"--pictures={folder}"],

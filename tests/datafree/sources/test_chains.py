@@ -167,7 +167,7 @@ def test_chains_walk_in_warm_up_without_the_student(teacher, monkeypatch):
     before = [chains.latents.numpy() for chains in distiller.source.chains]
     with pytest.warns(UserWarning, match="not taught"):
         distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
-    assert {disagreement for _, disagreement in walks} == {0.0, 1.0}
+    assert {disagreement for _, disagreement in walks} == {0.0}
     for chains, latents in zip(distiller.source.chains, before, strict=True):
         assert int(chains.drawn) == 3 * 8
         moved = (chains.latents.numpy() != latents).any(1)
