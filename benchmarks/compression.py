@@ -25,7 +25,7 @@ flags.DEFINE_string("case", "lenet5", "one of the cases below")
 flags.DEFINE_list("seeds", ["1"], "one row for each")
 flags.DEFINE_string("rows", "docs/compression_rows", "where rows are kept")
 flags.DEFINE_string(
-    "shared", "../shared", "folder of data sets and teachers that are no part of this project"
+    "shared", "../shared", "folder of data sets and teachers that are not part of this project"
 )
 flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")
 

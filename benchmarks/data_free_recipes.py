@@ -41,7 +41,7 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_string("rows", "docs/rows", "where rows are kept")
 flags.DEFINE_string(
-    "shared", "../shared", "folder of data sets and teachers that are no part of this project"
+    "shared", "../shared", "folder of data sets and teachers that are not part of this project"
 )
 flags.DEFINE_multi_string("options", [], "key=value for the recipes, over the settings below")
 flags.DEFINE_string("label", "", "what to call rows with such options")

@@ -32,7 +32,7 @@ flags.DEFINE_list("seeds", ["1"], "one row for each")
 flags.DEFINE_integer("epochs", None, "of sparse (each stage) and half; the programs' own without")
 flags.DEFINE_string("rows", "docs/mlperf_tiny_rows", "where rows are kept")
 flags.DEFINE_string(
-    "shared", "../shared", "folder of data sets and teachers that are no part of this project"
+    "shared", "../shared", "folder of data sets and teachers that are not part of this project"
 )
 flags.DEFINE_string("photographs", None, "folder of photographs that do not ship with the library")
 flags.DEFINE_string("report", None, "a Markdown file to write the table to, instead of running rows")

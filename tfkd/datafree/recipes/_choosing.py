@@ -66,11 +66,11 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
     # Mirrored images cost nothing where the teacher looks at each image again for its features.
     learned: dict[str, Any] = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
-        reason += " The student has its layers, and learns its features, too."
+        reason += " The student has layers of the teacher, and learns its features, too."
     if _has_colours(teacher):
-        return Choice(PicturePrior(**learned), f"{reason} They have colours, as photographs have.")
+        return Choice(PicturePrior(**learned), f"{reason} The images have colours, as photographs do.")
     if is_spectrogram(teacher.input_shape[1:]):
-        # The prior gives way to signals, and a mirrored spectrogram is none.
+        # Its own prior gives way to signals, and a mirrored spectrogram is not one.
         return Choice(GuidedPrior(**learned).with_options(student_flip=False), reason)
     return Choice(_with_pictures(GuidedPrior(**learned)), reason)
 
