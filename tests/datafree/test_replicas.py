@@ -57,7 +57,7 @@ def test_each_replica_has_its_own_images_and_a_run_resumes(strategy, tmp_path, n
     assert whole.history.epoch == [1]
     for kept, variable in zip(expected, whole.variables, strict=True):
         for value, copy in zip(kept, copies(variable), strict=True):
-            np.testing.assert_allclose(copy, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+            np.testing.assert_allclose(copy.numpy(), value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
 def plain(width=8, name="plain"):

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfkd import taps
 from tfkd._core.graphs import first_upstream, has_graph
@@ -52,6 +53,18 @@ def check_model(model: keras.Model, role: str) -> None:
         raise ValueError(
             f"`{role}` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
             "tfkd.load_teacher or keras.models.load_model."
+        )
+
+
+def check_scope(made: keras.Layer, role: str) -> None:
+    """Raises ValueError if what is trained as `role` was made under another `tf.distribute` strategy."""
+    extended = tf.distribute.get_strategy().extended
+    seeds = [v for v in made.variables if v.path.endswith("seed_generator_state")]
+    if not all(extended.variable_created_in_scope(v.value) for v in (*made.weights, *seeds)):
+        raise ValueError(
+            f"`{role}` must be made under the strategy of the distiller. Received: {made.name!r}, whose "
+            "variables belong to another. Make or load it, and the distiller, within the same `with "
+            "strategy.scope():`, or both outside."
         )
 
 

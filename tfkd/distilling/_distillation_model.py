@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from tfkd._core import files
 from tfkd._core.fit_length import with_length
 from tfkd._core.replica_copies import assign_copies, differing
+from tfkd.distilling._compatibility import check_scope
 from tfkd.distilling._loss_set import LossSet
 from tfkd.distilling._steps import position_weights
 
@@ -68,6 +69,10 @@ class DistillationModel(keras.Model):
                 "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
                 "labels too, or a data set of (inputs, labels, weights)."
             )
+        with self.distribute_strategy.scope():
+            for student in self.students:
+                # Once more: a distiller made outside of any strategy follows that in which it is fitted.
+                check_scope(student, "student")
         callbacks = with_length(callbacks, self.students, self.student_passes)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
@@ -76,8 +81,25 @@ class DistillationModel(keras.Model):
         sample_weight = position_weights(sample_weight, y_pred)
         return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        # Steps do not call it: Keras does, to build it, and under `tf.distribute` without labels too.
+        if y is None:
+            return ops.zeros(())
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+        if y is None:
+            return self.get_metrics_result()
         return super().compute_metrics(x, y, y_pred, position_weights(sample_weight, y_pred))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if iterator is not None and self._distribute_strategy is not None:
+            # Keras would add up the replicas' shares of a batch, which need not be of one size.
+            _, _, batches = next(iter(iterator))
+            shares_of = self._distribute_strategy.experimental_local_results
+            data_batch = tree.map_structure(lambda values: shares_of(values)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     def make_train_function(self, force: bool = False) -> None:
         # A step that makes variables is traced twice.

@@ -16,6 +16,7 @@ from tfkd.distilling._compatibility import (
     check_model,
     check_outputs,
     check_pair,
+    check_scope,
     feature_extractor,
     warn_of_logits,
     warn_of_probabilities,
@@ -67,7 +68,8 @@ class Distiller(DistillationModel):
     Raises:
         TypeError: if a loss is not a knowledge loss.
         ValueError: if teacher or student is not a Keras model, shapes disagree, weights are out of range,
-            or a tapped layer does not exist.
+            a tapped layer does not exist, or student and losses were made under another `tf.distribute`
+            strategy than the distiller.
 
     Warns:
         LogitsWarning: if a loss takes probabilities for logits, visibly, or the other way round.
@@ -102,6 +104,9 @@ class Distiller(DistillationModel):
         losses = as_losses(distillation_losses, student_loss_weight)
         reference = teacher if isinstance(teacher, TeacherReference) else TeacherReference(teacher)
         check_model(student, "student")
+        check_scope(student, "student")
+        for loss in losses:
+            check_scope(loss, "distillation_losses")
         if not reference.awaited and any(loss.uses_teacher for loss in losses):
             check_model(reference.model, "teacher")
         self._reference, self.resize_inputs = reference, resize_inputs

@@ -9,6 +9,7 @@ from keras import ops, tree
 from tfkd import taps
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import build_shapes, mask_of, with_mask
+from tfkd._core.replicas import gathered
 from tfkd.distilling._cached_batch import CachedBatch
 from tfkd.distilling._pointwise import unit_strides
 from tfkd.distilling._recorded_pass import ForwardResult, recorded_pass
@@ -241,9 +242,19 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
         check_same_tokens(*map(mask_of, pair))
     mask = next((mask for mask in masks if mask is not None), None)
     batch = batch._replace(mask=mask)
+    if loss.over_batch and loss.across_replicas:
+        teacher, student, batch = _whole(teacher, student, batch)
     values = loss(teacher, student, **loss.arguments(batch))
     counted = loss.counted(student, batch._replace(mask=_joined(mask)))
     return reduced(values, batch.sample_weight, counted)
+
+
+def _whole(teacher, student, batch):
+    """The same of the examples of all replicas."""
+    # The student's by itself: only its gradient has to be sent back.
+    student, training = gathered(student), batch.training
+    teacher, batch = gathered((teacher, batch._replace(training=None)))
+    return teacher, student, batch._replace(training=training)
 
 
 def reduced(values, sample_weight=None, mask=None):

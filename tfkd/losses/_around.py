@@ -21,6 +21,8 @@ class LossAround(BatchLoss):
     def __init__(self, loss: KnowledgeLoss, name: str | None = None) -> None:
         super().__init__(loss.teacher_layer, loss.student_layer, name=name or loss.name)
         self.loss, self.published_weight = loss, loss.published_weight
+        self.over_batch = self.over_batch or loss.over_batch
+        self.across_replicas = loss.across_replicas
 
     def computed(self) -> list[KnowledgeLoss]:
         return self.loss.computed()

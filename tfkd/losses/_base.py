@@ -141,6 +141,11 @@ class KnowledgeLoss(keras.Layer):
             model's output; a list of taps where the method compares several.
         student_layer: the same for the student.
         name: names the loss in `History`; defaults to the class's name in snake case.
+        across_replicas: whether a loss `over_batch` is computed over the examples of all replicas under
+            `tf.distribute`, as one replica with the whole batch computes it, or by each over its own. For
+            all, replicas send each other what the taps see of teacher and student, labels, masks and
+            weights, and back the gradient by what the student's taps see: an all-reduce of as many numbers
+            as these have for the whole batch. Each replica then computes the loss of the whole batch.
 
     Attributes:
         published_weight: the weight the method was published with, beside a weight of 1 of the labels'
@@ -151,6 +156,8 @@ class KnowledgeLoss(keras.Layer):
             output of a model with several, and the values are added.
         over_classes: whether outputs are taken for the logits of one softmax, which those of independent
             labels and numbers are not.
+        over_batch: whether the value of an example depends on others in the batch, as that of relations
+            between examples does.
         needs: names of `Batch` without which the loss cannot be computed, besides the parameters of
             `call` without a default.
 
@@ -170,6 +177,7 @@ class KnowledgeLoss(keras.Layer):
     within_student = False
     takes_structures = False
     over_classes = False
+    over_batch = False
     needs: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs) -> None:
@@ -190,6 +198,7 @@ class KnowledgeLoss(keras.Layer):
         teacher_layer: Taps = None,
         student_layer: Taps = None,
         name: str | None = None,
+        across_replicas: bool = True,
         **kwargs,
     ) -> None:
         # float32 whatever the global policy: distillation losses lose too much in half precision.
@@ -198,6 +207,7 @@ class KnowledgeLoss(keras.Layer):
         self.supports_masking = True
         self.teacher_layer = _as_tap(teacher_layer)
         self.student_layer = _as_tap(student_layer)
+        self.across_replicas = across_replicas
 
     def call(self, teacher, student):
         """The values of the loss."""
@@ -263,6 +273,7 @@ class KnowledgeLoss(keras.Layer):
             "name": self.name,
             "teacher_layer": self.teacher_layer,
             "student_layer": self.student_layer,
+            "across_replicas": self.across_replicas,
         }
 
 

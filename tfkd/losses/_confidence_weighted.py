@@ -74,6 +74,7 @@ class ConfidenceWeighted(LossAround):
     """
 
     over_classes = True
+    over_batch = True
 
     def __init__(
         self,

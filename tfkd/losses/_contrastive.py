@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfkd._core.checks import check_int, check_number
+from tfkd._core.replicas import gathered, own_rows
 from tfkd.losses._base import KnowledgeLoss, Taps, as_float32, check_temperature
 from tfkd.losses._maps import l2_normalized, without_padding
 from tfkd.losses._relations import flat_pair
@@ -57,6 +58,8 @@ class Contrastive(KnowledgeLoss):
 
     Needs the index of each example in the data set: train on `tfkd.with_index(dataset)` or on a data set
     from `tfkd.cache_teacher`. The memories hold `examples` times `dimension` numbers for each network.
+    Under `tf.distribute` each replica keeps both, scores its own examples, and sends the others its
+    embeddings and indexes, `2 * dimension + 1` numbers an example, so that all memories stay the same.
 
     Args:
         teacher_layer: tap of the teacher, usually what enters its last layer.
@@ -132,13 +135,13 @@ class Contrastive(KnowledgeLoss):
             self.embeddings[who] = (dense, memory, scale)
 
     def call(self, teacher, student, index, mask=None, training: bool | None = None):
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            raise ValueError("`Contrastive` has one memory, which replicas of tf.distribute cannot share.")
         if len(student.shape) == 3:
             teacher, student = without_padding(teacher, mask), without_padding(student, mask)
         flat = dict(zip(("teacher", "student"), flat_pair(teacher, student), strict=True))
         index = ops.cast(ops.reshape(index, (-1,)), "int64")
-        drawn = self._draw(index)
+        # Each replica scores its own examples, with the negatives that one replica would draw for them.
+        all_indexes = gathered(index)
+        drawn = own_rows(self._draw(all_indexes), index)
         embedded = {who: l2_normalized(self.embeddings[who][0](x), 1) for who, x in flat.items()}
         value = 0.0
         for who, other in (("teacher", "student"), ("student", "teacher")):
@@ -148,8 +151,10 @@ class Contrastive(KnowledgeLoss):
             scores = ops.exp(similarities / self.options["temperature"])
             value += contrastive(scores / self._normalizer(scale, scores), self.options["examples"])
         if training:
-            for who, x in embedded.items():
-                self._remember(self.embeddings[who][1], index, ops.stop_gradient(x))
+            # All that was seen anywhere, so that every replica's memory stays the same.
+            seen = gathered({who: ops.stop_gradient(x) for who, x in embedded.items()})
+            for who, x in seen.items():
+                self._remember(self.embeddings[who][1], all_indexes, x)
         return value
 
     def _draw(self, index):
@@ -161,7 +166,8 @@ class Contrastive(KnowledgeLoss):
         return ops.concatenate([index[:, None], negatives], axis=1)
 
     def _normalizer(self, variable, scores):
-        first = ops.stop_gradient(ops.mean(scores)) * self.options["examples"]
+        of_examples = gathered(ops.stop_gradient(ops.mean(scores, axis=1)))
+        first = ops.mean(of_examples) * self.options["examples"]
         scale = ops.where(variable.value > 0, variable.value, first)
         variable.assign(scale)
         return scale
@@ -170,7 +176,7 @@ class Contrastive(KnowledgeLoss):
         momentum = self.options["momentum"]
         mixed = momentum * tf.gather(memory.value, index) + (1 - momentum) * embedded
         # In place: assigning the whole variable would copy the memory on every step.
-        memory.value.scatter_nd_update(index[:, None], l2_normalized(mixed, 1))
+        memory.value.scatter_update(tf.IndexedSlices(l2_normalized(mixed, 1), index))
 
     def get_config(self) -> dict:
         return {**super().get_config(), **self.options}

@@ -81,7 +81,7 @@ class CorrelationCongruence(FeatureLoss):
         kernel: "consecutive" or "taylor".
         order: terms of the Taylor series after the first, at least 1.
         gamma: of the kernel, above 0.
-        **kwargs: `projector`, `name`.
+        **kwargs: `projector`, `across_replicas`, `name`.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -96,6 +96,7 @@ class CorrelationCongruence(FeatureLoss):
     """
 
     published_weight = 0.02
+    over_batch = True
 
     def __init__(
         self,

@@ -75,7 +75,7 @@ class DIST(SoftenedLoss):
         beta: weight of the correlation between classes, at least 0.
         gamma: weight of the correlation between examples, at least 0.
         temperature: what both logits are divided by, above 0.
-        **kwargs: `teacher_layer`, `student_layer`, `name`.
+        **kwargs: `teacher_layer`, `student_layer`, `across_replicas`, `name`.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -88,6 +88,7 @@ class DIST(SoftenedLoss):
     """
 
     over_classes = True
+    over_batch = True
 
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0, **kwargs) -> None:
         super().__init__(temperature, **kwargs)

@@ -52,7 +52,7 @@ class Hint(FeatureLoss):
             thinned student, `tfkd.students.kept_channels` tells them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
             the batch, so that layers of any scale count alike; where those are all 0, it is 0.
-        **kwargs: `name`.
+        **kwargs: `across_replicas`, `name`.
 
     Raises:
         ValueError: if there are not as many lists of channels as pairs, or a projector beside them.
@@ -88,6 +88,11 @@ class Hint(FeatureLoss):
             )
         self.channels = channels
         self.relative = relative
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether distances are divided by a mean of the batch."""
+        return self.relative
 
     def pairs(self, teacher, student, batch):
         if self.channels is not None:

@@ -102,7 +102,7 @@ class MultiLevelLogits(KnowledgeLoss):
         instance: weight of the single examples, at least 0.
         batch: weight of the relations between examples, at least 0.
         classes: weight of the relations between classes, at least 0.
-        **kwargs: `teacher_layer`, `student_layer`, `name`.
+        **kwargs: `teacher_layer`, `student_layer`, `across_replicas`, `name`.
 
     Raises:
         ValueError: if there is no temperature, or a number is out of its range.
@@ -116,6 +116,7 @@ class MultiLevelLogits(KnowledgeLoss):
     """
 
     over_classes = True
+    over_batch = True
 
     published_weight = 9.0
 

@@ -48,7 +48,7 @@ class PearsonFeatures(FeatureLoss):
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
         student_layer: tap of the student, or as many.
-        **kwargs: `projector`, `name`.
+        **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:
         >>> tfkd.Distiller(teacher, student, PearsonFeatures("block3", "block3"), "published")
@@ -60,6 +60,7 @@ class PearsonFeatures(FeatureLoss):
     """
 
     published_weight = 6.0
+    over_batch = True
 
     def compare(self, teacher, student, batch):
         teacher, student = matching_pair(teacher, student)

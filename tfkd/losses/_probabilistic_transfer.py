@@ -54,7 +54,7 @@ class ProbabilisticTransfer(FeatureLoss):
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
         student_layer: tap of the student, or as many.
-        **kwargs: `projector`, `name`.
+        **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:
         >>> pkt = ProbabilisticTransfer("logits:input", "logits:input")
@@ -65,6 +65,7 @@ class ProbabilisticTransfer(FeatureLoss):
     """
 
     published_weight = 30000.0
+    over_batch = True
 
     def compare(self, teacher, student, batch):
         return probabilistic_transfer(teacher, student, batch.sample_weight)

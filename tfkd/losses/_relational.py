@@ -93,7 +93,7 @@ class Relational(FeatureLoss):
         student_layer: tap of the student's, or as many.
         distance_weight: weight of the pairs, at least 0.
         angle_weight: weight of the triplets, at least 0.
-        **kwargs: `projector`, `name`.
+        **kwargs: `projector`, `across_replicas`, `name`.
 
     Raises:
         ValueError: if a weight is negative.
@@ -104,6 +104,8 @@ class Relational(FeatureLoss):
     Reference:
         Park et al., "Relational Knowledge Distillation", 2019. See `relational`.
     """
+
+    over_batch = True
 
     def __init__(
         self,

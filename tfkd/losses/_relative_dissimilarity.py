@@ -91,7 +91,7 @@ class RelativeDissimilarity(KnowledgeLoss):
         triplets: how many triplets are drawn from each batch, uniformly and with repetition, at least 1;
             None for all of the batch, whose memory grows with its cube.
         seed: int the draws follow from; None for a fresh one.
-        name: names the loss in `History`.
+        **kwargs: `across_replicas`, `name`.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -104,6 +104,8 @@ class RelativeDissimilarity(KnowledgeLoss):
         You, Xu, Xu, Tao, "Learning from Multiple Teacher Networks", 2017. See `relative_dissimilarity`.
     """
 
+    over_batch = True
+
     def __init__(
         self,
         teacher_layer: Taps = None,
@@ -111,9 +113,9 @@ class RelativeDissimilarity(KnowledgeLoss):
         margin: float = 0.1,
         triplets: int | None = None,
         seed: int | None = None,
-        name: str | None = None,
+        **kwargs,
     ) -> None:
-        super().__init__(teacher_layer, student_layer, name=name)
+        super().__init__(teacher_layer, student_layer, **kwargs)
         self.margin = check_number("margin", margin, least=0)
         self.triplets = None if triplets is None else check_int("triplets", triplets)
         self.seed = seed

@@ -167,7 +167,7 @@ class SelfSupervised(SoftenedLoss):
         temperature: what logits are divided by, above 0.
         similarity_temperature: what similarities are divided by, above 0.
         kept: share, in [0, 1], of the rotations that the teacher takes for another image.
-        **kwargs: `name`.
+        **kwargs: `across_replicas`, `name`.
 
     Raises:
         ValueError: if a number is out of its range, or there are not two taps of each network.
@@ -190,6 +190,7 @@ class SelfSupervised(SoftenedLoss):
     """
 
     published_weight = 10.0
+    over_batch = True
 
     def __init__(
         self,
@@ -259,9 +260,11 @@ class PretextTask(KnowledgeLoss):
         Xu et al., "Knowledge Distillation Meets Self-Supervision", 2020.
     """
 
+    over_batch = True
+
     def __init__(self, transfer: SelfSupervised, **kwargs) -> None:
         taps = {"teacher_layer": transfer.teacher_layer, "student_layer": transfer.student_layer}
-        super().__init__(**{**kwargs, **taps})
+        super().__init__(across_replicas=transfer.across_replicas, **{**kwargs, **taps})
         self.transfer = transfer
 
     def build(self, teacher_shape, student_shape) -> None:

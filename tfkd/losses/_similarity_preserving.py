@@ -52,7 +52,7 @@ class SimilarityPreserving(FeatureLoss):
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
         student_layer: tap of the student, or as many.
-        **kwargs: `projector`, `name`.
+        **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:
         >>> tfkd.Distiller(teacher, student, SimilarityPreserving("block3", "block3"), [3000.0])
@@ -62,6 +62,7 @@ class SimilarityPreserving(FeatureLoss):
     """
 
     published_weight = 3000.0
+    over_batch = True
 
     def compare(self, teacher, student, batch):
         return similarity_preserving(teacher, student, batch.sample_weight)

@@ -61,7 +61,7 @@ class SimpleRecipe(FeatureLoss):
         student_layer: the same of the student.
         exponent: of the absolute difference, at least 1.
         projector: see `FeatureLoss`; None or True for a linear one to the teacher's width.
-        **kwargs: `name`.
+        **kwargs: `across_replicas`, `name`.
 
     Raises:
         ValueError: if the exponent is below 1.
@@ -73,6 +73,8 @@ class SimpleRecipe(FeatureLoss):
         Miles, Mikolajczyk, "Understanding the Role of the Projector in Knowledge Distillation", 2024. See
         `simple_recipe`.
     """
+
+    over_batch = True
 
     def __init__(
         self,

@@ -127,7 +127,7 @@ class WeightedTeachers(BatchLoss):
     ) -> None:
         loss = as_knowledge_loss(loss)
         _check_several(teachers)
-        super().__init__(student_layer=loss.student_layer, name=name)
+        super().__init__(student_layer=loss.student_layer, name=name, across_replicas=loss.across_replicas)
         self.teachers = [each if isinstance(each, str) else list(each) for each in teachers]
         if isinstance(weights, str):
             self.rule, self.shares = check_choice("weights", weights, _RULES), []
@@ -155,6 +155,11 @@ class WeightedTeachers(BatchLoss):
     def over_classes(self) -> bool:
         """Whether the loss takes outputs for the logits of one softmax."""
         return self.parts[0].over_classes
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether the loss is; learned weights compare examples of a batch, too."""
+        return self.rule == "learned" or self.parts[0].over_batch
 
     @property
     def published_weight(self) -> float:

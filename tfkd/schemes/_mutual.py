@@ -16,6 +16,7 @@ from tfkd.distilling._compatibility import (
     check_model,
     check_outputs,
     check_pair,
+    check_scope,
     warn_of_logits,
     warn_of_probabilities,
 )
@@ -283,7 +284,7 @@ class MutualDistiller(DistillationModel):
 
         Args:
             x: inputs.
-            y: labels.
+            y: labels; None where Keras builds metrics without.
             y_pred: what each student answers; one tensor where Keras builds the metrics.
             sample_weight: weights of the examples, or None.
 
@@ -292,7 +293,8 @@ class MutualDistiller(DistillationModel):
         """
         outputs = y_pred if isinstance(y_pred, list) else [y_pred] * len(self.students)
         each = zip(self._of_students.outputs, outputs, strict=True)
-        self._of_students.update_state(y, dict(each), sample_weight)
+        if y is not None:
+            self._of_students.update_state(y, dict(each), sample_weight)
         return super().compute_metrics(x, y, _mean(outputs), sample_weight)
 
     def get_metrics_result(self) -> dict:
@@ -335,6 +337,7 @@ def _checked(students):
         )
     for i, student in enumerate(students):
         check_model(student, f"students[{i}]")
+        check_scope(student, f"students[{i}]")
         if not student.built:
             raise ValueError(
                 f"`students[{i}]` {student.name!r} is not built. Call it on an input, or build it."

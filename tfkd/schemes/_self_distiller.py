@@ -169,7 +169,8 @@ class SelfDistiller(Distiller):
         # Keras builds metrics by the plain output.
         outputs = y_pred if isinstance(y_pred, list | tuple) else [y_pred] * len(names)
         every = {**dict(zip(names, outputs, strict=True)), _ENSEMBLE: mean_logits(outputs)}
-        self._named_metrics.update_state(y, every, sample_weight)
+        if y is not None:
+            self._named_metrics.update_state(y, every, sample_weight)
         return super().compute_metrics(x, y, outputs[-1], sample_weight)
 
     def test_step(self, data) -> dict:

@@ -1,0 +1,80 @@
+"""The examples of all replicas under `tf.distribute`, where a replica's own are not enough."""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def in_replicas() -> bool:
+    """Whether this runs once for each of several replicas."""
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return several and not tf.distribute.in_cross_replica_context()
+
+
+def gathered(values: Any) -> Any:
+    """The examples of all replicas, in the order in which the batch was divided.
+
+    Each replica gets all of them; shares may differ in size, or be empty. The gradient adds up what all
+    replicas ask for: if each computes the same value of all examples and divides it by the number of
+    replicas, their gradients sum to that of one replica with the whole batch.
+
+    Args:
+        values: a structure of tensors `(examples, ...)`; None in it stays None.
+
+    Returns:
+        The same structure; `values` as they are outside of a step of several replicas.
+
+    Example:
+        >>> strategy.run(lambda: gathered(tf.ones((2, 3))))  # (4, 3) in each of two replicas
+    """
+    if not in_replicas():
+        return values
+    leaves = [None if leaf is None else tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(values)]
+    ranges = iter(_ranges([leaf for leaf in leaves if leaf is not None]))
+    whole = [None if leaf is None else _whole(leaf, *next(ranges)) for leaf in leaves]
+    return tf.nest.pack_sequence_as(values, whole)
+
+
+def own_rows(whole: Any, own: Any) -> Any:
+    """This replica's rows of what was computed for the examples of all replicas.
+
+    Args:
+        whole: `(examples of all replicas, ...)`.
+        own: any tensor `(examples of this replica, ...)`.
+
+    Returns:
+        A tensor `(examples of this replica, ...)`.
+
+    Example:
+        >>> own_rows(gathered(x), x)  # x
+    """
+    if not in_replicas():
+        return whole
+    [(start, stop, _)] = _ranges([own])
+    return whole[start:stop]
+
+
+def _ranges(leaves):
+    """For each tensor where its rows begin and end among those of all replicas, and how many these are."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group
+    own = tf.stack([tf.shape(leaf)[0] for leaf in leaves])
+    mine = tf.one_hot(replica, context.num_replicas_in_sync, dtype="int32")
+    counts = context.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * mine)
+    starts = tf.reduce_sum(counts[:, :replica], axis=1)
+    return zip(
+        tf.unstack(starts), tf.unstack(starts + own), tf.unstack(tf.reduce_sum(counts, axis=1)), strict=True
+    )
+
+
+def _whole(values, start, stop, count):
+    """The rows of all replicas: the sum of theirs, each with zeros in place of the others'.
+
+    `all_gather` would send less, but does not run eagerly.
+    """
+    # Nothing adds up booleans and short integers.
+    sent = values if values.dtype.is_floating or values.dtype == tf.int64 else tf.cast(values, "int32")
+    around = [[start, count - stop], *[[0, 0]] * (len(values.shape) - 1)]
+    context = tf.distribute.get_replica_context()
+    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.pad(sent, around))
+    return tf.ensure_shape(tf.cast(summed, values.dtype), (None, *values.shape[1:]))
