@@ -11,6 +11,7 @@ from keras import ops, tree
 from tfkd._core import files
 from tfkd._core.fit_length import with_length
 from tfkd._core.replica_copies import assign_copies, differing
+from tfkd._core.replicas import in_one_of_several_workers
 from tfkd.distilling._compatibility import check_scope
 from tfkd.distilling._loss_set import LossSet
 from tfkd.distilling._steps import position_weights
@@ -184,4 +185,9 @@ class DistillationModel(keras.Model):
                 continue
             result = metric.result()
             results.update(result if isinstance(result, dict) else {metric.name: result})
-        return results
+        return tree.map_structure(_with_axis, results) if in_one_of_several_workers() else results
+
+
+def _with_axis(scalar):
+    # Along it Keras takes the mean over workers, which it does not find in scalars.
+    return ops.reshape(scalar, (1,))
