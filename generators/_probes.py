@@ -9,20 +9,21 @@ import numpy as np
 from generators._dead_leaves import DeadLeaves
 from generators._smooth_noise import SmoothNoise
 
-_PROBE_IMAGES = 128
+# Fewer of large images, by their pixels.
+_PROBE_IMAGES, _FEWEST, _PIXELS = 128, 32, 128 * 96 * 96
 _MADE_AT_ONCE = 16
 # Inputs of so many numbers at most are kept, since every network of their shape is asked about them.
 _KEPT, _KEPT_NUMBERS = 16, 2**21
 
 
 def probe_images(
-    model: keras.Model, n: int = _PROBE_IMAGES, seed: int = 0, shape: tuple[int, ...] | None = None
+    model: keras.Model, n: int | None = None, seed: int = 0, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
     """Synthetic inputs for a model: smooth noise, and as many dead leaves where the inputs are images.
 
     Args:
         model: a model of one input, of known shape.
-        n: how many inputs, at least 2.
+        n: how many inputs, at least 2; None for 128, and down to 32 of more than 96x96 pixels.
         seed: the same inputs come for the same seed.
         shape: what they are made as, such as `(height, width, channels)`; None for `image_shape` of what
             the model takes.
@@ -40,8 +41,14 @@ def probe_images(
             f"input_shape={model.input_shape}. Build it with a `keras.Input` that says all sides."
         )
     filled = tuple(image_shape(taken) if shape is None else shape)
+    n = _enough(filled) if n is None else n
     made = _kept(filled, n, seed) if n * math.prod(filled) <= _KEPT_NUMBERS else _inputs(filled, n, seed)
     return made.reshape(-1, *taken).copy()
+
+
+def _enough(shape):
+    pixels = math.prod(shape[:2]) if len(shape) == 3 else 1
+    return max(_FEWEST, min(_PROBE_IMAGES, _PIXELS // pixels))
 
 
 def _inputs(shape, n, seed):

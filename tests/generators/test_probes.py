@@ -45,3 +45,8 @@ def test_channels_of_images_without():
     assert image_shape((28, 28)) == (28, 28, 1) and image_shape([49, 40]) == (49, 40, 1)
     assert image_shape((128, 9)) == (128, 9)
     assert image_shape((7,)) == (7,) and image_shape((8, 8, 3)) == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("side", "count"), [(8, 128), (96, 128), (128, 72), (224, 32)])
+def test_large_images_are_fewer(side, count):
+    assert len(probe_images(model((side, side, 1)))) == count
