@@ -7,6 +7,7 @@ from keras import layers
 import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
+from tests.datafree.painter import Painter
 from tests.datafree.recipes import RECIPES, TINY, TINY_GENERATOR, TINY_INVERSION, make
 from tfkd import datafree
 from tfkd.datafree import objectives
@@ -327,6 +328,24 @@ def test_parts_of_a_batch_give_the_students_gradients_of_the_whole(teacher):
         students.append(student)
     for expected, weight in zip(*(student.get_weights() for student in students), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+def test_parts_of_a_batch_give_a_generators_gradients_of_the_whole(teacher, monkeypatch, jit_compile):
+    weights = []
+    options = {**TINY, "memory": 0, "student_steps": 1, "generator_steps": 1}
+    for parts in (1, 4):
+        balanced = [objectives.Adversarial(), objectives.ClassBalance(2.0)]
+        recipe = datafree.Recipe(**options, objectives=balanced, microbatches=parts)
+        monkeypatch.setattr(type(recipe), "build_generator", lambda *_: Painter())
+        keras.utils.set_random_seed(5)
+        student = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES)])
+        distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=1)
+        distiller.compile("sgd", keras.optimizers.SGD(1.0), jit_compile=jit_compile)
+        distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+        weights.append(distiller.source.generator.get_weights())
+    for expected, weight in zip(*weights, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_warm_up_makes_images_but_teaches_nobody(teacher):

@@ -1,7 +1,5 @@
 """Replicas of `tf.distribute`: each makes inputs of its own, all teach one student."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
@@ -9,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfkd
-from generators import Generator
 from tests.conftest import CLASSES, SHAPE, small_network
+from tests.datafree.painter import Painter
 from tests.datafree.recipes import RECIPES, TINY, make
 from tfkd import datafree
 from tfkd._core.replica_copies import copies
@@ -71,18 +69,6 @@ def plain(width=8, name="plain"):
         ],
         name=name,
     )
-
-
-class Painter(Generator):
-    """Images of six numbers, each image by itself."""
-
-    def __init__(self):
-        super().__init__(SHAPE, latent_size=6)
-        self.dense = layers.Dense(math.prod(SHAPE), activation="sigmoid")
-        self.dense.build((None, 6))
-
-    def call(self, latents, labels=None, training=False):
-        return keras.ops.reshape(self.dense(latents), (-1, *SHAPE))
 
 
 def assert_near(one, two):

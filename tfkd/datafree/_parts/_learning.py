@@ -31,8 +31,8 @@ class Schedule(Part):
     Args:
         batch_size: images in each update.
         microbatches: in how many parts of equal size a batch goes through the networks, for batches that
-            memory does not hold; generator updates stay the same, and so do student updates but for
-            batch normalizations in the student, which see a part at a time.
+            memory does not hold; updates stay the same but for batch normalizations in generator and
+            student, which see a part at a time. A generator makes its images twice then.
         warmup_steps: warm-up steps: generators train, inversions are made and remembered, and Markov chains
             move, but the student is not updated or evaluated.
         epochs: epochs of a run where none are asked for.

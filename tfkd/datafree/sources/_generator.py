@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 import generators
 from generators import Generator
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._loops import repeat
+from tfkd.datafree._loops import repeat, run_sequentially
 from tfkd.datafree._parts import TrainedGenerator
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
@@ -135,19 +136,55 @@ class GeneratorSource(Source):
         """
         optimizer = self.optimizer
         assert optimizer is not None, "`compile` comes before the first update."
-        with tf.GradientTape() as tape:
-            generated = self.generator.make(drawn, training=True)
+        generated, gradients_by = self._made(drawn)
         _, gradient, of_objectives = self.objective.value_and_gradients(
             generated, drawn.labels, adversarial_weight
         )
-        variables = self.generator.trainable_variables
         # The optimizer sums gradients over replicas, each of which has a batch of its own.
-        upstream = optimizer.scale_loss(gradient) / replicas()
-        gradients = tape.gradient(generated, variables, output_gradients=upstream)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        gradients = gradients_by(optimizer.scale_loss(gradient) / replicas())
+        optimizer.apply_gradients(zip(gradients, self.generator.trainable_variables, strict=True))
         self.objective.learn(of_objectives)
         self.objective.finish()
         return tf.stop_gradient(self.pixels(generated))
+
+    def _made(self, drawn):
+        """What the generator makes, and a function from the gradient by that to those by its variables.
+
+        A batch in parts is made once more for the gradients, so that memory never holds all that the
+        generator computes.
+        """
+        n = self.objective.microbatches
+        if n == 1:
+            with tf.GradientTape() as tape:
+                generated = self.generator.make(drawn, training=True)
+            variables = self.generator.trainable_variables
+            return generated, lambda upstream: tape.gradient(
+                generated, variables, output_gradients=upstream
+            )
+        parts = _split(drawn, n)
+        generated = run_sequentially(
+            lambda part: self.generator.make(part, training=True), [(part,) for part in parts]
+        )
+
+        def gradients_by(upstream):
+            each = run_sequentially(
+                self._gradients_of_part, list(zip(parts, ops.split(upstream, n), strict=True))
+            )
+            return [None if of[0] is None else tf.add_n(of) for of in zip(*each, strict=True)]
+
+        return ops.concatenate(generated), gradients_by
+
+    def _gradients_of_part(self, drawn, upstream):
+        with tf.GradientTape() as tape:
+            generated = self.generator.make(drawn, training=True)
+        return tape.gradient(generated, self.generator.trainable_variables, upstream)
+
+
+def _split(drawn, n):
+    """What a batch is made from, in n parts."""
+    labels = [None] * n if drawn.labels is None else ops.split(drawn.labels, n)
+    pairs = zip(ops.split(drawn.latent, n), labels, strict=True)
+    return [generators.Draw(latent, label) for latent, label in pairs]
 
 
 def _classes(task):
