@@ -47,6 +47,12 @@ def test_students_that_inherit_learn_features_where_statistics_guide_the_images(
         assert choose_recipe(make(), inherits=True).recipe.features == 0
 
 
+@pytest.mark.parametrize("make", [small_network, plain_network])
+def test_students_that_inherit_learn_at_a_lower_rate(make):
+    afresh, inheriting = (choose_recipe(make(), inherits).recipe for inherits in (False, True))
+    assert 0 < inheriting.learning_rate < afresh.learning_rate / 2
+
+
 def images_teacher(shape, normalized=True):
     inputs = keras.Input(shape)
     x = layers.Conv2D(2, 3)(inputs)
@@ -73,7 +79,8 @@ def test_spectrograms_are_neither_pictures_nor_mirrored():
         inputs = keras.Input(shape)
         x = layers.Flatten()(layers.BatchNormalization()(layers.Conv2D(2, (3, 1))(inputs)))
         chosen = choose_recipe(keras.Model(inputs, layers.Dense(CLASSES)(x)), inherits=True).recipe
-        assert chosen == GuidedPrior(features=chosen.features) and chosen.features > 0
+        assert chosen == GuidedPrior(features=chosen.features, learning_rate=chosen.learning_rate)
+        assert chosen.features > 0
 
 
 @pytest.mark.eager

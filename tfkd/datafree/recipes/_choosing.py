@@ -14,8 +14,9 @@ from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
 
-# Weight of the features of a teacher that a student has a part of.
-_FEATURES = 5.0
+# Weight of the features of a teacher that a student has a part of, and the rate at which it keeps most of
+# what it inherited.
+_FEATURES, _LOW_RATE = 5.0, 1.5e-3
 _COLOURS = 3
 _PICTURES = ("pictures",)
 # How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
@@ -42,8 +43,8 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
     Args:
         teacher: as `tfkd.load_teacher` returns it.
         inherits: whether students are the teacher thinned, with its weights
-            (`tfkd.students.scale_width(..., inherit=True)`); where it has batch normalizations, they then
-            learn its features, too.
+            (`tfkd.students.scale_width(..., inherit=True)`); they then learn at a lower rate, and where it
+            has batch normalizations, its features, too.
 
     Returns:
         `recipe` and `reason`, a sentence.
@@ -59,13 +60,15 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(recipe, "The teacher is a black box, which has no gradients, statistics or features.")
     if not takes_images(teacher):
         return Choice(Procedural(), "The teacher does not take images.")
+    learned: dict[str, Any] = {"learning_rate": _LOW_RATE} if inherits else {}
     if not normalization_taps(teacher):
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
-        return Choice(_with_pictures(Procedural()) if _has_colours(teacher) else Procedural(), reason)
+        recipe = Procedural(**learned)
+        return Choice(_with_pictures(recipe) if _has_colours(teacher) else recipe, reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
-    # Mirrored images cost nothing where the teacher looks at each image again for its features.
-    learned: dict[str, Any] = {"features": _FEATURES, "student_flip": True} if inherits else {}
     if inherits:
+        # Mirrored images cost nothing where the teacher looks at each image again for its features.
+        learned |= {"features": _FEATURES, "student_flip": True}
         reason += " The student has layers of the teacher, and learns its features, too."
     if _has_colours(teacher):
         return Choice(PicturePrior(**learned), f"{reason} The images have colours, as photographs do.")

@@ -15,14 +15,16 @@ class PicturePrior(Procedural):
     normalizations remember, balanced over its classes. Half of them then take a few small gradient steps
     towards these statistics and a class of their own. Remembered images are mirrored at random, and the
     teacher answers for the mirrored one. Nothing is trained but the student, which learns more with
-    `features=5` if it inherited weights. For teachers of natural images in colours.
+    `features=5` and `learning_rate=1.5e-3` if it inherited weights. For teachers of natural images in
+    colours.
 
     Args:
         **kwargs: the options of `Procedural`.
 
     Example:
         >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)
-        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.PicturePrior(features=5.0))
+        >>> recipe = tfkd.datafree.PicturePrior(features=5.0, learning_rate=1.5e-3)
+        >>> tfkd.DataFreeDistiller(teacher, student, recipe)
 
     Reference:
         Asano, Saeed, "The Augmented Image Prior: Distilling 1000 Classes by Extrapolating from a Single
