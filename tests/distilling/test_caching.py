@@ -9,8 +9,8 @@ import tfkd
 from tests.conftest import blobs, small_network
 from tfkd import losses
 from tfkd._core.fingerprints import fingerprint
+from tfkd.distilling import _cache_form
 from tfkd.distilling import _caching as caching
-from tfkd.distilling import _teacher_cache
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X, Y = blobs(40)
@@ -93,33 +93,89 @@ def test_evaluation_on_a_cache_without_taps_leaves_the_comparison_out(teacher):
     assert set(distiller.evaluate(cached, return_dict=True, verbose=0)) == {"loss", "student_loss"}
 
 
+def stopping(after):
+    """The examples one by one, until something breaks."""
+
+    def examples():
+        for i, pair in enumerate(zip(X, Y, strict=True)):
+            if i == after:
+                raise RuntimeError("power cut")
+            yield pair
+
+    spec = tuple(tf.TensorSpec(each.shape[1:], each.dtype) for each in (X, Y))
+    return tf.data.Dataset.from_generator(examples, output_signature=spec).batch(5)
+
+
 def test_a_finished_cache_is_used_again_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
+    """At the first shard that is missing, also where batches and shards end at other examples."""
     teacher = fresh_teacher()
-    monkeypatch.setattr(_teacher_cache, "_SAVE_EVERY", 8)
+    monkeypatch.setattr(_cache_form, "_SHARD_EXAMPLES", 8)
+    with pytest.raises(tf.errors.OpError, match="power cut"):
+        tfkd.cache_teacher(stopping(27), teacher, path=tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["00000.npz", "00001.npz", "00002.npz"]
+    assert json.loads((tmp_path / "index.json").read_text())["examples"] is None
     count = Counting(teacher)
-
-    save = _teacher_cache.TeacherCache._save_progress
-
-    def save_and_stop(self, size, done):
-        save(self, size, done)
-        if done >= 16:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(_teacher_cache.TeacherCache, "_save_progress", save_and_stop)
-        tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    done = json.loads((tmp_path / "progress.json").read_text())["done"]
-    assert done == 16
+    tfkd.cache_teacher(stopping(None), teacher, path=tmp_path)
+    # From the batch on that example 24 is in; the first one is asked once more, for the shapes of outputs.
+    assert count.rows == 5 + 20
     count.rows = 0
-    tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    # The first batch is asked once more, for the shapes of the outputs.
-    assert count.rows == 40 - done + 8
-    count.rows = 0
-    cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    assert count.rows == 8
-    for x, _ in cached:
+    cached = tfkd.cache_teacher(batches(7), teacher, path=tmp_path)
+    assert count.rows == 7
+    check_outputs(cached, teacher)
+
+
+def check_outputs(cached, teacher, places=range(40)):
+    """That a data set carries what the teacher says of these examples."""
+    seen = []
+    for x, y in cached:
         carried = caching.unpack(x)
         np.testing.assert_allclose(carried.output, teacher(carried.inputs), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(y, Y[carried.index])
+        seen.extend(carried.index.numpy())
+    assert seen == list(places)
+
+
+def test_the_data_set_is_read_once(tmp_path):
+    read = []
+
+    def examples():
+        for i in range(40):
+            read.append(i)
+            yield X[i]
+
+    # Else batches are read ahead of their use.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = tf.data.Dataset.from_generator(examples, output_signature=tf.TensorSpec(X.shape[1:])).batch(8)
+    data = data.with_options(options)
+    teacher = fresh_teacher()
+    tfkd.cache_teacher(data, teacher, path=tmp_path)
+    assert read == list(range(40))
+    read.clear()
+    tfkd.cache_teacher(data, teacher, path=tmp_path)
+    assert read == list(range(8))
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_workers_ask_and_join_their_own_shards(batched, tmp_path, monkeypatch):
+    """What two wrote is there for one, and for three."""
+    teacher = fresh_teacher()
+    monkeypatch.setattr(_cache_form, "_SHARD_EXAMPLES", 8)
+    examples = batches(5) if batched else batches(5).unbatch()
+    places = {0: [*range(8), *range(16, 24), *range(32, 40)], 1: [*range(8, 16), *range(24, 32)]}
+    for worker in (0, 1):
+        cached = tfkd.cache_teacher(examples, teacher, path=tmp_path, batched=batched, shard=(worker, 2))
+        policy = cached.options().experimental_distribute.auto_shard_policy
+        assert policy == tf.data.experimental.AutoShardPolicy.OFF
+        check_outputs(cached if batched else cached.batch(3), teacher, places[worker])
+    count = Counting(teacher)
+    cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
+    assert count.rows == 8
+    check_outputs(cached, teacher)
+    count.rows = 0
+    cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path, shard=(1, 3))
+    assert count.rows == 8
+    check_outputs(cached, teacher, [*range(8, 16), *range(32, 40)])
 
 
 def test_stale_caches_are_refused(tmp_path):
@@ -128,11 +184,15 @@ def test_stale_caches_are_refused(tmp_path):
     for arguments, message in (
         ((batches(), other), "their teacher is '.*now it is"),
         ((batches(), teacher, ["relu1"]), r"their taps is \[\], now it is \['relu1'\]"),
-        ((batches().take(1), teacher), "their examples is 40, now it is 16"),
         ((batches().map(lambda x, y: (1 - x, y)), teacher), "of other examples"),
     ):
         with pytest.raises(ValueError, match=message):
             tfkd.cache_teacher(*arguments, path=tmp_path)
+    with pytest.raises(ValueError, match="their compress is None, now it is 'float16'"):
+        tfkd.cache_teacher(batches(), teacher, path=tmp_path, compress="float16")
+    more = tfkd.cache_teacher(batches().concatenate(batches()), teacher, path=tmp_path)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has more examples than the 40"):
+        list(more)
     student = small_network(4)
     for model, loss, message in (
         (other, losses.SoftTargets(), "carries the outputs of another teacher"),
@@ -197,13 +257,20 @@ def test_places_count_over_batches_and_epochs():
             np.testing.assert_array_equal(np.concatenate(index), np.arange(40))
 
 
-def test_bad_arguments():
+def test_bad_arguments(trained):
     teacher = fresh_teacher()
     for build, error, message in (
         (lambda: tfkd.cache_teacher((X, Y), teacher), TypeError, "`dataset` must be a tf.data.Dataset"),
         (lambda: tfkd.with_index(X), TypeError, "`dataset` must be a tf.data.Dataset"),
         (lambda: tfkd.cache_teacher(batches().repeat(), teacher), ValueError, "must end"),
         (lambda: tfkd.cache_teacher(batches().take(0), teacher), ValueError, "is empty"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress="int8"), ValueError, "`compress` must be"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress=0), ValueError, "`compress` must be"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress=4), ValueError, "below the number of cl"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, temperature=0), ValueError, "`temperature` must"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, shard=2), ValueError, "`shard` must be a pair"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, shard=(2, 2)), ValueError, r"`shard\[0\]` must be"),
+        (lambda: tfkd.cache_teacher(batches(), trained, compress=2), ValueError, "ends in a softmax"),
         (lambda: tfkd.cache_teacher(batches(), teacher, ["relu9"]), ValueError, "No layer 'relu9'"),
     ):
         with pytest.raises(error, match=message):
@@ -236,3 +303,38 @@ def test_the_message_about_changed_examples_names_the_way_to_augment():
     cached = tfkd.cache_teacher(batches(1).shuffle(40), fresh_teacher())
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"tfkd\.map_inputs\(cached, function\)"):
         list(cached)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("00000.npz", b"not a zip", "00000.npz' is damaged .*Remove that file"),
+        ("00000.npz", None, "array 'checks' must be"),
+        ("index.json", b"{", "their index.json is damaged"),
+        ("index.json", b"[1]", "their index.json is damaged"),
+        ("progress.json", b"{}", "format of an older tfkd"),
+    ],
+)
+def test_damaged_files_are_refused(file, content, message, tmp_path):
+    teacher = fresh_teacher()
+    tfkd.cache_teacher(batches(), teacher, path=tmp_path)
+    if content is None:
+        np.savez(tmp_path / file, checks=np.zeros((40, 2), "uint32"))
+    else:
+        (tmp_path / file).write_bytes(content)
+    if file == "progress.json":
+        (tmp_path / "index.json").unlink()
+    with pytest.raises(ValueError, match=message):
+        tfkd.cache_teacher(batches(), teacher, path=tmp_path)
+    if file.endswith(".npz"):
+        # The remedy.
+        (tmp_path / file).unlink()
+        check_outputs(tfkd.cache_teacher(batches(), teacher, path=tmp_path), teacher)
+
+
+def test_pickles_are_not_read(tmp_path):
+    teacher = fresh_teacher()
+    tfkd.cache_teacher(batches(), teacher, path=tmp_path)
+    np.savez(tmp_path / "00000.npz", checks=np.array([print], object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        tfkd.cache_teacher(batches(), teacher, path=tmp_path)
