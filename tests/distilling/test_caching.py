@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import keras
 import numpy as np
@@ -338,3 +339,23 @@ def test_pickles_are_not_read(tmp_path):
     np.savez(tmp_path / "00000.npz", checks=np.array([print], object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         tfkd.cache_teacher(batches(), teacher, path=tmp_path)
+
+
+@pytest.mark.eager
+def test_memory_is_flat_over_200_000_examples(tmp_path):
+    """Of 51 MB of outputs a few are in memory at a time, while they are written and while they are read."""
+    n, teacher = 200_000, keras.Sequential([keras.Input((4,)), keras.layers.Dense(64)])
+    numbers = tf.data.Dataset.range(n).batch(4000)
+    data = numbers.map(lambda i: tf.cast(i[:, None], "float32") / (n * tf.range(1.0, 5.0)))
+    tracemalloc.start()
+    try:
+        cached = tfkd.cache_teacher(data, teacher, path=tmp_path)
+        _, written = tracemalloc.get_traced_memory()
+        last = cached.reduce(tf.zeros((1, 64)), lambda _, x: caching.unpack(x).output[-1:])
+        _, read = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) > n * 64 * 4
+    assert max(written, read) < 16e6
+    inputs = (n - 1) / (n * np.arange(1.0, 5.0, dtype="float32"))
+    np.testing.assert_allclose(last, teacher(inputs[None]), rtol=1e-4, atol=1e-6)

@@ -40,7 +40,7 @@ class CacheForm:
         self, ask: Callable, inputs: Any, spec: Any, compress: Compress, temperature: float
     ) -> None:
         self._ask, self._mask = ask, number_of_mask(inputs)
-        self._pack = tf.function(self._packed, reduce_retracing=True)
+        self._pack = tf.function(self._packed, reduce_retracing=True, autograph=False)
         outputs = ask(inputs)
         leaves = tree.flatten(outputs)
         self._structure = tree.map_structure(lambda _: None, outputs)
