@@ -173,6 +173,8 @@ def test_workers_ask_and_join_their_own_shards(batched, tmp_path, monkeypatch):
         check_outputs(cached if batched else cached.batch(3), teacher, places[worker])
     count = Counting(teacher)
     cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
+    policy = cached.options().experimental_distribute.auto_shard_policy
+    assert policy == tf.data.experimental.AutoShardPolicy.DATA
     assert count.rows == 8
     check_outputs(cached, teacher)
     count.rows = 0

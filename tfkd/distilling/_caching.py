@@ -75,9 +75,9 @@ def cache_teacher(
     length; masks of tokens travel with them. `cached.unbatch().shuffle(n).padded_batch(32)`, or
     `bucket_by_sequence_length`, pads inputs and outputs alike.
 
-    The data set is read once while the teacher is asked, and no more than its first batch once all outputs
-    are at `path`. Training reads it once an epoch, for the inputs, beside the outputs. Both hold two shards
-    of outputs in memory, of at most 8,192 examples or 32 MiB each.
+    The data set is read once while the teacher is asked; once all outputs are at `path`, only its first
+    batch is. Training reads the data set for the inputs, and the outputs beside it. With a `path` memory
+    holds two shards of outputs, of at most 8,192 examples or 32 MiB each.
 
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, always the same in the same order.
@@ -87,30 +87,31 @@ def cache_teacher(
             computation goes on at the first shard that is missing, and a finished one is used again if the
             teacher, the taps, `compress` and the inputs are the same. None keeps them in memory.
         batched: whether the elements of `dataset` are batches.
-        compress: how floating outputs are kept. None: exactly. "float16": outputs and taps to three digits,
-            cut at 65,504. A number of classes, such as 32: the largest logits of each output in float16,
-            and one value for all others, such that their probability together is right; taps in float16.
-            Of 1000 classes 32 take 1/28 of the bytes. What other classes say apart from each other is lost:
-            little for a teacher that is sure, much for one that is not, or at a high temperature.
-        temperature: of the losses, for a number of classes: the probability of the others together is right
-            at this temperature, and only there.
-        shard: number of this worker, from 0, and how many workers there are, each of which calls this with
-            the same data set and `path`. It asks about every so manieth shard only, and its data set has
-            these examples only, which `tf.distribute` does not divide any more.
+        compress: how floating-point outputs are kept. None: exactly. "float16": outputs and taps in
+            float16, cut at 65,504; half of the bytes, three digits. A number of classes, such as 32: of each
+            output the largest logits in float16 and one value for all others, which keeps their total
+            probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. What the teacher says of
+            the other classes apart from each other is lost. That is little if the teacher is sure and much
+            if it is not, or at a high temperature: docs/large_data.md has figures.
+        temperature: of the losses; used with a number of classes. The total probability of the other
+            classes is exact at this temperature only.
+        shard: number of this worker, from 0, and how many workers there are, such as `(0, 4)`. All call
+            this with the same data set and `path`. Worker 0 of 4 asks about the shards 0, 4, 8 and so on,
+            and its data set has only their examples; `tf.distribute` does not divide it further.
 
     Returns:
         A data set of the same elements for `Distiller.fit`.
 
     Raises:
         TypeError: if `dataset` is not a `tf.data.Dataset`, or the teacher is a tf_keras model.
-        ValueError: if the data set is endless, the teacher has no such layer, an option is out of range, a
-            number of classes is to be kept of probabilities, or what is at `path` was made by another
-            teacher, otherwise, or for other examples, or is damaged. When it is iterated,
-            `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
+        ValueError: if the data set is endless or empty, the teacher has no such layer, an option is out of
+            range, `compress` is a number and the teacher returns probabilities, or what is at `path` is
+            damaged, or was made by another teacher, with other options or for other examples. When it is
+            iterated, `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
 
     Warns:
-        UserWarning: if of the first batch more than 1 % is lost of what soft targets say, as
-            KL(teacher || what is kept) by KL(teacher || equal probabilities).
+        UserWarning: if `compress` is a number and more than 1 % of the soft-target loss is lost on the
+            first batch: KL(teacher || what is kept) divided by KL(teacher || equal probabilities).
 
     Example:
         >>> examples = tf.data.Dataset.from_tensor_slices((x, y)).batch(256)
@@ -123,7 +124,7 @@ def cache_teacher(
     """
     _check_dataset(dataset)
     check_keras_3("teacher", teacher)
-    check_compress(compress, temperature)
+    compress = check_compress(compress, temperature)
     share = _checked_share(shard)
     if isinstance(compress, int) and ends_in_probabilities(teacher):
         raise ValueError(

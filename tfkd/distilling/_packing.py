@@ -109,17 +109,17 @@ class TopLogits:
         return float(tf.math.divide_no_nan(lost, np.log(self.classes) - entropy))
 
 
-def check_compress(compress: Compress, temperature: float) -> None:
-    """Raises ValueError unless `compress` is None, "float16" or a number of classes."""
+def check_compress(compress: Compress, temperature: float) -> Compress:
+    """Raises ValueError unless `compress` is None, "float16" or a number of classes, and returns it."""
     check_number("temperature", temperature, above=0, remedy="Give that of the losses, such as 4.")
     if compress is None or compress == "float16":
-        return
+        return compress
     if isinstance(compress, str):
         raise ValueError(
             '`compress` must be None, "float16" or how many of the likeliest classes to keep, such as 32. '
             f"Received: {compress!r}."
         )
-    check_int("compress", compress, remedy='Else give "float16", or None for exact values.')
+    return check_int("compress", compress, remedy='Else give "float16", or None for exact values.')
 
 
 def packing_of(compress: Compress, temperature: float, values, of_output: bool) -> Exact | TopLogits:
