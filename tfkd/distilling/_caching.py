@@ -88,11 +88,11 @@ def cache_teacher(
             teacher, the taps, `compress` and the inputs are the same. None keeps them in memory.
         batched: whether the elements of `dataset` are batches.
         compress: how floating-point outputs are kept. None: exactly. "float16": outputs and taps in
-            float16, cut at 65,504; half of the bytes, three digits. A number of classes, such as 32: of each
-            output the largest logits in float16 and one value for all others, which keeps their total
-            probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. What the teacher says of
-            the other classes apart from each other is lost. That is little if the teacher is sure and much
-            if it is not, or at a high temperature: docs/large_data.md has figures.
+            float16, cut at 65,504; half of the bytes, three digits. A number of classes, such as 32: of
+            each output the largest logits in float16 and one value for all others, which keeps their total
+            probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. What the teacher says
+            of the other classes apart from each other is lost. That is little if the teacher is sure and
+            much if it is not, or at a high temperature: docs/large_data.md has figures.
         temperature: of the losses; used with a number of classes. The total probability of the other
             classes is exact at this temperature only.
         shard: number of this worker, from 0, and how many workers there are, such as `(0, 4)`. All call
