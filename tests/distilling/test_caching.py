@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -125,6 +126,27 @@ def test_a_finished_cache_is_used_again_and_an_interrupted_one_goes_on(tmp_path,
     cached = tfkd.cache_teacher(batches(7), teacher, path=tmp_path)
     assert count.rows == 7
     check_outputs(cached, teacher)
+
+
+def test_another_process_may_write_the_same_shards(tmp_path, monkeypatch):
+    """One that appears while it is computed here is neither mixed with the next nor left out."""
+    teacher = fresh_teacher()
+    monkeypatch.setattr(_cache_form, "_SHARD_EXAMPLES", 8)
+    tfkd.cache_teacher(batches(4), teacher, path=tmp_path / "theirs")
+    here = tmp_path / "here"
+
+    def examples():
+        for i, pair in enumerate(zip(X, Y, strict=True)):
+            if i == 6:
+                shutil.copy(tmp_path / "theirs" / "00000.npz", here)
+            yield pair
+
+    spec = tuple(tf.TensorSpec(each.shape[1:], each.dtype) for each in (X, Y))
+    data = tf.data.Dataset.from_generator(examples, output_signature=spec).batch(2)
+    tfkd.cache_teacher(data, teacher, path=here)
+    with np.load(here / "00001.npz") as shard:
+        assert len(shard["checks"]) == 8
+    check_outputs(tfkd.cache_teacher(batches(4), teacher, path=here), teacher)
 
 
 def check_outputs(cached, teacher, places=range(40)):

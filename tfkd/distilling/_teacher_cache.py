@@ -1,5 +1,6 @@
 """TeacherCache: what a teacher says of all examples of a data set, computed once."""
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,9 @@ class TeacherCache:
         self._path = None if path is None else os.fspath(path)
         self._shards = self._open(compress, temperature)
         if self._is_complete():
-            self._check(*first)
+            self._check(
+                first[0], [part for part in self._by_shard(first[1].numpy()) if self._is_own(part[0])]
+            )
         else:
             self._fill(itertools.chain([first], batches))
 
@@ -105,17 +108,16 @@ class TeacherCache:
 
     def _fill(self, batches):
         """Goes through the examples once and computes the shards that are missing."""
+        # Decided where a shard begins, since another process may write it meanwhile.
+        is_missing = functools.cache(lambda number: number not in self._shards)
         pieces, examples = [], 0
         for inputs, index in batches:
-            missing = [
-                (number, chosen)
-                for number, chosen, _ in self._by_shard(index.numpy())
-                if self._is_own(number) and number not in self._shards
-            ]
-            self._check(inputs, index, but=[number for number, _ in missing])
+            own = [part for part in self._by_shard(index.numpy()) if self._is_own(part[0])]
+            missing = [part for part in own if is_missing(part[0])]
+            self._check(inputs, [part for part in own if not is_missing(part[0])])
             rows = self._form.rows(inputs) if missing else []
             examples += len(index)
-            for number, chosen in missing:
+            for number, chosen, _ in missing:
                 pieces.append([column[chosen] for column in rows])
                 if examples >= (number + 1) * self._shards.size:
                     self._write(number, pieces)
@@ -141,17 +143,12 @@ class TeacherCache:
         known = self._form.checks.read(shard, places[places < len(shard["checks"])])
         return np.array_equal(known, sums)
 
-    def _check(self, inputs, index, but=()):
-        """Raises ValueError if shards that are there are of other examples."""
-        there = [
-            (number, chosen, places)
-            for number, chosen, places in self._by_shard(index.numpy())
-            if self._is_own(number) and number not in but
-        ]
-        if not there:
+    def _check(self, inputs, parts):
+        """Raises ValueError if parts of a batch are not the examples whose shards are there."""
+        if not parts:
             return
         sums = self._form.sums([leaf.numpy() for leaf in tree.flatten(inputs)])
-        for number, chosen, places in there:
+        for number, chosen, places in parts:
             if not self._agree(self._shards.read(number), places, sums[chosen]):
                 raise ValueError(
                     f"The outputs at {self._path!r} are of other examples, or of the same in another "
