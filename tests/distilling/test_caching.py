@@ -1,45 +1,16 @@
-import json
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfkd
-from tests.conftest import blobs, small_network
+from tests.conftest import small_network
+from tests.distilling.cached_examples import Counting, X, Y, batches, fresh_teacher
 from tfkd import losses
 from tfkd._core.fingerprints import fingerprint
 from tfkd.distilling import _caching as caching
-from tfkd.distilling import _teacher_cache
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-X, Y = blobs(40)
-
-
-def batches(size=16):
-    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(size)
-
-
-class Counting:
-    """A teacher's calls, as they happen."""
-
-    def __init__(self, model):
-        self.rows = 0
-        call = model.call
-
-        def counting(inputs, *args, **kwargs):
-            tf.py_function(self.count, [tf.shape(inputs)[0]], [])
-            return call(inputs, *args, **kwargs)
-
-        object.__setattr__(model, "call", counting)
-
-    def count(self, rows):
-        self.rows += int(rows)
-
-
-def fresh_teacher():
-    keras.utils.set_random_seed(5)
-    return small_network(8, name="fresh")
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
@@ -93,46 +64,21 @@ def test_evaluation_on_a_cache_without_taps_leaves_the_comparison_out(teacher):
     assert set(distiller.evaluate(cached, return_dict=True, verbose=0)) == {"loss", "student_loss"}
 
 
-def test_a_finished_cache_is_used_again_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
-    teacher = fresh_teacher()
-    monkeypatch.setattr(_teacher_cache, "_SAVE_EVERY", 8)
-    count = Counting(teacher)
-
-    save = _teacher_cache.TeacherCache._save_progress
-
-    def save_and_stop(self, size, done):
-        save(self, size, done)
-        if done >= 16:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(_teacher_cache.TeacherCache, "_save_progress", save_and_stop)
-        tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    done = json.loads((tmp_path / "progress.json").read_text())["done"]
-    assert done == 16
-    count.rows = 0
-    tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    # The first batch is asked once more, for the shapes of the outputs.
-    assert count.rows == 40 - done + 8
-    count.rows = 0
-    cached = tfkd.cache_teacher(batches(8), teacher, path=tmp_path)
-    assert count.rows == 8
-    for x, _ in cached:
-        carried = caching.unpack(x)
-        np.testing.assert_allclose(carried.output, teacher(carried.inputs), rtol=1e-4, atol=1e-5)
-
-
 def test_stale_caches_are_refused(tmp_path):
     teacher, other = fresh_teacher(), small_network(8)
     cached = tfkd.cache_teacher(batches(), teacher, path=tmp_path)
     for arguments, message in (
         ((batches(), other), "their teacher is '.*now it is"),
         ((batches(), teacher, ["relu1"]), r"their taps is \[\], now it is \['relu1'\]"),
-        ((batches().take(1), teacher), "their examples is 40, now it is 16"),
         ((batches().map(lambda x, y: (1 - x, y)), teacher), "of other examples"),
     ):
         with pytest.raises(ValueError, match=message):
             tfkd.cache_teacher(*arguments, path=tmp_path)
+    with pytest.raises(ValueError, match="their compress is None, now it is 'float16'"):
+        tfkd.cache_teacher(batches(), teacher, path=tmp_path, compress="float16")
+    more = tfkd.cache_teacher(batches().concatenate(batches()), teacher, path=tmp_path)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has more examples than the 40"):
+        list(more)
     student = small_network(4)
     for model, loss, message in (
         (other, losses.SoftTargets(), "carries the outputs of another teacher"),
@@ -197,13 +143,20 @@ def test_places_count_over_batches_and_epochs():
             np.testing.assert_array_equal(np.concatenate(index), np.arange(40))
 
 
-def test_bad_arguments():
+def test_bad_arguments(trained):
     teacher = fresh_teacher()
     for build, error, message in (
         (lambda: tfkd.cache_teacher((X, Y), teacher), TypeError, "`dataset` must be a tf.data.Dataset"),
         (lambda: tfkd.with_index(X), TypeError, "`dataset` must be a tf.data.Dataset"),
         (lambda: tfkd.cache_teacher(batches().repeat(), teacher), ValueError, "must end"),
         (lambda: tfkd.cache_teacher(batches().take(0), teacher), ValueError, "is empty"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress="int8"), ValueError, "`compress` must be"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress=0), ValueError, "`compress` must be"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, compress=4), ValueError, "below the number of cl"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, temperature=0), ValueError, "`temperature` must"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, shard=2), ValueError, "`shard` must be a pair"),
+        (lambda: tfkd.cache_teacher(batches(), teacher, shard=(2, 2)), ValueError, r"`shard\[0\]` must be"),
+        (lambda: tfkd.cache_teacher(batches(), trained, compress=2), ValueError, "ends in a softmax"),
         (lambda: tfkd.cache_teacher(batches(), teacher, ["relu9"]), ValueError, "No layer 'relu9'"),
     ):
         with pytest.raises(error, match=message):

@@ -10,7 +10,8 @@ from tests.distilling import token_models
 from tests.distilling.token_models import LABELS, TAGGERS, sentences
 from tfkd import losses
 from tfkd._core.keras_internals import mask_of
-from tfkd.distilling import _teacher_cache, forward_pass, unpack
+from tfkd.distilling import _cache_form, forward_pass, unpack
+from tfkd.distilling._shards import ShardFolder
 
 MAKE, LAYER = TAGGERS["functional"]
 SCORES = f"{LAYER}/self_attention_layer:scores"
@@ -99,25 +100,40 @@ def test_files_are_joined_to_batches_of_other_lengths(teacher, tmp_path):
 
 
 def test_an_interrupted_cache_goes_on(teacher, tmp_path, monkeypatch):
-    monkeypatch.setattr(_teacher_cache, "_SAVE_EVERY", 3)
-    save = _teacher_cache.TeacherCache._save_progress
+    monkeypatch.setattr(_cache_form, "_SHARD_EXAMPLES", 4)
+    write = ShardFolder.write
 
-    def save_and_stop(self, size, done):
-        save(self, size, done)
-        if done == 6:
-            # As if rows had been written that are not known to be whole.
-            for rows in self._rows:
-                rows.write(6, np.zeros((1, *(3 if n is None else n for n in rows_shape(self, rows)))))
+    def write_once(self, number, arrays):
+        if number == 1:
             raise KeyboardInterrupt
-
-    def rows_shape(cache, rows):
-        return cache._shapes[cache._rows.index(rows)]
+        write(self, number, arrays)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(_teacher_cache.TeacherCache, "_save_progress", save_and_stop)
+        patched.setattr(ShardFolder, "write", write_once)
         tfkd.cache_teacher(padded(single()), teacher, TAPS, tmp_path)
     cached = tfkd.cache_teacher(padded(single()), teacher, TAPS, tmp_path)
     assert sum(check(x, teacher) for x, _ in cached) == 9
+
+
+@pytest.mark.filterwarnings("ignore:compress=2 keeps all but")
+@pytest.mark.parametrize("compress", ["float16", 2])
+def test_compressed_outputs_of_tokens(compress, teacher, tmp_path):
+    """In rows of their own lengths, joined to batches of another."""
+    for size in (3, 2):
+        cached = tfkd.cache_teacher(padded(single(), size), teacher, [LAYER], tmp_path, compress=compress)
+    for x, _ in cached:
+        batch = unpack(x)
+        real = batch.inputs["padding_mask"].numpy() == 1
+        exact = forward_pass(teacher, [LAYER], batch.inputs, False)
+        np.testing.assert_array_equal(mask_of(batch.output), real)
+        np.testing.assert_allclose(
+            batch.taps[LAYER].numpy()[real], exact.features[LAYER].numpy()[real], rtol=1e-3, atol=1e-4
+        )
+        ours, theirs = batch.output.numpy()[real], exact.output.numpy()[real]
+        top = np.argsort(-theirs, -1)[:, :2]
+        np.testing.assert_allclose(
+            np.take_along_axis(ours, top, -1), np.take_along_axis(theirs, top, -1), atol=2e-3
+        )
 
 
 def test_a_distiller_learns_the_same(teacher):

@@ -90,10 +90,10 @@ def test_the_teacher_runs_without_noise_once_and_its_answers_are_kept(tmp_path):
     inputs = keras.Input((3,))
     teacher = keras.Model(inputs, layers.Dense(3, name="out")(layers.Dropout(0.5)(inputs)))
     first = collected(pseudo_labels(teacher, FEW, path=tmp_path))[1]
-    written = (tmp_path / "0.npy").stat().st_mtime_ns
+    written = (tmp_path / "00000.npz").stat().st_mtime_ns
     again = collected(pseudo_labels(teacher, FEW, path=tmp_path))[1]
     np.testing.assert_array_equal(first, again)
-    assert (tmp_path / "0.npy").stat().st_mtime_ns == written
+    assert (tmp_path / "00000.npz").stat().st_mtime_ns == written
     np.testing.assert_allclose(first, keras.ops.softmax(teacher(FEW)), rtol=1e-5)
 
 

@@ -1,109 +1,112 @@
-"""Where cached outputs are kept: one row for each example, in memory or in files that are read by parts."""
+"""Columns of a cache: arrays with one row for each example, a stretch of which makes a shard."""
 
-import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+Arrays = Mapping[str, Any]
 
 
 class FixedRows:
     """Rows of one shape.
 
     Args:
-        path: of a file without its ending; None for memory.
-        shape: of all rows together, `(examples, ...)`.
+        name: of the array in a shard.
+        shape: of a row.
         dtype: of the values.
-        done: how many rows the file holds; None to begin a new one.
     """
 
-    def __init__(self, path: str | None, shape: tuple[int, ...], dtype: str, done: int | None) -> None:
-        if path is None:
-            self._rows = np.zeros(shape, dtype)
-        elif done is None:
-            self._rows = np.lib.format.open_memmap(f"{path}.npy", mode="w+", dtype=dtype, shape=shape)
-        else:
-            mode = "r" if done == shape[0] else "r+"
-            self._rows = np.lib.format.open_memmap(f"{path}.npy", mode=mode)
-        self.dtype = self._rows.dtype
+    def __init__(self, name: str, shape: tuple[int | None, ...], dtype: np.dtype | str) -> None:
+        self.name, self.shape, self.dtype = name, tuple(shape), np.dtype(dtype)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def write(self, first: int, values: np.ndarray) -> None:
-        """Writes rows, from the one of number `first` on.
+    def joined(self, pieces: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The array of a shard, made of pieces of batches `(rows, ...)`.
 
         Raises:
             ValueError: for rows of another shape.
         """
-        if self._rows.shape[1:] != values.shape[1:]:
-            raise ValueError(
-                "`dataset` must give outputs of one size. Received: outputs of shape "
-                f"{values.shape[1:]}, before of {self._rows.shape[1:]}. Pad all batches alike."
-            )
-        self._rows[first : first + len(values)] = values
+        for piece in pieces:
+            if piece.shape[1:] != self.shape:
+                raise ValueError(
+                    "`dataset` must give outputs of one size. Received: outputs of shape "
+                    f"{piece.shape[1:]}, before of {self.shape}. Pad all batches alike."
+                )
+        return {self.name: np.concatenate(pieces).astype(self.dtype, copy=False)}
 
-    def read(self, index: np.ndarray) -> np.ndarray:
-        """The rows of these numbers."""
-        return self._rows[index]
+    def check(self, shard: Arrays, rows: int) -> None:
+        """Raises ValueError if a shard from a file does not hold so many of these rows."""
+        _check(shard, self.name, self.dtype, (rows, *self.shape))
 
-    def flush(self) -> None:
-        """Has everything that was written be in the file."""
-        if isinstance(self._rows, np.memmap):
-            self._rows.flush()
+    def read(self, shard: Arrays, places: np.ndarray) -> np.ndarray:
+        """The rows at these places of a shard."""
+        return shard[self.name][places]
+
+    def batch(self, rows: Sequence[np.ndarray], lengths: Sequence[int], now: int) -> np.ndarray:
+        """Rows that `read` gave, as those of one batch."""
+        return np.stack(rows)
 
 
-class RaggedRows:
+class RaggedRows(FixedRows):
     """Rows that have a shape each, such as those of batches that are padded to their own length.
 
     Args:
-        path: of files without their endings; None for memory.
-        examples: how many rows there will be.
-        rank: how many axes a row has.
+        name: of the array in a shard, in which all rows stand one behind the other.
+        shape: of a row; None for the axes that differ.
         dtype: of the values.
-        done: how many rows the files hold; None to begin new ones. Rows are written in order.
     """
 
-    def __init__(
-        self, path: str | None, examples: int, rank: int, dtype: np.dtype, done: int | None
-    ) -> None:
-        self.dtype = np.dtype(dtype)
-        self._shapes = FixedRows(path and f"{path}.shapes", (examples, rank), "int64", done)
-        self._path = path and f"{path}.values"
-        self._in_memory: list[np.ndarray] = []
-        self._in_file: np.ndarray | None = None
-        if self._path and (done is None or done < examples):
-            # What was written after the last row that counts is written again.
-            with open(self._path, "wb" if done is None else "r+b") as file:
-                file.truncate(self._starts(done or 0)[-1] * self.dtype.itemsize)
+    def joined(self, pieces: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        values = np.concatenate([piece.ravel() for piece in pieces]).astype(self.dtype, copy=False)
+        shapes = [np.tile(np.array(piece.shape[1:], "int64"), (len(piece), 1)) for piece in pieces]
+        return {self.name: values, self._shapes: np.concatenate(shapes)}
 
-    def _starts(self, rows):
-        """Where each of the first rows begins in the file, and where the last one ends."""
-        sizes = self._shapes.read(np.arange(rows)).prod(axis=1)
-        return np.concatenate([[0], np.cumsum(sizes, dtype="int64")])
+    @property
+    def _shapes(self):
+        return f"{self.name}.shapes"
 
-    def write(self, first: int, values: np.ndarray) -> None:
-        """Writes rows of one batch, from the one of number `first` on, behind those before."""
-        self._shapes.write(first, np.broadcast_to(values.shape[1:], (len(values), values.ndim - 1)))
-        if self._path is None:
-            # Copies, so that rows do not keep their batch in memory.
-            self._in_memory += [row.copy() for row in values]
-            return
-        with open(self._path, "ab") as file:
-            file.write(np.ascontiguousarray(values).tobytes())
+    def check(self, shard: Arrays, rows: int) -> None:
+        _check(shard, self._shapes, np.dtype("int64"), (rows, len(self.shape)))
+        shapes = shard[self._shapes]
+        if (shapes < 0).any():
+            raise ValueError(f"array {self._shapes!r} has shapes below 0")
+        _check(shard, self.name, self.dtype, (int(shapes.prod(axis=1).sum()),))
 
-    def read(self, index: np.ndarray) -> list[np.ndarray]:
-        """The rows of these numbers, once all are written."""
-        if self._path is None:
-            return [self._in_memory[i] for i in index]
-        if self._in_file is None:
-            self._all_starts = self._starts(len(self._shapes))
-            self._in_file = np.memmap(self._path, self.dtype, "r") if self._all_starts[-1] else np.zeros(0)
-        starts, shapes = self._all_starts, self._shapes.read(index)
-        rows = zip(index, shapes, strict=True)
-        return [self._in_file[starts[i] : starts[i + 1]].reshape(shape) for i, shape in rows]
+    def read(self, shard: Arrays, places: np.ndarray) -> list[np.ndarray]:
+        shapes = shard[self._shapes]
+        starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
+        return [shard[self.name][starts[i] : starts[i + 1]].reshape(shapes[i]) for i in places]
 
-    def flush(self) -> None:
-        """Has everything that was written be in the files."""
-        self._shapes.flush()
-        if self._path:
-            with open(self._path, "r+b") as file:
-                os.fsync(file.fileno())
+    def batch(self, rows: Sequence[np.ndarray], lengths: Sequence[int], now: int) -> np.ndarray:
+        """Rows from batches of other lengths as those of one batch, whose length is `now`.
+
+        Raises:
+            ValueError: if their shapes do not follow the lengths.
+        """
+        axes = [axis for axis, size in enumerate(self.shape) if size is None]
+        rows = [_at_length(row, axes, then, now) for row, then in zip(rows, lengths, strict=True)]
+        shapes = sorted({row.shape for row in rows})
+        if len(shapes) > 1:
+            raise ValueError(
+                "The batches are padded to other lengths than when the teacher's outputs were computed, "
+                f"and these, of shapes {shapes}, do not follow the tokens. Batch as then, and again after "
+                "tfkd.cache_teacher."
+            )
+        return np.stack(rows)
+
+
+def _check(shard, name, dtype, shape):
+    array = shard.get(name)
+    if array is None or array.dtype != dtype or array.shape != shape:
+        found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+        raise ValueError(f"array {name!r} must be {dtype} {shape}, and is {found}")
+
+
+def _at_length(row, axes, then, now):
+    """A row with its axes of tokens cut to another length, or filled with zeros."""
+    if then == now or not then:
+        return row
+    axes = [axis for axis in axes if row.shape[axis] == then]
+    row = row[tuple(slice(now) if axis in axes else slice(None) for axis in range(row.ndim))]
+    behind = [(0, max(now - then, 0)) if axis in axes else (0, 0) for axis in range(row.ndim)]
+    return np.pad(row, behind)

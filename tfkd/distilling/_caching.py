@@ -8,8 +8,11 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from tfkd._core.checks import check_int
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.distilling._cached_batch import INDEX, INPUTS, unpack, with_inputs_changed
+from tfkd.distilling._compatibility import ends_in_probabilities
+from tfkd.distilling._packing import check_compress
 from tfkd.distilling._teacher_cache import TeacherCache
 
 # How many single examples the teacher is asked about at a time.
@@ -55,6 +58,9 @@ def cache_teacher(
     taps: Sequence[str] = (),
     path: str | os.PathLike | None = None,
     batched: bool = True,
+    compress: int | str | None = None,
+    temperature: float = 1.0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Runs the teacher once over a data set and carries its outputs with the examples.
 
@@ -69,39 +75,97 @@ def cache_teacher(
     length; masks of tokens travel with them. `cached.unbatch().shuffle(n).padded_batch(32)`, or
     `bucket_by_sequence_length`, pads inputs and outputs alike.
 
+    The data set is read once while the teacher is asked; once all outputs are at `path`, only its first
+    batch is. Training reads the data set for the inputs, and the outputs beside it. With a `path` memory
+    holds two shards of outputs, of at most 8,192 examples or 32 MiB each.
+
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, always the same in the same order.
         teacher: a trained model; it is run in inference mode.
         taps: taps of the teacher to carry besides its output, as losses with `teacher_layer` need.
-        path: folder for the outputs, which are then memory-mapped; an interrupted computation goes
-            on where it was, and a finished one is used again if the teacher, the taps and the
-            inputs are the same. None keeps them in memory.
+        path: folder for the outputs, in shards: an npz file each, and `index.json`. An interrupted
+            computation goes on at the first shard that is missing, and a finished one is used again if the
+            teacher, the taps, `compress` and the inputs are the same. None keeps them in memory.
         batched: whether the elements of `dataset` are batches.
+        compress: how floating-point outputs are kept. None: exactly. "float16": outputs and taps in
+            float16, cut at 65,504; half of the bytes, three digits. A number of classes, such as 32: of
+            each output the largest logits in float16 and one value for all others, which keeps their total
+            probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. What the teacher says
+            of the other classes apart from each other is lost. That is little if the teacher is sure and
+            much if it is not, or at a high temperature: docs/large_data.md has figures.
+        temperature: of the losses; used with a number of classes. The total probability of the other
+            classes is exact at this temperature only.
+        shard: number of this worker, from 0, and how many workers there are, such as `(0, 4)`. All call
+            this with the same data set and `path`. Worker 0 of 4 asks about the shards 0, 4, 8 and so on,
+            and its data set has only their examples; `tf.distribute` does not divide it further.
 
     Returns:
         A data set of the same elements for `Distiller.fit`.
 
     Raises:
         TypeError: if `dataset` is not a `tf.data.Dataset`, or the teacher is a tf_keras model.
-        ValueError: if the data set is endless, the teacher has no such layer, or what is at `path` was
-            made by another teacher or for other taps or examples. When it is iterated,
-            `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
+        ValueError: if the data set is endless or empty, the teacher has no such layer, an option is out of
+            range, `compress` is a number and the teacher returns probabilities, or what is at `path` is
+            damaged, or was made by another teacher, with other options or for other examples. When it is
+            iterated, `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
+
+    Warns:
+        UserWarning: if `compress` is a number and more than 1 % of the soft-target loss is lost on the
+            first batch: KL(teacher || what is kept) divided by KL(teacher || equal probabilities).
 
     Example:
         >>> examples = tf.data.Dataset.from_tensor_slices((x, y)).batch(256)
-        >>> cached = tfkd.cache_teacher(examples, teacher, path="cache")
+        >>> cached = tfkd.cache_teacher(examples, teacher, path="cache", compress="float16")
         >>> distiller.fit(cached.unbatch().shuffle(60000).batch(128), epochs=10)
+
+    Reference:
+        Shen, Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", 2022: the largest
+        probabilities, and the rest spread evenly ("marginal smoothing"). Here it is logits that are kept.
     """
     _check_dataset(dataset)
     check_keras_3("teacher", teacher)
+    compress = check_compress(compress, temperature)
+    share = _checked_share(shard)
+    if isinstance(compress, int) and ends_in_probabilities(teacher):
+        raise ValueError(
+            f"`compress` keeps the largest of logits, and {teacher.name!r} ends in a softmax or sigmoid. "
+            'tfkd.load_teacher(teacher) gives a teacher that returns logits; or give "float16".'
+        )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "`dataset` must end. Received: an endless one. Call cache_teacher before repeat()."
         )
     places = with_index(dataset, batched)
     examples = places.map(lambda *element: _inputs_and_index(element))
-    cache = TeacherCache(examples if batched else _batched(examples), teacher, tuple(taps), path)
-    return places.map(cache.join if batched else cache.join_one)
+    examples = examples if batched else _batched(examples)
+    cache = TeacherCache(examples, teacher, tuple(taps), path, compress, temperature, share)
+    if share[1] > 1 and batched:
+        places = places.map(cache.own).filter(_has_examples)
+    elif share[1] > 1:
+        places = places.filter(lambda *element: cache.owns(element[0][INDEX]))
+    return _divided_by_examples(places.map(cache.join if batched else cache.join_one), share[1])
+
+
+def _has_examples(*element):
+    return tf.size(element[0][INDEX]) > 0
+
+
+def _divided_by_examples(dataset, workers):
+    """Has `tf.distribute` not divide the files that a data set reads, since examples have places in it."""
+    options, policies = tf.data.Options(), tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policies.DATA if workers == 1 else policies.OFF
+    return dataset.with_options(options)
+
+
+def _checked_share(shard):
+    """The number of a worker and how many there are, or ValueError."""
+    if not isinstance(shard, tuple | list) or len(shard) != 2:
+        raise ValueError(
+            "`shard` must be a pair: the number of this worker, from 0, and how many there are, such as "
+            f"(0, 2). Received: {shard!r}."
+        )
+    workers = check_int("shard[1]", shard[1])
+    return check_int("shard[0]", shard[0], least=0, most=workers - 1), workers
 
 
 def _inputs_and_index(element):

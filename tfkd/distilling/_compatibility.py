@@ -111,9 +111,14 @@ def feature_extractor(model: keras.Model, tapped: list[str]) -> keras.Model | No
     return keras.Model(model.inputs, {"final_output": outputs, **layers}, name=f"{model.name}_features")
 
 
+def ends_in_probabilities(model: keras.Model) -> bool:
+    """Whether a model visibly ends in a softmax or sigmoid."""
+    return any(_activation(layer) in _TO_PROBABILITIES for layer in _last_layers(model))
+
+
 def warn_of_probabilities(model: keras.Model, role: str) -> None:
     """Warns if a model whose outputs a loss takes for logits visibly ends in probabilities."""
-    if any(_activation(layer) in _TO_PROBABILITIES for layer in _last_layers(model)):
+    if ends_in_probabilities(model):
         warnings.warn(
             f"A distillation loss takes the outputs of the {role} {model.name!r} for logits, but it ends "
             f"in a softmax or sigmoid. {_LOGITS_FROM[role]}",

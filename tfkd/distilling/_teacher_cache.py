@@ -1,9 +1,9 @@
 """TeacherCache: what a teacher says of all examples of a data set, computed once."""
 
-import json
+import functools
+import itertools
 import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -12,16 +12,20 @@ import tensorflow as tf
 from keras import tree
 
 from tfkd import taps
-from tfkd._core import files
 from tfkd._core.fingerprints import fingerprint
+from tfkd.distilling._cache_form import CacheForm
 from tfkd.distilling._cached_batch import INDEX, INPUTS, TEACHER, masks_of
-from tfkd.distilling._cached_rows import FixedRows, RaggedRows
+from tfkd.distilling._packing import Compress
 from tfkd.distilling._recorded_pass import recorded_pass
+from tfkd.distilling._shards import ShardFolder, Shards, ShardsInMemory
 
-# How many examples at most are computed again after an interruption.
-_SAVE_EVERY = 8192
-# Of the files; 2: checksums leave padding out, lengths are there.
-_FORMAT = 2
+# Of the files; 3: shards.
+_FORMAT = 3
+_OTHER_EXAMPLES = (
+    "The data set gives other examples than when the teacher's outputs were computed. Shuffle after "
+    "tfkd.cache_teacher, and augment by tfkd.map_inputs(cached, function). Padding may differ only behind "
+    "an example: zeros, or what a `padding_mask` among the inputs shows."
+)
 
 
 class TeacherCache:
@@ -35,6 +39,9 @@ class TeacherCache:
         teacher: is asked in inference mode.
         tapped: taps of it to keep besides its output.
         path: folder for the outputs; None for memory.
+        compress: how they are kept; see `packing_of`.
+        temperature: of the losses, for a number of classes.
+        share: number of this worker and how many there are: it computes and joins its own shards only.
     """
 
     def __init__(
@@ -43,38 +50,29 @@ class TeacherCache:
         teacher: keras.Model,
         tapped: Sequence[str],
         path: str | os.PathLike | None,
+        compress: Compress,
+        temperature: float,
+        share: tuple[int, int],
     ) -> None:
         for tap in tapped:
             taps.resolve(teacher, tap)
-        self.teacher, self.tapped = teacher, list(tapped)
+        self.teacher, self.tapped, self._share = teacher, list(tapped), share
         self.teacher_fingerprint = fingerprint(teacher)
-        self.path = None if path is None else os.fspath(path)
-        self._fill(examples)
-
-    def _fill(self, examples):
-        size = sum(int(index.shape[0]) for _, index in examples)
-        if not size:
+        batches = iter(examples)
+        first = next(batches, None)
+        if first is None:
             raise ValueError("`dataset` is empty: there is nothing to cache.")
         ask = tf.function(self._ask, reduce_retracing=True)
-        first, _ = next(iter(examples))
-        done = saved = self._open(size, first, ask, examples.element_spec[0])
-        for inputs, index in examples:
-            rows, leaves = index.numpy(), [leaf.numpy() for leaf in tree.flatten(inputs)]
-            checks, new = self._checksums(leaves), rows >= done
-            if not np.array_equal(self._checks.read(rows[~new]), checks[~new]):
-                raise ValueError(
-                    f"The outputs at {self.path!r} are of other examples, or of the same in another order. "
-                    "Give another `path`, or remove that folder."
-                )
-            if not new.any():
-                continue
-            lengths = np.full(len(rows), self._length(leaves), "int32")
-            values = [checks, lengths, *(np.asarray(leaf) for leaf in tree.flatten(ask(inputs)))]
-            for each, value in zip(self._all_rows, values, strict=True):
-                each.write(int(rows[new][0]), value[new])
-            if rows[-1] + 1 - saved >= _SAVE_EVERY or rows[-1] + 1 == size:
-                saved = int(rows[-1]) + 1
-                self._save_progress(size, saved)
+        spec: Any = examples.element_spec
+        self._form = CacheForm(ask, first[0], spec[0], compress, temperature)
+        self._path = None if path is None else os.fspath(path)
+        self._shards = self._open(compress, temperature)
+        if self._is_complete():
+            self._check(
+                first[0], [part for part in self._by_shard(first[1].numpy()) if self._is_own(part[0])]
+            )
+        else:
+            self._fill(itertools.chain([first], batches))
 
     def _ask(self, inputs):
         passed = recorded_pass(self.teacher, self.tapped, inputs, training=False)
@@ -86,71 +84,86 @@ class TeacherCache:
         )
         return {**outputs, "masks": masks}
 
-    def _open(self, size, first, ask, spec) -> int:
-        """Makes the rows, or opens those there are; returns how many of them are computed already."""
-        self._mask = _number_of_mask(first)
-        outputs = ask(first)
-        self.structure = tree.map_structure(lambda _: None, outputs)
-        shapes = [tuple(leaf.shape) for leaf in tree.flatten(outputs)]
-        self._open_leaves = [i for i, leaf in enumerate(tree.flatten(spec)) if _has_open_length(leaf.shape)]
-        if self._open_leaves:
-            traced = ask.get_concrete_function(spec).structured_outputs
-            shapes = [_static_shape(*pair) for pair in zip(tree.flatten(traced), shapes, strict=True)]
-        self._shapes = [shape[1:] for shape in shapes]
-        done = self._found(size)
-        self._checks = FixedRows(self._file("checks"), (size,), "uint32", done)
-        self._lengths = FixedRows(self._file("lengths"), (size,), "int32", done)
-        leaves = enumerate(zip(self._shapes, tree.flatten(outputs), strict=True))
-        self._rows = [self._rows_for(i, size, *leaf, done) for i, leaf in leaves]
-        return done or 0
-
-    def _rows_for(self, name, size, shape, example, done):
-        dtype = example.dtype.as_numpy_dtype
-        if None in shape:
-            return RaggedRows(self._file(name), size, len(shape), dtype, done)
-        return FixedRows(self._file(name), (size, *shape), dtype, done)
-
-    @property
-    def _all_rows(self):
-        return [self._checks, self._lengths, *self._rows]
-
-    def _file(self, name):
-        return None if self.path is None else os.path.join(self.path, str(name))
-
-    def _found(self, size) -> int | None:
-        """How many rows are at `path`; None if nothing is there."""
-        if self.path is None:
-            return None
-        progress = os.path.join(self.path, "progress.json")
-        if not os.path.exists(progress):
-            os.makedirs(self.path, exist_ok=True)
-            return None
-        with open(progress, encoding="utf-8") as file:
-            found = json.load(file)
-        for key, now in self._description(size).items():
-            if found.get(key) != now:
-                raise ValueError(
-                    f"The outputs at {self.path!r} cannot be used: their {key} is {found.get(key)!r}, "
-                    f"now it is {now!r}. Give another `path`, or remove that folder."
-                )
-        return found["done"]
-
-    def _description(self, size):
-        return {
+    def _open(self, compress, temperature) -> Shards:
+        if self._path is None:
+            return ShardsInMemory(self._form.shard_size)
+        description = {
+            "format": _FORMAT,
             "teacher": self.teacher_fingerprint,
             "taps": self.tapped,
-            "examples": size,
-            "format": _FORMAT,
-            "shapes": [list(shape) for shape in self._shapes],
+            "compress": compress,
+            "temperature": temperature if isinstance(compress, int) else None,
+            "shapes": [column.shape for column in self._form.outputs],
         }
+        return ShardFolder(self._path, description, self._form.shard_size, self._form.check)
 
-    def _save_progress(self, size, done):
-        if self.path is None:
+    def _is_own(self, number):
+        return self.owns(number * self._shards.size)
+
+    def _is_complete(self):
+        if self._shards.examples is None:
+            return False
+        numbers = range(-(-self._shards.examples // self._shards.size))
+        return all(number in self._shards for number in numbers if self._is_own(number))
+
+    def _fill(self, batches):
+        """Goes through the examples once and computes the shards that are missing."""
+        # Decided where a shard begins, since another process may write it meanwhile.
+        is_missing = functools.cache(lambda number: number not in self._shards)
+        pieces, examples = [], 0
+        for inputs, index in batches:
+            own = [part for part in self._by_shard(index.numpy()) if self._is_own(part[0])]
+            missing = [part for part in own if is_missing(part[0])]
+            self._check(inputs, [part for part in own if not is_missing(part[0])])
+            rows = self._form.rows(inputs) if missing else []
+            examples += len(index)
+            for number, chosen, _ in missing:
+                pieces.append([column[chosen] for column in rows])
+                if examples >= (number + 1) * self._shards.size:
+                    self._write(number, pieces)
+                    pieces = []
+        if pieces:
+            self._write((examples - 1) // self._shards.size, pieces)
+        self._shards.finish(examples)
+
+    def _write(self, number, pieces):
+        arrays = {}
+        for column, parts in zip(self._form.columns, zip(*pieces, strict=True), strict=True):
+            arrays.update(column.joined(parts))
+        self._shards.write(number, arrays)
+
+    def _by_shard(self, index) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """The shards that examples are in, with which of them and where in the shard they are."""
+        numbers = index // self._shards.size
+        for number in np.unique(numbers).tolist():
+            chosen = numbers == number
+            yield number, chosen, index[chosen] - number * self._shards.size
+
+    def _agree(self, shard, places, sums):
+        known = self._form.checks.read(shard, places[places < len(shard["checks"])])
+        return np.array_equal(known, sums)
+
+    def _check(self, inputs, parts):
+        """Raises ValueError if parts of a batch are not the examples whose shards are there."""
+        if not parts:
             return
-        for each in self._all_rows:
-            each.flush()
-        progress = {**self._description(size), "done": done}
-        files.write_text(os.path.join(self.path, "progress.json"), json.dumps(progress))
+        sums = self._form.sums([leaf.numpy() for leaf in tree.flatten(inputs)])
+        for number, chosen, places in parts:
+            if not self._agree(self._shards.read(number), places, sums[chosen]):
+                raise ValueError(
+                    f"The outputs at {self._path!r} are of other examples, or of the same in another "
+                    "order. Give another `path`, or remove that folder."
+                )
+
+    def owns(self, index) -> Any:
+        """Whether the shards of examples, by their places, are this worker's."""
+        worker, workers = self._share
+        return index // self._shards.size % workers == worker
+
+    def own(self, *element) -> Any:
+        """The examples of an element that are in this worker's shards."""
+        owned = self.owns(element[0][INDEX])
+        return tree.map_structure(lambda value: tf.boolean_mask(value, owned), element)
 
     def join(self, *element) -> Any:
         """An element with the outputs beside its inputs."""
@@ -158,10 +171,9 @@ class TeacherCache:
             element[0] if len(element) == 1 else element
         )
         leaves = [x[INDEX], *tree.flatten(x[INPUTS])]
-        outputs = tf.numpy_function(self._look_up, leaves, [each.dtype for each in self._rows])
-        for output, shape in zip(outputs, self._shapes, strict=True):
-            output.set_shape((x[INDEX].shape[0], *shape))
-        x = {**x, TEACHER + self.teacher_fingerprint: tree.pack_sequence_as(self.structure, outputs)}
+        parts = tf.numpy_function(self._look_up, leaves, [column.dtype for column in self._form.outputs])
+        outputs = self._form.unpacked(parts, x[INDEX].shape[0])
+        x = {**x, TEACHER + self.teacher_fingerprint: outputs}
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def join_one(self, *element) -> Any:
@@ -170,91 +182,19 @@ class TeacherCache:
         return tree.map_structure(lambda value: value[0], self.join(*batch))
 
     def _look_up(self, index, *inputs):
-        if not np.array_equal(self._checks.read(index), self._checksums(inputs)):
+        form, sums, now = self._form, self._form.sums(inputs), self._form.length(inputs)
+        if index[-1] >= self._shards.examples:
+            where = "" if self._path is None else f" at {self._path!r}"
             raise ValueError(
-                "The data set gives other examples than when the teacher's outputs were computed. Shuffle "
-                "after tfkd.cache_teacher, and augment by tfkd.map_inputs(cached, function). Padding may "
-                "differ only behind an example: zeros, or what a `padding_mask` among the inputs shows."
+                f"The data set has more examples than the {self._shards.examples} whose outputs are "
+                f"known{where}. Call tfkd.cache_teacher for it, with another `path`."
             )
-        lengths, now = self._lengths.read(index), self._length(inputs)
-        return [
-            rows.read(index)
-            if isinstance(rows, FixedRows)
-            else _stacked(rows.read(index), _open_axes(shape), lengths, now)
-            for rows, shape in zip(self._rows, self._shapes, strict=True)
-        ]
-
-    def _length(self, leaves):
-        """How many tokens the examples of a batch have, padding included; 0 if the inputs do not agree."""
-        lengths = {np.shape(leaves[i])[1] for i in self._open_leaves if np.ndim(leaves[i]) > 1}
-        return lengths.pop() if len(lengths) == 1 else 0
-
-    def _checksums(self, leaves):
-        """One uint32 for each example that follows from all of its inputs, but not from padding."""
-        mask = None if self._mask is None else np.asarray(leaves[self._mask]) != 0
-        sums = np.zeros(len(leaves[0]), "uint32")
-        for leaf in leaves:
-            leaf = np.ascontiguousarray(leaf)
-            if mask is not None and leaf.shape == mask.shape and leaf.dtype != object:
-                leaf = np.where(mask, leaf, np.zeros((), leaf.dtype))
-            for i, content in enumerate(_contents(leaf)):
-                sums[i] = zlib.crc32(content, int(sums[i]))
-        return sums
-
-
-def _contents(leaf):
-    """The bytes of each example without the zeros at its end."""
-    if leaf.dtype == object:
-        # Strings are Python objects, of which NumPy knows only where they are.
-        return [repr(example).encode() for example in leaf]
-    flat = leaf.reshape(len(leaf), -1)
-    there = np.pad(flat != 0, ((0, 0), (1, 0)), constant_values=True)
-    sizes = flat.shape[1] - np.argmax(there[:, ::-1], axis=1)
-    return [example[:size].tobytes() for example, size in zip(flat, sizes, strict=True)]
-
-
-def _number_of_mask(inputs):
-    """Which of the flattened inputs is the `padding_mask`; None if there is none."""
-    named = tree.flatten({name: name for name in inputs}) if isinstance(inputs, dict) else []
-    # An input that is a structure itself takes more than one place.
-    whole = not any(map(tree.is_nested, inputs.values())) if named else False
-    return named.index("padding_mask") if whole and "padding_mask" in named else None
-
-
-def _has_open_length(shape):
-    return shape.rank is None or None in shape.as_list()[1:]
-
-
-def _static_shape(traced, example):
-    """What is known of the shape of an output, `(batch, ...)`, before data are seen."""
-    shape = traced.shape
-    return (None,) * len(example) if shape.rank is None else tuple(shape)
-
-
-def _open_axes(shape):
-    return [axis for axis, size in enumerate(shape) if size is None]
-
-
-def _stacked(rows, axes, lengths, now):
-    """Rows from batches of other lengths as those of one batch, whose length is `now`."""
-    rows = [
-        _at_length(row, axes, *pair) for row, pair in zip(rows, [(n, now) for n in lengths], strict=True)
-    ]
-    shapes = sorted({row.shape for row in rows})
-    if len(shapes) > 1:
-        raise ValueError(
-            "The batches are padded to other lengths than when the teacher's outputs were computed, and "
-            f"these, of shapes {shapes}, do not follow the tokens. Batch as then, and again after "
-            "tfkd.cache_teacher."
-        )
-    return np.stack(rows)
-
-
-def _at_length(row, axes, then, now):
-    """A row with its axes of tokens cut to another length, or filled with zeros."""
-    if then == now or not then:
-        return row
-    axes = [axis for axis in axes if row.shape[axis] == then]
-    row = row[tuple(slice(now) if axis in axes else slice(None) for axis in range(row.ndim))]
-    behind = [(0, max(now - then, 0)) if axis in axes else (0, 0) for axis in range(row.ndim)]
-    return np.pad(row, behind)
+        lengths, rows = [], [[] for _ in form.outputs]
+        for number, chosen, places in self._by_shard(index):
+            shard = self._shards.read(number)
+            if not self._agree(shard, places, sums[chosen]):
+                raise ValueError(_OTHER_EXAMPLES)
+            lengths.extend(form.lengths.read(shard, places))
+            for column, found in zip(form.outputs, rows, strict=True):
+                found.extend(column.read(shard, places))
+        return [column.batch(found, lengths, now) for column, found in zip(form.outputs, rows, strict=True)]

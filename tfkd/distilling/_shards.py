@@ -1,0 +1,157 @@
+"""Shards of a cache: stretches of consecutive examples, in memory or one file each."""
+
+import functools
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfkd._core import files
+from tfkd._core.checks import check_int
+from tfkd._core.untrusted import check_arrays
+from tfkd.distilling._cached_rows import Arrays
+
+_INDEX = "index.json"
+# Two, since a batch may begin in one shard and end in the next.
+_OPEN = 2
+
+
+class Shards(Protocol):
+    """Where shards are kept, by their numbers.
+
+    Attributes:
+        size: how many examples a shard has; the last one may have fewer.
+        examples: how many there are in all; None until all were seen.
+    """
+
+    size: int
+    examples: int | None
+
+    def __contains__(self, number: int) -> bool: ...
+
+    def write(self, number: int, arrays: Arrays) -> None:
+        """Keeps a shard."""
+
+    def read(self, number: int) -> Arrays:
+        """A shard that is there."""
+        ...
+
+    def finish(self, examples: int) -> None:
+        """Notes that all examples were seen."""
+
+
+class ShardsInMemory:
+    """Shards in memory.
+
+    Args:
+        size: how many examples a shard has.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size: int = size
+        self.examples: int | None = None
+        self._shards: dict[int, Arrays] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._shards
+
+    def write(self, number: int, arrays: Arrays) -> None:
+        self._shards[number] = arrays
+
+    def read(self, number: int) -> Arrays:
+        return self._shards[number]
+
+    def finish(self, examples: int) -> None:
+        self.examples = examples
+
+
+class ShardFolder:
+    """Shards in a folder: an npz file each, written whole or not at all, and an index of what they are.
+
+    Several processes may write and read different shards of one folder at a time.
+
+    Args:
+        path: the folder.
+        description: what the shards follow from, to be found the same when they are used again.
+        size: how many examples a new folder's shards have.
+        check: raises ValueError if arrays from a file are not those of a shard.
+
+    Raises:
+        ValueError: if shards are there that follow from something else.
+    """
+
+    def __init__(
+        self, path: str, description: dict[str, Any], size: int, check: Callable[[Arrays], None]
+    ) -> None:
+        self._path, self._check = path, check
+        self._description = json.loads(json.dumps(description))
+        self.size: int = size
+        self.examples: int | None = None
+        self._read = functools.lru_cache(_OPEN)(self._read_file)
+        if os.path.exists(self._file(_INDEX)):
+            self._take_index()
+        elif os.path.exists(self._file("progress.json")):
+            raise self._unusable("they are in the format of an older tfkd")
+        else:
+            self._write_index()
+
+    def _file(self, name):
+        return os.path.join(self._path, name)
+
+    def _unusable(self, reason):
+        return ValueError(
+            f"The outputs at {self._path!r} cannot be used: {reason}. Give another `path`, or remove that "
+            "folder."
+        )
+
+    def _take_index(self):
+        try:
+            with open(self._file(_INDEX), encoding="utf-8") as file:
+                found = dict(json.load(file))
+            for key, now in self._description.items():
+                if found.get(key) != now:
+                    raise self._unusable(f"their {key} is {found.get(key)!r}, now it is {now!r}")
+            self.size = check_int("shard_size", found["shard_size"])
+            self.examples = found["examples"] and check_int("examples", found["examples"])
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise self._unusable(f"their {_INDEX} is damaged ({error})") from error
+
+    def _write_index(self):
+        index = {**self._description, "shard_size": self.size, "examples": self.examples}
+        files.write_text(self._file(_INDEX), json.dumps(index, indent=1))
+
+    def _shard(self, number):
+        return self._file(f"{number:05}.npz")
+
+    def __contains__(self, number: int) -> bool:
+        return os.path.exists(self._shard(number))
+
+    def write(self, number: int, arrays: Arrays) -> None:
+        with files.replacing(self._shard(number)) as temporary:
+            np.savez(temporary, **arrays)
+
+    def read(self, number: int) -> Arrays:
+        return self._read(number)
+
+    def _read_file(self, number):
+        path = self._shard(number)
+        try:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is not an npz file")
+            with np.load(path, allow_pickle=False) as archive:
+                check_arrays(path, f"{path!r}", archive.files)
+                arrays = dict(archive)
+            self._check(arrays)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path!r} is damaged or not one of these outputs: {error}. Remove that file and call "
+                "tfkd.cache_teacher again, which computes it anew."
+            ) from error
+        return arrays
+
+    def finish(self, examples: int) -> None:
+        self.examples = examples
+        self._write_index()
