@@ -11,6 +11,15 @@ def in_replicas() -> bool:
     return several and not tf.distribute.in_cross_replica_context()
 
 
+def in_one_of_several_workers() -> bool:
+    """Whether this runs in a replica of a strategy that has others in other processes."""
+    strategy = tf.distribute.get_strategy()
+    if tf.distribute.in_cross_replica_context():
+        return False
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return several and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
+
+
 def gathered(values: Any) -> Any:
     """The examples of all replicas, in the order in which the batch was divided.
 

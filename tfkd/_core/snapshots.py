@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
+from tfkd._core.replica_copies import copies
+
 
 class Snapshot:
     """What variables are now, to be put back later.
@@ -19,7 +21,7 @@ class Snapshot:
     """
 
     def __init__(self, variables: Iterable[keras.Variable]) -> None:
-        self._kept = [(variable, variable.numpy()) for variable in variables]
+        self._kept = [(copy, copy.numpy()) for variable in variables for copy in copies(variable)]
 
     @property
     def is_finite(self) -> bool:
@@ -28,8 +30,8 @@ class Snapshot:
 
     def restore(self) -> None:
         """Gives the variables their values back."""
-        for variable, value in self._kept:
-            variable.assign(value)
+        for copy, value in self._kept:
+            copy.assign(value)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from tfkd.datafree._loops import repeat, run_sequentially
 from tfkd.datafree._memory import Memory
 from tfkd.datafree._recipe import Recipe
 from tfkd.datafree._recipe_optimizers import RecipeOptimizers
+from tfkd.datafree._replicas import ReplicaSeeds
 from tfkd.datafree.recipes import Procedural
 from tfkd.datafree.sources import Batch, Source
 from tfkd.datafree.sources._image_sampler import ImageSampler
@@ -26,6 +27,7 @@ from tfkd.distilling import _forward as forward
 from tfkd.distilling._compatibility import check_model
 from tfkd.distilling._distiller import Distiller
 from tfkd.distilling._forward import ForwardResult
+from tfkd.distilling._steps import replicas
 from tfkd.tasks import LanguageModel, Task, as_task, task_of
 
 # For large networks that is minutes in which nothing else is heard.
@@ -110,7 +112,7 @@ class DataFreeDistiller(Distiller):
         losses, weights = zip(*recipe.build_student_losses(teacher, student, task), strict=True)
         super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
         self.task, self.recipe, self.input_form = task, recipe, form
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = ReplicaSeeds(seed)
         lesson = Lesson(teacher, student, task, self.seed_generator, made_as=form)
         # Whoever looks into the teacher, or at another view, asks it again; logits of each token are large.
         asked_again = self.loss_set.teacher_taps or recipe.student_view() is not None
@@ -125,7 +127,7 @@ class DataFreeDistiller(Distiller):
         self._lesson = lesson
         self.source = recipe.build_source(lesson)
         self._sampler = ImageSampler(self.source, lesson, recipe.batch_size)
-        self._with_examples = False
+        self._with_examples = self._counts_steps = False
         # Steps taken, resumed runs and those taken over included; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
@@ -221,7 +223,11 @@ class DataFreeDistiller(Distiller):
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
         self._follow(epochs * steps_per_epoch)
         self._say_first_step(kwargs.get("verbose", "auto"))
-        nothing = tf.data.Dataset.from_tensors(np.zeros((1,), "bool")).repeat()
+        # One number for each replica, which nobody looks at.
+        self._counts_steps = True
+        nothing = tf.data.Dataset.from_tensors(
+            np.zeros((self.distribute_strategy.num_replicas_in_sync,), "float32")
+        ).repeat()
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
     def constants(self):
@@ -229,6 +235,13 @@ class DataFreeDistiller(Distiller):
         # Once over, warm-up is not asked about again: on a GPU, asking waits for the step before.
         self._past_warm_up = self._past_warm_up or self._teaches()
         return (*super().constants(), self._past_warm_up)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Under a strategy `fit` has a batch go through the model first, and here there is none.
+        if self._counts_steps:
+            self._counts_steps = False
+        else:
+            super()._maybe_symbolic_build(iterator, data_batch)
 
     def _teaches(self):
         """Whether the warm-up is over at the step that is next."""
@@ -260,7 +273,10 @@ class DataFreeDistiller(Distiller):
 
     def _forget_traces(self):
         """Forgets the traced step; what a step repeats is traced once, not once for each repetition."""
-        once = (lambda function: function) if self.run_eagerly else tf.function(autograph=False)
+        # Within a function of its own, replicas cannot meet to update a network together.
+        with self.distribute_strategy.scope():
+            apart = self.run_eagerly or tf.distribute.has_strategy()
+        once = (lambda function: function) if apart else tf.function(autograph=False)
         self._update_student_once = once(self._update_student)
         self.source.retrace(once)
         self.train_function = None
@@ -366,7 +382,7 @@ class DataFreeDistiller(Distiller):
         self.update(
             [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
         )
-        return _mean(losses), _mean(agreements)
+        return _mean(losses) * replicas(), _mean(agreements)
 
     def _learn_in_parts(self, images, logits):
         n = self.recipe.microbatches
@@ -473,6 +489,13 @@ class DataFreeDistiller(Distiller):
         found = {id(v): v for maker in makers for v in maker.variables}
         found.pop(id(self.seed_generator.state), None)
         return [self.steps_done, *found.values()]
+
+    def state_of_replicas(self) -> list[keras.Variable]:
+        of_optimizers = [v for optimizer in self.source.optimizers for v in optimizer.variables]
+        forgotten = set()
+        if self.memory is not None and not self.memory.saved:
+            forgotten = {id(v) for v in self.memory.variables}
+        return [v for v in [*super().state_of_replicas(), *of_optimizers] if id(v) not in forgotten]
 
     def preserving_state(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""

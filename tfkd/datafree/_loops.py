@@ -40,7 +40,8 @@ def iterated(times: int, function: Callable, value: Any, networks: Sequence[kera
     """
     weights = times * sum(len(network.weights) for network in networks)
     few = times == 1 or (times <= _WRITTEN_OUT and weights <= _WRITTEN_OUT_WEIGHTS)
-    if few or tf.executing_eagerly():
+    # Replicas of `tf.distribute` cannot meet within a loop, as they do to update a network together.
+    if few or tf.executing_eagerly() or tf.distribute.has_strategy():
         for _ in range(times):
             value = function(value)
         return value

@@ -71,11 +71,11 @@ class Memory(keras.Layer):
             logits: the teacher's answers `(batch, ...)` to them; not looked at where they are not kept.
         """
         batch = tf.shape(images, out_type="int64")[0]
-        slots = ((self.written.value + tf.range(batch)) % self.capacity)[:, None]
+        slots = (self.written.value + tf.range(batch)) % self.capacity
         # In place: assigning the whole variable would copy the buffer on every step.
-        self.images.value.scatter_nd_update(slots, self._packed(images))
+        self.images.value.scatter_update(tf.IndexedSlices(self._packed(images), slots))
         if self.logits is not None:
-            self.logits.value.scatter_nd_update(slots, logits)
+            self.logits.value.scatter_update(tf.IndexedSlices(logits, slots))
         self.written.assign_add(batch)
 
     def draw(self, n: int, seed):

@@ -1,6 +1,8 @@
 """DistillationModel: what `fit` has in common, whoever teaches whom."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -8,9 +10,14 @@ from keras import ops, tree
 
 from tfkd._core import files
 from tfkd._core.fit_length import with_length
+from tfkd._core.replica_copies import assign_copies, differing
+from tfkd._core.replicas import in_one_of_several_workers
 from tfkd.distilling._compatibility import check_scope
 from tfkd.distilling._loss_set import LossSet
 from tfkd.distilling._steps import position_weights
+
+# What begins the names of values that replicas hold for themselves, in files of weights.
+_OF_REPLICAS = "of_replicas_"
 
 
 class DistillationModel(keras.Model):
@@ -35,6 +42,7 @@ class DistillationModel(keras.Model):
 
     students: list[keras.Model]
     loss_sets: list[LossSet]
+    _values_of_replicas: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def sources(self) -> list[keras.Layer]:
@@ -131,19 +139,33 @@ class DistillationModel(keras.Model):
         if self.compiled:
             self.build_optimizer()
         super().load_weights(*args, **kwargs)
+        # Layers, loaded after the model itself, give all copies of a variable one value.
+        state = self.state_of_replicas()
+        for name, values in self._values_of_replicas.items():
+            assign_copies(state[int(name.removeprefix(_OF_REPLICAS))], values)
+        self._values_of_replicas = {}
 
     def save_own_variables(self, store) -> None:
         super().save_own_variables(store)
         # Keras leaves random states out of weight files; without them no run resumes exactly.
         if self._random_states:
             store["random_states"] = np.stack([state.numpy() for state in self._random_states])
+        for i, values in differing(self.state_of_replicas()).items():
+            store[f"{_OF_REPLICAS}{i}"] = values
 
     def load_own_variables(self, store) -> None:
-        own = {name: store[name] for name in store.keys() if name != "random_states"}  # noqa: SIM118
-        super().load_own_variables(own)
-        if self._random_states and "random_states" in store.keys():  # noqa: SIM118
-            for state, value in zip(self._random_states, store["random_states"], strict=True):
+        saved = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        random_states = saved.pop("random_states", None)
+        of_replicas = [name for name in saved if name.startswith(_OF_REPLICAS)]
+        self._values_of_replicas = {name: np.asarray(saved.pop(name)) for name in of_replicas}
+        super().load_own_variables(saved)
+        if self._random_states and random_states is not None:
+            for state, value in zip(self._random_states, random_states, strict=True):
                 state.assign(value)
+
+    def state_of_replicas(self) -> list[keras.Variable]:
+        """The variables that are saved, of which replicas may hold different values."""
+        return self.variables
 
     @property
     def _random_states(self):
@@ -163,4 +185,9 @@ class DistillationModel(keras.Model):
                 continue
             result = metric.result()
             results.update(result if isinstance(result, dict) else {metric.name: result})
-        return results
+        return tree.map_structure(_with_axis, results) if in_one_of_several_workers() else results
+
+
+def _with_axis(scalar):
+    # Along it Keras takes the mean over workers, which it does not find in scalars.
+    return ops.reshape(scalar, (1,))

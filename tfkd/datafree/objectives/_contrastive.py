@@ -149,5 +149,5 @@ class _Descriptions(ObjectiveState):
 
     def remember(self):
         slots = (self.written.value + tf.range(self.batch_size, dtype="int64")) % self.bank.shape[0]
-        self.bank.value.scatter_nd_update(slots[:, None], self.latest.value)
+        self.bank.value.scatter_update(tf.IndexedSlices(self.latest.value, slots))
         self.written.assign_add(self.batch_size)

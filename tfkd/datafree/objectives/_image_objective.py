@@ -13,6 +13,7 @@ from tfkd._core import names
 from tfkd.datafree import _views as views
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._loops import run_sequentially
+from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import Moments, recorded
 
@@ -137,7 +138,7 @@ class ImageObjective:
             if state.trainable_variables:
                 assert state.optimizer is not None, "What is trained with the images has an optimizer."
                 n = len(state.trainable_variables)
-                state.optimizer.apply(gradients[:n], state.trainable_variables)
+                apply_here(state.optimizer, gradients[:n], state.trainable_variables)
                 gradients = gradients[n:]
 
     def finish(self) -> None:

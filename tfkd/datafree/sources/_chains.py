@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from generators import Generator
+from tfkd._core.replica_copies import copies
 
 
 class Chains(keras.Layer):
@@ -37,7 +38,8 @@ class Chains(keras.Layer):
         self.latents = self.add_weight(
             shape=(count, prior.latent_size), initializer="zeros", trainable=False, name="latents"
         )
-        self.latents.assign(prior.draw_latent(count, seed))
+        for copy in copies(self.latents):
+            copy.assign(prior.draw_latent(count, seed))
         self.drawn = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="drawn"
         )
@@ -78,7 +80,7 @@ class Chains(keras.Layer):
         latents, images, logits, _ = ops.fori_loop(
             0, moves, move, judged(tf.gather(self.latents.value, slots))
         )
-        self.latents.value.scatter_nd_update(slots[:, None], latents)
+        self.latents.value.scatter_update(tf.IndexedSlices(latents, slots))
         self.drawn.assign_add(n)
         return images, logits
 

@@ -12,6 +12,7 @@ from tfkd.datafree._loops import repeat
 from tfkd.datafree._parts import TrainedGenerator
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
+from tfkd.distilling._steps import replicas
 
 
 class GeneratorSource(Source):
@@ -140,7 +141,9 @@ class GeneratorSource(Source):
             generated, drawn.labels, adversarial_weight
         )
         variables = self.generator.trainable_variables
-        gradients = tape.gradient(generated, variables, output_gradients=optimizer.scale_loss(gradient))
+        # The optimizer sums gradients over replicas, each of which has a batch of its own.
+        upstream = optimizer.scale_loss(gradient) / replicas()
+        gradients = tape.gradient(generated, variables, output_gradients=upstream)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.objective.learn(of_objectives)
         self.objective.finish()

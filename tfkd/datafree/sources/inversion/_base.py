@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core.keras_internals import learning_rate
+from tfkd.datafree._replicas import assign_here
 
 
 class Inversion(keras.Layer):
@@ -119,4 +120,4 @@ def restart_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes a built optimizer forget all steps; its learning rate stays."""
     for variable in optimizer.variables:
         if variable is not learning_rate(optimizer):
-            variable.assign(ops.zeros_like(variable))
+            assign_here(variable, ops.zeros_like(variable))

@@ -3,6 +3,7 @@
 import keras
 
 from generators import Generator
+from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
@@ -49,7 +50,7 @@ class Latents(Inversion):
         return self.generator(self.latents.value, training=True)
 
     def apply_gradients(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.trainables)
+        apply_here(self.optimizer, gradients, self.trainables)
 
 
 def redraw(model: keras.Model, deviation: float, seed: keras.random.SeedGenerator) -> None:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from generators import Generator
+from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
@@ -88,8 +89,8 @@ class Meta(Inversion):
         *of_copy, of_latents = gradients
         for total, gradient in zip(self.sums, of_copy if self.sums else (), strict=True):
             total.assign_add(gradient)
-        self.optimizer.apply(of_copy, self.fast_generator.trainable_variables)
-        self.latent_optimizer.apply([of_latents], [self.latents])
+        apply_here(self.optimizer, of_copy, self.fast_generator.trainable_variables)
+        apply_here(self.latent_optimizer, [of_latents], [self.latents])
 
     def end_batch(self) -> None:
         meta, ours = self.generator.trainable_variables, self.fast_generator.trainable_variables
@@ -97,7 +98,7 @@ class Meta(Inversion):
             ways = [self.REPTILE_SCALE * (m.value - o.value) for m, o in zip(meta, ours, strict=True)]
         else:
             ways = [total.value for total in self.sums]
-        self.meta_optimizer.apply(ways, meta)
+        apply_here(self.meta_optimizer, ways, meta)
         # Gradients do not reach the moving statistics, without which the generator is no use in inference.
         for m, o in zip(
             self.generator.non_trainable_variables, self.fast_generator.non_trainable_variables, strict=True

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from generators import NoisyLabelGenerator
+from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 from tfkd.datafree.sources.inversion._latents import redraw
 
@@ -55,7 +56,7 @@ class NoisyLabels(Inversion):
         return self.generator(nothing, labels=targets, training=True)
 
     def apply_gradients(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.trainables)
+        apply_here(self.optimizer, gradients, self.trainables)
 
     def end_batch(self) -> None:
         self.batches.assign_add(1)

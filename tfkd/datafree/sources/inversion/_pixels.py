@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
@@ -61,7 +62,7 @@ class Pixels(Inversion):
         return self.pixel_mean + self.pixel_std * self.canvas.value
 
     def apply_gradients(self, gradients) -> None:
-        self.optimizer.apply(gradients, self.trainables)
+        apply_here(self.optimizer, gradients, self.trainables)
         self._clip()
 
     def _clip(self):
