@@ -26,6 +26,6 @@ def differing(variables: Iterable[keras.Variable]) -> dict[int, np.ndarray]:
 def assign_copies(variable: keras.Variable, values: np.ndarray) -> None:
     """Gives each copy the value it had; with fewer or more of them than there were, all the first one's."""
     held = copies(variable)
-    values = values if len(values) == len(held) else [values[0]] * len(held)
-    for copy, value in zip(held, values, strict=True):
-        copy.assign(value)
+    of_each = len(values) == len(held)
+    for i, copy in enumerate(held):
+        copy.assign(values[i] if of_each else values[0])

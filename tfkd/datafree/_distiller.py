@@ -382,7 +382,7 @@ class DataFreeDistiller(Distiller):
         self.update(
             [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
         )
-        return _mean(losses) * replicas(), _mean(agreements)
+        return tf.reduce_mean(losses) * replicas(), tf.reduce_mean(agreements)
 
     def _learn_in_parts(self, images, logits):
         n = self.recipe.microbatches
@@ -532,5 +532,5 @@ class DataFreeDistiller(Distiller):
 
 
 def _mean(values):
-    """The mean of scalars or gradients; None where a variable had no part."""
+    """The mean of gradients; None where a variable had no part."""
     return None if values[0] is None else tf.add_n(values) / len(values)
