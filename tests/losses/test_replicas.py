@@ -143,6 +143,22 @@ def test_replicas_may_stay_by_themselves(strategy):
     np.testing.assert_allclose(strategy.experimental_local_results(received), expected, rtol=1e-6)
 
 
+@pytest.mark.eager
+def test_relative_distances_are_divided_by_the_mean_of_all_replicas(strategy):
+    """Of which replicas send each other nothing else."""
+    rng = np.random.default_rng(1)
+    teacher, student = (tf.constant(rng.normal(size=(6, 3)).astype("float32")) for _ in range(2))
+    loss = losses.Hint("a", "b", relative=True)
+    shares = tree.map_structure(lambda x: divided(strategy, x, [4, 2]), (teacher, student))
+    received = strategy.run(lambda *share: loss(*share), shares)
+    rows = tf.concat(strategy.experimental_local_results(received), 0)
+    np.testing.assert_allclose(rows, loss(teacher, student), rtol=1e-5)
+    by_themselves = losses.Hint("a", "b", relative=True, across_replicas=False)
+    received = strategy.run(lambda *share: by_themselves(*share), shares)
+    first = strategy.experimental_local_results(received)[0]
+    np.testing.assert_allclose(first, by_themselves(teacher[:4], student[:4]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["relational", "dist", "relative_dissimilarity", "self_supervised"])
 def test_the_option_is_saved(name):
     loss = METHODS[name].make(across_replicas=False)

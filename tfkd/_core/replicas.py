@@ -44,6 +44,19 @@ def gathered(values: Any) -> Any:
     return tf.nest.pack_sequence_as(values, whole)
 
 
+def mean_of_all(values: Any) -> Any:
+    """The mean of the values of all replicas, a scalar of which replicas send each other the sums.
+
+    Args:
+        values: a float tensor of any shape.
+    """
+    if not in_replicas():
+        return tf.reduce_mean(values)
+    own = tf.stack([tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype)])
+    total, count = tf.unstack(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own))
+    return total / count
+
+
 def own_rows(whole: Any, own: Any) -> Any:
     """This replica's rows of what was computed for the examples of all replicas.
 

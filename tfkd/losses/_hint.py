@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from tfkd._core.replicas import mean_of_all
 from tfkd.losses._base import Taps, as_float32
 from tfkd.losses._features import FeatureLoss, Projector, as_list
 from tfkd.losses._maps import matching_pair, per_example_mean
@@ -51,7 +52,8 @@ class Hint(FeatureLoss):
         channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
             thinned student, `tfkd.students.kept_channels` tells them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
-            the batch, so that layers of any scale count alike; where those are all 0, it is 0.
+            the batch, so that layers of any scale count alike; where those are all 0, it is 0. Replicas of
+            `tf.distribute` send each other this one number.
         **kwargs: `across_replicas`, `name`.
 
     Raises:
@@ -89,11 +91,6 @@ class Hint(FeatureLoss):
         self.channels = channels
         self.relative = relative
 
-    @property
-    def over_batch(self) -> bool:
-        """Whether distances are divided by a mean of the batch."""
-        return self.relative
-
     def pairs(self, teacher, student, batch):
         if self.channels is not None:
             chosen = zip(as_list(teacher), self.channels, strict=True)
@@ -105,8 +102,9 @@ class Hint(FeatureLoss):
         if not self.relative:
             return distance
         # Padding is 0 in both.
-        share = 1.0 if batch.mask is None else ops.mean(ops.cast(batch.mask, "float32"))
-        return ops.divide_no_nan(distance * share, ops.mean(as_float32(teacher, "teacher") ** 2))
+        mean = mean_of_all if self.across_replicas else ops.mean
+        share = 1.0 if batch.mask is None else mean(ops.cast(batch.mask, "float32"))
+        return ops.divide_no_nan(distance * share, mean(as_float32(teacher, "teacher") ** 2))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "channels": self.channels, "relative": self.relative}
