@@ -16,8 +16,9 @@ from tfkd.distilling._forward import reduced_loss
 from tfkd.distilling._steps import replicas
 
 OVER_BATCH = [name for name, method in METHODS.items() if method.make().over_batch]
-# The first two draw numbers; learned weights make a gradient of the batch, and no other value.
-UNTOLD = {"contrastive", "masked_generative", "weighted_teachers"}
+# The first two draw numbers; learned weights make a gradient of the batch, and no other value; relative
+# hints need no more of the batch than a mean.
+UNTOLD = {"contrastive", "masked_generative", "weighted_teachers", "hint_of_chosen_channels"}
 
 
 def made(name, values):
