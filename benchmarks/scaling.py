@@ -155,17 +155,17 @@ def main(argv: list[str]) -> None:
         return
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("Two replicas need two cores, and this process may use one.")
-    measured = {name: run(name) for name in ARRANGEMENTS}
     print(
         "| | steps per execution | examples a second | times one replica | CPU ms an example | overhead |"
     )
     print("|---|---|---|---|---|---|")
     alone = None
     for name, arrangement in ARRANGEMENTS.items():
+        measured = run(name)
         for steps in steps_per_execution(arrangement):
             examples = FLAGS.steps * FLAGS.batch_size * replicas(arrangement)
-            seconds = max(each[steps][0] for each in measured[name])
-            rate, cpu = examples / seconds, sum(each[steps][1] for each in measured[name]) / examples
+            seconds = max(each[steps][0] for each in measured)
+            rate, cpu = examples / seconds, sum(each[steps][1] for each in measured) / examples
             alone = alone or (rate, cpu)
             times, overhead = rate / alone[0], cpu / alone[1] - 1
             row = f"{rate:.0f} | {times:.2f} | {1000 * cpu:.2f} | {overhead:+.0%}"

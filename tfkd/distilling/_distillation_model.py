@@ -64,7 +64,16 @@ class DistillationModel(keras.Model):
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose: str | int = "auto",
+        callbacks=None,
+        **kwargs,
+    ):
         if kwargs.get("sample_weight") is not None and y is None:
             raise ValueError(
                 "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
