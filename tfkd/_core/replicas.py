@@ -53,7 +53,8 @@ def mean_of_all(values: Any) -> Any:
     if not in_replicas():
         return tf.reduce_mean(values)
     own = tf.stack([tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype)])
-    total, count = tf.unstack(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own))
+    context = tf.distribute.get_replica_context()
+    total, count = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, own))
     return total / count
 
 
