@@ -22,6 +22,7 @@ from tfkd.export._low_bits import LOW_BITS
 from tfkd.pipelines._automatic import AUTO as AUTO_RECIPE
 from tfkd.pipelines._automatic import recipe_asked_for
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
+from tfkd.pipelines._strategy import NAMES, limit_gpus, strategy_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
 
@@ -294,6 +295,33 @@ def _labels(typed):
 
 
 export = FlagGroup("export", _define_export, _export_arguments)
+
+
+def _define_distribution(values):
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        NAMES,
+        "replicas that train one student: none; mirrored: one for each GPU of this machine; multi_worker: "
+        "those of all processes that TF_CONFIG names, each of which runs this command",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "gpus",
+        None,
+        "how many GPUs this process uses; without, all that TensorFlow finds",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
+def _distribution_arguments(values):
+    if values.gpus is not None:
+        limit_gpus(values.gpus)
+    return {"strategy": strategy_named(values.strategy)}
+
+
+distribution = FlagGroup("distribution", _define_distribution, _distribution_arguments)
 
 
 def _define_run(values):
