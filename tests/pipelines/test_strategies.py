@@ -1,7 +1,5 @@
 """Pipelines under a strategy: two replicas train, and what they come to is outside of it."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -22,24 +20,18 @@ def outside(model):
     return not any(isinstance(v.value, tf.distribute.DistributedValues) for v in model.variables)
 
 
-def test_replicas_without_data(strategy, teacher_file, tmp_path):
+def test_replicas_without_data(strategy, teacher_file):
     student = small_network(4, name="student")
     before = harness.snapshot(student)
-    folder = tmp_path / "out"
-    distilled = distil(teacher_file, student, QUICK, strategy=strategy, tflite="float32", folder=folder)
+    distilled = distil(teacher_file, student, QUICK, strategy=strategy, tflite="float32")
     assert distilled.student is student and outside(student)
     harness.assert_other_weights(before, student.weights)
-    # What replicas make is counted for each.
     assert distilled.metrics["student_updates"] == 2 * 2 * (1 + QUICK.replay_steps)
+    # What replicas make is counted for each, and twice as much is drawn as the student gets.
     assert (
         distilled.metrics["images_generated"] == 2 * (2 * 2 * 2 * 16) and distilled.metrics["replicas"] == 2
     )
     assert distilled.tflite and distilled.problem is None
-    assert {"student.keras", "student.tflite", "metrics.json", "report.html"} <= set(os.listdir(folder))
-    assert not (folder / "state").exists()
-    assert distil(
-        teacher_file, student, QUICK, strategy=strategy, tflite="float32", folder=folder, resume=True
-    )
 
 
 def plain(width, name):
@@ -56,7 +48,8 @@ def test_replicas_with_data_learn_as_one_does(strategy, tmp_path):
     teacher.fit(*blobs(256), epochs=10, verbose=0)
     start.save(tmp_path / "student.keras")
     options = {
-        "training_data": blobs(50),
+        # A share held out, four whole batches are left.
+        "training_data": blobs(71),
         "epochs": 2,
         "batch_size": 16,
         "optimizer": "sgd",

@@ -92,6 +92,7 @@ def distil(
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
+        RuntimeError: if another worker has ended.
         ValueError: if an argument does not fit, another run is writing to the folder, or the teacher is no
             better than chance or its answers are not finite.
         OSError: if the folder cannot be written, or is removed in mid-run.
@@ -118,7 +119,7 @@ def distil(
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     with contextlib.ExitStack() as open_folders:
-        open_folders.enter_context(team.quiet())
+        open_folders.enter_context(team.together())
         folders = [
             open_folders.enter_context(team.folder(place, settings, resume, overwrite)) if place else None
             for place in _places(folder, students, several)

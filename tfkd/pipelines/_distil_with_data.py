@@ -134,6 +134,7 @@ def distil_with_data(
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
+        RuntimeError: if another worker has ended.
         ValueError: if an argument does not fit, the scheme needs what is not given, another run is writing
             to the folder, or the teacher is no better than chance.
         OSError: if the folder cannot be written, or is removed in mid-run.
@@ -169,7 +170,7 @@ def distil_with_data(
             f"`strategy`: scheme {scheme!r} trains on one device. Leave the strategy out, or use {able}."
         )
     opened = team.folder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place, team.quiet():
+    with opened as place, team.together():
         if team.chief_says(bool(resume and place and place.finished)):
             assert place
             say(f"The run in {place.path!r} is complete; nothing to resume.")

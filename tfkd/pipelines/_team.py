@@ -60,12 +60,22 @@ class Team:
         return f"{line} on {' and '.join(sorted(kinds))}{reason}"
 
     @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        """A context in which the chief alone warns."""
+    def together(self) -> Iterator[None]:
+        """A context of the whole run, in which the chief alone warns.
+
+        Raises:
+            RuntimeError: if another worker has ended.
+        """
         with warnings.catch_warnings():
             if not self.is_chief:
                 warnings.simplefilter("ignore")
-            yield
+            try:
+                yield
+            except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+                raise RuntimeError(
+                    "Another worker has ended or cannot be reached, so this one ends, too. Its own message "
+                    "says why. Start all workers again, with `resume`."
+                ) from error
 
     def chief_says(self, value: int) -> int:
         """The chief's value in all processes, once all are here."""
