@@ -41,7 +41,7 @@ def start(folder, flags):
     ]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.kill
 @pytest.mark.program
 def test_two_workers_are_killed_and_resume(teacher_file, tmp_path):
@@ -62,7 +62,7 @@ def test_two_workers_are_killed_and_resume(teacher_file, tmp_path):
         folder / "state" / "latest.weights.h5",
         folder / "state" / "worker-1" / "state" / "latest.weights.h5",
     ]
-    killed, deadline = start(folder, flags), time.time() + 240
+    killed, deadline = start(folder, flags), time.time() + 400
     while not all(path.exists() for path in kept) and time.time() < deadline:
         time.sleep(0.02)
     for worker in killed:
@@ -72,7 +72,7 @@ def test_two_workers_are_killed_and_resume(teacher_file, tmp_path):
     assert not (folder / "metrics.json").exists()
 
     resumed = start(folder, [*flags, "--resume"])
-    (chief, _), other = (worker.communicate(timeout=300) for worker in resumed)
+    (chief, _), other = (worker.communicate(timeout=500) for worker in resumed)
     assert [worker.returncode for worker in resumed] == [0, 0], (chief, other)
     assert other[0] == "" and not re.search("tfkd|Warning", other[1])
     assert "replicas: 2, 1 of them in this process, on CPU" in chief

@@ -42,12 +42,15 @@ def plain(width, name):
     )
 
 
-def test_replicas_with_data_learn_as_one_does(strategy, tmp_path):
+@pytest.mark.parametrize("scheme, scheme_options", [("distil", {}), ("eskd", {"stop_epoch": 1})])
+def test_replicas_with_data_learn_as_one_does(strategy, tmp_path, scheme, scheme_options):
     teacher, start = plain(6, "teacher"), plain(4, "student")
     teacher.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     teacher.fit(*blobs(256), epochs=10, verbose=0)
     start.save(tmp_path / "student.keras")
     options = {
+        "scheme": scheme,
+        "scheme_options": scheme_options,
         # A share held out, four whole batches are left.
         "training_data": blobs(71),
         "epochs": 2,
