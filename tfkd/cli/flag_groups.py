@@ -17,12 +17,12 @@ from absl import flags
 from tfkd._core.importing import import_code
 from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
+from tfkd.cli._strategies import STRATEGIES, limit_gpus, strategy_named
 from tfkd.export import QUANTIZATIONS, read_labels
 from tfkd.export._low_bits import LOW_BITS
 from tfkd.pipelines._automatic import AUTO as AUTO_RECIPE
 from tfkd.pipelines._automatic import recipe_asked_for
 from tfkd.pipelines._recipes import data_free_recipes, recipe_named
-from tfkd.pipelines._strategy import NAMES, limit_gpus, strategy_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
 
@@ -301,7 +301,7 @@ def _define_distribution(values):
     flags.DEFINE_enum(
         "strategy",
         "none",
-        NAMES,
+        STRATEGIES,
         "replicas that train one student: none; mirrored: one for each GPU of this machine; multi_worker: "
         "those of all processes that TF_CONFIG names, each of which runs this command",
         flag_values=values,

@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-NAMES = ("none", "mirrored", "multi_worker")
+STRATEGIES = ("none", "mirrored", "multi_worker")
 
 _EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -34,7 +34,7 @@ def strategy_named(name: str) -> tf.distribute.Strategy | None:
     "multi_worker" has to come before anything else that TensorFlow does in the process.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `STRATEGIES`.
 
     Raises:
         ValueError: for "multi_worker" without a TF_CONFIG that says who the workers are.
