@@ -56,7 +56,7 @@ class Team:
         line = f"replicas: {count}"
         if len(devices) < count:
             line += f", {len(devices)} of them in this process,"
-        reason = "" if tf.config.get_visible_devices("GPU") else ", since TensorFlow finds no GPU"
+        reason = "" if tf.config.get_visible_devices("GPU") else ", since TensorFlow sees no GPU"
         return f"{line} on {' and '.join(sorted(kinds))}{reason}"
 
     @contextlib.contextmanager
