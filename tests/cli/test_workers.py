@@ -9,11 +9,14 @@ import time
 
 import keras
 import pytest
+import tensorflow as tf
 
 from tests.cli import running
 from tests.distilling.test_workers import free_ports
 from tests.killing import ROOT
 from tfkd.cli import data_free, distill
+from tfkd.cli._endings import BAD_INPUT, status_of
+from tfkd.pipelines._team import Team
 
 STARTED = ["--teacher=t.keras", "--output_dir=out"]
 
@@ -91,6 +94,12 @@ def test_two_workers_are_killed_and_resume(teacher_file, tmp_path):
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["complete"] and metrics["problem"] is None and metrics["agreement"] > 0.3
     assert keras.models.load_model(folder / "student.keras").count_params() == metrics["params"]["student"]
+
+
+def test_a_worker_that_another_one_has_left():
+    with pytest.raises(RuntimeError, match="Another worker has ended") as raised, Team(None).together():
+        raise tf.errors.UnavailableError(None, None, "Collective ops is aborted")
+    assert status_of(raised.value) == BAD_INPUT
 
 
 @pytest.mark.parametrize("program", [data_free.PROGRAM, distill.PROGRAM], ids=lambda each: each.name)
