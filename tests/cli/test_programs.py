@@ -78,6 +78,7 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
         "overwrite": False,
         "seed": 0,
         "jit_compile": "auto",
+        "strategy": None,
         "verbose": 2,
     }
 

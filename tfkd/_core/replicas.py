@@ -20,6 +20,40 @@ def in_one_of_several_workers() -> bool:
     return several and strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
 
 
+def from_all(strategy: tf.distribute.Strategy, value: int) -> list[int]:
+    """An integer of every replica's process, in the order of the replicas; waits for all of them.
+
+    Args:
+        strategy: under which they train; the one that is there without any will do.
+        value: this process's, below 2**31.
+
+    Example:
+        >>> from_all(strategy, 3)  # [3, 3] in a process with two replicas and no others
+    """
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return [value] * strategy.num_replicas_in_sync
+
+    def own():
+        context: Any = tf.distribute.get_replica_context()
+        replica, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
+        return int(value) * tf.one_hot(replica, count, dtype="int32")
+
+    once = tf.function(lambda: strategy.run(own), autograph=False)
+    values: Any = strategy.reduce(tf.distribute.ReduceOp.SUM, once(), axis=None)
+    return values.numpy().tolist()
+
+
+def check_same_epoch(strategy: tf.distribute.Strategy, epoch: int) -> None:
+    """Raises ValueError, in all workers, where they would go on from different epochs."""
+    epochs = from_all(strategy, epoch)
+    if len(set(epochs)) > 1:
+        raise ValueError(
+            f"Workers kept different epochs, {epochs} by replica, so they cannot go on together. Give each "
+            "worker the folder that it had, or start the run again."
+        )
+
+
 def gathered(values: Any) -> Any:
     """The examples of all replicas, in the order in which the batch was divided.
 

@@ -32,7 +32,8 @@ class Program:
         name: what messages call it.
         purpose: what it does, in a line.
         example: a command line.
-        pipeline: takes the groups' arguments, `verbose` and `flags`.
+        pipeline: takes the groups' arguments, `verbose` and `flags`; its result is None in a worker that is
+            not the chief.
         groups: its flags; `flag_groups.run` is among them if it can be resumed.
         needed: flags that have to be given.
         positional: the flag of these that may be given as a word without its name.
@@ -41,7 +42,7 @@ class Program:
     name: str
     purpose: str
     example: str
-    pipeline: Callable[..., Distilled | Compressed | Searched | Inspection]
+    pipeline: Callable[..., Distilled | Compressed | Searched | Inspection | None]
     groups: Sequence[FlagGroup]
     needed: Sequence[str]
     positional: str | None = None
@@ -101,6 +102,8 @@ class Program:
         keras.config.disable_traceback_filtering()
         tf.debugging.disable_traceback_filtering()
         result = self._result()
+        if result is None:
+            return DONE
         # It begins with what the result lacks.
         print(f"\n{self._in_flags(result.summary())}")
         return NOT_TRUSTWORTHY if result.problem else DONE

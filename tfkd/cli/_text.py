@@ -38,6 +38,7 @@ _REFUSED = (
     "teacher_weights",
     "trust_files",
     "import",
+    "strategy",
 )
 
 

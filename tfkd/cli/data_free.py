@@ -8,9 +8,9 @@ from tfkd.cli._program import Program
 from tfkd.pipelines import Distilled, distil
 
 
-def _distil_one(**arguments: Any) -> Distilled:
+def _distil_one(**arguments: Any) -> Distilled | None:
     distilled = distil(**arguments)
-    assert isinstance(distilled, Distilled), "--student names one student."
+    assert not isinstance(distilled, list), "--student names one student."
     return distilled
 
 
@@ -24,6 +24,7 @@ PROGRAM = Program(
         flag_groups.student,
         flag_groups.recipe_or_auto,
         flag_groups.export,
+        flag_groups.distribution,
         flag_groups.run,
     ],
     needed=["teacher", "output_dir"],

@@ -137,7 +137,7 @@ def _training_arguments(values):
 
 def _distil(
     text: dict[str, Any] | None, verbose: int, flags: dict[str, Any], **arguments: Any
-) -> Distilled:
+) -> Distilled | None:
     """Distils texts where flags ask for that, else images and the like."""
     if text is not None:
         return distil_text(**text, verbose=verbose, flags=asked_for(flags, text))
@@ -156,6 +156,7 @@ PROGRAM = Program(
         FlagGroup("training", _define_training, _training_arguments, named={"training_data": "train_data"}),
         text_flags,
         flag_groups.export,
+        flag_groups.distribution,
         flag_groups.run,
     ],
     needed=["train_data", "output_dir"],

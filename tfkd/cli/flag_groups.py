@@ -17,6 +17,7 @@ from absl import flags
 from tfkd._core.importing import import_code
 from tfkd._core.layouts import LAYOUTS
 from tfkd.cli._flag_group import FlagGroup
+from tfkd.cli._strategies import STRATEGIES, limit_gpus, strategy_named
 from tfkd.export import QUANTIZATIONS, read_labels
 from tfkd.export._low_bits import LOW_BITS
 from tfkd.pipelines._automatic import AUTO as AUTO_RECIPE
@@ -294,6 +295,33 @@ def _labels(typed):
 
 
 export = FlagGroup("export", _define_export, _export_arguments)
+
+
+def _define_distribution(values):
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        STRATEGIES,
+        "replicas that train one student: none; mirrored: one for each GPU of this machine; multi_worker: "
+        "those of all processes that TF_CONFIG names, each of which runs this command",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "gpus",
+        None,
+        "how many GPUs this process uses; without, all that TensorFlow finds",
+        lower_bound=0,
+        flag_values=values,
+    )
+
+
+def _distribution_arguments(values):
+    if values.gpus is not None:
+        limit_gpus(values.gpus)
+    return {"strategy": strategy_named(values.strategy)}
+
+
+distribution = FlagGroup("distribution", _define_distribution, _distribution_arguments)
 
 
 def _define_run(values):

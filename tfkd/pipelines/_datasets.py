@@ -51,7 +51,7 @@ class TrainingData:
 
     def batches(self, size: int) -> tf.data.Dataset:
         """In order."""
-        return self.examples().batch(size).prefetch(tf.data.AUTOTUNE)
+        return _shared(self.examples().batch(size))
 
     def shuffled_batches(self, size: int, seeds: EpochSeed) -> tf.data.Dataset:
         """In an order that follows from the epoch's number, so that a resumed run has the same.
@@ -64,7 +64,7 @@ class TrainingData:
         batches = order.map(self.decode, num_parallel_calls=tf.data.AUTOTUNE).batch(size)
         # Progress bars and schedules want to know how long an epoch is.
         known = tf.data.experimental.assert_cardinality(-(-self.count // size))
-        return batches.apply(known).prefetch(tf.data.AUTOTUNE)
+        return _shared(batches.apply(known))
 
     def split(self, share: float, seed: int) -> tuple[Self, Self]:
         """Examples to learn from, and a share of all that is held out, drawn by a seed.
@@ -108,6 +108,16 @@ class TrainingData:
         (arrays,) = some.examples().batch(some.count).as_numpy_iterator()
         x, y = arrays
         return x, y
+
+
+def _shared(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches that are made ahead of time, and of which each of several workers takes its part.
+
+    Files are not divided among them: what is held out is known by its number among all examples.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 @contextlib.contextmanager

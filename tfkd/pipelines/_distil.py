@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfkd._core.checks import check_number
 from tfkd._core.keras_versions import check_keras_3
@@ -20,9 +21,9 @@ from tfkd.pipelines._one_student import StudentRuns
 from tfkd.pipelines._requirements import check_labels, check_outputs
 from tfkd.pipelines._result_files import read
 from tfkd.pipelines._results import Distilled
-from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
+from tfkd.pipelines._team import Team
 
 
 def distil(
@@ -41,9 +42,10 @@ def distil(
     resume: bool = False,
     overwrite: bool = False,
     jit_compile: bool | str = "auto",
+    strategy: tf.distribute.Strategy | None = None,
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
-) -> Distilled | list[Distilled]:
+) -> Distilled | list[Distilled] | None:
     """Teaches students what a trained network knows, without data, and makes their TFLite files.
 
     What the program `tfkd-data-free` does: the teacher is loaded, each student is trained by the recipe,
@@ -76,15 +78,21 @@ def distil(
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
+        strategy: of `tf.distribute`, under which copies of teacher and student train; None for one device.
+            It takes one student. Each replica makes and learns from `batch_size` inputs of its own. Of
+            several workers the chief alone measures, prints and writes, and each other one keeps what it
+            needs to go on in `state` within its `folder`.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
         flags: the command line that this was asked for by, for records; None if there was none.
 
     Returns:
-        A `Distilled`, or a list of them where several students were given.
+        A `Distilled`, or a list of them where several students were given; None in a worker that is not the
+        chief.
 
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
+        RuntimeError: if another worker has ended.
         ValueError: if an argument does not fit, another run is writing to the folder, or the teacher is no
             better than chance or its answers are not finite.
         OSError: if the folder cannot be written, or is removed in mid-run.
@@ -96,21 +104,29 @@ def distil(
         >>> half, quarter = tfkd.pipelines.distil("teacher.keras", ["0.5x", "0.25x"], "recovery")
     """
     settings = dict(flags) if flags else settings_of(locals())
+    team = Team(strategy)
+    verbose = verbose if team.is_chief else 0
     start, say, recipe = time.perf_counter(), teller(verbose), as_recipe_or_auto(recipe)
     check_keras_3("students", students)
     several = not isinstance(students, (str, os.PathLike, keras.Model))
     students = _listed(students) if several else [students]
+    if strategy is not None and len(students) > 1:
+        raise ValueError(
+            f"`strategy` takes one student at a time. Received: {len(students)}. Call `distil` once for "
+            "each, with a `folder` of its own."
+        )
     check_outputs(tflite, folder)
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     with contextlib.ExitStack() as open_folders:
+        open_folders.enter_context(team.together())
         folders = [
-            open_folders.enter_context(RunFolder(place, settings, resume, overwrite)) if place else None
+            open_folders.enter_context(team.folder(place, settings, resume, overwrite)) if place else None
             for place in _places(folder, students, several)
         ]
         complete = [each for each in folders if each is not None and each.finished]
-        if resume and folder is not None and len(complete) == len(folders):
-            say(f"The run in {os.fspath(folder)!r} is complete; nothing to resume.")
+        if team.chief_says(resume and len(complete) == len(folders)):
+            say(f"The run in {os.fspath(folder or '')!r} is complete; nothing to resume.")
             results = [read(each) for each in complete]
         else:
             keras.utils.set_random_seed(seed)
@@ -119,10 +135,14 @@ def distil(
             check_labels(labels, loaded)
             chosen, reason = chosen_recipe(recipe, loaded, inherit)
             say(f"recipe {chosen.name}: {reason}")
+            if description := team.description():
+                say(description)
             if len(students) > 1:
                 check_something_to_teach(chosen)
             runs = StudentRuns(
-                warm_up=SharedWarmUp(loaded, chosen, seed),
+                teacher=loaded,
+                warm_up=SharedWarmUp(team.replicated(loaded), chosen, seed),
+                team=team,
                 data=evaluation_examples(evaluation_data, loaded, "teacher", say),
                 teacher_file=named(teacher),
                 tflite=tflite,
@@ -141,8 +161,9 @@ def distil(
                     start = time.perf_counter()
                 say(f"building the student: {named(student)}")
                 results.append(runs.result(as_student(student, loaded, inherit), each, start))
-        for each in filter(None, folders):
-            each.finish()
+        team.finish([each for each in folders if each is not None])
+    if not team.is_chief:
+        return None
     return results if several else results[0]
 
 

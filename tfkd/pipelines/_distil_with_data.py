@@ -1,6 +1,7 @@
 """distil_with_data: training data and teachers in, a student and its TFLite file out, by any scheme."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import time
@@ -9,8 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfkd._core.checks import check_int, check_number
+from tfkd._core.graphs import copy_weights
 from tfkd.callbacks import KeepLastGood
 from tfkd.losses import KnowledgeLoss
 from tfkd.pipelines._by_name import losses_named, optimizer_named
@@ -27,9 +30,10 @@ from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._saving import FolderCheck
 from tfkd.pipelines._scheme import Scheme
 from tfkd.pipelines._scheme_inputs import check_needs
-from tfkd.pipelines._schemes import scheme_named
+from tfkd.pipelines._schemes import SCHEMES, scheme_named
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._taught_outcome import TaughtOutcome
+from tfkd.pipelines._team import Team
 from tfkd.pipelines._training_log import TrainingLog
 from tfkd.tasks import task_of
 
@@ -63,9 +67,10 @@ def distil_with_data(
     resume: bool = False,
     overwrite: bool = False,
     jit_compile: bool | str = "auto",
+    strategy: tf.distribute.Strategy | None = None,
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
-) -> Distilled:
+) -> Distilled | None:
     """Teaches a student on training data by a scheme of `tfkd.schemes`, and makes its TFLite file.
 
     What the program `tfkd-distill` does. A share of the training data is held out: it measures every epoch,
@@ -116,15 +121,20 @@ def distil_with_data(
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
+        strategy: of `tf.distribute`, under which copies of the networks train; None for one device. For the
+            schemes "distil" and "eskd". Each batch is divided among the replicas. Of several workers the
+            chief alone measures, prints and writes, and each other one keeps what it needs to go on in
+            `state` within its `folder`.
         verbose: 0 prints nothing.
         flags: the command line that this was asked for by, for records; None if there was none.
 
     Returns:
-        A `Distilled`.
+        A `Distilled`; None in a worker that is not the chief.
 
     Raises:
         FileNotFoundError: if a file is not there.
         ImportError: if what files or reports need is not installed.
+        RuntimeError: if another worker has ended.
         ValueError: if an argument does not fit, the scheme needs what is not given, another run is writing
             to the folder, or the teacher is no better than chance.
         OSError: if the folder cannot be written, or is removed in mid-run.
@@ -139,6 +149,8 @@ def distil_with_data(
         ... )
     """
     settings = dict(flags) if flags else settings_of(locals())
+    team = Team(strategy)
+    verbose = verbose if team.is_chief else 0
     start, say = time.perf_counter(), teller(verbose)
     chosen_scheme, knowledge = scheme_named(scheme, scheme_options), losses_named(losses)
     check_int("epochs", epochs)
@@ -152,12 +164,18 @@ def distil_with_data(
     check_needs(
         scheme, chosen_scheme, teachers, wanted, unlabelled_data, student_loss_weight=student_loss_weight
     )
-    opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place:
-        if resume and place and place.finished:
+    if strategy is not None and not chosen_scheme.under_strategies:
+        able = " or ".join(repr(name) for name, each in SCHEMES.items() if each.under_strategies)
+        raise ValueError(
+            f"`strategy`: scheme {scheme!r} trains on one device. Leave the strategy out, or use {able}."
+        )
+    opened = team.folder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    with opened as place, team.together():
+        if team.chief_says(bool(resume and place and place.finished)):
+            assert place
             say(f"The run in {place.path!r} is complete; nothing to resume.")
-            place.finish()
-            return read(place)
+            team.finish([place])
+            return read(place) if team.is_chief else None
         keras.utils.set_random_seed(seed)
         loaded = []
         for each in teachers:
@@ -181,14 +199,16 @@ def distil_with_data(
         )
         for each in loaded:
             check_better_than_chance(each, data.measured, "teacher", say, data.measured_of)
+        if description := team.description():
+            say(description)
         if place:
-            place.begin()
+            team.begin(place)
         log = TrainingLog(say)
         with data.readable(), ShownProgress(verbose) as progress:
             checks = [FolderCheck(place)] if place else []
             course = Course(
-                teachers=loaded,
-                make_students=make,
+                teachers=[team.replicated(each) for each in loaded],
+                make_students=[functools.partial(_replicated, each, team) for each in make],
                 data=data,
                 losses=knowledge,
                 loss_weights=loss_weights,
@@ -207,6 +227,11 @@ def distil_with_data(
             keras.utils.set_random_seed(seed)
             taught = chosen_scheme.run(course)
         history = log.rows(taught.history)
+        if not team.is_chief:
+            team.finish([place] if place else [])
+            return None
+        if strategy is not None:
+            taught = _plain(taught, make[0](), loaded)
         if place:
             _save(place, taught, history)
         say("measuring the student")
@@ -221,6 +246,7 @@ def distil_with_data(
             "variants": variants,
             "problem": log.stopped(history) or chosen.problem,
             "epochs": len(history),
+            "replicas": team.replicas,
             **data.counts(),
             "class_names": names,
             "seed": seed,
@@ -244,7 +270,7 @@ def distil_with_data(
         )
         if place:
             write(result, place, "student.tflite")
-            place.finish()
+        team.finish([place] if place else [])
         return result
 
 
@@ -262,6 +288,16 @@ def _makers(
         wanted = [scheme.default_student]
     teacher = teachers[0] if teachers else None
     return [functools.partial(as_student, each, teacher, inherit) for each in wanted]
+
+
+def _replicated(make: Callable[[], keras.Model], team: Team) -> keras.Model:
+    return team.replicated(make())
+
+
+def _plain(taught: Taught, student: keras.Model, teachers: Sequence[keras.Model]) -> Taught:
+    """What came of a scheme under a strategy, with networks outside of it."""
+    copy_weights(taught.student, student)
+    return dataclasses.replace(taught, student=student, teacher=teachers[0])
 
 
 def _save(place: RunFolder, taught: Taught, history: list[dict]) -> None:

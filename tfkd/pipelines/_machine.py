@@ -11,10 +11,10 @@ import tfkd
 
 
 def device() -> str:
-    """The names of the GPUs, or how many CPU cores there are."""
+    """The names of the GPUs that are used, or how many CPU cores there are."""
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
+        for gpu in tf.config.get_visible_devices("GPU")
     ]
     return ", ".join(gpus) or f"{os.cpu_count()} CPU cores"
 

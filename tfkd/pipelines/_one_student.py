@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfkd.datafree import DataFreeDistiller
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._outcome import Outcome
@@ -14,6 +15,7 @@ from tfkd.pipelines._result_files import read, write
 from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._shared_warm_up import SharedWarmUp
+from tfkd.pipelines._team import Team, take_values
 from tfkd.pipelines._training import train
 from tfkd.pipelines._variants import Chosen, Variants
 from tfkd.tasks import task_of
@@ -26,7 +28,9 @@ class StudentRuns:
     """Makes the result of one student of a teacher after the other.
 
     Args:
+        teacher: whom they learn from.
         warm_up: makes the students' distillers.
+        team: the processes that train each student, by copies of teacher and student under a strategy.
         data: real examples, only to measure, or None.
         teacher_file: what the teacher was loaded from.
         tflite: kind of TFLite file, or None for none.
@@ -38,7 +42,9 @@ class StudentRuns:
         say: prints a line, or does not.
     """
 
+    teacher: keras.Model
     warm_up: SharedWarmUp
+    team: Team
     data: Examples | None
     teacher_file: str
     tflite: str | None
@@ -49,30 +55,36 @@ class StudentRuns:
     verbose: int
     say: Callable[[str], None]
 
-    def result(self, student: keras.Model, folder: RunFolder | None, start: float) -> Distilled:
+    def result(self, student: keras.Model, folder: RunFolder | None, start: float) -> Distilled | None:
         """Trains a student and makes its result, or reads that of a complete run.
 
         Args:
             student: the network to train.
             folder: where files go, and what is there already is gone on from; None to write nothing.
             start: `time.perf_counter()` when the work on this student began.
+
+        Returns:
+            The result; None in a worker that is not the chief.
         """
-        distiller = self.warm_up.distiller(student)
-        distiller.compile(metrics=[task_of(distiller.teacher).metric()], jit_compile=self.jit_compile)
+        with self.team.scope():
+            distiller = self._compiled(self.warm_up.distiller(self.team.replicated(student)))
         if folder is None or not folder.finished:
-            result = self._result(distiller, folder, start)
+            result = self._result(distiller, student, folder, start)
         else:
             distiller.load_weights(folder.state)
             result = read(folder)
         self.warm_up.ended(distiller)
         return result
 
-    def _result(self, distiller, folder, start):
+    def _result(self, distiller, student, folder, start):
         steps_per_epoch = self.warm_up.steps_per_epoch
         if folder is not None:
-            folder.begin()
+            self.team.begin(folder)
         training = train(distiller, steps_per_epoch, self.data, folder, self.verbose, self.say)
+        if not self.team.is_chief:
+            return None
         self.say("measuring the student")
+        distiller = self._plain(distiller, student)
         outcome = Outcome(distiller, self.data)
         if folder is not None:
             folder.save_model("student.keras", outcome.student)
@@ -81,6 +93,8 @@ class StudentRuns:
         def result_with(variants, chosen, complete=True):
             metrics = {
                 **measured,
+                "images_generated": measured["images_generated"] * self.team.replicas,
+                "replicas": self.team.replicas,
                 "tflite": chosen.metrics,
                 "variants": variants,
                 "epochs": training.steps // steps_per_epoch,
@@ -101,6 +115,19 @@ class StudentRuns:
         if folder is not None:
             write(result, folder, "student.tflite")
         return result
+
+    def _compiled(self, distiller):
+        distiller.compile(metrics=[task_of(distiller.teacher).metric()], jit_compile=self.jit_compile)
+        return distiller
+
+    def _plain(self, distiller, student):
+        """The distiller as it would be without the strategy, around the student that was given."""
+        if self.team.strategy is None:
+            return distiller
+        recipe, seed = self.warm_up.recipe, self.warm_up.seed
+        plain = self._compiled(DataFreeDistiller(self.teacher, student, recipe, seed=seed))
+        take_values(plain, distiller)
+        return plain
 
     def _collected(self, outcome, history, metrics, chosen, folder):
         write_report = outcome.reporter()

@@ -5,6 +5,7 @@ import os
 import keras
 
 from tfkd._core import files
+from tfkd._core.replicas import from_all
 from tfkd.export import _pictures as pictures
 from tfkd.pipelines._run_folder import RunFolder
 
@@ -38,6 +39,8 @@ class SaveState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with files.replacing(self.path) as temporary:
             self.model.save_weights(temporary)
+            # Workers that are killed have kept the same epoch.
+            from_all(self.model.distribute_strategy, epoch)
 
 
 class ImageGrids(keras.callbacks.Callback):

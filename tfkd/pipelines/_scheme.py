@@ -17,6 +17,7 @@ class Scheme(Options):
         students: likewise for the students that are asked for.
         default_student: the student where none is asked for; None if the scheme makes its own.
         needs_unlabelled: whether it needs inputs without labels; else it takes none.
+        under_strategies: whether replicas of `tf.distribute` can train its one student by one teacher.
         no_effect: arguments of the pipeline that mean nothing here, and why.
     """
 
@@ -24,6 +25,7 @@ class Scheme(Options):
     students: ClassVar[tuple[int, int | None]] = (0, 1)
     default_student: ClassVar[str | None] = "0.5x"
     needs_unlabelled: ClassVar[bool] = False
+    under_strategies: ClassVar[bool] = False
     no_effect: ClassVar[Mapping[str, str]] = {}
 
     def run(self, course: Course) -> Taught:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfkd.datafree import Recipe
 from tfkd.losses import KnowledgeLoss
@@ -43,6 +44,8 @@ def _plain(value):
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype} {value.shape} {digest}"
+    if isinstance(value, tf.distribute.Strategy):
+        return f"{type(value).__name__} of {value.num_replicas_in_sync} replicas"
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):

@@ -17,6 +17,8 @@ _TEMPERATURE = 4.0
 class Distil(Scheme):
     """A teacher teaches a student."""
 
+    under_strategies = True
+
     def run(self, course: Course) -> Taught:
         return _taught_by(course.teacher, course)
 
@@ -47,6 +49,7 @@ class EarlyStopped(Scheme):
         patience: after how many epochs in which the validation loss has not improved.
     """
 
+    under_strategies = True
     stop_epoch: Annotated[int | None, AtLeast(1)] = None
     patience: Annotated[int, AtLeast(1)] = 3
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from tfkd._core.replicas import check_same_epoch
 from tfkd.callbacks import KeepLastGood
 from tfkd.datafree import DataFreeDistiller, Health
 from tfkd.pipelines._examples import Examples
@@ -58,6 +59,8 @@ def train(
         distiller.load_weights(folder.state)
         initial_epoch = (int(distiller.steps_done.numpy()) - first_step) // steps_per_epoch
         say(f"resuming after epoch {initial_epoch} of {epochs}")
+    if folder is not None:
+        check_same_epoch(distiller.distribute_strategy, initial_epoch)
     keep, health = KeepLastGood(), Health(every=max(1, epochs // 40))
     history = RunHistory(None if folder is None else folder.file("history.json"))
     with ShownProgress(verbose, health) as progress:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfkd._core import files
+from tfkd._core.replicas import check_same_epoch, from_all
 from tfkd._core.seeding import drawn_seed
 
 _FILE = "progress.json"
@@ -48,7 +49,10 @@ class Progress:
     def restore(self, number, first, distiller):
         """Gives student, losses and optimizer what the stage left last; returns the epoch to go on with."""
         saved = self._saved(number)
-        if self.folder is None or saved is None:
+        if self.folder is None:
+            return first
+        check_same_epoch(distiller.distribute_strategy, first if saved is None else saved["epochs"])
+        if saved is None:
             return first
         distiller.load_weights(os.path.join(self.folder, saved["file"]))
         return saved["epochs"]
@@ -83,6 +87,8 @@ class Progress:
         before = self._saved(number)
         with files.replacing(os.path.join(self.folder, name)) as temporary:
             distiller.save_weights(temporary)
+        # Workers that are killed have kept the same epoch.
+        from_all(distiller.distribute_strategy, epochs)
         self.state["weights"][str(number)] = {"file": name, "epochs": epochs, "finished": finished}
         files.write_text(os.path.join(self.folder, _FILE), json.dumps(self.state))
         if before is not None and before["file"] != name:

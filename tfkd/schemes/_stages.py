@@ -169,7 +169,8 @@ class Stages:
             jit_compile: as in `Distiller.compile`.
             callbacks: for every stage.
             backup_dir: folder in which every epoch is kept, so that the same call, with models that are
-                built, goes on where it was interrupted; None for none. It stays when training ends.
+                built, goes on where it was interrupted; None for none. It stays when training ends. Several
+                workers of a strategy need a folder each.
             **kwargs: passed to `Distiller.fit`: `batch_size`, `validation_data`, `verbose` and so on.
 
         Returns:
