@@ -25,13 +25,13 @@ class AutomaticRecipe:
     typed: Sequence[str] = ()
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def chosen(self, teacher: keras.Model, inherits: bool) -> Choice:
+    def chosen(self, teacher: keras.Model, inherits: bool, shallower: bool) -> Choice:
         """The recipe for a teacher, and for students that may have its weights, and why.
 
         Raises:
             ValueError: for an option that the recipe does not have, or a value out of range.
         """
-        recipe, reason = choose_recipe(teacher, inherits)
+        recipe, reason = choose_recipe(teacher, inherits, shallower)
         options = options_as_typed(recipe, recipe.name, self.typed, self.overrides)
         recipe = recipe.with_options(**options)
         if "warmup_steps" in options:
@@ -64,8 +64,13 @@ def as_recipe_or_auto(recipe: Recipe | AutomaticRecipe | str) -> Recipe | Automa
     return as_recipe(recipe)
 
 
-def chosen_recipe(recipe: Recipe | AutomaticRecipe, teacher: keras.Model, inherits: bool) -> Choice:
-    """What a teacher is distilled by, and why: as it was asked for, or as it suits the teacher."""
+def chosen_recipe(
+    recipe: Recipe | AutomaticRecipe, teacher: keras.Model, inherits: bool, shallower: bool = False
+) -> Choice:
+    """What a teacher is distilled by, and why: as it was asked for, or as it suits the teacher.
+
+    Arguments but the first are those of `choose_recipe`.
+    """
     if isinstance(recipe, AutomaticRecipe):
-        return recipe.chosen(teacher, inherits)
+        return recipe.chosen(teacher, inherits, shallower)
     return Choice(recipe, "It was asked for.")

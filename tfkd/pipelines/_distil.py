@@ -24,6 +24,7 @@ from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._settings import settings_of, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
 from tfkd.pipelines._team import Team
+from tfkd.students._by_name import is_shallower
 
 
 def distil(
@@ -133,7 +134,8 @@ def distil(
             say(f"loading the teacher: {named(teacher)}")
             loaded = as_teacher(teacher, teacher_options)
             check_labels(labels, loaded)
-            chosen, reason = chosen_recipe(recipe, loaded, inherit)
+            shallower = all(isinstance(each, str) and is_shallower(each) for each in students)
+            chosen, reason = chosen_recipe(recipe, loaded, inherit, shallower)
             say(f"recipe {chosen.name}: {reason}")
             if description := team.description():
                 say(description)

@@ -51,6 +51,12 @@ def student_named(student: str | os.PathLike, teacher: keras.Model, inherit: boo
     return network_named(student, tuple(teacher.input_shape[1:]), teacher.output_shape[-1])
 
 
+def is_shallower(name: str) -> bool:
+    """Whether a student by this name has fewer layers than its teacher, unchanged, as "0.6deep" does."""
+    factor = _FACTOR.fullmatch(name)
+    return factor is not None and factor[2] == "deep"
+
+
 def network_named(name: str, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """A network of `tfkd.students` by its name with its numbers, such as "resnet20".
 

@@ -14,8 +14,8 @@ from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
 
-# Weight of the features of a teacher that a student has a part of, and the rate at which it keeps most of
-# what it inherited.
+# Weight of the features of a teacher that a student has a part of, and the rate for one that is near it
+# from the beginning.
 _FEATURES, _LOW_RATE = 5.0, 1.5e-3
 _COLOURS = 3
 _PICTURES = ("pictures",)
@@ -33,18 +33,21 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
+def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool = False) -> Choice:
     """The recipe that suits a teacher, and why.
 
-    The choice follows from the teacher alone, never from data: what it takes, whether it can be
+    The choice follows from the teacher and its student, never from data: what it takes, whether it can be
     differentiated, and whether it has batch normalizations, which tell what is typical of its training
     images. How the choices were measured is in `docs/results.md`.
 
     Args:
         teacher: as `tfkd.load_teacher` returns it.
         inherits: whether students are the teacher thinned, with its weights
-            (`tfkd.students.scale_width(..., inherit=True)`); they then learn at a lower rate, and where it
-            has batch normalizations, its features, too.
+            (`tfkd.students.scale_width(..., inherit=True)`); where it has batch normalizations, they then
+            learn its features, too.
+        shallower: whether they have fewer of its layers, which are unchanged (`tfkd.students.scale_depth`).
+            These, and students of teachers without batch normalization, begin nearer and learn at a lower
+            rate.
 
     Returns:
         `recipe` and `reason`, a sentence.
@@ -60,8 +63,10 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False) -> Choice:
         return Choice(recipe, "The teacher is a black box, which has no gradients, statistics or features.")
     if not takes_images(teacher):
         return Choice(Procedural(), "The teacher does not take images.")
-    learned: dict[str, Any] = {"learning_rate": _LOW_RATE} if inherits else {}
-    if not normalization_taps(teacher):
+    normalized = bool(normalization_taps(teacher))
+    near = inherits and (shallower or not normalized)
+    learned: dict[str, Any] = {"learning_rate": _LOW_RATE} if near else {}
+    if not normalized:
         reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
         recipe = Procedural(**learned)
         return Choice(_with_pictures(recipe) if _has_colours(teacher) else recipe, reason)

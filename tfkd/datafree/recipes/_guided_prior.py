@@ -16,16 +16,14 @@ class GuidedPrior(Procedural):
     is how far an image's statistics are from those of the teacher's batch normalizations, p the probability
     of the chain's own class. So each class has its images, and they stay what the prior can draw, since no
     pixel is moved by a gradient. Chains walk alone for `warmup_steps`; images asked for before that are as
-    from the prior. A student that inherited weights learns more with `features=5`
-    and `learning_rate=1.5e-3`.
+    from the prior. A student that inherited weights learns more with `features=5`.
 
     Args:
         **kwargs: the options of `Procedural`.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
-        >>> recipe = tfkd.datafree.GuidedPrior(features=5.0, learning_rate=1.5e-3)
-        >>> tfkd.DataFreeDistiller(teacher, student, recipe)
+        >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.GuidedPrior(features=5.0))
 
     Reference:
         This project's own; chains by Metropolis et al., 1953, with moves that redraw part of a latent.

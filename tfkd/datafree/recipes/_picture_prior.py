@@ -15,7 +15,8 @@ class PicturePrior(Procedural):
     normalizations remember, balanced over its classes. Half of them then take a few small gradient steps
     towards these statistics and a class of their own. Remembered images are mirrored at random, and the
     teacher answers for the mirrored one. Nothing is trained but the student, which learns more with
-    `features=5` and `learning_rate=1.5e-3` if it inherited weights. For teachers of natural images in
+    `features=5` if it inherited weights, and with `learning_rate=1.5e-3` if it has fewer of the teacher's
+    layers. For teachers of natural images in
     colours.
 
     Args:

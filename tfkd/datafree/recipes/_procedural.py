@@ -22,8 +22,7 @@ class Procedural(PriorRecipe):
 
     Args:
         learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
-            to 0 as a cosine. For students that begin afresh; those that inherited weights learn more at a
-            tenth of it.
+            to 0 as a cosine. Students that begin near their teacher learn more at a tenth of it.
         **kwargs: the options of `PriorRecipe`.
 
     Example:
