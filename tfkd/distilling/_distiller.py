@@ -305,7 +305,7 @@ class Distiller(DistillationModel):
 
     def load_own_variables(self, store) -> None:
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118
-        if set(own) - {"random_states"} and not self._own_variables:
+        if "0" in own and not self._own_variables:
             # Files from before there were loss sets: their factors were the distiller's.
             self.loss_set.factors.assign(own.pop("0"))
         super().load_own_variables(own)
