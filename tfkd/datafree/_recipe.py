@@ -338,6 +338,7 @@ class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
             self,
             self.batch_size,
             self.pixels(),
+            self.microbatches,
         )
         if not self.prior_share:
             return trained

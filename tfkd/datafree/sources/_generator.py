@@ -26,6 +26,7 @@ class GeneratorSource(Source):
         options: how often it is updated, and when.
         batch_size: images in an update.
         pixels: images of what the generator returns.
+        microbatches: in how many parts of equal size the generator makes a batch.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -42,11 +43,13 @@ class GeneratorSource(Source):
         options: TrainedGenerator,
         batch_size: int,
         pixels: Callable = lambda generated: generated,
+        microbatches: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(lesson, **kwargs)
         generators.check_generator(generator, lesson.input_shape, _classes(lesson.task))
         self.generator, self.objective, self.pixels = generator, objective, pixels
+        self.microbatches = microbatches
         self.steps, self.order, self.batch_size = (
             options.generator_steps,
             options.generator_order,
@@ -153,7 +156,7 @@ class GeneratorSource(Source):
         A batch in parts is made once more for the gradients, so that memory never holds all that the
         generator computes.
         """
-        n = self.objective.microbatches
+        n = self.microbatches
         if n == 1:
             with tf.GradientTape() as tape:
                 generated = self.generator.make(drawn, training=True)
