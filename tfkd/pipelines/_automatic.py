@@ -25,7 +25,7 @@ class AutomaticRecipe:
     typed: Sequence[str] = ()
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def chosen(self, teacher: keras.Model, inherits: bool, shallower: bool) -> Choice:
+    def chosen(self, teacher: keras.Model, inherits: bool, shallower: bool = False) -> Choice:
         """The recipe for a teacher, and for students that may have its weights, and why.
 
         Raises:
