@@ -29,7 +29,7 @@ def checksums(leaves: Sequence[np.ndarray], mask: int | None) -> np.ndarray:
 def _contents(leaf):
     """The bytes of each example without the zeros at its end."""
     if leaf.dtype == object:
-        # Strings are Python objects, of which NumPy knows only where they are.
+        # NumPy holds strings as pointers, whose bytes say nothing about the text.
         return [repr(example).encode() for example in leaf]
     flat = leaf.reshape(len(leaf), -1)
     there = np.pad(flat != 0, ((0, 0), (1, 0)), constant_values=True)

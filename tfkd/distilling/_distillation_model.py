@@ -173,7 +173,7 @@ class DistillationModel(keras.Model):
                 state.assign(value)
 
     def state_of_replicas(self) -> list[keras.Variable]:
-        """The variables that are saved, of which replicas may hold different values."""
+        """The saved variables whose values may differ between replicas."""
         return self.variables
 
     @property

@@ -148,7 +148,7 @@ class ShardFolder:
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{path!r} is damaged or not one of these outputs: {error}. Remove that file and call "
-                "tfkd.cache_teacher again, which computes it anew."
+                "tfkd.cache_teacher again to compute it anew."
             ) from error
         return arrays
 
