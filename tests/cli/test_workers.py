@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.cli import running
-from tests.distilling.test_workers import free_ports
+from tests.distilling.workers import free_ports, tf_config
 from tests.killing import ROOT
 from tfkd.cli import data_free, distill
 from tfkd.cli._endings import BAD_INPUT, status_of
@@ -24,7 +24,6 @@ STARTED = ["--teacher=t.keras", "--output_dir=out"]
 def start(folder, flags):
     """Starts two workers that write to a folder."""
     port = free_ports()
-    cluster = {"worker": [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]}
     command = [sys.executable, "-m", "tfkd.cli.data_free", *flags, f"--output_dir={folder}"]
     return [
         subprocess.Popen(
@@ -34,7 +33,7 @@ def start(folder, flags):
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
                 "TF_CPP_MIN_LOG_LEVEL": "3",
-                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+                "TF_CONFIG": tf_config(port, index),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -2,30 +2,16 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from tests.distilling.workers import distiller, fit
+from tests.distilling.workers import distiller, fit, free_ports
 from tests.killing import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill]
-
-
-def free_ports():
-    """The first of two neighbouring ports that are free."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            try:
-                other.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def run(kind, folder, step=0):

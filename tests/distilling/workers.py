@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 
 import keras
@@ -46,10 +47,28 @@ def fit(made, kind, callbacks):
     return made.fit(X, Y, batch_size=BATCH, shuffle=False, **options)
 
 
+def free_ports():
+    """The first of two neighbouring ports that are free."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                other.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def tf_config(port, index):
+    """What `TF_CONFIG` is for one of two workers, on a port and the next one."""
+    cluster = {"worker": [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]}
+    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+
+
 def main(port: int, index: int, kind: str, folder: str, step: int) -> None:
     """A whole run, its weights and logs in a file; killed after so many steps, if not 0."""
-    cluster = {"worker": [f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"]}
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+    os.environ["TF_CONFIG"] = tf_config(port, index)
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
         made = distiller(kind)
     callbacks = [keras.callbacks.BackupAndRestore(f"{folder}/backup{index}", delete_checkpoint=False)]

@@ -491,18 +491,19 @@ class DataFreeDistiller(Distiller):
         return [self.steps_done, *found.values()]
 
     def state_of_replicas(self) -> list[keras.Variable]:
+        return self._state(with_memory=self.memory is not None and self.memory.saved)
+
+    def _state(self, with_memory):
+        """The variables of networks and source, its optimizers included."""
+        remembered = set()
+        if self.memory is not None and not with_memory:
+            remembered = {id(v) for v in self.memory.variables}
         of_optimizers = [v for optimizer in self.source.optimizers for v in optimizer.variables]
-        forgotten = set()
-        if self.memory is not None and not self.memory.saved:
-            forgotten = {id(v) for v in self.memory.variables}
-        return [v for v in [*super().state_of_replicas(), *of_optimizers] if id(v) not in forgotten]
+        return [v for v in [*self.variables, *of_optimizers] if id(v) not in remembered]
 
     def preserving_state(self) -> contextlib.AbstractContextManager[None]:
         """A context at whose end every variable but the memory's is put back to what it was."""
-        remembered = {id(v) for v in self.memory.variables} if self.memory is not None else ()
-        optimizers = [self.optimizer, *self.source.optimizers]
-        variables = [*self.variables, *(v for optimizer in optimizers for v in optimizer.variables)]
-        return preserving_state([v for v in variables if id(v) not in remembered])
+        return preserving_state([*self._state(with_memory=False), *self.optimizer.variables])
 
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
         """The old name of `preserving_state`."""
