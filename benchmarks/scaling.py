@@ -3,9 +3,10 @@
     python benchmarks/scaling.py
     python benchmarks/scaling.py --network=lenet5 --steps_per_execution=1,8
 
-Each replica has a core of its own, runs operations in one thread, and takes `batch_size` examples a step:
-one replica on one core; two replicas of `MirroredStrategy` in a process on two cores; two processes on a
-core each under `MultiWorkerMirroredStrategy`. Seconds are medians of epochs, after one for tracing.
+Each replica runs operations in one thread, so that it uses one core, and takes `batch_size` examples a
+step: one replica; two replicas of `MirroredStrategy` in a process; two processes under
+`MultiWorkerMirroredStrategy`. Processes are not bound to cores: the threads by which workers exchange
+gradients would wait for those that compute. Seconds are medians of epochs, after one for tracing.
 Overhead is the CPU time that an example takes above that of one replica, which other programs on the same
 cores disturb less than the examples a second. More steps per execution than one are for one replica alone:
 with several, plain Keras 3.15 fails.
@@ -125,16 +126,14 @@ def replicas(arrangement: Arrangement) -> int:
 
 
 def run(name: str) -> list[dict]:
-    """What each process of an arrangement measures, each on cores of its own."""
+    """What each process of an arrangement measures."""
     arrangement = ARRANGEMENTS[name]
-    cores = sorted(os.sched_getaffinity(0))
     addresses = [f"127.0.0.1:{port}" for port in free_ports(arrangement.workers)]
     started = []
     for index in range(arrangement.workers):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        own = cores[index : index + arrangement.replicas]
         environment = dict(os.environ, TF_CONFIG=json.dumps(task)) if arrangement.workers > 1 else None
-        command = ["taskset", "-c", ",".join(map(str, own)), sys.executable, *sys.argv, f"--only={name}"]
+        command = [sys.executable, *sys.argv, f"--only={name}"]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
     return [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
 

@@ -9,6 +9,7 @@ import tfkd
 from tests import transformers
 from tests.conftest import CLASSES, SHAPE, small_network
 from tfkd.datafree import GuidedPrior, PicturePrior, Procedural, ProceduralText, choose_recipe
+from tfkd.tasks import task_of
 
 
 def plain_network():
@@ -55,6 +56,18 @@ def test_students_that_begin_near_their_teacher_learn_at_a_lower_rate(make, shal
     afresh, inheriting = choose_recipe(make()), choose_recipe(make(), True, shallower)
     rates = [chosen.recipe.learning_rate for chosen in (afresh, inheriting)]
     assert (0 < rates[1] < rates[0] / 2) if lower else rates[0] == rates[1]
+
+
+def test_students_with_fewer_layers_that_begin_afresh_learn_features_everywhere():
+    teacher = tfkd.students.resnet(14, (12, 12, 3), CLASSES, (4, 4, 8))
+    recipe = choose_recipe(teacher, shallower=True).recipe
+    assert recipe.features > 0 and recipe.features_at == "convolutions"
+    assert recipe.learning_rate > choose_recipe(teacher).recipe.learning_rate
+    student = tfkd.students.scale_depth(teacher, 0.6)
+    _, (hint, _) = recipe.build_student_losses(teacher, student, task_of(teacher))
+    convolutions = {each.name for each in student.layers if isinstance(each, layers.Conv2D)}
+    assert set(hint.get_config()["student_layer"]) == convolutions
+    assert choose_recipe(plain_network(), shallower=True).recipe.features == 0
 
 
 def images_teacher(shape, normalized=True):

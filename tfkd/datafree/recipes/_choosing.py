@@ -14,9 +14,9 @@ from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
 
-# Weight of the features of a teacher that a student has a part of, and the rate for one that is near it
-# from the beginning.
-_FEATURES, _LOW_RATE = 5.0, 1.5e-3
+# Weight of the features of a teacher that a student has layers of, the rate for one that is near it from
+# the beginning, and for one that has all to learn.
+_FEATURES, _LOW_RATE, _HIGH_RATE = 5.0, 1.5e-3, 1.5e-2
 _COLOURS = 3
 _PICTURES = ("pictures",)
 # How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
@@ -46,8 +46,8 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
             (`tfkd.students.scale_width(..., inherit=True)`); where it has batch normalizations, they then
             learn its features, too.
         shallower: whether they have fewer of its layers, which are unchanged (`tfkd.students.scale_depth`).
-            These, and students of teachers without batch normalization, begin nearer and learn at a lower
-            rate.
+            Where these inherit, and where a teacher has no batch normalization, students begin nearer and
+            learn at a lower rate. Where these begin afresh, they learn the features of all convolutions.
 
     Returns:
         `recipe` and `reason`, a sentence.
@@ -71,10 +71,12 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
         recipe = Procedural(**learned)
         return Choice(_with_pictures(recipe) if _has_colours(teacher) else recipe, reason)
     reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
-    if inherits:
+    if inherits or shallower:
         # Mirrored images cost nothing where the teacher looks at each image again for its features.
         learned |= {"features": _FEATURES, "student_flip": True}
         reason += " The student has layers of the teacher, and learns its features, too."
+    if shallower and not inherits:
+        learned |= {"features_at": "convolutions", "learning_rate": _HIGH_RATE}
     if _has_colours(teacher):
         return Choice(PicturePrior(**learned), f"{reason} The images have colours, as photographs do.")
     if is_spectrogram(teacher.input_shape[1:]):
