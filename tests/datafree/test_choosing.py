@@ -9,6 +9,7 @@ import tfkd
 from tests import transformers
 from tests.conftest import CLASSES, SHAPE, small_network
 from tfkd.datafree import GuidedPrior, PicturePrior, Procedural, ProceduralText, choose_recipe
+from tfkd.datafree.recipes._choosing import calibrating_recipe
 from tfkd.tasks import task_of
 
 
@@ -74,7 +75,7 @@ def images_teacher(shape, normalized=True):
     inputs = keras.Input(shape)
     x = layers.Conv2D(2, 3)(inputs)
     x = layers.BatchNormalization()(x) if normalized else x
-    return keras.Model(inputs, layers.Dense(CLASSES)(layers.Flatten()(x)))
+    return keras.Model(inputs, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,17 @@ def images_teacher(shape, normalized=True):
 )
 def test_pictures_are_for_colours_and_where_statistics_choose_among_them(shape, normalized, recipe):
     assert choose_recipe(images_teacher(shape, normalized)).recipe == recipe
+
+
+def test_large_images_come_in_small_batches():
+    for make in (lambda shape: choose_recipe(images_teacher(shape)).recipe, of_ranges):
+        small, large, huge = (make((side, side, 3)).batch_size for side in (32, 224, 2000))
+        assert large * 4 <= small and huge == 8
+        assert large * 224 * 224 * 3 <= 6e6 < 2 * large * 224 * 224 * 3
+
+
+def of_ranges(shape):
+    return calibrating_recipe(images_teacher(shape))
 
 
 def test_spectrograms_are_neither_pictures_nor_mirrored():

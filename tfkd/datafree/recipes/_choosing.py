@@ -1,5 +1,6 @@
 """Which recipe suits a teacher."""
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -24,6 +25,8 @@ _PICTURES = ("pictures",)
 _TYPICAL: dict[str, Any] = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
 _FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
 _FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
+# Numbers in a batch of images at most. Networks for large images hold hundreds of times as many.
+_NUMBERS_AT_ONCE = 6_000_000
 
 
 class Choice(NamedTuple):
@@ -38,7 +41,7 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
 
     The choice follows from the teacher and its student, never from data: what it takes, whether it can be
     differentiated, and whether it has batch normalizations, which tell what is typical of its training
-    images. How the choices were measured is in `docs/results.md`.
+    images. Batches of large images are smaller, so that they fit into memory. How the choices were measured is in `docs/results.md`.
 
     Args:
         teacher: as `tfkd.load_teacher` returns it.
@@ -56,6 +59,11 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
         >>> recipe, reason = tfkd.datafree.choose_recipe(teacher, inherits=True)
         >>> tfkd.DataFreeDistiller(teacher, student, recipe)
     """
+    recipe, reason = _by_kind(teacher, inherits, shallower)
+    return Choice(_in_memory(recipe, teacher), reason)
+
+
+def _by_kind(teacher, inherits, shallower):
     if takes_tokens(teacher):
         return Choice(ProceduralText(), "The teacher reads token ids, which no gradient moves.")
     if isinstance(teacher, BlackBoxTeacher):
@@ -102,7 +110,18 @@ def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Rec
         options |= {"refine_steps": 0}
     elif normalization_taps(teacher):
         options |= _TYPICAL | (_FROM_PICTURES if coloured else _FROM_OTHERS)
-    return Procedural(memory=0, **options)
+    return _in_memory(Procedural(memory=0, **options), teacher)
+
+
+def _in_memory(recipe, teacher):
+    """A recipe whose batches are halved until their images fit into memory."""
+    if not takes_images(teacher):
+        return recipe
+    of_one = math.prod(size or 1 for size in teacher.input_shape[1:])
+    batch_size = recipe.batch_size
+    while batch_size > 8 and batch_size * of_one > _NUMBERS_AT_ONCE:
+        batch_size //= 2
+    return recipe.with_options(batch_size=batch_size)
 
 
 def _has_colours(teacher):
