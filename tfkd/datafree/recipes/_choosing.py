@@ -41,7 +41,8 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
 
     The choice follows from the teacher and its student, never from data: what it takes, whether it can be
     differentiated, and whether it has batch normalizations, which tell what is typical of its training
-    images. Batches of large images are smaller, so that they fit into memory. How the choices were measured is in `docs/results.md`.
+    images. Batches of large images are smaller, so that they fit into memory. How the choices were
+    measured is in `docs/results.md`.
 
     Args:
         teacher: as `tfkd.load_teacher` returns it.
