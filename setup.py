@@ -52,6 +52,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "tfkd = tfkd_programs:main",
             "tfkd-data-free = tfkd_programs:data_free",
             "tfkd-distill = tfkd_programs:distill",
             "tfkd-compress = tfkd_programs:compress",

@@ -3,11 +3,44 @@
 Importing anything of `tfkd` imports TensorFlow, so this stands beside it.
 """
 
+import ast
+import difflib
 import faulthandler
 import importlib
+import importlib.metadata
 import os
+import pathlib
 import signal
 import sys
+
+# What `tfkd` is told to do, and the module of `tfkd.cli` that does it.
+PROGRAMS = {
+    "data-free": "data_free",
+    "distil": "distill",
+    "compress": "compress",
+    "search": "search",
+    "inspect": "inspect",
+    "doctor": "doctor",
+}
+_BAD_INPUT = 2
+
+
+def main() -> int:
+    """Entry point of `tfkd`, which is told what to do by a word; returns its exit status."""
+    word, *rest = sys.argv[1:] or ["--help"]
+    if word in PROGRAMS:
+        sys.argv[1:] = rest
+        return _run(PROGRAMS[word])
+    if word.lstrip("-") == "version":
+        print(f"tfkd {importlib.metadata.version('tfkd')}")
+        return 0
+    if word.lstrip("-") in ("help", "h", "?"):
+        print(_help())
+        return 0
+    near = difflib.get_close_matches(word, PROGRAMS, 1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    print(f"tfkd: {word!r} is not one of {', '.join(PROGRAMS)}.{meant} See tfkd --help.", file=sys.stderr)
+    return _BAD_INPUT
 
 
 def data_free() -> int:
@@ -33,6 +66,18 @@ def search() -> int:
 def inspect() -> int:
     """Entry point of `tfkd-inspect`; returns its exit status."""
     return _run("inspect")
+
+
+def _help():
+    """All programs with what their modules say they do, which are read: importing them takes seconds."""
+    folder = pathlib.Path(__file__).parent / "tfkd" / "cli"
+    lines = ["tfkd: knowledge distillation with and without data.", "", "Usage: tfkd PROGRAM [flags]", ""]
+    for word, module in PROGRAMS.items():
+        said = ast.get_docstring(ast.parse((folder / f"{module}.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {word:<10} {said.partition(': ')[2]}")
+    return "\n".join(
+        [*lines, "", "tfkd PROGRAM --help lists the program's flags; tfkd --version is the version."]
+    )
 
 
 def _run(module):

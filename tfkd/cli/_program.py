@@ -15,7 +15,7 @@ from absl import flags
 from tfkd.cli import _help, _terminal
 from tfkd.cli._endings import BAD_INPUT, DONE, NOT_TRUSTWORTHY, UNEXPECTED, Interruptions, status_of
 from tfkd.cli._flag_group import FlagGroup
-from tfkd.pipelines import Compressed, Distilled, Inspection, Searched
+from tfkd.pipelines import Compressed, Diagnosis, Distilled, Inspection, Searched
 from tfkd.pipelines._run_folder import Interrupted
 
 # They say where a run is and what to do with an earlier one, not what this one is.
@@ -42,7 +42,7 @@ class Program:
     name: str
     purpose: str
     example: str
-    pipeline: Callable[..., Distilled | Compressed | Searched | Inspection | None]
+    pipeline: Callable[..., Distilled | Compressed | Searched | Inspection | Diagnosis | None]
     groups: Sequence[FlagGroup]
     needed: Sequence[str]
     positional: str | None = None

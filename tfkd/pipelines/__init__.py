@@ -1,6 +1,7 @@
 """Whole jobs as functions: from a trained network to its students, files and report."""
 
 from tfkd.pipelines._compress import compress
+from tfkd.pipelines._diagnosis import Diagnosis, diagnose
 from tfkd.pipelines._distil import distil
 from tfkd.pipelines._distil_text import distil_text
 from tfkd.pipelines._distil_with_data import distil_with_data
@@ -13,11 +14,13 @@ from tfkd.pipelines._search import search
 
 __all__ = [
     "Compressed",
+    "Diagnosis",
     "Distilled",
     "Finding",
     "Inspection",
     "Searched",
     "compress",
+    "diagnose",
     "distil",
     "distil_text",
     "distil_with_data",

@@ -1,0 +1,137 @@
+"""diagnose: whether tfkd works on this machine, and with what."""
+
+import dataclasses
+import importlib.metadata
+import os
+import tempfile
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from packaging.requirements import Requirement
+
+from tfkd import students
+from tfkd.datafree import DataFreeDistiller, Procedural
+from tfkd.export import export_tflite
+from tfkd.pipelines._machine import device, versions
+
+# What tests need is not missed by anybody else.
+_FOR_DEVELOPMENT = "test"
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What `tfkd.pipelines.diagnose` found out.
+
+    Attributes:
+        versions: of tfkd, Python and the libraries that a result depends on.
+        device: the GPUs in use, or how many CPU cores there are.
+        missing: requirements that are not installed, or in another version, by extra.
+        failures: what did not work, with the error; empty if all did.
+        seconds: how long the self-test took.
+
+    Example:
+        >>> diagnosis = tfkd.pipelines.diagnose()
+        >>> print(diagnosis.summary())
+    """
+
+    versions: dict[str, str]
+    device: str
+    missing: dict[str, list[str]]
+    failures: dict[str, str]
+    seconds: float
+
+    @property
+    def problem(self) -> str | None:
+        """What failed, in a line; None if all works."""
+        return f"These failed: {', '.join(self.failures)}." if self.failures else None
+
+    def summary(self) -> str:
+        """All of it as lines of text."""
+        lines = [f"{name} {version}" for name, version in self.versions.items()]
+        lines += [f"device: {self.device}"]
+        for extra, requirements in self.missing.items():
+            lines.append(
+                f"extra {extra}: not installed ({', '.join(requirements)}); pip install 'tfkd[{extra}]'"
+            )
+        lines += [f"{what} failed: {error}" for what, error in self.failures.items()]
+        lines += [self.problem or f"Training, XLA and TFLite files work ({self.seconds:.0f} s)."]
+        return "\n".join(lines)
+
+
+def diagnose() -> Diagnosis:
+    """Looks at versions, devices and extras, and tries what tfkd does: trains, compiles, converts.
+
+    Returns:
+        A `Diagnosis`.
+
+    Example:
+        >>> tfkd.pipelines.diagnose().problem is None
+        True
+    """
+    start = time.perf_counter()
+    failures = {}
+    for what, attempt in _ATTEMPTS.items():
+        try:
+            attempt()
+        except Exception as error:  # Whatever is wrong with a machine is what was asked for.
+            failures[what] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Diagnosis(versions(), device(), _missing_extras(), failures, time.perf_counter() - start)
+
+
+def _missing_extras():
+    """Requirements of tfkd's extras that are not met; a source tree that is not installed has no extras."""
+    try:
+        installed = importlib.metadata.distribution("tfkd")
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    missing = {}
+    for requirement in map(Requirement, installed.requires or ()):
+        for extra in installed.metadata.get_all("Provides-Extra") or ():
+            of_extra = requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
+            if of_extra and extra != _FOR_DEVELOPMENT and not _is_met(requirement):
+                missing.setdefault(extra, []).append(str(requirement).partition(";")[0].strip())
+    return missing
+
+
+def _is_met(requirement):
+    try:
+        return importlib.metadata.version(requirement.name) in requirement.specifier
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _train():
+    recipe = Procedural(batch_size=16, epochs=1, steps_per_epoch=2, memory=32, replay_steps=1)
+    teacher = students.lenet5()
+    student = students.scale_width(teacher, 0.5)
+    before = [np.array(weight) for weight in student.get_weights()]
+    distiller = DataFreeDistiller(teacher, student, recipe)
+    distiller.compile(jit_compile=False)
+    loss = distiller.fit(verbose=0).history["loss"][-1]
+    moved = any((old != new).any() for old, new in zip(before, student.get_weights(), strict=True))
+    if not np.isfinite(loss) or not moved:
+        raise RuntimeError(f"a student learned nothing (loss {loss})")
+
+
+def _compile():
+    product = tf.function(tf.matmul, jit_compile=True, autograph=False)(tf.eye(2), 2 * tf.eye(2))
+    if not np.allclose(product, 2 * np.eye(2)):
+        raise RuntimeError(f"a product is wrong: {product}")
+
+
+def _convert():
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    with tempfile.TemporaryDirectory() as folder:
+        # It compares the file's answers with the model's.
+        export_tflite(model, os.path.join(folder, "model.tflite"), "float32")
+
+
+_ATTEMPTS: dict[str, Callable[[], None]] = {
+    "training without data": _train,
+    "XLA": _compile,
+    "a TFLite file": _convert,
+}
