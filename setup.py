@@ -4,6 +4,26 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+# What users may want beside the core.
+EXTRAS = {
+    "litert": ["ai-edge-litert>=2.0"],
+    # It imports tqdm and does not say so.
+    "aeq": ["ai-edge-quantizer>=0.10,<0.11", "tqdm>=4.60"],
+    "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
+    "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
+    "text": ["keras-hub>=0.32,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["test"] = [
+    *EXTRAS["all"],
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.100",
+    "ruff>=0.12",
+    "pyright[nodejs]>=1.1.400",
+]
+
 setup(
     name="tfkd",
     version="0.1.0",
@@ -24,32 +44,7 @@ setup(
         "absl-py>=1.4",
         "rich>=13.7",
     ],
-    extras_require={
-        "litert": ["ai-edge-litert>=2.0"],
-        # It imports tqdm and does not say so.
-        "aeq": ["ai-edge-quantizer>=0.10,<0.11", "tqdm>=4.60"],
-        "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
-        "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
-        "text": ["keras-hub>=0.32,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
-        "test": [
-            "pytest>=8",
-            "pytest-timeout>=2.3",
-            "pytest-xdist>=3.6",
-            "hypothesis>=6.100",
-            "ruff>=0.12",
-            "pyright[nodejs]>=1.1.400",
-            "ai-edge-litert>=2.0",
-            "matplotlib>=3.8",
-            "jinja2>=3.1",
-            "tensorboard>=2.19",
-            "keras-tuner[bayesian]>=1.4.7,<1.5",
-            "keras-hub>=0.32,<0.33",
-            "tokenizers>=0.21",
-            "safetensors>=0.4",
-            "ai-edge-quantizer>=0.10,<0.11",
-            "tqdm>=4.60",
-        ],
-    },
+    extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "tfkd = tfkd_programs:main",

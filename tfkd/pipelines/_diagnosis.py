@@ -17,8 +17,8 @@ from tfkd.datafree import DataFreeDistiller, Procedural
 from tfkd.export import export_tflite
 from tfkd.pipelines._machine import device, versions
 
-# What tests need is not missed by anybody else.
-_FOR_DEVELOPMENT = "test"
+# Extras that are made of others, or of what only tests need.
+_NOT_MISSED = ("all", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _missing_extras():
     for requirement in map(Requirement, installed.requires or ()):
         for extra in installed.metadata.get_all("Provides-Extra") or ():
             of_extra = requirement.marker is not None and requirement.marker.evaluate({"extra": extra})
-            if of_extra and extra != _FOR_DEVELOPMENT and not _is_met(requirement):
+            if of_extra and extra not in _NOT_MISSED and not _is_met(requirement):
                 missing.setdefault(extra, []).append(str(requirement).partition(";")[0].strip())
     return missing
 
