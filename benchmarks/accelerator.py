@@ -85,6 +85,9 @@ class Step(NamedTuple):
 
 def main(_: list[str]) -> None:
     """Prints the rates and a row for each step, and keeps them."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Otherwise TensorFlow takes all its memory, and PyTorch gets none.
+        tf.config.experimental.set_memory_growth(gpu, True)
     cpu = on_cpu()
     batch_size = FLAGS.batch_size or (16 if cpu else None)
     makers = {"soft": lambda compiled: with_labels(batch_size or 128, compiled)}
@@ -217,14 +220,14 @@ def rates() -> dict[str, float]:
 
 def rate(function: Callable, shapes: list[tuple], dtype: str, operations: int) -> float:
     """Operations a second of a function of random tensors, compiled by XLA."""
-    # Small numbers: many convolutions in a row overflow nothing.
+    # With such kernels, many convolutions in a row neither overflow nor vanish.
     given = [tf.cast(tf.random.normal(shape, stddev=0.03), dtype) for shape in shapes]
     compiled = tf.function(function, jit_compile=True, autograph=False)
     return operations / timed(lambda: compiled(*given), tf.test.experimental.sync_devices)[1]
 
 
 def torch_milliseconds(row: dict[str, Any]) -> float | None:
-    """Of the same step in eager PyTorch; None where that is not installed."""
+    """Of the step with soft targets in eager PyTorch; None where that is not installed."""
     try:
         from torch_soft_step import soft_step
     except ModuleNotFoundError:
