@@ -5,12 +5,14 @@
 
 Tiny networks, two steps each on the CPU, eagerly, or as graphs with --noeagerly, which takes an hour. The
 losses are those over a batch and soft targets. Losses and schemes are the tests' registries, recipes are
-those of `known_recipes`. The table goes to docs/distribution.md; with --only it is printed alone.
+those of `known_recipes`. The table goes to docs/distribution.md, rows to --rows; --only renews some.
 """
 
 import contextlib
 import functools
 import gc
+import json
+import os
 import pathlib
 import sys
 import time
@@ -26,6 +28,7 @@ from marked import write_marked
 
 import tfkd
 from tfkd import datafree
+from tfkd._core import files
 
 # The registries of losses and schemes are the tests', as are the two logical devices.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
@@ -39,7 +42,8 @@ from tests.schemes.registry import CASES
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("eagerly", True, "whether steps run without being traced")
-flags.DEFINE_list("only", [], "parts of names of the cases to run; all without")
+flags.DEFINE_list("only", [], "parts of names of the cases to run, such as 'recipe dfq'; all without")
+flags.DEFINE_string("rows", "docs/rows/strategies.json", "where the rows are kept")
 
 STRATEGIES = {
     "no strategy": tf.distribute.get_strategy,
@@ -88,14 +92,14 @@ class Examples:
     def of(self, network: keras.Model) -> keras.Model:
         """The network, whose last layer with weights now counts."""
         last = [layer for layer in network.layers if layer.weights][-1]
-        inner = last.call
+        kind = type(last)
 
-        @functools.wraps(inner)
-        def call(x, *args, **kwargs):
+        def call(layer, x, *args, **kwargs):
             tf.numpy_function(self.batches.append, [tf.shape(x)[0]], [])
-            return inner(x, *args, **kwargs)
+            return kind.call(layer, x, *args, **kwargs)
 
-        last.call = call
+        # In its class: taps replace `call` in the layer, and put back what the class has.
+        last.__class__ = type(kind.__name__, (kind,), {"call": call})
         return network
 
     @property
@@ -172,38 +176,52 @@ def outcome(case: Case, strategy: tf.distribute.Strategy) -> tuple[str, int]:
     return "ran" if finite else "the loss is not finite", examples.total
 
 
-def row(case: Case, strategies: dict[str, tf.distribute.Strategy]) -> str:
-    """The case's line of the table."""
-    cells, alone = [], None
+def cells(case: Case, strategies: dict[str, tf.distribute.Strategy]) -> list[str]:
+    """What became of it under each strategy."""
+    found, alone = [], None
     for strategy in strategies.values():
         start = time.perf_counter()
         cell, examples = outcome(case, strategy)
         alone = examples if alone is None else alone
         if alone and examples and examples != alone:
             cell += f", {examples / alone:.2g} times the examples"
-        cells.append(cell.replace("|", "\\|"))
+        found.append(cell)
         seconds = time.perf_counter() - start
         print(f"{case.group} {case.name}: {cell} ({examples} examples, {seconds:.0f} s)", file=sys.stderr)
     # Graphs of models that nothing refers to any more.
     keras.backend.clear_session()
     gc.collect()
-    return f"| {case.group} | {case.name} | {' | '.join(cells)} |"
+    return found
+
+
+def read_rows() -> dict[str, list[str]]:
+    """The rows there are, by group and name."""
+    if not os.path.exists(FLAGS.rows):
+        return {}
+    with open(FLAGS.rows, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_row(of: str, found: list[str], order: list[str]) -> None:
+    """Adds a row to those there are, and writes the table of all."""
+    rows = {**read_rows(), of: found}
+    rows = {name: rows[name] for name in order if name in rows}
+    files.write_text(FLAGS.rows, json.dumps(rows, indent=1) + "\n")
+    lines = [f"| | {' | '.join(STRATEGIES)} |", f"|{'---|' * (1 + len(STRATEGIES))}"]
+    lines += [f"| {name} | {' | '.join(row)} |" for name, row in rows.items()]
+    write_marked("docs/distribution.md", "strategies", "\n".join(lines))
 
 
 def main(argv: list[str]) -> None:
-    """Runs all cases under all strategies."""
+    """Runs the cases under all strategies."""
     warnings.simplefilter("ignore")
     tf.config.run_functions_eagerly(FLAGS.eagerly)
     # One of each for all: collectives of a second one would be mixed up with its own.
     strategies = {name: make() for name, make in STRATEGIES.items()}
-    chosen = [case for case in cases() if not FLAGS.only or any(part in case.name for part in FLAGS.only)]
-    lines = [f"| | | {' | '.join(strategies)} |", f"|{'---|' * (2 + len(strategies))}"]
-    for case in chosen:
-        lines.append(row(case, strategies))
-        if not FLAGS.only:
-            write_marked("docs/distribution.md", "strategies", "\n".join(lines))
-    if FLAGS.only:
-        print("\n".join(lines))
+    every = {f"{case.group} {case.name}": case for case in cases()}
+    for name, case in every.items():
+        if not FLAGS.only or any(part in name for part in FLAGS.only):
+            write_row(name, cells(case, strategies), [*every])
 
 
 if __name__ == "__main__":
