@@ -147,6 +147,8 @@ def with_recipe(recipe: type[datafree.Recipe], examples: Examples) -> keras.call
     made = recipe(**{**options, **subject.options})
     distiller = tfkd.DataFreeDistiller(subject.network(), examples.of(subject.network()), made, seed=1)
     distiller.compile(jit_compile=False)
+    # Those that a new student is looked at with.
+    examples.batches.clear()
     data = {"x": X[:16], "batch_size": 8} if recipe.needs_examples else {}
     return distiller.fit(**data, epochs=1, steps_per_epoch=2, verbose=0)
 
