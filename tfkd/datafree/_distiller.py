@@ -285,6 +285,7 @@ class DataFreeDistiller(Distiller):
             apart = self.run_eagerly or tf.distribute.has_strategy()
         once = (lambda function: function) if apart else tf.function(autograph=False)
         self._update_student_once = once(self._update_student)
+        self._learn_from_part = once(self._learn)
         self.source.retrace(once)
         self.train_function = None
 
@@ -393,8 +394,10 @@ class DataFreeDistiller(Distiller):
 
     def _learn_in_parts(self, images, logits):
         n = self.recipe.microbatches
+        if n == 1:
+            return [self._learn(images, logits)]
         logits = [None] * n if logits is None else ops.split(logits, n)
-        return run_sequentially(self._learn, list(zip(ops.split(images, n), logits, strict=True)))
+        return run_sequentially(self._learn_from_part, list(zip(ops.split(images, n), logits, strict=True)))
 
     def _mixed(self, x, images, logits):
         """Real examples with as many synthesized ones behind them as the recipe's share says."""

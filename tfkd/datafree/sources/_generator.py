@@ -61,6 +61,7 @@ class GeneratorSource(Source):
         self._objective_trackers = objective.trackers
         self.optimizer = None
         self._update_once = self.update
+        self._gradients_once = self._gradients_of_part
 
     @property
     def trained(self) -> Mapping[str, TrainedNetwork]:
@@ -80,6 +81,7 @@ class GeneratorSource(Source):
 
     def retrace(self, once: Callable[[Callable], Callable]) -> None:
         self._update_once = once(self.update)
+        self._gradients_once = once(self._gradients_of_part)
 
     def before(self, adversarial_weight) -> Batch | None:
         if self.order == "after":
@@ -172,7 +174,7 @@ class GeneratorSource(Source):
 
         def gradients_by(upstream):
             each = run_sequentially(
-                self._gradients_of_part, list(zip(parts, ops.split(upstream, n), strict=True))
+                self._gradients_once, list(zip(parts, ops.split(upstream, n), strict=True))
             )
             return [None if of[0] is None else tf.add_n(of) for of in zip(*each, strict=True)]
 
