@@ -1,7 +1,7 @@
 """Time and memory of a training step at ImageNet's size: MobileNetV2 of 224x224 pixels to its half.
 
     python benchmarks/imagenet_size.py --batch_sizes=8,32
-    python benchmarks/imagenet_size.py --methods=dfq --batch_sizes=64 --microbatches=1,8
+    python benchmarks/imagenet_size.py --methods=dfad --batch_sizes=64 --microbatches=1,8
     python benchmarks/imagenet_size.py --network=small --methods=dfq --batch_sizes=128,1024 --steps=2
 
 Weights and images are random: a step takes as long with any. Each row is measured in a process of its own,
@@ -32,7 +32,7 @@ from tfkd._core import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("network", "mobilenet", ["mobilenet", "small"], "which pair of networks")
-flags.DEFINE_list("methods", ["distil", "procedural", "picture_prior", "dfq"], "distil, or recipes by name")
+flags.DEFINE_list("methods", ["distil", "procedural", "picture_prior", "dfad"], "distil, or recipes by name")
 flags.DEFINE_list("batch_sizes", ["8", "32"], "images in an update")
 flags.DEFINE_list("microbatches", ["1"], "in how many parts a recipe has a batch; with data it is whole")
 flags.DEFINE_list("replicas", ["1"], "devices of the CPU that MirroredStrategy is given; 1 for no strategy")
