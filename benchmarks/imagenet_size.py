@@ -32,7 +32,9 @@ from tfkd._core import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("network", "mobilenet", ["mobilenet", "small"], "which pair of networks")
-flags.DEFINE_list("methods", ["distil", "procedural", "picture_prior", "dfad"], "distil, or recipes by name")
+flags.DEFINE_list(
+    "methods", ["distil", "procedural", "picture_prior", "dfad"], "distil, or recipes by name"
+)
 flags.DEFINE_list("batch_sizes", ["8", "32"], "images in an update")
 flags.DEFINE_list("microbatches", ["1"], "in how many parts a recipe has a batch; with data it is whole")
 flags.DEFINE_list("replicas", ["1"], "devices of the CPU that MirroredStrategy is given; 1 for no strategy")
