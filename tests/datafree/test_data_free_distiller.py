@@ -348,6 +348,38 @@ def test_parts_of_a_batch_give_a_generators_gradients_of_the_whole(teacher, monk
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-6)
 
 
+IN_PARTS = {"microbatches": 4, "student_steps": 1, "memory": 0, "warmup_steps": 0}
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        datafree.DFQ(**{**TINY_GENERATOR, **IN_PARTS}),
+        # Three images of the generator, fewer than there are parts.
+        datafree.DFAD(**{**TINY_GENERATOR, **IN_PARTS}, prior_share=0.8),
+        datafree.CMI(**TINY_INVERSION, microbatches=4, filters=4, student_shift=1),
+    ],
+    ids=["generator", "mixture", "inversions"],
+)
+def test_networks_see_a_part_of_a_batch_at_a_time(teacher, recipe, monkeypatch):
+    distiller = make(keras.models.clone_model(teacher), recipe)
+    rows = []
+
+    def counted(call):
+        def counting(inputs, **kwargs):
+            rows.append(inputs.shape[0])
+            return call(inputs, **kwargs)
+
+        return counting
+
+    trained = [network for network, _ in distiller.source.trained.values()]
+    for network in (distiller.teacher, distiller.student, *trained):
+        monkeypatch.setattr(network, "call", counted(network.call))
+    distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
+    assert min(rows) >= 1 and max(rows) == 4
+
+
 def test_warm_up_makes_images_but_teaches_nobody(teacher):
     distiller = make(teacher, RECIPES["fast"])
     before = harness.snapshot(distiller.student)

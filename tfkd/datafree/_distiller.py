@@ -113,7 +113,14 @@ class DataFreeDistiller(Distiller):
         super().__init__(teacher, student, losses, weights, student_loss_weight, name=name, **kwargs)
         self.task, self.recipe, self.input_form = task, recipe, form
         self.seed_generator = ReplicaSeeds(seed)
-        lesson = Lesson(teacher, student, task, self.seed_generator, made_as=form)
+        lesson = Lesson(
+            teacher,
+            student,
+            task,
+            self.seed_generator,
+            microbatches=recipe.microbatches,
+            made_as=form,
+        )
         # Whoever looks into the teacher, or at another view, asks it again; logits of each token are large.
         asked_again = self.loss_set.teacher_taps or recipe.student_view() is not None
         lesson.keeps_answers = not (asked_again or isinstance(task, LanguageModel))
@@ -278,6 +285,7 @@ class DataFreeDistiller(Distiller):
             apart = self.run_eagerly or tf.distribute.has_strategy()
         once = (lambda function: function) if apart else tf.function(autograph=False)
         self._update_student_once = once(self._update_student)
+        self._learn_from_part = once(self._learn)
         self.source.retrace(once)
         self.train_function = None
 
@@ -371,7 +379,7 @@ class DataFreeDistiller(Distiller):
             drawn = view.draw(ops.shape(images)[0], *images.shape[1:3], seed=self.seed_generator)
             images = views.apply(images, drawn)
         if not self.loss_set.teacher_taps and (view is not None or logits is None):
-            logits = self._lesson.ask(images)
+            logits = self._lesson.ask_in_parts(images)
         if examples is None:
             steps = self._learn_in_parts(images, logits)
         else:
@@ -386,8 +394,10 @@ class DataFreeDistiller(Distiller):
 
     def _learn_in_parts(self, images, logits):
         n = self.recipe.microbatches
+        if n == 1:
+            return [self._learn(images, logits)]
         logits = [None] * n if logits is None else ops.split(logits, n)
-        return run_sequentially(self._learn, list(zip(ops.split(images, n), logits, strict=True)))
+        return run_sequentially(self._learn_from_part, list(zip(ops.split(images, n), logits, strict=True)))
 
     def _mixed(self, x, images, logits):
         """Real examples with as many synthesized ones behind them as the recipe's share says."""

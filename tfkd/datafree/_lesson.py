@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core.named_inputs import taken_by
-from tfkd.datafree._inputs import Inputs, inputs_of
+from tfkd.datafree._inputs import Inputs, equal_parts, inputs_of
+from tfkd.datafree._loops import run_sequentially
 from tfkd.datafree._memory import Memory
 from tfkd.tasks import Task
 
@@ -26,6 +27,7 @@ class Lesson:
         memory: where inputs are remembered; None where they are not.
         keeps_answers: whether the student learns from answers that are given along with the inputs; not
             where somebody looks into the teacher, or at another view, and it has to be asked again anyway.
+        microbatches: in how many parts the teacher is asked about a batch.
         made_as: in which form inputs are made; None for the one float tensor that the teacher takes.
 
     Attributes:
@@ -38,6 +40,7 @@ class Lesson:
     seed: keras.random.SeedGenerator
     memory: Memory | None = None
     keeps_answers: bool = True
+    microbatches: int = 1
     made_as: dataclasses.InitVar[Inputs | None] = None
 
     def __post_init__(self, made_as: Inputs | None) -> None:
@@ -73,4 +76,12 @@ class Lesson:
 
     def answers(self, inputs) -> tf.Tensor | None:
         """The teacher's answers, or None where nobody would look at them."""
-        return self.ask(inputs) if self.keeps_answers else None
+        return self.ask_in_parts(inputs) if self.keeps_answers else None
+
+    def ask_in_parts(self, inputs) -> tf.Tensor:
+        """The same answers as `ask`, of `microbatches` parts one after the other."""
+        if self.microbatches == 1:
+            return self.ask(inputs)
+        rows = inputs.shape[0]
+        parts = tf.split(inputs, equal_parts(rows, min(rows, self.microbatches)))
+        return tf.concat(run_sequentially(self.ask, [(part,) for part in parts]), 0)

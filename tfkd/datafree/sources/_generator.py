@@ -8,6 +8,7 @@ from keras import ops
 
 import generators
 from generators import Generator
+from tfkd.datafree._inputs import equal_parts
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree._loops import repeat, run_sequentially
 from tfkd.datafree._parts import TrainedGenerator
@@ -60,6 +61,7 @@ class GeneratorSource(Source):
         self._objective_trackers = objective.trackers
         self.optimizer = None
         self._update_once = self.update
+        self._gradients_once = self._gradients_of_part
 
     @property
     def trained(self) -> Mapping[str, TrainedNetwork]:
@@ -79,6 +81,7 @@ class GeneratorSource(Source):
 
     def retrace(self, once: Callable[[Callable], Callable]) -> None:
         self._update_once = once(self.update)
+        self._gradients_once = once(self._gradients_of_part)
 
     def before(self, adversarial_weight) -> Batch | None:
         if self.order == "after":
@@ -101,8 +104,7 @@ class GeneratorSource(Source):
     def draw(self, n: int, made: Batch | None = None, examples=None) -> Batch:
         if made is not None:
             return Batch(made.images[-n:], None if made.logits is None else made.logits[-n:])
-        raw = self.generator.sample(n, self.lesson.seed, training=True)
-        images = tf.stop_gradient(self.pixels(raw))
+        images = self.images(self.generator.draw(n, self.lesson.seed))
         return Batch(images, self.lesson.answers(images))
 
     def after(self, adversarial_weight) -> None:
@@ -125,7 +127,11 @@ class GeneratorSource(Source):
 
     def images(self, drawn: generators.Draw) -> tf.Tensor:
         """The images that the generator now makes of what was drawn, without gradient."""
-        return tf.stop_gradient(self.pixels(self.generator.make(drawn, training=True)))
+        return tf.stop_gradient(self.pixels(ops.concatenate(self._made_in_parts(drawn))))
+
+    def _made_in_parts(self, drawn):
+        parts = [(part,) for part in _split(drawn, self.microbatches)]
+        return run_sequentially(lambda part: self.generator.make(part, training=True), parts)
 
     def update(self, drawn: generators.Draw, adversarial_weight) -> tf.Tensor:
         """One update of the generator.
@@ -165,17 +171,14 @@ class GeneratorSource(Source):
                 generated, variables, output_gradients=upstream
             )
         parts = _split(drawn, n)
-        generated = run_sequentially(
-            lambda part: self.generator.make(part, training=True), [(part,) for part in parts]
-        )
 
         def gradients_by(upstream):
             each = run_sequentially(
-                self._gradients_of_part, list(zip(parts, ops.split(upstream, n), strict=True))
+                self._gradients_once, list(zip(parts, ops.split(upstream, n), strict=True))
             )
             return [None if of[0] is None else tf.add_n(of) for of in zip(*each, strict=True)]
 
-        return ops.concatenate(generated), gradients_by
+        return ops.concatenate(self._made_in_parts(drawn)), gradients_by
 
     def _gradients_of_part(self, drawn, upstream):
         with tf.GradientTape() as tape:
@@ -184,9 +187,11 @@ class GeneratorSource(Source):
 
 
 def _split(drawn, n):
-    """What a batch is made from, in n parts."""
-    labels = [None] * n if drawn.labels is None else ops.split(drawn.labels, n)
-    pairs = zip(ops.split(drawn.latent, n), labels, strict=True)
+    """What a batch is made from, in n parts as equal as can be, or as many as it has rows."""
+    rows = drawn.latent.shape[0]
+    sizes = equal_parts(rows, min(rows, n))
+    labels = [None] * len(sizes) if drawn.labels is None else tf.split(drawn.labels, sizes)
+    pairs = zip(tf.split(drawn.latent, sizes), labels, strict=True)
     return [generators.Draw(latent, label) for latent, label in pairs]
 
 
