@@ -10,8 +10,9 @@ Value = TypeVar("Value")
 
 
 def snake_case(name: str) -> str:
-    """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`, `CLSHint` -> `cls_hint`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """`DeadLeaves` -> `dead_leaves`, `DFAD` -> `dfad`, `CLSHint` -> `cls_hint`, `PSAQViT` -> `psaq_vit`."""
+    one_word = name.replace("ViT", "Vit")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", one_word).lower()
 
 
 def numbered(names: Sequence[str]) -> list[str]:
