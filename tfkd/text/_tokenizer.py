@@ -27,7 +27,7 @@ class Tokenizer:
     """Texts as token ids, by the `tokenizers` library and the files of a Hugging Face model.
 
     Truncation and padding that a file asks for are put aside: texts are cut at `max_length` tokens and
-    padded to the longest of a batch. An empty text is a real text: [CLS][SEP] where the tokenizer adds
+    padded to the longest of a batch. An empty text is a real text: `[CLS][SEP]` where the tokenizer adds
     these, else one token that ends texts.
 
     Args:
