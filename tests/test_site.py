@@ -1,9 +1,13 @@
 """What the site makes of docstrings and of files at the top."""
 
+import importlib
 import importlib.util
 import pathlib
+import re
 
 import pytest
+
+import tfkd_programs
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -56,3 +60,11 @@ def test_public_names_without_a_docstring_are_an_error(hooks, monkeypatch):
     monkeypatch.setattr(hooks, "public_names", lambda: undocumented)
     with pytest.raises(hooks.PluginError, match="have no docstring"):
         hooks.docstrings()
+
+
+def test_the_page_of_programs_has_every_flag(hooks):
+    page = hooks.programs()
+    for word, module in tfkd_programs.PROGRAMS.items():
+        program = importlib.import_module(f"tfkd.cli.{module}").PROGRAM
+        section = page.split(f"## tfkd {word}\n")[1].split("\n## ")[0]
+        assert set(re.findall(r"^\| `--(?:\[no\])?(\w+)` \|", section, re.M)) == set(program.flags)

@@ -1,9 +1,10 @@
 """What MkDocs makes of the sources: the reference, the index of papers, and pages of the files at the top.
 
-Public names are those of `api.txt`, which a test keeps true. Nothing of tfkd is imported: griffe reads
-docstrings from the sources.
+Public names are those of `api.txt`, which a test keeps true; griffe reads their docstrings. Programs are asked
+for their flags.
 """
 
+import importlib
 import pathlib
 import re
 from collections import defaultdict
@@ -13,6 +14,9 @@ import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+
+import tfkd_programs
+from tfkd.cli import _endings, _help
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Pages that are files at the top of the repository.
@@ -33,7 +37,7 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Adds the pages that are made."""
     documented = docstrings()
-    made = {"papers.md": papers(documented)}
+    made = {"papers.md": papers(documented), "programs.md": programs()}
     for module, names in public_names().items():
         made[page_of(module)] = reference(module, names)
     for source, page in PAGES.items():
@@ -63,6 +67,28 @@ def page_of(module: str) -> str:
 def reference(module: str, names: list[str]) -> str:
     """The page itself."""
     return "\n\n".join([f"# {module}", *(f"::: {name}" for name in names)]) + "\n"
+
+
+def programs() -> str:
+    """The programs with their flags, and how they end."""
+    lines = ["# Programs", "", "`tfkd --help` lists them, `tfkd PROGRAM --help` a program's flags."]
+    for word, module in tfkd_programs.PROGRAMS.items():
+        program = importlib.import_module(f"tfkd.cli.{module}").PROGRAM
+        lines += ["", f"## tfkd {word}", "", f"{program.purpose[0].upper()}{program.purpose[1:]}"]
+        lines += ["", "```", program.example, "```"]
+        for group in program.groups:
+            lines += ["", f"| {group.name} | |", "|---|---|"]
+            lines += [
+                f"| `{flag}` | {_cell(meaning)} |" for flag, meaning in map(_help.described, group.flags)
+            ]
+    lines += ["", "## Exit status", "", "| status | meaning |", "|---|---|"]
+    lines += [f"| {status} | {_cell(meaning)} |" for status, meaning in _endings.MEANINGS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text):
+    """Text within a table of Markdown."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def docstrings() -> dict[str, str]:

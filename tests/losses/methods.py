@@ -1,6 +1,6 @@
 """The registry of losses: how each is made and what it computes.
 
-Tests, the check of the README and `benchmarks/distiller_step.py` draw from it; a new loss is one line here,
+Tests and `benchmarks/distiller_step.py` draw from it; a new loss is one line here,
 under its class's name in snake case. Further lines, under other names, are for further options.
 """
 

@@ -44,6 +44,11 @@ class FlagGroup:
         """Its flags' names."""
         return list(self._flags)
 
+    @property
+    def flags(self) -> list[flags.Flag]:
+        """Its flags as absl has them, with their help and defaults."""
+        return [self._flags[name] for name in self.names]
+
     def __call__(self, module: str | None = None) -> "FlagGroup":
         """Defines the flags, or adopts those that it has defined already; returns the group.
 

@@ -43,7 +43,7 @@ def short_help(
         _wrapped(f"{name}: {purpose}"),
         f"Usage: {usage}",
         f"Example:\n  {example}",
-        *(_section(group.name, dict(map(_described, group.names))) for group in groups),
+        *(_section(group.name, dict(map(described, group.flags))) for group in groups),
         _section("common", {f"--{flag}": text for flag, text in _COMMON.items()}),
         _section("exit status", MEANINGS),
     ]
@@ -69,10 +69,11 @@ def _section(title: str, entries: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _described(name: str) -> tuple[str, str]:
-    flag = flags.FLAGS[name]
+def described(flag: flags.Flag) -> tuple[str, str]:
+    """A flag as it is typed, and what it means, with its default."""
     default = "" if flag.default in (None, False, []) else f"; default: {flag.default_as_str}"
-    return f"--[no]{name}" if flag.boolean else f"--{name}", f"{' '.join(flag.help.split())}{default}"
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    return name, f"{' '.join(flag.help.split())}{default}"
 
 
 def _wrapped(text: str, indent: str = "") -> str:
