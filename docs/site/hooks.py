@@ -1,7 +1,7 @@
 """What MkDocs makes of the sources: the reference, the index of papers, and pages of the files at the top.
 
-Public names are those of `api.txt`, which a test keeps true; griffe reads their docstrings. Programs are asked
-for their flags.
+Public names are those of `api.txt`, which a test keeps true. griffe reads their docstrings, and programs
+are asked for their flags.
 """
 
 import importlib
