@@ -124,7 +124,7 @@ def rows(make: Callable[[bool], Step], kinds: list[bool], reached: dict[str, flo
     operations = count_operations(make(False).run)
     for policy in FLAGS.policies:
         for compiled in kinds:
-            # Forgets the policy, too, which is therefore set for each step anew.
+            # This resets the policy as well, so each step sets its own.
             keras.backend.clear_session()
             with precision(policy):
                 step = make(compiled)

@@ -51,7 +51,7 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
             learn its features, too.
         shallower: whether they have fewer of its layers, which are unchanged (`tfkd.students.scale_depth`).
             Where these inherit, and where a teacher has no batch normalization, students begin nearer and
-            learn at a lower rate. Where these begin afresh, they learn the features of all convolutions.
+            learn at a lower rate. With random weights, these learn the features of all convolutions.
 
     Returns:
         `recipe` and `reason`, a sentence.

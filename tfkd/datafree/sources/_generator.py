@@ -1,5 +1,6 @@
 """GeneratorSource: images of a generator that is trained throughout the run."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 import keras
@@ -127,11 +128,11 @@ class GeneratorSource(Source):
 
     def images(self, drawn: generators.Draw) -> tf.Tensor:
         """The images that the generator now makes of what was drawn, without gradient."""
-        return tf.stop_gradient(self.pixels(ops.concatenate(self._made_in_parts(drawn))))
+        return tf.stop_gradient(self.pixels(self._made_of(_split(drawn, self.microbatches))))
 
-    def _made_in_parts(self, drawn):
-        parts = [(part,) for part in _split(drawn, self.microbatches)]
-        return run_sequentially(lambda part: self.generator.make(part, training=True), parts)
+    def _made_of(self, parts):
+        make = functools.partial(self.generator.make, training=True)
+        return ops.concatenate(run_sequentially(make, [(part,) for part in parts]))
 
     def update(self, drawn: generators.Draw, adversarial_weight) -> tf.Tensor:
         """One update of the generator.
@@ -178,7 +179,7 @@ class GeneratorSource(Source):
             )
             return [None if of[0] is None else tf.add_n(of) for of in zip(*each, strict=True)]
 
-        return ops.concatenate(self._made_in_parts(drawn)), gradients_by
+        return self._made_of(parts), gradients_by
 
     def _gradients_of_part(self, drawn, upstream):
         with tf.GradientTape() as tape:
