@@ -13,8 +13,9 @@ from tfkd._core.renames import warn_renamed
 from tfkd._core.snapshots import preserving_state
 from tfkd.datafree import _checks as checks
 from tfkd.datafree import _views as views
+from tfkd.datafree._in_parts import summed
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._loops import repeat, run_sequentially
+from tfkd.datafree._loops import repeat
 from tfkd.datafree._memory import Memory
 from tfkd.datafree._recipe import Recipe
 from tfkd.datafree._recipe_optimizers import RecipeOptimizers
@@ -285,7 +286,6 @@ class DataFreeDistiller(Distiller):
             apart = self.run_eagerly or tf.distribute.has_strategy()
         once = (lambda function: function) if apart else tf.function(autograph=False)
         self._update_student_once = once(self._update_student)
-        self._learn_from_part = once(self._learn)
         self.source.retrace(once)
         self.train_function = None
 
@@ -381,23 +381,21 @@ class DataFreeDistiller(Distiller):
         if not self.loss_set.teacher_taps and (view is not None or logits is None):
             logits = self._lesson.ask_in_parts(images)
         if examples is None:
-            steps = self._learn_in_parts(images, logits)
+            loss, agreement, gradients = self._learn_in_parts(images, logits)
         else:
             x, y, sample_weight = examples
             images, logits = self._mixed(ops.cast(x, "float32"), images, logits)
-            steps = [self._learn(images, logits, (y, sample_weight))]
-        losses, agreements, gradients = zip(*steps, strict=True)
-        self.update(
-            [_mean(of_variable) for of_variable in zip(*gradients, strict=True)], self._student_variables
-        )
-        return tf.reduce_mean(losses) * replicas(), tf.reduce_mean(agreements)
+            loss, agreement, gradients = self._learn(images, logits, (y, sample_weight))
+        self.update(gradients, self._student_variables)
+        return loss * replicas(), agreement
 
     def _learn_in_parts(self, images, logits):
+        """The means over the parts of a batch of what `_learn` returns."""
         n = self.recipe.microbatches
+        totals = summed(self._learn, (images, logits), n)
         if n == 1:
-            return [self._learn(images, logits)]
-        logits = [None] * n if logits is None else ops.split(logits, n)
-        return run_sequentially(self._learn_from_part, list(zip(ops.split(images, n), logits, strict=True)))
+            return totals
+        return tree.map_structure(lambda total: None if total is None else total / n, totals)
 
     def _mixed(self, x, images, logits):
         """Real examples with as many synthesized ones behind them as the recipe's share says."""
@@ -540,8 +538,3 @@ class DataFreeDistiller(Distiller):
     @property
     def _student_variables(self):
         return [*self.student.trainable_variables, *self.loss_set.trainable_variables]
-
-
-def _mean(values):
-    """The mean of gradients; None where a variable had no part."""
-    return None if values[0] is None else tf.add_n(values) / len(values)

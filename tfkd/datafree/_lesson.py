@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfkd._core.named_inputs import taken_by
-from tfkd.datafree._inputs import Inputs, equal_parts, inputs_of
-from tfkd.datafree._loops import run_sequentially
+from tfkd.datafree._in_parts import concatenated
+from tfkd.datafree._inputs import Inputs, inputs_of
 from tfkd.datafree._memory import Memory
 from tfkd.tasks import Task
 
@@ -80,8 +80,4 @@ class Lesson:
 
     def ask_in_parts(self, inputs) -> tf.Tensor:
         """The same answers as `ask`, of `microbatches` parts one after the other."""
-        if self.microbatches == 1:
-            return self.ask(inputs)
-        rows = inputs.shape[0]
-        parts = tf.split(inputs, equal_parts(rows, min(rows, self.microbatches)))
-        return tf.concat(run_sequentially(self.ask, [(part,) for part in parts]), 0)
+        return concatenated(self.ask, (inputs,), self.microbatches)

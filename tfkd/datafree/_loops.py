@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import tree
 
 # Up to here what a step repeats is written out, which runs a little faster on small networks. Beyond it is
 # a loop, whose graph is made and optimized once: half of the wait for the first step of large networks.
@@ -53,23 +52,3 @@ def iterated(times: int, function: Callable, value: Any, networks: Sequence[kera
         maximum_iterations=times,
     )
     return value
-
-
-def run_sequentially(function: Callable, parts: Sequence[tuple]) -> list:
-    """Calls a function for each part of a batch; in a graph, too, a part waits for the one before it.
-
-    Memory then holds one part at a time.
-
-    Args:
-        function: takes the items of a part, returns tensors in any structure.
-        parts: what to call it with.
-
-    Returns:
-        What it returned, in order.
-    """
-    done = []
-    for part in parts:
-        before = [value for value in tree.flatten(done[-1:]) if value is not None]
-        with tf.control_dependencies(before):
-            done.append(function(*part))
-    return done

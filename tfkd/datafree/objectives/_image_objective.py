@@ -6,13 +6,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops, tree
+from keras import ops
 
 from tfkd import taps
 from tfkd._core import names
 from tfkd.datafree import _views as views
+from tfkd.datafree._in_parts import concatenated
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._loops import run_sequentially
 from tfkd.datafree._replicas import apply_here
 from tfkd.datafree.objectives._base import Objective, ObjectiveState, Synthesized
 from tfkd.datafree.objectives._moments import Moments, recorded
@@ -69,8 +69,8 @@ class ImageObjective:
         self.stored = [objective.stored(teacher) for objective in self.objectives]
         self.taps = [objective.taps(teacher) for objective in self.objectives]
         self.student_taps = [objective.student_taps(student) for objective in self.objectives]
-        # What does not depend on the images, of each call of each layer.
-        self._kept = [[] for _ in self.objectives]
+        # Of each call of a layer with stored statistics its tap, and over how many positions.
+        self._calls = [[] for _ in self.objectives]
         self._states = [None for _ in self.objectives]
         black = ops.zeros((1, *lesson.input_shape))
         example = self._look(black, self._draw(black))
@@ -116,8 +116,7 @@ class ImageObjective:
                 scaled = _SCALE * total
             gradient, *others = _gradients(tape, scaled, [images, *self.trainable_variables])
             return total, gradient / _SCALE, [other / _SCALE for other in others]
-        parts = tree.map_structure(self._split, (images, drawn))
-        whole = self._each(self._look, parts)
+        whole = concatenated(self._look, (images, drawn), self.microbatches)
         with tf.GradientTape() as tape:
             tape.watch(whole)
             total = self._total(whole, targets, adversarial_weight)
@@ -128,8 +127,7 @@ class ImageObjective:
             [whole, self.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        upstream = tree.map_structure(self._split, upstream)
-        gradient = self._each(self._gradient_of_part, (*parts, upstream))
+        gradient = concatenated(self._gradient_of_part, (images, drawn, upstream), self.microbatches)
         return total, gradient / _SCALE, [other / _SCALE for other in others]
 
     def learn(self, gradients) -> None:
@@ -177,14 +175,20 @@ class ImageObjective:
     def _moments(self, record):
         """For each objective, of each call of each layer, the two moments that depend on the images."""
         found = [recorded(record, stored) for stored in self.stored]
-        self._kept = [[each[2:] for each in calls] for calls in found]
+        for i, stored in enumerate(self.stored):
+            called = [tap for tap in stored for _ in record.calls[tap]]
+            positions = [each.positions for each in found[i]]
+            self._calls[i] = list(zip(called, positions, strict=True))
         return [[each[:2] for each in calls] for calls in found]
 
     def _seen_by(self, i, look, targets):
         """What an objective gets to see."""
 
         def described(pairs):
-            return tuple(Moments(*pair, *kept) for pair, kept in zip(pairs, self._kept[i], strict=True))
+            return tuple(
+                _described(pair, self.stored[i][tap], positions)
+                for pair, (tap, positions) in zip(pairs, self._calls[i], strict=True)
+            )
 
         return Synthesized(
             look["images"],
@@ -207,17 +211,6 @@ class ImageObjective:
             total += objective.weight * value * (adversarial_weight if objective.needs_student else 1.0)
         return total
 
-    def _split(self, whole):
-        """Parts of equal size, stacked."""
-        return ops.reshape(whole, (self.microbatches, -1, *whole.shape[1:]))
-
-    def _each(self, function, parts):
-        """The function's values for the parts, joined."""
-        done = run_sequentially(
-            function, [tuple(_part(whole, i) for whole in parts) for i in range(self.microbatches)]
-        )
-        return tree.map_structure(lambda *values: ops.concatenate(values), *done)
-
     def _gradient_of_part(self, images, drawn, upstream):
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -230,8 +223,10 @@ def _gradients(tape, target, sources, **kwargs) -> Any:
     return tape.gradient(target, sources, **kwargs)
 
 
-def _part(stacked, i):
-    return tree.map_structure(lambda values: values[i], stacked)
+def _described(moments, stored, positions):
+    (mean, square), (stored_mean, stored_variance, _) = moments, stored
+    stored_mean, stored_variance = (ops.cast(each, "float32") for each in (stored_mean, stored_variance))
+    return Moments(mean, square, stored_mean, stored_variance, positions)
 
 
 def _applicable(lesson, objectives):

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 import generators
 from generators import Generator
-from tfkd.datafree._inputs import equal_parts
+from tfkd.datafree._in_parts import concatenated, summed
 from tfkd.datafree._lesson import Lesson
-from tfkd.datafree._loops import repeat, run_sequentially
+from tfkd.datafree._loops import repeat
 from tfkd.datafree._parts import TrainedGenerator
 from tfkd.datafree.objectives._image_objective import ImageObjective
 from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
@@ -62,7 +61,6 @@ class GeneratorSource(Source):
         self._objective_trackers = objective.trackers
         self.optimizer = None
         self._update_once = self.update
-        self._gradients_once = self._gradients_of_part
 
     @property
     def trained(self) -> Mapping[str, TrainedNetwork]:
@@ -82,7 +80,6 @@ class GeneratorSource(Source):
 
     def retrace(self, once: Callable[[Callable], Callable]) -> None:
         self._update_once = once(self.update)
-        self._gradients_once = once(self._gradients_of_part)
 
     def before(self, adversarial_weight) -> Batch | None:
         if self.order == "after":
@@ -128,11 +125,11 @@ class GeneratorSource(Source):
 
     def images(self, drawn: generators.Draw) -> tf.Tensor:
         """The images that the generator now makes of what was drawn, without gradient."""
-        return tf.stop_gradient(self.pixels(self._made_of(_split(drawn, self.microbatches))))
+        return tf.stop_gradient(self.pixels(self._made_of(drawn)))
 
-    def _made_of(self, parts):
+    def _made_of(self, drawn):
         make = functools.partial(self.generator.make, training=True)
-        return ops.concatenate(run_sequentially(make, [(part,) for part in parts]))
+        return concatenated(make, (drawn,), self.microbatches)
 
     def update(self, drawn: generators.Draw, adversarial_weight) -> tf.Tensor:
         """One update of the generator.
@@ -163,37 +160,21 @@ class GeneratorSource(Source):
         A batch in parts is made once more for the gradients, so that memory never holds all that the
         generator computes.
         """
-        n = self.microbatches
-        if n == 1:
+        if self.microbatches == 1:
             with tf.GradientTape() as tape:
                 generated = self.generator.make(drawn, training=True)
             variables = self.generator.trainable_variables
             return generated, lambda upstream: tape.gradient(
                 generated, variables, output_gradients=upstream
             )
-        parts = _split(drawn, n)
-
-        def gradients_by(upstream):
-            each = run_sequentially(
-                self._gradients_once, list(zip(parts, ops.split(upstream, n), strict=True))
-            )
-            return [None if of[0] is None else tf.add_n(of) for of in zip(*each, strict=True)]
-
-        return self._made_of(parts), gradients_by
+        return self._made_of(drawn), lambda upstream: summed(
+            self._gradients_of_part, (drawn, upstream), self.microbatches
+        )
 
     def _gradients_of_part(self, drawn, upstream):
         with tf.GradientTape() as tape:
             generated = self.generator.make(drawn, training=True)
         return tape.gradient(generated, self.generator.trainable_variables, upstream)
-
-
-def _split(drawn, n):
-    """What a batch is made from, in n parts as equal as can be, or as many as it has rows."""
-    rows = drawn.latent.shape[0]
-    sizes = equal_parts(rows, min(rows, n))
-    labels = [None] * len(sizes) if drawn.labels is None else tf.split(drawn.labels, sizes)
-    pairs = zip(tf.split(drawn.latent, sizes), labels, strict=True)
-    return [generators.Draw(latent, label) for latent, label in pairs]
 
 
 def _classes(task):

@@ -1,0 +1,134 @@
+"""Work on a batch that is too large for memory: part after part of it, in a loop of the graph."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras import ops, tree
+
+from tfkd.datafree._inputs import equal_parts
+
+
+def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
+    """What a function makes of the parts of a batch, joined along the first axis.
+
+    Memory holds what is computed of one part at a time, and the graph is that of one part.
+
+    Args:
+        function: takes the items of a part; returns tensors in any structure, whose first axis is that of
+            the part.
+        batch: its arguments for the whole batch: tensors in any structure, with one first axis; None
+            stays None.
+        parts: how many, as equal as can be, and no more than there are rows.
+    """
+    if parts == 1:
+        return function(*batch)
+    joined = []
+    for stacked in _stacks(batch, parts):
+        if (done := _written_out(function, stacked)) is not None:
+            joined += done
+            continue
+        n = _rows(stacked)
+        of_parts, packed = _traced(function, stacked)
+        arrays = [
+            tf.TensorArray(value.dtype, n, element_shape=value.shape)
+            for value in of_parts.structured_outputs
+        ]
+        arrays = _looped(n, of_parts, arrays, lambda array, i, value: array.write(i, value))
+        whole = [array.stack() for array in arrays]
+        joined.append(packed([ops.reshape(each, (-1, *each.shape[2:])) for each in whole]))
+    return _mapped(lambda *values: ops.concatenate(values), *joined)
+
+
+def summed(function: Callable, batch: tuple, parts: int) -> Any:
+    """The sum of what a function makes of the parts of a batch.
+
+    Args:
+        function: takes the items of a part; returns tensors or None in any structure.
+        batch: its arguments for the whole batch, as `concatenated` takes them.
+        parts: how many, a divisor of the number of rows.
+    """
+    if parts == 1:
+        return function(*batch)
+    (stacked,) = _stacks(batch, parts)
+    if (done := _written_out(function, stacked)) is not None:
+        return _mapped(lambda *values: tf.add_n(values), *done)
+    of_parts, packed = _traced(function, stacked)
+    zeros = [tf.zeros(value.shape, value.dtype) for value in of_parts.structured_outputs]
+    return packed(_looped(_rows(stacked), of_parts, zeros, lambda total, _, value: total + value))
+
+
+def _stacks(batch, parts) -> Iterator[tuple]:
+    """Parts of equal size, stacked: one stack, or two where sizes differ by one."""
+    rows = _rows(batch)
+    sizes = equal_parts(rows, min(rows, parts))
+    start = 0
+    for size in sorted(set(sizes)):
+        count = sizes.count(size)
+        yield _mapped(functools.partial(_stacked, start=start, size=size, count=count), batch)
+        start += size * count
+
+
+def _stacked(whole, start, size, count):
+    return ops.reshape(whole[start : start + size * count], (count, size, *whole.shape[1:]))
+
+
+def _written_out(function, stacked):
+    """What the function makes of each part, called for one after the other; None where a loop can do it."""
+    # Replicas of `tf.distribute` cannot meet within a loop.
+    if not (tf.executing_eagerly() or tf.distribute.has_strategy()):
+        return None
+    done = []
+    for i in range(_rows(stacked)):
+        # In a graph, too, a part waits for the one before it.
+        with tf.control_dependencies(_present(done[-1:])):
+            done.append(function(*_part(stacked, i)))
+    return done
+
+
+def _traced(function, stacked):
+    """The function of a part's number, traced, and what packs its flat outputs."""
+    structure = None
+
+    def of_part(i):
+        nonlocal structure
+        structure = function(*_part(stacked, i))
+        return [tf.convert_to_tensor(value) for value in _present(structure)]
+
+    traced = tf.function(of_part, autograph=False).get_concrete_function(tf.TensorSpec((), tf.int32))
+
+    def packed(values):
+        left = iter(values)
+        return _mapped(lambda _: next(left), structure)
+
+    return traced, packed
+
+
+def _looped(n, of_part, values, join):
+    """The values after all parts, each of which is joined to those before."""
+
+    def body(i, values):
+        return i + 1, [join(*each) for each in zip(values, [i] * len(values), of_part(i), strict=True)]
+
+    _, values = tf.while_loop(
+        lambda i, _: i < n, body, (0, values), parallel_iterations=1, maximum_iterations=n
+    )
+    return values
+
+
+def _rows(batch):
+    return _present(batch)[0].shape[0]
+
+
+def _part(stacked, i):
+    return _mapped(lambda values: values[i], stacked)
+
+
+def _present(structure):
+    return [value for value in tree.flatten(structure) if value is not None]
+
+
+def _mapped(function, *structures):
+    """The function of each tensor of equal structures; None stays None."""
+    return tree.map_structure(lambda *values: None if values[0] is None else function(*values), *structures)
