@@ -17,7 +17,8 @@ pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
 TEACHER = RNG.normal(size=(50, 3)).astype("float32")
 STUDENT = TEACHER + 0.3 * RNG.normal(size=(50, 3)).astype("float32")
-FIXED = {"curves", "health", "synthesized inputs"}
+TRAINING = {"loss", "agreement and scores", "agreement with the teacher"}
+FIXED = {*TRAINING, "synthesized inputs"}
 
 
 class Page(html.parser.HTMLParser):

@@ -383,7 +383,7 @@ def test_texts_that_do_not_fit_are_refused(data, error, message):
 
 
 def test_reports_show_texts_where_others_have_pictures(tmp_path):
-    from tests.export.test_report import FIXED, HISTORY, Page, metrics_of
+    from tests.export.test_report import HISTORY, TRAINING, Page, metrics_of
 
     model, task = classifier(), tasks.TextClassification((3,))
     rows = export.example_texts(X, model, lambda ids: "<b> " + " ".join(f"w{i}" for i in ids))
@@ -401,7 +401,7 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
     )
     page = Page(tmp_path / "a.html")
     assert "synthesized inputs" not in page.pictures
-    assert set(page.pictures) == {*FIXED, "class histogram", "confusion"} - {"synthesized inputs"}
+    assert set(page.pictures) == {*TRAINING, "class histogram", "confusion"}
     assert rows[0].text in page.text and rows[23].answer in page.text
     others = {
         "scheme": {"name": "none"},
@@ -420,7 +420,7 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
         rows,
     )
     page = Page(tmp_path / "b.html")
-    assert set(page.pictures) == {"curves", "confusion"} and rows[0].text in page.text
+    assert set(page.pictures) == {"loss", "confusion"} and rows[0].text in page.text
 
 
 def sequential_on_ids():
