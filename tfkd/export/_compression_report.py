@@ -21,6 +21,4 @@ def write_compression_report(path: str | os.PathLike, metrics: dict) -> None:
     """
     pictures.require_report()
     rows = metrics["variants"]
-    write_page(
-        path, _TEMPLATE, metrics=metrics, first=rows[0], last=rows[-1], picture=pictures.sizes(rows)
-    )
+    write_page(path, _TEMPLATE, metrics=metrics, first=rows[0], last=rows[-1], picture=pictures.sizes(rows))
