@@ -383,7 +383,8 @@ def test_texts_that_do_not_fit_are_refused(data, error, message):
 
 
 def test_reports_show_texts_where_others_have_pictures(tmp_path):
-    from tests.export.test_report import HISTORY, TRAINING, Page, metrics_of
+    from tests.export.run_metrics import metrics_of, metrics_with_data
+    from tests.export.test_report import HISTORY, TRAINING, Page
 
     model, task = classifier(), tasks.TextClassification((3,))
     rows = export.example_texts(X, model, lambda ids: "<b> " + " ".join(f"w{i}" for i in ids))
@@ -395,7 +396,6 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
     ].text.replace("w", "").removeprefix("<b> ")
     answers = model.predict(X, verbose=0)
     metrics = metrics_of(task, {"accuracy": 0.9})
-    metrics["tflite"]["size_bytes"] = 2048
     export.write_report(
         tmp_path / "a.html", metrics, HISTORY, None, answers, answers, answers, task, texts=rows
     )
@@ -403,15 +403,9 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
     assert "synthesized inputs" not in page.pictures
     assert set(page.pictures) == {*TRAINING, "class histogram", "confusion"}
     assert rows[0].text in page.text and rows[23].answer in page.text
-    others = {
-        "scheme": {"name": "none"},
-        "training_images": 9,
-        "measured_images": 9,
-        "validation_images": 9,
-    }
     export.write_distillation_report(
         tmp_path / "b.html",
-        {**metrics, **others, "networks": []},
+        metrics_with_data(task, {"accuracy": 0.9}),
         HISTORY,
         None,
         answers,

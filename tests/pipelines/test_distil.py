@@ -54,6 +54,8 @@ def test_everything_is_written(distilled, asked):
         "history.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "student.keras",
         "student.tflite",
         "calibration.npz",

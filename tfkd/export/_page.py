@@ -1,4 +1,4 @@
-"""Pages: HTML files with everything in them, filled in from a template."""
+"""Pages: files with everything in them, filled in from a template."""
 
 import base64
 import functools
@@ -23,7 +23,12 @@ def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    files.write_text(path, _environment().get_template(template).render(values))
+    files.write_text(path, filled_in(template, **values))
+
+
+def filled_in(template: str, **values: Any) -> str:
+    """The text of a template of this package, filled in with values, which HTML templates escape."""
+    return _environment().get_template(template).render(values)
 
 
 @functools.cache
@@ -32,7 +37,9 @@ def _environment():
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
+        loader=jinja2.PackageLoader("tfkd.export", ""),
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
+        trim_blocks=True,
     )
     environment.filters.update(
         percent=figures.percent,
@@ -45,6 +52,7 @@ def _environment():
         png_size=_png_size,
         headings=_headings,
         anchored=_anchored,
+        cell=_cell,
     )
     return environment
 
@@ -70,3 +78,8 @@ def _anchored(html: str) -> Any:
 
 def _anchor(title):
     return re.sub(r"\W+", "-", title.lower())
+
+
+def _cell(text: object) -> str:
+    """A text within a line or cell of Markdown: names and messages are no markup of ours."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

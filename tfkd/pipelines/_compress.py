@@ -190,6 +190,7 @@ def compress(
             "model": {"name": original.name, "file": named(model), "params": original.count_params()},
             "teacher": named(model if teacher is None else teacher),
             "task": task.name,
+            "class_names": labels and list(labels),
             "sparsity": compression.sparsity(plain),
             "evaluation_images": None if data is None else len(data[1]),
             "training_images": None if examples is None else len(examples[1]),
@@ -217,7 +218,7 @@ def compress(
             write_report=lambda path: write_compression_report(path, metrics),
         )
         if place:
-            write(result, place, "model.tflite")
+            write(result, place, plain, "model", task)
             place.finish()
         return result
 

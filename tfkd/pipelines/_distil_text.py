@@ -215,6 +215,6 @@ def distil_text(
             write_report=lambda path: write_report(path, metrics, rows),
         )
         if place:
-            write(result, place, "student.tflite")
+            write(result, place, learner, "student", outcome.task)
             place.finish()
         return result

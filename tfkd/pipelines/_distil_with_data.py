@@ -273,7 +273,7 @@ def distil_with_data(
             write_report=lambda path: write_report(path, metrics, history),
         )
         if place:
-            write(result, place, "student.tflite")
+            write(result, place, taught.student, "student", task)
         team.finish([place] if place else [])
         return result
 

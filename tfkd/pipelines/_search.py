@@ -159,6 +159,7 @@ def search(
         }
         metrics |= {
             "task": task.name,
+            "class_names": labels and list(labels),
             "search": found.describe(),
             "table": found.table(),
             "strategy": strategy,
@@ -185,6 +186,6 @@ def search(
             folder=place.path,
             write_report=lambda path: write_search_report(path, metrics, picture),
         )
-        write(result, place, "student.tflite")
+        write(result, place, student, "student", task)
         place.finish()
         return result
