@@ -66,6 +66,15 @@ def test_everything_is_written(distilled, asked):
     events = (name for _, _, names in os.walk(asked["folder"] / "tensorboard") for name in names)
     assert any("tfevents" in name for name in events)
     assert json.loads((asked["folder"] / "metrics.json").read_text()) == distilled.metrics
+    card = json.loads((asked["folder"] / "model_card.json").read_text())
+    assert (
+        card["parameters"] == distilled.student.count_params()
+        and "never seen real data" in card["limits"][0]
+    )
+    assert {each["name"]: each["size_bytes"] for each in card["files"]} == {
+        name: os.path.getsize(asked["folder"] / name)
+        for name in ("student.keras", "student.tflite", "calibration.npz")
+    }
     assert (asked["folder"] / "student.tflite").read_bytes() == distilled.tflite
     ((name, calibration),) = distilled.calibration.items()
     examples = tfkd.export.read_calibration(asked["folder"] / "calibration.npz")["serving_default"]

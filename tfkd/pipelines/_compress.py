@@ -101,7 +101,8 @@ def compress(
         tokenizer: of text models, or the folder that it is in; needed where texts are strings, and for
             words to ask the model about.
         folder: where to write `model.keras`, `model.tflite`, `calibration.npz`
-            (`tfkd.export.read_calibration`), `metrics.json` and `report.html`; None for nowhere.
+            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
+            `model_card.json`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
             that have ended are not trained again.
         overwrite: whether to replace a run in `folder`.

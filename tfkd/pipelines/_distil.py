@@ -75,8 +75,9 @@ def distil(
             is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`
-            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, pictures and TensorBoard's
-            events; None for nowhere. Several students get a folder each inside of it.
+            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
+            `model_card.json`, pictures and TensorBoard's events; None for nowhere. Several students get a
+            folder each inside of it.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.

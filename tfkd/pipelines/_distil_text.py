@@ -99,7 +99,8 @@ def distil_text(
         min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
             does not, the next best kind of file that does is the result's.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
-            `report.html` and, of training texts, `calibration.npz`; None for nowhere.
+            `report.html`, `MODEL_CARD.md`, `model_card.json` and, of training texts, `calibration.npz`;
+            None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.

@@ -116,9 +116,10 @@ def distil_with_data(
             `problem`.
         labels: names of the classes in their order, for the file to carry; None for those of the training
             data's folders.
-        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, of
-            training inputs `calibration.npz` (`tfkd.export.read_calibration`) and, where a scheme trains
-            several networks, `students`; None for nowhere.
+        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`,
+            `MODEL_CARD.md`, `model_card.json`, of training inputs `calibration.npz`
+            (`tfkd.export.read_calibration`) and, where a scheme trains several networks, `students`; None
+            for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.

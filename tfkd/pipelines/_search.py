@@ -65,7 +65,7 @@ def search(
         space: choices of "width", "depth", "kernel" and "exit", as of `tfkd.search`.
         budget: what a student may cost; None for no limit.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`, `metrics.json`,
-            `report.html`, `pareto.png` and, in `search`, all students.
+            `report.html`, `MODEL_CARD.md`, `model_card.json`, `pareto.png` and, in `search`, all students.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
         inherit: whether students begin with the teacher's weights.
         trials: how many students to train at most.
