@@ -5,7 +5,9 @@ import pathlib
 import numpy as np
 
 from tests.conftest import small_network
+from tfkd.datafree import Procedural
 from tfkd.pipelines._settings import Request
+from tfkd.searching import Budget
 
 
 def pipeline(
@@ -29,6 +31,15 @@ def test_objects_stand_in_angle_brackets():
     command = pipeline(network, pair, options={"recipe": None, "a": True}).records["command"]
     expected = f"teacher=<{type(network).__name__} {network.name}>, students=[<ndarray>, 0.5], "
     assert command == f"tfkd.pipelines.pipeline({expected}options={{'recipe': None, 'a': True}})"
+
+
+def test_recipes_and_budgets_are_written_with_what_was_changed():
+    recipe, budget = Procedural(refine_steps=1).with_options(epochs=3), Budget(parameters=9)
+    command = pipeline(recipe, options={"budget": budget}).records["command"]
+    written = command.removeprefix("tfkd.pipelines.pipeline(")
+    again = eval(f"dict({written}", {"Procedural": Procedural, "Budget": Budget})
+    assert again == {"teacher": recipe, "options": {"budget": budget}}
+    assert len(written) < 100
 
 
 def test_a_command_line_counts_for_more_than_the_call():

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfkd._core.runtimes import TFLiteFile
-from tfkd.export._card_limits import examples, judged_on, limits
+from tfkd.export._card_limits import examples, judged_on, learned_from, limits
 from tfkd.export._metadata import read_metadata
 from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.tasks import Task, output_shape_of
@@ -19,7 +19,7 @@ _LICENSE = (
 
 
 def card_facts(
-    metrics: Mapping[str, Any],
+    metrics: dict,
     model: keras.Model,
     task: Task,
     tflite: bytes | None,
@@ -84,13 +84,13 @@ def _file(content, metrics):
 def _origin(metrics):
     """How the network was made."""
     teacher = metrics["teacher"]
-    method = metrics.get("scheme") or metrics["recipe"]
     return {
         "pipeline": metrics["pipeline"],
         "teacher": teacher["name"]
         if isinstance(teacher, Mapping)
         else teacher and os.path.basename(teacher),
-        "method": method["name"],
+        "method": _method(metrics),
+        "learned_from": learned_from(metrics),
         "training_examples": metrics.get("training_images"),
         "command": metrics["command"],
         "seed": metrics["seed"],
@@ -98,6 +98,13 @@ def _origin(metrics):
         "device": metrics["device"],
         "versions": metrics["versions"],
     }
+
+
+def _method(metrics):
+    """Who has taught whom, or how inputs were made."""
+    if metrics["pipeline"] == "search" and metrics["training_images"]:
+        return f"{metrics['strategy']} search"
+    return (metrics.get("scheme") or metrics["recipe"])["name"]
 
 
 def _figures(metrics):

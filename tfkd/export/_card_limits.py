@@ -1,8 +1,5 @@
 """How far a network of a run can be trusted: the sentences of its model card."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from tfkd.export._trust import UNMEASURED, trust, trust_in_file
 from tfkd.tasks import Task
 
@@ -21,20 +18,27 @@ _OTHER_INPUTS = (
 _TRIAL = "It has learned for as long as a trial of the search; a longer training makes it better."
 
 
-def judged_on(metrics: Mapping[str, Any]) -> str:
+def judged_on(metrics: dict) -> str:
     """What TFLite files were compared with their networks on, in the plural."""
     return _JUDGED_ON.get(metrics["pipeline"], "synthesized inputs")
 
 
-def examples(metrics: Mapping[str, Any]) -> str | None:
+def examples(metrics: dict) -> str | None:
     """What networks were measured on; None if nothing real was there."""
     if "measured_images" in metrics:
         return f"{metrics['measured_images']:,} {metrics['agreement_on']}"
     count = metrics["evaluation_images"]
-    return None if count is None else f"{count:,} real inputs, which taught and chose nothing"
+    return None if count is None else f"{count:,} real inputs"
 
 
-def limits(metrics: Mapping[str, Any], task: Task) -> list[str]:
+def learned_from(metrics: dict) -> str | None:
+    """What a network has learned from; None if it was not trained."""
+    if metrics["pipeline"] == "compress" and not metrics["stages"]:
+        return None
+    return "real data" if metrics.get("training_images") else "synthesized inputs"
+
+
+def limits(metrics: dict, task: Task) -> list[str]:
     """What whoever wants to use a network has to know.
 
     Args:
@@ -45,9 +49,9 @@ def limits(metrics: Mapping[str, Any], task: Task) -> list[str]:
         Sentences.
     """
     sentences = [f"Attention: {metrics['problem']}."] if metrics["problem"] else []
-    if not metrics.get("training_images"):
+    if learned_from(metrics) == "synthesized inputs":
         sentences.append(_NO_DATA)
-    if metrics["teacher"]:
+    if learned_from(metrics) and metrics["teacher"]:
         sentences.append(_TEACHER)
     sentences.append(_OTHER_INPUTS)
     if metrics["pipeline"] == "search":
@@ -70,7 +74,7 @@ def _measured(metrics):
     if (measured := examples(metrics)) is None:
         return UNMEASURED
     if metrics["evaluation_images"]:
-        return f"Figures are of {measured}."
+        return f"Figures are of {measured}, which taught and chose nothing."
     return (
         f"Figures are of {measured}. They taught nothing; what is chosen by them looks a little better "
         "than it is."

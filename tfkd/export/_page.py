@@ -40,6 +40,7 @@ def _environment():
         loader=jinja2.PackageLoader("tfkd.export", ""),
         autoescape=lambda name: name is None or name.endswith(".html.j2"),
         trim_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters.update(
         percent=figures.percent,
@@ -53,6 +54,7 @@ def _environment():
         headings=_headings,
         anchored=_anchored,
         cell=_cell,
+        sides=lambda shape: " x ".join("any" if side is None else str(side) for side in shape),
     )
     return environment
 

@@ -73,8 +73,18 @@ def _written(value):
         return "{" + ", ".join(f"{name!r}: {_written(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_written, value)) + "]"
-    name = value.name if isinstance(value, keras.Model | Recipe) else None
-    return f"<{type(value).__name__}{f' {name}' if name else ''}>"
+    kind = type(value).__name__
+    if dataclasses.is_dataclass(value):
+        fields = [
+            (each.name, getattr(value, each.name), _default(each)) for each in dataclasses.fields(value)
+        ]
+        changed = [f"{name}={_written(own)}" for name, own, usual in fields if _plain(own) != _plain(usual)]
+        return f"{kind}({', '.join(changed)})"
+    return f"<{kind} {value.name}>" if isinstance(value, keras.Model) else f"<{kind}>"
+
+
+def _default(field):
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _plain(value):
