@@ -91,6 +91,7 @@ def _curves(history, names):
         if points:
             axis.plot(*zip(*points, strict=True), marker=".", label=name)
     axis.set_xlabel("epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return _png(figure)
