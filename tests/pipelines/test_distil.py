@@ -131,8 +131,8 @@ def test_health_is_in_history_metrics_and_report(distilled):
 def test_report_is_self_contained(distilled, tmp_path):
     distilled.report(tmp_path / "mine.html")
     html = (tmp_path / "mine.html").read_text()
-    assert html.count("data:image/png;base64,") == 5
-    assert not re.search(r'(src|href)=(?!"data:)', html)
+    assert html.count("data:image/png;base64,") == 8
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
     assert f"{distilled.metrics['student']['accuracy'] * 100:.2f} %" in html
     assert "used only to measure" in html
 
