@@ -20,6 +20,7 @@ EXTRAS["test"] = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
+    "selenium>=4.20",
     "ruff>=0.12",
     "pyright[nodejs]>=1.1.400",
     "mkdocs-material>=9.6,<10",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import shlex
 import types
 import warnings
 
@@ -80,7 +81,22 @@ def test_flags_are_the_arguments_of_distil(tmp_path):
         "jit_compile": "auto",
         "strategy": None,
         "verbose": 2,
+        "command": f"tfkd-data-free --teacher=t.h5 --output_dir={tmp_path}",
     }
+
+
+def test_the_command_repeats_the_run(tmp_path):
+    file = tmp_path / "run.flags"
+    file.write_text("--teacher=my teacher.h5\n--seed=3\n")
+    typed = [f"--flagfile={file}", "--output_dir=out", "--overwrite", "--inherit", "--labels=a,b c"]
+    typed += ["--recipe_options=memory=2", "--recipe_options=epochs=1"]
+    arguments, _ = run(data_free, *typed)
+    words = shlex.split(arguments["command"])
+    assert words[0] == "tfkd-data-free" and not any("overwrite" in word for word in words)
+    again, _ = run(data_free, *words[1:])
+    assert again.pop("overwrite") is False and arguments.pop("overwrite")
+    assert again == arguments
+    assert {"--recipe_options=memory=2", "--recipe_options=epochs=1", "--labels=a,b c"} <= {*words}
 
 
 def test_flags_that_say_something_else(tmp_path):

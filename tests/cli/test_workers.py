@@ -84,6 +84,8 @@ def test_two_workers_are_killed_and_resume(teacher_file, tmp_path):
         "history.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "student.keras",
         "calibration.npz",
     }

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.export.run_metrics import compression_metrics, metrics_of
 from tests.tasks.mine import Maps
 from tfkd import export
 from tfkd.export import _pictures as pictures
@@ -17,7 +18,8 @@ pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
 TEACHER = RNG.normal(size=(50, 3)).astype("float32")
 STUDENT = TEACHER + 0.3 * RNG.normal(size=(50, 3)).astype("float32")
-FIXED = {"curves", "health", "synthesized inputs"}
+TRAINING = {"loss", "agreement and scores", "agreement with the teacher"}
+FIXED = {*TRAINING, "synthesized inputs"}
 
 
 class Page(html.parser.HTMLParser):
@@ -36,42 +38,6 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text += data
-
-
-def metrics_of(task, scores=None, **others):
-    accuracy = (scores or {}).get("accuracy")
-    network = {"name": "net", "file": "net.keras", "accuracy": accuracy, "scores": scores or {}}
-    tflite = {"quantization": "int8", "agreement": 0.987, "max_difference": 0.123, **network}
-    variant = {"model": "student", "params": 7, "size_bytes": 2048, "latency_ms": 0.1, **tflite}
-    return {
-        "teacher": network,
-        "student": network,
-        "tflite": tflite,
-        "variants": [variant],
-        "agreement": 0.876,
-        "agreement_on": "real inputs" if scores else "synthesized inputs",
-        "params": {"teacher": 9, "student": 7},
-        "classes": task.classes,
-        "rarest_class_share": 0.3,
-        "evaluation_images": 50 if scores else None,
-        "synthetic_images": 50,
-        "images_generated": 100,
-        "student_updates": 10,
-        "epochs": 1,
-        "steps_per_epoch": 10,
-        "synthesis_seconds": 1.0,
-        "student_seconds": 2.0,
-        "wall_seconds": 70.0,
-        "recipe": {"name": "procedural", "batch_size": 8},
-        "seed": 0,
-        "stopped": None,
-        "device": "2 CPU cores",
-        "flags": {"task": "x"},
-        "versions": {"tfkd": "0"},
-        "health": {"findings": []},
-        "batch_statistics": None,
-        **others,
-    }
 
 
 HISTORY = [{"epoch": 1, "loss": 1.0, "agreement": 0.5, "health_agreement": 0.5}]
@@ -171,26 +137,7 @@ def test_an_early_end_comes_first(tmp_path):
 
 
 def test_compression_by_score(tmp_path):
-    rows = metrics_of(Regression((3,)), {"mean_absolute_error": 0.4321})["variants"]
-    rows = [
-        {**row, "name": "net", "sparsity": 0.5, "gzip_bytes": 100 + i, "latency_2_threads_ms": 0.1}
-        for i, row in enumerate(rows * 2)
-    ]
-    metrics = {
-        "model": {"name": "net"},
-        "flags": {"train_data": None},
-        "recipe": {"name": "p"},
-        "seed": 0,
-        "wall_seconds": 1.0,
-        "device": "cpu",
-        "problem": None,
-        "sparsity": 0.5,
-        "variants": rows,
-        "evaluation_images": 9,
-        "synthetic_images": 9,
-        "stages": [],
-        "versions": {},
-    }
+    metrics = compression_metrics(Regression((3,)), {"mean_absolute_error": 0.4321}, evaluation_images=9)
     export.write_compression_report(tmp_path / "r.html", metrics)
     page = Page(tmp_path / "r.html")
     assert set(page.pictures) == {"mean absolute error against size"}

@@ -383,7 +383,8 @@ def test_texts_that_do_not_fit_are_refused(data, error, message):
 
 
 def test_reports_show_texts_where_others_have_pictures(tmp_path):
-    from tests.export.test_report import FIXED, HISTORY, Page, metrics_of
+    from tests.export.run_metrics import metrics_of, metrics_with_data
+    from tests.export.test_report import HISTORY, TRAINING, Page
 
     model, task = classifier(), tasks.TextClassification((3,))
     rows = export.example_texts(X, model, lambda ids: "<b> " + " ".join(f"w{i}" for i in ids))
@@ -395,23 +396,16 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
     ].text.replace("w", "").removeprefix("<b> ")
     answers = model.predict(X, verbose=0)
     metrics = metrics_of(task, {"accuracy": 0.9})
-    metrics["tflite"]["size_bytes"] = 2048
     export.write_report(
         tmp_path / "a.html", metrics, HISTORY, None, answers, answers, answers, task, texts=rows
     )
     page = Page(tmp_path / "a.html")
     assert "synthesized inputs" not in page.pictures
-    assert set(page.pictures) == {*FIXED, "class histogram", "confusion"} - {"synthesized inputs"}
+    assert set(page.pictures) == {*TRAINING, "class histogram", "confusion"}
     assert rows[0].text in page.text and rows[23].answer in page.text
-    others = {
-        "scheme": {"name": "none"},
-        "training_images": 9,
-        "measured_images": 9,
-        "validation_images": 9,
-    }
     export.write_distillation_report(
         tmp_path / "b.html",
-        {**metrics, **others, "networks": []},
+        metrics_with_data(task, {"accuracy": 0.9}),
         HISTORY,
         None,
         answers,
@@ -420,7 +414,7 @@ def test_reports_show_texts_where_others_have_pictures(tmp_path):
         rows,
     )
     page = Page(tmp_path / "b.html")
-    assert set(page.pictures) == {"curves", "confusion"} and rows[0].text in page.text
+    assert set(page.pictures) == {"loss", "confusion"} and rows[0].text in page.text
 
 
 def sequential_on_ids():

@@ -55,6 +55,8 @@ def test_everything_is_written(compressed):
         "run.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "model.keras",
         "model.tflite",
         "calibration.npz",
@@ -109,7 +111,7 @@ def test_report_is_self_contained(compressed, tmp_path):
     compressed.report(tmp_path / "mine.html")
     html = (tmp_path / "mine.html").read_text()
     assert html.count("data:image/png;base64,") == 1 and "compressed without data" in html
-    assert not re.search(r'(src|href)=(?!"data:)', html)
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
     for row in compressed.metrics["variants"]:
         assert (
             f"<td>{row['name']}, {row['quantization']}</td><td>{100 * row['accuracy']:.2f} %</td>" in html
@@ -148,7 +150,14 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
         "folder": tmp_path / "out",
     }
     compressed = compress(model, **asked)
-    assert set(os.listdir(tmp_path / "out")) == {"run.json", "metrics.json", "report.html", "model.keras"}
+    assert set(os.listdir(tmp_path / "out")) == {
+        "run.json",
+        "metrics.json",
+        "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
+        "model.keras",
+    }
     # As long as without data, so that pruning comes to its end.
     assert compressed.metrics["stages"][0]["updates"] == 2 * 2 * 6
     assert compressed.metrics["sparsity"] == pytest.approx(0.5, abs=0.02)

@@ -54,6 +54,8 @@ def test_everything_is_written(distilled, asked):
         "history.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "student.keras",
         "student.tflite",
         "calibration.npz",
@@ -64,6 +66,15 @@ def test_everything_is_written(distilled, asked):
     events = (name for _, _, names in os.walk(asked["folder"] / "tensorboard") for name in names)
     assert any("tfevents" in name for name in events)
     assert json.loads((asked["folder"] / "metrics.json").read_text()) == distilled.metrics
+    card = json.loads((asked["folder"] / "model_card.json").read_text())
+    assert (
+        card["parameters"] == distilled.student.count_params()
+        and "never seen real data" in card["limits"][0]
+    )
+    assert {each["name"]: each["size_bytes"] for each in card["files"]} == {
+        name: os.path.getsize(asked["folder"] / name)
+        for name in ("student.keras", "student.tflite", "calibration.npz")
+    }
     assert (asked["folder"] / "student.tflite").read_bytes() == distilled.tflite
     ((name, calibration),) = distilled.calibration.items()
     examples = tfkd.export.read_calibration(asked["folder"] / "calibration.npz")["serving_default"]
@@ -120,8 +131,8 @@ def test_health_is_in_history_metrics_and_report(distilled):
 def test_report_is_self_contained(distilled, tmp_path):
     distilled.report(tmp_path / "mine.html")
     html = (tmp_path / "mine.html").read_text()
-    assert html.count("data:image/png;base64,") == 5
-    assert not re.search(r'(src|href)=(?!"data:)', html)
+    assert html.count("data:image/png;base64,") == 8
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
     assert f"{distilled.metrics['student']['accuracy'] * 100:.2f} %" in html
     assert "used only to measure" in html
 

@@ -76,6 +76,10 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     report = (out / "report.html").read_text()
     assert "<th>teacher</th><th>student</th>" in report and "evaluation texts" in report
     assert any(f">{said} " in report for said in ("good", "bad")) and "agree least come first" in report
+    card = json.loads((out / "model_card.json").read_text())
+    sizes = {each["name"]: each["size_bytes"] for each in card["files"]}
+    assert sizes["student.tflite"] == check.size_bytes and any("tokenizer/" in name for name in sizes)
+    assert card["tflite"]["length"] == 16 and card["origin"]["pipeline"] == "distil_text"
     printed = capsys.readouterr().out
     assert "fine-tuning the teacher on 216 labelled texts, 12 epochs" in printed
     assert not (out / "state").exists()

@@ -90,7 +90,13 @@ def test_a_whole_run_on_files_of_images(teacher_file, tmp_path, capsys):
     assert {"hint", "soft_targets", "val_accuracy", "seconds"} <= set(distilled.history[0])
     assert json.loads((place / "metrics.json").read_text()) == metrics
     report = (place / "report.html").read_text()
-    assert "taught by trained" in report and "held out" in report and report.count("data:image/png") == 3
+    assert "taught by trained" in report and "held out" in report and report.count("data:image/png") == 4
+    card = json.loads((place / "model_card.json").read_text())
+    assert card["labels"] == card["tflite"]["labels"] == ["a", "b", "c", "d"]
+    assert (
+        card["origin"]["command"] == metrics["command"]
+        and "# trained" in (place / "MODEL_CARD.md").read_text()
+    )
     printed = capsys.readouterr().out
     assert "teacher accuracy on 64 real examples" in printed and "epoch 4/4" in printed
     assert "evaluation examples" in distilled.summary()

@@ -46,6 +46,8 @@ def test_everything_is_written(searched):
         "run.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "pareto.png",
         "student.keras",
         "student.tflite",

@@ -32,8 +32,8 @@ class Program:
         name: what messages call it.
         purpose: what it does, in a line.
         example: a command line.
-        pipeline: takes the groups' arguments, `verbose` and `flags`; its result is None in a worker that is
-            not the chief.
+        pipeline: takes the groups' arguments, `verbose`, `flags` and `command`; its result is None in a
+            worker that is not the chief.
         groups: its flags; `flag_groups.run` is among them if it can be resumed.
         needed: flags that have to be given.
         positional: the flag of these that may be given as a word without its name.
@@ -141,7 +141,14 @@ class Program:
         for group in self.groups:
             arguments |= group.arguments()
             values |= {name: v for name, v in group.values().items() if name not in _PASSING}
-        return self.pipeline(**arguments, flags=values, verbose=1 if sys.stdout.isatty() else 2)
+        return self.pipeline(
+            **arguments, flags=values, command=self._command(), verbose=1 if sys.stdout.isatty() else 2
+        )
+
+    def _command(self):
+        """The command line of this run, those flags that came from files included."""
+        given = (flags.FLAGS[name] for name in self.flags if name not in ("resume", "overwrite"))
+        return shlex.join([self.name, *(word for flag in given if flag.present for word in _typed(flag))])
 
     def _failed(self, error):
         status = status_of(error)
@@ -183,3 +190,9 @@ class Program:
 def _name(word):
     """The flag that a word of the command line is about."""
     return word.lstrip("-").partition("=")[0]
+
+
+def _typed(flag):
+    """A flag as it is typed; one that may be repeated for each of its values."""
+    first, *others = flag.serialize().split(f"\n--{flag.name}=")
+    return [first, *(f"--{flag.name}={value}" for value in others)]

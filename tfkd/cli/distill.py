@@ -136,12 +136,12 @@ def _training_arguments(values):
 
 
 def _distil(
-    text: dict[str, Any] | None, verbose: int, flags: dict[str, Any], **arguments: Any
+    text: dict[str, Any] | None, flags: dict[str, Any], verbose: int, command: str, **arguments: Any
 ) -> Distilled | None:
     """Distils texts where flags ask for that, else images and the like."""
     if text is not None:
-        return distil_text(**text, verbose=verbose, flags=asked_for(flags, text))
-    return distil_with_data(**arguments, verbose=verbose, flags=flags)
+        return distil_text(**text, flags=asked_for(flags, text), verbose=verbose, command=command)
+    return distil_with_data(**arguments, flags=flags, verbose=verbose, command=command)
 
 
 PROGRAM = Program(

@@ -7,7 +7,7 @@ from tfkd.cli._program import Program
 from tfkd.pipelines import Diagnosis, diagnose
 
 
-def _diagnose(flags: Any, verbose: int) -> Diagnosis:
+def _diagnose(flags: Any, command: str, verbose: int) -> Diagnosis:
     return diagnose()
 
 

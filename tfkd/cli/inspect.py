@@ -16,12 +16,14 @@ def _define(values):
     flags.DEFINE_string("json", None, "JSON file to write the findings to", flag_values=values)
 
 
-def _inspect(report: str | None, json: str | None, flags: Any, **arguments: Any) -> Inspection:
+def _inspect(
+    report: str | None, json: str | None, flags: Any, command: str, **arguments: Any
+) -> Inspection:
     inspection = inspect_model(**arguments)
     if json is not None:
         inspection.write_json(json)
     if report is not None:
-        inspection.report(report)
+        inspection.report(report, command)
     return inspection
 
 

@@ -1,11 +1,9 @@
 """The report of a compression: its variants side by side."""
 
-import base64
 import os
 
-from tfkd._core import files
 from tfkd.export import _pictures as pictures
-from tfkd.export._figures import template_environment
+from tfkd.export._page import write_page
 
 _TEMPLATE = "compression.html.j2"
 
@@ -23,14 +21,4 @@ def write_compression_report(path: str | os.PathLike, metrics: dict) -> None:
     """
     pictures.require_report()
     rows = metrics["variants"]
-    html = (
-        template_environment()
-        .get_template(_TEMPLATE)
-        .render(
-            metrics=metrics,
-            first=rows[0],
-            last=rows[-1],
-            picture=base64.b64encode(pictures.sizes(rows)).decode(),
-        )
-    )
-    files.write_text(path, html)
+    write_page(path, _TEMPLATE, metrics=metrics, first=rows[0], last=rows[-1], picture=pictures.sizes(rows))

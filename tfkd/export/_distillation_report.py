@@ -1,15 +1,13 @@
 """The report of distillation with data: who was taught by whom, and what came of it."""
 
-import base64
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfkd._core import files
 from tfkd.export import _pictures as pictures
 from tfkd.export._example_texts import ExampleText
-from tfkd.export._figures import template_environment
+from tfkd.export._page import write_page
 from tfkd.export._task_pictures import compare
 from tfkd.tasks import Task
 
@@ -43,23 +41,15 @@ def write_distillation_report(
         OSError: if the file cannot be written.
     """
     pictures.require_report()
-    compared = None if teacher is None else compare(task, teacher, student)
-    html = (
-        template_environment()
-        .get_template(_TEMPLATE)
-        .render(
-            metrics=metrics,
-            curves=_base64(pictures.curves(history, _groups(history))),
-            grid=grid and _base64(grid),
-            texts=texts,
-            compared=compared and compared._replace(png=_base64(compared.png)),
-        )
+    write_page(
+        path,
+        _TEMPLATE,
+        metrics=metrics,
+        grid=grid,
+        texts=texts,
+        compared=None if teacher is None else compare(task, teacher, student),
+        curves=pictures.panels(history, _groups(history)),
     )
-    files.write_text(path, html)
-
-
-def _base64(png):
-    return base64.b64encode(png).decode()
 
 
 def _groups(history):

@@ -1,7 +1,6 @@
 """How reports write figures."""
 
 from collections.abc import Sequence
-from typing import Any
 
 # How far answers of LiteRT's two ways to run a file may be apart, as a share of the range of outputs.
 _COMPILED_ROUNDING = 0.02
@@ -63,15 +62,3 @@ def compiled(rows: Sequence[dict]) -> str:
         f"{percent(worst['compiled_difference'])} of the range of outputs. Test such a file in the app "
         "that is to run it."
     )
-
-
-def template_environment() -> Any:
-    """Jinja's environment with the templates of this package and how they write figures."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfkd.export", ""), autoescape=True, trim_blocks=True
-    )
-    filters = {"percent": percent, "size": size, "seconds": seconds}
-    environment.filters.update(filters, score=score_text, score_name=score_name, compiled=compiled)
-    return environment

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Sequence
 
-from tfkd._core import files
 from tfkd._core.extras import require
-from tfkd.export._figures import template_environment
+from tfkd.export._page import write_page
 
 _TEMPLATE = "inspection.html.j2"
 
 
 def write_inspection_report(
-    path: str | os.PathLike, rows: Sequence[tuple[str, str]], notes: Sequence[str], command: str
+    path: str | os.PathLike,
+    rows: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    command: str,
+    repeat: str | None = None,
 ) -> None:
     """Writes a self-contained HTML report of an inspection.
 
@@ -20,11 +23,11 @@ def write_inspection_report(
         rows: names and texts of what was found out.
         notes: sentences that have to be said besides.
         command: the command line to go on with.
+        repeat: the command line that inspects the network again; None for none.
 
     Raises:
         ImportError: if jinja2 is missing.
         OSError: if the file cannot be written.
     """
     require("jinja2", "report", "A report")
-    template = template_environment().get_template(_TEMPLATE)
-    files.write_text(path, template.render(rows=rows, notes=notes, command=command))
+    write_page(path, _TEMPLATE, rows=rows, notes=notes, command=command, repeat=repeat)

@@ -70,26 +70,30 @@ def _draw_lines(axis, series, extent):
     axis.plot(np.linspace(left, right, len(series)), lines, linewidth=0.8)
 
 
-def curves(history: Sequence[dict], groups: Mapping[str, Sequence[str]]) -> bytes:
-    """Training curves, one panel a group.
+def panels(history: Sequence[dict], groups: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
+    """Training curves, a picture for each group.
 
     Args:
         history: rows with an "epoch" and values; rows may lack some.
-        groups: panel titles and the names drawn in each.
+        groups: titles and the names drawn in each.
 
     Returns:
-        A PNG.
+        PNGs by title.
     """
-    figure, axes = _figure(4.2 * len(groups), 3.0, 1, len(groups))
-    for axis, (title, names) in zip(axes.flat, groups.items(), strict=True):
-        for name in names:
-            points = [(row["epoch"], row[name]) for row in history if name in row]
-            if points:
-                axis.plot(*zip(*points, strict=True), marker=".", label=name)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+    return {title: _curves(history, names) for title, names in groups.items()}
+
+
+def _curves(history, names):
+    figure, axes = _figure(4.2, 3.0, 1, 1)
+    axis = axes.flat[0]
+    for name in names:
+        points = [(row["epoch"], row[name]) for row in history if name in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), marker=".", label=name)
+    axis.set_xlabel("epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
     return _png(figure)
 
 

@@ -1,15 +1,13 @@
 """The report of a run: one HTML file with everything in it."""
 
-import base64
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from tfkd._core import files
 from tfkd.export import _pictures as pictures
 from tfkd.export._example_texts import ExampleText
-from tfkd.export._figures import template_environment
+from tfkd.export._page import write_page
 from tfkd.export._task_pictures import pictures_of
 from tfkd.export._trust import trust
 from tfkd.tasks import Classification, Task
@@ -61,39 +59,25 @@ def write_report(
         task = Classification((metrics["classes"],))
         one_hot = np.eye(task.classes, dtype="float32")
         synthetic, teacher, student = one_hot[synthetic], one_hot[teacher], one_hot[student]
-    shown = {
-        "curves": pictures.curves(history, _curve_groups(history)),
-        "health": pictures.curves(history, _groups_with_values(_HEALTH_GROUPS, history)),
-    }
-    if grid is not None:
-        shown["grid"] = grid
-    html = (
-        template_environment()
-        .get_template(_TEMPLATE)
-        .render(
-            metrics=metrics,
-            trust=trust(metrics, task),
-            has_classes=task.has_classes,
-            texts=texts,
-            pictures={name: _base64(png) for name, png in shown.items()},
-            of_task=[
-                picture._replace(png=_base64(picture.png))
-                for picture in pictures_of(task, synthetic, teacher, student, metrics["agreement_on"])
-            ],
-        )
+    write_page(
+        path,
+        _TEMPLATE,
+        metrics=metrics,
+        trust=trust(metrics, task),
+        has_classes=task.has_classes,
+        grid=grid,
+        texts=texts,
+        of_task=pictures_of(task, synthetic, teacher, student, metrics["agreement_on"]),
+        curves=pictures.panels(history, _curve_groups(history)),
+        health=pictures.panels(history, _groups_with_values(_HEALTH_GROUPS, history)),
     )
-    files.write_text(path, html)
-
-
-def _base64(png):
-    return base64.b64encode(png).decode()
 
 
 def _curve_groups(history):
     names = [name for name in dict.fromkeys(n for row in history for n in row)]
     rates = [n for n in names if n == "agreement" or n.endswith(("accuracy", "error", "r2"))]
     generator = [n for n in names if n.startswith("generator_")]
-    groups = {"loss": [n for n in names if n.endswith("loss")], "agreement and accuracy": rates}
+    groups = {"loss": [n for n in names if n.endswith("loss")], "agreement and scores": rates}
     return {**groups, "generator": generator} if generator else groups
 
 

@@ -1,11 +1,9 @@
 """The report of a search: all students that were tried, and the best one."""
 
-import base64
 import os
 
-from tfkd._core import files
 from tfkd.export import _pictures as pictures
-from tfkd.export._figures import template_environment
+from tfkd.export._page import write_page
 
 _TEMPLATE = "search.html.j2"
 
@@ -23,6 +21,4 @@ def write_search_report(path: str | os.PathLike, metrics: dict, picture: bytes) 
         OSError: if the file cannot be written.
     """
     pictures.require_report()
-    template = template_environment().get_template(_TEMPLATE)
-    html = template.render(metrics=metrics, picture=base64.b64encode(picture).decode())
-    files.write_text(path, html)
+    write_page(path, _TEMPLATE, metrics=metrics, picture=picture)

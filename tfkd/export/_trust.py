@@ -3,6 +3,13 @@
 from tfkd.export._figures import percent, score_name, score_text
 from tfkd.tasks import Task
 
+# Where nothing but synthesized inputs was there to measure on.
+UNMEASURED = (
+    "No real data was given to measure on, so nobody has measured how accurate it is. Agreement on "
+    "synthesized inputs says that it follows its teacher there, and tends to be a poor guide to accuracy "
+    "on real ones: evaluate it on some before you rely on it."
+)
+
 
 def trust(metrics: dict, task: Task) -> list[str]:
     """What the figures do and do not show.
@@ -15,7 +22,7 @@ def trust(metrics: dict, task: Task) -> list[str]:
         Sentences for the reader who has to decide whether to use the student.
     """
     measured = metrics["evaluation_images"] is not None
-    sentences = [_on_real_inputs(metrics, task) if measured else _without_data()]
+    sentences = [_on_real_inputs(metrics, task) if measured else UNMEASURED]
     share = metrics["rarest_class_share"] * metrics["classes"] if task.has_classes else 1.0
     if share < 0.2:
         sentences.append(
@@ -24,25 +31,32 @@ def trust(metrics: dict, task: Task) -> list[str]:
             "there."
         )
     if tflite := metrics.get("tflite"):
-        agreeing = task.agreement_text(percent(tflite["agreement"]), "synthesized inputs")
-        sentences.append(
-            f"The TFLite file and the student {agreeing}; the largest difference of an output there is "
-            f"{tflite['max_difference']:.3g}."
-        )
-        if tflite.get("bias_corrected"):
-            before = task.agreement_text(percent(tflite["uncorrected_agreement"]), "them")
-            sentences.append(
-                f"Its biases make up for rounded kernels; without this correction the two would {before}."
-            )
+        sentences += trust_in_file(tflite, task, "synthesized inputs")
     return sentences
 
 
-def _without_data():
-    return (
-        "No real data was given, so nobody has measured how accurate the student is. Agreement on "
-        "synthesized inputs says that it follows the teacher there, and tends to be a poor guide to "
-        "accuracy on real ones: before relying on the student, evaluate it on some."
-    )
+def trust_in_file(tflite: dict, task: Task, judged_on: str) -> list[str]:
+    """What the figures of a TFLite file say of it.
+
+    Args:
+        tflite: what `metrics.json` holds of it.
+        task: what the answers mean.
+        judged_on: what it was compared on, in the plural.
+
+    Returns:
+        Sentences.
+    """
+    agreeing = task.agreement_text(percent(tflite["agreement"]), judged_on)
+    sentences = [
+        f"The TFLite file and the Keras model that it was made of {agreeing}; the largest difference of an "
+        f"output there is {tflite['max_difference']:.3g}."
+    ]
+    if tflite.get("bias_corrected"):
+        before = task.agreement_text(percent(tflite["uncorrected_agreement"]), "them")
+        sentences.append(
+            f"Its biases make up for rounded kernels; without this correction the two would {before}."
+        )
+    return sentences
 
 
 def _on_real_inputs(metrics, task):

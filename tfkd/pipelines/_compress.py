@@ -24,7 +24,7 @@ from tfkd.pipelines._requirements import check_labels, check_outputs, check_roun
 from tfkd.pipelines._result_files import read_compressed, write
 from tfkd.pipelines._results import Compressed
 from tfkd.pipelines._run_folder import RunFolder
-from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._settings import Request, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
 from tfkd.pipelines._text_lessons import TextLessons
 from tfkd.pipelines._texts import as_tokenizer, filled_up, load_texts, longest, with_words
@@ -57,6 +57,7 @@ def compress(
     jit_compile: bool | str = "auto",
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
+    command: str | None = None,
 ) -> Compressed:
     """Makes a trained model small without data: pruned, clustered, quantized, measured after each stage.
 
@@ -100,13 +101,15 @@ def compress(
         tokenizer: of text models, or the folder that it is in; needed where texts are strings, and for
             words to ask the model about.
         folder: where to write `model.keras`, `model.tflite`, `calibration.npz`
-            (`tfkd.export.read_calibration`), `metrics.json` and `report.html`; None for nowhere.
+            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
+            `model_card.json`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
             that have ended are not trained again.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
-        flags: the command line that this was asked for by, for records; None if there was none.
+        flags: the values of all flags that this was asked for by, for records; None if there were none.
+        command: the command line, likewise.
 
     Returns:
         A `Compressed`.
@@ -124,7 +127,7 @@ def compress(
         >>> small = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
         >>> small.tflite_check.gzip_bytes
     """
-    settings = dict(flags) if flags else settings_of(locals())
+    request = Request(compress, locals())
     start, say, asked = time.perf_counter(), teller(verbose), as_recipe_or_auto(recipe)
     plan = CompressionPlan(
         prune=prune, prune_distribution=prune_distribution, cluster=cluster, quantize=quantize
@@ -136,7 +139,7 @@ def compress(
     check_outputs(tflite or "int8", folder)
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
-    opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
     with opened as place:
         if resume and place and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
@@ -188,6 +191,7 @@ def compress(
             "model": {"name": original.name, "file": named(model), "params": original.count_params()},
             "teacher": named(model if teacher is None else teacher),
             "task": task.name,
+            "class_names": labels and list(labels),
             "sparsity": compression.sparsity(plain),
             "evaluation_images": None if data is None else len(data[1]),
             "training_images": None if examples is None else len(examples[1]),
@@ -200,7 +204,7 @@ def compress(
             "recipe_reason": reason,
             "seed": seed,
             "device": device(),
-            "flags": dict(flags or {}),
+            **request.records,
             "versions": versions(),
             "wall_seconds": time.perf_counter() - start + stages.earlier_seconds,
         }
@@ -215,7 +219,7 @@ def compress(
             write_report=lambda path: write_compression_report(path, metrics),
         )
         if place:
-            write(result, place, "model.tflite")
+            write(result, place, plain, "model", task)
             place.finish()
         return result
 

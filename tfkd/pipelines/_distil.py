@@ -21,7 +21,7 @@ from tfkd.pipelines._one_student import StudentRuns
 from tfkd.pipelines._requirements import check_labels, check_outputs
 from tfkd.pipelines._result_files import read
 from tfkd.pipelines._results import Distilled
-from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._settings import Request, teller
 from tfkd.pipelines._shared_warm_up import SharedWarmUp, check_something_to_teach
 from tfkd.pipelines._team import Team
 from tfkd.students._by_name import is_shallower
@@ -46,6 +46,7 @@ def distil(
     strategy: tf.distribute.Strategy | None = None,
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
+    command: str | None = None,
 ) -> Distilled | list[Distilled] | None:
     """Teaches students what a trained network knows, without data, and makes their TFLite files.
 
@@ -74,8 +75,9 @@ def distil(
             is its `problem`.
         labels: names of the classes in their order, for the TFLite file to carry.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`
-            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, pictures and TensorBoard's
-            events; None for nowhere. Several students get a folder each inside of it.
+            (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
+            `model_card.json`, pictures and TensorBoard's events; None for nowhere. Several students get a
+            folder each inside of it.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
@@ -84,7 +86,8 @@ def distil(
             several workers the chief alone measures, prints and writes, and each other one keeps what it
             needs to go on in `state` within its `folder`.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
-        flags: the command line that this was asked for by, for records; None if there was none.
+        flags: the values of all flags that this was asked for by, for records; None if there were none.
+        command: the command line, likewise.
 
     Returns:
         A `Distilled`, or a list of them where several students were given; None in a worker that is not the
@@ -104,7 +107,7 @@ def distil(
         >>> pathlib.Path("student.tflite").write_bytes(distilled.tflite)
         >>> half, quarter = tfkd.pipelines.distil("teacher.keras", ["0.5x", "0.25x"], "recovery")
     """
-    settings = dict(flags) if flags else settings_of(locals())
+    request = Request(distil, locals())
     team = Team(strategy)
     verbose = verbose if team.is_chief else 0
     start, say, recipe = time.perf_counter(), teller(verbose), as_recipe_or_auto(recipe)
@@ -122,7 +125,9 @@ def distil(
     with contextlib.ExitStack() as open_folders:
         open_folders.enter_context(team.together())
         folders = [
-            open_folders.enter_context(team.folder(place, settings, resume, overwrite)) if place else None
+            open_folders.enter_context(team.folder(place, request.settings, resume, overwrite))
+            if place
+            else None
             for place in _places(folder, students, several)
         ]
         complete = [each for each in folders if each is not None and each.finished]
@@ -151,7 +156,7 @@ def distil(
                 min_agreement=check_number("min_agreement", min_agreement, least=0, most=1),
                 labels=labels,
                 jit_compile=jit_compile,
-                records={"seed": seed, "recipe_reason": reason, "flags": dict(flags or {})},
+                records={"seed": seed, "recipe_reason": reason, **request.records},
                 verbose=verbose,
                 say=say,
             )

@@ -20,7 +20,7 @@ from tfkd.pipelines._result_files import read, write
 from tfkd.pipelines._results import Distilled
 from tfkd.pipelines._run_folder import RunFolder
 from tfkd.pipelines._saving import FolderCheck
-from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._settings import Request, teller
 from tfkd.pipelines._text_data import load_text_data
 from tfkd.pipelines._text_networks import recipe_for, text_student, text_teacher, tokenizer_for
 from tfkd.pipelines._text_outcome import TextOutcome
@@ -58,6 +58,7 @@ def distil_text(
     jit_compile: bool | str = "auto",
     verbose: int = 0,
     flags: dict[str, Any] | None = None,
+    command: str | None = None,
 ) -> Distilled:
     """Teaches a student of a transformer on texts, and makes its TFLite file.
 
@@ -98,12 +99,14 @@ def distil_text(
         min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
             does not, the next best kind of file that does is the result's.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
-            `report.html` and, of training texts, `calibration.npz`; None for nowhere.
+            `report.html`, `MODEL_CARD.md`, `model_card.json` and, of training texts, `calibration.npz`;
+            None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
         verbose: 0 prints nothing.
-        flags: the command line that this was asked for by, for records; None if there was none.
+        flags: the values of all flags that this was asked for by, for records; None if there were none.
+        command: the command line, likewise.
 
     Returns:
         A `Distilled`.
@@ -119,7 +122,7 @@ def distil_text(
         ...     "all-MiniLM-L6-v2", "3layers", training_data="reviews.tsv", folder="runs/reviews"
         ... )
     """
-    settings = dict(flags) if flags else settings_of(locals())
+    request = Request(distil_text, locals())
     start, say = time.perf_counter(), teller(verbose)
     for name, value in (("max_length", max_length), ("teacher_epochs", teacher_epochs)):
         check_int(name, value, least=3 if name == "max_length" else 1)
@@ -127,7 +130,7 @@ def distil_text(
     check_outputs(tflite, folder)
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
-    opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
     with opened as place:
         if resume and place and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
@@ -195,7 +198,7 @@ def distil_text(
             "class_names": data.class_names,
             "seed": seed,
             "device": device(),
-            "flags": dict(flags or {}),
+            **request.records,
             "versions": versions(),
             "training_seconds": log.seconds(rows),
             "wall_seconds": time.perf_counter() - start + log.earlier_seconds(rows),
@@ -213,6 +216,6 @@ def distil_text(
             write_report=lambda path: write_report(path, metrics, rows),
         )
         if place:
-            write(result, place, "student.tflite")
+            write(result, place, learner, "student", outcome.task)
             place.finish()
         return result

@@ -31,7 +31,7 @@ from tfkd.pipelines._saving import FolderCheck
 from tfkd.pipelines._scheme import Scheme
 from tfkd.pipelines._scheme_inputs import check_needs
 from tfkd.pipelines._schemes import SCHEMES, scheme_named
-from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._settings import Request, teller
 from tfkd.pipelines._taught_outcome import TaughtOutcome
 from tfkd.pipelines._team import Team
 from tfkd.pipelines._training_log import TrainingLog
@@ -70,6 +70,7 @@ def distil_with_data(
     strategy: tf.distribute.Strategy | None = None,
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
+    command: str | None = None,
 ) -> Distilled | None:
     """Teaches a student on training data by a scheme of `tfkd.schemes`, and makes its TFLite file.
 
@@ -115,9 +116,10 @@ def distil_with_data(
             `problem`.
         labels: names of the classes in their order, for the file to carry; None for those of the training
             data's folders.
-        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, of
-            training inputs `calibration.npz` (`tfkd.export.read_calibration`) and, where a scheme trains
-            several networks, `students`; None for nowhere.
+        folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`,
+            `MODEL_CARD.md`, `model_card.json`, of training inputs `calibration.npz`
+            (`tfkd.export.read_calibration`) and, where a scheme trains several networks, `students`; None
+            for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -126,7 +128,8 @@ def distil_with_data(
             chief alone measures, prints and writes, and each other one keeps what it needs to go on in
             `state` within its `folder`.
         verbose: 0 prints nothing.
-        flags: the command line that this was asked for by, for records; None if there was none.
+        flags: the values of all flags that this was asked for by, for records; None if there were none.
+        command: the command line, likewise.
 
     Returns:
         A `Distilled`; None in a worker that is not the chief.
@@ -148,7 +151,7 @@ def distil_with_data(
         ...     "teacher.keras", "0.25x", "assistants", training_data="train.npz", scheme_options=options
         ... )
     """
-    settings = dict(flags) if flags else settings_of(locals())
+    request = Request(distil_with_data, locals())
     team = Team(strategy)
     verbose = verbose if team.is_chief else 0
     start, say = time.perf_counter(), teller(verbose)
@@ -169,7 +172,9 @@ def distil_with_data(
         raise ValueError(
             f"`strategy`: scheme {scheme!r} trains on one device. Leave the strategy out, or use {able}."
         )
-    opened = team.folder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
+    opened = (
+        team.folder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
+    )
     with opened as place, team.together():
         if team.chief_says(bool(resume and place and place.finished)):
             assert place
@@ -251,7 +256,7 @@ def distil_with_data(
             "class_names": names,
             "seed": seed,
             "device": device(),
-            "flags": dict(flags or {}),
+            **request.records,
             "versions": versions(),
             "training_seconds": log.seconds(history),
             "wall_seconds": time.perf_counter() - start + log.earlier_seconds(history),
@@ -269,7 +274,7 @@ def distil_with_data(
             write_report=lambda path: write_report(path, metrics, history),
         )
         if place:
-            write(result, place, "student.tflite")
+            write(result, place, taught.student, "student", task)
         team.finish([place] if place else [])
         return result
 

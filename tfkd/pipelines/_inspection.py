@@ -118,14 +118,18 @@ class Inspection:
         """
         files.write_text(path, self.to_json() + "\n")
 
-    def report(self, path: str | os.PathLike) -> None:
+    def report(self, path: str | os.PathLike, repeat: str | None = None) -> None:
         """Writes the findings as one HTML file.
+
+        Args:
+            path: the file to write.
+            repeat: the command line that this was found out by; None if there was none.
 
         Raises:
             ImportError: if jinja2 is missing.
             OSError: if the file cannot be written.
         """
-        write_inspection_report(path, self.rows(), self.notes, self.command.text)
+        write_inspection_report(path, self.rows(), self.notes, self.command.text, repeat)
 
 
 def _printable(text):

@@ -101,6 +101,7 @@ class StudentRuns:
                 "steps_per_epoch": steps_per_epoch,
                 "problem": training.stopped or chosen.problem,
                 "complete": complete,
+                "class_names": self.labels and list(self.labels),
                 **self.records,
                 "device": device(),
                 "versions": versions(),
@@ -110,10 +111,10 @@ class StudentRuns:
 
         if folder is not None and self.tflite is not None:
             # Whatever conversion does, what was learned and measured is there.
-            write(result_with([], Chosen(problem=_NOT_YET), complete=False), folder, "student.tflite")
+            self._write(result_with([], Chosen(problem=_NOT_YET), complete=False), folder, outcome)
         result = result_with(*self._files(outcome))
         if folder is not None:
-            write(result, folder, "student.tflite")
+            self._write(result, folder, outcome)
         return result
 
     def _compiled(self, distiller):
@@ -142,6 +143,9 @@ class StudentRuns:
             folder=None if folder is None else folder.path,
             write_report=lambda path: write_report(path, metrics, history),
         )
+
+    def _write(self, result, folder, outcome):
+        write(result, folder, outcome.student, "student", outcome.task)
 
     def _files(self, outcome: Outcome) -> tuple[list[dict], Chosen]:
         """The variants' rows, and the file that a person leaves with."""

@@ -3,30 +3,47 @@
 import os
 import pathlib
 
+import keras
+
 from tfkd._core import files, model_files
 from tfkd.export import TFLiteCheck
 from tfkd.export._calibration import load_calibration, write_calibration
+from tfkd.export._card_facts import card_facts
+from tfkd.export._model_card import write_model_card
 from tfkd.pipelines._results import Compressed, Distilled, Result, Searched
 from tfkd.pipelines._run_folder import RunFolder
+from tfkd.tasks import Task
 
 _CALIBRATION = "calibration.npz"
 
 
-def write(result: Result, folder: RunFolder, tflite: str) -> None:
+def write(result: Result, folder: RunFolder, network: keras.Model, name: str, task: Task) -> None:
     """Writes all but the network, the metrics last: where they stand, the run is complete.
 
     Args:
         result: what to write.
-        folder: where.
-        tflite: the name of the TFLite file.
+        folder: where; its network is there already.
+        network: the network.
+        name: what its files are called, without an ending.
+        task: what its outputs mean.
     """
     folder.check()
     if result.tflite is not None:
-        files.write_bytes(folder.file(tflite), result.tflite)
+        files.write_bytes(folder.file(f"{name}.tflite"), result.tflite)
     if result.calibration is not None:
         write_calibration(folder.file(_CALIBRATION), result.calibration)
     result.report(folder.file("report.html"))
+    facts = card_facts(result.metrics, network, task, result.tflite, _sizes(folder, name))
+    write_model_card(folder.path, facts)
     folder.write_json("metrics.json", result.metrics)
+
+
+def _sizes(folder, name):
+    """Bytes of the files that somebody may take along, by their names in the folder."""
+    root = pathlib.Path(folder.path)
+    taken = (f"{name}.keras", f"{name}.tflite", _CALIBRATION, "students/*", "tokenizer/*")
+    paths = [path for pattern in taken for path in sorted(root.glob(pattern))]
+    return {path.relative_to(root).as_posix(): path.stat().st_size for path in paths}
 
 
 def read(folder: RunFolder) -> Distilled:

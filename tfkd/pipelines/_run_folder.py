@@ -19,6 +19,8 @@ CONTENTS = frozenset(
         "history.json",
         "metrics.json",
         "report.html",
+        "MODEL_CARD.md",
+        "model_card.json",
         "student.keras",
         "student.tflite",
         "calibration.npz",

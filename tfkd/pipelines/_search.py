@@ -22,7 +22,7 @@ from tfkd.pipelines._requirements import check_labels, check_outputs
 from tfkd.pipelines._result_files import read_searched, write
 from tfkd.pipelines._results import Searched
 from tfkd.pipelines._run_folder import RunFolder
-from tfkd.pipelines._settings import settings_of, teller
+from tfkd.pipelines._settings import Request, teller
 from tfkd.pipelines._variants import Chosen, Variants
 from tfkd.searching import Budget
 from tfkd.tasks import task_of
@@ -52,6 +52,7 @@ def search(
     jit_compile: bool | str = "auto",
     verbose: int = 0,
     flags: Mapping[str, Any] | None = None,
+    command: str | None = None,
 ) -> Searched:
     """Searches for the best student within a budget, and makes its TFLite file.
 
@@ -64,7 +65,7 @@ def search(
         space: choices of "width", "depth", "kernel" and "exit", as of `tfkd.search`.
         budget: what a student may cost; None for no limit.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`, `metrics.json`,
-            `report.html`, `pareto.png` and, in `search`, all students.
+            `report.html`, `MODEL_CARD.md`, `model_card.json`, `pareto.png` and, in `search`, all students.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
         inherit: whether students begin with the teacher's weights.
         trials: how many students to train at most.
@@ -86,7 +87,8 @@ def search(
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.search`.
         verbose: 0 prints nothing.
-        flags: the command line that this was asked for by, for records; None if there was none.
+        flags: the values of all flags that this was asked for by, for records; None if there were none.
+        command: the command line, likewise.
 
     Returns:
         A `Searched`.
@@ -105,10 +107,10 @@ def search(
         ... )
         >>> searched.student.count_params()
     """
-    settings = dict(flags) if flags else settings_of(locals())
+    request = Request(search, locals())
     start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
     check_outputs(tflite, folder)
-    with RunFolder(folder, settings, resume, overwrite) as place:
+    with RunFolder(folder, request.settings, resume, overwrite) as place:
         if resume and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
             place.finish()
@@ -157,6 +159,7 @@ def search(
         }
         metrics |= {
             "task": task.name,
+            "class_names": labels and list(labels),
             "search": found.describe(),
             "table": found.table(),
             "strategy": strategy,
@@ -168,7 +171,7 @@ def search(
             "recipe": recipe.describe(),
             "seed": seed,
             "device": device(),
-            "flags": dict(flags or {}),
+            **request.records,
             "versions": versions(),
             "wall_seconds": time.perf_counter() - start,
         }
@@ -183,6 +186,6 @@ def search(
             folder=place.path,
             write_report=lambda path: write_search_report(path, metrics, picture),
         )
-        write(result, place, "student.tflite")
+        write(result, place, student, "student", task)
         place.finish()
         return result

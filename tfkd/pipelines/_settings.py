@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,15 +18,73 @@ from tfkd.searching import Budget
 from tfkd.text import TextRecipe, Tokenizer
 
 # These say where results go and how much is said, not what they are.
-_PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags"})
+_PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags", "command"})
 
 
-def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that make a run what it is, as JSON can hold them.
+class Request:
+    """What a run is asked for.
 
-    Networks are known by their names, arrays and tokenizers by a digest.
+    Args:
+        pipeline: the function that is called.
+        arguments: its arguments by name, `flags` and `command` among them.
+
+    Attributes:
+        settings: what makes the run what it is, as JSON can hold it: flags, or arguments. Networks are
+            known by their names, arrays and tokenizers by a digest.
+        records: what the metrics say of it: "pipeline", "flags" and "command", which repeats the run.
     """
-    return {name: _plain(value) for name, value in arguments.items() if name not in _PASSING}
+
+    def __init__(self, pipeline: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+        flags = dict(arguments["flags"] or {})
+        self.settings: dict[str, Any] = flags or {
+            name: _plain(value) for name, value in arguments.items() if name not in _PASSING
+        }
+        self.records = {
+            "pipeline": pipeline.__name__,
+            "flags": flags,
+            "command": arguments["command"] or _call(pipeline, arguments),
+        }
+
+
+def _call(pipeline, arguments):
+    """The call in Python, without arguments that have their defaults."""
+    defaults = {name: each.default for name, each in inspect.signature(pipeline).parameters.items()}
+    dropped = _PASSING - {"folder"}
+    given = [
+        f"{name}={_written(value)}"
+        for name, value in arguments.items()
+        if name not in dropped and not _same(value, defaults[name])
+    ]
+    return f"tfkd.pipelines.{pipeline.__name__}({', '.join(given)})"
+
+
+def _same(value, default):
+    # Of arrays == is not one answer.
+    return value is default or (isinstance(value, str | int | float) and value == default)
+
+
+def _written(value):
+    """A value as Python has it; in angle brackets what has to be given as an object."""
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
+    if value is None or isinstance(value, str | bool | int | float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name!r}: {_written(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_written, value)) + "]"
+    kind = type(value).__name__
+    if dataclasses.is_dataclass(value):
+        fields = [
+            (each.name, getattr(value, each.name), _default(each)) for each in dataclasses.fields(value)
+        ]
+        changed = [f"{name}={_written(own)}" for name, own, usual in fields if _plain(own) != _plain(usual)]
+        return f"{kind}({', '.join(changed)})"
+    return f"<{kind} {value.name}>" if isinstance(value, keras.Model) else f"<{kind}>"
+
+
+def _default(field):
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _plain(value):

@@ -27,6 +27,8 @@ class CausalLanguageModel(LanguageModel):
         Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), 2019.
     """
 
+    outputs_are = "logits of the vocabulary at each position, of the token that follows"
+
     @property
     def label_text(self) -> str:
         return "at t the token at t + 1 (tfkd.tasks.next_tokens makes them)"

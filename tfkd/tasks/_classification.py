@@ -25,6 +25,7 @@ class Classification(ClassTask):
 
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
+    outputs_are = "logits of the classes, one of which is right; a softmax makes probabilities of them"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:

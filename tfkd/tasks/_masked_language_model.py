@@ -24,6 +24,8 @@ class MaskedLanguageModel(LanguageModel):
         Devlin, Chang, Lee, Toutanova, "BERT", 2019.
     """
 
+    outputs_are = "logits of the vocabulary at each position, of the token there"
+
     @property
     def label_text(self) -> str:
         return "the token that was hidden"

@@ -28,6 +28,7 @@ class MultiLabel(ClassTask):
     """
 
     activations = ("sigmoid",)
+    outputs_are = "logits of independent labels; a sigmoid makes probabilities of them"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:

@@ -31,6 +31,8 @@ class Regression(Task):
         >>> teacher = tfkd.load_teacher("age.keras", task="regression")
     """
 
+    outputs_are = "numbers"
+
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(

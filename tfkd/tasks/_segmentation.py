@@ -42,6 +42,7 @@ class Segmentation(ClassAtEachPosition):
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
     examples: ClassVar[str] = "images"
+    outputs_are = "logits of the classes of each pixel"
     ignored: ClassVar[int] = IGNORED
     position: ClassVar[str] = "pixel"
 

@@ -45,6 +45,7 @@ class SentenceEmbedding(Task):
     """
 
     examples: ClassVar[str] = "texts"
+    outputs_are = "a vector for each text, whose direction counts"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:

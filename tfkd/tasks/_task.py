@@ -42,6 +42,8 @@ class Task(ABC):
     tempered: ClassVar[bool] = False
     # What networks are asked about, in the plural, for messages.
     examples: ClassVar[str] = "inputs"
+    # What outputs are, for people who use a network.
+    outputs_are: ClassVar[str] = "answers"
     # Whether one output z stands for two logits, (0, z).
     binary_as_pair: ClassVar[bool] = False
 
