@@ -5,11 +5,11 @@
 
 Each replica runs operations in one thread, so that it uses one core, and takes `batch_size` examples a
 step: one replica; two replicas of `MirroredStrategy` in a process; two processes under
-`MultiWorkerMirroredStrategy`. Processes are not bound to cores: the threads by which workers exchange
+`MultiWorkerMirroredStrategy`; and two processes that have nothing to do with each other, which is the most
+that the machine can do. Processes are not bound to cores: the threads by which workers exchange
 gradients would wait for those that compute. Seconds are medians of epochs, after one for tracing.
 Overhead is the CPU time that an example takes above that of one replica, which other programs on the same
-cores disturb less than the examples a second. More steps per execution than one are for one replica alone:
-with several, plain Keras 3.15 fails.
+cores disturb less than the examples a second.
 """
 
 import json
@@ -48,16 +48,19 @@ class Arrangement(NamedTuple):
     Args:
         workers: how many processes there are.
         replicas: how many replicas each has.
+        together: whether they train one student.
     """
 
     workers: int
     replicas: int
+    together: bool = True
 
 
 ARRANGEMENTS = {
     "one replica": Arrangement(1, 1),
     "two replicas": Arrangement(1, 2),
     "two workers": Arrangement(2, 1),
+    "two apart": Arrangement(2, 1, together=False),
 }
 
 
@@ -67,7 +70,7 @@ def strategy_of(arrangement: Arrangement) -> tf.distribute.Strategy:
     tf.config.threading.set_inter_op_parallelism_threads(arrangement.replicas)
     devices = [tf.config.LogicalDeviceConfiguration()] * arrangement.replicas
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
-    if arrangement.workers > 1:
+    if arrangement.workers > 1 and arrangement.together:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if arrangement.replicas > 1:
         return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(arrangement.replicas)])
@@ -102,27 +105,18 @@ def measure(arrangement: Arrangement) -> None:
     """Prints seconds an epoch, of the clock and of this process's CPU, for each steps per execution."""
     strategy = strategy_of(arrangement)
     measured = {}
-    for steps in steps_per_execution(arrangement):
+    for steps in FLAGS.steps_per_execution:
         teacher, student = PAIRS[FLAGS.network]
         with strategy.scope():
             distiller = tfkd.Distiller(teacher(), student(), tfkd.losses.SoftTargets(4.0))
             distiller.compile("sgd", LOSS, jit_compile=False, steps_per_execution=int(steps))
         clock = Clock()
-        batches = dataset(distiller.student.input_shape[1:], FLAGS.batch_size * replicas(arrangement))
+        batch_size = FLAGS.batch_size * strategy.num_replicas_in_sync
+        batches = dataset(distiller.student.input_shape[1:], batch_size)
         distiller.fit(batches, epochs=FLAGS.rounds + 1, verbose=0, callbacks=[clock])
         # The first epoch is for tracing.
         measured[steps] = np.median(clock.epochs[1:], axis=0).tolist()
     print(json.dumps(measured))
-
-
-def steps_per_execution(arrangement: Arrangement) -> list[str]:
-    """The numbers of steps to measure."""
-    return FLAGS.steps_per_execution if replicas(arrangement) == 1 else ["1"]
-
-
-def replicas(arrangement: Arrangement) -> int:
-    """How many there are in all processes."""
-    return arrangement.workers * arrangement.replicas
 
 
 def run(name: str) -> list[dict]:
@@ -132,9 +126,13 @@ def run(name: str) -> list[dict]:
     started = []
     for index in range(arrangement.workers):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = dict(os.environ, TF_CONFIG=json.dumps(task)) if arrangement.workers > 1 else None
+        cluster = (
+            {"TF_CONFIG": json.dumps(task)} if arrangement.workers > 1 and arrangement.together else {}
+        )
         command = [sys.executable, *sys.argv, f"--only={name}"]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cluster)
+        )
     return [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
 
 
@@ -161,8 +159,8 @@ def main(argv: list[str]) -> None:
     alone = None
     for name, arrangement in ARRANGEMENTS.items():
         measured = run(name)
-        for steps in steps_per_execution(arrangement):
-            examples = FLAGS.steps * FLAGS.batch_size * replicas(arrangement)
+        for steps in FLAGS.steps_per_execution:
+            examples = FLAGS.steps * FLAGS.batch_size * arrangement.workers * arrangement.replicas
             seconds = max(each[steps][0] for each in measured)
             rate, cpu = examples / seconds, sum(each[steps][1] for each in measured) / examples
             alone = alone or (rate, cpu)

@@ -51,6 +51,24 @@ def test_first_batches_may_be_of_any_size(examples, strategy):
     assert np.isfinite(model.fit(X[:examples], batch_size=8, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.graph
+@pytest.mark.parametrize("steps", [2, 3, 8])
+def test_steps_per_execution_change_nothing(steps, strategy):
+    """Plain Keras fails with several replicas; neither 3 nor 8 divides the four steps."""
+    logs, weights = [], []
+    for at_once in (1, steps):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = distiller(metrics=["accuracy"])
+            model.compile("sgd", LABELS_LOSS, ["accuracy"], steps_per_execution=at_once, jit_compile=False)
+        logs.append(model.fit(X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0).history)
+        weights.append(model.student.get_weights())
+        assert int(model.optimizer.iterations.numpy()) == 8
+    assert logs[0] == logs[1]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_teacher_may_be_made_outside(strategy):
     teacher = network(6, "teacher")
     with strategy.scope():

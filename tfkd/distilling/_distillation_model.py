@@ -1,5 +1,6 @@
 """DistillationModel: what `fit` has in common, whoever teaches whom."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -110,6 +111,19 @@ class DistillationModel(keras.Model):
             data_batch = tree.map_structure(lambda values: shares_of(values)[0], next(batches))
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
+
+    def _make_function(self, step_function):
+        make = super()._make_function(step_function)
+        if self.steps_per_execution == 1 or self.distribute_strategy.num_replicas_in_sync == 1:
+            return make
+
+        def one_by_one(iterator):
+            # With several replicas Keras's loop in the graph fails. Of other iterators it takes one batch
+            # after the other.
+            batches = iter(iterator)
+            return make(itertools.chain([next(batches)], batches))
+
+        return one_by_one
 
     def make_train_function(self, force: bool = False) -> None:
         # A step that makes variables is traced twice.

@@ -55,8 +55,8 @@ class Distiller(DistillationModel):
     Under a strategy of `tf.distribute`, make student, losses and distiller within `strategy.scope()`; a
     teacher made outside of it keeps its weights on one device. The batch is that of all replicas. Losses
     `over_batch` see all of it; other losses are the mean of the replicas' means, as Keras's are, which is
-    that of the batch where shares are of one size. With several replicas Keras 3.15 needs
-    `steps_per_execution=1`.
+    that of the batch where shares are of one size. With several replicas the steps of an execution
+    (`steps_per_execution`) run one by one.
 
     Args:
         teacher: a trained `keras.Model`; None if no loss looks at it.
