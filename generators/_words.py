@@ -1,11 +1,12 @@
 """Words: sentences without order, of the whole words of a vocabulary."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Self
 
 from generators._checks import check_counts, check_int, check_number
 from generators._distributions import uniform
