@@ -9,7 +9,7 @@ EXTRAS = {
     "litert": ["ai-edge-litert>=2.0"],
     # It imports tqdm and does not say so.
     "aeq": ["ai-edge-quantizer>=0.10,<0.11", "tqdm>=4.60"],
-    "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
+    "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.18"],
     "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
     "text": ["keras-hub>=0.25,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
 }
