@@ -1,5 +1,7 @@
 """The losses of `keras.distillation`, which Keras has since 3.12; before, nothing is one of them."""
 
+from typing import Any
+
 try:
     from keras.distillation import DistillationLoss, FeatureDistillation, LogitsDistillation
 except ImportError:
@@ -7,8 +9,11 @@ except ImportError:
     class DistillationLoss:
         """Stands for the base class of losses."""
 
-        def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
-            raise NotImplementedError
+        loss: Any
+        temperature: Any
+        compute_loss: Any
+        validate_outputs: Any
+        validate_model_compatibility: Any
 
     class FeatureDistillation(DistillationLoss):
         """Stands for the loss of inner layers."""
