@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart long test quick lint format docs api clean
+.PHONY: quickstart long test quick lint format docs api dist matrix clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/quickstart.flags --overwrite
@@ -44,5 +44,13 @@ docs: $(VENV)/ready
 api: $(VENV)/ready
 	$(BIN)/python -m tests.public_api > api.txt
 
+# Wheel and sdist in build/dist, checked, and tested in an empty environment.
+dist: $(VENV)/ready
+	PATH="$(abspath $(BIN)):$$PATH" .ci/dist
+
+# Short tests with older versions of what tfkd needs, each in an environment of its own; ROWS chooses some.
+matrix:
+	.ci/matrix $(ROWS)
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .matrix runs build *.egg-info .pytest_cache .ruff_cache

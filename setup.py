@@ -9,9 +9,9 @@ EXTRAS = {
     "litert": ["ai-edge-litert>=2.0"],
     # It imports tqdm and does not say so.
     "aeq": ["ai-edge-quantizer>=0.10,<0.11", "tqdm>=4.60"],
-    "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.19"],
+    "report": ["matplotlib>=3.8", "jinja2>=3.1", "tensorboard>=2.18"],
     "search": ["keras-tuner[bayesian]>=1.4.7,<1.5"],
-    "text": ["keras-hub>=0.32,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
+    "text": ["keras-hub>=0.25,<0.33", "tokenizers>=0.21", "safetensors>=0.4"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 EXTRAS["test"] = [
@@ -21,6 +21,8 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "selenium>=4.20",
+    "build>=1.2",
+    "twine>=6.1",
     "ruff>=0.12",
     "pyright[nodejs]>=1.1.400",
     "mkdocs-material>=9.6,<10",
@@ -37,15 +39,18 @@ setup(
     py_modules=["tfkd_programs"],
     packages=find_packages(include=["tfkd", "tfkd.*", "generators", "generators.*"]),
     package_data={"tfkd": ["py.typed"], "tfkd.export": ["*.j2"], "generators": ["pictures/*"]},
-    python_requires=">=3.11,<3.14",
+    python_requires=">=3.10,<3.14",
     install_requires=[
-        "tensorflow>=2.21,<2.22",
-        "keras>=3.15,<3.16",
-        "tf_keras>=2.21,<2.22",
+        # docs/versions.md says which were tried together.
+        "tensorflow>=2.18,<2.22",
+        "keras>=3.10,<3.16",
+        # Each release wants TensorFlow of the same minor version.
+        "tf_keras>=2.18,<2.22",
         "tensorflow-model-optimization>=0.8.0,<0.9",
         "numpy>=1.26",
         "absl-py>=1.4",
         "rich>=13.7",
+        "typing_extensions>=4.0",
     ],
     extras_require=EXTRAS,
     entry_points={

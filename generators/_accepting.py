@@ -32,8 +32,8 @@ def check_generator(
     """
     if not isinstance(generator, Generator):
         raise TypeError(
-            f"`generator` must be a generators.Generator. Received: generator={generator!r}. Derive its "
-            "class from Generator and implement `call(latent, labels=None, training=None)`."
+            f"`generator` must be a tfkd.generators.Generator. Received: generator={generator!r}. Derive "
+            "its class from Generator and implement `call(latent, labels=None, training=None)`."
         )
     _check_declared(generator, tuple(input_shape), classes)
     _check_made(generator)

@@ -131,7 +131,7 @@ def feature_ranges(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     Example:
         >>> low, high = feature_ranges(teacher)
         >>> recipe = tfkd.datafree.Procedural(
-        ...     prior=generators.Uniform(teacher.input_shape[1:], low, high), refine_steps=0
+        ...     prior=tfkd.generators.Uniform(teacher.input_shape[1:], low, high), refine_steps=0
         ... )
     """
     found = list(_normalizations(model))
@@ -139,7 +139,7 @@ def feature_ranges(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         kinds = f"{len(found)} of them" if len(found) != 1 else "one that inverts"
         raise ValueError(
             f"`model`: {model.name!r} must have one keras.layers.Normalization, which tells where its "
-            f"features lie. Received: {kinds}. Say `low` and `high` of generators.Uniform yourself."
+            f"features lie. Received: {kinds}. Say `low` and `high` of tfkd.generators.Uniform yourself."
         )
     # They have axes of length 1 in front.
     mean, deviation = (np.asarray(each, "float32") for each in (found[0].mean, np.sqrt(found[0].variance)))

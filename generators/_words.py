@@ -1,11 +1,12 @@
 """Words: sentences without order, of the whole words of a vocabulary."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from typing_extensions import Self
 
 from generators._checks import check_counts, check_int, check_number
 from generators._distributions import uniform
@@ -180,7 +181,7 @@ def _checked_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
     token_ids = tuple(check_int("token_ids", each, least=0) for each in token_ids)
     if not token_ids:
         raise ValueError(
-            "`token_ids` must hold at least one word. Received: none. generators.whole_words finds those "
-            "of a vocabulary; one of single characters or pieces alone has none."
+            "`token_ids` must hold at least one word. Received: none. tfkd.generators.whole_words finds "
+            "those of a vocabulary; one of single characters or pieces alone has none."
         )
     return token_ids

@@ -97,11 +97,14 @@ def docstrings() -> dict[str, str]:
     Raises:
         PluginError: if a public class or function has none.
     """
-    trees = {name: griffe.load(name, search_paths=[ROOT]) for name in ("tfkd", "generators")}
+    loader = griffe.GriffeLoader(search_paths=[ROOT])
+    # `tfkd.generators` takes its names from the first.
+    for package in ("generators", "tfkd"):
+        loader.load(package)
+    loader.expand_wildcards(loader.modules_collection["tfkd"])
     found, missing = {}, []
     for name in (name for names in public_names().values() for name in names):
-        package, _, path = name.partition(".")
-        thing = trees[package][path]
+        thing = loader.modules_collection[name]
         if thing.docstring is not None:
             found[name] = thing.docstring.value
         elif thing.is_class or thing.is_function:

@@ -11,6 +11,9 @@ from keras import layers
 import tfkd
 from tfkd import losses
 
+# Keras before 3.12 has none.
+distillation = pytest.importorskip("keras.distillation")
+
 
 def network(outputs, ending=None):
     inputs = keras.Input((6,))
@@ -57,7 +60,7 @@ def test_classifiers_and_unmarked_models_keep_what_was_asked_for():
         losses.LogitStandardization(),
         losses.MultiLevelLogits(),
         losses.GradientAttention(),
-        keras.distillation.LogitsDistillation(),
+        distillation.LogitsDistillation(),
     ],
     ids=lambda loss: type(loss).__name__,
 )
@@ -82,7 +85,7 @@ OVER_ONE_SOFTMAX = [
     losses.MultiLevelLogits,
     losses.TeacherFree,
     losses.GradientAttention,
-    keras.distillation.LogitsDistillation,
+    distillation.LogitsDistillation,
 ]
 
 
@@ -182,7 +185,7 @@ def two_heads():
 def test_each_of_several_outputs_has_a_loss_of_its_own_kind():
     teacher, student = two_heads(), two_heads()
     both = {"kind": "kl_divergence", "on": "binary_crossentropy"}
-    distiller = tfkd.Distiller(teacher, student, keras.distillation.LogitsDistillation(loss=both))
+    distiller = tfkd.Distiller(teacher, student, distillation.LogitsDistillation(loss=both))
     sparse = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     distiller.compile("sgd", {"kind": sparse, "on": keras.losses.BinaryCrossentropy(from_logits=True)})
     labels = {"kind": np.zeros(16, "int32"), "on": np.ones((16, 1))}

@@ -247,7 +247,7 @@ class LosesItsGain(Mine):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (layers.Dense(3), "declared: <Dense .* is not a generators.Generator"),
+        (layers.Dense(3), "declared: <Dense .* is not a tfkd.generators.Generator"),
         (OtherShape(), r"declared: .* `image_shape`, \(6,\). Received: shape \(5,\)"),
         (Floats(), "declared: .* must return an int32 tensor. Received: float32"),
         (WithWeights(), "declared: .* is `procedural`, but has 2 variables"),

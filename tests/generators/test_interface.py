@@ -88,7 +88,7 @@ class Deaf(Mine):
 @pytest.mark.parametrize(
     ("generator", "error", "message"),
     [
-        (layers.Dense(3), TypeError, "`generator` must be a generators.Generator. Received: .*Dense"),
+        (layers.Dense(3), TypeError, "`generator` must be a tfkd.generators.Generator. Received: .*Dense"),
         (Integers(), TypeError, "must return a float tensor. Received: int32"),
         (Nothing(), TypeError, "must return a float tensor. Received: NoneType"),
         (OtherShape(), ValueError, r"it declares, `image_shape`, \(8, 8, 1\). Received: shape \(64,\)"),

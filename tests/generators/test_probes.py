@@ -10,7 +10,8 @@ from generators import DeadLeaves, SmoothNoise, image_shape, probe_images
 
 def model(*shapes):
     inputs = [keras.Input(shape) for shape in shapes]
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, layers.Flatten()(inputs[0]))
+    outputs = [layers.Flatten()(each) for each in inputs]
+    return keras.Model(*(each[0] if len(inputs) == 1 else each for each in (inputs, outputs)))
 
 
 @pytest.mark.parametrize("shape", [(7,), (28, 28), (100, 3), (12, 20, 1), (4, 6, 5, 2)], ids=str)

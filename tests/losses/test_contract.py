@@ -120,4 +120,4 @@ def test_numbers_in_docstrings(name):
 def test_functions_say_what_they_take():
     for name, function in FUNCTIONS.items():
         for parameter in inspect.signature(function).parameters:
-            assert f"        {parameter}: " in function.__doc__, (name, parameter)
+            assert f"\n    {parameter}: " in inspect.getdoc(function), (name, parameter)

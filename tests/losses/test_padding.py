@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import distillation, layers
+from keras import layers
 
 import tfkd
 from tests import harness
@@ -13,6 +13,9 @@ from tests.losses.networks import SEQUENCES, sequence_network
 from tfkd import losses
 from tfkd.distilling._forward import reduced_loss
 from tfkd.losses._base import Batch
+
+# Keras before 3.12 has none.
+distillation = pytest.importorskip("keras.distillation")
 
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 PADDABLE = [name for name, method in METHODS.items() if not method.no_sequences]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import distillation, layers
+from keras import layers
 
 import tfkd
 from tests import harness
@@ -16,6 +16,9 @@ from tests.losses.test_padding import series
 from tfkd.callbacks import TemperatureSchedule
 from tfkd.distilling import _forward as forward
 from tfkd.losses import Batch, GradientAttention, Hint, SoftTargets, TeacherFree, within
+
+# Keras before 3.12 has none.
+distillation = pytest.importorskip("keras.distillation")
 
 pytestmark = [pytest.mark.slow, pytest.mark.eager]
 

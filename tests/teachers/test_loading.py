@@ -1,3 +1,4 @@
+import json
 import pathlib
 import warnings
 import zipfile
@@ -255,6 +256,18 @@ def test_missing_and_damaged_files(tmp_path, teacher_file):
         archive.writestr("readme", "no model")
     with pytest.raises(ValueError, match="cannot be loaded as a Keras model"):
         tfkd.load_teacher(empty)
+
+
+@pytest.mark.parametrize(("version", "newer"), [("9.1.0", True), ("3.0.1", False)])
+def test_files_of_a_newer_keras_say_so(tmp_path, teacher_file, version, newer):
+    path = tmp_path / "of_another_keras.keras"
+    with zipfile.ZipFile(teacher_file) as old, zipfile.ZipFile(path, "w") as new:
+        new.writestr("metadata.json", json.dumps({"keras_version": version}))
+        new.writestr("config.json", old.read("config.json").replace(b'"use_bias"', b'"of_the_future"'))
+        new.writestr("model.weights.h5", old.read("model.weights.h5"))
+    with pytest.raises(ValueError, match="cannot be loaded as a Keras model") as error:
+        tfkd.load_teacher(path)
+    assert ("Keras 9.1.0 wrote it" in str(error.value)) == newer
 
 
 def test_shapes_that_are_not_known():

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,9 +38,16 @@ class _CompiledFile(TFLiteFile):
             (folder / "model.tflite").write_bytes(self.content)
             files.write_arrays(folder / "inputs.npz", rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            command = [sys.executable, "-P", str(_PROGRAM), name]
+            # A copy: modules beside a program are found before all others.
+            program = shutil.copy(_PROGRAM, folder)
             try:
-                subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_SECONDS)
+                subprocess.run(
+                    [sys.executable, program, name],
+                    env=environment,
+                    capture_output=True,
+                    check=True,
+                    timeout=_SECONDS,
+                )
                 with np.load(folder / "outputs.npz") as saved:
                     return [saved[output] for output in self.output_shapes]
             except (subprocess.SubprocessError, OSError, KeyError) as error:

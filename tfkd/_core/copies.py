@@ -1,8 +1,9 @@
 """New objects like given ones."""
 
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import keras
+from typing_extensions import Self
 
 from tfkd._core.keras_internals import flatten_layers
 

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from tfkd._core.graphs import has_graph
-from tfkd._core.keras_internals import flatten_layers, numpy_operations, run_through_graph
+from tfkd._core.keras_internals import flatten_layers, numpy_operations, run_through_graph, symbolic_call
 
 Shape = tuple[int, ...]
 # From an operation, the shapes of its inputs and of its first output, the batch axis included.
@@ -140,7 +140,7 @@ class _Counter:
         arguments = list(inspect.signature(operation.call).bind(*args, **kwargs).arguments.values())
         if isinstance(operation, keras.Model) and has_graph(operation):
             return self.visit_model(operation, arguments[0], path + "/")
-        outputs = operation.compute_output_spec(*args, **kwargs)
+        outputs = _outputs(operation, args, kwargs)
         inputs = [tensor.shape for tensor in _tensors(arguments)]
         flops = self.cost(operation, inputs, _tensors(outputs)[0].shape, path)
         self.flops[path] = self.flops.get(path, 0) + flops
@@ -221,6 +221,14 @@ def _dense(layer, inputs, output):
     return 2 * math.prod(inputs[0][:-1]) * _size(layer.kernel)
 
 
+def _outputs(operation, args, kwargs):
+    """The symbolic outputs of a call."""
+    if isinstance(operation, layers.EinsumDense):
+        # Older versions of Keras say the shape that the layer was built with, of any batch.
+        return symbolic_call(operation.call, *args, **kwargs)
+    return operation.compute_output_spec(*args, **kwargs)
+
+
 def _einsum_dense(layer, inputs, output):
     of_input, of_kernel = layer.equation.split("->")[0].replace(" ", "").split(",")
     sizes = zip(of_kernel, layer.kernel.shape, strict=True)
@@ -280,7 +288,9 @@ def _nothing(layer, inputs, output):
 
 
 def _of_each_rank(*patterns: str) -> list[type]:
-    return [getattr(layers, pattern.format(rank)) for pattern in patterns for rank in (1, 2, 3)]
+    names = (pattern.format(rank) for pattern in patterns for rank in (1, 2, 3))
+    # Older versions of Keras lack adaptive poolings.
+    return [getattr(layers, name) for name in names if name in dir(layers)]
 
 
 _BY_COST: dict[Cost, list[type]] = {

@@ -1,6 +1,6 @@
 """The only place that reaches into Keras (and tf_keras) where there is no public way.
 
-Keras is pinned to one minor version because of what is used here.
+What is used here is why Keras has an upper bound, and is there in every version from 3.10 on.
 """
 
 import inspect

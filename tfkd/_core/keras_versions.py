@@ -1,8 +1,20 @@
 """Which Keras a model is of."""
 
+import re
 from typing import Any
 
 import keras
+
+
+def minor_version(version: str) -> tuple[int, int]:
+    """The first two numbers of a version; (0, 0) where there are none.
+
+    Example:
+        >>> minor_version("3.15.1")
+        (3, 15)
+    """
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def check_keras_3(argument: str, model: Any, error: type[Exception] = TypeError) -> None:

@@ -13,6 +13,7 @@ import keras
 from tfkd._core import extras, untrusted
 from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
+from tfkd._core.keras_versions import minor_version
 
 # Bytes of a number, and how many examples a network should be able to take at a time.
 _FLOAT, _EXAMPLES = 4, 8
@@ -147,6 +148,7 @@ def _loaded(path, what, stored, trusted, remedy):
     except untrusted.RefusedFile:
         raise
     except Exception as error:
+        remedy = _remedy_for_newer(path, what) or remedy
         raise untrusted.refusal(what, f"cannot be loaded as a Keras model: {error}", remedy) from error
     check_outputs(model, what)
     if not isinstance(model, keras.Model):
@@ -154,3 +156,15 @@ def _loaded(path, what, stored, trusted, remedy):
             what, f"holds a {type(model).__name__}, not a model.", "Save the whole model."
         )
     return model
+
+
+def _remedy_for_newer(path, what):
+    """What to do about a file that a newer minor version of Keras wrote; None for any other."""
+    metadata = untrusted.read_metadata(path, what) if is_zip(path) else {}
+    written = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    if not isinstance(written, str) or minor_version(written) <= minor_version(keras.__version__):
+        return None
+    return (
+        f"Keras {written[:20]} wrote it, and {keras.__version__} is installed: pip install --upgrade keras "
+        "(Keras has needed Python 3.11 since 3.13), or save the model with the older version."
+    )

@@ -11,7 +11,9 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
+
+from typing_extensions import Self
 
 from tfkd._core import names
 from tfkd._core.renames import warn_renamed

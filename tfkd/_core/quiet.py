@@ -40,7 +40,8 @@ def foreign_output() -> Iterator[None]:
             yield
         except Exception as error:
             if written := _end_of(kept):
-                error.add_note(f"Its C++ code wrote:\n{written}")
+                # As `add_note` of Python 3.11 does; tracebacks of 3.10 do not show it.
+                vars(error).setdefault("__notes__", []).append(f"Its C++ code wrote:\n{written}")
             raise
         finally:
             _end()

@@ -1,4 +1,4 @@
-"""The process in which LiteRT's `CompiledModel` runs a file: `python -P running_compiled.py FOLDER`.
+"""The process in which LiteRT's `CompiledModel` runs a file: `python running_compiled.py FOLDER`.
 
 It imports nothing of tfkd, and so no TensorFlow.
 """

@@ -3,9 +3,10 @@
 import json
 import os
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import keras
+from typing_extensions import Self
 
 from tfkd._core import files
 from tfkd._core.fit_length import with_length
@@ -208,7 +209,7 @@ def _kernels_of_clusters(inner):
     ]
 
 
-class Masked:
+class Masked(keras.constraints.Constraint):
     """A constraint that keeps weights at 0 where a mask is 0.
 
     Args:

@@ -1,8 +1,9 @@
 """How sparsity grows over the length of `fit`."""
 
-from typing import Any, Self
+from typing import Any
 
 import tensorflow as tf
+from typing_extensions import Self
 
 # The share of a run in which sparsity grows; in the rest the other weights settle.
 GROWING_SHARE = 0.6

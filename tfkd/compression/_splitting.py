@@ -51,8 +51,9 @@ def is_simple_attention(layer: keras.Layer, args: tuple, kwargs: dict) -> bool:
         and len(args) <= len(_PROJECTIONS)
         and all(len(each.shape) == 3 and getattr(each, "_keras_mask", None) is None for each in tokens)
         and tuple(config["attention_axes"] or (1,)) == (1,)
-        and not config["use_gate"]
-        and config["sliding_window"] is None
+        # Which older versions of Keras do not have.
+        and not config.get("use_gate")
+        and config.get("sliding_window") is None
         and len(_output_kernel(layer).shape) == 3
     )
 

@@ -112,7 +112,8 @@ def current_weights(layer: Any) -> list[np.ndarray]:
     """
     if hasattr(layer, "pruning_vars"):
         masks = {id(weight): mask for weight, mask, _ in layer.pruning_vars}
-        return [np.asarray(w * masks[id(w)] if id(w) in masks else w) for w in layer.layer.weights]
+        arrays = ((np.asarray(w), masks.get(id(w))) for w in layer.layer.weights)
+        return [array if mask is None else array * np.asarray(mask) for array, mask in arrays]
     if hasattr(layer, "cluster_centroids"):
         return _clustered(layer)
     if hasattr(layer, "quantize_config"):

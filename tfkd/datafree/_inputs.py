@@ -120,7 +120,7 @@ def inputs_of(teacher: keras.Model, recipe: str) -> Inputs:
         raise ValueError(
             f"`recipe`: {recipe} makes float inputs, and {teacher.name!r} takes token ids. Use one whose "
             "`prior` makes token ids, such as "
-            "tfkd.datafree.ProceduralText(prior=generators.Words.from_tokenizer(tokenizer))."
+            "tfkd.datafree.ProceduralText(prior=tfkd.generators.Words.from_tokenizer(tokenizer))."
         )
     shape = one_shape(teacher)
     if shape is None:
@@ -159,7 +159,7 @@ def tokens_of(teacher: keras.Model, made_by: Sequence[TokenGenerator]) -> TokenI
             raise ValueError(
                 f"`prior`: {each.name!r} makes ids of tokenizer {each.tokenizer}, and teacher "
                 f"{teacher.name!r} reads those of {read}. Make it from the teacher's tokenizer, "
-                "generators.Words.from_tokenizer(tokenizer)."
+                "tfkd.generators.Words.from_tokenizer(tokenizer)."
             )
 
     def draw(n, seed):

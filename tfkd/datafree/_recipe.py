@@ -3,9 +3,10 @@
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import keras
+from typing_extensions import Self
 
 import generators
 from generators import Generator

@@ -106,7 +106,7 @@ class DistillationModel(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:
             # Keras would add up the replicas' shares of a batch, which need not be of one size.
-            _, _, batches = next(iter(iterator))
+            *_, batches = next(iter(iterator))
             shares_of = self._distribute_strategy.experimental_local_results
             data_batch = tree.map_structure(lambda values: shares_of(values)[0], next(batches))
             iterator = None

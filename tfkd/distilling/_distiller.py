@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Self
 
 from tfkd._core.keras_internals import flatten_layers, freeze
 from tfkd._core.named_inputs import taken_by

@@ -1,8 +1,9 @@
 """A loss around another one: what both sides have in common."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
+from typing_extensions import Self
 
 from tfkd.losses._base import Batch, BatchLoss, KnowledgeLoss
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import keras
-from keras import distillation, ops
+from keras import ops
 
+from tfkd._core import keras_distillation as distillation
 from tfkd._core.checks import check_choice, check_number
 from tfkd.losses._around import LossAround
 from tfkd.losses._base import Batch, KnowledgeLoss, as_float32

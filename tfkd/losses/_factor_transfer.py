@@ -1,9 +1,8 @@
 """FT, factor transfer: what a teacher's autoencoder keeps of its features."""
 
-from typing import Self
-
 import keras
 from keras import layers, ops
+from typing_extensions import Self
 
 from tfkd._core.checks import check_number
 from tfkd.losses._attention_transfer import attention_map

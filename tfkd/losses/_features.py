@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
+from typing_extensions import Self
 
 from tfkd._core.keras_internals import with_mask
 from tfkd.losses._base import Batch, BatchLoss, Taps

@@ -1,9 +1,8 @@
 """TinyBERT: hidden states and embeddings of the student as the teacher's are."""
 
-from typing import Self
-
 import keras
 from keras import ops
+from typing_extensions import Self
 
 from tfkd.losses._base import Taps
 from tfkd.losses._features import FeatureLoss, Projector, linear_projector, shape_list

@@ -1,10 +1,12 @@
 """The loss objects of `keras.distillation`, computed as Keras documents them."""
 
-from typing import Any, Self
+from typing import Any
 
 import keras
-from keras import distillation, ops, tree
+from keras import ops, tree
+from typing_extensions import Self
 
+from tfkd._core import keras_distillation as distillation
 from tfkd._core.names import snake_case
 from tfkd.losses._base import KnowledgeLoss, as_float32_pair, check_classes, check_temperature
 from tfkd.losses._maps import PROJECTOR_REMEDY, per_example_mean

@@ -1,10 +1,11 @@
 """SSKD, distillation meets self-supervision: what a teacher makes of rotated images."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import layers, ops
+from typing_extensions import Self
 
 from tfkd._core.checks import check_number
 from tfkd.losses._base import KnowledgeLoss, Taps, as_float32, check_temperature

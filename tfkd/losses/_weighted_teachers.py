@@ -1,11 +1,12 @@
 """One loss for each of several teachers, with weights that are given, learned, or follow confidence."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops, tree
+from typing_extensions import Self
 
 from tfkd._core.checks import check_choice
 from tfkd._core.copies import clone

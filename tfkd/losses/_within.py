@@ -1,8 +1,9 @@
 """Losses between two layers of one network: the deep one teaches the shallow one."""
 
 import keras
-from keras import distillation, ops, tree
+from keras import ops, tree
 
+from tfkd._core import keras_distillation as distillation
 from tfkd.losses._around import LossAround
 from tfkd.losses._base import Batch, KnowledgeLoss
 from tfkd.losses._keras_losses import as_knowledge_loss

@@ -1,10 +1,10 @@
 """DOT: separate momenta for the labels' loss and for what the teacher teaches."""
 
 from collections.abc import Sequence
-from typing import Self
 
 import keras
 from keras import ops
+from typing_extensions import Self
 
 from tfkd._core.checks import check_number
 from tfkd.optimizers._group import OptimizerGroup

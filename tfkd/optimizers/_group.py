@@ -1,10 +1,10 @@
 """OptimizerGroup: several optimizers that callbacks and files see as one."""
 
 from collections.abc import Sequence
-from typing import Self
 
 import keras
 from keras import ops
+from typing_extensions import Self
 
 from tfkd._core.keras_internals import trained_by
 

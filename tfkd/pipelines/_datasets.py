@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import Self
 
 from generators._picture_files import pictures_in
 from tfkd._core.checks import check_number

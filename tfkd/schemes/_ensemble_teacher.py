@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import ops, tree
+from typing_extensions import Self
 
 from tfkd._core.graphs import has_graph
 from tfkd._core.names import lookup

@@ -1,11 +1,12 @@
 """MutualDistiller: networks that teach each other while they learn."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
+from typing_extensions import Self
 
 from tfkd._core.copies import clone
 from tfkd._core.keras_internals import mask_of, with_mask

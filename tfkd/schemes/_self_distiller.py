@@ -1,9 +1,10 @@
 """SelfDistiller: a network that teaches its own shallow layers."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
+from typing_extensions import Self
 
 from tfkd._core.exit_graphs import check_exits, exit_names, exit_tensors
 from tfkd.distilling import Distiller

@@ -161,7 +161,7 @@ class Trials:
 
 def seed_of(point: Point, seed: int) -> int:
     """The seed of a point's trial, the same in whatever order points are tried."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {key_of(point)}".encode()).digest()[:4]) // 2
+    return int.from_bytes(hashlib.sha256(f"{seed} {key_of(point)}".encode()).digest()[:4], "big") // 2
 
 
 def _trial_of(point: Point, cost: Cost, objective: Any, seconds: float, student: str | None) -> Trial:

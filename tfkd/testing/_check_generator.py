@@ -27,7 +27,7 @@ def check_generator(generator: Generator) -> None:
         AssertionError: at the first thing that does not hold, in a sentence that begins with its name.
 
     Example:
-        >>> check_generator(generators.SmoothNoise((28, 28, 1)))
+        >>> check_generator(tfkd.generators.SmoothNoise((28, 28, 1)))
     """
     clauses = _declared, _drawn, _seeds, _any_batch, _compiled, _labels, _trained, _configured, _saved
     for clause in clauses:
@@ -36,7 +36,7 @@ def check_generator(generator: Generator) -> None:
 
 def _declared(generator):
     if not isinstance(generator, Generator):
-        raise AssertionError(f"declared: {generator!r} is not a generators.Generator.")
+        raise AssertionError(f"declared: {generator!r} is not a tfkd.generators.Generator.")
     try:
         generators.check_generator(generator, generator.image_shape, trained=not generator.procedural)
     except (TypeError, ValueError) as error:

@@ -1,9 +1,10 @@
 """BERT with the GELU that it was trained with."""
 
 import functools
-from typing import Any, Self
+from typing import Any
 
 import keras
+from typing_extensions import Self
 
 from tfkd._core import extras
 from tfkd._core.keras_internals import flatten_layers

@@ -44,7 +44,7 @@ class TokenPooling(keras.Layer):
         total = ops.sum(ops.cast(inputs, "float32") * real, axis=1)
         return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), inputs.dtype)
 
-    def compute_output_shape(self, inputs_shape, padding_mask_shape):
+    def compute_output_shape(self, inputs_shape):
         return (inputs_shape[0], inputs_shape[-1])
 
     def get_config(self) -> dict[str, Any]:

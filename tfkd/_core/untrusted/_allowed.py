@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core import keras_distillation
 from tfkd._core.tf_functions import OPERATION_OF, REBUILT_BY
 
 
@@ -93,7 +94,7 @@ PARTS = frozenset().union(
             keras.metrics,
             keras.optimizers,
             keras.optimizers.schedules,
-            keras.distillation,
+            keras_distillation,
         )
     )
 ) | _names(

@@ -46,8 +46,8 @@ def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
     """Where the features of a teacher of vectors lie, three standard deviations about their means.
 
     Returns:
-        `(low, high)` as `generators.feature_ranges` gives them, on the scale of the teacher's own inputs;
-        None if it takes no vectors, or does not begin with a `Normalization`, but for a scaling.
+        `(low, high)` as `tfkd.generators.feature_ranges` gives them, on the scale of the teacher's own
+        inputs; None if it takes no vectors, or does not begin with a `Normalization`, but for a scaling.
     """
     taken = one_shape(teacher) or ()
     shape = tuple(side for side in taken if side is not None)

@@ -104,7 +104,7 @@ class PixelOutput(PixelScale):
     """How a convolutional generator makes pixels.
 
     Args:
-        output: "sigmoid", "normalized" or "scaled", see `generators.ConvGenerator`.
+        output: "sigmoid", "normalized" or "scaled", see `tfkd.generators.ConvGenerator`.
         pixel_mean: mean of "normalized" and "scaled" pixels on the [0, 1] scale.
         pixel_std: their standard deviation on that scale.
     """

@@ -99,14 +99,14 @@ class Prior(Selection):
 
     Args:
         prior: procedural generators that inputs are drawn from, in equal parts: names of those for images
-            and other floats, or `generators.Generator` objects, such as `generators.Words` for a language
-            model; one of them may stand alone. Where none of them makes the teacher's inputs, "signals"
-            stands in for series and "uniform" for vectors, in the ranges that a `Normalization` layer tells
-            which the teacher begins with; with a warning. So does "signals" for the default where inputs
-            look like spectrograms: of one channel, and one side more than twice the other, or one pixel
-            wide with frequencies as channels.
+            and other floats, or `tfkd.generators.Generator` objects, such as `tfkd.generators.Words` for a
+            language model; one of them may stand alone. Where none of them makes the teacher's inputs,
+            "signals" stands in for series and "uniform" for vectors, in the ranges that a `Normalization`
+            layer tells which the teacher begins with; with a warning. So does "signals" for the default
+            where inputs look like spectrograms: of one channel, and one side more than twice the other, or
+            one pixel wide with frequencies as channels.
         pictures: a folder of pictures, which the prior "pictures" crops instead of those that ship with the
-            library; see `generators.Pictures`.
+            library; see `tfkd.generators.Pictures`.
         **kwargs: the options of `Selection` and `Chains`.
     """
 
@@ -178,7 +178,7 @@ class Prior(Selection):
                 "prior",
                 fallback_priors(teacher, shape),
                 f"Inputs of shape {shape} look like spectrograms; if they are images, give the generators "
-                f"themselves, such as prior=generators.Strokes({shape})",
+                f"themselves, such as prior=tfkd.generators.Strokes({shape})",
             )
             return
         fitting = tuple(each for each in self.priors if isinstance(each, Generator) or _makes(each, shape))

@@ -18,7 +18,7 @@ class TokenStatistics(MatchedStatistics):
 
     Layer normalizations remember nothing of the training data. So the mean and the variance of each channel
     are measured, over the tokens that leave each block and over crops of photographs
-    (`generators.Pictures`), when the objective meets a teacher; images are then held to them as
+    (`tfkd.generators.Pictures`), when the objective meets a teacher; images are then held to them as
     `BatchStatistics` holds them to those of batch normalizations. Where there are real images, their
     statistics are better: `BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))`.
 

@@ -1,9 +1,10 @@
 """DFAD: a generator that looks for what student and teacher disagree on."""
 
 import dataclasses
-from typing import Annotated, Self
+from typing import Annotated
 
 import keras
+from typing_extensions import Self
 
 from tfkd._core.options import Above, AtLeast, OneOf
 from tfkd.datafree._recipe import ConvGeneratorRecipe

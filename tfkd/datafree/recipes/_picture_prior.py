@@ -10,8 +10,8 @@ from tfkd.datafree.recipes._procedural import Procedural
 class PicturePrior(Procedural):
     """Crops of a few photographs: of several candidates those that are like the teacher's training images.
 
-    Every image is a new crop of `generators.Pictures`, with its own scale, turn, colours and contrast. Of
-    `candidates_per_image` crops those are used whose statistics are nearest to what the teacher's batch
+    Every image is a new crop of `tfkd.generators.Pictures`, with its own scale, turn, colours and contrast.
+    Of `candidates_per_image` crops those are used whose statistics are nearest to what the teacher's batch
     normalizations remember, balanced over its classes. Half of them then take a few small gradient steps
     towards these statistics and a class of their own. Remembered images are mirrored at random, and the
     teacher answers for the mirrored one. Nothing is trained but the student, which learns more with

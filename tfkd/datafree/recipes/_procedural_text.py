@@ -20,7 +20,7 @@ class ProceduralText(PriorRecipe):
     `tfkd.students.from_layers`.
 
     Args:
-        prior: generators of token ids, such as `generators.Words`; has to be given.
+        prior: generators of token ids, such as `tfkd.generators.Words`; has to be given.
         features: weight of the cosine distance of hidden states, summed over the student's blocks.
         learning_rate: peak rate of AdamW, which warms up over the first 5 % of the updates and decays to 0
             as a cosine.
@@ -28,7 +28,7 @@ class ProceduralText(PriorRecipe):
         **kwargs: the options of `PriorRecipe`.
 
     Example:
-        >>> words = generators.Words.from_tokenizer(tokenizer)
+        >>> words = tfkd.generators.Words.from_tokenizer(tokenizer)
         >>> student = tfkd.students.from_layers(teacher, 3)
         >>> recipe = tfkd.datafree.ProceduralText(prior=words)
         >>> tfkd.DataFreeDistiller(teacher, student, recipe).fit()
@@ -54,8 +54,8 @@ class ProceduralText(PriorRecipe):
         if not self.priors:
             self._refuse(
                 "prior",
-                "generators of token ids, such as generators.Words.from_tokenizer(tokenizer), which knows "
-                "the vocabulary",
+                "generators of token ids, such as tfkd.generators.Words.from_tokenizer(tokenizer), which "
+                "knows the vocabulary",
             )
         return super().inputs(teacher)
 
