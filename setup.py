@@ -43,6 +43,7 @@ setup(
         "tf_keras>=2.21,<2.22",
         "tensorflow-model-optimization>=0.8.0,<0.9",
         "numpy>=1.26",
+        "flatbuffers>=25.9",
         "absl-py>=1.4",
         "rich>=13.7",
     ],

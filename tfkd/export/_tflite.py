@@ -33,7 +33,7 @@ from tfkd.export._rounding import KERNEL_BITS, Rounded, better_rounded
 from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.export._subject import trained_network, with_known_sides
 from tfkd.export._verification import TFLiteCheck, compared, find_reading
-from tfkd.export._vocabulary import Vocabulary, described_tokens, with_vocabulary
+from tfkd.export._vocabulary import Vocabulary, described_tokens, tokens_of
 from tfkd.tasks import Task, marked_task
 
 
@@ -95,7 +95,9 @@ def export_tflite(
         min_agreement: how far file and model have to agree, in [0, 1], as the task has it; a file below is
             an error.
         labels: names of the classes, labels or numbers, written into the file; of a binary classifier two,
-            that of the class whose probability it returns last.
+            that of the class whose probability it returns last. By TensorFlow Lite's metadata schema
+            loaders of phones find them in `labels.txt` (of a single column its own name), and how pixels
+            become inputs.
         input_range: the lowest and highest value of images, likewise; procedural images have it, too.
         task: what the outputs mean, as of `verify_tflite`; for a student best
             `tfkd.tasks.task_of(teacher)`.
@@ -175,11 +177,12 @@ def export_tflite(
             check_vocabulary(vocabulary, images, network)
             described |= {"length": length_of(images), **described_tokens(vocabulary)}
 
+        tokens = None if vocabulary is None else tokens_of(vocabulary)
+
         def make():
             content = convert(network, quantization, calibration, interface, sparse)
             check_interface(content, interface, network)
-            content = with_metadata(content, described)
-            return content if vocabulary is None else with_vocabulary(content, vocabulary)
+            return with_metadata(content, described, reading and reading.activation, tokens)
 
         rounded = Rounded(make())
         if calibration is not None and quantization in KERNEL_BITS:
