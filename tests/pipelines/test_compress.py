@@ -58,6 +58,7 @@ def test_everything_is_written(compressed):
         "model.keras",
         "model.tflite",
         "calibration.npz",
+        "tensorboard",
     }
     with open(os.path.join(compressed.folder, "metrics.json"), encoding="utf-8") as file:
         assert json.load(file) == compressed.metrics
@@ -148,7 +149,13 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
         "folder": tmp_path / "out",
     }
     compressed = compress(model, **asked)
-    assert set(os.listdir(tmp_path / "out")) == {"run.json", "metrics.json", "report.html", "model.keras"}
+    assert set(os.listdir(tmp_path / "out")) == {
+        "run.json",
+        "metrics.json",
+        "report.html",
+        "model.keras",
+        "tensorboard",
+    }
     # As long as without data, so that pruning comes to its end.
     assert compressed.metrics["stages"][0]["updates"] == 2 * 2 * 6
     assert compressed.metrics["sparsity"] == pytest.approx(0.5, abs=0.02)

@@ -11,6 +11,7 @@ import keras
 
 from tfkd._core.checks import check_int, check_number
 from tfkd.callbacks import KeepLastGood
+from tfkd.pipelines._boards import training_curves
 from tfkd.pipelines._fine_tuning import fine_tune
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, named
@@ -98,7 +99,8 @@ def distil_text(
         min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
             does not, the next best kind of file that does is the result's.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
-            `report.html` and, of training texts, `calibration.npz`; None for nowhere.
+            `report.html`, TensorBoard's events and, of training texts, `calibration.npz`; None for
+            nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -169,7 +171,7 @@ def distil_text(
                 learner,
                 taught.dataset,
                 validation_data=data.validation_batches(labelled=taught.labelled),
-                callbacks=[taught.seeds, *checks, KeepLastGood(), log, progress],
+                callbacks=[taught.seeds, *checks, KeepLastGood(), log, *training_curves(place), progress],
                 backup_dir=place.file("state/scheme") if place else None,
                 seed=seed,
                 jit_compile=jit_compile,

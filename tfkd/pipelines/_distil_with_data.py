@@ -16,6 +16,7 @@ from tfkd._core.checks import check_int, check_number
 from tfkd._core.graphs import copy_weights
 from tfkd.callbacks import KeepLastGood
 from tfkd.losses import KnowledgeLoss
+from tfkd.pipelines._boards import training_curves
 from tfkd.pipelines._by_name import losses_named, optimizer_named
 from tfkd.pipelines._course import Course, Taught
 from tfkd.pipelines._data_of_run import load_data_of_run
@@ -116,8 +117,8 @@ def distil_with_data(
         labels: names of the classes in their order, for the file to carry; None for those of the training
             data's folders.
         folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`, of
-            training inputs `calibration.npz` (`tfkd.export.read_calibration`) and, where a scheme trains
-            several networks, `students`; None for nowhere.
+            training inputs `calibration.npz` (`tfkd.export.read_calibration`), TensorBoard's events and,
+            where a scheme trains several networks, `students`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -220,7 +221,13 @@ def distil_with_data(
                 learning_rate=learning_rate,
                 seed=seed,
                 jit_compile=jit_compile,
-                callbacks=[*checks, KeepLastGood(), log, progress],
+                callbacks=[
+                    *checks,
+                    KeepLastGood(),
+                    log,
+                    *training_curves(place if team.is_chief else None),
+                    progress,
+                ],
                 backup_dir=place.file("state/scheme") if place else None,
             )
             # Students begin alike, whatever was drawn to read the data.
