@@ -45,7 +45,7 @@ setup(
         "numpy>=1.26",
         "flatbuffers>=25.9",
         "absl-py>=1.4",
-        "rich>=13.7",
+        "rich>=14.1",
     ],
     extras_require=EXTRAS,
     entry_points={

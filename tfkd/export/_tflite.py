@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import tree
 
-from tfkd._core import files
+from tfkd._core import files, progress
 from tfkd._core.asking import answers
 from tfkd._core.precision import in_float32
 from tfkd._core.runtimes import require_litert
@@ -164,9 +164,10 @@ def export_tflite(
     with in_float32(network) as network:
         ends = limits(input_range)
         calibration = None
-        if not learned and (quantization in CALIBRATED or given.representative is not None):
-            calibration = inputs_for(network, given.representative, "representative_data", ends, 0)
-        images = inputs_for(network, given.to_compare_on(texts), "verification_data", ends, 1)
+        with progress.work("making inputs for the file"):
+            if not learned and (quantization in CALIBRATED or given.representative is not None):
+                calibration = inputs_for(network, given.representative, "representative_data", ends, 0)
+            images = inputs_for(network, given.to_compare_on(texts), "verification_data", ends, 1)
         images = tree.map_structure(lambda array: array[: most_compared(network)], images)
         expected = answers(network, images)
         reading = find_reading(network, task, lambda: expected)
@@ -180,7 +181,8 @@ def export_tflite(
         tokens = None if vocabulary is None else tokens_of(vocabulary)
 
         def make():
-            content = convert(network, quantization, calibration, interface, sparse)
+            with progress.work(f"converting {network.name!r} to TFLite, {quantization}"):
+                content = convert(network, quantization, calibration, interface, sparse)
             check_interface(content, interface, network)
             return with_metadata(content, described, reading and reading.activation, tokens)
 
@@ -188,17 +190,18 @@ def export_tflite(
         if calibration is not None and quantization in KERNEL_BITS:
             learning = Learning() if learn_rounding else None
             rounded = better_rounded(make, network, calibration, rounded.content, quantization, learning)
-        check = compared(
-            rounded.content,
-            network,
-            images,
-            expected,
-            reading,
-            given.evaluation,
-            rounded.plain,
-            quantization,
-            rounded.learned,
-        )
+        with progress.work("comparing the file with its model"):
+            check = compared(
+                rounded.content,
+                network,
+                images,
+                expected,
+                reading,
+                given.evaluation,
+                rounded.plain,
+                quantization,
+                rounded.learned,
+            )
         check_result(check, network, expected, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, rounded.content)

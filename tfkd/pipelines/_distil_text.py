@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core import progress
 from tfkd._core.checks import check_int, check_number
 from tfkd.callbacks import KeepLastGood
 from tfkd.pipelines._boards import training_curves
@@ -130,7 +131,7 @@ def distil_text(
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     opened = RunFolder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place:
+    with opened as place, progress.showing(verbose):
         if resume and place and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
             place.finish()
@@ -164,14 +165,21 @@ def distil_text(
             keras.utils.set_random_seed(seed)
             learner = text_student(student, chosen, network)
         taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
-        with ShownProgress(verbose) as progress:
+        with ShownProgress(verbose) as epochs_shown:
             checks = [FolderCheck(place)] if place else []
             history = chosen.fit(
                 network,
                 learner,
                 taught.dataset,
                 validation_data=data.validation_batches(labelled=taught.labelled),
-                callbacks=[taught.seeds, *checks, KeepLastGood(), log, *training_curves(place), progress],
+                callbacks=[
+                    taught.seeds,
+                    *checks,
+                    KeepLastGood(),
+                    log,
+                    *training_curves(place),
+                    epochs_shown,
+                ],
                 backup_dir=place.file("state/scheme") if place else None,
                 seed=seed,
                 jit_compile=jit_compile,

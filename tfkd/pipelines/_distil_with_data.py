@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core import progress
 from tfkd._core.checks import check_int, check_number
 from tfkd._core.graphs import copy_weights
 from tfkd.callbacks import KeepLastGood
@@ -171,7 +172,7 @@ def distil_with_data(
             f"`strategy`: scheme {scheme!r} trains on one device. Leave the strategy out, or use {able}."
         )
     opened = team.folder(folder, settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place, team.together():
+    with opened as place, team.together(), progress.showing(verbose):
         if team.chief_says(bool(resume and place and place.finished)):
             assert place
             say(f"The run in {place.path!r} is complete; nothing to resume.")
@@ -205,7 +206,7 @@ def distil_with_data(
         if place:
             team.begin(place)
         log = TrainingLog(say)
-        with data.readable(), ShownProgress(verbose) as progress:
+        with data.readable(), ShownProgress(verbose) as epochs_shown:
             checks = [FolderCheck(place)] if place else []
             course = Course(
                 teachers=[team.replicated(each) for each in loaded],
