@@ -69,6 +69,13 @@ def no_compiled_model(request, monkeypatch):
         monkeypatch.setattr("tfkd.export._verification.compiled_outputs", lambda *_: None)
 
 
+@pytest.fixture(autouse=True)
+def nothing_takes_long(request, monkeypatch):
+    """On a slow machine there are no lines that others lack, but where these are tested."""
+    if request.node.path.name != "test_long_work.py":
+        monkeypatch.setattr("tfkd._core.progress.SECONDS", 1e6)
+
+
 def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Images with one bright blob in one of four corners, and which corner it is."""
     rng = np.random.default_rng(seed)

@@ -60,6 +60,7 @@ def test_everything_is_written(compressed):
         "model.keras",
         "model.tflite",
         "calibration.npz",
+        "tensorboard",
     }
     with open(os.path.join(compressed.folder, "metrics.json"), encoding="utf-8") as file:
         assert json.load(file) == compressed.metrics
@@ -157,6 +158,7 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
         "MODEL_CARD.md",
         "model_card.json",
         "model.keras",
+        "tensorboard",
     }
     # As long as without data, so that pruning comes to its end.
     assert compressed.metrics["stages"][0]["updates"] == 2 * 2 * 6

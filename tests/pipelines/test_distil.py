@@ -13,6 +13,7 @@ import tfkd
 from tests import harness
 from tests.conftest import CLASSES, SHAPE, blobs, small_network
 from tests.datafree.recipes import TINY_GENERATOR
+from tests.pipelines import boards
 from tfkd.datafree import DAFL, Procedural
 from tfkd.pipelines import distil
 
@@ -63,8 +64,11 @@ def test_everything_is_written(distilled, asked):
         "tensorboard",
     }
     assert len(os.listdir(asked["folder"] / "images")) == 2
-    events = (name for _, _, names in os.walk(asked["folder"] / "tensorboard") for name in names)
-    assert any("tfevents" in name for name in events)
+    board = asked["folder"] / "tensorboard"
+    assert boards.events(board / "validation", "epoch_accuracy") == [0, 1]
+    assert boards.events(board / "train", "synthesized") == [0, 1]
+    asked_for = boards.hparams(board)
+    assert (asked_for["seed"], asked_for["recipe.batch_size"]) == (1, 32)
     assert json.loads((asked["folder"] / "metrics.json").read_text()) == distilled.metrics
     card = json.loads((asked["folder"] / "model_card.json").read_text())
     assert (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests import harness, text_folder
+from tests.pipelines import boards
 from tests.pipelines.test_distil_with_data import interrupt
 from tests.text import small_models
 from tfkd import text
@@ -68,6 +69,7 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     assert [row["model"] for row in metrics["variants"]] == ["teacher", "student"]
     assert [row["epoch"] for row in distilled.history] == [1, 2, 3, 4]
     assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert boards.events(out / "tensorboard" / "train", "epoch_loss") == [0, 1, 2, 3]
     described = read_metadata(out / "student.tflite")
     assert described["labels"] == ["bad", "good"] and described["length"] == 16
     assert read_vocabulary(out / "student.tflite") == list(text_folder.VOCABULARY)

@@ -10,6 +10,7 @@ import pytest
 
 from tests import harness
 from tests.conftest import blobs, small_network
+from tests.pipelines import boards
 from tests.pipelines.test_datasets import save_folder, save_records
 from tfkd import losses
 from tfkd.export import read_metadata
@@ -100,6 +101,8 @@ def test_a_whole_run_on_files_of_images(teacher_file, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "teacher accuracy on 64 real examples" in printed and "epoch 4/4" in printed
     assert "evaluation examples" in distilled.summary()
+    assert boards.events(place / "tensorboard" / "validation", "epoch_accuracy") == [0, 1, 2, 3]
+    assert boards.hparams(place / "tensorboard")["learning_rate"] == 0.01
     assert not (place / "state").exists() and not (place / "run.lock").exists()
     harness.assert_same_weights(
         distilled.student.get_weights(), keras.models.load_model(place / "student.keras")

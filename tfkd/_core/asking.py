@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tfkd._core import progress
+
 # What a part may take inside a network, and how many examples it has at most.
 PART_BYTES = 2**28
 MOST_AT_ONCE = 256
@@ -45,8 +47,11 @@ def answers(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Any:
         An array `(n, ...)`, or several in the structure of the model's outputs.
     """
     function = _compiled_for(model, _as_arrays(inputs)).function
-    parts = [tree.map_structure(np.asarray, function(part)) for part in in_parts(model, inputs, most)]
-    return tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    answered, count = [], len(tree.flatten(inputs)[0])
+    with progress.work(f"asking a network about {count:,} inputs"):
+        for part in in_parts(model, inputs, most):
+            answered.append(tree.map_structure(np.asarray, function(part)))
+    return tree.map_structure(lambda *arrays: np.concatenate(arrays), *answered)
 
 
 def forget(model: Any) -> None:

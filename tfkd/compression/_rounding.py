@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers, ops, tree
 
+from tfkd._core import progress
 from tfkd._core.interposing import visiting
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.snapshots import Snapshot
@@ -106,11 +107,20 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     for layer in weighted:
         if learned is None or layer not in learned:
             round_kernels(layer, rounding.bits)
-    if learned is not None:
-        rounded_pass.append((list(learned), learned.learn))
-    rounded_pass.append((takers, functools.partial(_take_rounded, ranges)))
-    with visiting(*rounded_pass):
-        model(inputs, training=False)
+    learning = [] if learned is None else list(learned)
+    what = "learning how kernels are rounded" if learning else "correcting biases"
+    with progress.work(what, len(learning) or None) as done:
+        if learned is not None:
+            rounded_pass.append((learning, functools.partial(_learn, learned, done)))
+        rounded_pass.append((takers, functools.partial(_take_rounded, ranges)))
+        with visiting(*rounded_pass):
+            model(inputs, training=False)
+
+
+def _learn(learned, done, layer, call, *args, **kwargs):
+    given = learned.learn(layer, call, *args, **kwargs)
+    done()
+    return given
 
 
 def few(inputs: Any) -> Any:

@@ -31,7 +31,7 @@ from tfkd.datafree.recipes import (
     known_recipes,
 )
 from tfkd.datafree.sources._boundary import boundary_supporting
-from tfkd.datafree.watching import Health, HealthWarning, KeepBest, reestimate_statistics
+from tfkd.datafree.watching import Health, HealthWarning, ImageSummaries, KeepBest, reestimate_statistics
 
 __all__ = [
     "BSS",
@@ -52,6 +52,7 @@ __all__ = [
     "GuidedPrior",
     "Health",
     "HealthWarning",
+    "ImageSummaries",
     "InversionRecipe",
     "KeepBest",
     "Memory",

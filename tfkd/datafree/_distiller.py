@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops, tree
 
+from tfkd._core import progress
 from tfkd._core.keras_internals import mask_of
 from tfkd._core.renames import warn_renamed
 from tfkd._core.snapshots import preserving_state
@@ -461,10 +462,11 @@ class DataFreeDistiller(Distiller):
         """The same in the form that the source makes it: images, or token ids without a mask."""
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
-        if labels is None:
-            images = self._sampler.images(n)
-        else:
-            images = self._sampler.of_classes(checks.checked_targets(self.task, labels, n))
+        with progress.work(f"making {n:,} inputs"):
+            if labels is None:
+                images = self._sampler.images(n)
+            else:
+                images = self._sampler.of_classes(checks.checked_targets(self.task, labels, n))
         inside = not views.fit(images.shape[1:]) or (images.min() >= 0 and images.max() <= 1)
         return images if inside else np.clip(images, 0.0, 1.0)
 

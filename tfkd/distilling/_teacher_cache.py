@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from tfkd import taps
+from tfkd._core import progress
 from tfkd._core.fingerprints import fingerprint
 from tfkd.distilling._cache_form import CacheForm
 from tfkd.distilling._cached_batch import INDEX, INPUTS, TEACHER, masks_of
@@ -111,17 +112,18 @@ class TeacherCache:
         # Decided where a shard begins, since another process may write it meanwhile.
         is_missing = functools.cache(lambda number: number not in self._shards)
         pieces, examples = [], 0
-        for inputs, index in batches:
-            own = [part for part in self._by_shard(index.numpy()) if self._is_own(part[0])]
-            missing = [part for part in own if is_missing(part[0])]
-            self._check(inputs, [part for part in own if not is_missing(part[0])])
-            rows = self._form.rows(inputs) if missing else []
-            examples += len(index)
-            for number, chosen, _ in missing:
-                pieces.append([column[chosen] for column in rows])
-                if examples >= (number + 1) * self._shards.size:
-                    self._write(number, pieces)
-                    pieces = []
+        with progress.work("asking the teacher about the data set"):
+            for inputs, index in batches:
+                own = [part for part in self._by_shard(index.numpy()) if self._is_own(part[0])]
+                missing = [part for part in own if is_missing(part[0])]
+                self._check(inputs, [part for part in own if not is_missing(part[0])])
+                rows = self._form.rows(inputs) if missing else []
+                examples += len(index)
+                for number, chosen, _ in missing:
+                    pieces.append([column[chosen] for column in rows])
+                    if examples >= (number + 1) * self._shards.size:
+                        self._write(number, pieces)
+                        pieces = []
         if pieces:
             self._write((examples - 1) // self._shards.size, pieces)
         self._shards.finish(examples)

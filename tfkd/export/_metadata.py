@@ -4,6 +4,11 @@ import json
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
+
+from tfkd.export import _standard_metadata as standard
+from tfkd.export._associated_files import with_files
+from tfkd.export._vocabulary import NAME as VOCABULARY
 
 _NAME = "tfkd"
 
@@ -20,7 +25,8 @@ def description(
 
     Raises:
         TypeError: if `labels` is a single name.
-        ValueError: if there are more or fewer names than classes, or the range is not one.
+        ValueError: if there are more or fewer names than classes, one has a line break in it, or the range
+            is not one.
     """
     if isinstance(labels, str):
         raise TypeError(f"`labels` must be a list of names. Received: {labels!r}.")
@@ -29,6 +35,8 @@ def description(
             f"`labels` must be {classes} names, one for each class. Received: {len(labels)} names."
         )
     names = None if labels is None else [str(label) for label in labels]
+    if broken := [name for name in names or [] if {"\n", "\r"} & set(name)]:
+        raise ValueError(f"`labels` must be names of one line each. Received: {broken[0]!r}.")
     return {"labels": names, "input_range": None if input_range is None else limits(input_range)}
 
 
@@ -46,27 +54,54 @@ def limits(input_range: tuple[float, float]) -> list[float]:
     return values
 
 
-def with_metadata(content: bytes, described: dict) -> bytes:
-    """The file with a metadata entry "tfkd", a JSON object.
+def with_metadata(
+    content: bytes, described: dict, activation: str | None, tokens: Sequence[str] | None
+) -> bytes:
+    """The file with two metadata entries: TensorFlow Lite's own, and "tfkd", a JSON object.
 
     Args:
         content: a TFLite file.
         described: what `description` gave.
+        activation: "softmax" or "sigmoid" where outputs have been through one.
+        tokens: of a text model's vocabulary, by id; None for none.
 
     Returns:
-        The file's bytes.
+        The file's bytes, with `labels.txt` and `vocab.txt` packed into it where there are labels and
+        tokens.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    buffer = schema.BufferT()
-    buffer.data = list(json.dumps(described).encode())
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = _NAME, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    inputs, outputs = _ends(model)
+    texts = {
+        _NAME: json.dumps(described).encode(),
+        standard.NAME: standard.standard_metadata(inputs, outputs, described, activation),
+    }
+    for name, text in texts.items():
+        buffer = schema.BufferT()
+        buffer.data = list(text)
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata = [*(model.metadata or []), entry]
+    files = {}
+    if described["labels"] is not None:
+        files[standard.LABELS] = standard.axis_labels(described["labels"], outputs[0].shape)
+    if tokens is not None:
+        files[VOCABULARY] = tokens
+    return with_files(bytes(flatbuffer_utils.convert_object_to_bytearray(model)), files)
+
+
+def _ends(model: Any) -> tuple[list[standard.Tensor], list[standard.Tensor]]:
+    """The inputs and the outputs of a TFLite file, in its order."""
+    (graph, *_), (signature, *_) = model.subgraphs, model.signatureDefs
+    names = {each.tensorIndex: each.name.decode() for each in (*signature.inputs, *signature.outputs)}
+    inputs, outputs = (
+        [standard.Tensor(names[i], tuple(map(int, graph.tensors[i].shape))) for i in indices]
+        for indices in (graph.inputs, graph.outputs)
+    )
+    return inputs, outputs
 
 
 def read_metadata(file: bytes | str | os.PathLike) -> dict:

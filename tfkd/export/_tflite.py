@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import tree
 
-from tfkd._core import files
+from tfkd._core import files, progress
 from tfkd._core.asking import answers
 from tfkd._core.precision import in_float32
 from tfkd._core.runtimes import require_litert
@@ -33,7 +33,7 @@ from tfkd.export._rounding import KERNEL_BITS, Rounded, better_rounded
 from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.export._subject import trained_network, with_known_sides
 from tfkd.export._verification import TFLiteCheck, compared, find_reading
-from tfkd.export._vocabulary import Vocabulary, described_tokens, with_vocabulary
+from tfkd.export._vocabulary import Vocabulary, described_tokens, tokens_of
 from tfkd.tasks import Task, marked_task
 
 
@@ -95,7 +95,9 @@ def export_tflite(
         min_agreement: how far file and model have to agree, in [0, 1], as the task has it; a file below is
             an error.
         labels: names of the classes, labels or numbers, written into the file; of a binary classifier two,
-            that of the class whose probability it returns last.
+            that of the class whose probability it returns last. By TensorFlow Lite's metadata schema
+            loaders of phones find them in `labels.txt` (of a single column its own name), and how pixels
+            become inputs.
         input_range: the lowest and highest value of images, likewise; procedural images have it, too.
         task: what the outputs mean, as of `verify_tflite`; for a student best
             `tfkd.tasks.task_of(teacher)`.
@@ -162,9 +164,10 @@ def export_tflite(
     with in_float32(network) as network:
         ends = limits(input_range)
         calibration = None
-        if not learned and (quantization in CALIBRATED or given.representative is not None):
-            calibration = inputs_for(network, given.representative, "representative_data", ends, 0)
-        images = inputs_for(network, given.to_compare_on(texts), "verification_data", ends, 1)
+        with progress.work("making inputs for the file"):
+            if not learned and (quantization in CALIBRATED or given.representative is not None):
+                calibration = inputs_for(network, given.representative, "representative_data", ends, 0)
+            images = inputs_for(network, given.to_compare_on(texts), "verification_data", ends, 1)
         images = tree.map_structure(lambda array: array[: most_compared(network)], images)
         expected = answers(network, images)
         reading = find_reading(network, task, lambda: expected)
@@ -175,27 +178,30 @@ def export_tflite(
             check_vocabulary(vocabulary, images, network)
             described |= {"length": length_of(images), **described_tokens(vocabulary)}
 
+        tokens = None if vocabulary is None else tokens_of(vocabulary)
+
         def make():
-            content = convert(network, quantization, calibration, interface, sparse)
+            with progress.work(f"converting {network.name!r} to TFLite, {quantization}"):
+                content = convert(network, quantization, calibration, interface, sparse)
             check_interface(content, interface, network)
-            content = with_metadata(content, described)
-            return content if vocabulary is None else with_vocabulary(content, vocabulary)
+            return with_metadata(content, described, reading and reading.activation, tokens)
 
         rounded = Rounded(make())
         if calibration is not None and quantization in KERNEL_BITS:
             learning = Learning() if learn_rounding else None
             rounded = better_rounded(make, network, calibration, rounded.content, quantization, learning)
-        check = compared(
-            rounded.content,
-            network,
-            images,
-            expected,
-            reading,
-            given.evaluation,
-            rounded.plain,
-            quantization,
-            rounded.learned,
-        )
+        with progress.work("comparing the file with its model"):
+            check = compared(
+                rounded.content,
+                network,
+                images,
+                expected,
+                reading,
+                given.evaluation,
+                rounded.plain,
+                quantization,
+                rounded.learned,
+            )
         check_result(check, network, expected, min_agreement, reading)
     if path is not None:
         files.write_bytes(path, rounded.content)

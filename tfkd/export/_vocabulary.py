@@ -1,11 +1,12 @@
 """The vocabulary of a text model, packed into its file."""
 
-import io
 import os
 import pathlib
 import zipfile
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+from tfkd.export._associated_files import read_lines
 
 NAME = "vocab.txt"
 
@@ -69,24 +70,6 @@ def described_tokens(vocabulary: Vocabulary | None) -> dict:
     return described
 
 
-def with_vocabulary(content: bytes, vocabulary: Vocabulary) -> bytes:
-    """The file with `vocab.txt` behind it, a token a line, as TFLite packs associated files.
-
-    Args:
-        content: a TFLite file.
-        vocabulary: a tokenizer, or the tokens by id.
-
-    Returns:
-        A TFLite file that is a zip archive, too. What is in it is not compressed, which the readers of
-        phones ask for.
-    """
-    buffer = io.BytesIO(content)
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        # Without a time stamp, so that the file is the same each time.
-        archive.writestr(zipfile.ZipInfo(NAME), "".join(f"{token}\n" for token in tokens_of(vocabulary)))
-    return buffer.getvalue()
-
-
 def read_vocabulary(file: bytes | str | os.PathLike) -> list[str]:
     """The tokens, by id, that `export_tflite` packed into a TFLite file.
 
@@ -104,8 +87,7 @@ def read_vocabulary(file: bytes | str | os.PathLike) -> list[str]:
     """
     content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(NAME).decode().split("\n")[:-1]
+        return read_lines(content, NAME)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(
             f"`file` has no {NAME}; export it with tfkd.export.export_tflite(..., vocabulary=tokenizer)."

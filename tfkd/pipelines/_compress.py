@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfkd import compression, text
+from tfkd._core import progress
 from tfkd._core.named_inputs import takes_texts
 from tfkd.datafree import Recipe
 from tfkd.export import write_compression_report
@@ -140,7 +141,7 @@ def compress(
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place:
+    with opened as place, progress.showing(verbose):
         if resume and place and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
             place.finish()
@@ -169,7 +170,8 @@ def compress(
         if data is not None:
             check_better_than_chance(original, data, "model", say)
         say("making inputs to measure on")
-        made = synthetic_inputs(original, source, seed, recipe)
+        with progress.work("making inputs to measure on"):
+            made = synthetic_inputs(original, source, seed, recipe)
         variants = CompressionVariants(data, *made, labels, task)
         taught_on_texts = examples is not None and takes_texts(original)
         lessons = (TextLessons if taught_on_texts else SharedWarmUp)(source, recipe, seed)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfkd.callbacks import KeepLastGood
 from tfkd.optimizers import warmed_up_cosine
+from tfkd.pipelines._boards import BOARD, write_hparams
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._history import RunHistory
 from tfkd.pipelines._progress import ShownProgress
@@ -101,9 +102,11 @@ class CompressionStages:
     def _fit(self, name, distiller, initial_epoch, history):
         steps_per_epoch, keep = self.warm_up.steps_per_epoch, KeepLastGood()
         state = self._file(name, "weights.h5")
-        saving = (
-            [] if self.folder is None or state is None else [FolderCheck(self.folder), SaveState(state)]
-        )
+        saving = []
+        if self.folder is not None and state is not None:
+            write_hparams(self.folder)
+            board = keras.callbacks.TensorBoard(self.folder.file(f"{BOARD}/{name}"), write_graph=False)
+            saving = [FolderCheck(self.folder), board, SaveState(state)]
         # Keras would shuffle examples and warns that it cannot; their order changes anyway.
         order = {} if self.examples is None else {"shuffle": False}
         with ShownProgress(self.verbose) as progress:

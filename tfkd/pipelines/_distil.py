@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core import progress
 from tfkd._core.checks import check_number
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.names import numbered
@@ -124,6 +125,7 @@ def distil(
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     with contextlib.ExitStack() as open_folders:
         open_folders.enter_context(team.together())
+        open_folders.enter_context(progress.showing(verbose))
         folders = [
             open_folders.enter_context(team.folder(place, request.settings, resume, overwrite))
             if place

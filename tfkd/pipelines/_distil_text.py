@@ -9,8 +9,10 @@ from typing import Any
 
 import keras
 
+from tfkd._core import progress
 from tfkd._core.checks import check_int, check_number
 from tfkd.callbacks import KeepLastGood
+from tfkd.pipelines._boards import training_curves
 from tfkd.pipelines._fine_tuning import fine_tune
 from tfkd.pipelines._machine import device, versions
 from tfkd.pipelines._networks import Source, named
@@ -99,8 +101,8 @@ def distil_text(
         min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
             does not, the next best kind of file that does is the result's.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
-            `report.html`, `MODEL_CARD.md`, `model_card.json` and, of training texts, `calibration.npz`;
-            None for nowhere.
+            `report.html`, `MODEL_CARD.md`, `model_card.json`, TensorBoard's events and, of training texts,
+            `calibration.npz`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -131,7 +133,7 @@ def distil_text(
     if resume and folder is None:
         raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
     opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
-    with opened as place:
+    with opened as place, progress.showing(verbose):
         if resume and place and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
             place.finish()
@@ -165,14 +167,21 @@ def distil_text(
             keras.utils.set_random_seed(seed)
             learner = text_student(student, chosen, network)
         taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)
-        with ShownProgress(verbose) as progress:
+        with ShownProgress(verbose) as epochs_shown:
             checks = [FolderCheck(place)] if place else []
             history = chosen.fit(
                 network,
                 learner,
                 taught.dataset,
                 validation_data=data.validation_batches(labelled=taught.labelled),
-                callbacks=[taught.seeds, *checks, KeepLastGood(), log, progress],
+                callbacks=[
+                    taught.seeds,
+                    *checks,
+                    KeepLastGood(),
+                    log,
+                    *training_curves(place),
+                    epochs_shown,
+                ],
                 backup_dir=place.file("state/scheme") if place else None,
                 seed=seed,
                 jit_compile=jit_compile,

@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfkd._core import progress
 from tfkd._core.checks import check_int, check_number
 from tfkd._core.graphs import copy_weights
 from tfkd.callbacks import KeepLastGood
 from tfkd.losses import KnowledgeLoss
+from tfkd.pipelines._boards import training_curves
 from tfkd.pipelines._by_name import losses_named, optimizer_named
 from tfkd.pipelines._course import Course, Taught
 from tfkd.pipelines._data_of_run import load_data_of_run
@@ -118,8 +120,8 @@ def distil_with_data(
             data's folders.
         folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`,
             `MODEL_CARD.md`, `model_card.json`, of training inputs `calibration.npz`
-            (`tfkd.export.read_calibration`) and, where a scheme trains several networks, `students`; None
-            for nowhere.
+            (`tfkd.export.read_calibration`), TensorBoard's events and, where a scheme trains several
+            networks, `students`; None for nowhere.
         resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
         overwrite: whether to replace a run in `folder`.
         jit_compile: as of `tfkd.Distiller.compile`.
@@ -175,7 +177,7 @@ def distil_with_data(
     opened = (
         team.folder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
     )
-    with opened as place, team.together():
+    with opened as place, team.together(), progress.showing(verbose):
         if team.chief_says(bool(resume and place and place.finished)):
             assert place
             say(f"The run in {place.path!r} is complete; nothing to resume.")
@@ -209,7 +211,7 @@ def distil_with_data(
         if place:
             team.begin(place)
         log = TrainingLog(say)
-        with data.readable(), ShownProgress(verbose) as progress:
+        with data.readable(), ShownProgress(verbose) as epochs_shown:
             checks = [FolderCheck(place)] if place else []
             course = Course(
                 teachers=[team.replicated(each) for each in loaded],
@@ -225,7 +227,13 @@ def distil_with_data(
                 learning_rate=learning_rate,
                 seed=seed,
                 jit_compile=jit_compile,
-                callbacks=[*checks, KeepLastGood(), log, progress],
+                callbacks=[
+                    *checks,
+                    KeepLastGood(),
+                    log,
+                    *training_curves(place if team.is_chief else None),
+                    progress,
+                ],
                 backup_dir=place.file("state/scheme") if place else None,
             )
             # Students begin alike, whatever was drawn to read the data.

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfkd._core import progress
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.named_inputs import takes_texts
 from tfkd.pipelines import _inspected_network as of_network
@@ -69,7 +70,7 @@ def inspect_model(
     options, say = dict(teacher_options or {}), teller(verbose)
     say("reading the network")
     loaded = _read(teacher, options.get("trust_files", False), options.get("weights"))
-    with warnings.catch_warnings():
+    with progress.showing(verbose), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspected(teacher, loaded, options, say)
 
@@ -85,7 +86,8 @@ def _read(source, trusted, weights):
 
 def _inspected(source, loaded, options, say):
     say("finding out how its inputs are scaled")
-    scaling, options = _with_scaling(source, loaded, options)
+    with progress.work("finding out how inputs are scaled"):
+        scaling, options = _with_scaling(source, loaded, options)
     network, reason, notes = loaded, None, []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -108,27 +110,28 @@ def _inspected(source, loaded, options, say):
         return not_known("it cannot be a teacher as it is") if reason else probed(lambda: look(network))
 
     say("measuring what it costs, and trying what can be made of it")
-    thinning = taught(of_teacher.thinning_of)
-    inherits = thinning.value == of_teacher.INHERITED
-    return Inspection(
-        format=probed(lambda: of_network.format_of(source, loaded)),
-        architecture=seen(of_network.architecture_of),
-        inputs=seen(of_network.inputs_of),
-        outputs=seen(of_network.outputs_of),
-        task=taught(lambda teacher: _task(teacher, loaded, options)),
-        scaling=scaling,
-        parameters=seen(of_network.parameters_of),
-        flops=seen(of_network.flops_of),
-        tflite=seen(of_network.tflite_of),
-        normalizations=seen(of_network.normalizations_of),
-        thinning=thinning,
-        pruning=taught(of_teacher.pruning_of),
-        quantization=taught(of_teacher.quantization_of),
-        recipe=taught(lambda teacher: of_teacher.recipe_of(teacher, inherits)),
-        time=taught(of_teacher.time_of),
-        command=probed(lambda: _command(source, loaded, options, bool(thinning.value), inherits)),
-        notes=tuple(dict.fromkeys(notes)),
-    )
+    with progress.work("measuring and trying"):
+        thinning = taught(of_teacher.thinning_of)
+        inherits = thinning.value == of_teacher.INHERITED
+        return Inspection(
+            format=probed(lambda: of_network.format_of(source, loaded)),
+            architecture=seen(of_network.architecture_of),
+            inputs=seen(of_network.inputs_of),
+            outputs=seen(of_network.outputs_of),
+            task=taught(lambda teacher: _task(teacher, loaded, options)),
+            scaling=scaling,
+            parameters=seen(of_network.parameters_of),
+            flops=seen(of_network.flops_of),
+            tflite=seen(of_network.tflite_of),
+            normalizations=seen(of_network.normalizations_of),
+            thinning=thinning,
+            pruning=taught(of_teacher.pruning_of),
+            quantization=taught(of_teacher.quantization_of),
+            recipe=taught(lambda teacher: of_teacher.recipe_of(teacher, inherits)),
+            time=taught(of_teacher.time_of),
+            command=probed(lambda: _command(source, loaded, options, bool(thinning.value), inherits)),
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
 
 def _with_scaling(source, loaded, options):

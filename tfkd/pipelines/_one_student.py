@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core import progress
 from tfkd.datafree import DataFreeDistiller
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._machine import device, versions
@@ -85,7 +86,8 @@ class StudentRuns:
             return None
         self.say("measuring the student")
         distiller = self._plain(distiller, student)
-        outcome = Outcome(distiller, self.data)
+        with progress.work("measuring the student"):
+            outcome = Outcome(distiller, self.data)
         if folder is not None:
             folder.save_model("student.keras", outcome.student)
         measured = outcome.metrics(training, self.teacher_file)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfkd import searching
+from tfkd._core import progress
 from tfkd.datafree import Recipe
 from tfkd.export import write_search_report
 from tfkd.pipelines._compression_variants import synthetic_inputs
@@ -110,7 +111,7 @@ def search(
     request = Request(search, locals())
     start, say, recipe = time.perf_counter(), teller(verbose), as_recipe(recipe)
     check_outputs(tflite, folder)
-    with RunFolder(folder, request.settings, resume, overwrite) as place:
+    with RunFolder(folder, request.settings, resume, overwrite) as place, progress.showing(verbose):
         if resume and place.finished:
             say(f"The run in {place.path!r} is complete; nothing to resume.")
             place.finish()

@@ -7,7 +7,8 @@ import keras
 
 from tfkd._core.replicas import check_same_epoch
 from tfkd.callbacks import KeepLastGood
-from tfkd.datafree import DataFreeDistiller, Health
+from tfkd.datafree import DataFreeDistiller, Health, ImageSummaries
+from tfkd.pipelines._boards import BOARD, write_hparams
 from tfkd.pipelines._examples import Examples
 from tfkd.pipelines._history import RunHistory
 from tfkd.pipelines._progress import ShownProgress
@@ -61,6 +62,7 @@ def train(
         say(f"resuming after epoch {initial_epoch} of {epochs}")
     if folder is not None:
         check_same_epoch(distiller.distribute_strategy, initial_epoch)
+        write_hparams(folder, recipe=distiller.recipe.describe())
     keep, health = KeepLastGood(), Health(every=max(1, epochs // 40))
     history = RunHistory(None if folder is None else folder.file("history.json"))
     with ShownProgress(verbose, health) as progress:
@@ -86,9 +88,11 @@ def _checking(folder: RunFolder | None) -> list[keras.callbacks.Callback]:
 def _writing(folder: RunFolder | None, epochs: int) -> list[keras.callbacks.Callback]:
     if folder is None:
         return []
+    board, grids = folder.file(BOARD), ImageGrids(folder.file("images"), epochs)
     return [
-        ImageGrids(folder.file("images"), epochs),
-        keras.callbacks.TensorBoard(folder.file("tensorboard"), write_graph=False),
+        grids,
+        keras.callbacks.TensorBoard(board, write_graph=False),
+        ImageSummaries(board, grids.every),
         SaveState(folder.file(STATE)),
     ]
 

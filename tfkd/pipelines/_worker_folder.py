@@ -17,6 +17,8 @@ class WorkerFolder(RunFolder):
 
     def __init__(self, path: str | os.PathLike, index: int, resume: bool) -> None:
         self.path = os.path.join(os.fspath(path), "state", f"worker-{index}")
+        # The chief keeps what the run is asked for.
+        self.settings = {}
         self._resume, self._begun = resume, False
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

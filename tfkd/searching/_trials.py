@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfkd._core import progress
 from tfkd.searching._budget import QUANTITIES, Budget, Cost, as_text
 from tfkd.searching._lessons import Lesson
 from tfkd.searching._meter import Meter
@@ -52,7 +53,8 @@ class Trials:
                 if point is None:
                     break
                 if self._fits(point):
-                    trial = self._trial(point)
+                    with progress.work(f"trial {len(done) + 1} of {trials}"):
+                        trial = self._trial(point)
                     self._say(f"trial {len(done) + 1} of {trials}: {self._described(trial)}")
                     done.append(trial)
                     proposals.tell(point, trial.objective)
@@ -120,6 +122,10 @@ class Trials:
 
     def teachers_figures(self, teacher: keras.Model) -> Trial:
         """What the teacher itself costs, and how good it is."""
+        with progress.work("measuring the teacher"):
+            return self._teachers_figures(teacher)
+
+    def _teachers_figures(self, teacher):
         point = _TEACHER
         if "objective" not in self.record.known(point):
             self.record.note(point, objective=self.lesson.examine(teacher))

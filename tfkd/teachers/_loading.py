@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from absl import logging
 
+from tfkd._core import progress
 from tfkd._core.keras_versions import check_keras_3
 from tfkd._core.named_inputs import takes_texts
 from tfkd._core.renames import renamed_argument
@@ -144,20 +145,23 @@ def load_teacher(
         )
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
-    loaded = source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files, weights)
-    return teacher_of(
-        source,
-        loaded,
-        input_range,
-        mean,
-        std,
-        from_logits,
-        output,
-        task,
-        layout,
-        channel_order,
-        input_shape,
-    )
+    with progress.work("loading the network"):
+        loaded = (
+            source if isinstance(source, keras.Model) else read(os.fspath(source), trust_files, weights)
+        )
+        return teacher_of(
+            source,
+            loaded,
+            input_range,
+            mean,
+            std,
+            from_logits,
+            output,
+            task,
+            layout,
+            channel_order,
+            input_shape,
+        )
 
 
 def teacher_of(

@@ -2,6 +2,7 @@
 
 from tfkd.datafree.watching._diagnostics import vital_signs
 from tfkd.datafree.watching._health import Health, HealthWarning
+from tfkd.datafree.watching._image_summaries import ImageSummaries
 from tfkd.datafree.watching._keep_best import KeepBest
 from tfkd.datafree.watching._statistics import reestimate_statistics
 from tfkd.datafree.watching._timing import median_seconds, time_shares
@@ -9,6 +10,7 @@ from tfkd.datafree.watching._timing import median_seconds, time_shares
 __all__ = [
     "Health",
     "HealthWarning",
+    "ImageSummaries",
     "KeepBest",
     "median_seconds",
     "reestimate_statistics",

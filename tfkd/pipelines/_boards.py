@@ -1,0 +1,93 @@
+"""What runs write for TensorBoard beside Keras's own callback: hyperparameters, and curves of many fits."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfkd.pipelines._run_folder import RunFolder
+
+BOARD = "tensorboard"
+
+
+def write_hparams(folder: RunFolder, **more: Any) -> None:
+    """Writes what a run was asked for as hyperparameters, once: a run that goes on has them already.
+
+    Nested settings are called `outer.inner`; those that are None are left out.
+
+    Args:
+        folder: of the run.
+        **more: what was chosen by the run itself.
+    """
+    from tensorboard.plugins.hparams import api
+
+    board = folder.file(BOARD)
+    if not os.path.isdir(board):
+        with tf.summary.create_file_writer(board).as_default():
+            api.hparams(_flat({**folder.settings, **more}))
+
+
+def training_curves(folder: RunFolder | None) -> list[keras.callbacks.Callback]:
+    """What writes the curves of a run that trains on data, hyperparameters beside them; nothing without a
+    folder.
+    """
+    if folder is None:
+        return []
+    write_hparams(folder)
+    return [TrainingCurves(folder.file(BOARD))]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    flat: dict[str, bool | int | float | str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            plain = isinstance(value, (bool, int, float, str))
+            flat[prefix + name] = value if plain else json.dumps(value, default=str)
+    return flat
+
+
+class TrainingCurves(keras.callbacks.Callback):
+    """Writes the figures of each epoch, of each network that is trained, by `keras.callbacks.TensorBoard`.
+
+    The first network's are in `train` and `validation`, those of the next, whose epochs are counted from 0
+    again, in `network_2/train` and so on.
+
+    Args:
+        folder: of TensorBoard's events.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = folder
+        self._writer: keras.callbacks.TensorBoard | None = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        # An interrupted training goes on where it was, and a stage after the stage before it.
+        writer = self._writer or self._begun(self._place(new=epoch == 0))
+        writer.on_epoch_end(epoch, logs)
+        self._writer = writer
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.on_train_end()
+            self._writer = None
+
+    def _begun(self, place):
+        writer = keras.callbacks.TensorBoard(place, write_graph=False)
+        writer.set_model(self.model)
+        writer.on_train_begin()
+        return writer
+
+    def _place(self, new):
+        number = 1
+        while os.path.isdir(os.path.join(self._numbered(number), "train")):
+            number += 1
+        return self._numbered(number if new else max(number - 1, 1))
+
+    def _numbered(self, number):
+        return self.folder if number == 1 else os.path.join(self.folder, f"network_{number}")
