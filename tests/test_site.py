@@ -1,5 +1,6 @@
 """What the site makes of docstrings and of files at the top."""
 
+import dataclasses
 import importlib
 import importlib.util
 import pathlib
@@ -8,16 +9,25 @@ import re
 import pytest
 
 import tfkd_programs
+from tfkd import datafree
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def hooks():
+    # As MkDocs does it: modules of the folder are found for as long as the hook is loaded.
     spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "site" / "hooks.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs" / "site"))
+        spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def recipe_pages(hooks):
+    return hooks.recipe_pages
 
 
 @pytest.mark.parametrize(
@@ -68,3 +78,56 @@ def test_the_page_of_programs_has_every_flag(hooks):
         program = importlib.import_module(f"tfkd.cli.{module}").PROGRAM
         section = page.split(f"## tfkd {word}\n")[1].split("\n## ")[0]
         assert set(re.findall(r"^\| `--(?:\[no\])?(\w+)` \|", section, re.M)) == set(program.flags)
+
+
+@pytest.fixture(scope="module")
+def pages(hooks):
+    return hooks.recipe_pages.pages()
+
+
+@pytest.mark.parametrize("name", datafree.known_recipes())
+def test_every_recipe_has_a_page_that_is_complete(recipe_pages, pages, name):
+    recipe = datafree.known_recipes()[name]
+    page = pages[f"recipes/{name}.md"]
+    assert page.startswith(f"# {recipe.__name__}\n")
+    headings = re.findall(r"^## (.*)$", page, re.M)
+    assert headings == ["When", "Example", "Cost", "Measured", "Options", "Paper and deviations"]
+    listed = re.findall(r"^\| `(\w+)` \| `.*` \| \S", page, re.M)
+    assert listed == sorted(field.name for field in dataclasses.fields(recipe))
+    assert {recipe.__name__: f"recipes/{name}.md"} in recipe_pages.navigation()
+    assert f"[{recipe.__name__}]({name}.md)" in pages["recipes/index.md"]
+
+
+def test_a_new_recipe_gets_its_page_by_itself(recipe_pages, monkeypatch):
+    class Mine(datafree.Procedural):
+        """Images of mine.
+
+        When:
+            There are some.
+
+        Example:
+            >>> Mine()
+
+        Reference:
+            This project's own.
+        """
+
+    monkeypatch.setattr(datafree, "known_recipes", lambda: {"mine": Mine})
+    page = recipe_pages.pages()["recipes/mine.md"]
+    assert "## When\n\nThere are some.\n" in page and "Not measured." in page
+    Mine.__doc__ = "Images of mine."
+    with pytest.raises(ValueError, match="Mine must have a block `When:`"):
+        recipe_pages.pages()
+
+
+def test_costs_and_rows_on_the_page_of_a_recipe(recipe_pages):
+    recipe = datafree.DeepInversion(inversions=2, generator_steps=30, replay_steps=7, epochs=3)
+    lines = recipe_pages.cost(recipe).splitlines()
+    assert "| updates of the student | 7 | 21 |" in lines
+    assert "| gradient steps on a batch of inputs | 60 | 180 |" in lines
+    assert "| updates of the generator | 4 | 8 |" in recipe_pages.cost(
+        datafree.DFAD(generator_steps=4, epochs=1, steps_per_epoch=2)
+    )
+    # The mean of three rows, as docs/results.md has it.
+    table = recipe_pages.measured("dfad", datafree.DFAD)
+    assert "| mnist | dfad | 96.30 ± 0.26 | 99.03 | 96.68 | 3,360 | 261 | 51 | 3 |" in table

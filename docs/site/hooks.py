@@ -1,4 +1,4 @@
-"""What MkDocs makes of the sources: the reference, the index of papers, and pages of the files at the top.
+"""What MkDocs makes of the sources: reference, recipes, index of papers, and pages of the files at the top.
 
 Public names are those of `api.txt`, which a test keeps true. griffe reads their docstrings, and programs
 are asked for their flags.
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import griffe
+import recipe_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -29,15 +30,18 @@ PAGES = {
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Lists the reference's pages."""
-    (reference,) = [entry for entry in config.nav if "Reference" in entry]
-    reference["Reference"] = [{module: page_of(module)} for module in public_names()]
+    """Lists the pages of recipes and those of the reference."""
+    for entry in config.nav:
+        if "Recipes" in entry:
+            entry["Recipes"] = recipe_pages.navigation()
+        if "Reference" in entry:
+            entry["Reference"] = [{module: page_of(module)} for module in public_names()]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Adds the pages that are made."""
     documented = docstrings()
-    made = {"papers.md": papers(documented), "programs.md": programs()}
+    made = {"papers.md": papers(documented), "programs.md": programs(), **recipe_pages.pages()}
     for module, names in public_names().items():
         made[page_of(module)] = reference(module, names)
     for source, page in PAGES.items():

@@ -30,6 +30,10 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
     1e-3. A step asks the teacher for 1,792 images. `Procedural(refine_steps=0)` also teaches from a black
     box, at far fewer questions.
 
+    When:
+        The teacher only answers, as a TFLite file or a service does. Where questions cost, take
+        `Procedural(refine_steps=0)`.
+
     Args:
         step: length of the moves of the forward differences.
         directions: moves an image.

@@ -22,6 +22,9 @@ class BSS(parts.NewInputs, Recipe):
     For `fit(x, y)`; there is nothing to attack without examples. Defaults are the published ones: 10 steps
     of 0.3, soft targets at temperature 3, student Nesterov SGD 0.1 decayed as a cosine.
 
+    When:
+        There are examples, and the student is to learn where the teacher's borders between classes run.
+
     Args:
         attack_steps: steps towards the border at most.
         attack_step_size: share of the way that a step takes, in (0, 1].

@@ -28,6 +28,9 @@ class CMI(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
     images, then 400 updates of the student at temperature 20. Published: WRN-40-2 94.87 % -> WRN-16-1 88.82
     % (90.01 % from images inverted before).
 
+    When:
+        Images that differ from each other matter more than time: each batch has a generator of its own.
+
     Args:
         one_hot: weight of the cross-entropy with the targets.
         statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers

@@ -21,6 +21,9 @@ class DAFL(ConvGeneratorRecipe):
     `epochs=2000`, and for the student SGD of rate 0.1 and weight decay 5e-4 that falls to a tenth after
     800 and 1,600 epochs, which `compile` can be given.
 
+    When:
+        Its published results are to be compared with.
+
     Args:
         one_hot: weight of the one-hot objective.
         class_balance: weight of the class balance objective, whose logarithm has base 10 as in the

@@ -25,6 +25,10 @@ class DFAD(ConvGeneratorRecipe):
     `compile` optimizers with such a schedule. For segmentation the generator maximizes log(L1 + 1), and
     they have `batch_size=64`, `latent_size=256` and `student_learning_rate=0.1`.
 
+    When:
+        The task is segmentation, or the generator is to need nothing but the teacher's answers and their
+        gradients.
+
     Args:
         adversarial: weight of the adversarial objective.
         distance: what it maximizes, "l1" or "log_l1"; None for what the authors have for the teacher's

@@ -20,6 +20,10 @@ class DFQ(ConvGeneratorRecipe):
     generator updates of warm-up without the adversary. Published re-runs: CIFAR-10, ResNet-34 95.70 % ->
     ResNet-18 94.61 %.
 
+    When:
+        There is time for thousands of generator updates before the student learns, as on a GPU, and the
+        teacher has batch normalization.
+
     Args:
         adversarial: weight of KL(teacher || student).
         statistics: weight of the batch statistics (norm "gaussian_kl"); left out, with a warning, for

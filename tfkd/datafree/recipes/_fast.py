@@ -27,6 +27,9 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
     -> WRN-16-1 88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates
     hours.
 
+    When:
+        A generator is to be trained in little time, and the teacher has batch normalization.
+
     Args:
         one_hot: weight of the cross-entropy with the targets.
         statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers

@@ -22,6 +22,10 @@ class GDFQ(ConvGeneratorRecipe):
     moment 0.5, one update of each a step. The authors fine-tune a quantized copy of the teacher, at a rate
     of 1e-4; a student that starts from nothing needs the rate that is the default here.
 
+    When:
+        The student is a compressed copy of its teacher, or images of given classes are wanted of one
+        generator.
+
     Args:
         one_hot: weight of the cross-entropy with the classes.
         statistics: weight of the batch statistics (norm "mse"); left out, with a warning, for teachers

@@ -18,6 +18,9 @@ class GuidedPrior(Procedural):
     pixel is moved by a gradient. Chains walk alone for `warmup_steps`; images asked for before that are as
     from the prior. A student that inherited weights learns more with `features=5`.
 
+    When:
+        The teacher takes grey images and has batch normalization.
+
     Args:
         **kwargs: the options of `Procedural`.
 

@@ -26,6 +26,10 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
     updates at temperature 20 an epoch, the generator redrawn every 20 batches. Published: CIFAR-100,
     WRN-40-2 75.83 % -> WRN-16-2 about 70.2 % in 100 epochs, 71.7 % in 300.
 
+    When:
+        Embeddings of the classes' names are at hand, from a language model, and the teacher has batch
+        normalization.
+
     Args:
         embeddings: `(classes, dimension)`, one row for each class, of its name from a language model, say;
             None for rows as far from each other as can be.

@@ -16,8 +16,10 @@ class PicturePrior(Procedural):
     towards these statistics and a class of their own. Remembered images are mirrored at random, and the
     teacher answers for the mirrored one. Nothing is trained but the student, which learns more with
     `features=5` if it inherited weights, and with `learning_rate=1.5e-3` if it has fewer of the teacher's
-    layers. For teachers of natural images in
-    colours.
+    layers.
+
+    When:
+        The teacher takes natural images in colours and has batch normalization.
 
     Args:
         **kwargs: the options of `Procedural`.

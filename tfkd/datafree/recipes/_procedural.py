@@ -20,6 +20,10 @@ class Procedural(PriorRecipe):
     short runs that cost accuracy); a share is then carried towards random classes and away from the
     student by a few smoothed gradient steps. No default depends on the data set.
 
+    When:
+        The teacher has no batch normalization, or takes vectors or series. With `refine_steps=0` also for
+        teachers that only answer.
+
     Args:
         learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
             to 0 as a cosine. Students that begin near their teacher learn more at a tenth of it.

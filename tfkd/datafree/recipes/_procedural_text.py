@@ -19,6 +19,9 @@ class ProceduralText(PriorRecipe):
     Neither text nor labels are needed. A student learns fastest that inherited layers of its teacher, see
     `tfkd.students.from_layers`.
 
+    When:
+        The teacher is a text model, and there are no texts.
+
     Args:
         prior: generators of token ids, such as `tfkd.generators.Words`; has to be given.
         features: weight of the cosine distance of hidden states, summed over the student's blocks.

@@ -25,6 +25,9 @@ class PSAQViT(PixelInversionRecipe):
     those of the teacher's images. Beside it tokens can be held to those of photographs, or of a few real
     images where there are some; see the example.
 
+    When:
+        A vision transformer is to be quantized, and there are no images to calibrate by.
+
     Args:
         patch_similarity: weight of the entropy of similarities of patches, which is maximized.
         token_statistics: weight of `TokenStatistics`, which the paper does not have; about 0.1.

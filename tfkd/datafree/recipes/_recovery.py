@@ -21,6 +21,10 @@ class Recovery(ConvGeneratorRecipe):
     It should come from `tfkd.students.scale_depth` or `scale_width` with `inherit=True`; one that starts
     afresh learns too, but much less in the same time.
 
+    When:
+        The student inherited weights, the teacher has batch normalization, and neither drawings nor
+        photographs are like its images.
+
     Args:
         statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
             without normalization, where half of the images come from the prior instead.

@@ -21,6 +21,9 @@ class ZeroQ(PixelInversionRecipe):
     normalization, and `pixel_mean` and `pixel_std` should be those of its images, which each image is
     held to.
 
+    When:
+        A network with batch normalization is to be quantized, and there are no images to calibrate by.
+
     Args:
         pixel_learning_rate: of Adam on normalized pixels.
         **kwargs: the options of `PixelInversionRecipe`.

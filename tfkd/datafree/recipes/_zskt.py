@@ -21,6 +21,9 @@ class ZSKT(ConvGeneratorRecipe):
     cosine and clipped at norm 5, attention 250; both divergences are divided by the number of classes.
     Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
 
+    When:
+        Teacher and student have maps of the same sizes, whose attention the student can learn.
+
     Args:
         attention: weight of the attention term; 0 to leave it out.
         attention_layers: pairs of taps, teacher's and student's; None for the last of each size of maps
