@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart long test quick lint format docs api clean
+.PHONY: quickstart long test quick lint format docs api golden clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/quickstart.flags --overwrite
@@ -43,6 +43,10 @@ docs: $(VENV)/ready
 # Writes down the public names, after a look at what has changed among them.
 api: $(VENV)/ready
 	$(BIN)/python -m tests.public_api > api.txt
+
+# Writes the golden curves of all recipes and schemes anew, after a change that is meant to change them.
+golden: $(VENV)/ready
+	$(BIN)/python -m tests.golden.write
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache
