@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart long test quick lint format docs api dist matrix clean
+.PHONY: quickstart long test quick lint format docs api golden dist matrix clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/quickstart.flags --overwrite
@@ -51,6 +51,10 @@ dist: $(VENV)/ready
 # Short tests with older versions of what tfkd needs, each in an environment of its own; ROWS chooses some.
 matrix:
 	.ci/matrix $(ROWS)
+
+# Writes the golden curves of all recipes and schemes anew, after a change that is meant to change them.
+golden: $(VENV)/ready
+	$(BIN)/python -m tests.golden.write
 
 clean:
 	rm -rf $(VENV) .matrix runs build *.egg-info .pytest_cache .ruff_cache
