@@ -1,13 +1,10 @@
-"""Where examples are: docstrings of public names, blocks of documents."""
+"""Where examples are: in docstrings of public names."""
 
 import inspect
-import pathlib
 import re
 import textwrap
 
 from tests import public_api
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def in_docstrings() -> dict[str, str]:
@@ -24,13 +21,3 @@ def in_docstrings() -> dict[str, str]:
         if block:
             found[name] = textwrap.dedent(block[1])
     return found
-
-
-def in_documents() -> dict[str, list[str]]:
-    """The blocks of Python of each document that has any, in order."""
-    paths = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/guides/*.md"))]
-    blocks = {
-        str(path.relative_to(ROOT)): re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)
-        for path in paths
-    }
-    return {path: found for path, found in blocks.items() if found}
