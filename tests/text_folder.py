@@ -14,7 +14,7 @@ VOCABULARY = (*_SPECIAL, *GOOD, *BAD, *OTHER)
 POSITIONS = 32
 
 
-def write_folder(folder: pathlib.Path, layers: int = 2) -> str:
+def write_folder(folder: pathlib.Path, layers: int = 2, width: int = WIDTH) -> str:
     """Writes the folder of an untrained encoder, and returns its path."""
     from safetensors.numpy import save_file
 
@@ -24,8 +24,8 @@ def write_folder(folder: pathlib.Path, layers: int = 2) -> str:
         "vocab_size": len(VOCABULARY),
         "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
@@ -35,7 +35,7 @@ def write_folder(folder: pathlib.Path, layers: int = 2) -> str:
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    save_file(_tensors(layers), str(folder / "model.safetensors"))
+    save_file(_tensors(layers, width), str(folder / "model.safetensors"))
     return str(folder)
 
 
@@ -59,7 +59,7 @@ def write_tsv(path: pathlib.Path, texts: list[str], labels=None) -> str:
     return str(path)
 
 
-def _tensors(layers):
+def _tensors(layers, width):
     rng = np.random.default_rng(7)
 
     def random(*shape):
@@ -69,16 +69,16 @@ def _tensors(layers):
         return {f"{name}.weight": random(out, into), f"{name}.bias": np.zeros(out, "float32")}
 
     def norm(name):
-        return {f"{name}.weight": np.ones(WIDTH, "float32"), f"{name}.bias": np.zeros(WIDTH, "float32")}
+        return {f"{name}.weight": np.ones(width, "float32"), f"{name}.bias": np.zeros(width, "float32")}
 
     rows = {"word": len(VOCABULARY), "position": POSITIONS, "token_type": 2}
-    tensors = {f"embeddings.{kind}_embeddings.weight": random(n, WIDTH) for kind, n in rows.items()}
-    tensors |= norm("embeddings.LayerNorm") | dense("pooler.dense", WIDTH, WIDTH)
+    tensors = {f"embeddings.{kind}_embeddings.weight": random(n, width) for kind, n in rows.items()}
+    tensors |= norm("embeddings.LayerNorm") | dense("pooler.dense", width, width)
     for number in range(layers):
         block = f"encoder.layer.{number}"
         for name in ("self.query", "self.key", "self.value", "output.dense"):
-            tensors |= dense(f"{block}.attention.{name}", WIDTH, WIDTH)
+            tensors |= dense(f"{block}.attention.{name}", width, width)
         tensors |= norm(f"{block}.attention.output.LayerNorm") | norm(f"{block}.output.LayerNorm")
-        tensors |= dense(f"{block}.intermediate.dense", 2 * WIDTH, WIDTH)
-        tensors |= dense(f"{block}.output.dense", WIDTH, 2 * WIDTH)
+        tensors |= dense(f"{block}.intermediate.dense", 2 * width, width)
+        tensors |= dense(f"{block}.output.dense", width, 2 * width)
     return tensors

@@ -39,6 +39,7 @@ def log_likelihood(
     Example:
         >>> vid = tfkd.losses.VariationalInformation("relu2", "conv2")
         >>> distiller = tfkd.Distiller(teacher, student, vid)
+        >>> distiller.compile("adam", labels_loss)
         >>> measure = keras.callbacks.LambdaCallback(
         ...     on_epoch_end=lambda epoch, logs: print(log_likelihood(vid, teacher, student, x_test))
         ... )

@@ -27,10 +27,10 @@ class KeepEpochs(keras.callbacks.Callback):
         ValueError: if `every` is below 1, or when training begins, if a scheme trains several students.
 
     Example:
-        >>> kept = tfkd.callbacks.KeepEpochs("teachers", every=10)
-        >>> teacher.fit(x, y, epochs=50, callbacks=[kept])
+        >>> kept = tfkd.callbacks.KeepEpochs("teachers", every=1)
+        >>> teacher.fit(x, y, epochs=2, callbacks=[kept])
         >>> kept.files
-        ['teachers/epoch_0010.keras', ...]
+        ['teachers/epoch_0001.keras', 'teachers/epoch_0002.keras']
 
     Reference:
         Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019 (ESKD), whose teachers stop early.

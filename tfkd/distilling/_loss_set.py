@@ -40,7 +40,8 @@ class LossSet(keras.Layer):
         ValueError: if there is not one weight of at least 0 for each loss.
 
     Example:
-        >>> losses = LossSet([tfkd.losses.SoftTargets(4.0), tfkd.losses.Hint("conv2", "conv2")], [1, 50])
+        >>> hint = tfkd.losses.Hint("conv2", "conv2", projector=True)
+        >>> losses = LossSet([tfkd.losses.SoftTargets(4.0), hint], [1, 50])
         >>> losses.bind(teacher, student)
         >>> losses.total(teacher_pass, student_pass, labels=y)
     """

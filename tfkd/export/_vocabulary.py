@@ -83,7 +83,7 @@ def read_vocabulary(file: bytes | str | os.PathLike) -> list[str]:
         ValueError: if the file holds no vocabulary.
 
     Example:
-        >>> tfkd.export.read_vocabulary("student.tflite")[2000]
+        >>> tfkd.export.read_vocabulary("student.tflite")[5]
     """
     content = file if isinstance(file, bytes) else pathlib.Path(file).read_bytes()
     try:

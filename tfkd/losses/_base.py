@@ -32,7 +32,7 @@ def as_float32(values, argument: str) -> Any:
 
     Example:
         >>> as_float32(ops.ones((2, 3), "bfloat16"), "student").dtype
-        'float32'
+        tf.float32
     """
     values = ops.cast(values, "float32")
     if tf.executing_eagerly() and not bool(ops.all(ops.isfinite(values))):

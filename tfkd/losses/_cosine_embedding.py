@@ -44,7 +44,7 @@ class CosineEmbedding(FeatureLoss):
         **kwargs: `name`.
 
     Example:
-        >>> tfkd.Distiller(teacher, student, CosineEmbedding("encoder_11", "encoder_5"))
+        >>> tfkd.Distiller(teacher, student, CosineEmbedding("transformer_layer_5", "transformer_layer_2"))
 
     Reference:
         Sanh et al., "DistilBERT", 2019.

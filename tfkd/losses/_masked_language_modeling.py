@@ -49,7 +49,7 @@ class MaskedLanguageModeling(KnowledgeLoss):
         **kwargs: `student_layer`, `name`.
 
     Example:
-        >>> parts = [SoftTargets(2.0), MaskedLanguageModeling(), CosineEmbedding("block_11", "block_5")]
+        >>> parts = [SoftTargets(2.0), MaskedLanguageModeling(), CosineEmbedding(theirs, ours)]
         >>> tfkd.Distiller(teacher, student, parts, [5.0, 2.0, 1.0], student_loss_weight=0.0)
 
     Reference:

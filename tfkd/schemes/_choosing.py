@@ -110,7 +110,7 @@ def choose_teacher(
 
     Example:
         >>> choice = tfkd.schemes.choose_teacher(
-        ...     kept.files, tfkd.students.lenet5_half, x, y, validation_data=held_out, loss=labels_loss
+        ...     kept.files, make_network, x, y, validation_data=held_out, loss=labels_loss
         ... )
         >>> print(choice)
         >>> tfkd.Distiller(choice.teacher, student, tfkd.losses.SoftTargets(4.0))

@@ -31,7 +31,8 @@ def rand_augment(
 
     Example:
         >>> augment = tfkd.schemes.rand_augment(factor=0.2)
-        >>> images = dataset.enumerate().map(lambda i, image: augment(image, (1, i)))
+        >>> dataset = tf.data.Dataset.from_tensor_slices(x).enumerate()
+        >>> images = dataset.map(lambda i, image: augment(image, (1, i)))
 
     Reference:
         Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space",

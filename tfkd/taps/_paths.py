@@ -130,7 +130,7 @@ def attention_layers(layer: keras.Layer, path: str = "") -> dict[str, keras.Laye
 
     Example:
         >>> list(attention_layers(teacher))
-        ['block0/attention', 'block1/attention']
+        ['attention0', 'attention1', ...]
     """
     if is_attention(layer):
         return {path: layer}

@@ -62,7 +62,7 @@ def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
             holds no attention layer, or several.
 
     Example:
-        >>> with tfkd.taps.record(model, ["block1/relu", "dense:input", "block2:scores"]) as seen:
+        >>> with tfkd.taps.record(model, ["block1/relu", "dense:input"]) as seen:
         ...     logits = model(images)
         >>> seen["block1/relu"].shape
     """

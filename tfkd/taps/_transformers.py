@@ -50,7 +50,7 @@ def transformer(model: keras.Model) -> TransformerTaps:
     Example:
         >>> found = tfkd.taps.transformer(teacher)
         >>> found.hidden
-        ['transformer_layer_0', 'transformer_layer_1']
+        ['transformer_layer_0', 'transformer_layer_1', ...]
         >>> [f"{layer}:scores" for layer in found.attention]
     """
     container, path, holders = _blocks(model, "")

@@ -24,7 +24,7 @@ class MultiLabel(ClassTask):
     Example:
         >>> teacher = tfkd.load_teacher("tagger.keras", task="multi_label")
         >>> tfkd.tasks.task_of(teacher)
-        MultiLabel((5,))
+        MultiLabel((10,))
     """
 
     activations = ("sigmoid",)

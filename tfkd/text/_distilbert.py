@@ -84,9 +84,10 @@ class DistilBERT(LanguageModelRecipe):
         **kwargs: the options of `TextRecipe`.
 
     Example:
-        >>> masking = tfkd.text.mask_tokens(tokenizer)
-        >>> data = tfkd.text.batches(sentences, tokenizer=tokenizer).apply(masking)
-        >>> student = tfkd.text.DistilBERT().distil(teacher, data, callbacks=[masking])
+        >>> seeds = tfkd.text.EpochSeed((0, 0))
+        >>> data = tfkd.text.batches(sentences, tokenizer=tokenizer)
+        >>> data = data.apply(tfkd.text.mask_tokens(tokenizer, seed=seeds))
+        >>> student = tfkd.text.DistilBERT().distil(teacher, data, callbacks=[seeds])
 
     Reference:
         Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", 2019;

@@ -57,6 +57,7 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
         `recipe` and `reason`, a sentence.
 
     Example:
+        >>> student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
         >>> recipe, reason = tfkd.datafree.choose_recipe(teacher, inherits=True)
         >>> tfkd.DataFreeDistiller(teacher, student, recipe)
     """
