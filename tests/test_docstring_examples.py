@@ -80,6 +80,8 @@ def runs(name: str) -> bool:
     return name not in NOT_RUN
 
 
+# The stand-ins for trained networks are not trained, and runs are cut short.
+@pytest.mark.filterwarnings("ignore::tfkd.teachers.TeacherWarning", "ignore::tfkd.datafree.HealthWarning")
 @pytest.mark.parametrize("name", filter(runs, EXAMPLES))
 def test_example_runs(name, tmp_path, monkeypatch, short_training):
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from tests import public_api
 
 def in_docstrings() -> dict[str, str]:
     """The `Example:` block of each public thing that has one, by its shortest name."""
-    packages = {package.__name__: package for package in public_api.packages()}
+    packages = public_api.packages()
     found, seen = {}, set()
     for name in sorted(set(public_api.names()), key=lambda name: (name.count("."), len(name), name)):
         package, _, own = name.rpartition(".")

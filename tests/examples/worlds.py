@@ -161,14 +161,14 @@ class Sentences(Texts):
 
 # What stands for all names of a package.
 PACKAGES = {
-    *("generators", "tfkd", "tfkd.compression", "tfkd.datafree", "tfkd.export", "tfkd.losses"),
-    *("tfkd.pipelines", "tfkd.students", "tfkd.testing", "tfkd.text"),
+    *("tfkd", "tfkd.compression", "tfkd.datafree", "tfkd.export", "tfkd.generators"),
+    *("tfkd.losses", "tfkd.pipelines", "tfkd.students", "tfkd.testing", "tfkd.text"),
 }
 # By the beginning of a name; the longest that fits counts.
 WORLDS = {
-    "generators": Images,
-    "generators.Uniform": Values,
-    "generators.feature_ranges": Values,
+    "tfkd.generators": Images,
+    "tfkd.generators.Uniform": Values,
+    "tfkd.generators.feature_ranges": Values,
     "tfkd": Images,
     "tfkd.DataFreeDistiller": Images,
     "tfkd.compression": ResNets,
