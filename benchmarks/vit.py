@@ -122,7 +122,9 @@ def objectives_of_pixels() -> dict[str, dict[str, float]]:
 
 def students(teacher: keras.Model) -> None:
     """A row for each way to teach a student."""
-    drawn = datafree.Procedural(batch_size=_BATCH)
+    # What is near its teacher learns at a low rate.
+    near = datafree.choose_recipe(teacher, inherits=True, shallower=True).recipe
+    drawn = near.with_options(batch_size=_BATCH)
     ways = {"strokes": drawn, "pictures": drawn.with_options(prior=["pictures"])}
     for name, weights in objectives_of_pixels().items():
         ways[name] = inverted(_BATCH // 2).with_options(**weights)
