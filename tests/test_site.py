@@ -59,6 +59,12 @@ def test_links_lead_to_pages(hooks):
     assert hooks.with_links_between_pages(text) == "[a](gpu.md) [b](build_notes.md#x) [c](examples/e.py)"
 
 
+def test_a_notebook_becomes_a_page_with_its_code(hooks):
+    page = hooks.notebook_pages.pages()["notebooks/phones.md"]
+    assert page.startswith("# A model for a phone\n")
+    assert "](phones.ipynb)" in page and "```python\npruned = prune(teacher, 0.8)\n" in page
+
+
 def test_every_public_name_has_a_page(hooks):
     pages = hooks.public_names()
     assert "tfkd.losses.Hint" in pages["tfkd.losses"] and "tfkd.losses" not in pages["tfkd"]

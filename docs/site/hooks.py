@@ -1,4 +1,4 @@
-"""What MkDocs makes of the sources: reference, recipes, index of papers, and pages of the files at the top.
+"""What MkDocs makes of the sources: reference, recipes, notebooks, index of papers, files at the top.
 
 Public names are those of `api.txt`, which a test keeps true. griffe reads their docstrings, and programs
 are asked for their flags.
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import griffe
+import notebook_pages
 import recipe_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -41,7 +42,8 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Adds the pages that are made."""
     documented = docstrings()
-    made = {"papers.md": papers(documented), "programs.md": programs(), **recipe_pages.pages()}
+    made = {"papers.md": papers(documented), "programs.md": programs()}
+    made |= recipe_pages.pages() | notebook_pages.pages()
     for module, names in public_names().items():
         made[page_of(module)] = reference(module, names)
     for source, page in PAGES.items():
