@@ -57,7 +57,7 @@ def test_the_next_best_kind_is_written_and_the_reason_said(shares, kind, teacher
     assert (tmp_path / "out/model.tflite").read_bytes() == compressed.tflite
     assert compressed.summary().startswith(f"Attention: {compressed.problem}")
     page = (tmp_path / "out/report.html").read_text()
-    assert page.index("Attention: the TFLite file is") < page.index("Variants")
+    assert page.index("Attention: the TFLite file is") < page.index("Variants</h2>")
     tried = [row["quantization"] for row in compressed.metrics["variants"] if row["name"] == "written file"]
     assert tried == ["int8", "dynamic", "float16", "float32"][: tried.index(kind) + 1]
 

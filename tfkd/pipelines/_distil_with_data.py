@@ -232,7 +232,7 @@ def distil_with_data(
                     KeepLastGood(),
                     log,
                     *training_curves(place if team.is_chief else None),
-                    progress,
+                    epochs_shown,
                 ],
                 backup_dir=place.file("state/scheme") if place else None,
             )
