@@ -123,3 +123,19 @@ def test_no_graph_and_no_blocks():
 
     with pytest.raises(ValueError, match="must be functional"):
         students.scale_depth(Mine(), 0.5)
+
+
+@pytest.mark.parametrize(("factor", "left"), [(0.5, [1, 3]), (0.25, [3]), (0.75, [1, 2, 3])])
+def test_attention_and_what_follows_it_stay_together(factor, left):
+    x = inputs = keras.Input((6, 8))
+    for i in range(4):
+        entering = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(2, 4, name=f"attention{i}")(entering, entering)
+        x = x + layers.Dense(8, "gelu", name=f"mlp{i}")(layers.LayerNormalization()(x))
+    model = keras.Model(inputs, layers.Dense(3)(x[:, 0]))
+    shallow = students.scale_depth(model, factor, inherit=True)
+    names = {layer.name for layer in shallow.layers}
+    assert [i for i in range(4) if f"attention{i}" in names] == left
+    assert [i for i in range(4) if f"mlp{i}" in names] == left
+    seen = np.random.default_rng(0).normal(size=(2, 6, 8)).astype("float32")
+    assert np.abs(shallow(seen)[0] - shallow(seen)[1]).max() > 1e-3

@@ -24,8 +24,10 @@ def scale_depth(
 
     A block can be left out where an `Add` joins a tensor to what layers with weights made of that
     tensor alone; its output is then that tensor. Of the blocks of one shape, such as the stages of a
-    ResNet, those that stay are spread evenly, the last one, and so at least one, among them. Blocks that
-    change the shape, that hold others or that make an output stay, and so do those of nested models.
+    ResNet, those that stay are spread evenly, the last one, and so at least one, among them. Where blocks
+    of several kinds take turns, as attention and what follows it do in a transformer, one of each kind make
+    a block together. Blocks that change the shape, that hold others or that make an output stay, and so do
+    those of nested models.
 
     Args:
         model: a functional model with residual blocks.
@@ -82,11 +84,19 @@ def scale_depth(
 
 @dataclasses.dataclass(frozen=True)
 class ResidualBlock:
-    """An Add, and which of its two inputs is the whole block's input; None where the block has to stay."""
+    """An Add with what was made of one of its inputs.
+
+    Args:
+        add: the Add.
+        stage: shape of what it makes.
+        shortcut: which of its two inputs is the whole block's input; None where the block has to stay.
+        branch: classes of the layers that made the other one.
+    """
 
     add: keras.Operation
     stage: tuple
     shortcut: int | None
+    branch: tuple[str, ...]
 
 
 def residual_blocks(model):
@@ -97,10 +107,12 @@ def residual_blocks(model):
         if not _adds_two(node.operation, node.input_tensors) or times_used(model, node.operation) > 1:
             continue
         added = node.input_tensors
-        shortcuts = [i for i in (0, 1) if _is_branch(added[1 - i], added[i])]
+        branches = {i: _branch(added[1 - i], added[i]) for i in (0, 1)}
+        shortcuts = [i for i, branch in branches.items() if branch]
         optional = shortcuts and id(node.outputs[0]) not in outputs
-        stage = tuple(node.outputs[0].shape)
-        found.append(ResidualBlock(node.operation, stage, shortcuts[0] if optional else None))
+        shortcut = shortcuts[0] if optional else None
+        branch = branches[shortcuts[0]] if shortcuts else ()
+        found.append(ResidualBlock(node.operation, tuple(node.outputs[0].shape), shortcut, branch))
     return found
 
 
@@ -109,11 +121,14 @@ def _adds_two(operation, inputs):
     return type(operation).__name__ == "Add" and len(inputs) == 2
 
 
-def _is_branch(tensor, origin):
-    """Whether layers made a tensor of `origin` alone, with weights, without a block in between."""
+def _branch(tensor, origin):
+    """Classes of the layers that made a tensor of `origin` alone, with weights, without a block in between.
+
+    Empty where it was made otherwise.
+    """
     if tensor.shape != origin.shape:
-        return False
-    pending, seen, weights = [tensor], {id(origin)}, 0
+        return ()
+    pending, seen, kinds, weights = [tensor], {id(origin)}, [], 0
     while pending:
         tensor = pending.pop()
         if id(tensor) in seen:
@@ -121,26 +136,36 @@ def _is_branch(tensor, origin):
         seen.add(id(tensor))
         operation, inputs = operation_of(tensor)
         if not inputs or _adds_two(operation, inputs):
-            return False
+            return ()
+        kinds.append(type(operation).__name__)
         weights += len(getattr(operation, "weights", ()))
         pending.extend(inputs)
-    return weights > 0
+    return tuple(kinds) if weights else ()
 
 
 def _left_out(blocks, factor):
     """Which input takes an Add's place, by the Add's identity."""
     left_out = {}
     for stage in {block.stage: None for block in blocks}:
-        same = [block for block in blocks if block.stage == stage]
-        optional = [block for block in same if block.shortcut is not None]
+        same = _taking_turns([block for block in blocks if block.stage == stage])
+        optional = [together for together in same if all(block.shortcut is not None for block in together)]
         staying = max(1, round(factor * len(same))) - (len(same) - len(optional))
         staying = min(max(0, staying), len(optional))
         # Spread evenly, the last one always among them.
         kept = {-(-i * len(optional) // staying) - 1 for i in range(1, staying + 1)}
-        for i, block in enumerate(optional):
+        for i, together in enumerate(optional):
             if i not in kept:
-                left_out[id(block.add)] = block.shortcut
+                left_out |= {id(block.add): block.shortcut for block in together}
     return left_out
+
+
+def _taking_turns(blocks):
+    """Blocks in groups, one of each kind where kinds take turns; else each by itself."""
+    kinds = [block.branch for block in blocks]
+    for turn in range(2, len(blocks) // 2 + 1):
+        if len(set(kinds[:turn])) > 1 and kinds == kinds[:turn] * (len(blocks) // turn):
+            return [blocks[i : i + turn] for i in range(0, len(blocks), turn)]
+    return [[block] for block in blocks]
 
 
 def _without(model, left_out):
