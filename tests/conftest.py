@@ -71,7 +71,7 @@ def no_compiled_model(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_takes_long(request, monkeypatch):
-    """On a slow machine there are no lines that others lack, but where these are tested."""
+    """Lines about long work are off but in their own tests: a slow machine would print more of them."""
     if request.node.path.name != "test_long_work.py":
         monkeypatch.setattr("tfkd._core.progress.SECONDS", 1e6)
 

@@ -1,6 +1,6 @@
 """Thirty steps of every recipe and scheme go as they went.
 
-`make golden` (`python -m tests.golden.write [NAME ...]`) writes the curves anew; CONTRIBUTING.md says when.
+`make golden` (`python -m tests.golden.write [NAME ...]`) rewrites the curves; CONTRIBUTING.md says when.
 """
 
 import numpy as np

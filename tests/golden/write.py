@@ -1,4 +1,4 @@
-"""Writes golden curves anew: `python -m tests.golden.write [NAME ...]`, all of them without names."""
+"""Rewrites golden curves: `python -m tests.golden.write [NAME ...]`; without names, all of them."""
 
 import json
 import sys

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 from tfkd.datafree._inputs import equal_parts
+from tfkd.datafree._loops import looped, written_out
 
 
 def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
@@ -26,16 +27,16 @@ def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
         return function(*batch)
     joined = []
     for stacked in _stacks(batch, parts):
-        if (done := _written_out(function, stacked)) is not None:
+        if (done := _one_by_one(function, stacked)) is not None:
             joined += done
             continue
         n = _rows(stacked)
-        of_parts, packed = _traced(function, stacked)
+        of_part, packed = _traced(function, stacked)
         arrays = [
             tf.TensorArray(value.dtype, n, element_shape=value.shape)
-            for value in of_parts.structured_outputs
+            for value in of_part.structured_outputs
         ]
-        arrays = _looped(n, of_parts, arrays, lambda array, i, value: array.write(i, value))
+        arrays = looped(n, functools.partial(_write_part, of_part), arrays)
         whole = [array.stack() for array in arrays]
         joined.append(packed([ops.reshape(each, (-1, *each.shape[2:])) for each in whole]))
     return _mapped(lambda *values: ops.concatenate(values), *joined)
@@ -52,11 +53,11 @@ def summed(function: Callable, batch: tuple, parts: int) -> Any:
     if parts == 1:
         return function(*batch)
     (stacked,) = _stacks(batch, parts)
-    if (done := _written_out(function, stacked)) is not None:
+    if (done := _one_by_one(function, stacked)) is not None:
         return _mapped(lambda *values: tf.add_n(values), *done)
-    of_parts, packed = _traced(function, stacked)
-    zeros = [tf.zeros(value.shape, value.dtype) for value in of_parts.structured_outputs]
-    return packed(_looped(_rows(stacked), of_parts, zeros, lambda total, _, value: total + value))
+    of_part, packed = _traced(function, stacked)
+    zeros = [tf.zeros(value.shape, value.dtype) for value in of_part.structured_outputs]
+    return packed(looped(_rows(stacked), functools.partial(_add_part, of_part), zeros))
 
 
 def _stacks(batch, parts) -> Iterator[tuple]:
@@ -74,10 +75,9 @@ def _stacked(whole, start, size, count):
     return ops.reshape(whole[start : start + size * count], (count, size, *whole.shape[1:]))
 
 
-def _written_out(function, stacked):
+def _one_by_one(function, stacked):
     """What the function makes of each part, called for one after the other; None where a loop can do it."""
-    # Replicas of `tf.distribute` cannot meet within a loop.
-    if not (tf.executing_eagerly() or tf.distribute.has_strategy()):
+    if not written_out():
         return None
     done = []
     for i in range(_rows(stacked)):
@@ -105,16 +105,12 @@ def _traced(function, stacked):
     return traced, packed
 
 
-def _looped(n, of_part, values, join):
-    """The values after all parts, each of which is joined to those before."""
+def _write_part(of_part, i, arrays):
+    return [array.write(i, value) for array, value in zip(arrays, of_part(i), strict=True)]
 
-    def body(i, values):
-        return i + 1, [join(*each) for each in zip(values, [i] * len(values), of_part(i), strict=True)]
 
-    _, values = tf.while_loop(
-        lambda i, _: i < n, body, (0, values), parallel_iterations=1, maximum_iterations=n
-    )
-    return values
+def _add_part(of_part, i, totals):
+    return [total + value for total, value in zip(totals, of_part(i), strict=True)]
 
 
 def _rows(batch):

@@ -39,14 +39,30 @@ def iterated(times: int, function: Callable, value: Any, networks: Sequence[kera
     """
     weights = times * sum(len(network.weights) for network in networks)
     few = times == 1 or (times <= _WRITTEN_OUT and weights <= _WRITTEN_OUT_WEIGHTS)
-    # Replicas of `tf.distribute` cannot meet within a loop, as they do to update a network together.
-    if few or tf.executing_eagerly() or tf.distribute.has_strategy():
+    if few or written_out():
         for _ in range(times):
             value = function(value)
         return value
+    return looped(times, lambda _, value: function(value), value)
+
+
+def written_out() -> bool:
+    """Whether what is repeated is written out here: where nothing is traced, and under a strategy."""
+    # Replicas of `tf.distribute` cannot meet within a loop, as they do to update a network together.
+    return tf.executing_eagerly() or tf.distribute.has_strategy()
+
+
+def looped(times: int, function: Callable, value: Any) -> Any:
+    """What a function makes of a value in so many rounds of a loop of the graph.
+
+    Args:
+        times: how many rounds.
+        function: from the number of the round and the value to the next one, tensors of the same shapes.
+        value: tensors in any structure.
+    """
     _, value = tf.while_loop(
         lambda i, _: i < times,
-        lambda i, value: (i + 1, function(value)),
+        lambda i, value: (i + 1, function(i, value)),
         (0, value),
         parallel_iterations=1,
         maximum_iterations=times,
