@@ -24,6 +24,7 @@ from marked import write_marked
 
 import tfkd
 from tfkd._core import files
+from tfkd.cli._endings import DONE, NOT_TRUSTWORTHY
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cases", None, "some of the cases below; all without")
@@ -114,7 +115,10 @@ def run_row(case: Case, run: str, seed: int) -> dict:
             *case.scaling,
         ]
         command += [f"--eval_data={measuring_file(case, folder)}", f"--seed={seed}", *asked]
-        subprocess.run([*command, f"--output_dir={folder}/out"], check=True, stdout=subprocess.DEVNULL)
+        ran = subprocess.run([*command, f"--output_dir={folder}/out"], stdout=subprocess.DEVNULL)
+        # What is not to be trusted is measured all the same: a sparsity that was not reached, for one.
+        if ran.returncode not in (DONE, NOT_TRUSTWORTHY):
+            raise SystemExit(f"{' '.join(command)} ended with {ran.returncode}")
         with open(f"{folder}/out/metrics.json", encoding="utf-8") as file:
             metrics = json.load(file)
     variants = [{key: each[key] for key in _KEPT if key in each} for each in metrics["variants"]]
