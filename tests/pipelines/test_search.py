@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import tfkd
 from tests.conftest import blobs
+from tests.pipelines import boards
 from tfkd.datafree import Procedural
 from tfkd.pipelines import search
 from tfkd.pipelines._run_folder import Interrupted
@@ -53,6 +55,7 @@ def test_everything_is_written(searched):
         "student.tflite",
         "calibration.npz",
         "search",
+        "tensorboard",
     }
     with open(os.path.join(searched.folder, "metrics.json"), encoding="utf-8") as file:
         metrics = json.load(file)
@@ -61,6 +64,17 @@ def test_everything_is_written(searched):
     with open(os.path.join(searched.folder, "report.html"), encoding="utf-8") as file:
         report = file.read()
     assert "the best of 2" in report and "width=0.5" in report and "1 points were over" in report
+
+
+def test_trials_are_sessions_of_tensorboard(searched):
+    board = pathlib.Path(searched.folder) / "tensorboard"
+    trials = searched.metrics["search"]["trials"]
+    assert sorted(os.listdir(board)) == ["trial_001", "trial_002"]
+    for number, trial in enumerate(trials, start=1):
+        session = board / f"trial_{number:03d}"
+        assert boards.hparams(session) == trial["point"]
+        (parameters,) = boards.values(session, "parameters")
+        assert parameters == trial["parameters"]
 
 
 def test_the_best_student_is_measured_on_data_that_chose_nothing(searched, eval_file):

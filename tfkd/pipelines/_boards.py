@@ -2,6 +2,7 @@
 
 import json
 import os
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import keras
 import tensorflow as tf
 
 from tfkd.pipelines._run_folder import RunFolder
+from tfkd.searching import SearchResult
+from tfkd.searching._budget import QUANTITIES
 
 BOARD = "tensorboard"
 
@@ -22,12 +25,27 @@ def write_hparams(folder: RunFolder, **more: Any) -> None:
         folder: of the run.
         **more: what was chosen by the run itself.
     """
+    _write_session(folder.file(BOARD), _flat({**folder.settings, **more}))
+
+
+def write_trials(folder: RunFolder, found: SearchResult) -> None:
+    """Writes each trial of a search as a session of TensorBoard's HParams: its choices and its figures."""
+    for trial in found.trials:
+        figures = {found.objective: trial.objective}
+        figures |= {name: getattr(trial, name) for name in (*QUANTITIES, "seconds")}
+        name = (trial.student or "").removesuffix(".keras")
+        _write_session(os.path.join(folder.file(BOARD), name), _flat(trial.point), figures)
+
+
+def _write_session(board, hparams, figures=types.MappingProxyType({})):
     from tensorboard.plugins.hparams import api
 
-    board = folder.file(BOARD)
     if not os.path.isdir(board):
         with tf.summary.create_file_writer(board).as_default():
-            api.hparams(_flat({**folder.settings, **more}))
+            api.hparams(hparams)
+            for name, value in figures.items():
+                if value is not None:
+                    tf.summary.scalar(name, value, step=0)
 
 
 def training_curves(folder: RunFolder | None) -> list[keras.callbacks.Callback]:

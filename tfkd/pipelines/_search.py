@@ -13,6 +13,7 @@ from tfkd import searching
 from tfkd._core import progress
 from tfkd.datafree import Recipe
 from tfkd.export import write_search_report
+from tfkd.pipelines._boards import write_trials
 from tfkd.pipelines._compression_variants import synthetic_inputs
 from tfkd.pipelines._evaluation import evaluation_examples, predict, scores
 from tfkd.pipelines._examples import load_examples
@@ -66,7 +67,8 @@ def search(
         space: choices of "width", "depth", "kernel" and "exit", as of `tfkd.search`.
         budget: what a student may cost; None for no limit.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`, `metrics.json`,
-            `report.html`, `MODEL_CARD.md`, `model_card.json`, `pareto.png` and, in `search`, all students.
+            `report.html`, `MODEL_CARD.md`, `model_card.json`, `pareto.png`, the trials for TensorBoard and,
+            in `search`, all students.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
         inherit: whether students begin with the teacher's weights.
         trials: how many students to train at most.
@@ -143,6 +145,7 @@ def search(
         student, task = found.student(), task_of(loaded)
         place.save_model("student.keras", student)
         found.pareto_plot(place.file("pareto.png"))
+        write_trials(place, found)
         chosen, synthetic = Chosen(), None
         if tflite is not None:
             say(f"converting the best student to TFLite, {tflite}")
