@@ -152,3 +152,21 @@ def test_inputs_of_any_rank_are_drawn(shape):
     for task in (Classification((3,)), Regression((3,))):
         png = pictures.image_grid(x, mark(teacher, task), columns=3)
         assert png.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("task", [Classification((3,)), MultiLabel((3,))])
+def test_pictures_name_classes(tmp_path, task, monkeypatch):
+    drawn = []
+
+    def drawn_png(figure, png=pictures._png):
+        drawn.append([[tick.get_text() for tick in axis.get_xticklabels()] for axis in figure.axes])
+        return png(figure)
+
+    monkeypatch.setattr(pictures, "_png", drawn_png)
+    names = ["cat", "dog", "a class with a very long name"]
+    written(tmp_path / "a.html", task, class_names=names)
+    shown = ["cat", "dog", "a class with..."]
+    assert drawn.count([shown]) == 2
+    drawn.clear()
+    written(tmp_path / "b.html", task, class_names=None)
+    assert drawn.count([["0", "1", "2"]]) == 2

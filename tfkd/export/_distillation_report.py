@@ -47,7 +47,7 @@ def write_distillation_report(
         metrics=metrics,
         grid=grid,
         texts=texts,
-        compared=None if teacher is None else compare(task, teacher, student),
+        compared=None if teacher is None else compare(task, teacher, student, metrics["class_names"]),
         curves=pictures.panels(history, _groups(history)),
     )
 

@@ -1,6 +1,7 @@
 """Pictures of a run as PNG bytes: image grids, curves, histograms, confusion, scatter."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -13,6 +14,8 @@ from tfkd.tasks import Task, task_of
 
 _DPI = 110
 _PANELS = 4
+# With more classes than these, numbers alone would not be legible.
+_NAMED = 20
 _TEACHER, _STUDENT = "#4c566a", "#2a78b5"
 
 
@@ -97,26 +100,29 @@ def _curves(history, names):
     return _png(figure)
 
 
-def class_histogram(shares: np.ndarray, even: float | None = None) -> bytes:
+def class_histogram(
+    shares: np.ndarray, even: float | None = None, names: Sequence[str] | None = None
+) -> bytes:
     """How often the teacher sees each class in the synthesized inputs.
 
     Args:
         shares: the share of inputs in which each class is seen.
         even: the share of each class if they came equally often, drawn as a line; None for none.
+        names: of the classes; None for their numbers.
 
     Returns:
         A PNG.
     """
-    figure, axis = _bars(shares, "class predicted by the teacher", "share of synthesized inputs")
+    figure, axis = _bars(shares, "class predicted by the teacher", "share of synthesized inputs", names)
     if even is not None:
         axis.axhline(even, color=_TEACHER, linestyle="--", linewidth=1)
         axis.text(len(shares) - 0.5, even, " even", fontsize=8, va="bottom", ha="right")
     return _png(figure)
 
 
-def label_agreement(shares: np.ndarray) -> bytes:
+def label_agreement(shares: np.ndarray, names: Sequence[str] | None = None) -> bytes:
     """The share of inputs on which teacher and student give the same answer, label by label, as a PNG."""
-    figure, axis = _bars(shares, "label", "share of inputs with the same answer")
+    figure, axis = _bars(shares, "label", "share of inputs with the same answer", names)
     axis.set_ylim(0, 1)
     return _png(figure)
 
@@ -154,19 +160,34 @@ def agreement_histogram(agreement: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def _bars(values, xlabel, ylabel):
+def _bars(values, xlabel, ylabel, names):
     figure, axes = _figure(4.6, 3.0, 1, 1)
     axis = axes.flat[0]
     axis.bar(np.arange(len(values)), values, color=_STUDENT)
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
-    if len(values) <= 20:
-        axis.set_xticks(np.arange(len(values)))
+    if len(values) <= _NAMED:
+        _name_ticks(axis.xaxis, len(values), names, rotation=45)
     return figure, axis
 
 
-def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: int) -> bytes:
-    """How often the student answers what, for each answer of the teacher, as a PNG."""
+def _name_ticks(axis, classes, names, rotation=0):
+    """A tick for each class, with its name or number."""
+    if names is None:
+        axis.set_ticks(np.arange(classes))
+        return
+    shown = [textwrap.shorten(name, 16, placeholder="...") for name in names]
+    aligned = {"ha": "right", "rotation_mode": "anchor"} if rotation else {}
+    axis.set_ticks(np.arange(classes), shown, rotation=rotation, fontsize=8, **aligned)
+
+
+def confusion(
+    teacher_labels: np.ndarray,
+    student_labels: np.ndarray,
+    classes: int,
+    names: Sequence[str] | None = None,
+) -> bytes:
+    """How often the student gives each answer, for each answer of the teacher, as a PNG."""
     counts = np.zeros((classes, classes))
     np.add.at(counts, (teacher_labels, student_labels), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -174,9 +195,9 @@ def confusion(teacher_labels: np.ndarray, student_labels: np.ndarray, classes: i
     axis = axes.flat[0]
     # The diagonal would drown everything else, so colours follow the square root.
     picture = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
-    if classes <= 20:
-        axis.set_xticks(np.arange(classes))
-        axis.set_yticks(np.arange(classes))
+    if classes <= _NAMED:
+        _name_ticks(axis.xaxis, classes, names, rotation=45)
+        _name_ticks(axis.yaxis, classes, names)
         for row, column in np.argwhere(counts):
             dark = share[row, column] > 0.3
             axis.text(

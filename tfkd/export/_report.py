@@ -67,7 +67,9 @@ def write_report(
         has_classes=task.has_classes,
         grid=grid,
         texts=texts,
-        of_task=pictures_of(task, synthetic, teacher, student, metrics["agreement_on"]),
+        of_task=pictures_of(
+            task, synthetic, teacher, student, metrics["agreement_on"], metrics["class_names"]
+        ),
         curves=pictures.panels(history, _curve_groups(history)),
         health=pictures.panels(history, _groups_with_values(_HEALTH_GROUPS, history)),
     )
