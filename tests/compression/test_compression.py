@@ -628,3 +628,24 @@ BAD = [
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
         make()
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_batch_normalizations_stay_as_they_are_if_asked_to(freeze, tmp_path):
+    model = small()
+    model.trainable = True
+    student = quantize_aware(model, freeze_batch_norm=freeze)
+    student.save(tmp_path / "student.keras")
+    for each in (student, keras.models.load_model(tmp_path / "student.keras")):
+        each.compile(keras.optimizers.SGD(0.1), LOSS)
+        each.fit(X, Y, batch_size=8, verbose=0)
+        plain = strip(each)
+        assert all(layer.trainable for layer in plain.layers)
+        for layer in model.layers:
+            if layer.weights:
+                changed = [
+                    not np.array_equal(a, b)
+                    for a, b in zip(layer.weights, plain.get_layer(layer.name).weights, strict=True)
+                ]
+                frozen = freeze and isinstance(layer, layers.BatchNormalization)
+                assert not any(changed) if frozen else all(changed), layer.name

@@ -52,6 +52,7 @@ def run(case, teacher, **options):
     return recipe.distil(teacher, inputs, labels, **FIT, **options)
 
 
+@pytest.mark.eager
 def test_it_fits_and_resumes_to_the_same_weights(case, tmp_path):
     teacher = case.teacher()
     before = harness.snapshot(teacher)

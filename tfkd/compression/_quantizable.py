@@ -39,6 +39,11 @@ def is_quantizable(layer: Any, registry: Any) -> bool:
     return all(getattr(activation, "__name__", "") in known for activation in activations)
 
 
+def is_batch_norm(layer: Any) -> bool:
+    """Whether a tf_keras layer is a batch normalization."""
+    return _kind(layer) == "BatchNormalization"
+
+
 def is_folded(layer: Any, chosen: set[str]) -> bool:
     """Whether a batch normalization becomes part of the quantized layer before it.
 
@@ -46,7 +51,7 @@ def is_folded(layer: Any, chosen: set[str]) -> bool:
         layer: a layer of a functional tf_keras model.
         chosen: names of layers that will be quantized.
     """
-    if _kind(layer) != "BatchNormalization" or len(inbound_nodes(layer)) != 1:
+    if not is_batch_norm(layer) or len(inbound_nodes(layer)) != 1:
         return False
     before = inbound_nodes(layer)[0].inbound_layers
     return (
@@ -98,7 +103,7 @@ def in_float(layer: Any) -> bool:
 def _follows_quantized(wrapper):
     """Whether a wrapper holds a normalization that will be folded; tfmot rounds its output, too."""
     before = inbound_nodes(wrapper)[0].inbound_layers
-    return _kind(wrapper.layer) == "BatchNormalization" and bool(getattr(before, "_weight_vars", ()))
+    return is_batch_norm(wrapper.layer) and bool(getattr(before, "_weight_vars", ()))
 
 
 def _only_rounds(layer):

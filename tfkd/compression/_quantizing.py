@@ -11,7 +11,14 @@ from tfkd._core.layouts import probes
 from tfkd._core.precision import in_float32
 from tfkd.compression._bridged import BridgedModel
 from tfkd.compression._calibration import calibrate, check_quantization_aware
-from tfkd.compression._quantizable import feeds_quantized, in_float, is_folded, is_quantizable, output_only
+from tfkd.compression._quantizable import (
+    feeds_quantized,
+    in_float,
+    is_batch_norm,
+    is_folded,
+    is_quantizable,
+    output_only,
+)
 from tfkd.compression._scheme_fixes import keep_to_scheme, round_embeddings, whole_numbers_as_they_are
 from tfkd.compression._sparse import check_zeros, kernels
 from tfkd.compression._tfmot import load, scopes
@@ -28,6 +35,7 @@ def quantize_aware(
     scheme: str | Any = "int8",
     preserve: Iterable[str] = (),
     images: Any = None,
+    freeze_batch_norm: bool = False,
 ) -> BridgedModel:
     """A student that computes with weights and activations rounded to 8 bits, and learns to.
 
@@ -47,6 +55,9 @@ def quantize_aware(
         images: inputs that the ranges of activations begin with, for instance
             `distiller.synthesize(256)`, in the structure of the model's inputs, such as what a
             `tfkd.text.Tokenizer` returns; None for images of the procedural generators.
+        freeze_batch_norm: whether batch normalizations keep their statistics, scales and offsets, as
+            frozen ones do in Keras. Short training of a network that is near its goal is better so, above all on
+            synthesized inputs, whose statistics are not quite those of real ones.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
@@ -74,7 +85,7 @@ def quantize_aware(
     rounding = _scheme(scheme, kept)
     # tfmot rounds to 8 bits in float32 alone.
     with in_float32(model) as model:
-        return _quantized(model, layers, rounding, kept, images)
+        return _quantized(model, layers, rounding, kept, images, freeze_batch_norm)
 
 
 def quantization_registry() -> Any:
@@ -82,9 +93,12 @@ def quantization_registry() -> Any:
     return _scheme("int8", set()).get_quantize_registry()
 
 
-def _quantized(model, layers, rounding, kept, images):
+def _quantized(model, layers, rounding, kept, images, freeze_batch_norm):
     """The student, of a model in float32."""
     inner = rebuilt(model)
+    for layer in inner.layers:
+        if freeze_batch_norm and is_batch_norm(layer):
+            layer.trainable = False
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(
             f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."

@@ -88,7 +88,11 @@ class CompressionPlan:
             variants.measure_stage("clustered", current)
         if self.quantize:
             kept = ["sparsity"] * zeros + ["clusters"] * (self.cluster is not None)
-            wrapped = compression.quantize_aware(current, preserve=kept, images=variants.calibration)
+            # What was not changed before needs no other statistics than those of real data.
+            unchanged = self.prune is None and self.cluster is None
+            wrapped = compression.quantize_aware(
+                current, preserve=kept, images=variants.calibration, freeze_batch_norm=unchanged
+            )
             stages.run("quantization-aware", wrapped)
             if left := compression.float_layers(wrapped):
                 say(f"in float, since tfmot cannot quantize them: {', '.join(left)}")
