@@ -56,8 +56,8 @@ def quantize_aware(
             `distiller.synthesize(256)`, in the structure of the model's inputs, such as what a
             `tfkd.text.Tokenizer` returns; None for images of the procedural generators.
         freeze_batch_norm: whether batch normalizations keep their statistics, scales and offsets, as
-            frozen ones do in Keras. Short training of a network that is near its goal is better so, above all on
-            synthesized inputs, whose statistics are not quite those of real ones.
+            frozen ones do in Keras. A network that is near its goal learns better so in a short training,
+            above all on synthesized inputs, whose statistics are not quite those of real ones.
 
     Returns:
         A Keras 3 model to be compiled and trained like any other.
