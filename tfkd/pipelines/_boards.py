@@ -37,7 +37,9 @@ def write_trials(folder: RunFolder, found: SearchResult) -> None:
         _write_session(os.path.join(folder.file(BOARD), name), _flat(trial.point), figures)
 
 
-def _write_session(board, hparams, figures=types.MappingProxyType({})):
+def _write_session(
+    board: str, hparams: Mapping[str, Any], figures: Mapping[str, float | None] = types.MappingProxyType({})
+) -> None:
     from tensorboard.plugins.hparams import api
 
     if not os.path.isdir(board):
