@@ -165,7 +165,7 @@ def test_old_names_work_and_say_the_new_ones():
         ({"accumulate": 2}, {"microbatches": 2}),
         ({"chains": 512, "sureness": 3.0}, {"chains": 512, "class_weight": 3.0}),
     ):
-        with pytest.warns(DeprecationWarning, match=f"is called {list(new)[-1]} now"):
+        with pytest.warns(DeprecationWarning, match=f"is now called {list(new)[-1]}"):
             made = datafree.Procedural(**old)
         assert made == datafree.Procedural(**new)
     for old, new in (

@@ -380,7 +380,7 @@ def test_files_that_could_not_be_read_back_are_not_written(teacher, ending, tmp_
     distiller = tfkd.Distiller(teacher, small_network(4), losses.SoftTargets())
     bridged = tfkd.compression.prune(small_network(4), 0.5)
     for model, remedy in ((distiller, r"distiller\.student\.save"), (bridged, r"strip\(student\)\.save")):
-        with pytest.raises(ValueError, match=rf"`filepath`.*cannot be read back.*{remedy}"):
+        with pytest.raises(ValueError, match=rf"`filepath`.*could not be loaded again.*{remedy}"):
             model.save(tmp_path / f"model.{ending}")
         assert not list(tmp_path.iterdir())
     distiller.student.save(tmp_path / "student.h5")

@@ -163,7 +163,7 @@ def test_lambda_layers_do_not_run(old_keras, tmp_path):
     path = written(model, tmp_path / "old.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = file.attrs["model_config"].replace('"Lambda"', r'"\u004cambda"')
-    with pytest.raises(ValueError, match="runs code that the file brings along"):
+    with pytest.raises(ValueError, match="runs code that is stored in the file"):
         read_h5(path)
 
 
