@@ -492,7 +492,7 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_student(teacher):
                 kernel = self.model.student.trainable_variables[0]
                 kernel.assign(np.full(kernel.shape, np.nan))
 
-    with pytest.warns(UserWarning, match="training stopped"):
+    with pytest.warns(UserWarning, match="training was stopped"):
         distiller.fit(epochs=4, verbose=0, callbacks=[keep, Poison()])
     assert keep.stopped_epoch == 0 and keep.good_epoch == -1
     for expected, weight in zip(good, distiller.student.weights, strict=True):
