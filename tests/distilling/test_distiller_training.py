@@ -371,7 +371,7 @@ def test_without_labels_no_accuracy_is_made_up(teacher):
         teacher, small_network(4), losses.DecoupledKnowledge(), student_loss_weight=0.0
     )
     needing.compile("sgd")
-    with pytest.raises(ValueError, match="`y` is missing: without labels nothing can be evaluated"):
+    with pytest.raises(ValueError, match="`y` is missing: without labels there is nothing to evaluate"):
         needing.evaluate(X, verbose=0)
 
 
