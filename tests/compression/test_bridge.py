@@ -256,7 +256,7 @@ def test_models_of_code_are_refused():
 
 def test_other_outputs_are_refused(monkeypatch):
     monkeypatch.setattr("tfkd.compression._to_tf_keras._copy", lambda layer, made: None)
-    with pytest.raises(ValueError, match="built again in tf_keras, computes something else"):
+    with pytest.raises(ValueError, match="rebuilt in tf_keras, does not compute the same"):
         to_tf_keras(small())
 
 
@@ -389,7 +389,7 @@ def masked_steps(layer):
     ],
 )
 def test_masks_that_tf_keras_hands_on_otherwise_are_refused(model):
-    with pytest.raises(ValueError, match=r"computes something else.*'lstm\w*' \(LSTM\) differs first"):
+    with pytest.raises(ValueError, match=r"does not compute the same.*'lstm\w*' \(LSTM\) differs first"):
         to_tf_keras(model())
 
 

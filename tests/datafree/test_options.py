@@ -78,7 +78,7 @@ MEMORY = {"memory": 512}
         ("DeepInversion", {"start": "image"}, "`start` must be one of 'noise', 'prior'"),
         ("DeepInversion", {"memory_dtype": "uint8", "clip": False}, "with clip=False"),
         ("BlackBox", {"directions": 0}, "`directions` must be an integer of at least 1"),
-        ("BSS", {"microbatches": 2}, "`microbatches` has no effect: real examples"),
+        ("BSS", {"microbatches": 2}, "`microbatches` has no effect: batches of real"),
         ("BSS", {"attack_step_size": 1.5}, "`attack_step_size`"),
         # Options that have no effect beside the others.
         ("Procedural", {"chains": 300, "candidates_per_image": 2}, "`candidates_per_image` has no effect"),

@@ -170,7 +170,7 @@ def test_lambda_layers_do_not_run(old_keras, tmp_path):
 def test_other_outputs_than_before_are_refused(plain, tmp_path, monkeypatch):
     path = written(plain, tmp_path / "old.h5", bare_list)
     monkeypatch.setattr("tfkd.compression._from_tf_keras._copy_by_name", lambda old, new: None)
-    with pytest.raises(ValueError, match="computes something else than in tf_keras"):
+    with pytest.raises(ValueError, match="does not compute the same as in tf_keras"):
         read_h5(path)
 
 
