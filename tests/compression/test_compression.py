@@ -594,7 +594,7 @@ BAD = [
     (lambda: prune(subclassed()), ValueError, "functional"),
     (lambda: prune(with_lambda()), ValueError, r"'code' \(Lambda\) has no counterpart"),
     (lambda: quantize_aware(with_shared_layer()), ValueError, "called several times.*: twice"),
-    (lambda: quantize_aware(with_shared_layer(layers.SeparableConv2D)), ValueError, r"once: twice\. Give"),
+    (lambda: quantize_aware(with_shared_layer(layers.SeparableConv2D)), ValueError, r"once: twice\. Use"),
     (lambda: prune(prune(small())), ValueError, "wrapped already.*strip"),
     (lambda: quantize_aware(prune(small())), ValueError, "wrapped already.*preserve"),
     (lambda: prune(small(), 1.0), ValueError, "`final_sparsity` must be at least 0 and below 1.*1.0"),

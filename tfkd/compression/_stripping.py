@@ -57,7 +57,8 @@ def plain_model(student: BridgedModel) -> keras.Model:
     if plain is None:
         raise ValueError(
             f"`student`: the original Keras 3 model of {student.name!r} is not known. Make the student "
-            "with tfkd.compression.prune, cluster or quantize_aware, or use BridgedModel(inner, plain=model)."
+            "with tfkd.compression.prune, cluster or quantize_aware, or use "
+            "BridgedModel(inner, plain=model)."
         )
     wrapped = student.get_layer("bridge").inner_layers()
     missing = {id(weight): weight.path for weight in plain.weights}
