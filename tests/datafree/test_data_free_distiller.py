@@ -550,7 +550,7 @@ def test_teachers_that_a_recipe_cannot_use(student):
     with pytest.raises(ValueError, match=r"`teacher` must have one output.*load_teacher.*output="):
         tfkd.DataFreeDistiller(heads, student)
     tiny = keras.Sequential([keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(CLASSES)])
-    with pytest.raises(ValueError, match="sides of at least 4"):
+    with pytest.raises(ValueError, match="height and width of at least 4"):
         tfkd.DataFreeDistiller(tiny, keras.models.clone_model(tiny), datafree.DFAD(**TINY_GENERATOR))
     recipe = datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1, "batch_size": CLASSES - 1})
     with pytest.raises(ValueError, match=f"needs at least {CLASSES} images"):

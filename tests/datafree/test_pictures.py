@@ -56,7 +56,7 @@ def test_pictures_are_for_teachers_of_images():
 
 def test_a_folder_without_pictures_is_refused_when_the_recipe_is_used(tmp_path):
     recipe = datafree.Procedural(**TINY, prior="pictures", pictures=str(tmp_path))
-    with pytest.raises(ValueError, match=r"`pictures`: there is no image .* in '.*'\. Put some there"):
+    with pytest.raises(ValueError, match=r"`pictures`: there is no image .* in '.*'\. Add some"):
         tfkd.DataFreeDistiller(small_network(4), small_network(4), recipe)
 
 

@@ -103,7 +103,7 @@ def _procedural(model, argument, seed):
     if takes_texts(declared_inputs(model)):
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes texts. Pass some in the form that "
-            "tfkd.text.Tokenizer returns, a dictionary of arrays, or a tf.data.Dataset of such."
+            "tfkd.text.Tokenizer returns: a dictionary of arrays, or a tf.data.Dataset of them."
         )
     shapes = [tuple(spec.shape[1:]) for spec in takes.values()]
     kinds = [spec.dtype.name for spec in takes.values()]
