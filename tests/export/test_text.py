@@ -190,7 +190,7 @@ def test_real_texts_from_arrays_and_data_sets():
 
 def test_rounded_activations_come_with_a_warning(tmp_path):
     model, path = classifier(), tmp_path / "m.tflite"
-    with pytest.warns(UserWarning, match=r"'int8'` rounds the activations of 'classifier'.*'dynamic'"):
+    with pytest.warns(UserWarning, match=r"'int8'` rounds the activations of the text model 'classifier'.*'dynamic'"):
         check = export.export_tflite(model, path, "int8", X, interface="int8")
     file = TFLiteFile(path.read_bytes())
     assert file.dtypes == ["int32", "int32", "int8"] and check.quantization == "int8"
@@ -213,7 +213,7 @@ class Tokens:
 def test_the_vocabulary_is_in_the_file(tmp_path):
     model, path = bilstm(), tmp_path / "m.tflite"
     plain = export.export_tflite(model, path, verification_data=X)
-    with pytest.raises(ValueError, match=r"has no vocab.txt.*vocabulary=tokenizer"):
+    with pytest.raises(ValueError, match=r"contains no vocab.txt.*vocabulary=tokenizer"):
         export.read_vocabulary(path)
     for given in (Tokens(), Tokens.vocabulary):
         check = export.export_tflite(model, path, verification_data=X, vocabulary=given, labels=list("abc"))
