@@ -104,7 +104,7 @@ def test_open_sides(tmp_path):
     with pytest.raises(ValueError, match=r"`image_shape` is needed.*\(height, width, channels\)"):
         export.export_tflite(model, None, verification_data=X)
     for wrong in ((12, 12, 3), (12, 12), (0, 12, 1)):
-        with pytest.raises(ValueError, match="`image_shape` must be"):
+        with pytest.raises(ValueError, match="`image_shape` must match"):
             export.export_tflite(model, None, image_shape=wrong)
     check = export.export_tflite(model, tmp_path / "m.tflite", "int8", image_shape=SHAPE)
     assert check.agreement > 0.8
