@@ -1,4 +1,4 @@
-"""What makes inputs: trained generators and procedural priors. Knows nothing of distillation."""
+"""Generators of inputs: trained networks and procedural priors, independent of distillation."""
 
 from generators._accepting import check_generator
 from generators._base import Draw, Generator

@@ -1,4 +1,4 @@
-"""What whoever uses a generator makes sure of before the first step."""
+"""Check of a generator before the first step."""
 
 import inspect
 
@@ -11,21 +11,21 @@ from generators._base import Generator
 def check_generator(
     generator: Generator, input_shape: tuple[int, ...], classes: int | None = None, trained: bool = True
 ) -> None:
-    """Refuses a generator that does not make the inputs of a model, or that cannot be trained.
+    """Rejects a generator that does not match a model's inputs, or that cannot be trained.
 
-    The generator is called once, on two latents of zeros, which also creates the weights that it has left
-    to its first call. Nothing is drawn.
+    The generator is called once on two latents of zeros, which also creates any weights that it creates
+    on its first call. Nothing is drawn.
 
     Args:
         generator: the generator.
-        input_shape: shape of one input of the model, without the batch.
-        classes: how many classes the model knows, for a generator that is told some; None for any.
-        trained: whether it is to be trained.
+        input_shape: the shape of one input of the model, without the batch axis.
+        classes: the number of classes of the model, for class-conditional generators; None for any.
+        trained: whether the generator will be trained.
 
     Raises:
-        TypeError: if it is not a `Generator`, its `call` takes no labels although it is told classes, or
-            returns something that is not a tensor of its dtype.
-        ValueError: if it makes or declares another shape or other classes, or has nothing to train.
+        TypeError: if it is not a `Generator`, if it is class-conditional but its `call` takes no labels,
+            or if `call` does not return a tensor of its dtype.
+        ValueError: if it makes or declares another shape or number of classes, or has nothing to train.
 
     Example:
         >>> check_generator(ConvGenerator((28, 28, 1)), (28, 28, 1))
@@ -33,13 +33,13 @@ def check_generator(
     if not isinstance(generator, Generator):
         raise TypeError(
             f"`generator` must be a tfkd.generators.Generator. Received: generator={generator!r}. Derive "
-            "its class from Generator and implement `call(latent, labels=None, training=None)`."
+            "the class from Generator and implement `call(latent, labels=None, training=None)`."
         )
     _check_declared(generator, tuple(input_shape), classes)
     _check_made(generator)
     if trained and not generator.trainable_variables:
         raise ValueError(
-            f"`generator`: {generator.name!r} must have trainable variables, since it is to be trained. "
+            f"`generator`: {generator.name!r} must have trainable variables, since it will be trained. "
             f"Received: a generator with {len(generator.variables)} variables, none of them trainable. "
             "Create its layers in `__init__` and leave their `trainable` at True, or use it as a prior."
         )
@@ -48,15 +48,15 @@ def check_generator(
 def _check_declared(generator, input_shape, classes):
     if generator.image_shape != input_shape:
         raise ValueError(
-            f"`generator`: {generator.name!r} must make inputs of shape {input_shape}, as the model takes "
-            f"them. Received: image_shape={generator.image_shape}."
+            f"`generator`: {generator.name!r} must make inputs of shape {input_shape}, the model's input "
+            f"shape. Received: image_shape={generator.image_shape}."
         )
     if generator.classes is None:
         return
     if classes not in (None, generator.classes):
         raise ValueError(
-            f"`generator`: {generator.name!r} must be told {classes} classes, as many as the model knows. "
-            f"Received: classes={generator.classes}."
+            f"`generator`: {generator.name!r} must have {classes} classes, like the model. Received: "
+            f"classes={generator.classes}."
         )
     try:
         inspect.signature(generator.call).bind(None, labels=None)
@@ -72,7 +72,7 @@ def _check_made(generator):
     made = generator.build_from_example()
     dtype = keras.backend.standardize_dtype(made.dtype) if ops.is_tensor(made) else type(made).__name__
     floats = keras.backend.is_float_dtype(generator.made_dtype)
-    # A network in half precision makes floats, too.
+    # Half-precision outputs are floats, too.
     fits = ops.is_tensor(made) and (
         keras.backend.is_float_dtype(dtype) if floats else dtype == generator.made_dtype
     )
@@ -83,6 +83,6 @@ def _check_made(generator):
         )
     if tuple(made.shape) != (2, *generator.image_shape):
         raise ValueError(
-            f"`generator`: {generator.name!r} must make inputs of the shape it declares, `image_shape`, "
-            f"{generator.image_shape}. Received: shape {tuple(made.shape)[1:]} of each, from two latents."
+            f"`generator`: {generator.name!r} must make inputs of its declared `image_shape`, "
+            f"{generator.image_shape}. Received: inputs of shape {tuple(made.shape)[1:]} from two latents."
         )

@@ -1,4 +1,4 @@
-"""The one interface of everything that makes inputs: standard-normal latents in, inputs out."""
+"""The common interface of all generators: standard-normal latents in, inputs out."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,11 +9,11 @@ from generators._checks import check_int, check_shape
 
 
 class Draw(NamedTuple):
-    """What a batch of inputs is made from; see `Generator.draw`.
+    """The random values that a batch of inputs is made from; see `Generator.draw`.
 
     Args:
         latent: float32 `(n, latent_size)`, standard-normal values.
-        labels: int32 `(n,)`, the classes to make; None where a generator is not told classes.
+        labels: int32 `(n,)`, the classes to make; None if the generator is not class-conditional.
     """
 
     latent: Any
@@ -21,25 +21,25 @@ class Draw(NamedTuple):
 
 
 class Generator(keras.Model):
-    """Maps standard-normal latents to inputs; trained networks and procedural priors alike.
+    """Maps standard-normal latents to inputs; the base class of trained networks and procedural priors.
 
-    A subclass calls `super().__init__` with the shape of what it makes and implements
-    `call(latent, labels=None, training=None)`; one that is told classes sets `classes`. Nothing else is
-    asked of it. Weights may be left to Keras to create at the first call: who trains a generator lets
-    `check_generator` call it once.
+    A subclass calls `super().__init__` with the shape of its inputs and implements
+    `call(latent, labels=None, training=None)`; a class-conditional one also sets `classes`. Nothing else
+    is required. Keras may create weights on the first call: before training, `check_generator` calls the
+    generator once.
 
-    A generator is a deterministic function of its latent, its labels and its weights, so the randomness of
-    a run lives in one place (the `keras.random.SeedGenerator` of whoever draws). A procedural prior is a
+    A generator is a deterministic function of its latent, labels and weights, so all randomness of a run
+    comes from one place: the `keras.random.SeedGenerator` used for drawing. A procedural prior is a
     generator without weights.
 
     Args:
-        image_shape: shape of one input, of any number of axes: `(height, width, channels)`, `(features,)`,
-            `(time, channels)` or `(frequency, time, channels)`.
-        latent_size: number of standard-normal values that make one input; 0 where they have no say.
+        image_shape: the shape of one input, with any number of axes: `(height, width, channels)`,
+            `(features,)`, `(time, channels)` or `(frequency, time, channels)`.
+        latent_size: the number of standard-normal values for one input; 0 if latents are not used.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: for a shape that is not of positive integers, or a latent size below 0.
+        ValueError: for a shape that does not consist of positive integers, or a latent size below 0.
 
     Example:
         >>> class Mine(Generator):
@@ -52,21 +52,21 @@ class Generator(keras.Model):
         TensorShape([4, 16])
     """
 
-    # True for generators without weights, which need no training.
+    # True for generators without weights, which are not trained.
     procedural: ClassVar[bool] = False
 
-    # Of what is made: "float32", or "int32" for token ids.
+    # The dtype of the inputs: "float32", or "int32" for token ids.
     made_dtype: ClassVar[str] = "float32"
 
-    # Whether what it makes lies in [0, 1], as images do, but for a few values.
+    # Whether the inputs lie in [0, 1], like images, except for a few values.
     in_unit_range: bool = True
 
-    # How many classes there are, for a generator that is told which to make.
+    # The number of classes, for class-conditional generators.
     classes: int | None = None
 
     def __init__(self, image_shape: tuple[int, ...], latent_size: int, **kwargs) -> None:
         if self.procedural:
-            # Half precision would gain next to nothing here and lose smooth gradations.
+            # Half precision would gain almost nothing here and lose smooth gradations.
             kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.image_shape = check_shape(image_shape)
@@ -77,11 +77,11 @@ class Generator(keras.Model):
 
         Args:
             latent: float `(batch, latent_size)`.
-            labels: int classes `(batch,)`; None where `classes` is None.
+            labels: int classes `(batch,)`; None if `classes` is None.
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
-            A tensor `(batch, *image_shape)`, float unless `made_dtype` is another.
+            A tensor `(batch, *image_shape)`, float unless `made_dtype` is another dtype.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs `call(latent, labels=None, training=None)`."
@@ -91,7 +91,7 @@ class Generator(keras.Model):
         """Draws `n` latents.
 
         Args:
-            n: how many.
+            n: the number of latents.
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
 
         Returns:
@@ -100,29 +100,29 @@ class Generator(keras.Model):
         return keras.random.normal((n, self.latent_size), seed=seed)
 
     def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
-        """Draws what `n` inputs are made from.
+        """Draws the random values for `n` inputs.
 
         Args:
-            n: how many.
+            n: the number of inputs.
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
-            labels: int classes `(n,)` to make; None draws them, each class as likely as the others.
+            labels: int classes `(n,)` to make; None draws them uniformly.
 
         Returns:
-            Latents and, of a generator that is told classes, labels.
+            Latents and, for class-conditional generators, labels.
 
         Raises:
-            ValueError: for labels where the generator is not told classes.
+            ValueError: for labels if the generator is not class-conditional.
         """
         if self.classes is None and labels is not None:
             raise ValueError(
-                f"`labels` must be None: generator {self.name!r} is not told classes (its `classes` is "
-                f"None). Received: labels={labels!r}."
+                f"`labels` must be None, since generator {self.name!r} is not class-conditional (its "
+                f"`classes` is None). Received: labels={labels!r}."
             )
         latent = self.draw_latent(n, seed)
         if self.classes is None:
             return Draw(latent)
         if labels is None:
-            # The same int would draw labels from the very bits that the latents came from.
+            # With the same int, labels would be drawn from the same random bits as the latents.
             seed = seed + 1 if isinstance(seed, int) else seed
             labels = keras.random.randint((n,), 0, self.classes, seed=seed)
         return Draw(latent, ops.convert_to_tensor(labels, dtype="int32"))
@@ -131,7 +131,7 @@ class Generator(keras.Model):
         """Makes the inputs of a draw.
 
         Args:
-            draw: what `draw` returned.
+            draw: the result of `draw`.
             training: whether batch normalization uses the statistics of this batch.
 
         Returns:
@@ -144,7 +144,7 @@ class Generator(keras.Model):
         """Draws and makes `n` inputs.
 
         Args:
-            n: how many.
+            n: the number of inputs.
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
             training: whether batch normalization uses the statistics of this batch.
 
@@ -154,14 +154,14 @@ class Generator(keras.Model):
         return self.make(self.draw(n, seed), training)
 
     def labels_in_turn(self, n: int):
-        """Each class in turn, int32 `(n,)`; only of a generator that is told classes."""
+        """The classes in turn, int32 `(n,)`; only for class-conditional generators."""
         return ops.arange(n, dtype="int32") % self.classes
 
     def build_from_example(self):
-        """Calls the generator on two latents of zeros, which creates weights that it does not have yet.
+        """Calls the generator on two latents of zeros, which creates any missing weights.
 
         Returns:
-            What `call` returns, as it is.
+            The unchanged result of `call`.
         """
         told = {} if self.classes is None else {"labels": self.labels_in_turn(2)}
         return self(ops.zeros((2, self.latent_size)), training=False, **told)

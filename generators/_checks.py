@@ -1,5 +1,7 @@
-"""Checks of the arguments of generators; each returns the value, so that a constructor checks and keeps it
-in one line."""
+"""Checks of the arguments of generators.
+
+Each check returns the value, so that a constructor can check and assign it in one line.
+"""
 
 import math
 import numbers
@@ -8,7 +10,7 @@ from typing import Any, NoReturn, TypeGuard
 
 
 def check_shape(image_shape: Iterable[int]) -> tuple[int, ...]:
-    """Returns the shape of one input as a tuple: one axis or more, all of them positive integers."""
+    """Returns the shape of one input as a tuple of one or more positive integers."""
     shape = _items(image_shape)
     if not shape or not all(_is_int(side) and side >= 1 for side in shape):
         expected = "positive integers, such as (height, width, channels) or (features,)"
@@ -20,7 +22,7 @@ def check_image_shape(image_shape: Iterable[int]) -> tuple[int, int, int]:
     """Returns `(height, width, channels)` as a tuple."""
     shape = _items(image_shape)
     if len(shape) != 3 or not all(_is_int(side) and side >= 1 for side in shape):
-        remedy = "For grey images use channels=1; SmoothNoise and DenseGenerator make inputs of any shape."
+        remedy = "For grey images use 1 channel; SmoothNoise and DenseGenerator make inputs of any shape."
         _refuse("image_shape", image_shape, "(height, width, channels), three positive integers", remedy)
     height, width, channels = map(int, shape)
     return height, width, channels
@@ -75,17 +77,17 @@ def check_counts(name: str, value: Iterable[int]) -> tuple[int, int]:
 def check_per_channel(
     name: str, value: float | Iterable[float], channels: int
 ) -> float | tuple[float, ...]:
-    """Returns a finite number, or a tuple of one for each channel."""
+    """Returns a finite number, or a tuple with one number for each channel."""
     values = _items(value)
     if _is_number(value):
         return value
     if len(values) != channels or not all(map(_is_number, values)):
-        _refuse(name, value, f"a number, or one for each of the {channels} channels")
+        _refuse(name, value, f"a number, or {channels} numbers, one for each channel")
     return tuple(map(float, values))
 
 
 def _items(value: object) -> tuple[Any, ...]:
-    """What a user gave as several values, as a tuple; an empty one where it is a single value."""
+    """Several values as a tuple; an empty tuple for a single value."""
     return tuple(value) if isinstance(value, Iterable) else ()
 
 

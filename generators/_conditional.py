@@ -1,4 +1,4 @@
-"""A convolutional generator that is told which classes to make."""
+"""A class-conditional convolutional generator."""
 
 import keras
 from keras import layers, ops
@@ -12,9 +12,9 @@ class ConditionalGenerator(ConvGenerator):
     """`ConvGenerator` whose latents are multiplied by a trained embedding of the class.
 
     Args:
-        image_shape: `(height, width, channels)`, any sides of at least 4.
-        classes: how many classes there are.
-        latent_size: number of standard-normal values an image is made from.
+        image_shape: `(height, width, channels)`, with a height and width of at least 4.
+        classes: the number of classes.
+        latent_size: the number of standard-normal values for one image.
         **kwargs: the other arguments of `ConvGenerator`.
 
     Returns (when called on latents and int classes):
@@ -48,7 +48,7 @@ class ConditionalGenerator(ConvGenerator):
         self.embed.build((None,))
 
     def call(self, latent, labels=None, training: bool | None = None):
-        """Images of the classes; without labels, of each in turn."""
+        """Makes images of the given classes; without labels, of each class in turn."""
         if labels is None:
             labels = self.labels_in_turn(ops.shape(latent)[0])
         return self.network(latent * self.embed(ops.convert_to_tensor(labels)), training=training)

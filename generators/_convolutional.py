@@ -9,7 +9,7 @@ from keras import layers
 from generators._base import Generator
 from generators._checks import check_choice, check_image_shape, check_int, check_number, check_per_channel
 
-# Images of up to 8 x 8 are made from the latent directly; larger ones by doubling.
+# The largest size of the first feature map, which later layers double.
 _LARGEST_SEED_MAP = 8
 
 OUTPUTS = ("sigmoid", "normalized", "scaled", "unsquashed")
@@ -17,23 +17,25 @@ OUTPUTS = ("sigmoid", "normalized", "scaled", "unsquashed")
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ConvGenerator(Generator):
-    """Dense layer, then nearest-neighbour doublings with 3x3 convolutions, then pixels.
+    """A dense layer, then nearest-neighbour upsampling with 3x3 convolutions, then pixels.
 
-    Sides that the doublings do not divide are made larger and cropped at the centre.
+    Sizes that are not divisible by the upsampling factor are made larger and cropped at the centre.
 
     Args:
-        image_shape: `(height, width, channels)`, any sides of at least 4.
-        latent_size: number of standard-normal values an image is made from.
-        filters: channels of the first maps; the last block has half of them.
+        image_shape: `(height, width, channels)`, with a height and width of at least 4.
+        latent_size: the number of standard-normal values for one image.
+        filters: the channels of the first feature maps; the last block has half of them.
         output: "sigmoid" for images in [0, 1]; "normalized" for the unbounded output of DAFL and DFAD:
             tanh, then batch normalization without scale or offset, then `pixel_mean + pixel_std * value`;
-            "scaled" for ZSKT's: batch normalization with both, then the same; "unsquashed" for DFME's:
-            batch normalization without either, still to be squashed into pixels.
-        pixel_mean: mean of the "normalized" output, a number or one per channel, on the [0, 1] scale.
-        pixel_std: its standard deviation, likewise.
-        momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1), below 1.
-        epsilon: of the batch normalizations after convolutions. DAFL's code has 0.8 there, where the
-            number was meant as a momentum.
+            "scaled" for the output of ZSKT: batch normalization with scale and offset, then the same
+            formula; "unsquashed" for the output of DFME: batch normalization without scale or offset,
+            which the caller squashes into pixels.
+        pixel_mean: the mean of the "normalized" output, a number or one per channel, on the [0, 1] scale.
+        pixel_std: the standard deviation of this output, a number or one per channel.
+        momentum: the momentum of the moving statistics of every batch normalization (0.9 is 0.1 in
+            PyTorch), below 1.
+        epsilon: the epsilon of the batch normalizations after convolutions. DAFL's code has 0.8 here, where
+            a momentum was intended.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -48,9 +50,8 @@ class ConvGenerator(Generator):
 
     Reference:
         Chen et al., "Data-Free Learning of Student Networks" (DAFL), 2019; Fang et al., "Data-Free
-        Adversarial Distillation", 2019. Both have two doublings from a map of a quarter of the side;
-        here the map is kept to 8 x 8 at most, which is the same for 28 and 32 pixels and affordable
-        for 224.
+        Adversarial Distillation", 2019. Both double a feature map of a quarter of the image size twice;
+        here this map is at most 8 x 8, which is the same for 28 and 32 pixels and affordable for 224.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class ConvGenerator(Generator):
         super().__init__(image_shape, check_int("latent_size", latent_size), name=name, **kwargs)
         if min(self.image_shape[:2]) < 4:
             raise ValueError(
-                f"`image_shape` must have sides of at least 4. Received: image_shape={self.image_shape}. "
-                "DenseGenerator makes smaller inputs."
+                "`image_shape` must have a height and width of at least 4. Received: "
+                f"image_shape={self.image_shape}. Use DenseGenerator for smaller inputs."
             )
         self.filters = check_int("filters", filters)
         self.output_kind = check_choice("output", output, OUTPUTS)

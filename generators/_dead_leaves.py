@@ -1,4 +1,4 @@
-"""Dead leaves: random shapes that occlude one another, an untrained prior with edges and textures."""
+"""Dead leaves: overlapping random shapes, an untrained prior with edges and textures."""
 
 import keras
 import numpy as np
@@ -9,22 +9,22 @@ from generators._checks import check_image_shape, check_int, check_range
 from generators._distributions import uniform
 
 # Latent values of one leaf: centre (2), log radius, aspect, angle, squareness, fill, stripes (angle,
-# frequency, phase, strength); its colour takes one more for each channel.
+# frequency, phase, strength), and one value for the colour of each channel.
 _LEAF_VALUES = 11
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DeadLeaves(Generator):
-    """Occluding random shapes with random textures; nothing to train.
+    """Overlapping random shapes with random textures; nothing to train.
 
-    Leaves are painted back to front. Each is an ellipse, a rounded box or something between, filled
-    or only outlined, of one colour modulated by a random grating, with edges one pixel soft.
+    Leaves are painted back to front. Each is an ellipse, a rounded box or something in between, filled or
+    only outlined, with one colour modulated by a random grating, and with edges one pixel soft.
 
     Args:
         image_shape: `(height, width, channels)`.
-        leaves: how many shapes are painted over one another.
-        radius: `(small, large)` half-lengths as a share of the image's longer side; drawn
-            log-uniformly, which gives the scale-free sizes of natural images.
+        leaves: the number of shapes in an image.
+        radius: `(small, large)`, the range of half-lengths as a fraction of the image's longer side. They
+            are drawn log-uniformly, which gives the scale-free sizes of natural images.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -82,7 +82,7 @@ class DeadLeaves(Generator):
         cos, sin = ops.cos(np.pi * angle), ops.sin(np.pi * angle)
         dy, dx = rows - row * (height / side), columns - column * (width / side)
         u, v = ops.abs(cos * dx + sin * dy) / long, ops.abs(cos * dy - sin * dx) / short
-        # Blends the ellipse's distance with the box's; both are 1 on the rim.
+        # Blends the distance of an ellipse with that of a box; both are 1 on the edge.
         reach = (1 - square) * ops.sqrt(u * u + v * v + 1e-12) + square * ops.maximum(u, v)
         edge = side * short
         inside = ops.sigmoid(4 * edge * (1 - reach))

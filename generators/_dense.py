@@ -1,4 +1,4 @@
-"""A multilayer perceptron for vectors and short series."""
+"""A multilayer perceptron for vectors and short time series."""
 
 import math
 from collections.abc import Sequence
@@ -14,15 +14,16 @@ _LAST_ACTIVATION = {"sigmoid": "sigmoid", "unbounded": "linear"}
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DenseGenerator(Generator):
-    """Hidden layers of dense, batch normalization and LeakyReLU, then one value for each of an input.
+    """Hidden dense layers with batch normalization and LeakyReLU, then a dense output layer.
 
     Args:
-        image_shape: shape of one input, such as `(features,)` or `(time, channels)`.
-        latent_size: number of standard-normal values an input is made from.
-        units: widths of the hidden layers.
-        output: "sigmoid" for values in [0, 1]; "unbounded" for any.
-        momentum: of every batch normalization's moving statistics (0.9 is PyTorch's 0.1), below 1.
-        epsilon: of every batch normalization.
+        image_shape: the shape of one input, such as `(features,)` or `(time, channels)`.
+        latent_size: the number of standard-normal values for one input.
+        units: the widths of the hidden layers.
+        output: "sigmoid" for values in [0, 1]; "unbounded" for any values.
+        momentum: the momentum of the moving statistics of every batch normalization (0.9 is 0.1 in
+            PyTorch), below 1.
+        epsilon: the epsilon of every batch normalization.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):

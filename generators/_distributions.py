@@ -1,4 +1,4 @@
-"""From standard-normal latents to the distributions that procedural generators draw from."""
+"""Transforms of standard-normal latents into the distributions that procedural generators use."""
 
 import numpy as np
 from keras import ops

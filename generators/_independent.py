@@ -1,4 +1,4 @@
-"""Independent values, uniform or normal, each in a range of its own: untrained priors for vectors."""
+"""Independent uniform or normal values, each with its own range: untrained priors for vectors."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from generators._base import Generator
 from generators._checks import check_shape
 from generators._distributions import uniform
 
-# So many standard deviations from the mean lie the ends of what a feature is taken to be.
+# The ends of a feature's assumed range, in standard deviations from the mean.
 _DEVIATIONS = 3.0
-# So many from the mean lie 19 of 20 normal values.
+# 19 of 20 normal values lie within this many standard deviations of the mean.
 _MOST = 2.0
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Uniform(Generator):
-    """Each value by itself, evenly from its range; nothing to train.
+    """Independent values, each uniform in its range; nothing to train.
 
-    Refining inputs and remembering them as uint8 keep them in [0, 1], so recipes that do either refuse
-    other ranges. A teacher of features in such ranges is best loaded by a `mean` and a `std` that
-    bring them there; else give `refine_steps=0` to the recipe.
+    Recipes that refine inputs, or store them as uint8, need inputs in [0, 1] and reject other ranges. For
+    features in other ranges, preferably load the teacher with a `mean` and a `std` that scale them to
+    [0, 1]; otherwise set `refine_steps=0` in the recipe.
 
     Args:
-        image_shape: shape of one input, such as `(features,)`.
-        low: a number, or one for each value, of a shape that goes with `image_shape`.
-        high: likewise, nowhere below `low`.
+        image_shape: the shape of one input, such as `(features,)`.
+        low: the lowest value, a number or an array that broadcasts to `image_shape`.
+        high: the highest value, a number or an array that broadcasts to `image_shape`; nowhere below `low`.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -69,14 +69,14 @@ class Uniform(Generator):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Gaussian(Generator):
-    """Each value by itself, normal about its mean; nothing to train.
+    """Independent, normally distributed values; nothing to train.
 
-    What refines or remembers inputs treats them as it does those of `Uniform`.
+    Recipes that refine or store inputs have the same limits as for `Uniform`.
 
     Args:
-        image_shape: shape of one input, such as `(features,)`.
-        mean: a number, or one for each value, of a shape that goes with `image_shape`.
-        std: standard deviation, likewise, at least 0.
+        image_shape: the shape of one input, such as `(features,)`.
+        mean: the mean, a number or an array that broadcasts to `image_shape`.
+        std: the standard deviation, a number or an array that broadcasts to `image_shape`; at least 0.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -117,7 +117,7 @@ class Gaussian(Generator):
 
 
 def feature_ranges(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Where a model's features lie, by the `keras.layers.Normalization` that it begins with.
+    """The ranges of a model's features, from its `keras.layers.Normalization` layer.
 
     Args:
         model: a model with one such layer, which has been adapted or given its statistics.
@@ -126,7 +126,7 @@ def feature_ranges(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         `(low, high)`, float32, three standard deviations below and above the mean of each feature.
 
     Raises:
-        ValueError: if the model has no such layer, several of them, or one that inverts.
+        ValueError: if the model has no such layer, several of them, or one with `invert=True`.
 
     Example:
         >>> low, high = feature_ranges(teacher)
@@ -136,12 +136,12 @@ def feature_ranges(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     """
     found = list(_normalizations(model))
     if len(found) != 1 or found[0].invert:
-        kinds = f"{len(found)} of them" if len(found) != 1 else "one that inverts"
+        kinds = f"{len(found)} of them" if len(found) != 1 else "one with invert=True"
         raise ValueError(
-            f"`model`: {model.name!r} must have one keras.layers.Normalization, which tells where its "
-            f"features lie. Received: {kinds}. Say `low` and `high` of tfkd.generators.Uniform yourself."
+            f"`model`: {model.name!r} must have one keras.layers.Normalization, which gives the ranges of "
+            f"its features. Received: {kinds}. Pass `low` and `high` to tfkd.generators.Uniform yourself."
         )
-    # They have axes of length 1 in front.
+    # The statistics have leading axes of length 1.
     mean, deviation = (np.asarray(each, "float32") for each in (found[0].mean, np.sqrt(found[0].variance)))
     mean, deviation = mean[0], deviation[0]
     return mean - _DEVIATIONS * deviation, mean + _DEVIATIONS * deviation
@@ -156,7 +156,7 @@ def _normalizations(model):
 
 
 def _values(name, given, shape):
-    """Numbers that go with a shape."""
+    """An array of numbers that broadcasts to a shape."""
     try:
         values = np.asarray(given, "float32")
         fits = np.broadcast_shapes(values.shape, shape) == shape and np.isfinite(values).all()
@@ -164,6 +164,6 @@ def _values(name, given, shape):
         fits = False
     if not fits:
         raise ValueError(
-            f"`{name}` must be finite numbers of a shape that goes with {shape}. Received: {given!r}."
+            f"`{name}` must be finite numbers that broadcast to shape {shape}. Received: {given!r}."
         )
     return values

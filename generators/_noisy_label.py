@@ -1,4 +1,4 @@
-"""A convolutional generator that knows only class embeddings, behind a layer of noise."""
+"""A convolutional generator that makes images from class embeddings and a noisy layer."""
 
 import keras
 import numpy as np
@@ -11,19 +11,19 @@ from generators._convolutional import ConvGenerator
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class NoisyLabelGenerator(ConvGenerator):
-    """Images from embeddings of their classes, each through one of several noisy layers.
+    """Makes images from class embeddings, each passed through one of several noisy layers.
 
-    The noisy layers are what makes two images of a class differ: image `i` of a batch goes through layer
-    `i // classes`, so batches hold each class in turn. What is random is in these weights, and latents have
-    no values: `draw` redraws the layers, after which earlier draws make other images.
+    The noisy layers make the images of a class differ: image `i` of a batch passes through layer
+    `i // classes`, so batches contain the classes in turn. All randomness is in the weights of these
+    layers, and latents are empty: `draw` redraws the layers, after which earlier draws make other images.
 
     Args:
-        image_shape: `(height, width, channels)`, any sides of at least 4.
-        embeddings: float `(classes, dimension)`: of the class names from a language model, say; what
-            `default_embeddings` gives where there are none.
-        batch_size: images in a batch, at most.
-        noise_size: width of the noisy layers.
-        **kwargs: the other arguments of `ConvGenerator`, but for `latent_size`.
+        image_shape: `(height, width, channels)`, with a height and width of at least 4.
+        embeddings: float `(classes, dimension)`, for example embeddings of the class names from a language
+            model; use `default_embeddings` if there are none.
+        batch_size: the largest number of images in a batch.
+        noise_size: the width of the noisy layers.
+        **kwargs: the other arguments of `ConvGenerator`, except `latent_size`.
 
     Returns (when called on latents `(batch, 0)` and int classes `(batch,)`):
         Images, float32 `(batch, height, width, channels)`.
@@ -57,7 +57,7 @@ class NoisyLabelGenerator(ConvGenerator):
                 f"Received: shape {embeddings.shape}."
             )
         super().__init__(image_shape, check_int("noise_size", noise_size), name=name, **kwargs)
-        # The network takes as many values as the noisy layers give; of latents nothing is left.
+        # The network takes the output of the noisy layers; latents are empty.
         self.noise_size, self.latent_size = noise_size, 0
         self.embeddings = embeddings
         classes, dimension = embeddings.shape
@@ -83,25 +83,25 @@ class NoisyLabelGenerator(ConvGenerator):
         self.noise_bias.assign(ops.zeros_like(self.noise_bias))
 
     def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
-        """Redraws the noisy layers for a batch of each class in turn or of given classes.
+        """Redraws the noisy layers for a batch of the given classes, or of each class in turn.
 
         Args:
-            n: how many, at most the batch size.
+            n: the number of images, at most the batch size.
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
-            labels: int classes `(n,)` to make; None for each in turn.
+            labels: int classes `(n,)` to make; None for each class in turn.
 
         Returns:
-            Latents without values, and labels.
+            Empty latents, and labels.
 
         Raises:
-            ValueError: if more are asked for than a batch has.
+            ValueError: if `n` exceeds the batch size.
         """
         self._check_fits(n)
         self.redraw_noise(seed)
         return super().draw(n, seed, self.labels_in_turn(n) if labels is None else labels)
 
     def call(self, latent, labels=None, training: bool | None = None):
-        """Images of the classes; without labels, of each in turn."""
+        """Makes images of the given classes; without labels, of each class in turn."""
         n = ops.shape(latent)[0]
         self._check_fits(n)
         if labels is None:
@@ -130,10 +130,10 @@ class NoisyLabelGenerator(ConvGenerator):
 
 
 def default_embeddings(classes: int) -> np.ndarray:
-    """Embeddings of classes of which nothing is known: one-hot rows, as far from each other as can be.
+    """Embeddings for classes without names: one-hot rows, all equally far from each other.
 
     Args:
-        classes: how many classes there are.
+        classes: the number of classes.
 
     Returns:
         float32 `(classes, classes)`.

@@ -1,4 +1,4 @@
-"""An atlas: pictures at all sizes in one table of pixels, read anywhere by bilinear interpolation."""
+"""An atlas: pictures at several sizes in one table of pixels, read with bilinear interpolation."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from generators._picture_files import resized
 
 
 class Place(NamedTuple):
-    """Where pictures at one size lie in an atlas: int32 tensors of one shape."""
+    """The positions of pictures at one size in an atlas: int32 tensors of one shape."""
 
     start: Any
     height: Any
@@ -19,7 +19,7 @@ class Place(NamedTuple):
 
 
 class Atlas:
-    """Pictures and their pyramids: each also at half its size, at a quarter and so on.
+    """Pictures and their pyramids: each picture also at a half, a quarter and so on of its size.
 
     Args:
         pictures: uint8 arrays `(height, width, 3)`.
@@ -36,23 +36,24 @@ class Atlas:
                 places.append((start, *level.shape[:2]))
                 pixels.append(level.reshape(-1, 3))
                 start += len(pixels[-1])
-            # The smallest size stands in for those that other pictures have beyond it.
+            # The smallest size replaces the missing smaller ones.
             places += [places[-1]] * (self._levels - len(pyramid))
         self._places = np.array(places, "int32")
-        # A tensor, which graphs are handed, instead of an array, which each of them would hold a copy of.
-        # float16 has all of 0 to 255 and, unlike uint8, is gathered on GPUs.
+        # Graphs share a tensor, but each would hold a copy of an array. float16 represents all of 0 to 255
+        # and, unlike uint8, can be gathered on GPUs.
         with tf.init_scope():
             self._pixels = tf.constant(np.concatenate(pixels), "float16")
 
     def place(self, picture, stride) -> Place:
-        """Where pictures are to be read.
+        """Selects the sizes at which pictures are read.
 
         Args:
-            picture: int32, numbers of pictures.
-            stride: float, of the same shape: pixels of the full picture from one that is read to the next.
+            picture: int32, the indices of pictures.
+            stride: float, of the same shape: the distance between points to read, in pixels of the full
+                picture.
 
         Returns:
-            Places of pictures at sizes whose pixels lie about as far apart.
+            Places of the pictures at the sizes whose pixels are about this far apart.
         """
         level = ops.floor(ops.log2(ops.maximum(stride, 1.0)) + 0.5)
         level = ops.minimum(ops.cast(level, "int32"), self._levels - 1)
@@ -62,12 +63,12 @@ class Atlas:
         """Colours at points of pictures.
 
         Args:
-            place: of the picture at each point, of shapes that broadcast.
-            rows: float, as shares of the picture's height; mirrored where they leave [0, 1].
-            columns: of its width, likewise.
+            place: the place of the picture at each point; its shape must broadcast.
+            rows: float, fractions of the picture's height; values outside [0, 1] are mirrored.
+            columns: float, fractions of the picture's width; values outside [0, 1] are mirrored.
 
         Returns:
-            float32 in [0, 255], of the points' shape and three channels.
+            float32 in [0, 255], with the points' shape and three channels.
         """
         upper, lower, down = _neighbours(rows, place.height)
         left, right, across = _neighbours(columns, place.width)
@@ -90,7 +91,7 @@ def _pyramid(picture):
 
 
 def _neighbours(share, side):
-    """The pixels before and after a point along a side, and how far it is from the first to the second."""
+    """The pixels before and after a point along a side, and the point's position between them."""
     mirrored = 1 - ops.abs(ops.mod(share, 2.0) - 1)
     last = ops.cast(side, "float32") - 1
     position = ops.clip(mirrored * (last + 1) - 0.5, 0.0, last)

@@ -16,49 +16,52 @@ from generators._picture_files import MOST, as_picture, as_text, from_text, read
 
 # Latent values of one crop: picture, size, centre (2), proportions, angle, shear, flip.
 _CROP = 8
-# Of the box that another crop is pasted into: whether, centre (2), height, width.
+# Latent values of the box that another crop is pasted into: whether, centre (2), height, width.
 _BOX = 5
-# Of the whole image: hue, saturation, contrast, brightness, gamma, inversion.
+# Latent values of the whole image: hue, saturation, contrast, brightness, gamma, inversion.
 _TONE = 6
-# Of what is cut out: whether, centre (2), height, width, power, level, sharpness, plain, ink, ground.
+# Latent values of a cut-out object: whether, centre (2), height, width, power, level, sharpness, plain,
+# ink, ground.
 _CUT = 11
-# How bright red, green and blue are, and the turn of colours about grey by a right angle.
+# The brightness of red, green and blue, and the rotation of colours about grey by a right angle.
 _LUMA = np.array([0.213, 0.715, 0.072], "float32")
 _TURN = np.array([[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]], "float32")
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Pictures(Generator):
-    """Crops of a few photographs, turned, stretched and recoloured; nothing to train.
+    """Crops of a few photographs, rotated, stretched and recoloured; nothing to train.
 
-    Each image is a crop of a picture at a random place, from a few of its pixels to most of it, flipped or
-    not, turned, sheared and of other proportions, with its own hue, saturation, contrast, brightness and
-    gamma, and sometimes inverted. A box of some images shows another crop (CutMix). Some things are cut out
-    and lie before a plain ground: what is brighter than a level within a rounded window, with its texture
-    or of one tone. Crops are read from pyramids of the pictures, so that large ones do not alias.
+    Each image is a crop from a random place in a picture, covering a few of its pixels up to most of it.
+    Crops are rotated, sheared, stretched and sometimes flipped. Each has its own hue, saturation, contrast,
+    brightness and gamma; some are inverted. In some images, a box shows another crop (CutMix). In others,
+    an object is cut out and placed on a plain background: the part of a rounded window that is brighter
+    than a threshold, with its texture or in one tone. Crops are read from image pyramids, so that large
+    ones do not alias.
 
-    The pictures are part of the configuration, encoded as JPEG, so that a file of this generator works
-    where the folder does not exist; those that ship with the library are not: every installation has them.
+    The pictures are stored in the configuration as JPEG, so that a saved generator works without the
+    folder. The photographs shipped with the library are not stored, since every installation has them.
 
     Args:
-        image_shape: `(height, width, channels)`; three channels are colours, others mixtures of them.
-        pictures: a folder of PNG, JPEG, GIF or BMP files of at least 32 pixels a side, 256 at most; or a
+        image_shape: `(height, width, channels)`; three channels are colours, other numbers of channels
+            mixtures of them.
+        pictures: a folder with at most 256 PNG, JPEG, GIF or BMP files of at least 32 pixels a side; a
             list of uint8 arrays `(height, width)`, `(height, width, 1)` or `(height, width, 3)`; or None
-            for twelve photographs that ship with the library. Those of more than 448 pixels a side are
+            for twelve photographs shipped with the library. Pictures of more than 448 pixels a side are
             scaled down.
-        scale: `(small, large)` sides of crops as a share of the picture's shorter side, drawn
+        scale: `(small, large)`, the range of crop sizes as a fraction of the picture's shorter side, drawn
             log-uniformly.
-        mixed: share of images of which a box shows another crop, in [0, 1].
-        cut_out: share of images that are things before a plain ground, in [0, 1]; None for a half of images
-            of one channel and none of others.
+        mixed: the fraction of images with another crop in a box, in [0, 1].
+        cut_out: the fraction of images with a cut-out object on a plain background, in [0, 1]; None for 0.5
+            with one channel and 0 otherwise.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
         Images in [0, 1], float32 `(batch, height, width, channels)`.
 
     Raises:
-        ValueError: for an argument out of range, a folder without pictures, or one that is broken or too
-            small.
+        ValueError: for an argument out of range, a folder without pictures, or a picture that is broken or
+            too small.
 
     Example:
         >>> Pictures((32, 32, 3)).sample(4, seed=0).shape
@@ -67,8 +70,8 @@ class Pictures(Generator):
     Reference:
         Asano, Saeed, "The Augmented Image Prior: Distilling 1000 Classes by Extrapolating from a Single
         Image", ICLR 2023. There, crops of one picture are stored and augmented; here there are several
-        pictures, and every image is a new crop. Hue, contrast and gamma are drawn wider, both crops of a
-        mixed image share them, and its answers are the teacher's own. Things that are cut out, mixtures of
+        pictures, and every image is a new crop. Hue, contrast and gamma have wider ranges, both crops of a
+        mixed image share them, and the teacher labels mixed images directly. Cut-out objects, mixtures of
         channels and inversion are additions; MixUp is left out.
     """
 
@@ -99,13 +102,13 @@ class Pictures(Generator):
         self.built = True
 
     def _check_sides(self):
-        """Raises ValueError for pictures all of which are smaller than an image, and would be blurred."""
+        """Raises ValueError if all pictures are smaller than an image, which would be blurred."""
         largest, needed = self._atlas.sides.max(), min(*self.image_shape[:2], MOST)
         if largest < needed:
             height, width, _ = self.image_shape
             raise ValueError(
-                f"`pictures`: the largest side of any is {largest:.0f} pixels, and images of {height} x "
-                f"{width} are made of them, which would be blurred. Give a picture of at least {needed} "
+                f"`pictures`: the longest side of all pictures is {largest:.0f} pixels, so images of "
+                f"{height} x {width} made from them would be blurred. Pass a picture of at least {needed} "
                 "pixels a side, or leave `pictures` out (--pictures)."
             )
 
@@ -123,13 +126,13 @@ class Pictures(Generator):
         return self._cut_out(image, cut) if self.cut_out else image
 
     def _crop(self, crop):
-        """Where a crop of each image is read, and the points of its pixels there."""
+        """The place that each image's crop is read from, and the points of its pixels there."""
         picture, size, row, column, proportion, angle, shear, flip = ops.unstack(crop, axis=-1)
         pictures = self._atlas.pictures
         picture = ops.minimum(ops.cast(pictures * uniform(picture), "int32"), pictures - 1)
         sides = ops.take(self._atlas.sides, picture, axis=0)
         length = ops.min(sides, axis=-1) * log_uniform(size, *self.scale)
-        # Steps along a picture's rows and columns for one down and one across the image, of area 1.
+        # Steps in a picture's rows and columns for one step down and one across the image, with area 1.
         cos, sin = ops.cos(0.35 * angle), ops.sin(0.35 * angle)
         stretch, lean = ops.exp(0.2 * proportion), 0.2 * shear
         hand = ops.where(flip < 0, -1.0, 1.0)
@@ -147,7 +150,7 @@ class Pictures(Generator):
         return Place(*(each[:, None, None] for each in place)), *points
 
     def _plane(self, middle, down, across):
-        """Values over the image that grow by so much over its longer side, down and across."""
+        """Linear values over the image, with the given growth over its longer side, down and across."""
         longer = max(self.image_shape[:2])
         rows, columns = (
             (np.arange(side, dtype="float32") + 0.5 - side / 2) / longer for side in self.image_shape[:2]
@@ -156,7 +159,7 @@ class Pictures(Generator):
         return middle + down * rows[:, None] + across * columns
 
     def _box(self, box):
-        """Which pixels show another crop."""
+        """A mask of the pixels that show another crop."""
         chosen, row, column, tall, wide = ops.unstack(uniform(box), axis=-1)
         within = (chosen < self.mixed)[:, None, None]
         for axis, (centre, length) in enumerate(((row, tall), (column, wide))):
@@ -168,7 +171,7 @@ class Pictures(Generator):
         return within
 
     def _toned(self, colours, tone, paint):
-        """The image's channels of the pictures' colours."""
+        """The image's channels, computed from the pictures' colours."""
         hue, saturation, contrast, brightness, gamma, inverted = (
             tone[:, i, None, None, None] for i in range(_TONE)
         )
@@ -176,17 +179,17 @@ class Pictures(Generator):
         image = ops.einsum("byxk,bck->byxc", colours, mixture)
         middle = ops.mean(image, axis=(1, 2), keepdims=True)
         spread = ops.sqrt(ops.mean((image - middle) ** 2, axis=(1, 2, 3), keepdims=True) + 1e-4)
-        # Dull crops gain contrast, harsh ones lose some; dark and bright ones come nearer to the middle.
+        # Low contrast is raised and high contrast lowered; dark and bright crops move towards the middle.
         gain = log_uniform(contrast, 0.5, 2.5) * (0.2 / spread) ** 0.5
         tone = 0.5 + 0.75 * (middle - 0.5) + 0.15 * brightness
         image = ops.clip(tone + gain * (image - middle), 1e-4, 1.0)
         image = ops.exp(ops.exp(0.35 * gamma) * ops.log(image))
-        # A third of grey images, a tenth of others.
+        # Inverts a third of grey images and a tenth of others.
         bound = 0.43 if self.image_shape[-1] == 1 else 1.28
         return ops.where(inverted > bound, 1 - image, image)
 
     def _mixture(self, hue, saturation, paint):
-        """How much of red, green and blue goes into each channel."""
+        """The weights of red, green and blue in each channel."""
         channels = self.image_shape[-1]
         paint = ops.reshape(paint, (-1, channels, 3))
         if channels != 3:
@@ -198,7 +201,7 @@ class Pictures(Generator):
         return ops.exp(0.15 * paint[:, :, :1]) * (_LUMA + strength * turned)
 
     def _cut_out(self, image, cut):
-        """Some images as things before a plain ground."""
+        """Replaces some images by a cut-out object on a plain background."""
         values = [cut[:, i, None, None] for i in range(_CUT)]
         chosen, row, column, tall, wide, power, level, soft, plain, ink, ground = values
         rows, columns = (
@@ -211,7 +214,7 @@ class Pictures(Generator):
         light = ops.mean(image, axis=-1)
         middle = ops.mean(light, axis=(1, 2), keepdims=True)
         spread = ops.sqrt(ops.mean((light - middle) ** 2, axis=(1, 2), keepdims=True) + 1e-4)
-        # Of half of them all that lies within the window.
+        # In half of them, everything within the window.
         brighter = (light - middle) / spread - (1.5 * level - 1.5)
         cover = ops.sigmoid(log_uniform(soft, 12.0, 80.0) * ops.minimum(window, brighter / 4))[..., None]
         ink, ground = (0.4 + 0.6 * uniform(ink))[..., None], uniform(ground)[..., None] ** 4
@@ -225,13 +228,13 @@ class Pictures(Generator):
 
 
 def _encoded(pictures):
-    """Pictures as a configuration holds them."""
+    """Pictures in the form that a configuration stores."""
     if isinstance(pictures, (str, os.PathLike)):
         pictures = read_pictures(pictures, "`pictures`")
     if not isinstance(pictures, Sequence) or not pictures:
         raise ValueError(
-            "`pictures` must be a folder, a list of arrays, or None for those that ship with the library. "
-            f"Received: {pictures!r}."
+            "`pictures` must be a folder, a list of arrays, or None for the photographs shipped with the "
+            f"library. Received: {pictures!r}."
         )
     return [
         each if isinstance(each, str) else as_text(as_picture(each, f"`pictures`[{i}]"))

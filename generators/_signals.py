@@ -1,4 +1,4 @@
-"""Signals: series and spectrograms of tones and noises, an untrained prior of sounds and measurements."""
+"""Signals: time series and spectrograms of tones and noise, an untrained prior for sounds and sensors."""
 
 import keras
 import numpy as np
@@ -9,36 +9,36 @@ from generators._checks import check_int, check_range, check_shape
 from generators._distributions import log_uniform, uniform
 from generators._smooth_noise import stretched
 
-# Cells along time of the Gaussian grids that noise is stretched from; those finer than the series are left
-# out. The weight of a finer one is less, by a power that is drawn: noise of all colours.
+# Cells along time of the Gaussian grids that noise is interpolated from; grids finer than the series are
+# left out. Finer grids have less weight, by a random power, which gives noise of all colours.
 _GRIDS = (4, 16, 64, 256)
 # Cells along frequency and along time of a spectrogram's noise.
 _FIELDS = ((3, 3), (8, 6), (12, 20))
-# Cells along time that the pitch of a tone bends by.
+# Cells along time of the grid for the bending of a tone's pitch.
 _BENDS = 4
-# Of a tone: when and how long, its onset, pitch, how that glides, phase, overtones, loudness.
+# Latent values of a tone: time, length, onset, pitch, glide, phase, overtones, loudness.
 _TONE = 8
-# Of a whole input: how many tones, loudness of noise, its colour, gain, offset.
+# Latent values of a whole input: number of tones, loudness and colour of the noise, gain, offset.
 _WHOLE = 5
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Signals(Generator):
-    """Tones that glide, begin and end, in noise of some colour; nothing to train.
+    """Tones that glide, start and end, with coloured noise; nothing to train.
 
-    Series are waves: chirps with overtones, each with an envelope of its own, from clicks to what lasts
-    throughout, and smooth to rough noise; each channel hears them at its own loudness. Spectrograms show
-    what one would see of it: lines that bend over time, with or without lines at their multiples, broad
-    bands like formants, bursts over all frequencies, and noise. Some inputs are faint, some clipped.
+    Series are waves: chirps with overtones, each with its own envelope, from clicks to tones that last
+    throughout, and smooth to rough noise; each channel has its own loudness of each tone. Spectrograms
+    show the corresponding pictures: lines that bend over time, with or without harmonics, broad bands like
+    formants, bursts over all frequencies, and noise. Some inputs are faint, some clipped.
 
     Args:
-        image_shape: `(time, channels)` of series, `(frequency, time, channels)` of spectrograms, or
-            `(time, 1, frequency)` of those whose frequencies are channels.
-        tones: how many tones an input has at most, at least 1.
-        pitch: `(low, high)` pitch of tones, drawn log-uniformly: periods a series, or shares of a
-            spectrogram's frequencies. None for 1 to a quarter of the series' length, or 0.03 to 0.9.
-        time_first: whether spectrograms are `(time, frequency, channels)`; None for whether their first
-            side is the longer one. Series have their time first.
+        image_shape: `(time, channels)` for series, `(frequency, time, channels)` for spectrograms, or
+            `(time, 1, frequency)` for spectrograms whose frequencies are channels.
+        tones: the largest number of tones in an input, at least 1.
+        pitch: `(low, high)`, the range of pitches, drawn log-uniformly: periods per series, or fractions
+            of a spectrogram's frequencies. None for 1 to a quarter of the series' length, or 0.03 to 0.9.
+        time_first: whether spectrograms are `(time, frequency, channels)`; None for true if the first axis
+            is the longer one. Series always have time first.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -78,7 +78,7 @@ class Signals(Generator):
         self.time_first = not self.waves and shape[0] > shape[1] if time_first is None else time_first
         if not self.waves and shape[1] == 1:
             shape = (shape[0], shape[2], 1)
-        # Spectrograms are made with frequencies first, and turned.
+        # Spectrograms are made with frequencies first, then transposed.
         *bands, self._time = shape[:-1][::-1] if self.time_first else shape[:-1]
         self._bands, self._channels = bands, shape[-1]
         self.pitch = None if pitch is None else check_range("pitch", pitch)
@@ -97,7 +97,7 @@ class Signals(Generator):
         count, noise, colour, gain, offset = ops.unstack(whole, axis=-1)
         tones = ops.unstack(ops.reshape(tones, (-1, self.tones, _TONE)), axis=-1)
         bends = ops.reshape(bends, (-1, self.tones, _BENDS, 1))
-        # Where a tone is not drawn, it is silent.
+        # Tones that are not drawn are silent.
         heard = ops.cast(np.arange(self.tones) < self.tones * uniform(count)[:, None], "float32")
         shares = heard[:, :, None] * ops.reshape(shares, (-1, self.tones, self._channels))
         make = self._series if self.waves else self._spectrogram
@@ -109,7 +109,7 @@ class Signals(Generator):
 
     def _series(self, tones, bends, shares, cells, noise, colour):
         when, length, onset, pitch, glide, phase, overtones, loud = tones
-        # Periods since the beginning: pitch, and how it changes over time, from -1 to 1 of itself.
+        # Periods since the start, from the pitch and its change over time, which is -1 to 1 of the pitch.
         pitch = log_uniform(pitch, *(self.pitch or (1.0, max(2.0, self._time / 4))))
         time = self._moments()
         glide = (2 * uniform(glide) - 1)[:, :, None]
@@ -123,7 +123,7 @@ class Signals(Generator):
         drawn = ops.einsum("bkt,bkc->btc", wave, shares)
         for grid, values in zip(self._grids, cells, strict=True):
             field = stretched(ops.reshape(values, (-1, grid, self._channels)), self._time)
-            # From white, all grids alike, to brown and beyond.
+            # From white noise, with equal weights of all grids, to brown noise and beyond.
             share = noise * ops.exp(-1.2 * colour * np.log(grid / self._grids[0]))
             drawn += share[:, None, None] * field
         return drawn
@@ -137,7 +137,7 @@ class Signals(Generator):
         bent = ops.reshape(bent, (-1, self.tones, self._time))
         slope = 0.5 * (2 * uniform(glide) - 1)[:, :, None] ** 3
         track = pitch * ops.exp(slope * (self._moments() - 0.5) + 0.1 * bent)[:, :, None]
-        # From a line of half a band to all frequencies.
+        # From a line half a band wide to all frequencies.
         breadth = log_uniform(phase, 0.5 / bands, 1.5)[:, :, None, None]
         line = ops.exp(-(((height - track) / breadth) ** 2) / 2)
         # Ridges at all multiples of the pitch, weaker the higher they are.
@@ -146,7 +146,7 @@ class Signals(Generator):
         shown = harmonic * comb + (1 - harmonic) * line
         loud = log_uniform(loud, 1.0, 6.0)[:, :, None, None]
         shown = shown * loud * self._envelopes(when, length, onset)[:, :, None]
-        # Loudness has no sign, and a channel hears a tone more or less.
+        # Loudness has no sign; a tone is louder in some channels than in others.
         drawn = ops.einsum("bkft,bkc->bftc", shown, ops.abs(shares))
         for (rows, columns), values in zip(_FIELDS, cells, strict=True):
             field = stretched(ops.reshape(values, (-1, rows, columns, self._channels)), bands, self._time)
@@ -160,7 +160,7 @@ class Signals(Generator):
         return (np.arange(self._time, dtype="float32") + 0.5) / self._time
 
     def _envelopes(self, when, length, onset):
-        """How loud tones are over time: they begin within a share of their length, and fade."""
+        """The loudness of tones over time: a short onset, then a fade."""
         when, length = uniform(when)[:, :, None], log_uniform(length, 0.02, 2.0)[:, :, None]
         onset = length * log_uniform(onset, 0.02, 0.5)[:, :, None]
         since = self._moments() - when + length / 2

@@ -1,4 +1,4 @@
-"""Silhouettes: one thing on a plain ground, an untrained prior of pictures of objects."""
+"""Silhouettes: one object on a plain background, an untrained prior for pictures of objects."""
 
 import keras
 import numpy as np
@@ -9,24 +9,25 @@ from generators._checks import check_image_shape, check_range
 from generators._distributions import log_uniform, uniform
 from generators._smooth_noise import stretched
 
-# Cells along a side of the Gaussian grids that outlines and textures are stretched from, coarse and fine.
+# Cells along a side of the Gaussian grids that outlines and textures are interpolated from, coarse and
+# fine.
 _OUTLINE, _TEXTURE = (4, 7), (3, 14)
 _STYLES = 19
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Silhouettes(Generator):
-    """One random thing on a plain ground in each image, as in pictures of single objects; nothing to train.
+    """One random object on a plain background in each image; nothing to train.
 
-    A thing is where a smooth random field exceeds the distance from a superellipse's centre. Two thirds of
-    them are upright and the same left and right, the others lopsided and turned; a quarter are forked, with
-    a wedge cut out from below. Each has its own proportions, sharpness of edges, and a texture of broad
-    shades, grain and stripes.
+    An object is the area where a smooth random field exceeds the distance from a superellipse's centre. Two
+    thirds of the objects are upright and symmetric, the others asymmetric and rotated; a quarter are
+    forked, with a wedge cut out from below. Each has its own proportions, sharpness of edges, and a texture
+    of broad shades, grain and stripes.
 
     Args:
         image_shape: `(height, width, channels)`.
-        size: `(small, large)` half-lengths of a thing as a share of the image's half-sides, drawn
-            log-uniformly for each of the two sides.
+        size: `(small, large)`, the range of half-lengths of an object as a fraction of the image's
+            half-sides, drawn log-uniformly for each side.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -75,7 +76,7 @@ class Silhouettes(Generator):
         return ops.sigmoid(ground + cover * (1.5 * ink[:, None, None, :] + shades - ground))
 
     def _level(self, outline, shape, rows, columns, mirrored):
-        """Above 0 inside of the things, about -1 half their size away from them."""
+        """A field that is above 0 inside the objects and about -1 at half their size from the edge."""
         tall, wide, power, turn, bulge, detail, fork, wedge = shape
         angle = (1 - mirrored) * turn
         up, across = (
@@ -86,12 +87,12 @@ class Silhouettes(Generator):
         reach = (up**power + across**power + 1e-6) ** (1 / power)
         coarse, fine = self._fields(outline, _OUTLINE, mirrored)
         level = 1 - reach + log_uniform(bulge, 0.05, 0.8) * (coarse + 0.5 * uniform(detail) * fine)
-        # The wedge begins somewhere along the middle line and gets wider below.
+        # The wedge starts somewhere on the middle line and widens downwards.
         wedge = ops.abs(columns) * 4 - 0.6 * uniform(wedge) * (rows + 0.6)
         return ops.where((fork > 0.67) & (rows > -0.6), ops.minimum(level, wedge), level)
 
     def _shades(self, texture, shade, rows, columns, mirrored):
-        """What is added to a thing's colour."""
+        """The texture that is added to an object's colour."""
         broad_share, grain_share, stripe_share, way, waves, phase = map(uniform, shade)
         broad, grain = self._fields(texture, _TEXTURE, mirrored)
         way, waves = np.pi * way, np.pi * (1 + 8 * waves)
@@ -99,7 +100,7 @@ class Silhouettes(Generator):
         return broad_share * broad + 1.5 * (grain_share**3 * grain + stripe_share**3 * stripes)
 
     def _fields(self, cells, grids, mirrored):
-        """Smooth fields over the image, from coarse to fine, symmetric where asked."""
+        """Smooth fields over the image, from coarse to fine; symmetric if `mirrored` is 1."""
         height, width, _ = self.image_shape
         split = np.cumsum([side * side for side in grids])[:-1].tolist()
         for side, values in zip(grids, ops.split(cells, split, axis=-1), strict=True):

@@ -1,4 +1,4 @@
-"""Smooth random fields: an untrained prior that costs a few small matrix products an input."""
+"""Smooth random fields: an untrained prior that costs a few small matrix products per input."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from generators._distributions import log_uniform
 
 
 def bicubic_matrix(size: int, grid: int) -> np.ndarray:
-    """Interpolation weights `(size, grid)` that stretch `grid` samples over `size` pixels.
+    """Weights `(size, grid)` that interpolate `grid` samples to `size` pixels.
 
     Cubic convolution with a = -0.5 (Keys, 1981), half-pixel centres, edges replicated; every row
     sums to one.
@@ -28,7 +28,7 @@ def bicubic_matrix(size: int, grid: int) -> np.ndarray:
 
 
 def stretched(cells, *sides: int):
-    """Grids `(batch, rows, columns, channels)`, or of other axes, as smooth fields over those sides."""
+    """Grids `(batch, *axes, channels)` interpolated to smooth fields with the given sizes of the axes."""
     matrices = [bicubic_matrix(side, grid) for side, grid in zip(sides, cells.shape[1:-1], strict=True)]
     # Two sides: "yi,xj,bijc->byxc".
     new, old = "yxzuvw"[: len(sides)], "ijklmn"[: len(sides)]
@@ -40,17 +40,18 @@ def stretched(cells, *sides: int):
 class SmoothNoise(Generator):
     """Multi-scale smooth random fields with random contrast; nothing to train.
 
-    Gaussian grids of several sizes are stretched over the image by bicubic interpolation and mixed
-    with random weights; each image has its own offset and contrast before a sigmoid, so that some
-    come out nearly binary and some soft, some mostly dark and some mostly bright. Series and other inputs
-    are smooth along all axes but the last; the values of a vector have no neighbours and are independent
-    but for their contrast.
+    Gaussian grids of several sizes are interpolated bicubically over the image and mixed with random
+    weights. Each image has its own offset and contrast before a sigmoid, so that some images are nearly
+    binary and others soft, some mostly dark and others mostly bright. Series and other inputs are smooth
+    along all axes except the last. The values of a vector have no neighbours; they are independent except
+    for their contrast.
 
     Args:
         image_shape: `(height, width, channels)`, or the shape of other inputs: `(features,)`,
             `(time, channels)`, `(frequency, time, channels)`.
-        grids: cells along a side of each Gaussian grid, coarse to fine.
-        contrast: `(low, high)` gain before the sigmoid, drawn log-uniformly for each image.
+        grids: the cells along a side of each Gaussian grid, coarse to fine.
+        contrast: `(low, high)`, the range of the gain before the sigmoid, drawn log-uniformly for each
+            image.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -86,7 +87,7 @@ class SmoothNoise(Generator):
         alone = (1,) * len(sides)
         parts = ops.split(latent, np.cumsum([*self._sizes, len(self.grids), channels]).tolist(), axis=-1)
         *fields, mixture, offset, contrast = parts
-        # Weights of unit length keep the mixed field's spread the same for every image.
+        # Weights of unit length give the mixed field the same variance for every image.
         mixture = mixture / ops.sqrt(ops.sum(mixture**2, axis=-1, keepdims=True) + 1e-6)
         image = 0.0
         for i, (grid, field) in enumerate(zip(self.grids, fields, strict=True)):

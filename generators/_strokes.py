@@ -1,4 +1,4 @@
-"""Strokes: curves drawn with a pen, an untrained prior of line drawings and characters."""
+"""Strokes: curves drawn with a pen, an untrained prior for line drawings and characters."""
 
 import keras
 import numpy as np
@@ -9,10 +9,10 @@ from generators._checks import check_image_shape, check_int, check_range
 from generators._distributions import log_uniform, uniform
 from generators._smooth_noise import stretched
 
-# Cubic curves have four control points, and this many samples are enough for the thinnest default pen.
+# The control points of a cubic curve, and enough samples for the thinnest default pen.
 _CONTROLS = 4
 _SAMPLES = 48
-# The paper's unevenness is stretched from a grid of this many cells a side.
+# The paper's unevenness is interpolated from a grid with this many cells a side.
 _PAPER_GRID = 4
 
 
@@ -20,16 +20,16 @@ _PAPER_GRID = 4
 class Strokes(Generator):
     """A few random pen strokes on paper; nothing to train.
 
-    Each image has its own number of strokes, pen width, sharpness, size of drawing, ink and paper, dark
-    on bright as often as bright on dark. Strokes are cubic Bezier curves, half of which start where
-    the one before ended. Ink is laid as Gaussians along the curves: their sum over an image is a
-    product of two small matrices, and minus its logarithm a smooth squared distance from the curves.
+    Each image has its own number of strokes, pen width, sharpness, drawing size, ink and paper; dark on
+    bright is as frequent as bright on dark. Strokes are cubic Bezier curves, half of which start at the end
+    of the previous one. The ink is a sum of Gaussians along the curves: over an image, this sum is a
+    product of two small matrices, and its negative logarithm is a smooth squared distance from the curves.
 
     Args:
         image_shape: `(height, width, channels)`.
-        strokes: how many strokes an image has at most; at least 1.
-        width: `(thin, thick)` half-widths of the pen as a share of the image's shorter side, drawn
-            log-uniformly for each image.
+        strokes: the largest number of strokes in an image, at least 1.
+        width: `(thin, thick)`, the range of half-widths of the pen as a fraction of the image's shorter
+            side, drawn log-uniformly for each image.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
@@ -72,20 +72,20 @@ class Strokes(Generator):
         controls = 0.5 + 0.1 * centre[:, None, None, :] + spread * controls
         drawn = ops.cast(np.arange(self.strokes) < self.strokes * uniform(count)[:, None], "float32")
         height, width, _ = self.image_shape
-        # In pixels from here on. The sum of Gaussians is a half at this many deviations from a line.
+        # In pixels from here on. The pen's half-width is the distance at which the sum of Gaussians is 0.5.
         deviation = min(height, width) * log_uniform(pen, *self.width) / np.sqrt(2 * np.log(2))
         density = self._density(controls * np.array([height, width], "float32"), drawn, deviation)
-        # At the edge this makes the cover's logit fall by 4 over 0.5 to 3 pixels.
+        # With this sharpness, the cover's logit falls by 4 over 0.5 to 3 pixels at the edge.
         sharpness = 3.4 * deviation / log_uniform(softness, 0.5, 3.0)
         cover = ops.sigmoid(sharpness[:, None, None] * ops.log(2 * density + 1e-9))[..., None]
         paper = (1.5 * uniform(rough) ** 2)[:, None, None, None] * self._stretch(unevenness)
-        # Ink and paper lie on opposite sides of a middle tone, either of them the brighter one.
+        # Ink and paper lie on opposite sides of a middle tone; either can be the brighter one.
         middle, contrast = middle[:, None, None, :], contrast[:, None, None, :]
         gain = log_uniform(gain, 1.0, 8.0)[:, None, None, None]
         return ops.sigmoid(paper + middle + gain * contrast * (2 * cover - 1))
 
     def _chain(self, controls, joined):
-        """Lets half of the strokes start where the one before ended."""
+        """Makes half of the strokes start at the end of the previous one."""
         chained = [controls[:, 0]]
         for i in range(1, self.strokes):
             gap = chained[-1][:, -1:] - controls[:, i, :1]
@@ -98,7 +98,7 @@ class Strokes(Generator):
         t = (np.arange(_SAMPLES, dtype="float32")[:, None] + 0.5) / _SAMPLES
         k, binomial = np.arange(_CONTROLS), np.array([1, 3, 3, 1])
         curve = (binomial * t**k * (1 - t) ** (3 - k)).astype("float32")
-        # The derivative of a cubic curve is a quadratic one through the differences of its controls.
+        # The derivative of a cubic curve is a quadratic curve with the differences of its control points.
         slope = (np.array([3, 6, 3]) * t ** k[:3] * (1 - t) ** (2 - k[:3])).astype("float32")
         points = ops.einsum("pk,bskd->bspd", curve, controls)
         slopes = ops.einsum("pk,bskd->bspd", slope, controls[:, :, 1:] - controls[:, :, :-1])

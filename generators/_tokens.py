@@ -1,4 +1,4 @@
-"""TokenGenerator: what makes sequences of token ids."""
+"""TokenGenerator: generators of token id sequences."""
 
 from typing import Any, ClassVar
 
@@ -9,14 +9,14 @@ from generators._checks import check_int
 
 
 def model_inputs(token_ids, pad_id: int = 0) -> dict[str, Any]:
-    """What a language model takes.
+    """The inputs of a language model.
 
-    Padding is what comes behind the last other token, so that a token that both begins texts and pads
-    them, as GPT-2's does, counts at the beginning.
+    Only `pad_id` tokens after the last other token are padding. A token that both starts and pads texts,
+    like GPT-2's, therefore counts at the beginning.
 
     Args:
         token_ids: int `(batch, length)`.
-        pad_id: token of padding.
+        pad_id: the token id of padding.
 
     Returns:
         `token_ids` and `padding_mask`, int32 `(batch, length)`, 1 where a token is not padding.
@@ -31,14 +31,14 @@ def model_inputs(token_ids, pad_id: int = 0) -> dict[str, Any]:
 
 
 class TokenGenerator(Generator):
-    """A generator of token ids: int32 `(batch, length)`, behind whose last token stands padding.
+    """A generator of token ids, int32 `(batch, length)`, padded at the end.
 
     Args:
-        length: tokens of each sequence, padding included.
-        latent_size: number of standard-normal values that make one sequence.
-        pad_id: token id of padding.
-        tokenizer: fingerprint of the tokenizer whose ids they are, as `tfkd.text.Tokenizer` has it; None
-            where it is not known.
+        length: the tokens in each sequence, including padding.
+        latent_size: the number of standard-normal values for one sequence.
+        pad_id: the token id of padding.
+        tokenizer: the fingerprint of the tokenizer that the ids belong to, such as
+            `tfkd.text.Tokenizer.fingerprint`; None if it is unknown.
         **kwargs: passed to `keras.Model`.
 
     Raises:
@@ -55,7 +55,7 @@ class TokenGenerator(Generator):
         super().__init__((self.length,), latent_size, **kwargs)
 
     def model_inputs(self, token_ids) -> dict[str, Any]:
-        """What a language model takes; see `model_inputs`."""
+        """The inputs of a language model; see `model_inputs`."""
         return model_inputs(token_ids, self.pad_id)
 
     def get_config(self) -> dict:

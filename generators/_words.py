@@ -1,4 +1,4 @@
-"""Words: sentences without order, of the whole words of a vocabulary."""
+"""Words: sequences of random whole words from a vocabulary."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -12,24 +12,25 @@ from generators._checks import check_counts, check_int, check_number
 from generators._distributions import uniform
 from generators._tokens import TokenGenerator
 
-# What vocabularies put before a token that begins a word: byte-pair encodings and SentencePiece.
+# The marks of tokens that begin a word, in byte-pair encodings and SentencePiece.
 _BEGINS = ("Ġ", "▁")
-# What WordPiece puts before a token that goes on with one.
+# WordPiece's mark of tokens that continue a word.
 _GOES_ON = "##"
 
 
 def whole_words(vocabulary: Sequence[str], special_ids: Collection[int] = ()) -> list[int]:
     """Ids of the tokens that are whole words.
 
-    A word has at least two letters and nothing else: vocabularies list single characters by their code, not
-    by how often they occur. Pieces that go on with a word, unused places and special tokens are left out.
+    A word has at least two letters and no other characters; single characters are left out, since
+    vocabularies order them by code, not by frequency. Word continuations, unused entries and special tokens
+    are left out, too.
 
     Args:
-        vocabulary: the tokens by id, of a WordPiece, byte-pair or SentencePiece tokenizer.
-        special_ids: ids that are left out whatever they look like.
+        vocabulary: the tokens by id, from a WordPiece, byte-pair or SentencePiece tokenizer.
+        special_ids: ids that are always left out.
 
     Returns:
-        Ids in the order of the vocabulary, which is that of frequency, the commonest first.
+        Ids in the order of the vocabulary, which is by frequency, most frequent first.
 
     Example:
         >>> whole_words(["[PAD]", "[unused0]", "a", "the", "##ing", "of"])
@@ -48,27 +49,27 @@ def whole_words(vocabulary: Sequence[str], special_ids: Collection[int] = ()) ->
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Words(TokenGenerator):
-    """Words drawn one by one by Zipf's law, in no order; nothing to train.
+    """Sequences of words drawn independently by Zipf's law; nothing to train.
 
-    The k-th word of n has the probability of the stretch from k to k + 1 under the density x ** -`exponent`
-    from 1 to n + 1; with an exponent of 1 that is log(1 + 1 / k) / log(n + 1).
+    The probability of the k-th of n words is the integral from k to k + 1 of the density x ** -`exponent`
+    on 1 to n + 1; with an exponent of 1 it is log(1 + 1 / k) / log(n + 1).
 
     Args:
-        token_ids: of the words, the commonest first; see `whole_words`.
-        words: `(fewest, most)` words in a sequence, each number as likely as the others.
-        exponent: of Zipf's law; 1 for that of natural languages, 0 for words of equal probability.
-        start_id: token before the words, such as that of [CLS]; None for none.
-        end_id: token after them, such as that of [SEP]; None for none.
-        pad_id: token of padding.
-        length: tokens of each sequence, padding included; None for what the most words need.
-        tokenizer: fingerprint of the tokenizer whose ids they are; None where it is not known.
+        token_ids: the ids of the words, most frequent first; see `whole_words`.
+        words: `(fewest, most)`, the range of the number of words in a sequence, drawn uniformly.
+        exponent: the exponent of Zipf's law; 1 as in natural languages, 0 for words of equal probability.
+        start_id: the token id before the words, such as that of [CLS]; None for none.
+        end_id: the token id after the words, such as that of [SEP]; None for none.
+        pad_id: the token id of padding.
+        length: the tokens in each sequence, including padding; None for as many as the most words need.
+        tokenizer: the fingerprint of the tokenizer that the ids belong to; None if it is unknown.
         **kwargs: passed to `keras.Model`.
 
     Returns (when called on latents):
         Token ids, int32 `(batch, length)`.
 
     Raises:
-        ValueError: for an argument out of range, or a length that does not hold the most words.
+        ValueError: for an argument out of range, or a length too short for the most words.
 
     Example:
         >>> Words([5, 6, 7], words=(2, 4), start_id=1, end_id=2).sample(3, seed=0).shape
@@ -76,8 +77,8 @@ class Words(TokenGenerator):
 
     Reference:
         Zipf, "Human Behavior and the Principle of Least Effort", 1949. Deviation: probabilities are
-        integrals of the power law, so that they have a closed inverse, as in TensorFlow's log-uniform
-        sampler.
+        integrals of the power law, so that their cumulative sum has a closed-form inverse, as in
+        TensorFlow's log-uniform sampler.
     """
 
     procedural = True
@@ -107,19 +108,19 @@ class Words(TokenGenerator):
         if length < needed:
             raise ValueError(
                 f"`length` must be at least {needed}, for {most} words and the tokens around them. "
-                f"Received: length={length}. Ask for fewer `words`."
+                f"Received: length={length}. Use a longer `length`, or fewer `words`."
             )
         super().__init__(length, 1 + most, pad_id, tokenizer, name=name, **kwargs)
         self.built = True
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, **options) -> Self:
-        """Words of a tokenizer's vocabulary, between its own tokens.
+        """Creates a generator of words from a tokenizer's vocabulary, with its special tokens.
 
         Args:
-            tokenizer: a `tfkd.text.Tokenizer`, or another with `vocabulary`, `special_ids`, `cls_id`,
-                `sep_id`, `pad_id` and `fingerprint`.
-            **options: other arguments of `Words`.
+            tokenizer: a `tfkd.text.Tokenizer`, or another object with `vocabulary`, `special_ids`,
+                `cls_id`, `sep_id`, `pad_id` and `fingerprint`.
+            **options: the other arguments of `Words`.
 
         Raises:
             ValueError: for a vocabulary without words, or an argument out of range.
@@ -150,10 +151,10 @@ class Words(TokenGenerator):
         return ops.pad(tokens, ((0, 0), (1, 0)), constant_values=self.start_id)
 
     def _ranks(self, share):
-        """The places of words in order of frequency, the inverse of the cumulative distribution."""
+        """The ranks of words by frequency, from the inverse of the cumulative distribution."""
         n = len(self.token_ids)
         if self.exponent == 1:
-            # The power of a constant to a tensor loses its dtype in some backends.
+            # In some backends, a constant to the power of a tensor loses the dtype.
             rank = ops.exp(np.float32(np.log(n + 1)) * share)
         else:
             left = 1 - self.exponent
@@ -181,7 +182,7 @@ def _checked_ids(token_ids: Iterable[int]) -> tuple[int, ...]:
     token_ids = tuple(check_int("token_ids", each, least=0) for each in token_ids)
     if not token_ids:
         raise ValueError(
-            "`token_ids` must hold at least one word. Received: none. tfkd.generators.whole_words finds "
-            "those of a vocabulary; one of single characters or pieces alone has none."
+            "`token_ids` must contain at least one word. Received: none. tfkd.generators.whole_words finds "
+            "the words of a vocabulary; one with only single characters or word pieces has none."
         )
     return token_ids

@@ -126,7 +126,7 @@ def test_open_sizes_need_a_shape():
         count_flops(model)
     assert count_flops(model, input_shape=(8, 10, 3)) == 2 * 8 * 10 * (3 * 3 * 3 * 4)
     for wrong in ((8, 10), (8, 10, 1), (8, None, 3), [(8, 10, 3), (8, 10, 3)]):
-        with pytest.raises(ValueError, match=r"`input_shape` of model .* must fit"):
+        with pytest.raises(ValueError, match=r"`input_shape` for model .* must match"):
             count_flops(model, input_shape=wrong)
 
 

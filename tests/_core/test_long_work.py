@@ -103,6 +103,6 @@ def test_what_the_library_does_for_long_is_shown(trained, monkeypatch, capsys):
     assert {
         "loading the network",
         "converting 'trained' to TFLite, int8",
-        "comparing the file with its model",
-        "asking the teacher about the data set",
+        "comparing the file with the model",
+        "running the teacher on the data set",
     } <= shown

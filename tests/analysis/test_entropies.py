@@ -86,7 +86,7 @@ def test_plot(tmp_path):
     images, path = np.zeros((2, *SHAPE)), tmp_path / "entropies.png"
     entropy_plot(images, {"one": images[..., 0], "two": images[..., 0] - 1}, path)
     assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="`entropies` must be"):
+    with pytest.raises(ValueError, match="`entropies` must have shape"):
         entropy_plot(images, {"one": images[:1, ..., 0]}, path)
     with pytest.raises(ValueError, match="must not be empty"):
         entropy_plot(images, {}, path)

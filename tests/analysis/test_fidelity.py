@@ -68,5 +68,5 @@ def test_numbers_have_no_probabilities():
 
 
 def test_other_outputs_are_refused():
-    with pytest.raises(ValueError, match="`student` must have outputs of the teacher's shape"):
+    with pytest.raises(ValueError, match="`student` must have the teacher's output shape"):
         fidelity(table(TEACHER, "t"), table(STUDENT[:, :4], "s"), INPUTS)

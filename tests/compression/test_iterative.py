@@ -97,9 +97,9 @@ def test_bad_masks():
     ("options", "error", "message"),
     [
         ({"rounds": 0}, ValueError, "`rounds` must be at least 1"),
-        ({"rounds": 1.5}, TypeError, "`rounds` must be a whole number"),
+        ({"rounds": 1.5}, TypeError, "`rounds` must be an integer"),
         ({"per_round": 1.0}, ValueError, "`per_round` must be above 0 and below 1"),
-        ({"rewind_epoch": 3}, ValueError, "`rewind_epoch` must be an epoch of the 3"),
+        ({"rewind_epoch": 3}, ValueError, "`rewind_epoch` must be one of the 3 epochs"),
         ({"y": Y[:5]}, ValueError, "200 inputs and 5 labels"),
     ],
 )

@@ -30,7 +30,7 @@ def black_box():
 @pytest.mark.parametrize(
     ("make", "recipe", "why"),
     [
-        (small_network, GuidedPrior, "batch normalizations tell which"),
+        (small_network, GuidedPrior, "batch normalization statistics show"),
         (plain_network, Procedural, "no batch normalization"),
         (of_vectors, Procedural, "not take images"),
         (black_box, Procedural, "black box"),

@@ -384,7 +384,7 @@ def test_warm_up_makes_images_but_teaches_nobody(teacher):
     distiller = make(teacher, RECIPES["fast"])
     before = harness.snapshot(distiller.student)
     best = datafree.KeepBest("loss", "min")
-    with pytest.warns(UserWarning, match="not taught in the first warmup_steps=1 steps"):
+    with pytest.warns(UserWarning, match="not trained in the first warmup_steps=1 steps"):
         distiller.fit(epochs=1, steps_per_epoch=1, verbose=0, callbacks=[datafree.Health()])
     harness.assert_same_weights(before, distiller.student)
     assert int(distiller.memory.size) == 8 and distiller.optimizer.iterations.numpy() == 0
@@ -492,7 +492,7 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_student(teacher):
                 kernel = self.model.student.trainable_variables[0]
                 kernel.assign(np.full(kernel.shape, np.nan))
 
-    with pytest.warns(UserWarning, match="training stopped"):
+    with pytest.warns(UserWarning, match="training was stopped"):
         distiller.fit(epochs=4, verbose=0, callbacks=[keep, Poison()])
     assert keep.stopped_epoch == 0 and keep.good_epoch == -1
     for expected, weight in zip(good, distiller.student.weights, strict=True):
@@ -531,7 +531,8 @@ def test_bad_arguments(teacher, student):
     with pytest.raises(ValueError, match="at least two classes"):
         tfkd.DataFreeDistiller(one_class, keras.models.clone_model(one_class), task="classification")
     with pytest.raises(
-        ValueError, match=r"`generator_optimizer` must be one for each network.*'generator'"
+        ValueError,
+        match=r"`generator_optimizer` must be a separate optimizer for each network.*'generator'",
     ):
         make(teacher, RECIPES["dfad"]).compile(generator_optimizer={"encoder": "adam"})
 
@@ -549,12 +550,12 @@ def test_teachers_that_a_recipe_cannot_use(student):
     with pytest.raises(ValueError, match=r"`teacher` must have one output.*load_teacher.*output="):
         tfkd.DataFreeDistiller(heads, student)
     tiny = keras.Sequential([keras.Input((3, 3, 1)), layers.Flatten(), layers.Dense(CLASSES)])
-    with pytest.raises(ValueError, match="sides of at least 4"):
+    with pytest.raises(ValueError, match="height and width of at least 4"):
         tfkd.DataFreeDistiller(tiny, keras.models.clone_model(tiny), datafree.DFAD(**TINY_GENERATOR))
     recipe = datafree.DAFL(**{**TINY_GENERATOR, "student_steps": 1, "batch_size": CLASSES - 1})
     with pytest.raises(ValueError, match=f"needs at least {CLASSES} images"):
         tfkd.DataFreeDistiller(plain, student, recipe)
-    with pytest.raises(ValueError, match=r"`memory`: .* GiB, and this machine has"):
+    with pytest.raises(ValueError, match=r"`memory`: .* GiB, but this machine has"):
         tfkd.DataFreeDistiller(plain, student, datafree.Procedural(memory=10**11))
 
 
@@ -564,7 +565,9 @@ def test_black_boxes(teacher, student):
 
     box = tfkd.BlackBoxTeacher(answer, SHAPE, CLASSES)
     for recipe in (RECIPES["dfad"], RECIPES["procedural"], RECIPES["fast"]):
-        with pytest.raises(ValueError, match="differentiates the teacher, and 'black_box' is a black box"):
+        with pytest.raises(
+            ValueError, match="needs gradients of the teacher, but 'black_box' is a black box"
+        ):
             tfkd.DataFreeDistiller(box, student, recipe)
     distiller = make(box, datafree.Procedural(**TINY, memory=0, refine_steps=0))
     queries = box.queries

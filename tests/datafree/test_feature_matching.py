@@ -106,7 +106,9 @@ def test_a_recipe_with_features_has_the_student_learn_them(teacher):
 
 def test_students_that_cannot_be_compared():
     other = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3, padding="same"), layers.Flatten()])
-    with pytest.raises(ValueError, match=r"`features` must be 0, or `feature_layers` of equal widths"):
+    with pytest.raises(
+        ValueError, match=r"`features` must be 0, or `feature_layers` must name layers of equal width"
+    ):
         feature_hint(small_network(8), other)
     flat = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(5)])
     for place in ("stages", "convolutions"):

@@ -78,11 +78,11 @@ MEMORY = {"memory": 512}
         ("DeepInversion", {"start": "image"}, "`start` must be one of 'noise', 'prior'"),
         ("DeepInversion", {"memory_dtype": "uint8", "clip": False}, "with clip=False"),
         ("BlackBox", {"directions": 0}, "`directions` must be an integer of at least 1"),
-        ("BSS", {"microbatches": 2}, "`microbatches` has no effect: real examples"),
+        ("BSS", {"microbatches": 2}, "`microbatches` has no effect: batches of real"),
         ("BSS", {"attack_step_size": 1.5}, "`attack_step_size`"),
         # Options that have no effect beside the others.
         ("Procedural", {"chains": 300, "candidates_per_image": 2}, "`candidates_per_image` has no effect"),
-        ("Procedural", {"chains": 300, "balance": 1.0}, "`balance` has no effect: `chains` have a class"),
+        ("Procedural", {"chains": 300, "balance": 1.0}, "`balance` has no effect: each of the `chains`"),
         ("Procedural", {"memory": 0, "replay_steps": 3}, "`replay_steps` has no effect: `memory` is 0"),
         ("Procedural", {"refine_steps": 0, "refine_size": 0.3}, "`refine_size` has no effect"),
         ("Procedural", {"warmup_steps": 5}, "`warmup_steps` has no effect"),
@@ -92,7 +92,7 @@ MEMORY = {"memory": 512}
         (
             "Procedural",
             {"pictures": "photos"},
-            "`pictures` has no effect: `prior` does not name 'pictures'; give prior=pictures",
+            "`pictures` has no effect: `prior` does not include 'pictures'; add prior=pictures",
         ),
         ("DFAD", {"output": "sigmoid", "pixel_mean": 0.4}, "`pixel_mean` has no effect"),
         (
@@ -140,7 +140,7 @@ def test_losses_of_layers_are_refused():
     ("options", "message"),
     [
         ({"generator_steps": 1}, "`objectives` must be at least one"),
-        ({"prior_share": 0.5}, "`prior_share` must be 1 where no generator is trained"),
+        ({"prior_share": 0.5}, "`prior_share` must be 1 if no generator is trained"),
     ],
 )
 def test_a_recipe_by_hand(options, message):
@@ -165,7 +165,7 @@ def test_old_names_work_and_say_the_new_ones():
         ({"accumulate": 2}, {"microbatches": 2}),
         ({"chains": 512, "sureness": 3.0}, {"chains": 512, "class_weight": 3.0}),
     ):
-        with pytest.warns(DeprecationWarning, match=f"is called {list(new)[-1]} now"):
+        with pytest.warns(DeprecationWarning, match=f"is now called {list(new)[-1]}"):
             made = datafree.Procedural(**old)
         assert made == datafree.Procedural(**new)
     for old, new in (

@@ -211,7 +211,9 @@ def test_a_source_trains_several_networks_each_by_its_own_optimizer(tmp_path):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6, err_msg=expected.path)
     given = made(generator_optimizer={"second": keras.optimizers.SGD(0.5)})
     assert float(given.source.by_name["second"].learning_rate) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="`generator_optimizer` must be one for each network"):
+    with pytest.raises(
+        ValueError, match="`generator_optimizer` must be a separate optimizer for each network"
+    ):
         made(generator_optimizer=keras.optimizers.SGD(0.5))
 
 
@@ -250,7 +252,7 @@ def test_recipes_with_class_terms_teach_several_labels(teacher, recipe):
 def test_numbers_are_taught_by_their_squared_error():
     teacher, student = of_vectors(2), of_vectors(2, 4)
     recipe = datafree.Procedural(**TINY, memory=32, prior=("smooth_noise",))
-    with pytest.warns(datafree.ObjectiveWarning, match=r"`temperature`, `balance`.*do not name classes"):
+    with pytest.warns(datafree.ObjectiveWarning, match=r"`temperature`, `balance`.*has no classes"):
         distiller = trained(teacher, student, recipe, task="regression")
     (loss,) = distiller.distillation_losses
     assert isinstance(loss, tfkd.losses.MeanSquaredError)
@@ -309,7 +311,7 @@ def test_inputs_of_any_rank(name, shape):
             distiller = trained(network(8), network(4), recipe)
         if name in ("procedural", "guided_prior"):
             prior = "uniform" if shape == VECTORS else "signals"
-            assert any(f"all of `prior` but ('{prior}',)" in str(each.message) for each in caught)
+            assert any(f"all of `prior` except ('{prior}',)" in str(each.message) for each in caught)
     else:
         distiller = trained(network(8), network(4), recipe)
     assert distiller.synthesize(3, [0, 1, 2]).shape == (3, *shape)

@@ -44,11 +44,11 @@ def of_vectors():
 
 def test_pictures_are_for_teachers_of_images():
     recipe = datafree.Procedural(**TINY, prior="pictures")
-    with pytest.warns(datafree.ObjectiveWarning, match=r"all of `prior` but \('uniform',\)"):
+    with pytest.warns(datafree.ObjectiveWarning, match=r"all of `prior` except \('uniform',\)"):
         tfkd.DataFreeDistiller(of_vectors(), of_vectors(), recipe)
     recipe = datafree.Procedural(**TINY, prior="pictures", pictures="photos")
     message = (
-        r"`pictures`: 'of_vectors' takes inputs of shape \(6,\), which are not images. Leave `pictures`"
+        r"`pictures`: 'of_vectors' takes inputs of shape \(6,\), which are not images. Remove `pictures`"
     )
     with pytest.raises(ValueError, match=message):
         tfkd.DataFreeDistiller(of_vectors(), of_vectors(), recipe)
@@ -56,7 +56,7 @@ def test_pictures_are_for_teachers_of_images():
 
 def test_a_folder_without_pictures_is_refused_when_the_recipe_is_used(tmp_path):
     recipe = datafree.Procedural(**TINY, prior="pictures", pictures=str(tmp_path))
-    with pytest.raises(ValueError, match=r"`pictures`: there is no image .* in '.*'\. Put some there"):
+    with pytest.raises(ValueError, match=r"`pictures`: there is no image .* in '.*'\. Add some"):
         tfkd.DataFreeDistiller(small_network(4), small_network(4), recipe)
 
 
@@ -67,7 +67,7 @@ def test_the_flag_says_what_is_wrong(teacher_file, tmp_path, folder):
     for given, message in (
         (
             ["--recipe=procedural", f"--pictures={folder}"],
-            "--pictures has no effect: `prior` does not name 'pictures'",
+            "--pictures has no effect: `prior` does not include 'pictures'",
         ),
         (["--recipe_options=prior=pictures", f"--pictures={tmp_path / 'x'}"], "is not a folder"),
         (

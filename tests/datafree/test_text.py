@@ -210,8 +210,8 @@ def test_what_is_for_images_is_left_out_with_a_warning(teacher):
     with pytest.warns(datafree.ObjectiveWarning) as caught:
         distiller = distiller_of(teacher, recipe)
     said = " ".join(str(each.message) for each in caught)
-    assert "`refine_share`" in said and "which no gradient moves" in said and "`student_flip`" in said
-    assert "`memory_dtype`. Token ids are kept as they are" in said
+    assert "`refine_share`" in said and "which gradients cannot change" in said and "`student_flip`" in said
+    assert "`memory_dtype`. Token ids are stored as they are" in said
     assert distiller.recipe.refine_steps == 0 and distiller.recipe.balance == 1.0
     distiller.fit(epochs=1, steps_per_epoch=1, verbose=0)
 
@@ -227,17 +227,17 @@ def test_a_record_of_the_recipe_does_not_list_the_vocabulary():
     [
         (
             datafree.Procedural(**TINY),
-            "`recipe`: Procedural makes float inputs, and 'language' takes token",
+            "`recipe`: Procedural makes float inputs, but 'language' takes token",
         ),
         (datafree.DFAD(**TINY), "DFAD makes float inputs.*ProceduralText"),
         (datafree.ProceduralText(**TINY), r"`prior` must be generators of token ids, such as .*Words"),
         (
             datafree.ProceduralText(**TINY, prior=(words(), words(length=12))),
-            "must have one `length` and one `pad_id`.*'words', 12, 0",
+            "must have the same `length` and `pad_id`.*'words', 12, 0",
         ),
         (
             datafree.Procedural(**TINY, prior=(words(), "strokes")),
-            r"`prior` must be generators of token ids alone or none of them, and \['strokes'\] make floats",
+            r"`prior` must be generators of token ids only, or none of them; but \['strokes'\] make floats",
         ),
     ],
 )
@@ -247,10 +247,10 @@ def test_what_a_language_model_does_not_take_is_refused(teacher, recipe, message
 
 
 def test_sentences_are_not_for_image_teachers_nor_for_shorter_ones():
-    with pytest.raises(ValueError, match="`prior`: token ids are made, and teacher 'net' takes inputs"):
+    with pytest.raises(ValueError, match="`prior` makes token ids, but teacher 'net' takes inputs"):
         tfkd.DataFreeDistiller(small_network(4), small_network(4), RECIPES["words"])
     with pytest.raises(
-        ValueError, match=r"sequences of 9 tokens are made, and teacher 'language' takes 7.*length=7"
+        ValueError, match=r"makes sequences of 9 tokens, but teacher 'language' takes 7.*length=7"
     ):
         tfkd.DataFreeDistiller(classifier(length=7), classifier(length=7), RECIPES["words"])
 
@@ -273,7 +273,7 @@ def test_a_prior_with_weights_is_refused():
 def test_real_sentences_are_refused_with_the_remedy(teacher):
     distiller = distiller_of(teacher, RECIPES["words"])
     x = {key: values[:4] for key, values in distiller.synthesize(4).items()}
-    with pytest.raises(ValueError, match=r"`x` must be None where inputs are token ids.*tfkd.Distiller"):
+    with pytest.raises(ValueError, match=r"`x` must be None if inputs are token ids.*tfkd.Distiller"):
         distiller.fit(x, epochs=1)
 
 

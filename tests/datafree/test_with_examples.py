@@ -92,7 +92,7 @@ def test_bss_learns_with_examples_only(teacher):
     # The last batch is smaller.
     history = distiller.fit(X, Y, batch_size=24, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    with pytest.raises(ValueError, match="`x` is missing: BSS makes its inputs of real examples"):
+    with pytest.raises(ValueError, match="`x` is missing: BSS makes its inputs from real examples"):
         distiller.fit(epochs=1)
 
 

@@ -70,7 +70,7 @@ def test_stale_caches_are_refused(tmp_path):
     for arguments, message in (
         ((batches(), other), "their teacher is '.*now it is"),
         ((batches(), teacher, ["relu1"]), r"their taps is \[\], now it is \['relu1'\]"),
-        ((batches().map(lambda x, y: (1 - x, y)), teacher), "of other examples"),
+        ((batches().map(lambda x, y: (1 - x, y)), teacher), "for other examples"),
     ):
         with pytest.raises(ValueError, match=message):
             tfkd.cache_teacher(*arguments, path=tmp_path)
@@ -148,7 +148,7 @@ def test_bad_arguments(trained):
     for build, error, message in (
         (lambda: tfkd.cache_teacher((X, Y), teacher), TypeError, "`dataset` must be a tf.data.Dataset"),
         (lambda: tfkd.with_index(X), TypeError, "`dataset` must be a tf.data.Dataset"),
-        (lambda: tfkd.cache_teacher(batches().repeat(), teacher), ValueError, "must end"),
+        (lambda: tfkd.cache_teacher(batches().repeat(), teacher), ValueError, "must be finite"),
         (lambda: tfkd.cache_teacher(batches().take(0), teacher), ValueError, "is empty"),
         (lambda: tfkd.cache_teacher(batches(), teacher, compress="int8"), ValueError, "`compress` must be"),
         (lambda: tfkd.cache_teacher(batches(), teacher, compress=0), ValueError, "`compress` must be"),

@@ -216,7 +216,7 @@ def test_12_logits_with_a_loss_of_probabilities_are_warned_of(teacher, student):
         with pytest.warns(tfkd.LogitsWarning, match="returns logits.*from_logits=True"):
             distiller.compile("adam", loss)
     softmax = small_network(4, "softmax")
-    with pytest.warns(tfkd.LogitsWarning, match="takes the outputs of the student.*softmax"):
+    with pytest.warns(tfkd.LogitsWarning, match="expects logits from the student.*softmax"):
         distiller = tfkd.Distiller(teacher, softmax, distillation.LogitsDistillation())
     distiller.compile("adam", "sparse_categorical_crossentropy")
     with warnings.catch_warnings():

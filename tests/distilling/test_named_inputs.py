@@ -80,7 +80,7 @@ def test_networks_that_teach_each_other_take_their_inputs_by_name():
 
 
 def test_other_names_are_refused():
-    with pytest.raises(ValueError, match=r"by name.*'padding_mask'.*\['words'\].*names of the teacher's"):
+    with pytest.raises(ValueError, match=r"by name.*'padding_mask'.*\['words'\].*names as the teacher's"):
         tfkd.Distiller(bert_classifier(), pooled_ids("words"), losses.SoftTargets())
 
 

@@ -77,7 +77,7 @@ def test_teacher_may_be_made_outside(strategy):
     assert np.isfinite(model.fit(X, batch_size=8, verbose=0).history["loss"]).all()
 
 
-REMEDY = "Make or load it, and the distiller, within the same `with strategy.scope"
+REMEDY = "Create or load it and the distiller within the same `with strategy.scope"
 
 
 def test_what_is_trained_is_made_under_the_distiller_s_strategy(strategy):

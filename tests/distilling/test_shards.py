@@ -120,7 +120,7 @@ def test_workers_ask_and_join_their_own_shards(batched, tmp_path, monkeypatch):
         ("00000.npz", None, "array 'checks' must be"),
         ("index.json", b"{", "their index.json is damaged"),
         ("index.json", b"[1]", "their index.json is damaged"),
-        ("progress.json", b"{}", "format of an older tfkd"),
+        ("progress.json", b"{}", "format of an older version of tfkd"),
     ],
 )
 def test_damaged_files_are_refused(file, content, message, tmp_path):

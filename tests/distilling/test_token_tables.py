@@ -79,7 +79,7 @@ def test_what_reads_no_ids():
     ],
 )
 def test_other_vocabularies_are_refused(teacher, student):
-    with pytest.raises(ValueError, match=r"reads \d+ different ids instead of the 50 .*from_layers"):
+    with pytest.raises(ValueError, match=r"takes \d+ different ids instead of 50 .*from_layers"):
         tfkd.Distiller(teacher(), student(), losses.SoftTargets())
 
 

@@ -75,7 +75,7 @@ def test_other_files_are_refused(tmp_path):
     for path, message in (
         (text, "is not a calibration.npz"),
         (empty, "holds no inputs"),
-        (single, "as many examples of each input"),
+        (single, "same number of examples of each input"),
         (objects, "is not a calibration.npz"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -71,7 +71,7 @@ def test_a_file_that_it_refuses_or_dies_of_has_none(ending, monkeypatch, tmp_pat
 def test_reports_say_it():
     row = {"name": "original", "quantization": "int8"}
     assert compiled([row, {**row, "compiled_difference": None}]) == ""
-    assert "gives the same answers" in compiled([row, {**row, "compiled_difference": 0.01}])
+    assert "gives the same outputs" in compiled([row, {**row, "compiled_difference": 0.01}])
     for difference, said in ((0.5, "50.00 %"), (float("nan"), "nan %")):
         text = compiled([{**row, "compiled_difference": difference}])
         assert text.startswith("Attention") and "for original, int8" in text and said in text

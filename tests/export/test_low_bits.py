@@ -38,7 +38,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch, tmp_path):
 def test_they_go_with_no_other_option():
     for options, message in (
         ({"interface": "int8"}, "needs quantization='int8'"),
-        ({"sparse": True}, "no sparse kernels of 8 bits"),
+        ({"sparse": True}, "no sparse 8-bit kernels"),
     ):
         with pytest.raises(ValueError, match=message):
             export.export_tflite(small_network(2), None, "int4", **options)

@@ -145,7 +145,7 @@ def test_tables_and_texts_are_not_images(tmp_path):
 
 
 def test_names_of_several_lines_are_refused():
-    with pytest.raises(ValueError, match="`labels` must be names of one line each"):
+    with pytest.raises(ValueError, match="`labels` must be names without line breaks"):
         export.export_tflite(network(), None, labels=["a", "b\nc", "d"])
 
 

@@ -129,13 +129,13 @@ def test_images_stay_in_floats():
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
     assert export.export_tflite(model, None).quantization == "float32"
     for options in ({"length": 8}, {"vocabulary": ["a"]}):
-        with pytest.raises(ValueError, match=r"takes none.*Leave it out"):
+        with pytest.raises(ValueError, match=r"takes no texts.*Leave it out"):
             export.export_tflite(model, None, **options)
 
 
 def test_an_open_length_needs_one(tmp_path):
     model, path = classifier(), tmp_path / "m.tflite"
-    with pytest.raises(ValueError, match=r"`length` is needed.*length=64, or data"):
+    with pytest.raises(ValueError, match=r"`length` is needed.*length=64, or pass data"):
         export.export_tflite(model, path)
     with pytest.raises(ValueError, match=r"`verification_data` is needed.*takes texts.*Tokenizer"):
         export.export_tflite(model, path, length=8)
@@ -190,7 +190,9 @@ def test_real_texts_from_arrays_and_data_sets():
 
 def test_rounded_activations_come_with_a_warning(tmp_path):
     model, path = classifier(), tmp_path / "m.tflite"
-    with pytest.warns(UserWarning, match=r"'int8'` rounds the activations of 'classifier'.*'dynamic'"):
+    with pytest.warns(
+        UserWarning, match=r"'int8'` rounds the activations of the text model 'classifier'.*'dynamic'"
+    ):
         check = export.export_tflite(model, path, "int8", X, interface="int8")
     file = TFLiteFile(path.read_bytes())
     assert file.dtypes == ["int32", "int32", "int8"] and check.quantization == "int8"
@@ -213,7 +215,7 @@ class Tokens:
 def test_the_vocabulary_is_in_the_file(tmp_path):
     model, path = bilstm(), tmp_path / "m.tflite"
     plain = export.export_tflite(model, path, verification_data=X)
-    with pytest.raises(ValueError, match=r"has no vocab.txt.*vocabulary=tokenizer"):
+    with pytest.raises(ValueError, match=r"contains no vocab.txt.*vocabulary=tokenizer"):
         export.read_vocabulary(path)
     for given in (Tokens(), Tokens.vocabulary):
         check = export.export_tflite(model, path, verification_data=X, vocabulary=given, labels=list("abc"))
@@ -238,7 +240,7 @@ def test_the_vocabulary_is_that_of_the_model():
     x = layers.Embedding(VOCABULARY, 8)(tokens_layer("def")(inputs["token_ids"]))
     x = mean_of_tokens(x, inputs["padding_mask"])
     model = keras.Model(inputs, layers.Dense(3)(x), name="net")
-    with pytest.raises(ValueError, match=r"another tokenizer \(abc\) than 'net' reads the ids of \(def\)"):
+    with pytest.raises(ValueError, match=r"another tokenizer \(abc\) than the one of 'net' \(def\)"):
         export.export_tflite(model, None, verification_data=X, vocabulary=Tokens())
     assert (
         export.export_tflite(model, None, verification_data=X, vocabulary=Tokens.vocabulary).agreement > 0.9
@@ -248,10 +250,10 @@ def test_the_vocabulary_is_that_of_the_model():
 @pytest.mark.parametrize(
     ("vocabulary", "error", "message"),
     [
-        ("vocab.txt", TypeError, "must be a tfkd.text.Tokenizer, or the list"),
+        ("vocab.txt", TypeError, "must be a tfkd.text.Tokenizer or a list"),
         ([], ValueError, "at least one"),
-        (["a\nb"], ValueError, "of one line each"),
-        (["a", "b"], ValueError, r"has 2 tokens.*have id 49. Give the tokenizer"),
+        (["a\nb"], ValueError, "without line breaks"),
+        (["a", "b"], ValueError, r"has 2 tokens.*contain id 49. Pass the tokenizer"),
     ],
 )
 def test_a_vocabulary_that_does_not_fit_is_refused(vocabulary, error, message):
@@ -372,7 +374,7 @@ def test_integers_go_into_files_as_integers(case, tmp_path):
         (IDS, ValueError, r"`verification_data`: .*a dictionary of .*Tokenizer"),
         ({**X, "token_ids": IDS + 0.5}, ValueError, r"'token_ids' of `verification_data` must be integers"),
         ({**X, "token_ids": IDS.astype(str)}, TypeError, "'token_ids' .*must be numbers"),
-        ({**X, "token_ids": IDS[:5]}, ValueError, r"as many rows of each input.*5 of token_ids"),
+        ({**X, "token_ids": IDS[:5]}, ValueError, r"same number of rows for each input.*5 of token_ids"),
         ({**X, "token_ids": IDS[0]}, ValueError, r"'token_ids' .*rows of integers of shape \(n, 12\)"),
         (tf.data.Dataset.from_tensor_slices(IDS), ValueError, "a dictionary of"),
     ],

@@ -83,7 +83,7 @@ def test_bad_requests(teacher, tmp_path):
         ({"interface": "int8"}, "needs quantization='int8'"),
         ({"representative_data": np.zeros((4, 5, 5, 1))}, r"images of shape \(n, 12, 12, 1\)"),
         ({"representative_data": np.zeros((0, *SHAPE))}, "representative_data"),
-        ({"sparse": True, "quantization": "int8"}, "no sparse kernels of 8 bits"),
+        ({"sparse": True, "quantization": "int8"}, "no sparse 8-bit kernels"),
         ({"min_agreement": 90}, "`min_agreement` must be between 0 and 1"),
         ({"labels": ["cat", "dog"]}, "`labels` must be 4 names"),
     ):
@@ -168,7 +168,7 @@ def test_a_file_that_disagrees_is_an_error(teacher, tmp_path, monkeypatch):
     options = {"quantization": "int8", "representative_data": dark, "verification_data": blobs(100)[0]}
     check = export.export_tflite(teacher, None, **options)
     assert check.agreement < 0.9
-    with pytest.raises(RuntimeError, match=r"below `min_agreement` 90.00%; it was not written"):
+    with pytest.raises(RuntimeError, match=r"below `min_agreement` 90.00%; the file was not written"):
         export.export_tflite(teacher, path, min_agreement=0.9, **options)
     assert not path.exists()
 
@@ -195,7 +195,7 @@ def test_several_inputs_go_by_name(tmp_path, by_name):
         )
     signature = details(path.read_bytes())[2].get_signature_list()["serving_default"]
     assert sorted(signature["inputs"]) == ["one", "two"]
-    with pytest.raises(ValueError, match=r"`images` must hold .*without one"):
+    with pytest.raises(ValueError, match=r"`images` must contain .*without one"):
         export.run_tflite(path, {"two": x["two"]})
     with pytest.raises(ValueError, match="`images` must be a dictionary of"):
         export.run_tflite(path, x["two"])

@@ -104,7 +104,7 @@ def test_open_sides(tmp_path):
     with pytest.raises(ValueError, match=r"`image_shape` is needed.*\(height, width, channels\)"):
         export.export_tflite(model, None, verification_data=X)
     for wrong in ((12, 12, 3), (12, 12), (0, 12, 1)):
-        with pytest.raises(ValueError, match="`image_shape` must be"):
+        with pytest.raises(ValueError, match="`image_shape` must match"):
             export.export_tflite(model, None, image_shape=wrong)
     check = export.export_tflite(model, tmp_path / "m.tflite", "int8", image_shape=SHAPE)
     assert check.agreement > 0.8
@@ -157,7 +157,7 @@ STEPS = np.random.default_rng(0).random((32, 6, 3)).astype("float32")
 
 @pytest.mark.slow
 def test_a_converter_that_dies_is_survived_and_its_advice_works(tmp_path, capfd):
-    said = r"the converter died of it \(SIG\w+\).*unroll=True.*'dynamic' or 'float16'"
+    said = r"the converter crashed \(SIG\w+\).*unroll=True.*'dynamic' or 'float16'"
     with pytest.raises(RuntimeError, match=said) as raised:
         export.export_tflite(series(False), tmp_path / "m.tflite", "int8", STEPS)
     assert len(str(raised.value)) < 400 and not list(tmp_path.iterdir())
@@ -209,7 +209,7 @@ def test_one_output_in_a_dictionary_and_several():
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        (lambda: iter([None]), ValueError, "must be inputs of 3 axes, or batches"),
+        (lambda: iter([None]), ValueError, "must be inputs with 3 axes, or batches"),
         (lambda: None, TypeError, "A generator function must return a generator"),
         (["a.png", "b.png"], TypeError, "`representative_data` must be numbers"),
         (np.full((4, *SHAPE), np.nan, "float32"), ValueError, "`representative_data` must be finite"),
@@ -234,7 +234,7 @@ def test_pixels_of_whole_numbers():
 def test_outputs_that_are_not_finite_are_no_file(quantization, value, where, tmp_path):
     model = small_network(4)
     model.get_layer(where).kernel.assign(model.get_layer(where).kernel * value)
-    with pytest.raises(RuntimeError, match="NaN or infinite; it was not written"):
+    with pytest.raises(RuntimeError, match="NaN or infinite, so the file was not written"):
         export.export_tflite(model, tmp_path / "m.tflite", quantization, X, min_agreement=1.0)
     assert not list(tmp_path.iterdir())
 

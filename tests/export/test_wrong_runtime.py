@@ -31,7 +31,7 @@ def test_wide_and_uneven_strides_are_computed_or_refused(strides, tmp_path):
         export.export_tflite(model, path, verification_data=X)
     except RuntimeError as error:
         # A version of LiteRT that cannot do it.
-        assert "computes something else" in str(error) and not path.exists()
+        assert "does not compute the same" in str(error) and not path.exists()
     else:
         np.testing.assert_allclose(export.run_tflite(path, X), model(X), atol=1e-4)
 
@@ -41,8 +41,8 @@ def test_zeros_are_an_error_and_not_a_file(wide_strides, quantization, allowed, 
     """Numbers agree by closeness and constant classes may agree, so that the difference has to tell."""
     run = verification.run_tflite
     monkeypatch.setattr(verification, "run_tflite", lambda content, x: 0 * run(content, x))
-    message = f"The {quantization} TFLite file of 'wide_strides' computes something else.*differ by up to"
-    allowing = re.escape(f"where {allowed}% is allowed; it was not written")
+    message = f"The {quantization} TFLite file of 'wide_strides' does not compute the same.*differ by up to"
+    allowing = re.escape(f"but only {allowed}% is allowed; the file was not written")
     with pytest.raises(RuntimeError, match=f"{message}.*{allowing}"):
         export.export_tflite(wide_strides, tmp_path / "m.tflite", quantization, verification_data=X)
     assert not list(tmp_path.iterdir())

@@ -49,7 +49,10 @@ def test_ranges_are_those_of_the_normalization():
     [
         ([], "`model`: 'net' must have one keras.layers.Normalization.* Received: 0 of them"),
         ([layers.Normalization(mean=0, variance=1), layers.Normalization(mean=0, variance=1)], "2 of them"),
-        ([layers.Normalization(mean=0, variance=1, invert=True)], "one that inverts. Say `low` and `high`"),
+        (
+            [layers.Normalization(mean=0, variance=1, invert=True)],
+            "one with invert=True. Pass `low` and `high`",
+        ),
     ],
 )
 def test_models_that_do_not_tell(layers_before, message):
@@ -60,7 +63,7 @@ def test_models_that_do_not_tell(layers_before, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Uniform((3,), low=[0, 0]), r"`low` must be finite numbers .* goes with \(3,\)"),
+        (lambda: Uniform((3,), low=[0, 0]), r"`low` must be finite numbers .* broadcast to shape \(3,\)"),
         (lambda: Uniform((3,), high="x"), "`high` must be finite numbers"),
         (lambda: Uniform((3,), low=np.nan), "`low` must be finite numbers"),
         (

@@ -59,11 +59,11 @@ def test_pictures_too_small_or_too_many_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "`pictures`: '.*' is not a folder. Give the path of a folder of pictures"),
-        ({}, r"`pictures`: there is no image \(.bmp, .gif, .* in '.*'. Put some there"),
+        (None, "`pictures`: '.*' is not a folder. Pass the path of a folder of pictures"),
+        ({}, r"`pictures`: there is no image \(.bmp, .gif, .* in '.*'. Add some"),
         ({"x.txt": b""}, "there is no image"),
-        ({"x.png": b"text"}, "'.*x.png' is not a PNG, JPEG, GIF or BMP image. Take it away"),
-        ({"x.jpg": b"\xff\xd8\xff broken"}, "'.*x.jpg' cannot be decoded .* Take it away"),
+        ({"x.png": b"text"}, "'.*x.png' is not a PNG, JPEG, GIF or BMP image. Remove it"),
+        ({"x.jpg": b"\xff\xd8\xff broken"}, "'.*x.jpg' cannot be decoded .* Remove it"),
     ],
 )
 def test_what_is_refused(tmp_path, content, message):

@@ -118,7 +118,9 @@ def test_the_pictures_travel_with_the_file(tmp_path):
 
 def test_pictures_smaller_than_the_input_are_refused():
     small, large = np.zeros((40, 48, 3), "uint8"), np.zeros((64, 40, 3), "uint8")
-    with pytest.raises(ValueError, match=r"largest side of any is 48 pixels, and images of 64 x 96 .* 64"):
+    with pytest.raises(
+        ValueError, match=r"longest side of all pictures is 48 pixels, so images of 64 x 96 .* 64"
+    ):
         Pictures((64, 96, 3), [small, small])
     assert Pictures((64, 96, 3), [small, large]).image_shape == (64, 96, 3)
     # Those that ship with the library are scaled down to 448.
@@ -133,7 +135,7 @@ def test_pictures_smaller_than_the_input_are_refused():
         ({"pictures": [np.zeros((40, 40))]}, r"`pictures`\[0\] must be uint8 .* Received: float64"),
         ({"pictures": [np.zeros((40, 40, 4), "uint8")]}, r"must be uint8 .* \(40, 40, 4\)"),
         ({"pictures": [np.zeros((40, 31), "uint8")]}, "at least 32 pixels a side. Received: 40 x 31"),
-        ({"pictures": ["AAAA"]}, r"`pictures`\[0\] is not a picture as a configuration holds it"),
+        ({"pictures": ["AAAA"]}, r"`pictures`\[0\] is not a picture from a saved configuration"),
         ({"pictures": "nowhere"}, "`pictures`: 'nowhere' is not a folder"),
         ({"scale": (0.5, 0.1)}, r"`scale` must be \(low, high\)"),
         ({"mixed": 1.5}, r"`mixed` must be a number in \[0, 1\]. Received: mixed=1.5"),

@@ -108,7 +108,7 @@ def test_a_file_keeps_all_options(tmp_path):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Words([]), "`token_ids` must hold at least one word. Received: none. .*whole_words"),
+        (lambda: Words([]), "`token_ids` must contain at least one word. Received: none. .*whole_words"),
         (lambda: Words([1, -1]), "`token_ids` must be an integer of at least 0. Received: token_ids=-1"),
         (lambda: Words([1], words=(5, 4)), r"`words` must be \(fewest, most\)"),
         (lambda: Words([1], words=(1.5, 4)), "`words` must be .* two integers"),
@@ -118,7 +118,7 @@ def test_a_file_keeps_all_options(tmp_path):
         (lambda: Words([1], pad_id=-2), "`pad_id` must be an integer of at least 0"),
         (
             lambda: Words([1], words=(2, 6), start_id=0, end_id=2, length=7),
-            "`length` must be at least 8, for 6 words .* Received: length=7. Ask for fewer",
+            "`length` must be at least 8, for 6 words .* Received: length=7. Use a longer",
         ),
     ],
 )

@@ -336,7 +336,7 @@ def test_a_loss_without_a_computation_says_what_it_lacks():
     ],
 )
 def test_old_names_work_and_say_the_new_ones(old, new):
-    with pytest.warns(DeprecationWarning, match=f"losses.{old} is called tfkd.losses.{new} now"):
+    with pytest.warns(DeprecationWarning, match=f"losses.{old} is now called tfkd.losses.{new}"):
         assert getattr(losses, old) is getattr(losses, new)
     assert old not in losses.__all__
 

@@ -232,7 +232,7 @@ def test_dot_where_it_cannot_work(teacher):
         half = small_network(2)
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(ValueError, match="DOT does not scale losses"):
+    with pytest.raises(ValueError, match="DOT does not support loss scaling"):
         tfkd.Distiller(teacher, half, tfkd.losses.SoftTargets()).compile(
             DOT(keras.optimizers.SGD(0.1, 0.9)), LABELS_LOSS
         )

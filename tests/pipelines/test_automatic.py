@@ -15,7 +15,7 @@ from tfkd.pipelines._automatic import (
 def test_options_stand_over_those_of_the_recipe_that_is_chosen():
     asked = recipe_asked_for("Auto", ["temperature=2", "chain_moves=3"], epochs=5, memory=None)
     recipe, reason = chosen_recipe(asked, small_network(), inherits=True)
-    assert isinstance(recipe, GuidedPrior) and "batch normalizations" in reason
+    assert isinstance(recipe, GuidedPrior) and "batch normalization" in reason
     assert (recipe.temperature, recipe.chain_moves, recipe.epochs) == (2.0, 3, 5)
     assert recipe.memory is None and recipe.features > 0
 

@@ -322,7 +322,7 @@ def test_interrupted_students_go_on_to_the_same_weights(teacher, shared, tmp_pat
         ({"teacher": "none.keras"}, "there is no file"),
         ({"recipe": "procedurel"}, "Did you mean 'procedural'"),
         ({"recipe": 3}, "`recipe` must be a tfkd.datafree recipe or its name"),
-        ({"recipe": tfkd.datafree.BSS()}, "BSS makes its inputs of real examples"),
+        ({"recipe": tfkd.datafree.BSS()}, "BSS makes its inputs from real examples"),
         ({"students": []}, "`students` must be at least one"),
         ({"students": "resnet9"}, "6n \\+ 2"),
         ({"students": small_network(4), "inherit": True}, "`inherit`: only a student by a factor"),

@@ -275,7 +275,7 @@ def test_what_would_make_no_sense():
         (lambda: scheme(three(), losses.Hint("conv9", "conv1")), "conv9"),
         (lambda: scheme().fit(blobs(8)[0], verbose=0), "`y` is missing"),
         (lambda: MutualDistiller(three()).compile("sgd"), "`loss` is missing"),
-        (lambda: scheme().save("mutual.h5"), "cannot be read back"),
+        (lambda: scheme().save("mutual.h5"), "could not be loaded again"),
     ],
 )
 def test_bad_input(make, message):

@@ -97,7 +97,7 @@ def test_folders_of_tensorflow_before_2_5(folder, tmp_path):
 
 
 REASONS = {
-    "runs code that the file brings along": lambda text: text.replace('"Conv2D"', '"Lambda"'),
+    "runs code that is stored in the file": lambda text: text.replace('"Conv2D"', '"Lambda"'),
     "computes something else": lambda text: text.replace('"relu"', '"tanh"'),
     "no model of Keras 2": lambda text: "",
     "without a configuration of its layers": lambda text: '{"class_name": "Mine"}',

@@ -256,12 +256,12 @@ def nothing_but_nan(shape, dtype=None):
 
 def test_the_old_keyword_works_for_a_version(tmp_path):
     network(5).save(tmp_path / "net.keras")
-    with pytest.warns(DeprecationWarning, match="`path` of load_teacher is called `source` now"):
+    with pytest.warns(DeprecationWarning, match="`path` of load_teacher is now called `source`"):
         teacher = tfkd.load_teacher(path=tmp_path / "net.keras", task="regression")
     assert repr(task_of(teacher)) == "Regression((5,))"
     with pytest.warns(DeprecationWarning), pytest.raises(TypeError, match="both `source` and its old name"):
         tfkd.load_teacher(source="a", path="b")
-    with pytest.warns(DeprecationWarning, match=r"suspicion is called tfkd.teachers.diagnose now"):
+    with pytest.warns(DeprecationWarning, match=r"suspicion is now called tfkd.teachers.diagnose"):
         assert tfkd.teachers.suspicion is tfkd.teachers.diagnose
 
 

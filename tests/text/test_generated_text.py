@@ -123,5 +123,5 @@ def test_refused(build, message):
 def test_images_are_refused():
     from tests.conftest import small_network
 
-    with pytest.raises(ValueError, match="`recipe`: token ids are made, and teacher 'net' takes inputs"):
+    with pytest.raises(ValueError, match="`recipe` makes token ids, but teacher 'net' takes inputs"):
         tfkd.DataFreeDistiller(small_network(4), small_network(4), RECIPE)

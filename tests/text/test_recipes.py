@@ -139,5 +139,5 @@ def test_another_vocabulary(case):
     teacher = case.teacher()
     other = models.bert_classifier(vocabulary=models.VOCABULARY + 1)
     inputs, labels = data(case)
-    with pytest.raises(ValueError, match="must read the token ids of"):
+    with pytest.raises(ValueError, match="must take the token ids of"):
         made(case).fit(teacher, other, inputs, labels, **FIT)

@@ -1,1 +1,1 @@
-"""What every room needs and no user sees: names, files, graphs, fingerprints."""
+"""Internal foundations for all packages: names, files, graphs, fingerprints."""

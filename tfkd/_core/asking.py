@@ -1,4 +1,4 @@
-"""Asks a model about many inputs at once: compiled, and in parts that memory holds."""
+"""Runs a model on many inputs: compiled, and in batches that fit in memory."""
 
 import dataclasses
 import itertools
@@ -13,62 +13,63 @@ from keras import tree
 
 from tfkd._core import progress
 
-# What a part may take inside a network, and how many examples it has at most.
+# The memory that one batch may take inside a network, and the largest batch size.
 PART_BYTES = 2**28
 MOST_AT_ONCE = 256
-# While an operation runs, what it reads, what it writes, a skip connection and its scratch space are there.
+# While an operation runs, memory holds its input, its output, a skip connection and scratch space.
 _HELD_AT_ONCE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class _Compiled:
-    """A model's function of inputs of one shape, and the bytes of an example's largest tensor in it."""
+    """A model compiled for one input shape, and the size in bytes of its largest tensor per example."""
 
     function: Callable[..., Any]
     largest: int
 
 
-# A function refers to its model weakly, so that neither it nor this keeps models alive.
+# Functions hold weak references to their models, so that this cache keeps no model alive.
 _compiled: weakref.WeakKeyDictionary[Any, dict[str, _Compiled]] = weakref.WeakKeyDictionary()
 
 
 def answers(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Any:
-    """What a model answers in inference mode, like `model.predict`, in parts of bounded memory.
+    """The outputs of a model in inference mode, like `model.predict`, in batches of bounded memory.
 
-    The model is traced once for each shape of inputs; what is changed of it later, other than values of
-    variables, is not seen.
+    The model is traced once for each input shape. Later changes to it are not seen, except new values of
+    its variables.
 
     Args:
         model: a Keras model, of Keras 3 or tf_keras, or another callable with an argument `training`.
         inputs: an array `(n, ...)`, or several in the structure of the model's inputs; n at least 1.
-        most: examples in a part at most.
+        most: the largest batch size.
 
     Returns:
         An array `(n, ...)`, or several in the structure of the model's outputs.
     """
     function = _compiled_for(model, _as_arrays(inputs)).function
     answered, count = [], len(tree.flatten(inputs)[0])
-    with progress.work(f"asking a network about {count:,} inputs"):
+    with progress.work(f"running a network on {count:,} inputs"):
         for part in in_parts(model, inputs, most):
             answered.append(tree.map_structure(np.asarray, function(part)))
     return tree.map_structure(lambda *arrays: np.concatenate(arrays), *answered)
 
 
 def forget(model: Any) -> None:
-    """Has a model traced again, since something of it has changed that a trace holds."""
+    """Drops a model's traces after a change that they do not follow; the next call traces it again."""
     _compiled.pop(model, None)
 
 
 def in_parts(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Iterator[Any]:
-    """Inputs in parts, as equal as can be, that go through a model in 256 MiB of memory each.
+    """Splits inputs into batches of about equal size that each need at most 256 MiB inside a model.
 
     Args:
         model: as for `answers`.
-        inputs: likewise.
-        most: examples in a part at most.
+        inputs: as for `answers`.
+        most: the largest batch size.
 
     Returns:
-        Tensors in the structure of the inputs; one example where even that takes more.
+        Tensors in the structure of the inputs; a batch has at least one example, even if that needs more
+        memory.
     """
     inputs = _as_arrays(inputs)
     n, size = len(tree.flatten(inputs)[0]), fitting(inputs, _compiled_for(model, inputs).largest, most)
@@ -77,7 +78,7 @@ def in_parts(model: Any, inputs: Any, most: int = MOST_AT_ONCE) -> Iterator[Any]
     def part(start, stop):
         return tree.map_structure(lambda array: tf.convert_to_tensor(array[start:stop]), inputs)
 
-    # The model is traced above, as it is now, and not when the first part is asked for.
+    # A generator expression: the model is traced above, now, and not when the first batch is drawn.
     return (part(start, stop) for start, stop in itertools.pairwise(ends.tolist()))
 
 
@@ -90,12 +91,12 @@ def _as_arrays(inputs):
 
 
 def fitting(inputs: Any, largest: int, most: int = MOST_AT_ONCE) -> int:
-    """How many of these inputs go through a graph at once.
+    """The number of these inputs that can go through a graph at once.
 
     Args:
         inputs: an array `(n, ...)`, or several.
-        largest: the bytes of the graph's largest tensor of one example.
-        most: examples at most.
+        largest: the size in bytes of the graph's largest tensor, per example.
+        most: the largest batch size.
     """
     entering = sum(array[:1].nbytes for array in tree.flatten(inputs))
     return max(1, min(most, PART_BYTES // max(1, entering + _HELD_AT_ONCE * largest)))
@@ -119,7 +120,7 @@ def _compile(reference, specs):
 
 
 def largest_tensor(graph: tf.Graph) -> int:
-    """The bytes of the largest tensor of one example in a graph; weights, which have no batch, aside."""
+    """The size in bytes, per example, of the largest tensor in a graph that has a batch axis."""
     tensors = (tensor for operation in graph.get_operations() for tensor in operation.outputs)
     return max(map(_bytes_of_example, tensors), default=0)
 

@@ -1,7 +1,7 @@
-"""Checks of numbers and choices that users give.
+"""Checks of numbers and choices that users pass.
 
-Whatever is wrong raises a `ValueError` that names the argument, what it must be and what came. The checks
-return the value, so that a constructor can check and keep it in one line.
+A bad value raises a `ValueError` that names the argument, what was expected and what was received. The
+checks return the value, so that a constructor can check and store it in one line.
 """
 
 import math
@@ -10,13 +10,13 @@ from collections.abc import Iterable
 
 
 def check_int(name: str, value: int, least: int = 1, most: int | None = None, remedy: str = "") -> int:
-    """Checks an integer; True and False are not integers.
+    """Checks an integer; True and False do not count as integers.
 
     Args:
         name: the argument's name.
-        value: what the user gave.
-        least: the smallest that is allowed.
-        most: the largest that is allowed; None for any.
+        value: what the user passed.
+        least: the smallest allowed value.
+        most: the largest allowed value; None for no limit.
         remedy: a sentence for the end of the message.
 
     Returns:
@@ -46,15 +46,15 @@ def check_number(
     most: float | None = None,
     remedy: str = "",
 ) -> float:
-    """Checks a finite number; True and False are not numbers.
+    """Checks a finite number; True and False do not count as numbers.
 
     Args:
         name: the argument's name.
-        value: what the user gave.
-        above: what it must be larger than; or
-        least: the smallest that is allowed.
-        below: what it must be smaller than; or
-        most: the largest that is allowed.
+        value: what the user passed.
+        above: an exclusive lower bound; or
+        least: the smallest allowed value.
+        below: an exclusive upper bound; or
+        most: the largest allowed value.
         remedy: a sentence for the end of the message.
 
     Returns:
@@ -81,18 +81,18 @@ def check_number(
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> str:
-    """Checks that a value is one of a few.
+    """Checks that a value is one of several choices.
 
     Args:
         name: the argument's name.
-        value: what the user gave.
-        choices: what is allowed.
+        value: what the user passed.
+        choices: the allowed values.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if it is another.
+        ValueError: if the value is not one of the choices.
 
     Example:
         >>> check_choice("action", "stop", ("warn", "stop"))

@@ -1,4 +1,4 @@
-"""TFLite files by LiteRT's `CompiledModel`, which newer apps use instead of the interpreter."""
+"""Runs TFLite files with LiteRT's `CompiledModel`, which newer apps use instead of the interpreter."""
 
 import importlib.util
 import os
@@ -20,13 +20,13 @@ _SECONDS = 120
 
 
 class _Refused(Exception):
-    """`CompiledModel` does not run the file."""
+    """`CompiledModel` cannot run the file."""
 
 
 class _CompiledFile(TFLiteFile):
-    """A TFLite file that `CompiledModel` runs, in a process of its own.
+    """A TFLite file that `CompiledModel` runs in a separate process.
 
-    It may die of a file, looks for accelerators, and logs at its end.
+    It can crash on a file, searches for accelerators, and logs when it exits.
 
     Args:
         content: the file's bytes.
@@ -38,7 +38,7 @@ class _CompiledFile(TFLiteFile):
             (folder / "model.tflite").write_bytes(self.content)
             files.write_arrays(folder / "inputs.npz", rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            # A copy: modules beside a program are found before all others.
+            # Run a copy: Python would import modules beside the original first.
             program = shutil.copy(_PROGRAM, folder)
             try:
                 subprocess.run(
@@ -57,14 +57,14 @@ class _CompiledFile(TFLiteFile):
 def compiled_outputs(
     content: bytes, inputs: np.ndarray | Mapping[str, np.ndarray]
 ) -> list[np.ndarray] | None:
-    """The outputs that `CompiledModel` gives on the CPU for any number of examples.
+    """The outputs of `CompiledModel` on the CPU for any number of examples.
 
     Args:
         content: the file's bytes.
         inputs: as a `TFLiteFile` takes them.
 
     Returns:
-        float32 outputs; None where this version of LiteRT has no `CompiledModel`, or it does not run the
+        float32 outputs; None if this version of LiteRT has no `CompiledModel`, or if it cannot run the
         file.
     """
     if importlib.util.find_spec("ai_edge_litert.compiled_model") is None:

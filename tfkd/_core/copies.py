@@ -1,4 +1,4 @@
-"""New objects like given ones."""
+"""Makes copies of Keras objects from their configurations."""
 
 from typing import Any, Protocol, TypeVar
 
@@ -9,7 +9,7 @@ from tfkd._core.keras_internals import flatten_layers
 
 
 class Configured(Protocol):
-    """Whatever Keras can make again from a configuration."""
+    """An object that Keras can recreate from its configuration."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self: ...
@@ -28,12 +28,12 @@ def clone(original: AnyConfigured) -> AnyConfigured:
 def cloned_model(model: keras.Model, **options: Any) -> keras.Model:
     """`keras.models.clone_model`, but not compiled.
 
-    Keras compiles a clone as its original is, so that a student would have the variables of its teacher's
+    Keras compiles a clone like its original. A student would then carry the variables of its teacher's
     optimizer, and its files would be three times as large.
 
     Args:
         model: the model.
-        **options: of `keras.models.clone_model`.
+        **options: passed to `keras.models.clone_model`.
     """
     models = [each for each in flatten_layers(model) if isinstance(each, keras.Model) and each.compiled]
     for each in models:
@@ -46,21 +46,20 @@ def cloned_model(model: keras.Model, **options: Any) -> keras.Model:
 
 
 def fresh_metrics(metrics: Any) -> Any:
-    """Metrics of the same kind without state, in the same structure; names as they are."""
+    """Copies of metrics without their state, in the same structure; names are kept as they are."""
     return keras.tree.map_structure(
         lambda each: clone(each) if isinstance(each, keras.metrics.Metric) else each, metrics
     )
 
 
 def remade(layer: keras.Operation, config: dict[str, Any]) -> keras.Operation:
-    """A new layer like a given one, by its configuration, changed or not.
+    """A new layer of the same class, made from the layer's configuration or a changed one.
 
-    A `Lambda` has nothing but its function, which need not be what a configuration says of it, so that it
-    is used as it is.
+    A `Lambda` is returned as it is: it has only its function, which a configuration may not describe.
 
     Args:
-        layer: of a model in memory, or another operation.
-        config: its configuration.
+        layer: a layer of a model in memory, or another operation.
+        config: the configuration to use.
 
     Raises:
         ValueError: naming the layer, if it cannot be made from a configuration.
@@ -71,6 +70,6 @@ def remade(layer: keras.Operation, config: dict[str, Any]) -> keras.Operation:
         return type(layer).from_config(config)
     except (TypeError, NotImplementedError) as error:
         raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be made again from its configuration: "
+            f"Layer {layer.name!r} ({type(layer).__name__}) cannot be recreated from its configuration: "
             f"{str(error)[:200]} Give its class a `get_config` with all arguments of its constructor."
         ) from error

@@ -1,4 +1,4 @@
-"""Packages that tfkd takes only for some of its parts."""
+"""Packages that only some parts of tfkd need."""
 
 import importlib
 from types import ModuleType
@@ -8,15 +8,15 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Imports an optional package, or says what to install.
 
     Args:
-        module: name of the module, such as "keras_hub".
-        extra: name of the extra of tfkd that installs it.
-        purpose: what it is needed for, as the beginning of a sentence such as "Loading a text model".
+        module: the name of the module, such as "keras_hub".
+        extra: the tfkd extra that installs it.
+        purpose: what needs it, as the beginning of a sentence such as "Loading a text model".
 
     Returns:
         The module.
 
     Raises:
-        ImportError: if it, or something that it imports, is missing.
+        ImportError: if the module, or something that it imports, is missing.
 
     Example:
         >>> tokenizers = require("tokenizers", "text", "A tokenizer")

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writes files completely or not at all."""
 
 import contextlib
 import os
@@ -9,23 +9,23 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-# `.student-ab_c12d3.keras`, as `tempfile` chooses letters.
+# `.student-ab_c12d3.keras`; `tempfile` chooses the letters.
 _TEMPORARY = re.compile(r"\.(?P<stem>[^.]+)-[a-z0-9_]{8}(?P<ending>\..*)?")
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """Gives a temporary name beside `path`, and renames it to `path` once the block succeeds.
+    """Yields a temporary file name next to `path`, and renames the file to `path` if the block succeeds.
 
     Args:
-        path: the file to write; its folder is made if need be.
+        path: the file to write; its folder is created if necessary.
 
     Returns:
-        A context manager that yields the temporary name, with the same ending as `path`.
+        A context manager that yields the temporary name, with the same extension as `path`.
 
     Raises:
-        OSError: if the folder cannot be written or the disk is full; `path` is then as it was, and
-            the message names it.
+        OSError: naming `path`, if the folder is not writable or the disk is full; `path` is then
+            unchanged.
 
     Example:
         >>> with replacing("student.keras") as temporary:
@@ -54,28 +54,28 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 def check_not_hdf5(path: str | os.PathLike, what: str, remedy: str) -> None:
-    """Raises ValueError for a whole model in the older format, which knows Keras's classes only.
+    """Raises ValueError if a whole model would be saved as HDF5, which supports Keras's own classes only.
 
     Args:
-        path: where a model is to be saved.
+        path: where the model is to be saved.
         what: the model, in words.
-        remedy: what else to save.
+        remedy: what to save instead.
     """
     if os.fspath(path).endswith((".h5", ".hdf5")):
         raise ValueError(
-            f"`filepath`: {what} cannot be read back from {os.fspath(path)!r}, since .h5 files know "
-            f"Keras's own classes only. Save it as .keras, or {remedy}."
+            f"`filepath`: {what} could not be loaded again from {os.fspath(path)!r}, since .h5 files "
+            f"support Keras's own classes only. Save it as .keras, or {remedy}."
         )
 
 
 def temporary_of(name: str) -> str | None:
-    """The name of the file that a temporary one of `replacing` was to become; None for other files."""
+    """The final name of a temporary file made by `replacing`; None for other files."""
     match = _TEMPORARY.fullmatch(name)
     return match and match["stem"] + (match["ending"] or "")
 
 
 def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an npz file of arrays under any name; `numpy.savez` cannot take one called "file"."""
+    """Writes arrays to an npz file under any names; `numpy.savez` does not accept the name "file"."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -83,12 +83,12 @@ def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> N
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file completely or not at all."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a binary file whole or not at all."""
+    """Writes a binary file completely or not at all."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(data)

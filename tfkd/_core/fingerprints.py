@@ -1,4 +1,4 @@
-"""Telling models apart by their layers and weights."""
+"""Fingerprints that identify models by their layers and weights."""
 
 import hashlib
 import json
@@ -13,16 +13,17 @@ from tfkd._core.layouts import probes
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Sixteen hexadecimal digits that follow from a model's layers and weights, whatever their names.
+    """A fingerprint of a model: 16 hexadecimal digits from its layers and weights, but not their names.
 
-    A black box is told by its answers to the same 128 synthetic inputs: which of them are above the median
-    of their output, and how large and varied they are to two digits. Sums in another order change neither.
+    A black box is identified by its outputs for a fixed set of 128 synthetic inputs: which of them exceed
+    the median of that output, and their mean magnitude and standard deviation to two digits. Differences in
+    the order of summation change neither.
 
     Args:
         model: a built model.
 
     Returns:
-        The same digits for the same layers with the same weights, in whatever process.
+        The same digits for the same layers with the same weights, in any process.
 
     Raises:
         ValueError: if the model has no weights yet.
@@ -31,14 +32,14 @@ def fingerprint(model: keras.Model) -> str:
         return _of_answers(model)
     if not model.weights:
         raise ValueError(
-            f"Model {model.name!r} has no weights to tell it by. Build it first, by calling it on a batch."
+            f"Model {model.name!r} has no weights to identify it by. Build it first: call it on a batch."
         )
     digest = hashlib.sha256()
     for layer in flatten_layers(model):
         digest.update(
             json.dumps([type(layer).__name__, _options(layer)], sort_keys=True, default=str).encode()
         )
-    # Weights can be read while a step is traced, but not inside the graph.
+    # While a step is being traced, weights can be read only outside its graph.
     with tf.init_scope():
         for weight in model.weights:
             values = np.ascontiguousarray(weight.numpy())
@@ -57,7 +58,7 @@ def _of_answers(model):
 
 
 def _options(layer):
-    """What a layer was made with, but for what does not change its outputs."""
+    """A layer's configuration, without the entries that do not affect its outputs."""
     if flatten_layers(layer, include_self=False, recursive=False):
         return {}
     try:
@@ -70,7 +71,7 @@ def _options(layer):
 
 
 def _without_ids(config):
-    """A configuration without the numbers that Keras gives to objects while it saves a model."""
+    """A configuration without the ids that Keras assigns to objects while it saves a model."""
     if not isinstance(config, dict):
         return config
     return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}

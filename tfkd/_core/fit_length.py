@@ -1,4 +1,4 @@
-"""Networks whose training depends on how long it is going to be."""
+"""Networks whose training depends on the length of `fit`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -8,19 +8,19 @@ import keras
 
 @runtime_checkable
 class FollowsFit(Protocol):
-    """A network that wants to know how many passes in training mode it will make."""
+    """A network that needs to know how many forward passes in training mode it will make."""
 
     def expect_passes(self, passes: int) -> None:
-        """Takes note of how many passes the `fit` that has begun will make from now on."""
+        """Sets the number of passes that the current `fit` will make from now on."""
         ...
 
 
 class TellLength(keras.callbacks.Callback):
-    """Tells networks how many passes they will make, as soon as that is known.
+    """Tells networks how many forward passes they will make, as soon as that is known.
 
     Args:
-        networks: those that follow are told, others are left alone.
-        passes: how many passes steps are, where a step is not one.
+        networks: any networks; those that are not `FollowsFit` are ignored.
+        passes: converts a number of steps to passes, if a step does not make exactly one.
     """
 
     def __init__(self, networks: Sequence[Any], passes: Callable[[int], int] = int) -> None:
@@ -36,7 +36,7 @@ class TellLength(keras.callbacks.Callback):
         self._seen = batch + 1
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        # A generator's length shows at its end.
+        # The length of a Python generator is known only after its first epoch.
         self._tell((self.params["epochs"] - epoch - 1) * self._seen)
 
     def _tell(self, steps):
@@ -47,7 +47,7 @@ class TellLength(keras.callbacks.Callback):
 
 
 def with_length(callbacks: Any, networks: Sequence[Any], passes: Callable[[int], int] = int) -> Any:
-    """The callbacks given to `fit`, and one that tells networks the length where one of them follows it."""
+    """The callbacks given to `fit`, plus `TellLength` if a network needs it."""
     telling = TellLength(networks, passes)
     if not telling.networks:
         return callbacks
@@ -55,5 +55,5 @@ def with_length(callbacks: Any, networks: Sequence[Any], passes: Callable[[int],
         callbacks.append(telling)
         return callbacks
     given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] * (callbacks is not None)
-    # Behind those that restore a run which has been told already.
+    # After callbacks that restore a run, whose networks have been told already.
     return [*given, telling]

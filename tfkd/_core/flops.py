@@ -12,7 +12,7 @@ from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import flatten_layers, numpy_operations, run_through_graph, symbolic_call
 
 Shape = tuple[int, ...]
-# From an operation, the shapes of its inputs and of its first output, the batch axis included.
+# Computes operations from a layer, the shapes of its inputs and that of its first output, batch included.
 Cost = Callable[[Any, Sequence[Shape], Shape], int]
 
 
@@ -21,37 +21,36 @@ def count_flops(
     input_shape: Sequence | None = None,
     costs: Mapping[type, Cost] | None = None,
 ) -> int:
-    """Floating-point operations (FLOPs) of a forward pass for one example.
+    """Counts the floating-point operations (FLOPs) of a forward pass for one example.
 
-    A multiply-add counts as two operations. Counted are
+    A multiply-add counts as two operations. The count includes
 
-    - convolutions (groups, strides, dilation and padding included; with "same" padding, products with the
-      padding too), transposed, depthwise and separable ones;
+    - convolutions, also transposed, depthwise and separable ones (with their groups, strides, dilation and
+      padding; with "same" padding, products with the padding count too);
     - `Dense` and `EinsumDense`, at every position of the input;
-    - attention: projections, scores and weighted sums of the values, with nothing saved by masks;
+    - attention: projections, scores and weighted sums of the values; masks do not reduce the count;
     - recurrent layers: the products with both kernels at every step;
     - `Dot` layers and `keras.ops.matmul`;
-    - pooling: one operation for each element of each window; for global and adaptive pooling, for each
+    - pooling: one operation for each element of each window; for global and adaptive pooling, one for each
       element of the input.
 
-    The rest counts as nothing, as is usual: biases, activations, additions of branches, normalization,
-    embeddings, reshaping. A layer that is called several times counts every time.
+    As is usual, the rest counts as zero: biases, activations, additions of branches, normalization,
+    embeddings, reshaping. A layer that is called several times is counted every time.
 
     Args:
-        model: a functional or built Sequential model; models inside it are counted too.
-        input_shape: the shape of one example, such as `(224, 224, 3)`, where the model's own leaves sizes
-            open; a list of shapes in the order of `model.inputs` for a model with several.
-        costs: what layers of your own take, by class: a function of the layer, a list of the shapes of its
-            inputs and the shape of its output, each with a batch axis of size 1, that returns operations.
-            It has precedence over what is known of the class.
+        model: a functional or built Sequential model; nested models are counted too.
+        input_shape: the shape of one example, such as `(224, 224, 3)`, needed if the model's own leaves
+            sizes unknown; a list of shapes in the order of `model.inputs` if there are several.
+        costs: the costs of your own layers, by class: each a function of the layer, a list of its input
+            shapes and its output shape, each with a batch axis of size 1, that returns the number of
+            operations. It takes precedence over the built-in cost of the class.
 
     Returns:
-        The number of operations. Those of a part of a model, such as up to an early exit, are those of
+        The number of operations. For a part of a model, such as up to an early exit, count those of
         `keras.Model(model.inputs, output_of_the_part)`.
 
     Raises:
-        ValueError: for a model without a graph, sizes that are left open, and layers that have weights but
-            no known cost.
+        ValueError: if the model has no graph, sizes are unknown, or a layer has weights but no known cost.
 
     Example:
         >>> model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(8, 3)])
@@ -66,21 +65,22 @@ def flops_of_layers(
     input_shape: Sequence | None = None,
     costs: Mapping[type, Cost] | None = None,
 ) -> dict[str, int]:
-    """What each layer of a model takes of `count_flops`, by path, such as `"block3/conv"`.
+    """The operations of each layer, as `count_flops` counts them, by path, such as `"block3/conv"`.
 
     Args:
         model: as for `count_flops`.
-        input_shape: likewise.
-        costs: likewise.
+        input_shape: as for `count_flops`.
+        costs: as for `count_flops`.
 
     Returns:
-        Operations of all calls of each layer together, in the order of the graph; layers that count as
-        nothing are there with 0.
+        The operations of all calls of each layer, in the order of the graph; layers that cost nothing are
+        listed with 0.
     """
     if not has_graph(model):
         raise ValueError(
             f"Model {model.name!r} has no graph to count operations in: expected a functional or built "
-            "Sequential model. Call a subclassed model on a `keras.Input` and build a `keras.Model` of it."
+            "Sequential model. Call a subclassed model on a `keras.Input` and make a `keras.Model` of the "
+            "result."
         )
     counter = _Counter(costs or {})
     counter.visit_model(model, _example(model, input_shape), "")
@@ -88,21 +88,21 @@ def flops_of_layers(
 
 
 def _example(model, input_shape):
-    """One symbolic example for a model."""
+    """Symbolic inputs of a model for one example."""
     shapes = [tensor.shape[1:] for tensor in model.inputs]
     if input_shape is not None:
         several = len(input_shape) > 0 and isinstance(input_shape[0], Sequence)
         given = [tuple(shape) for shape in (input_shape if several else [input_shape])]
         if len(given) != len(shapes) or not all(map(_fits, given, shapes)):
             raise ValueError(
-                f"`input_shape` of model {model.name!r} must fit {shapes}, without the batch axis, but got "
-                f"{input_shape}."
+                f"`input_shape` for model {model.name!r} must match {shapes}, without the batch axis. "
+                f"Received: {input_shape}."
             )
         shapes = given
     if any(None in shape for shape in shapes):
         raise ValueError(
-            f"The inputs of model {model.name!r} have open sizes, {shapes}, and operations depend on them. "
-            "Pass `input_shape=`, the shape of one example without the batch axis."
+            f"The inputs of model {model.name!r} have unknown sizes, {shapes}, on which the number of "
+            "operations depends. Pass `input_shape=`, the shape of one example without the batch axis."
         )
     return [
         keras.KerasTensor((1, *shape), tensor.dtype)
@@ -117,7 +117,7 @@ def _fits(given, shape):
 
 
 class _Counter:
-    """Goes through a graph with shapes only, and adds up what its operations take."""
+    """Runs a graph on shapes only, and adds up the costs of its operations."""
 
     def __init__(self, costs: Mapping[type, Cost]) -> None:
         self.costs = costs
@@ -126,7 +126,7 @@ class _Counter:
     def visit_model(self, model, inputs, prefix):
         """Runs symbolic inputs through a model.
 
-        No call is added to the graph, so that the layers stay as they are.
+        No call is added to the graph, so the layers stay unchanged.
         """
 
         def replaced(operation):
@@ -136,7 +136,7 @@ class _Counter:
 
     def visit(self, operation, args, kwargs, prefix):
         path = prefix + operation.name
-        # In the order of the signature, whatever the order in the call.
+        # In the order of the signature, not that of the call.
         arguments = list(inspect.signature(operation.call).bind(*args, **kwargs).arguments.values())
         if isinstance(operation, keras.Model) and has_graph(operation):
             return self.visit_model(operation, arguments[0], path + "/")
@@ -164,7 +164,7 @@ class _Counter:
         return 0
 
     def inner(self, layer, inputs, output, path) -> int:
-        """What a wrapped layer, or model, takes."""
+        """The cost of a wrapped layer or model."""
         if not isinstance(layer, keras.Model):
             return self.cost(layer, inputs, output, path)
         counter = _Counter(self.costs)
@@ -175,8 +175,8 @@ class _Counter:
     def checked(self, cost, operation, inputs, output, path) -> int:
         if cost is not _nothing and any(None in shape for shape in [*inputs, output]):
             raise ValueError(
-                f"Layer {path!r} has open sizes, inputs {inputs} and output {output}, that its operations "
-                f"depend on. Pass `costs={{{type(operation).__name__}: function}}`."
+                f"Layer {path!r} has unknown sizes, on which its operations depend: inputs {inputs}, "
+                f"output {output}. Pass `costs={{{type(operation).__name__}: function}}`."
             )
         return int(cost(operation, inputs, output))
 
@@ -184,14 +184,14 @@ class _Counter:
 def _unknown(layer, path):
     kind = type(layer).__name__
     return ValueError(
-        f"What layer {path!r}, a {kind}, takes is not known. Pass `costs={{{kind}: function}}`, a function "
-        "of the layer, the shapes of its inputs and the shape of its output that returns operations "
-        "(0 to leave it out)."
+        f"The cost of layer {path!r}, a {kind}, is not known. Pass `costs={{{kind}: function}}`, a "
+        "function of the layer, its input shapes and its output shape that returns the number of "
+        "operations (0 to leave the layer out)."
     )
 
 
 def _tensors(structure):
-    """The symbolic tensors in a structure, dictionaries in their own order."""
+    """The symbolic tensors in a structure; dictionaries keep their own order."""
     return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
 
 
@@ -200,7 +200,7 @@ def _size(*weights) -> int:
 
 
 def _positions(layer, shape) -> int:
-    """The positions of a map: the batch and all sides, channels aside."""
+    """The number of positions of a feature map: the product of all sizes except the channels."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     return math.prod(shape) // shape[1 if first else -1]
 
@@ -224,7 +224,7 @@ def _dense(layer, inputs, output):
 def _outputs(operation, args, kwargs):
     """The symbolic outputs of a call."""
     if isinstance(operation, layers.EinsumDense):
-        # Older versions of Keras say the shape that the layer was built with, of any batch.
+        # Older versions of Keras return the shape that the layer was built with, with any batch size.
         return symbolic_call(operation.call, *args, **kwargs)
     return operation.compute_output_spec(*args, **kwargs)
 
@@ -236,7 +236,7 @@ def _einsum_dense(layer, inputs, output):
 
 
 def _attention(layer, inputs, output):
-    """Projections from all channels of every token, then each query's products with all keys and values."""
+    """Projections of every token, then the products of each query with all keys and values."""
     query, value = inputs[0], inputs[1]
     inside = flatten_layers(layer)
     projections = {each.name: each for each in inside if isinstance(each, layers.EinsumDense)}
@@ -246,7 +246,7 @@ def _attention(layer, inputs, output):
         flops += 2 * tokens * _size(projection.kernel)
     _, heads, key_channels = projections["query"].kernel.shape
     channels = heads * (key_channels + projections["value"].kernel.shape[-1])
-    # Grouped queries attend over all of them.
+    # GroupQueryAttention has no such option and attends over all axes.
     chosen = layer.attention_axes if isinstance(layer, layers.MultiHeadAttention) else None
     axes = chosen or range(1, len(value) - 1)
     return flops + 2 * math.prod(query[:-1]) * math.prod(value[axis] for axis in axes) * channels
@@ -289,7 +289,7 @@ def _nothing(layer, inputs, output):
 
 def _of_each_rank(*patterns: str) -> list[type]:
     names = (pattern.format(rank) for pattern in patterns for rank in (1, 2, 3))
-    # Older versions of Keras lack adaptive poolings.
+    # Older versions of Keras lack adaptive pooling.
     return [getattr(layers, name) for name in names if name in dir(layers)]
 
 
@@ -315,7 +315,7 @@ _BY_COST: dict[Cost, list[type]] = {
         "AdaptiveMaxPooling{}D",
         "AdaptiveAveragePooling{}D",
     ),
-    # These have weights.
+    # These have weights, but their operations are not counted.
     _nothing: [
         layers.BatchNormalization,
         layers.Embedding,

@@ -1,4 +1,4 @@
-"""Which calls of a model's graph a value has to pass on its way to the outputs."""
+"""The calls in a model's graph that lie on every path from a value to the outputs."""
 
 import keras
 
@@ -7,10 +7,10 @@ from tfkd._core.keras_internals import call_of
 
 
 class Flow:
-    """The calls of a functional or built Sequential model's graph, and what follows what.
+    """The calls in the graph of a functional or built Sequential model, and their order.
 
     Args:
-        model: the model; models nested in it are one call.
+        model: the model; a nested model counts as one call.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -27,27 +27,27 @@ class Flow:
         return sum(call.operation is operation for call in self.calls)
 
     def takers(self, tensor) -> list:
-        """The calls that have a tensor as their first input."""
+        """The calls whose first input is a given tensor."""
         following = self._next[id(call_of(tensor))]
         return [call for call in following if call.input_tensors[0] is tensor]
 
     def passes(self, start, call) -> bool:
-        """Whether every path from one call to an output leads through another."""
+        """Whether every path from `start` to an output goes through `call`."""
         reached = self._reached(start, without=call)
         return not any(id(end) in reached for end in self._ends)
 
     def leads(self, start, call) -> bool:
-        """Whether a path leads from one call to another."""
+        """Whether a path leads from `start` to `call`."""
         return id(call) in self._reached(start)
 
     def passed(self, start) -> list:
-        """The calls that every path from `start` to an output leads through, in order, `start` first."""
+        """The calls on every path from `start` to an output, in order, `start` first."""
         reached = self._reached(start)
         after = [call for call in self.calls if id(call) in reached and call is not start]
         return [start, *(call for call in after if self.passes(start, call))]
 
     def _reached(self, start, without=None):
-        """Which calls, by id, paths from a call lead to, itself included."""
+        """The ids of the calls that can be reached from a call, itself included."""
         reached, pending = set(), [start]
         while pending:
             call = pending.pop()

@@ -22,7 +22,7 @@ def operation_of(tensor):
 
 def has_graph(model: keras.Model) -> bool:
     """Whether the model is functional or a built Sequential, so that its graph can be walked."""
-    # A Sequential model that was built by its first call has no outputs to ask for.
+    # A Sequential model built by its first call has no `outputs`.
     return (isinstance(model, keras.Sequential) or is_functional(model)) and bool(
         model.built and getattr(model, "outputs", None)
     )
@@ -31,14 +31,14 @@ def has_graph(model: keras.Model) -> bool:
 def first_upstream(
     model: keras.Model, found: Callable[[keras.Operation], bool]
 ) -> Iterator[keras.Operation]:
-    """For each path back from each output, the first operation for which `found` is true.
+    """The first operation on each path back from each output for which `found` is true.
 
     Args:
         model: a functional or built Sequential model; nested ones are entered.
-        found: tells whether to stop at an operation.
+        found: returns whether to stop at an operation.
 
     Yields:
-        Operations, usually layers; the same one as often as paths lead to it.
+        Operations, usually layers; the same one once for each path that leads to it.
     """
     pending = list(model.outputs)
     while pending:
@@ -55,16 +55,17 @@ def first_upstream(
 
 
 def nodes(model: keras.Model) -> list:
-    """The calls that a model's graph is made of, from inputs to outputs; nested models are one call.
+    """The calls in a model's graph, from inputs to outputs; a nested model is one call.
 
-    A layer may have been called outside the model too, so its own `input` and `output` may be elsewhere.
+    A layer may also have been called outside the model, so its own `input` and `output` may belong to
+    another graph.
     """
     depths = nodes_by_depth(model)
     return [node for depth in sorted(depths, reverse=True) for node in depths[depth]]
 
 
 def times_used(model: keras.Model, operation: keras.Operation) -> int:
-    """How often an operation occurs in a model's graph and those of models nested in it."""
+    """The number of times that an operation occurs in the graphs of a model and its nested models."""
     operations = [node.operation for node in nodes(model)]
     nested = [inner for inner in operations if isinstance(inner, keras.Model) and has_graph(inner)]
     here = sum(other is operation for other in operations)
@@ -72,7 +73,7 @@ def times_used(model: keras.Model, operation: keras.Operation) -> int:
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
-    """Gives `target`, a clone, the weights of `source`, adapted input statistics included."""
+    """Copies the weights of `source` to its clone `target`, adapted input statistics included."""
     target.set_weights(source.get_weights())
     for layer in flatten_layers(target):
         if isinstance(layer, keras.layers.Normalization):
@@ -80,9 +81,9 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
 
 
 def copy_input_statistics(source: keras.Layer, target: keras.Layer) -> None:
-    """Gives `target`, of the same layers, what `Normalization` layers of `source` were adapted to.
+    """Copies the adapted statistics of `Normalization` layers from `source` to `target`.
 
-    That is part of the preprocessing, not of what a network learns.
+    They are part of the preprocessing, not of what a network learns. Both have the same layers.
     """
     for old, new in zip(flatten_layers(source), flatten_layers(target), strict=True):
         if isinstance(old, keras.layers.Normalization):
@@ -90,7 +91,7 @@ def copy_input_statistics(source: keras.Layer, target: keras.Layer) -> None:
 
 
 def trainable_config(operation: keras.Operation) -> dict:
-    """The configuration of a layer or another operation, thawed where that is frozen."""
+    """The configuration of a layer or other operation, with `trainable` set to True."""
     config = operation.get_config()
     if "trainable" in config:
         config["trainable"] = True
@@ -113,6 +114,6 @@ def apply_layers(model: keras.Model, x):
         for layer in model.layers:
             x = layer(x)
         return x
-    # Some models, such as those of old files, call their single input a list of one.
+    # In some models, such as those from old files, the single input is a list of one.
     inputs = keras.tree.map_structure(lambda _: x, model.input)
     return keras.tree.flatten(run_through_graph(model, inputs))[0]

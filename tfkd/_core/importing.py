@@ -1,4 +1,4 @@
-"""Code of users that defines the classes of their models."""
+"""Imports user code that defines the classes of their models."""
 
 import importlib
 import importlib.util
@@ -21,9 +21,9 @@ _KINDS = (
 
 
 def import_code(source: str) -> ModuleType:
-    """Imports a module or a file of Python, and has Keras find its classes and functions by their names.
+    """Imports a module or a Python file, and registers its classes and functions with Keras by name.
 
-    What the code registers itself, by `keras.saving.register_keras_serializable`, stays as it is.
+    What the code itself registers with `keras.saving.register_keras_serializable` is left alone.
 
     Args:
         source: a file that ends in `.py`, or the name of a module.
@@ -32,7 +32,7 @@ def import_code(source: str) -> ModuleType:
         The module.
 
     Raises:
-        ValueError: if there is no such code, or it fails; with the line and its error.
+        ValueError: with the line and the error, if the code does not exist or fails.
     """
     module = _imported(source)
     for name, value in vars(module).items():
@@ -48,13 +48,13 @@ def _imported(source):
         return _from_file(source) if source.endswith(".py") else importlib.import_module(source)
     except (Exception, SystemExit) as error:
         raise ValueError(
-            "`import` must be a file of Python, or a module that is on the path, with the classes of the "
-            f"teacher. Received: {source!r}, which fails{_where(error)}: {type(error).__name__}: {error}."
+            "`import` must be a Python file, or a module on the path, with the classes of the teacher. "
+            f"Received: {source!r}, which fails{_where(error)}: {type(error).__name__}: {error}."
         ) from error
 
 
 def _from_file(path):
-    # A name that no other module has: the file may be called like one.
+    # A unique name: the file may have the same name as another module.
     name = f"tfkd_import_{os.path.basename(path).removesuffix('.py')}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "It ends in .py."

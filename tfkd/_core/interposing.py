@@ -1,4 +1,4 @@
-"""Puts code around the methods of single layers, for a while and for one thread."""
+"""Wraps methods of single layers, temporarily and for one thread."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from typing import Any
 
 _lock = threading.RLock()
 _thread = threading.local()
-# How many, in all threads, are around each method: by the layer's id and the method's name.
+# The number of wrappers of each method in all threads, by the layer's id and the method's name.
 _replaced: dict[tuple[int, str], int] = {}
 
 
@@ -16,13 +16,13 @@ _replaced: dict[tuple[int, str], int] = {}
 def around(layer, method: str, do: Callable) -> Iterator[None]:
     """Sends this thread's calls of a layer's method through `do(call, *args, **kwargs)`.
 
-    Those that are put around the same method nest, the last one outermost. The layer is as it was when
-    the last one has gone, even after an error.
+    Wrappers of the same method nest, the last one outermost. When the last one is removed, even after an
+    error, the layer is as it was before.
 
     Args:
         layer: a layer of Keras or tf_keras.
-        method: a method's name.
-        do: gets what to call in place of the method, and the arguments; returns what the method should.
+        method: the method's name.
+        do: is called with the wrapped function and the method's arguments; returns the method's result.
     """
     key = id(layer), method
     if not hasattr(_thread, "around"):
@@ -41,11 +41,11 @@ def around(layer, method: str, do: Callable) -> Iterator[None]:
 
 @contextlib.contextmanager
 def visiting(*visits: tuple[list, Callable[..., Any]]) -> Iterator[None]:
-    """Has functions stand for this thread's calls of some layers.
+    """Sends this thread's calls of some layers through functions.
 
     Args:
-        *visits: layers, and what gets each of them, what to call in its place, and the arguments; later
-            ones are around earlier ones.
+        *visits: pairs of layers and a function `visit(layer, call, *args, **kwargs)`; later ones wrap
+            earlier ones.
     """
     with contextlib.ExitStack() as stack:
         for visited, visit in visits:
@@ -55,7 +55,7 @@ def visiting(*visits: tuple[list, Callable[..., Any]]) -> Iterator[None]:
 
 
 def _replace(layer, method):
-    """Replaces the method once, however many threads have something around it."""
+    """Replaces the method once, however many threads wrap it."""
     key = id(layer), method
     with _lock:
         _replaced[key] = _replaced.get(key, 0) + 1
@@ -69,7 +69,7 @@ def _replace(layer, method):
                 call = functools.partial(do, call)
             return call(*args, **kwargs)
 
-        # Past Keras's own `__setattr__`, which looks for layers and variables in everything.
+        # Bypasses Keras's own `__setattr__`, which tracks layers and variables.
         object.__setattr__(layer, method, through_all)
 
 

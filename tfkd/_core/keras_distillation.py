@@ -1,4 +1,4 @@
-"""The losses of `keras.distillation`, which Keras has since 3.12; before, nothing is one of them."""
+"""The losses of `keras.distillation`, which Keras has since 3.12; unused stand-ins for older versions."""
 
 from typing import Any
 

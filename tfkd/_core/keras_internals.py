@@ -1,13 +1,13 @@
-"""The only place that reaches into Keras (and tf_keras) where there is no public way.
+"""The only module that uses internals of Keras (and tf_keras), where there is no public way.
 
-What is used here is why Keras has an upper bound, and is there in every version from 3.10 on.
+These internals exist in every version from 3.10 on, and are why Keras has an upper bound.
 """
 
 import inspect
 
 import keras
 
-# The operations behind `keras.ops`, for graphs that are built of operations by name.
+# The operations behind `keras.ops`, to build graphs from operations by name.
 import keras.src.ops.core as core_operations
 import keras.src.ops.nn as network_operations
 import keras.src.ops.numpy as numpy_operations
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def compiled_metrics(metrics, weighted_metrics):
-    """The one metric that Keras makes of those given to `compile`, for one output."""
+    """The single metric in which Keras wraps those given to `compile`, for one output."""
     return CompileMetrics(metrics, weighted_metrics)
 
 
@@ -55,7 +55,7 @@ def flatten_layers(layer, include_self: bool = True, recursive: bool = True) -> 
 
 
 def inbound_nodes(operation) -> list:
-    """The calls of an operation that became part of a graph."""
+    """The calls of an operation that are part of a graph."""
     return operation._inbound_nodes
 
 
@@ -66,9 +66,9 @@ def call_of(tensor):
 
 
 def freeze(model: keras.Model) -> None:
-    """Has a model say that it is frozen, with its layers left as they are.
+    """Marks a model as frozen without changing its layers.
 
-    The public setter freezes every layer too, and with them all models that are cloned from it.
+    The public setter freezes every layer too, and so do all models that are cloned from it.
     """
     model._trainable = False
 
@@ -79,14 +79,14 @@ def thaw(model: keras.Model) -> None:
 
 
 def history(tensor) -> KerasHistory:
-    """The operation that made a symbolic tensor, the number of its call, and of the output."""
+    """The operation that made a symbolic tensor, and the indices of its call and its output."""
     return tensor._keras_history
 
 
 def is_attention(layer: object) -> bool:
     """Whether a layer computes attention as `keras.layers.MultiHeadAttention` does.
 
-    So do its subclasses and those of tf_keras and keras-hub that share no class with it, but the method.
+    True for its subclasses, and for layers of tf_keras and keras-hub that share the method but no class.
     """
     method = getattr(type(layer), "_compute_attention", None)
     if method is None:
@@ -96,22 +96,22 @@ def is_attention(layer: object) -> bool:
 
 
 def is_functional(model: object) -> bool:
-    """Whether a model is of the functional kind."""
+    """Whether a model is functional."""
     return isinstance(model, Functional)
 
 
 def nodes_by_depth(model: keras.Model) -> dict[int, list]:
-    """The calls that a functional or built Sequential model's graph is made of, by depth."""
+    """The calls in the graph of a functional or built Sequential model, by depth."""
     return getattr(model, "_functional", model)._nodes_by_depth
 
 
 def run_through_graph(model: keras.Model, inputs, replaced=lambda operation: operation):
-    """Applies a functional or built Sequential model's operations, or what replaces them, one by one."""
+    """Applies the operations of a functional or built Sequential model, or their replacements, in order."""
     return getattr(model, "_functional", model)._run_through_graph(inputs, operation_fn=replaced)
 
 
 def build_shapes(model: keras.Model) -> dict:
-    """The shapes that a model was built with, by the name of the argument of `build`."""
+    """The shapes that a model was built with, by argument name of `build`."""
     return model._build_shapes_dict or {}
 
 
@@ -121,14 +121,14 @@ def is_keras_layer(layer: object) -> bool:
 
 
 def symbolic_call(function, *args, **kwargs):
-    """What a function returns, as symbolic tensors, for symbolic arguments; no variable changes."""
+    """The symbolic outputs of a function for symbolic arguments; no variable changes."""
     return compute_output_spec(function, *args, **kwargs)
 
 
 def learning_rate(
     optimizer: keras.optimizers.Optimizer,
 ) -> keras.optimizers.schedules.LearningRateSchedule | keras.Variable:
-    """An optimizer's schedule, or the variable that holds its rate; the public property gives the value."""
+    """An optimizer's schedule or learning-rate variable; the public property returns only the value."""
     return optimizer._learning_rate
 
 
@@ -138,17 +138,17 @@ def trained_by(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
 
 
 def share_value(variable: keras.Variable, value: tf.Variable) -> None:
-    """Has a Keras variable use an existing `tf.Variable`."""
+    """Makes a Keras variable use an existing `tf.Variable`."""
     variable._value = value
 
 
 def mask_of(tensor):
-    """Which positions of a tensor count, as the layers that made it say; None if they do not say."""
+    """The Keras mask of a tensor; None if the layers that made it set none."""
     return get_keras_mask(tensor)
 
 
 def with_mask(tensor, mask):
-    """A copy of a tensor whose mask the next layer will see."""
+    """A copy of a tensor that carries a mask for the next layer."""
     copy = tf.identity(tensor)
     set_keras_mask(copy, mask)
     return copy

@@ -1,4 +1,4 @@
-"""Which Keras a model is of."""
+"""Checks which version of Keras a model belongs to."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 
 def minor_version(version: str) -> tuple[int, int]:
-    """The first two numbers of a version; (0, 0) where there are none.
+    """The first two numbers of a version; (0, 0) if it does not start with two numbers.
 
     Example:
         >>> minor_version("3.15.1")
@@ -18,29 +18,29 @@ def minor_version(version: str) -> tuple[int, int]:
 
 
 def check_keras_3(argument: str, model: Any, error: type[Exception] = TypeError) -> None:
-    """Refuses a model of tf_keras, which looks much like one of Keras 3.
+    """Rejects a tf_keras model, which looks much like a Keras 3 model.
 
     Args:
-        argument: what gave it, for the message.
-        model: anything; only models of tf_keras are refused.
-        error: what is raised.
+        argument: the argument that it was passed as, for the message.
+        model: anything; only tf_keras models are rejected.
+        error: the type of error to raise.
 
     Example:
         >>> check_keras_3("student", student)
     """
     if any(cls.__module__.partition(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise error(
-            f"`{argument}` must be a model of Keras 3. Received: {getattr(model, 'name', None)!r}, a "
-            f"{type(model).__name__} of tf_keras. tfkd.compression.from_tf_keras(model) builds it again in "
+            f"`{argument}` must be a Keras 3 model. Received: {getattr(model, 'name', None)!r}, a "
+            f"{type(model).__name__} of tf_keras. tfkd.compression.from_tf_keras(model) rebuilds it in "
             "Keras 3, with its weights."
         )
 
 
 def check_keras_model(argument: str, model: Any) -> None:
-    """Raises TypeError for anything but a Keras model, one of tf_keras too.
+    """Raises TypeError for anything but a Keras 3 model.
 
     Args:
-        argument: what gave it, for the message.
+        argument: the argument that it was passed as, for the message.
         model: anything.
 
     Example:

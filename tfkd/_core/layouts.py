@@ -1,4 +1,4 @@
-"""What the axes of a network's inputs are: height, width and channels, channels first, or time."""
+"""Finds out what the axes of a network's inputs are: images, channels first, or a time series."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tfkd._core.trial_inputs import trial_inputs
 
 IMAGES, CHANNELS_FIRST, SERIES = LAYOUTS = "images", "channels_first", "series"
 
-# An input of this name is a series by word, in files, too.
+# The name marks an input as a series, in files too.
 SERIES_INPUT = "series"
 _ALONG_TIME = (
     layers.Conv1D,
@@ -33,16 +33,16 @@ _ALONG_TIME = (
     layers.ZeroPadding1D,
     layers.Cropping1D,
     layers.UpSampling1D,
-    # Of two axes and a batch it sees one: the values at a time.
+    # With two axes and a batch, these act on one axis: the values at one time step.
     layers.Dense,
     layers.EinsumDense,
 )
-# Images are not smaller, and have other numbers of channels than this, where these may come first.
+# The smallest side, and the numbers of channels, of images whose channels may come first.
 _LEAST_SIDE, _FEW_CHANNELS = 8, (1, 3)
 
 
 def layout_shown(model: Any) -> str | None:
-    """One of `LAYOUTS` if the first layers of a network tell what its inputs are, else None."""
+    """One of `LAYOUTS` if the first layers of a network show what its inputs are, else None."""
     if not has_graph(model) or len(model.inputs) != 1:
         return None
     if model.inputs[0].name == SERIES_INPUT:
@@ -54,9 +54,9 @@ def layout_shown(model: Any) -> str | None:
 
 
 def is_doubtful(shape: tuple[int, ...]) -> bool:
-    """Whether a shape alone does not tell what inputs are.
+    """Whether a shape alone leaves the layout of inputs unclear.
 
-    That is so for (3, 32, 32), which may have its channels first, and for (32, 24), which may be a series.
+    Examples are (3, 32, 32), which may have its channels first, and (32, 24), which may be a series.
     """
     if len(shape) == 3:
         channels, height, width = shape
@@ -65,21 +65,21 @@ def is_doubtful(shape: tuple[int, ...]) -> bool:
 
 
 def filled_shape(model: Any) -> tuple[int, ...]:
-    """The shape of a network's inputs, with the channels of images that it takes without.
+    """The shape of a network's inputs, with a channel axis added to images that have none.
 
     Args:
-        model: a network, or another that has an `input_shape`.
+        model: a network, or any object with an `input_shape`.
     """
     layout = layout_shown(model)
     return filled(tuple(model.input_shape[1:]), None if layout == CHANNELS_FIRST else layout)
 
 
 def filled(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:
-    """The shape `(height, width, channels)` of images, and that of other inputs as it is.
+    """The shape `(height, width, channels)` for images; the shapes of other inputs unchanged.
 
     Args:
-        shape: of one input, as a network takes it.
-        layout: one of `LAYOUTS`; None to go by the shape.
+        shape: the shape of one input, as a network takes it.
+        layout: one of `LAYOUTS`; None to infer it from the shape.
     """
     if layout == CHANNELS_FIRST:
         return (*shape[1:], shape[0])
@@ -89,14 +89,14 @@ def filled(shape: tuple[int, ...], layout: str | None) -> tuple[int, ...]:
 
 
 def probes(model: Any, *args, **kwargs) -> Any:
-    """Synthetic inputs of `probe_images` for a model, with series where it takes series; a few texts."""
+    """Synthetic inputs for a model: images or series from `probe_images`, or a few texts."""
     if takes_texts(model):
         return trial_inputs(model)
     return probe_images(model, *args, **kwargs, shape=filled_shape(model))
 
 
 def _first_sign(model, sign_of):
-    """What the first operation that tells says; and whether nothing in the model has told."""
+    """The layout that the first conclusive operation shows, and whether the whole model shows none."""
     tensor = model.inputs[0]
     while True:
         following = [node for node in nodes(model) if any(each is tensor for each in node.input_tensors)]

@@ -1,4 +1,4 @@
-"""Opens files of Keras models, whoever made them."""
+"""Loads Keras model files, which may come from untrusted sources."""
 
 import json
 import math
@@ -15,25 +15,25 @@ from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.keras_internals import flatten_layers, inbound_nodes
 from tfkd._core.keras_versions import minor_version
 
-# Bytes of a number, and how many examples a network should be able to take at a time.
+# Bytes of a number, and the batch size that a network must be able to take.
 _FLOAT, _EXAMPLES = 4, 8
-# What layers of keras-hub are registered as.
+# The prefix under which keras-hub registers its layers.
 _HUB = "keras_hub>"
-BY_HAND = "Build the model with code of your own, load its weights, and pass the model instead of the path."
+BY_HAND = "Build the model with your own code, load its weights, and pass the model instead of the path."
 _TRUST = (
-    "If you trust whoever made it, load it yourself with keras.models.load_model(path, safe_mode=False, "
+    "If you trust its author, load it yourself with keras.models.load_model(path, safe_mode=False, "
     "custom_objects=...) and pass the model instead of the path."
 )
 
 
 def describe(argument: str, path: str) -> str:
-    """An argument and its file, as messages about the file begin."""
+    """The beginning of a message about a file: the argument and the file's path."""
     shown = repr(path)
     return f"`{argument}`: {shown if len(shown) <= 150 else f'{shown[:40]} ... {shown[-100:]}'}"
 
 
 def is_zip(path: str) -> bool:
-    """Whether a file is an archive, as `.keras` files are."""
+    """Whether a file is a zip archive, as `.keras` files are."""
     return os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
@@ -43,26 +43,26 @@ def is_hdf5(path: str) -> bool:
 
 
 def load_keras(path: str, argument: str, trusted: bool = False, remedy: str = _TRUST) -> keras.Model:
-    """The model of a `.keras` file that Keras 3 wrote.
+    """Loads the model from a `.keras` file that Keras 3 wrote.
 
     Args:
         path: the file.
-        argument: what gave it, for messages.
-        trusted: whether what it holds may run code.
-        remedy: what to do about a file that asks for more than tfkd allows.
+        argument: the argument that the path was passed as, for messages.
+        trusted: whether the file may run code of its own.
+        remedy: what to do about a file that needs more than tfkd allows.
 
     Returns:
         A model that is not compiled.
 
     Raises:
-        ImportError: if it is a model of keras-hub, which is not installed.
-        ValueError: if it is damaged, too large, or asks for what is not known to compute only.
+        ImportError: if it is a keras-hub model and keras-hub is not installed.
+        ValueError: if the file is damaged, too large, or uses anything that is not known to be safe.
     """
     what = describe(argument, path)
     untrusted.check_archive(path, what)
     config = untrusted.read_configuration(path, what)
     if _HUB in json.dumps(config):
-        # Its classes are known once it is there.
+        # Importing it registers its classes.
         extras.require("keras_hub", "text", f"{what} is a model of keras-hub, which")
     if not trusted:
         untrusted.check_configuration(config, what, remedy)
@@ -71,7 +71,7 @@ def load_keras(path: str, argument: str, trusted: bool = False, remedy: str = _T
 
 
 def load_hdf5(path: str, argument: str, trusted: bool = False, remedy: str = _TRUST) -> keras.Model:
-    """The model of an `.h5` file that Keras 3 reads; like `load_keras`."""
+    """Loads the model from an `.h5` file that Keras 3 can read; see `load_keras`."""
     what = describe(argument, path)
     stored = check_hdf5(path, argument, trusted, remedy)
     return _loaded(path, what, stored, trusted, remedy)
@@ -80,17 +80,17 @@ def load_hdf5(path: str, argument: str, trusted: bool = False, remedy: str = _TR
 def check_hdf5(
     path: str, argument: str, trusted: bool = False, remedy: str = _TRUST, old: bool = False
 ) -> int:
-    """Refuses an `.h5` file that is damaged, too large, or asks for what is not known to compute only.
+    """Rejects an `.h5` file that is damaged, too large, or uses anything that is not known to be safe.
 
     Args:
         path: the file.
-        argument: what gave it, for messages.
-        trusted: whether what it holds may run code.
-        remedy: what to do about a file that asks for more than tfkd allows.
-        old: whether tf_keras reads it.
+        argument: the argument that the path was passed as, for messages.
+        trusted: whether the file may run code of its own.
+        remedy: what to do about a file that needs more than tfkd allows.
+        old: whether tf_keras will read it.
 
     Returns:
-        How many bytes of weights it holds.
+        The size of its weights in bytes.
     """
     what = describe(argument, path)
     with open(path, "rb") as file:
@@ -102,7 +102,7 @@ def check_hdf5(
         raise untrusted.refusal(
             what,
             "holds weights only.",
-            "Build the model, call its load_weights on the file and pass the model instead of the path.",
+            "Build the model, call its load_weights on the file, and pass the model instead of the path.",
         )
     if not trusted:
         untrusted.check_configuration(_whole(config), what, remedy, old)
@@ -110,20 +110,20 @@ def check_hdf5(
 
 
 def _whole(config):
-    """A configuration of which the oldest versions have the layers of a Sequential model as a bare list."""
+    """A configuration in today's form: the oldest versions list a Sequential model's layers directly."""
     inner = config.get("config") if isinstance(config, dict) else None
     return {**config, "config": {"layers": inner}} if isinstance(inner, list) else config
 
 
 def check_outputs(model: Any, what: str) -> None:
-    """Refuses a network of which one layer makes more of one example than memory holds of a few.
+    """Rejects a network in which the output of one layer for a few examples would exceed the size limit.
 
     Args:
-        model: of Keras 3 or tf_keras.
+        model: a model of Keras 3 or tf_keras.
         what: the argument and the file, for the message.
 
     Raises:
-        ValueError: if it does.
+        ValueError: if an output is too large.
     """
     operations = [each for layer in flatten_layers(model) for each in (layer, *_inner(layer))]
     tensors = keras.tree.flatten([node.outputs for each in operations for node in inbound_nodes(each)])
@@ -142,7 +142,7 @@ def _inner(layer):
 def _loaded(path, what, stored, trusted, remedy):
     try:
         with warnings.catch_warnings(), untrusted.weights_within(what, stored):
-            # Nobody who loads a file can do anything about how its layers were given their shapes.
+            # Whoever loads a file cannot change how its layers were defined.
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             model = keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except untrusted.RefusedFile:
@@ -159,12 +159,12 @@ def _loaded(path, what, stored, trusted, remedy):
 
 
 def _remedy_for_newer(path, what):
-    """What to do about a file that a newer minor version of Keras wrote; None for any other."""
+    """The remedy for a file from a newer minor version of Keras; None for other files."""
     metadata = untrusted.read_metadata(path, what) if is_zip(path) else {}
     written = metadata.get("keras_version") if isinstance(metadata, dict) else None
     if not isinstance(written, str) or minor_version(written) <= minor_version(keras.__version__):
         return None
     return (
-        f"Keras {written[:20]} wrote it, and {keras.__version__} is installed: pip install --upgrade keras "
+        f"Keras {written[:20]} wrote it, but {keras.__version__} is installed: pip install --upgrade keras "
         "(Keras has needed Python 3.11 since 3.13), or save the model with the older version."
     )

@@ -1,4 +1,4 @@
-"""Inputs by name: each network takes, of what the data hold, what it needs."""
+"""Named inputs: each network takes the inputs that it needs from the data."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from keras import tree
 from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import history
 
-# What models of text call the ids of a text's tokens.
+# The name of the input of text models for token ids.
 TOKENS = "token_ids"
 
 
 def named_inputs(model: keras.Model) -> dict[str, Any] | None:
-    """The symbolic inputs of a model by name; None of one whose graph does not tell."""
+    """The symbolic inputs of a model by name; None if the model has no graph."""
     if not has_graph(model):
         return None
     structure = _structure(model)
@@ -28,17 +28,17 @@ def takes_names(model: keras.Model) -> bool:
 
 
 def taken_by(model: keras.Model, inputs: Any) -> Any:
-    """What a model takes of named inputs; inputs without names as they are.
+    """Selects a model's inputs from named inputs; inputs without names are returned unchanged.
 
     Args:
-        model: a model; one without a graph gets all there is.
-        inputs: a dictionary of tensors, or what else models take.
+        model: a model; one without a graph gets all inputs.
+        inputs: a dictionary of tensors, or anything else that models take.
 
     Returns:
         Inputs in the structure that the model was built with.
 
     Raises:
-        ValueError: if an input that the model needs is not there.
+        ValueError: if an input that the model needs is missing.
     """
     known = named_inputs(model)
     if known is None or not isinstance(inputs, dict) or not _is_flat(_structure(model)):
@@ -46,8 +46,8 @@ def taken_by(model: keras.Model, inputs: Any) -> Any:
     missing = [name for name, tensor in known.items() if name not in inputs and not _is_optional(tensor)]
     if missing:
         raise ValueError(
-            f"`x` lacks {missing}, which the model {model.name!r} takes. Received: {sorted(inputs)}. Give "
-            "the data all inputs, by the names of the models' keras.Input layers."
+            f"`x` lacks {missing}, which the model {model.name!r} takes. Received: {sorted(inputs)}. The "
+            "data must have all inputs, by the names of the models' keras.Input layers."
         )
     values = [inputs.get(name) for name in known]
     structure = _structure(model)
@@ -73,5 +73,5 @@ def _is_optional(tensor):
 
 
 def takes_texts(model: keras.Model) -> bool:
-    """Whether the graph of a model shows that it takes texts: an input named `token_ids`."""
+    """Whether a model takes texts: whether its graph has an input named `token_ids`."""
     return TOKENS in (named_inputs(model) or {})

@@ -1,4 +1,4 @@
-"""Names of things that users choose by name: derived from the packages, with close matches shown."""
+"""Names of what users choose by name: derived from packages, with close matches in error messages."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ def snake_case(name: str) -> str:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that came before: `["a", "a"]` -> `["a", "a_1"]`."""
+    """The names, with numbers appended to repeated ones: `["a", "a"]` -> `["a", "a_1"]`."""
     return [
         f"{name}_{names[:i].count(name)}" if name in names[:i] else name for i, name in enumerate(names)
     ]
@@ -29,8 +29,8 @@ def members(
 
     Args:
         module: a package with `__all__`.
-        base: the class they derive from; not itself included.
-        keep: which of them to include.
+        base: the class that they derive from, which is not included itself.
+        keep: returns whether to include a class.
 
     Returns:
         A dictionary from names to classes.
@@ -44,18 +44,18 @@ def members(
 
 
 def lookup(known: Mapping[str, Value], name: str, what: str) -> Value:
-    """`known[name]`.
+    """`known[name]`, with a helpful error.
 
     Args:
-        known: what there is, by name.
-        name: what was asked for.
-        what: what kind of thing it is, for the message.
+        known: the values, by name.
+        name: the name to look up.
+        what: what the names stand for, for the message, such as "recipe".
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if there is none, with close matches.
+        ValueError: with close matches, if the name is not known.
     """
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
-"""Options: frozen dataclasses whose fields say their range, refuse what has no effect, and know old names.
+"""Options: frozen dataclasses that declare ranges and old names, and reject options without effect.
 
-A field is declared as `steps: Annotated[int, AtLeast(1), Formerly("updates")] = 5`. Classes of options are
-put together by inheritance, so that an option exists where it means something and is given flat.
+A field is declared as `steps: Annotated[int, AtLeast(1), Formerly("updates")] = 5`. Option classes are
+composed by inheritance, so that an option exists only where it has a meaning, and options stay flat.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from tfkd._core.renames import warn_renamed
 
 
 class AtLeast(NamedTuple):
-    """A number from here on."""
+    """A number of at least a limit."""
 
     least: float
 
@@ -32,7 +32,7 @@ class AtLeast(NamedTuple):
 
 
 class Above(NamedTuple):
-    """A number beyond this one."""
+    """A number above a limit."""
 
     limit: float
 
@@ -57,7 +57,7 @@ class Between(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A number from 0 on that stays below 1."""
+    """A number of at least 0 and below 1."""
 
     def __contains__(self, value) -> bool:
         return 0 <= value < 1
@@ -80,12 +80,12 @@ class OneOf:
 
 
 class Formerly(NamedTuple):
-    """An old name of an option, for one more version.
+    """An old name of an option, accepted for one more version.
 
     Args:
         name: the old name.
-        values: what old values are called now; those that are not in it left the option alone.
-            None where values are the same.
+        values: the new values by old value; old values that are missing here leave the option unset.
+            None if the values have not changed.
     """
 
     name: str
@@ -93,13 +93,13 @@ class Formerly(NamedTuple):
 
 
 class Option(NamedTuple):
-    """What is known of one option.
+    """The declaration of one option.
 
     Args:
-        type: of its values.
+        type: the type of its values.
         optional: whether it may be None.
-        default: what it is where it is not given; `dataclasses.MISSING` where a new one is made each time.
-        ranges: what values must be in.
+        default: its default; `dataclasses.MISSING` if a new one is made each time.
+        ranges: the ranges that values must lie in.
         former: its old names.
     """
 
@@ -111,7 +111,7 @@ class Option(NamedTuple):
 
 
 class _ByName(type):
-    """Has options given by name, refuses names that there are not, and values that have no effect."""
+    """Takes options by name, and rejects unknown names and options that have no effect."""
 
     chosen: Callable[[dict[str, Any]], tuple["type[Options]", dict[str, Any]]]
 
@@ -123,11 +123,11 @@ class _ByName(type):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(metaclass=_ByName):
-    """A frozen dataclass of options; subclasses are put together of several.
+    """A frozen dataclass of options; subclasses combine several such classes.
 
     Raises:
-        ValueError: for a name that is not an option, with close matches; a value out of range; or an option
-            that has no effect beside the others.
+        ValueError: for an unknown name, with close matches; a value out of range; or an option that has no
+            effect with the others.
     """
 
     def __post_init__(self) -> None:
@@ -143,22 +143,22 @@ class Options(metaclass=_ByName):
 
     @classmethod
     def chosen(cls, given: dict[str, Any]) -> tuple["type[Options]", dict[str, Any]]:
-        """The class that the given options make an object of, and those that it takes."""
+        """The class to instantiate for the given options, and the options that it takes."""
         return cls, given
 
     def check(self) -> None:
-        """Raises ValueError for options that do not go together."""
+        """Raises ValueError for options that cannot be combined."""
 
     def idle(self) -> Iterator[tuple[str, str]]:
-        """Options that have no effect beside the others, and why."""
+        """Yields the options that have no effect with the others, and the reasons."""
         yield from ()
 
     @classmethod
     def options(cls, old_names: bool = False) -> dict[str, Option]:
-        """What there is to choose, by name.
+        """The available options, by name.
 
         Args:
-            old_names: whether names of earlier versions are listed, too, which `with_options` still takes.
+            old_names: whether to list names of earlier versions too, which `with_options` still accepts.
         """
         known = dict(_options(cls))
         for option in _options(cls).values() if old_names else ():
@@ -168,14 +168,14 @@ class Options(metaclass=_ByName):
         return known
 
     def with_options(self, **changes: Any) -> Self:
-        """The same with other options; those that have no effect then are as if they had not been given.
+        """A copy with some options changed; options that then have no effect return to their defaults.
 
         Args:
             **changes: new values by name.
 
         Raises:
-            ValueError: for a name that is not an option, with close matches; a value out of range; or one
-                that has no effect.
+            ValueError: for an unknown name, with close matches; a value out of range; or a new value that
+                has no effect.
 
         Example:
             >>> tfkd.datafree.Procedural().with_options(refine_steps=4).refine_steps
@@ -186,7 +186,7 @@ class Options(metaclass=_ByName):
         return _in_effect(type.__call__(type(self), **{**values, **changes}), changes)
 
     def neutral(self, option: str) -> Any:
-        """The value by which an option does nothing: the default where it was first declared."""
+        """The value at which an option has no effect: the default where it was first declared."""
         first = next(cls for cls in reversed(type(self).__mro__) if option in vars(cls))
         return vars(first)[option]
 
@@ -198,7 +198,7 @@ class Options(metaclass=_ByName):
 
 
 def _in_effect(made, asked):
-    """The same options, with those at rest that were not asked for and have no effect."""
+    """The same options; those that have no effect and were not asked for are reset to neutral values."""
     for name, reason in list(made.idle()):
         neutral = made.neutral(name)
         if getattr(made, name) == neutral:
@@ -213,7 +213,7 @@ def _in_effect(made, asked):
 
 
 def _renamed(cls, given):
-    """The options given, old names replaced."""
+    """The given options with old names replaced."""
     options = _options(cls)
     former = {old.name: (new, old) for new, option in options.items() for old in option.former}
     values = {}
@@ -237,7 +237,7 @@ def _options(cls) -> dict[str, Option]:
 
 
 def _option(cls, field):
-    """The type that an option was last declared with, and the ranges and old names of all declarations."""
+    """The type from an option's last declaration, and the ranges and old names from all of them."""
     kinds, marks = (), []
     for base in reversed(cls.__mro__):
         if field.name not in vars(base).get("__annotations__", {}):
@@ -262,7 +262,7 @@ _KINDS = {
 
 
 def _expected(value, option):
-    """What a value should have been; None where it is right."""
+    """What was expected of a value; None if it is valid."""
     described, fits = _KINDS.get(option.type, ("", lambda v: True))
     limits = " and ".join(map(str, option.ranges))
     if fits(value) and all(value in limit for limit in option.ranges):

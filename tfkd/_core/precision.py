@@ -9,29 +9,28 @@ from tfkd._core.asking import forget
 from tfkd._core.graphs import copy_weights, has_graph
 from tfkd._core.keras_internals import flatten_layers
 
-# The distance between 1 and the next number.
+# Machine epsilon: the distance between 1 and the next number.
 _STEPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 _STEP_OF_FLOAT32 = 2.0**-23
 
 
 def rounding(model: keras.Model) -> float:
-    """The distance between 1 and the next number in the coarsest precision that a model computes in."""
+    """The machine epsilon of the coarsest precision that a model computes in."""
     return max(_STEPS.get(layer.compute_dtype, _STEP_OF_FLOAT32) for layer in flatten_layers(model))
 
 
 @contextlib.contextmanager
 def in_float32(model: keras.Model) -> Iterator[keras.Model]:
-    """The model computing in float32, inside the block.
+    """Makes a model compute in float32 inside the block.
 
     Args:
-        model: stays as it is afterwards; what is not a model passes through.
+        model: a model, unchanged afterwards; anything else passes through.
 
     Returns:
-        A context manager that yields the model itself, or a copy of one whose weights are of half
-        precision.
+        A context manager that yields the model itself, or a copy if its weights are in half precision.
 
     Raises:
-        ValueError: if such a model cannot be copied, since code calls its layers.
+        ValueError: if such a model cannot be copied, because it has no graph.
     """
     if not isinstance(model, keras.Model):
         yield model
@@ -50,12 +49,11 @@ def in_float32(model: keras.Model) -> Iterator[keras.Model]:
 
 
 def copied(model: keras.Model) -> keras.Model:
-    """A copy with weights of its own; raises ValueError for a model that code of the user's own calls."""
+    """A copy with its own weights; raises ValueError for a model without a graph."""
     if not has_graph(model):
         raise ValueError(
-            f"`model`: {model.name!r} has weights of half precision, and code of your own calls its "
-            "layers, so that it cannot be copied in float32. Build it in float32, or in mixed precision, "
-            "and give that the weights of this one."
+            f"`model`: {model.name!r} has half-precision weights and is subclassed, so it cannot be copied "
+            "in float32. Build it in float32 or in mixed precision, and copy the weights of this one."
         )
     copy = keras.models.clone_model(model, clone_function=_copied_layer, recursive=True)
     copy_weights(model, copy)

@@ -1,4 +1,4 @@
-"""What a person sees of work that takes longer than three seconds, in a terminal and in a log file."""
+"""Shows the progress of work that takes longer than three seconds, in a terminal or a log file."""
 
 import contextlib
 import contextvars
@@ -17,9 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-# What is done sooner is not shown.
+# Work that takes less time is not shown.
 SECONDS = 3.0
-# From one line in a file to the next; then twice as long each time.
+# The first interval between lines in a file; it then doubles each time.
 _BETWEEN_LINES = 30.0
 
 _verbose: contextvars.ContextVar[int | None] = contextvars.ContextVar("verbose", default=None)
@@ -27,10 +27,10 @@ _verbose: contextvars.ContextVar[int | None] = contextvars.ContextVar("verbose",
 
 @contextlib.contextmanager
 def showing(verbose: int) -> Iterator[None]:
-    """Within it, work is shown as a run is asked to.
+    """Sets how progress is shown inside the block.
 
     Args:
-        verbose: 0 shows nothing; 1 lines, and what moves where there is a terminal; 2 lines only.
+        verbose: 0 for silent; 1 for a progress bar in a terminal and lines elsewhere; 2 for lines only.
     """
     token = _verbose.set(verbose)
     try:
@@ -41,13 +41,13 @@ def showing(verbose: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def work(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """Shows that something is being done, and for how long, once it has taken three seconds.
+    """Shows a piece of work and its elapsed time, once it has taken three seconds.
 
-    Outside of a run it is shown where Keras shows bars, too (`keras.config.disable_interactive_logging`).
+    Outside of a run it follows Keras's own progress bars (`keras.config.disable_interactive_logging`).
 
     Args:
-        what: is being done, such as "converting the student".
-        total: of how many parts; None if nobody knows.
+        what: the work, such as "converting the student".
+        total: the number of its parts; None if unknown.
 
     Returns:
         A context manager that yields a function to call at the end of each part.
@@ -89,7 +89,7 @@ class _Piece:
                 self._bar.advance(self._bar.task_ids[0])
 
     def end(self) -> None:
-        """Takes what moves away, and says how long it took, if it was shown at all."""
+        """Removes the bar, and prints the total time if the work was shown at all."""
         with self._lock:
             self._ended = True
         self._timer.cancel()
@@ -112,7 +112,7 @@ class _Piece:
             if self._ended:
                 return
             self._shown = True
-            # Elsewhere what moves would be written as one more line.
+            # Outside a terminal every update of a bar would become another line.
             if self._moving and get_console().is_terminal:
                 self._bar = self._started_bar()
                 return
@@ -125,7 +125,7 @@ class _Piece:
         columns = [SpinnerColumn(), TextColumn("{task.description}"), *parts, TimeElapsedColumn()]
         bar = Progress(*columns, transient=True)
         task = bar.add_task(self._what, total=self._total, completed=self._finished)
-        # The seconds before it was shown count, too.
+        # Include the seconds before it was shown.
         bar.tasks[task].start_time = bar.get_time() - self._seconds
         bar.start()
         return bar

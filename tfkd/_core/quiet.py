@@ -1,4 +1,4 @@
-"""Keeps what C++ libraries print from the terminal."""
+"""Suppresses what C++ libraries print to the terminal."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from absl import logging
 
-# What of it goes with an error.
+# How much of the output is attached to an error.
 _LAST_BYTES = 2000
 _lock = threading.Lock()
 _users = 0
@@ -21,11 +21,11 @@ _python_stderr: tuple[Any, Any] | None = None
 
 @contextlib.contextmanager
 def foreign_output() -> Iterator[None]:
-    """Within it, nothing that C++ code writes to standard error is seen; Python's own lines still are.
+    """Hides what C++ code writes to standard error inside the block; Python's own output is still shown.
 
-    An error that leaves the block has the end of what was written as a note, which its traceback shows. Of
-    several threads the first one in begins and the last one out ends it. Everything is seen where absl's
-    verbosity is above that of warnings (`--verbosity=0`).
+    An error that leaves the block gets the end of the hidden output as a note, which its traceback shows.
+    With several threads, output is hidden from the first entry to the last exit. Nothing is hidden if
+    absl's verbosity is above that of warnings (`--verbosity=0`).
 
     Example:
         >>> with quiet.foreign_output():
@@ -60,7 +60,7 @@ def _begin(target):
             return
         _flush()
         if _is_descriptor_2(sys.stderr):
-            # Warnings, tracebacks and the lines of other threads are written here.
+            # Warnings, tracebacks and output of other threads go here.
             seen = _Seen(sys.stderr)
             _python_stderr, sys.stderr = (sys.stderr, seen), seen
         os.dup2(target, 2)
@@ -75,7 +75,7 @@ def _end():
         os.dup2(_saved, 2)
         if _python_stderr is not None:
             original, seen = _python_stderr
-            # Whoever has put something else there meanwhile keeps it.
+            # Leave it alone if someone else has replaced it in the meantime.
             if sys.stderr is seen:
                 sys.stderr = original
             _python_stderr = None
@@ -84,10 +84,10 @@ def _end():
 
 
 class _Seen(io.TextIOBase):
-    """Standard error as Python writes it, for whoever takes hold of it, for a block or for good.
+    """Python's standard error, still shown while that of C++ is hidden; safe to keep after the block.
 
     Args:
-        original: what stands there at other times.
+        original: the stream that it stands in for.
     """
 
     def __init__(self, original: TextIO) -> None:

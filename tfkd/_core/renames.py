@@ -1,4 +1,4 @@
-"""Old names that work for one more version and say the new ones."""
+"""Old names that keep working for one more version, with a warning that gives the new name."""
 
 import functools
 import importlib
@@ -15,11 +15,11 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: the module's `__name__`.
-        names: old names and what they are called now: a name of the same module, or a whole path
-            such as "tfkd.tasks.Task" of what has moved elsewhere.
+        names: new names by old name: a name in the same module, or a full path such as "tfkd.tasks.Task"
+            if the object has moved elsewhere.
 
     Returns:
-        What the module assigns to `__getattr__`.
+        The function to assign to the module's `__getattr__`.
 
     Example:
         >>> __getattr__ = renamed(__name__, {"sgd_of_the_papers": "sgd_with_coupled_decay"})
@@ -37,16 +37,16 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def warn_renamed(old: str, new: str) -> None:
-    """Warns that something has a new name, at the place that used the old one."""
+    """Warns, at the caller's line, that a name has changed."""
     warnings.warn(
-        f"{old} is called {new} now; the old name goes with the next version.",
+        f"{old} is now called {new}; the old name will be removed in the next version.",
         DeprecationWarning,
         stacklevel=3,
     )
 
 
 def renamed_argument(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator of functions that lets the keyword `old` stand for the argument `new`.
+    """A decorator that accepts the keyword `old` for the argument `new`.
 
     Raises:
         TypeError: on use, if both are given.

@@ -1,4 +1,4 @@
-"""Copies of variables that replicas of `tf.distribute` keep for themselves."""
+"""The copies of variables that each replica of `tf.distribute` keeps."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,13 +8,13 @@ import tensorflow as tf
 
 
 def copies(variable: keras.Variable) -> Sequence[tf.Variable]:
-    """A variable's copies on the replicas of this process; without a strategy the one that there is."""
+    """A variable's copies on the replicas of this process; its only value without a strategy."""
     value = variable.value
     return value.values if isinstance(value, tf.distribute.DistributedValues) else (value,)
 
 
 def differing(variables: Iterable[keras.Variable]) -> dict[int, np.ndarray]:
-    """The values of all copies, `(replicas, ...)`, by index, of those variables whose copies differ."""
+    """The values `(replicas, ...)` of the variables whose copies differ, by their index."""
     found = {}
     for i, variable in enumerate(variables):
         values = [copy.numpy() for copy in copies(variable)]
@@ -24,7 +24,7 @@ def differing(variables: Iterable[keras.Variable]) -> dict[int, np.ndarray]:
 
 
 def assign_copies(variable: keras.Variable, values: np.ndarray) -> None:
-    """Gives each copy the value it had; with fewer or more of them than there were, all the first one's."""
+    """Restores each copy's value; if the number of copies has changed, all get the first value."""
     held = copies(variable)
     of_each = len(values) == len(held)
     for i, copy in enumerate(held):

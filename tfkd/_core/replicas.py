@@ -1,4 +1,4 @@
-"""The examples of all replicas under `tf.distribute`, where a replica's own are not enough."""
+"""Gathers examples from all replicas of `tf.distribute`, where a replica's own are not enough."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import tensorflow as tf
 
 
 def in_replicas() -> bool:
-    """Whether this runs once for each of several replicas."""
+    """Whether this code runs in each of several replicas."""
     several = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return several and not tf.distribute.in_cross_replica_context()
 
 
 def in_one_of_several_workers() -> bool:
-    """Whether this runs in a replica of a strategy that has others in other processes."""
+    """Whether this code runs in a replica of a strategy with replicas in other processes."""
     strategy = tf.distribute.get_strategy()
     if tf.distribute.in_cross_replica_context():
         return False
@@ -21,11 +21,11 @@ def in_one_of_several_workers() -> bool:
 
 
 def from_all(strategy: tf.distribute.Strategy, value: int) -> list[int]:
-    """An integer of every replica's process, in the order of the replicas; waits for all of them.
+    """Collects an integer from every replica's process, in the order of the replicas; waits for all.
 
     Args:
-        strategy: under which they train; the one that is there without any will do.
-        value: this process's, below 2**31.
+        strategy: the strategy in use; the default strategy also works.
+        value: the value of this process, below 2**31.
 
     Example:
         >>> from_all(strategy, 3)  # [3, 3] in a process with two replicas and no others
@@ -45,27 +45,27 @@ def from_all(strategy: tf.distribute.Strategy, value: int) -> list[int]:
 
 
 def check_same_epoch(strategy: tf.distribute.Strategy, epoch: int) -> None:
-    """Raises ValueError, in all workers, where they would go on from different epochs."""
+    """Raises ValueError in all workers if they would resume from different epochs."""
     epochs = from_all(strategy, epoch)
     if len(set(epochs)) > 1:
         raise ValueError(
-            f"Workers kept different epochs, {epochs} by replica, so they cannot go on together. Give each "
-            "worker the folder that it had, or start the run again."
+            f"The workers' checkpoints are of different epochs, {epochs} by replica, so they cannot resume "
+            "together. Give each worker the folder that it had, or start the run again."
         )
 
 
 def gathered(values: Any) -> Any:
-    """The examples of all replicas, in the order in which the batch was divided.
+    """Gathers the examples of all replicas, in the order in which the batch was split.
 
-    Each replica gets all of them; shares may differ in size, or be empty. The gradient adds up what all
-    replicas ask for: if each computes the same value of all examples and divides it by the number of
-    replicas, their gradients sum to that of one replica with the whole batch.
+    Each replica gets all examples; the replicas' shares may differ in size or be empty. The gradient is
+    summed over replicas: if each computes the same value from all examples and divides it by the number of
+    replicas, the gradients add up to that of one replica with the whole batch.
 
     Args:
         values: a structure of tensors `(examples, ...)`; None in it stays None.
 
     Returns:
-        The same structure; `values` as they are outside of a step of several replicas.
+        The same structure; `values` unchanged outside a step with several replicas.
 
     Example:
         >>> strategy.run(lambda: gathered(tf.ones((2, 3))))  # (4, 3) in each of two replicas
@@ -79,7 +79,7 @@ def gathered(values: Any) -> Any:
 
 
 def mean_of_all(values: Any) -> Any:
-    """The mean of the values of all replicas, a scalar of which replicas send each other the sums.
+    """The mean of the values of all replicas, a scalar; replicas exchange only their sums.
 
     Args:
         values: a float tensor of any shape.
@@ -112,7 +112,7 @@ def own_rows(whole: Any, own: Any) -> Any:
 
 
 def _ranges(leaves):
-    """For each tensor where its rows begin and end among those of all replicas, and how many these are."""
+    """The start and end of each tensor's rows among those of all replicas, and the total number of rows."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group
     own = tf.stack([tf.shape(leaf)[0] for leaf in leaves])
@@ -125,11 +125,11 @@ def _ranges(leaves):
 
 
 def _whole(values, start, stop, count):
-    """The rows of all replicas: the sum of theirs, each with zeros in place of the others'.
+    """The rows of all replicas, as a sum of tensors with zeros in place of the other replicas' rows.
 
     `all_gather` would send less, but does not run eagerly.
     """
-    # Nothing adds up booleans and short integers.
+    # Booleans and short integers cannot be summed across replicas.
     sent = values if values.dtype.is_floating or values.dtype == tf.int64 else tf.cast(values, "int32")
     around = [[start, count - stop], *[[0, 0]] * (len(values.shape) - 1)]
     context = tf.distribute.get_replica_context()

@@ -1,6 +1,6 @@
 """The process in which LiteRT's `CompiledModel` runs a file: `python running_compiled.py FOLDER`.
 
-It imports nothing of tfkd, and so no TensorFlow.
+It imports nothing from tfkd, and therefore no TensorFlow.
 """
 
 import pathlib
@@ -12,11 +12,11 @@ from ai_edge_litert.compiled_model import CompiledModel
 
 
 def run(folder: pathlib.Path) -> None:
-    """Runs the file `model.tflite` of a folder on the CPU, at one thread.
+    """Runs the file `model.tflite` in a folder on the CPU with one thread.
 
     Args:
-        folder: holds `inputs.npz`, an array of whole batches for each input by its name; `outputs.npz` is
-            written beside it, likewise.
+        folder: holds `inputs.npz` with an array of whole batches for each input, by name; the outputs are
+            written to `outputs.npz` in the same way.
     """
     model = CompiledModel.from_buffer((folder / "model.tflite").read_bytes())
     (key,) = model.get_signature_list()

@@ -1,6 +1,6 @@
-"""Runs networks from files that only answer: TFLite files and TensorFlow's SavedModels.
+"""Runs networks from files that can only predict: TFLite files and TensorFlow SavedModels.
 
-Both kinds are called on float32 images, TFLite files also on inputs by name, and return a list of float32
+Both are called on float32 images, TFLite files also on inputs by name, and return a list of float32
 outputs.
 """
 
@@ -30,25 +30,25 @@ def require_litert() -> None:
 class TFLiteFile:
     """A TFLite file, ready to run.
 
-    Integer inputs and outputs that stand for floats are scaled as the file says.
+    Quantized inputs and outputs are scaled as the file specifies.
 
     Args:
         content: the file's bytes.
-        threads: how many threads it may use.
+        threads: the number of threads it may use.
 
     Attributes:
         content: the file's bytes.
-        interpreter: LiteRT's.
-        input_shapes: by the input's name in the file's signature, with None for the batch, as a Keras
-            model's.
-        output_shapes: by the output's name, likewise.
-        steps: for each output, how far apart its values lie; 0 for floats.
-        dtypes: of the inputs, and of each output.
-        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
+        interpreter: the LiteRT interpreter.
+        input_shapes: the input shapes by name in the file's signature, with None for the batch, as in a
+            Keras model.
+        output_shapes: the output shapes by name, in the same form.
+        steps: the quantization step of each output; 0 for floats.
+        dtypes: the dtypes of the inputs, then of the outputs.
+        reason: why the file was not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
-        ValueError: if it is no TFLite file.
+        ValueError: if it is not a TFLite file.
     """
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
@@ -72,7 +72,7 @@ class TFLiteFile:
         self.reason = ""
 
     def _names_in_signature(self):
-        """Names of inputs and outputs for people, by their index; files of other tools may have none."""
+        """Readable names of inputs and outputs, by index; files from other tools may have none."""
         if len(self.interpreter.get_signature_list()) != 1:
             return {}
         runner = self.interpreter.get_signature_runner()
@@ -81,19 +81,19 @@ class TFLiteFile:
 
     @property
     def input_shape(self) -> tuple[Any, ...]:
-        """The shape of its only input, with None for the batch; raises ValueError if there are several."""
+        """The shape of its only input, with None for the batch; raises ValueError if there are more."""
         if len(self.input_shapes) != 1:
             raise ValueError(f"The file must have one input, images. It has {[*self.input_shapes]}.")
         return next(iter(self.input_shapes.values()))
 
     @property
     def takes_floats(self) -> bool:
-        """Whether inputs are floats, or integers that stand for floats, and not plain integers."""
+        """Whether any input is float or quantized, rather than plain integers."""
         return any(map(_is_float, self._sources.values()))
 
     @property
     def integer_range(self) -> tuple[float, float] | None:
-        """The least and largest number that its only input can stand for; None if that takes floats."""
+        """The smallest and largest number that its only input can represent; None if it takes floats."""
         if len(self._sources) != 1:
             return None
         (details,) = self._sources.values()
@@ -101,17 +101,17 @@ class TFLiteFile:
             return None
         scale, zero = details["quantization"]
         ends = np.iinfo(details["dtype"])
-        # Plain integers stand for themselves.
+        # Plain integers have no scale.
         return ((ends.min - zero) * scale, (ends.max - zero) * scale) if scale else (ends.min, ends.max)
 
     @property
     def rounds(self) -> bool:
-        """Whether any of its numbers has 8 bits, so that it rounds as it runs."""
+        """Whether any of its tensors has 8 bits, so that results are rounded."""
         return any(each["dtype"] in (np.int8, np.uint8) for each in self.interpreter.get_tensor_details())
 
     @property
     def interface(self) -> list[str]:
-        """The dtypes of those inputs that are floats or stand for them, and of the outputs."""
+        """The dtypes of the float and quantized inputs, and of the outputs."""
         sources = [each for each in self._sources.values() if _is_float(each)]
         return [np.dtype(each["dtype"]).name for each in (*sources, *self._targets)]
 
@@ -119,7 +119,7 @@ class TFLiteFile:
         """The outputs for any number of examples.
 
         Args:
-            inputs: an array for a file of one input; else arrays by name, of which it takes its own.
+            inputs: an array if the file has one input; otherwise arrays by name, others are ignored.
         """
         by_name = inputs if isinstance(inputs, Mapping) else dict.fromkeys(self._sources, inputs)
         n = len(next(iter(by_name.values())))
@@ -130,7 +130,7 @@ class TFLiteFile:
         ]
 
     def _run(self, rows: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """What the file returns for whole batches of inputs, by name and in the file's own dtypes."""
+        """The file's raw outputs for whole batches of inputs, by name and in the file's own dtypes."""
         outputs = [[] for _ in self._targets]
         for start in range(0, len(next(iter(rows.values()))), self._batch):
             for name, details in self._sources.items():
@@ -141,7 +141,7 @@ class TFLiteFile:
         return [np.concatenate(parts) for parts in outputs]
 
     def _rows(self, values, details):
-        """What goes into an input, with zeros behind that make the last batch whole."""
+        """The values for an input, quantized if need be, with zeros appended to fill the last batch."""
         values = np.asarray(values)
         if values.dtype.kind == "f":
             values = values.astype("float32")
@@ -158,21 +158,21 @@ class SavedModelFolder:
         path: the folder.
 
     Attributes:
-        input_shape: with None for the batch and wherever any size goes.
-        output_shapes: by the output's name, likewise.
-        steps: 0 for each output, since its values are floats.
-        rounds: False, likewise.
-        reason: why it is not rebuilt with its layers, without a full stop; "" if nobody tried.
+        input_shape: the input shape, with None for the batch and other unknown sizes.
+        output_shapes: the output shapes by name, in the same form.
+        steps: 0 for each output, since outputs are floats.
+        rounds: False, since outputs are floats.
+        reason: why the model was not rebuilt with its layers, without a full stop; "" if nobody tried.
 
     Raises:
-        ValueError: if there is no such signature, or it takes other inputs than images by the batch.
+        ValueError: if there is no such signature, or if it does not take batches of images.
     """
 
     rounds = False
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.reason = ""
-        # The signature alone would not keep the variables.
+        # Keep the object: the signature alone would not keep the variables alive.
         self._loaded = tf.saved_model.load(os.fspath(path))
         signatures = self._loaded.signatures
         if SIGNATURE not in signatures:
@@ -185,7 +185,7 @@ class SavedModelFolder:
         if not spec.shape.rank or spec.shape[0] is not None:
             raise ValueError(
                 f"{SIGNATURE!r} must take any number of images. It takes {spec.shape}; export the model "
-                "with an open batch."
+                "with a batch size of None."
             )
         self._dtype = spec.dtype.as_numpy_dtype
         self.input_shape = tuple(spec.shape)
@@ -194,7 +194,7 @@ class SavedModelFolder:
         self.steps = [0.0] * len(outputs)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """The outputs for any number of images, in parts that memory holds."""
+        """The outputs for any number of images, in batches that fit in memory."""
         images = _as_dtype(images, self._dtype)
         size = fitting(images, largest_tensor(self._run.graph))
         parts = [
@@ -212,7 +212,7 @@ def _shapes(details):
 
 
 def _is_float(details):
-    """Whether a tensor holds floats, or integers that stand for floats, and not plain integers."""
+    """Whether a tensor holds floats or quantized values, not plain integers."""
     return bool(details["quantization"][0]) or np.issubdtype(details["dtype"], np.floating)
 
 

@@ -1,4 +1,4 @@
-"""Random numbers that follow from a seed for a while."""
+"""Temporarily seeds Python's random numbers."""
 
 import contextlib
 import random
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Has what is built in the block follow from a seed, and puts the random state back at its end.
+    """Makes what is built in the block depend on a seed only, and restores the random state afterwards.
 
     Keras draws the seeds of initializers and dropout layers from Python's generator.
 
@@ -30,5 +30,5 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def drawn_seed() -> int:
-    """A seed that follows from Python's random state, as those of Keras's initializers do."""
+    """A seed drawn from Python's random state, as Keras draws those of initializers."""
     return random.randrange(2**31)

@@ -1,4 +1,4 @@
-"""Values of variables that are kept for later, and looking at a run without changing it."""
+"""Saves and restores values of variables, to undo changes or to evaluate a run without changing it."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from tfkd._core.replica_copies import copies
 
 
 class Snapshot:
-    """What variables are now, to be put back later.
+    """The current values of variables, to be restored later.
 
     Args:
         variables: the variables, each restored in place.
@@ -29,14 +29,14 @@ class Snapshot:
         return all(np.isfinite(value).all() for _, value in self._kept)
 
     def restore(self) -> None:
-        """Gives the variables their values back."""
+        """Restores the values of the variables."""
         for copy, value in self._kept:
             copy.assign(value)
 
 
 @contextlib.contextmanager
 def preserving_state(variables: Iterable[keras.Variable]) -> Iterator[None]:
-    """Puts variables back, when the block ends, to what they were."""
+    """Restores the values of variables at the end of the block."""
     snapshot = Snapshot(variables)
     try:
         yield

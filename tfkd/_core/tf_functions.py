@@ -1,4 +1,4 @@
-"""Functions of TensorFlow that stand between layers of tf_keras, and what they are in Keras 3."""
+"""TensorFlow functions in the graphs of tf_keras models, and their counterparts in Keras 3."""
 
 import dataclasses
 
@@ -12,10 +12,10 @@ CAST = "cast"
 
 @dataclasses.dataclass(frozen=True)
 class Counterpart:
-    """What computes the same in Keras 3.
+    """The Keras 3 operation that computes the same.
 
     Attributes:
-        operation: the class.
+        operation: its class.
         second: the name of the second operand in the older model; None if there is none.
     """
 
@@ -23,7 +23,7 @@ class Counterpart:
     second: str | None = None
 
 
-# By the name that tf_keras gives the function, as in `tf.math.add`.
+# By the name of the function in tf_keras, as in `tf.math.add`.
 OPERATION_OF = {
     SLICING: Counterpart(numpy_operations.GetItem, "slice_spec"),
     CAST: Counterpart(core_operations.Cast, "dtype"),
@@ -49,7 +49,7 @@ OPERATION_OF = {
     "nn.relu6": Counterpart(network_operations.Relu6),
 }
 
-# Functions that models of Keras 3 are rebuilt by in tf_keras, where no older model has them.
+# Functions used to rebuild Keras 3 models in tf_keras, which older models do not have themselves.
 REBUILT_BY = frozenset(
     [
         "expand_dims",

@@ -1,29 +1,28 @@
-"""Tokens of a transformer as the map whose patches they stand for."""
+"""Arranges a transformer's tokens as the feature map of the patches that they represent."""
 
 import math
 
 from keras import ops
 
-# Tokens in front of those of patches: that of the class. More would let other grids pass for squares.
+# At most a class token comes before the patch tokens. With more, grids that are not square would pass.
 _MOST_IN_FRONT = 1
 
 
 def map_shape(shape: tuple) -> tuple:
-    """The shape of a map from that of its tokens, `(batch, tokens, channels)`.
+    """The shape of a feature map from that of its tokens, `(batch, tokens, channels)`.
 
-    A square number of tokens stands for patches, row by row; one in front of them, that of the class, is
-    left out.
+    A square number of tokens are patches, row by row; a class token before them is dropped.
 
     Raises:
-        ValueError: if the shape is not that of so many tokens.
+        ValueError: if the shape is not that of a square number of tokens, with or without a class token.
     """
     tokens = shape[1] if len(shape) == 3 else None
     side = math.isqrt(tokens or 0)
     if tokens is None or not side or tokens - side**2 > _MOST_IN_FRONT:
         raise ValueError(
-            "A tap with ':map' must see (batch, tokens, channels), a square number of tokens with at most "
-            f"one in front of them. Received: shape {tuple(shape)}. For other maps put a Reshape layer "
-            "into the model and tap that."
+            "A tap with ':map' must see (batch, tokens, channels): a square number of tokens, after at "
+            f"most one class token. Received: shape {tuple(shape)}. For other feature maps, add a Reshape "
+            "layer to the model and tap that."
         )
     return (shape[0], side, side, shape[2])
 

@@ -1,22 +1,22 @@
-"""Which tokenizer a model's token ids come from, in a way that files of the model keep."""
+"""Records which tokenizer a model's token ids come from, so that the model's files keep it."""
 
 import keras
 
 from tfkd._core.graphs import has_graph, nodes
 
-# A layer called this and a tokenizer's fingerprint tells files whose ids the model reads.
+# A layer of this name plus the tokenizer's fingerprint identifies the tokenizer in files.
 _MARK = "tokens_of_"
 _ATTRIBUTE = "tfkd_tokenizer"
 
 
 def mark_tokenizer(model: keras.Model, fingerprint: str | None) -> keras.Model:
-    """Has `tokenizer_of` return this fingerprint while the model is in memory; returns the model."""
+    """Makes `tokenizer_of` return a fingerprint while the model is in memory; returns the model."""
     setattr(model, _ATTRIBUTE, fingerprint)
     return model
 
 
 def tokens_layer(fingerprint: str | None) -> keras.Layer:
-    """A layer that passes token ids on, and whose name tells files the tokenizer that they come from."""
+    """An identity layer for token ids, whose name identifies their tokenizer in files."""
     return keras.layers.Identity(name=f"{_MARK}{fingerprint}" if fingerprint else "tokens", dtype="int32")
 
 
@@ -24,10 +24,10 @@ def tokenizer_of(model: keras.Model) -> str | None:
     """The fingerprint of the tokenizer whose token ids a model reads.
 
     Args:
-        model: a model that tfkd has loaded or built, or that was read from a file of such a model.
+        model: a model that tfkd has loaded or built, or that was loaded from a file of such a model.
 
     Returns:
-        What `tfkd.text.Tokenizer.fingerprint` of its tokenizer is; None where that is not known.
+        The `tfkd.text.Tokenizer.fingerprint` of its tokenizer; None if it is not known.
 
     Example:
         >>> tfkd.text.tokenizer_of(student) == tokenizer.fingerprint

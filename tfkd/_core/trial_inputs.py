@@ -1,4 +1,4 @@
-"""Random inputs that two forms of one network are compared on."""
+"""Random inputs on which two forms of one network are compared."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from tfkd._core.graphs import nodes
 from tfkd._core.keras_internals import flatten_layers
 
 _EXAMPLES = 4
-# Where a size is open, this is enough for most networks; sentences have so many tokens.
+# Used for unknown sizes, enough for most networks; the second is for tokens of a sentence.
 _OPEN_SIZE, _OPEN_LENGTH = 32, 8
 
 
 def trial_inputs(model: keras.Model) -> Any:
-    """Some random inputs of a functional or built Sequential model, in the structure that it takes.
+    """A few random inputs for a functional or built Sequential model, in the structure that it takes.
 
-    Whole numbers are those that the embeddings know that take them, else 0 and 1, the first of each
-    example the largest, so that something counts in each mask. Steps of series of floats are 0 now and
-    then, so that layers which mask them see some.
+    Integers are in the range of the embeddings that take them, otherwise 0 and 1. The first of each example
+    is the largest, so that no example is masked completely. Some time steps of float series are 0, so that
+    masking layers have an effect.
 
     Args:
-        model: takes the inputs.
+        model: the model that will take the inputs.
     """
     rng = np.random.default_rng(0)
     words = {
@@ -40,7 +40,7 @@ def trial_inputs(model: keras.Model) -> Any:
         if not of_floats:
             known = words.get(id(tensor), fewest)
             values = rng.integers(known, size=shape)
-            # A sequence that is masked as a whole has no mean.
+            # A sequence that is masked completely has no mean.
             values[:, :1] = known - 1
             return values.astype(tensor.dtype)
         values = rng.uniform(size=shape)

@@ -1,4 +1,4 @@
-"""What two networks have in common, how far their answers can be trusted, and what distillation changes."""
+"""Analysis of networks: similarity, calibration, fidelity, and what distillation changes."""
 
 from tfkd._core.flops import count_flops, flops_of_layers
 from tfkd.analysis._alignment import cka, cka_plot

@@ -1,4 +1,4 @@
-"""CKA: how alike the representations of two networks' layers are."""
+"""CKA: the similarity of the representations in two networks' layers."""
 
 import os
 from collections.abc import Sequence
@@ -26,23 +26,24 @@ def cka(
 ) -> np.ndarray:
     """Linear centred kernel alignment (CKA) of every layer of one network with every layer of another.
 
-    1 for representations that are the same but for rotation and scale, about 0 for unrelated ones; the
-    estimate may lie slightly outside. It is unbiased for each batch, so that batches of few examples,
-    which is all that memory holds of large maps, do not make it larger.
+    CKA is 1 for representations that differ only in rotation and scale, and about 0 for unrelated ones; the
+    estimate may lie slightly outside this range. It is unbiased for each batch, so small batches, which
+    large feature maps may require, do not inflate it.
 
     Args:
         first: any Keras model.
-        second: another, or the same one.
+        second: another model, or the same one.
         inputs: an array `(n, ...)`, or several in the structure of the models' inputs; at least 4 examples.
-        first_taps: paths of layers of the first, as `tfkd.taps.record` takes them; features are flattened.
-        second_taps: paths of layers of the second.
-        batch_size: examples whose similarities are compared at once, at least 4.
+        first_taps: paths of layers in the first model, as `tfkd.taps.record` takes them; features are
+            flattened.
+        second_taps: paths of layers in the second model.
+        batch_size: the number of examples compared at once, at least 4.
 
     Returns:
-        float64 `(len(first_taps), len(second_taps))`; NaN for features that are constant.
+        float64 `(len(first_taps), len(second_taps))`; NaN for constant features.
 
     Raises:
-        ValueError: for a path that is not in its model, or too few examples.
+        ValueError: if a path is not in its model, or there are too few examples.
 
     Example:
         >>> taps = ["conv1", "conv2", "dense"]
@@ -58,7 +59,7 @@ def cka(
         raise ValueError(f"`inputs` must have at least {_FEWEST} examples. Received: {n}.")
     asked = tapped(first, first_taps), tapped(second, second_taps)
     sums = np.zeros(3, object)
-    # No more batches than leave each the fewest.
+    # Each batch must keep at least `_FEWEST` examples.
     for rows in np.array_split(np.arange(n), min(-(-n // batch_size), n // _FEWEST)):
         batch = tree.map_structure(lambda array, rows=rows: np.asarray(array)[rows], inputs)
         ours, theirs = ([_gram(values.numpy()) for values in features(batch)] for features in asked)
@@ -71,9 +72,9 @@ def cka(
 
 
 def _gram(features):
-    """Inner products of the examples' features, 0 between an example and itself.
+    """Inner products of the examples' features, with zeros on the diagonal.
 
-    Centring leaves the estimate as it is, but rounding errors small.
+    Centring does not change the estimate, but keeps rounding errors small.
     """
     rows = features.reshape(len(features), -1).astype("float64")
     rows = rows - rows.mean(axis=0)
@@ -92,25 +93,25 @@ def _hsic(a, b):
 def cka_plot(
     matrix: np.ndarray, path: str | os.PathLike, first_taps: Sequence[str], second_taps: Sequence[str]
 ) -> None:
-    """Draws what `cka` returned, with the values.
+    """Draws the matrix that `cka` returned, with its values.
 
     Args:
         matrix: `(len(first_taps), len(second_taps))`.
-        path: of the picture.
+        path: the image file to write.
         first_taps: names of the rows.
         second_taps: names of the columns.
 
     Raises:
         ImportError: if matplotlib is missing.
-        ValueError: if the names do not fit the matrix.
+        ValueError: if the numbers of names do not match the matrix.
 
     Example:
         >>> cka_plot(cka(teacher, student, x, taps, taps), "cka.png", taps, taps)
     """
     if np.shape(matrix) != (len(first_taps), len(second_taps)):
         raise ValueError(
-            f"`matrix` must be {(len(first_taps), len(second_taps))}, a row for each of `first_taps` and a "
-            f"column for each of `second_taps`. Received: shape {np.shape(matrix)}."
+            f"`matrix` must have shape {(len(first_taps), len(second_taps))}, a row for each of "
+            f"`first_taps` and a column for each of `second_taps`. Received: shape {np.shape(matrix)}."
         )
     figure, axes = new_figure(0.8 * len(second_taps) + 2, 0.6 * len(first_taps) + 1.6)
     axis = axes[0, 0]

@@ -1,4 +1,4 @@
-"""Calibration: whether a classifier is right as often as it says."""
+"""Calibration: whether a classifier's confidence matches its accuracy."""
 
 import os
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ from tfkd.tasks import Classification, Task, task_of
 
 
 class Reliability(NamedTuple):
-    """A classifier's answers in bins of confidence of equal width.
+    """A classifier's predictions in confidence bins of equal width.
 
     Args:
-        confidence: mean confidence of each bin's answers, float64 `(bins,)`; NaN where there are none.
-        accuracy: share of them that is right, likewise.
-        count: how many there are, int64 `(bins,)`.
+        confidence: the mean confidence in each bin, float64 `(bins,)`; NaN for an empty bin.
+        accuracy: the accuracy in each bin, float64 `(bins,)`; NaN for an empty bin.
+        count: the number of predictions in each bin, int64 `(bins,)`.
     """
 
     confidence: np.ndarray
@@ -27,7 +27,7 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The expected calibration error (ECE): the mean gap of confidence and accuracy, by count."""
+        """The expected calibration error (ECE): the mean gap between confidence and accuracy."""
         gaps = np.nan_to_num(np.abs(self.confidence - self.accuracy))
         return float(np.sum(gaps * self.count) / np.sum(self.count))
 
@@ -35,21 +35,21 @@ class Reliability(NamedTuple):
 def reliability(
     model: keras.Model, inputs: Any, labels: np.ndarray, bins: int = 15, task: Task | None = None
 ) -> Reliability:
-    """How often a classifier is right, by how sure it is.
+    """Measures a classifier's accuracy by confidence.
 
     Args:
-        model: a classifier that returns logits, as from `tfkd.load_teacher`.
+        model: a classifier that returns logits, such as one from `tfkd.load_teacher`.
         inputs: an array `(n, ...)`, or several in the structure of the model's inputs.
-        labels: class numbers `(n,)`.
-        bins: how many bins of equal width the confidences in (0, 1] are put into, each without its lower
-            and with its upper end.
-        task: what answers mean; None for the model's own.
+        labels: class indices `(n,)`.
+        bins: the number of equal bins that divide the confidences in (0, 1]; each excludes its lower and
+            includes its upper end.
+        task: the task; None for the model's own.
 
     Returns:
         A `Reliability`, whose `error` is the expected calibration error.
 
     Raises:
-        ValueError: if the model is not a classifier, or labels do not fit.
+        ValueError: if the model is not a classifier, or the labels do not match the inputs and classes.
 
     Example:
         >>> tfkd.analysis.reliability(student, x_test, y_test).accuracy
@@ -60,7 +60,9 @@ def reliability(
     check_int("bins", bins)
     task = task or task_of(model)
     if not isinstance(task, Classification):
-        raise ValueError(f"`model` must be a classifier of one class in several. Received: {task!r}.")
+        raise ValueError(
+            f"`model` must be a classifier with one right class per example. Received: {task!r}."
+        )
     outputs = answers(model, inputs)
     labels = task.check_labels(labels, len(outputs), "`labels`")
     confidence = np.asarray(task.confidence(outputs), "float64")
@@ -78,20 +80,20 @@ def reliability(
 def expected_calibration_error(
     model: keras.Model, inputs: Any, labels: np.ndarray, bins: int = 15, task: Task | None = None
 ) -> float:
-    """Expected calibration error (ECE): the mean gap between how sure a classifier is and how right.
+    """Expected calibration error (ECE): the mean gap between a classifier's confidence and accuracy.
 
     Args:
         model: as for `reliability`.
-        inputs: likewise.
-        labels: likewise.
-        bins: likewise.
-        task: likewise.
+        inputs: as for `reliability`.
+        labels: as for `reliability`.
+        bins: as for `reliability`.
+        task: as for `reliability`.
 
     Returns:
-        The gap of the bins, weighted by their answers, from 0 to 1.
+        The mean gap over bins, weighted by their counts, from 0 to 1.
 
     Raises:
-        ValueError: as `reliability`.
+        ValueError: as for `reliability`.
 
     Example:
         >>> tfkd.analysis.expected_calibration_error(student, x_test, y_test)
@@ -104,11 +106,11 @@ def expected_calibration_error(
 
 
 def reliability_plot(measured: dict[str, Reliability], path: str | os.PathLike) -> None:
-    """Draws reliability diagrams side by side: accuracy over confidence, with the share of the answers.
+    """Draws reliability diagrams side by side: accuracy against confidence, with the share of each bin.
 
     Args:
-        measured: what `reliability` returned, by the names of the networks.
-        path: of the picture.
+        measured: results of `reliability`, by the names of the networks.
+        path: the image file to write.
 
     Raises:
         ImportError: if matplotlib is missing.

@@ -1,4 +1,4 @@
-"""How much of each pixel a layer has discarded, by the largest noise that leaves its features."""
+"""How much of each pixel a layer discards, measured by the largest noise that preserves its features."""
 
 import math
 import os
@@ -20,41 +20,42 @@ _UNIT_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 class EntropyProbe:
     """Measures the pixel-wise entropies of images, given a layer's features of them.
 
-    Every pixel gets Gaussian noise of its own standard deviation sigma. The sigmas are learned by gradient
-    descent (Adam) on
+    Every pixel gets Gaussian noise with its own standard deviation sigma. The sigmas are learned by
+    gradient descent (Adam) on
 
         E ||f(x + sigma * noise) - f(x)||^2 / Var(f) - weight * sum of log(sigma),
 
-    so that the noise is as large as it can be while features stay. A pixel's entropy is
-    log(sigma) + log(2 pi e) / 2: low where the layer keeps what it sees, high where it discards it. The
-    weight is 2 * `tolerance` / pixels, at which linear features change by the tolerance.
+    so that the noise becomes as large as the features allow. A pixel's entropy is
+    log(sigma) + log(2 pi e) / 2: low where the layer preserves the pixel, high where it discards it. The
+    weight is 2 * `tolerance` / pixels; at this weight linear features change by the tolerance.
 
-    Every call draws the same noise, so that networks are compared under the same. Changed values of the
-    model's weights are seen by the next call.
+    Every call draws the same noise, so that networks are compared under the same conditions. Changes to the
+    model's weights take effect in the next call.
 
     Args:
-        model: a network of one input, images `(batch, height, width, channels)`.
-        tap: path of the layer, as `tfkd.taps.record` takes it.
-        tolerance: the mean squared change of features, as a share of their variance over the images.
-        largest: the largest sigma, that of pixels which are discarded altogether; the range of the values
-            of images.
-        steps: of gradient descent.
-        samples: of noise in each step.
-        learning_rate: of log(sigma); falls to 0 along the steps.
-        seed: of the noise.
+        model: a network with one input, images `(batch, height, width, channels)`.
+        tap: the path of the layer, as `tfkd.taps.record` takes it.
+        tolerance: the mean squared change of features, as a fraction of their variance over the images.
+        largest: the largest sigma, reached by pixels that are discarded completely; use the range of the
+            image values.
+        steps: the number of gradient steps.
+        samples: the number of noise samples in each step.
+        learning_rate: the learning rate of log(sigma); it decays to 0 over the steps.
+        seed: the seed of the noise.
         jit_compile: whether to compile with XLA.
 
     Raises:
-        ValueError: for a number out of its range, a layer that is not there, or other inputs.
+        ValueError: if a number is out of range, the layer does not exist, or the model takes other inputs.
 
     Example:
         >>> probe = tfkd.analysis.EntropyProbe(student, "dense")
         >>> entropies = probe(x_test[:64])  # (64, 28, 28)
 
     Reference:
-        Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020. The tolerance
-        stands for the weight of the entropies, the features' variance is that over the images given, and
-        sigma is bounded, without which pixels that no feature depends on have no entropy.
+        Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020. Deviations:
+        the tolerance replaces the weight of the entropies, the features' variance is measured over the
+        given images, and sigma is bounded; otherwise pixels that affect no feature would have no finite
+        entropy.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class EntropyProbe:
         """The entropy of each pixel in nats.
 
         Args:
-            images: `(n, height, width, channels)` of at least two different images.
+            images: `(n, height, width, channels)`, at least two different images.
 
         Returns:
             float32 `(n, height, width)`; at most log(largest) + 1.419.
@@ -99,11 +100,11 @@ class EntropyProbe:
         """
         if np.ndim(images) != 4 or len(images) < 2:
             raise ValueError(
-                "`images` must be at least two, (n, height, width, channels), since the features' variance "
-                f"is measured over them. Received: shape {np.shape(images)}."
+                "`images` must be at least two images (n, height, width, channels), over which the "
+                f"features' variance is measured. Received: shape {np.shape(images)}."
             )
         variance = self._variance(images)
-        # So few at once that the noise of all samples goes through the model.
+        # Few enough at once that all noise samples fit through the model.
         parts = in_parts(self.model, images, max(1, 256 // self.samples))
         learned = [self._learn(part, variance, i).numpy() for i, part in enumerate(parts)]
         return np.concatenate(learned)[..., 0] + np.float32(_UNIT_ENTROPY)
@@ -146,7 +147,7 @@ class EntropyProbe:
 
 
 def _adam(i, gradient, mean, square):
-    """Adam's moving averages after step `i`, and the direction that they give."""
+    """Adam's moving averages after step `i`, and the resulting direction."""
     count = tf.cast(i + 1, "float32")
     mean = _BETAS[0] * mean + (1 - _BETAS[0]) * gradient
     square = _BETAS[1] * square + (1 - _BETAS[1]) * gradient**2
@@ -155,16 +156,16 @@ def _adam(i, gradient, mean, square):
 
 
 def entropy_plot(images: np.ndarray, entropies: dict[str, np.ndarray], path: str | os.PathLike) -> None:
-    """Draws images, a row each, with heat maps of their pixel-wise entropies beside them.
+    """Draws images, one per row, with heat maps of their pixel-wise entropies beside them.
 
     Args:
-        images: `(n, height, width, channels)` in [0, 1]; a few.
-        entropies: what a probe returned for them, `(n, height, width)`, by the names of networks.
-        path: of the picture.
+        images: a few images `(n, height, width, channels)` in [0, 1].
+        entropies: a probe's results for them, `(n, height, width)`, by the names of the networks.
+        path: the image file to write.
 
     Raises:
         ImportError: if matplotlib is missing.
-        ValueError: if shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> entropy_plot(images[:4], {"student": probe(images)[:4]}, "entropies.png")
@@ -172,8 +173,8 @@ def entropy_plot(images: np.ndarray, entropies: dict[str, np.ndarray], path: str
     for name, values in entropies.items():
         if np.shape(values) != np.shape(images)[:3]:
             raise ValueError(
-                f"`entropies` must be {np.shape(images)[:3]}, one for each pixel. Received for {name!r}: "
-                f"shape {np.shape(values)}."
+                f"`entropies` must have shape {np.shape(images)[:3]}, one value for each pixel. Received "
+                f"for {name!r}: shape {np.shape(values)}."
             )
     if not entropies or not len(images):
         raise ValueError(

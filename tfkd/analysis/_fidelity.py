@@ -1,4 +1,4 @@
-"""Fidelity: how far a student answers as its teacher does."""
+"""Fidelity: how closely a student matches its teacher."""
 
 from typing import Any, NamedTuple
 
@@ -10,14 +10,14 @@ from tfkd.tasks import ClassTask, Task, task_of
 
 
 class Fidelity(NamedTuple):
-    """How far a student answers as its teacher does, as means over examples.
+    """How closely a student matches its teacher, as means over examples.
 
     Args:
-        agreement: how often, or how far, answers are the same, from 0 to 1: for classes top-1 agreement.
-        divergence: how far the student's answers are from the teacher's, at least 0: for classes
+        agreement: how much the predictions agree, from 0 to 1; top-1 agreement for classes.
+        divergence: how far the student's predictions are from the teacher's, at least 0; for classes
             KL(teacher || student) in nats.
         jensen_shannon: the Jensen-Shannon divergence of the predicted probabilities in nats, from 0 to
-            ln 2, of independent labels their mean; None for a task without probabilities.
+            ln 2, averaged over independent labels; None for a task without probabilities.
     """
 
     agreement: float
@@ -26,13 +26,13 @@ class Fidelity(NamedTuple):
 
 
 def agreement(teacher: keras.Model, student: keras.Model, inputs: Any, task: Task | None = None) -> float:
-    """How often two networks give the same answer.
+    """How often two networks make the same prediction.
 
     Args:
-        teacher: a network that returns logits, or numbers, as from `tfkd.load_teacher`.
-        student: another with the same outputs.
+        teacher: a network that returns logits or numbers, such as one from `tfkd.load_teacher`.
+        student: another network with the same outputs.
         inputs: an array `(n, ...)`, or several in the structure of the models' inputs.
-        task: what answers mean; None for the teacher's own, `tfkd.tasks.task_of(teacher)`.
+        task: the task; None for the teacher's own, `tfkd.tasks.task_of(teacher)`.
 
     Returns:
         The mean of the task's agreement, from 0 to 1.
@@ -48,13 +48,13 @@ def agreement(teacher: keras.Model, student: keras.Model, inputs: Any, task: Tas
 
 
 def fidelity(teacher: keras.Model, student: keras.Model, inputs: Any, task: Task | None = None) -> Fidelity:
-    """How far a student answers as its teacher does, in class and in distribution.
+    """How closely a student matches its teacher, in predicted class and in distribution.
 
     Args:
-        teacher: a network that returns logits, or numbers, as from `tfkd.load_teacher`.
-        student: another with the same outputs.
+        teacher: a network that returns logits or numbers, such as one from `tfkd.load_teacher`.
+        student: another network with the same outputs.
         inputs: an array `(n, ...)`, or several in the structure of the models' inputs.
-        task: what answers mean; None for the teacher's own, `tfkd.tasks.task_of(teacher)`.
+        task: the task; None for the teacher's own, `tfkd.tasks.task_of(teacher)`.
 
     Returns:
         A `Fidelity`, a named tuple of means over the examples.
@@ -74,7 +74,7 @@ def fidelity(teacher: keras.Model, student: keras.Model, inputs: Any, task: Task
     theirs, ours = (answers(model, inputs) for model in (teacher, student))
     if theirs.shape != ours.shape:
         raise ValueError(
-            "`student` must have outputs of the teacher's shape. Received: teacher "
+            "`student` must have the teacher's output shape. Received: teacher "
             f"{theirs.shape[1:]}, student {ours.shape[1:]}."
         )
     return Fidelity(

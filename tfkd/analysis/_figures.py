@@ -1,4 +1,4 @@
-"""Figures that are written to files."""
+"""Creates figures and writes them to files."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
         ImportError: if matplotlib is missing.
     """
     try:
-        # The object interface: no global state and no window, whatever backend the user has set.
+        # The object interface: no global state and no window, whatever the user's backend.
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("Plots need matplotlib: pip install 'tfkd[report]'.") from error
@@ -23,6 +23,6 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 
 
 def save_figure(figure: Any, path: str | os.PathLike) -> None:
-    """Writes a figure, whole or not at all, in the format that the path's ending names."""
+    """Writes a figure, completely or not at all, in the format of the path's extension."""
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)

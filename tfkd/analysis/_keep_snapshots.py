@@ -8,11 +8,11 @@ class KeepSnapshots(keras.callbacks.Callback):
     """Keeps a network's weights before training and after each epoch, in memory.
 
     Args:
-        network: whose weights, such as a distiller's student; None for the model that is trained.
+        network: the network to keep, such as a distiller's student; None for the model being trained.
 
     Attributes:
-        weights: a list over snapshots, the one before training first, of what `network.get_weights()`
-            returned. A second `fit` goes on with the list.
+        weights: a list of snapshots, the first from before training, each the result of
+            `network.get_weights()`. A second `fit` appends to the list.
 
     Example:
         >>> snapshots = tfkd.analysis.KeepSnapshots(distiller.student)

@@ -1,4 +1,4 @@
-"""Visual concepts: the pixels that a layer keeps, and how a network comes to them in training."""
+"""Visual concepts: the pixels that a layer preserves, and how a network learns them in training."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class Concepts(NamedTuple):
 
     Args:
         where: bool `(n, height, width)`, the pixels that are visual concepts.
-        foreground: how many of them lie on each image's foreground, int64 `(n,)`.
-        background: and on its background.
+        foreground: the number of concepts on each image's foreground, int64 `(n,)`.
+        background: the number on each image's background, int64 `(n,)`.
     """
 
     where: np.ndarray
@@ -26,18 +26,18 @@ class Concepts(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """The share of concepts on the foreground, lambda: the mean over images that have any."""
+        """Lambda, the share of concepts on the foreground: the mean over images that have any concepts."""
         total = self.foreground + self.background
         return _mean_ratio(self.foreground, total)
 
 
 def visual_concepts(entropies: np.ndarray, foreground: np.ndarray, threshold: float = 0.2) -> Concepts:
-    """The pixels whose entropy lies below the mean of the background by more than a threshold.
+    """The pixels whose entropy is below the mean of the background by more than a threshold.
 
     Args:
-        entropies: of pixels, `(n, height, width)`, as an `EntropyProbe` returns them.
-        foreground: bool, of the same shape; each image needs some background.
-        threshold: in nats, above 0; the paper's b.
+        entropies: pixel-wise entropies `(n, height, width)`, as an `EntropyProbe` returns them.
+        foreground: bool, of the same shape; each image must have some background.
+        threshold: the threshold in nats, above 0; the paper's b.
 
     Returns:
         A `Concepts`.
@@ -64,16 +64,16 @@ class Knowledge(NamedTuple):
     """How the knowledge of a layer grew over training.
 
     Args:
-        foreground: concepts on the foreground, int64 `(epochs, n)`.
-        background: concepts on the background, likewise.
-        distance: how far the weights had moved at the end of each epoch, `(epochs,)`: the sum of the
-            distances from epoch to epoch, in units of the norm of the weights before training.
-        ratio: lambda at the end, the share of concepts on the foreground.
-        distance_mean: D_mean, the mean over images of the distance at which most concepts are on the
-            foreground: small if they are learned fast.
-        distance_std: D_std, its standard deviation: small if they are learned at the same time.
-        stability: rho, concepts on the foreground at the end as a share of those of any epoch; the mean
-            over images that have any.
+        foreground: the number of concepts on the foreground, int64 `(epochs, n)`.
+        background: the number of concepts on the background, int64 `(epochs, n)`.
+        distance: the distance that the weights had travelled by the end of each epoch, `(epochs,)`: the sum
+            of the distances between epochs, in units of the norm of the weights before training.
+        ratio: lambda at the end of training, the share of concepts on the foreground.
+        distance_mean: D_mean, the mean over images of the distance at which the foreground has the most
+            concepts: small if concepts are learned fast.
+        distance_std: D_std, its standard deviation: small if concepts are learned at the same time.
+        stability: rho, the foreground concepts at the end as a share of those of any epoch; the mean over
+            images that have any.
     """
 
     foreground: np.ndarray
@@ -92,20 +92,20 @@ def knowledge(
     foreground: np.ndarray,
     threshold: float = 0.2,
 ) -> Knowledge:
-    """Counts the visual concepts of a layer after each epoch of a training.
+    """Counts the visual concepts of a layer after each epoch of training.
 
     Args:
-        probe: of the network and the layer; the network's weights are as before afterwards.
-        snapshots: weights before training and after each epoch, as of `KeepSnapshots`.
+        probe: a probe of the network and the layer; the network's weights are restored afterwards.
+        snapshots: weights before training and after each epoch, as in `KeepSnapshots.weights`.
         images: `(n, height, width, channels)`, at least two.
         foreground: bool `(n, height, width)`.
-        threshold: in nats, above 0; see `visual_concepts`.
+        threshold: the threshold in nats, above 0; see `visual_concepts`.
 
     Returns:
         A `Knowledge`.
 
     Raises:
-        ValueError: if there are fewer than two snapshots, or shapes do not fit.
+        ValueError: if there are fewer than two snapshots, or shapes do not match.
 
     Example:
         >>> probe = tfkd.analysis.EntropyProbe(student, "dense")
@@ -113,7 +113,7 @@ def knowledge(
 
     Reference:
         Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020. Distances are
-        of trainable weights; the first of several epochs with as many concepts counts.
+        those of trainable weights; if several epochs tie for the most concepts, the first one counts.
     """
     if len(snapshots) < 2:
         raise ValueError(
@@ -152,7 +152,7 @@ def _distances(snapshots, trainable):
 
 
 def _mean_ratio(part, whole):
-    """The mean of ratios where there is something; NaN if nowhere is."""
+    """The mean of the ratios where the denominator is not 0; NaN if it always is."""
     some = whole > 0
     return float(np.mean(part[some] / whole[some])) if some.any() else float("nan")
 
@@ -161,12 +161,12 @@ def _checked(foreground, shape):
     foreground = np.asarray(foreground)
     if foreground.shape != shape or foreground.dtype != bool:
         raise ValueError(
-            f"`foreground` must be bool {shape}, one for each pixel. Received: {foreground.dtype} "
-            f"{foreground.shape}. A comparison makes one: images[..., 0] > 0.1."
+            f"`foreground` must be bool {shape}, one value for each pixel. Received: {foreground.dtype} "
+            f"{foreground.shape}. Make it by a comparison, such as images[..., 0] > 0.1."
         )
     if foreground.all(axis=(1, 2)).any():
         raise ValueError(
-            "`foreground` must leave each image some background. Received: all foreground in images "
+            "`foreground` must leave some background in each image. Received: all foreground in images "
             f"{np.flatnonzero(foreground.all(axis=(1, 2)))[:10].tolist()}. Leave these out."
         )
     return foreground

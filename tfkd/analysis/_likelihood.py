@@ -1,4 +1,4 @@
-"""What a student's features tell of its teacher's, in the view of variational information distillation."""
+"""How much a student's features tell about its teacher's, by variational information distillation."""
 
 import math
 from typing import Any
@@ -16,21 +16,21 @@ from tfkd.losses._features import as_list
 def log_likelihood(
     loss: VariationalInformation, teacher: keras.Model, student: keras.Model, inputs: Any
 ) -> float:
-    """How well the teacher's features follow from the student's, as a Gaussian's log-likelihood.
+    """How well the student's features predict the teacher's, as a Gaussian log-likelihood.
 
-    It is a lower bound, up to the entropy of the teacher's features, of the mutual information of both
-    networks' features: it rises while a student learns from its teacher, and it is about the pair of
-    taps and the regressors of the loss.
+    Up to the entropy of the teacher's features, it is a lower bound on the mutual information between the
+    networks' features. It rises while a student learns from its teacher. It depends on the loss's taps and
+    regressors.
 
     Args:
-        loss: a built `tfkd.losses.VariationalInformation`, as from a distiller that has been trained, whose
-            regressors and variances are used as they are.
+        loss: a built `tfkd.losses.VariationalInformation`, such as one from a trained distiller; its
+            regressors and variances are used unchanged.
         teacher: the teacher.
         student: the student.
         inputs: an array `(n, ...)`, or several in the structure of the models' inputs.
 
     Returns:
-        The mean over examples and elements of the teacher's features, in nats, summed over pairs of taps.
+        The mean over examples and feature elements, in nats, summed over pairs of taps.
 
     Raises:
         TypeError: for another loss.
@@ -55,8 +55,8 @@ def log_likelihood(
         )
     if not loss.built or loss.teacher_layer is None:
         raise ValueError(
-            "`loss` must name layers and be built: pass the one of a distiller that has been trained "
-            f"for a step or more. Received: built={loss.built}, teacher_layer={loss.teacher_layer!r}."
+            "`loss` must name layers and be built: pass the loss of a distiller that has been trained for "
+            f"at least one step. Received: built={loss.built}, teacher_layer={loss.teacher_layer!r}."
         )
     names = [as_list(layers) for layers in (loss.teacher_layer, loss.student_layer)]
     asked = tapped(teacher, names[0]), tapped(student, names[1])

@@ -1,4 +1,4 @@
-"""Features of inner layers for many inputs."""
+"""Features of intermediate layers for many inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from tfkd import taps
 
 
 def tapped(model: keras.Model, names: Sequence[str]) -> Callable[[Any], list]:
-    """A compiled function from a batch of inputs to what taps see of a pass in inference mode.
+    """A compiled function from a batch of inputs to the tapped features in inference mode.
 
     Args:
         model: any Keras model.
         names: paths of layers, as `tfkd.taps.record` takes them.
 
     Returns:
-        A function that returns a list of float32 tensors. Values of variables may change between calls.
+        A function that returns a list of float32 tensors. Variables may change between calls.
 
     Raises:
         ValueError: for a path that is not in the model.
@@ -30,13 +30,13 @@ def tapped(model: keras.Model, names: Sequence[str]) -> Callable[[Any], list]:
 
 
 def for_any_batch(function: Any) -> Callable[..., Any]:
-    """A `tf.function` that is traced once for batches of all sizes.
+    """Wraps a `tf.function` so that it is traced once for all batch sizes.
 
     Args:
-        function: takes tensors, or structures of them, whose first axis is the batch.
+        function: a function of tensors, or structures of them, whose first axis is the batch.
 
     Returns:
-        A function that takes arrays too.
+        A function that also takes arrays.
     """
 
     def call(*arguments):
@@ -53,17 +53,17 @@ def for_any_batch(function: Any) -> Callable[..., Any]:
 
 
 def record_features(model: keras.Model, names: Sequence[str], inputs: Any) -> list:
-    """What taps see of one pass in inference mode, as float32 tensors.
+    """The tapped features of one forward pass in inference mode, as float32 tensors.
 
     Raises:
-        ValueError: if a tap sees several tensors.
+        ValueError: if a tapped layer returns several tensors.
     """
     with taps.record(model, names) as seen:
         model(inputs, training=False)
     for name in names:
         if isinstance(seen[name], list | tuple | dict):
             raise ValueError(
-                f"Tap {name!r} of model {model.name!r} sees several tensors, but one is needed. Tap a "
-                "layer behind it, or its input."
+                f"Tap {name!r} of model {model.name!r} sees several tensors, but exactly one is needed. "
+                "Tap a layer after it, or its input."
             )
     return [tf.cast(seen[name], "float32") for name in names]

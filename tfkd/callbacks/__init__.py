@@ -1,4 +1,4 @@
-"""Callbacks that any distiller can be given."""
+"""Callbacks for any distiller."""
 
 from tfkd.callbacks._keep_epochs import KeepEpochs
 from tfkd.callbacks._keep_last_good import KeepLastGood

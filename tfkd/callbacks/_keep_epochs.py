@@ -1,4 +1,4 @@
-"""KeepEpochs: networks as they were while they trained, to choose a teacher among them."""
+"""KeepEpochs: saves a network at several stages of training, to choose a teacher among them."""
 
 import os
 import re
@@ -13,18 +13,19 @@ _NAME = re.compile(r"epoch_(\d+)\.keras")
 
 
 class KeepEpochs(keras.callbacks.Callback):
-    """Saves the network that is trained every few epochs, each time as a whole file of its own.
+    """Saves the model being trained every few epochs, each time to a new file.
 
     A network that has trained for a shorter time often teaches a small student better than the finished
-    one; `tfkd.schemes.choose_teacher` chooses among the files. Of a distiller the student is saved. A file
-    is written whole or not at all, and a run that goes on writes the same names.
+    one; `tfkd.schemes.choose_teacher` chooses among the files. For a distiller, the student is saved. A
+    file is written completely or not at all, and a resumed run writes the same file names.
 
     Args:
-        folder: where files `epoch_0005.keras` and so on are written; it is made if need be.
-        every: epochs from one file to the next, at least 1; the first file is of epoch `every`.
+        folder: where files `epoch_0005.keras` and so on are written; it is created if necessary.
+        every: the number of epochs between files, at least 1; the first file is written after epoch
+            `every`.
 
     Raises:
-        ValueError: if `every` is below 1, or when training begins, if a scheme trains several students.
+        ValueError: if `every` is below 1; when training begins, if a scheme trains several students.
 
     Example:
         >>> kept = tfkd.callbacks.KeepEpochs("teachers", every=1)
@@ -42,7 +43,7 @@ class KeepEpochs(keras.callbacks.Callback):
 
     @property
     def files(self) -> list[str]:
-        """The files that are there, of this run or one before it, in the order of their epochs."""
+        """The files in the folder, from this run or an earlier one, in the order of their epochs."""
         there = os.listdir(self.folder) if os.path.isdir(self.folder) else []
         kept = sorted((int(match[1]), name) for name in there if (match := _NAME.fullmatch(name)))
         return [os.path.join(self.folder, name) for _, name in kept]
@@ -56,12 +57,12 @@ class KeepEpochs(keras.callbacks.Callback):
                 self._network().save(temporary)
 
     def _network(self) -> keras.Model:
-        """What is saved."""
+        """The network to save."""
         if not isinstance(self.model, Distillation):
             return self.model
         if len(self.model.students) != 1:
             raise ValueError(
-                f"KeepEpochs keeps one network, and {type(self.model).__name__} trains "
+                f"KeepEpochs saves one network, but {type(self.model).__name__} trains "
                 f"{len(self.model.students)} students. Use keras.callbacks.ModelCheckpoint instead."
             )
         return self.model.students[0]

@@ -1,4 +1,4 @@
-"""KeepLastGood: back to the last finite weights."""
+"""KeepLastGood: returns to the last finite weights."""
 
 import warnings
 from typing import Protocol
@@ -12,21 +12,22 @@ from tfkd.distilling._protocol import check_distillation
 
 
 class _Trained(Distillation, Protocol):
-    """A distiller or scheme in `fit`, which can be told to stop."""
+    """A distiller or scheme in `fit`, which can be stopped."""
 
     stop_training: bool
 
 
 class KeepLastGood(keras.callbacks.Callback):
-    """Stops when the loss is no longer finite and gives students their last good weights back.
+    """Stops training when the loss is no longer finite, and restores the students' last good weights.
 
-    What makes inputs, such as a trained generator, gets its own back, too. There may be several students.
+    The weights of trained sources of inputs, such as a generator, are restored too. There may be several
+    students.
 
     Attributes:
         stopped_epoch: the epoch (from 0) in which the loss stopped being finite; None if it never
             did.
-        good_epoch: the epoch whose end the students were returned to; the one before the first for the
-            start of training.
+        good_epoch: the epoch whose final weights were restored; for the weights before training, the epoch
+            before the first, such as -1.
 
     Raises:
         TypeError: when training begins, if the model is not a distiller or a scheme.
@@ -62,7 +63,7 @@ class KeepLastGood(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self.stopped_epoch is None:
-            # The loss of the last step was computed before its update, so look at the weights too.
+            # The loss of the last step was computed before its update, so check the weights too.
             now = self._now()
             if _finite(logs) and now.is_finite:
                 self._good, self.good_epoch = now, epoch
@@ -78,14 +79,14 @@ class KeepLastGood(keras.callbacks.Callback):
             return
         self.stopped_epoch = self._epoch
         self.model.stop_training = True
-        # There since the first epoch began.
+        # Set when the first epoch began.
         assert self._good is not None and self.good_epoch is not None
         self._good.restore()
         good = self.good_epoch + 1
         warnings.warn(
-            f"The loss is not finite in epoch {self._epoch + 1}: training stopped, and the student has its "
-            f"weights from {f'the end of epoch {good}' if good else 'before training'} again. A lower "
-            "learning rate usually helps.",
+            f"The loss is not finite in epoch {self._epoch + 1}: training was stopped, and the student's "
+            f"weights from {f'the end of epoch {good}' if good else 'before training'} were restored. A "
+            "lower learning rate usually helps.",
             stacklevel=2,
         )
 

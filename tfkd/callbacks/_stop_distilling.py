@@ -1,4 +1,4 @@
-"""StopDistilling: labels alone once the student gains nothing more."""
+"""StopDistilling: trains on labels only once distillation no longer helps."""
 
 import warnings
 
@@ -11,35 +11,35 @@ from tfkd.distilling._protocol import check_distillation
 
 
 class StopDistilling(keras.callbacks.Callback):
-    """Switches distillation off once a value has stopped improving; labels alone are learned from then on.
+    """Turns distillation off once a metric stops improving; training continues on labels only.
 
-    In a `tfkd.Distiller` with a teacher the labels' loss then counts 1 (`student_loss_weight` becomes
-    1), and the teacher is not asked any more; in every scheme the factors of the distillation losses
-    become 0. What the callback has seen is kept in variables of the loss sets, so a resumed run goes on
-    waiting, and a distiller that has switched stays so. In the list of callbacks it comes before
-    `keras.callbacks.BackupAndRestore` and after schedules of the weights.
+    In a `tfkd.Distiller` with a teacher, `student_loss_weight` then becomes 1 and the teacher no longer
+    runs; in every scheme the factors of the distillation losses become 0. The callback's state is kept in
+    variables of the loss sets, so a resumed run continues to wait, and distillation stays off once it is
+    off. Place it before `keras.callbacks.BackupAndRestore` and after weight schedules in the list of
+    callbacks.
 
-    To switch at a known epoch use `tfkd.callbacks.StudentLossWeightSchedule`, after which the labels' loss
-    counts 1, too, or `tfkd.callbacks.WeightSchedule(stop=...)`, which leaves it its share.
+    To switch at a fixed epoch, use `tfkd.callbacks.StudentLossWeightSchedule`, which can also raise the
+    weight of the labels' loss to 1, or `tfkd.callbacks.WeightSchedule(stop=...)`, which leaves that weight
+    unchanged.
 
     Args:
-        monitor: name of the value among the logs; epochs that lack it, or in which it is not finite, are
-            passed over.
-        patience: epochs without improvement after which distillation stops, at least 1.
-        min_delta: by how much a value has to be better than the best to count, at least 0.
-        mode: "min" if lower is better, "max" if higher; "auto" for "max" where the name says accuracy,
-            AUC, precision, recall or agreement, else "min".
+        monitor: the name of a value in the logs; epochs without a finite value are ignored.
+        patience: the number of epochs without improvement after which distillation stops, at least 1.
+        min_delta: the smallest change that counts as an improvement, at least 0.
+        mode: "min" if lower is better, "max" if higher is; "auto" chooses "max" for names that contain
+            accuracy, AUC, precision, recall or agreement, otherwise "min".
 
     Attributes:
         stopped: whether distillation is off.
 
     Raises:
-        ValueError: for numbers out of range or an unknown mode, and when training begins, if the labels'
-            loss of a distiller has no share.
+        ValueError: if a number is out of range or the mode is unknown; when training begins, if a distiller
+            does not train on labels (`student_loss_weight` is 0).
         TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Warns:
-        UserWarning: when training ends, if no epoch had the value.
+        UserWarning: when training ends, if the value was missing in all epochs.
 
     Example:
         >>> stop = tfkd.callbacks.StopDistilling("val_accuracy", patience=3)
@@ -75,17 +75,17 @@ class StopDistilling(keras.callbacks.Callback):
         check_distillation(self.model, self)
         if isinstance(self.model, Distiller) and self.model.student_loss_weight == 0:
             raise ValueError(
-                "StopDistilling leaves the labels' loss alone, and `student_loss_weight` is 0. Build the "
-                "distiller with a share above 0, and compile it with the labels' `loss`."
+                "StopDistilling needs a labels' loss to continue with, but `student_loss_weight` is 0. "
+                "Build the distiller with a weight above 0, and compile it with the labels' `loss`."
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        # Here, so that it holds in a resumed run too, whose share is that of a new distiller.
+        # Repeated in each epoch for resumed runs, which begin with a new distiller's weight.
         if not self.stopped:
             return
         for loss_set in self.model.loss_sets:
             loss_set.factors.assign(np.zeros(loss_set.factors.shape))
-        # Self-distillation weighs exits by its share, which stays.
+        # Self-distillation uses the same weight for its exits, which must not change.
         if isinstance(self.model, Distiller) and self.model.loss_set.uses_teacher:
             self.model.student_loss_weight = 1.0
 
@@ -101,8 +101,8 @@ class StopDistilling(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         if not self.model.loss_sets[0].plateau.numpy()[0]:
             warnings.warn(
-                f"No epoch had a finite {self.monitor!r}, so distillation went on to the end. Give `fit` "
-                "validation_data, or monitor another value of the logs.",
+                f"No epoch had a finite {self.monitor!r}, so distillation never stopped. Pass "
+                "validation_data to `fit`, or monitor another value in the logs.",
                 stacklevel=2,
             )
 

@@ -1,4 +1,4 @@
-"""Temperature and share of the labels' loss that change from epoch to epoch."""
+"""Schedules of the temperature and of `student_loss_weight`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,16 @@ from tfkd.losses._softened import SoftenedLoss
 class TemperatureSchedule(keras.callbacks.Callback):
     """Sets the temperature of distillation losses at the start of each epoch.
 
-    Steps are not traced again, and a resumed run goes on with the right temperature. In a scheme with
-    several students it applies to all of them.
+    Steps are not retraced, and a resumed run continues with the right temperature. In a scheme with several
+    students it applies to all of them.
 
     Args:
-        schedule: from an epoch, counted from 0, to a temperature above 0.
-        loss: name of the loss among those of a student; None for all that have a temperature.
+        schedule: a function from the epoch, counted from 0, to a temperature above 0.
+        loss: the name of a student's loss; None for all losses that have a temperature.
 
     Raises:
-        ValueError: when training begins, if there is no such loss with a temperature, and in an epoch
-            whose temperature is not positive.
+        ValueError: when training begins, if there is no such loss with a temperature; in an epoch, if its
+            temperature is not positive.
         TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Example:
@@ -31,7 +31,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
         >>> distiller.fit(x, y, epochs=20, callbacks=[annealing])
 
     Reference:
-        Jafari et al., "Annealing Knowledge Distillation", 2021, whose temperature falls to 1.
+        Jafari et al., "Annealing Knowledge Distillation", 2021, whose temperature decays to 1.
     """
 
     model: Distillation
@@ -54,7 +54,7 @@ class TemperatureSchedule(keras.callbacks.Callback):
             loss.temperature = self.schedule(epoch)
 
     def _losses(self) -> list[Any]:
-        """Those whose temperature is scheduled."""
+        """The losses whose temperature is scheduled."""
         named = [loss for loss in self._all_losses() if self.loss in (None, loss.name)]
         made_of = [each for loss in named for each in loss.computed()]
         return [loss for loss in made_of if isinstance(loss, SoftenedLoss | KerasLogits)]
@@ -64,23 +64,23 @@ class TemperatureSchedule(keras.callbacks.Callback):
 
 
 class StudentLossWeightSchedule(keras.callbacks.Callback):
-    """Sets a distiller's `student_loss_weight`, the share of the labels' loss, at the start of each epoch.
+    """Sets a distiller's `student_loss_weight`, the weight of the labels' loss, at the start of each epoch.
 
-    Steps are traced again only where the share becomes 0 or 1, or stops being so.
+    Steps are retraced only when the weight changes to or from 0 or 1.
 
     Args:
-        schedule: from an epoch, counted from 0, to a share in [0, 1].
+        schedule: a function from the epoch, counted from 0, to a weight in [0, 1].
 
     Raises:
         TypeError: when training begins, if the model is not a `tfkd.Distiller`.
-        ValueError: in an epoch whose share is out of range.
+        ValueError: in an epoch, if its weight is out of range.
 
     Example:
         >>> distiller.fit(x, y, epochs=10, callbacks=[StudentLossWeightSchedule(lambda epoch: epoch / 10)])
 
     Reference:
         Clark et al., "BAM! Born-Again Multi-Task Networks for Natural Language Understanding", 2019, whose
-        teacher annealing raises the share from 0 to 1.
+        teacher annealing raises the weight from 0 to 1.
     """
 
     def __init__(self, schedule: Callable[[int], float]) -> None:

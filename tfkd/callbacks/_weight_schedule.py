@@ -1,4 +1,4 @@
-"""WeightSchedule: loss weights that change from epoch to epoch."""
+"""WeightSchedule: loss weights that change over epochs."""
 
 import keras
 import numpy as np
@@ -8,22 +8,22 @@ from tfkd.distilling._protocol import check_distillation
 
 
 class WeightSchedule(keras.callbacks.Callback):
-    """Multiplies the weight of a distillation loss by a factor that changes from epoch to epoch.
+    """Multiplies the weight of a distillation loss by a factor that changes over epochs.
 
-    The factor is the product of the parts that are asked for. It is kept in a variable of the loss set,
-    so steps are not traced again and a resumed run goes on with the right one. In a scheme with several
-    students it applies to all of them.
+    The factor is the product of the selected parts: warm-up, decay and stop. It is kept in a variable of
+    the loss set, so steps are not retraced and a resumed run continues with the right factor. In a scheme
+    with several students it applies to all of them.
 
     Args:
-        loss: name or index of the loss among those of a student; None for all of them.
-        warm_up: epochs over which the factor grows linearly to 1: 1/warm_up in the first epoch.
-        decay: epochs over which it falls linearly from 1 to `final`; None for no decay.
-        final: where the decay ends, at least 0.
-        stop: epoch from which the factor is 0; None for never.
-        start: epoch that counts as the first, as in a later one of several stages.
+        loss: the name or index of a student's loss; None for all of them.
+        warm_up: epochs over which the factor grows linearly to 1, from 1/warm_up in the first epoch.
+        decay: epochs over which the factor decreases linearly from 1 to `final`; None for no decay.
+        final: the factor at the end of the decay, at least 0.
+        stop: the epoch from which the factor is 0; None for never.
+        start: the epoch that counts as the first, for a later one of several stages.
 
     Raises:
-        ValueError: if a number is out of its range, or when training begins, if there is no such loss.
+        ValueError: if a number is out of range; when training begins, if there is no such loss.
         TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Example:
@@ -88,4 +88,4 @@ class WeightSchedule(keras.callbacks.Callback):
             return [index for index, name in enumerate(known) if name == self.loss]
         if isinstance(self.loss, int) and 0 <= self.loss < len(known):
             return [self.loss]
-        raise ValueError(f"`loss` must be one of {known}, or its index. Received: loss={self.loss!r}.")
+        raise ValueError(f"`loss` must be one of {known}, or an index. Received: loss={self.loss!r}.")

@@ -1,4 +1,4 @@
-"""What a student is made of: pruned, clustered and quantization-aware models of tfmot under Keras 3."""
+"""Model compression: pruned, clustered and quantization-aware models of tfmot under Keras 3."""
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.compression._bridged import BridgedModel

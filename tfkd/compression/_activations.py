@@ -1,4 +1,4 @@
-"""Activations, which Keras 3 and tf_keras share or not."""
+"""Conversion of activations between Keras 3 and tf_keras."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,16 +7,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# What Keras 3's functions are registered under in tf_keras.
+# The package name under which Keras 3's functions are registered in tf_keras.
 _PACKAGE = "tfkd"
 _PREFIX = f"{_PACKAGE}>"
 
 
 def activation_for_tf_keras(serialized: str | dict) -> str | Callable:
-    """The activation's name where tf_keras has the same under it, else Keras 3's own function.
+    """The activation's name if tf_keras has the same function under it, otherwise Keras 3's function.
 
     Args:
-        serialized: an activation as Keras 3's configurations have it.
+        serialized: an activation from a Keras 3 configuration.
     """
     import tf_keras
 
@@ -32,7 +32,7 @@ def activation_for_tf_keras(serialized: str | dict) -> str | Callable:
 
 
 def register_activations(entry: Any) -> None:
-    """Makes Keras 3's functions that a tf_keras configuration names known to tf_keras.
+    """Registers with tf_keras the Keras 3 functions that a tf_keras configuration names.
 
     Args:
         entry: a configuration, or a part of one.
@@ -47,12 +47,12 @@ def register_activations(entry: Any) -> None:
 
 
 def name_in_keras(registered: str) -> str:
-    """What Keras 3 calls a function that was registered here."""
+    """The Keras 3 name of a function that was registered here."""
     return registered.removeprefix(_PREFIX)
 
 
 def _registered(name):
     import tf_keras
 
-    # On TensorFlow the two understand the same tensors.
+    # With the TensorFlow backend, both accept the same tensors.
     return tf_keras.utils.register_keras_serializable(_PACKAGE, name)(keras.activations.get(name))

@@ -1,4 +1,4 @@
-"""A tf_keras model as one of Keras 3: what tfmot wraps is trained, saved and run like any other."""
+"""Runs a tf_keras model inside a Keras 3 model, so that models of tfmot train, save and run normally."""
 
 import json
 import os
@@ -19,10 +19,10 @@ from tfkd.compression._tfmot import scopes, unwrapped
 
 @keras.saving.register_keras_serializable("tfkd")
 class Bridge(keras.Layer):
-    """One layer that runs a whole tf_keras model and owns its variables.
+    """A layer that runs a whole tf_keras model and owns its variables.
 
-    Keras 3's variables share the TensorFlow variables of the model, so whoever assigns either has
-    assigned both. What is pruned, or was 0 and has to stay so, is so after every update.
+    The Keras 3 variables share the TensorFlow variables of the model, so assigning one assigns the other.
+    Weights that are pruned, or were 0 and must remain so, are 0 after every update.
 
     Args:
         inner: a built `tf_keras.Model`.
@@ -31,12 +31,12 @@ class Bridge(keras.Layer):
     """
 
     def __init__(self, inner: Any, zeros_stay: bool = False, **kwargs) -> None:
-        # The inner model has precisions of its own.
+        # The inner model has its own dtype policies.
         super().__init__(autocast=False, **kwargs)
         self.inner, self.zeros_stay = inner, zeros_stay
         self._pruned = [layer for layer in flatten_layers(inner) if hasattr(layer, "pruning_step")]
         masks = {id(weight): mask for layer in self._pruned for weight, mask, _ in layer.pruning_vars}
-        # Wrappers list weights of frozen layers among the trained ones.
+        # Wrappers list weights of frozen layers as trainable.
         trained = {id(v) for layer in inner.layers if layer.trainable for v in layer.trainable_weights}
         self._of_clusters = {id(kernel) for kernel in _kernels_of_clusters(inner)}
         trained -= self._of_clusters
@@ -45,7 +45,7 @@ class Bridge(keras.Layer):
         if zeros_stay:
             self._keep_zeros(trained)
         if self._pruned:
-            # As a variable it is saved, and pruning goes on where it was.
+            # A variable, so that it is saved and pruning continues where it was.
             self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
         schedules = [layer.pruning_schedule for layer in self._pruned]
         self._over_fit = [schedule for schedule in schedules if isinstance(schedule, OverFit)]
@@ -64,10 +64,10 @@ class Bridge(keras.Layer):
             weight.constraint = Masked(kept, weight.constraint)
 
     def call(self, inputs, training: bool | None = None):
-        # As a frozen batch normalization does, a frozen model keeps its statistics and ranges.
+        # Like a frozen batch normalization, a frozen model keeps its statistics and ranges.
         training = bool(training) and self.trainable
         if training and self._pruned:
-            # tfmot's layers add one to this themselves, once for each call of a layer.
+            # tfmot's layers increment their step themselves, once for each call.
             for layer in self._pruned:
                 layer.pruning_step.assign(self._updates.value)
             for schedule in self._over_fit:
@@ -79,28 +79,28 @@ class Bridge(keras.Layer):
         return outputs
 
     def expect_passes(self, passes: int) -> None:
-        """Has sparsity grow over most of the passes that come, unless it grows already."""
+        """Lets sparsity grow over most of the coming passes, unless it is growing already."""
         if self._over_fit and not int(self._end.numpy()):
             self._end.assign(end_of_growth(int(self._updates.numpy()), passes))
 
     def inner_layers(self) -> dict[str, Any]:
-        """The inner model's layers by the names they had before tfmot wrapped them."""
+        """The inner model's layers, by their names before tfmot wrapped them."""
         return {unwrapped(layer).name: layer for layer in self.inner.layers}
 
     def get_config(self) -> dict:
         if self._of_clusters or any(getattr(each, "preserve_sparsity", 0) for each in self.inner.layers):
             raise ValueError(
-                "A student that preserves clusters, or zeros while it is clustered, cannot be saved whole: "
-                "tfmot makes its variables and masks of the weights it is given. Use `save_weights`, and "
-                "`load_weights` of a student made of the same model; or save strip(student), or its TFLite "
-                "file."
+                "A student that preserves clusters, or zeros during clustering, cannot be saved whole: "
+                "tfmot derives variables and masks from the initial weights. Use `save_weights`, and "
+                "`load_weights` on a student made from the same model; or save strip(student), or its "
+                "TFLite file."
             )
         patterns = {layer.name: layer.sparsity_m_by_n for layer in self._pruned if layer.sparsity_m_by_n}
         return {
             **super().get_config(),
             "inner": json.loads(self.inner.to_json(), object_hook=_unbuilt),
             "zeros_stay": self.zeros_stay,
-            # What tfmot's own configuration leaves out.
+            # Missing from tfmot's own configuration.
             "m_by_n": patterns,
         }
 
@@ -121,14 +121,13 @@ class Bridge(keras.Layer):
 class BridgedModel(keras.Model):
     """A functional Keras 3 model around a tf_keras model.
 
-    It trains under Keras 3's `fit`, distillers and optimizers. Taps reach the inner layers by the names
-    they had in the Keras 3 model that the inner one was made of.
+    It trains with Keras 3's `fit`, distillers and optimizers. Taps find the inner layers by their names in
+    the original Keras 3 model.
 
     Args:
         inner: a built functional `tf_keras.Model`.
-        name: of the model; None for the inner one's.
-        plain: the Keras 3 model that the inner one was made of, which `strip` gives back; None if there
-            is none.
+        name: the name of the model; None for that of the inner model.
+        plain: the original Keras 3 model, which `strip` returns with new weights; None if there is none.
         zeros_stay: whether weights of trained kernels that are 0 now remain 0.
 
     Example:
@@ -155,13 +154,13 @@ class BridgedModel(keras.Model):
         return self.get_layer("bridge").inner
 
     def plain(self) -> keras.Model | None:
-        """The Keras 3 model that the inner one was made of, with weights that nobody has set."""
+        """The original Keras 3 model with newly initialized weights; None if it is unknown."""
         if self._architecture is None:
             return None
         return keras.saving.deserialize_keras_object(json.loads(self._architecture))
 
     def expect_passes(self, passes: int) -> None:
-        """Has a pruned student reach its sparsity in a run of so many passes in training mode."""
+        """Lets a pruned student reach its sparsity within this number of passes in training mode."""
         self.get_layer("bridge").expect_passes(passes)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
@@ -169,7 +168,7 @@ class BridgedModel(keras.Model):
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def make_train_function(self, force: bool = False):
-        # A step that makes variables is traced twice.
+        # A step that creates variables would be traced twice.
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
@@ -200,7 +199,7 @@ class BridgedModel(keras.Model):
 
 
 def _kernels_of_clusters(inner):
-    """Kernels that tfmot computes of centroids in every pass."""
+    """Kernels that tfmot computes from centroids in every pass."""
     return [
         kernel
         for layer in inner.layers
@@ -213,8 +212,8 @@ class Masked(keras.constraints.Constraint):
     """A constraint that keeps weights at 0 where a mask is 0.
 
     Args:
-        mask: an array or variable of 0 and 1.
-        then: another constraint, which comes first, or None.
+        mask: an array or variable of zeros and ones.
+        then: another constraint, which is applied first, or None.
     """
 
     def __init__(self, mask: Any, then: Callable | None) -> None:
@@ -226,7 +225,7 @@ class Masked(keras.constraints.Constraint):
 
 
 def _architecture(model):
-    """A model's configuration as text, what its `Normalization` layers were adapted to included."""
+    """A model's configuration as text, including the statistics of adapted `Normalization` layers."""
 
     def fixed(layer):
         config = {**layer.get_config(), **adapted_options(layer)}
@@ -237,7 +236,7 @@ def _architecture(model):
 
 
 def _unbuilt(entry):
-    """A configuration without what has layers built early: those of tfmot would have weights twice."""
+    """A configuration without build entries: layers of tfmot that are built early get weights twice."""
     return {key: value for key, value in entry.items() if key != "build_config"}
 
 
@@ -250,7 +249,7 @@ def _name(tensor_or_variable):
 
 
 def _shared(variable, trainable, mask):
-    """A variable of Keras 3 around one of TensorFlow."""
+    """A Keras 3 variable that wraps a TensorFlow variable."""
     ours = keras.Variable(
         "zeros",
         shape=variable.shape,

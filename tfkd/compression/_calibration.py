@@ -1,4 +1,4 @@
-"""Ranges of quantization-aware students, taken from images."""
+"""Calibrates the ranges of quantization-aware students."""
 
 from typing import Any
 from unittest import mock
@@ -13,20 +13,20 @@ from tfkd.compression._tfmot import load
 
 
 def calibrate(student: BridgedModel, images: Any) -> None:
-    """Sets the ranges of a quantization-aware student to those that its values have on images.
+    """Sets the quantization ranges of a student to the ranges of its values on images.
 
-    Batch statistics and weights stay. `quantize_aware` does this; do it again after changing weights by
-    hand, or to begin with other images.
+    Weights and batch statistics do not change. `quantize_aware` calls this; call it again after changing
+    weights by hand, or to start from other images.
 
     Args:
-        student: what `quantize_aware` made.
-        images: `(n, height, width, channels)` in the scale that the student takes, some hundred; of a
-            student with several inputs, arrays in the structure of its inputs, such as what a
-            `tfkd.text.Tokenizer` returns.
+        student: a student from `quantize_aware`.
+        images: a few hundred images `(n, height, width, channels)` on the scale that the student takes; for
+            a student with several inputs, arrays in the structure of its inputs, such as the result of a
+            `tfkd.text.Tokenizer`.
 
     Raises:
         TypeError: if the student is not quantization-aware.
-        ValueError: if the images are of another shape.
+        ValueError: if the images have another shape.
 
     Example:
         >>> tfkd.compression.calibrate(student, distiller.synthesize(256))
@@ -38,7 +38,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     if not fitting or not all(map(len, arrays)):
         expected = " and ".join(f"(n, {', '.join(map(str, shape))})" for shape in shapes)
         raise ValueError(
-            f"`images` must be of shape {expected}, as the student takes them. Received: "
+            f"`images` must have the student's input shape {expected}. Received: "
             f"{[array.shape for array in arrays]}."
         )
     load()
@@ -49,12 +49,12 @@ def calibrate(student: BridgedModel, images: Any) -> None:
     known = set()
 
     def widening(function, **options):
-        """The function, with a range that holds all that came through before instead of the last batch."""
+        """Wraps a function so that its range covers all batches so far, not just the last one."""
 
         def apply(inputs, low, high, **kwargs):
             if id(low) not in known:
                 known.add(id(low))
-                # Every range has 0 in it; what the variables hold is of other images.
+                # Every range includes 0; the old values are from other images.
                 low.assign(tf.zeros_like(low))
                 high.assign(tf.zeros_like(high))
             before = low.numpy(), high.numpy()
@@ -65,7 +65,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
 
         return apply
 
-    # A moving average that forgets at once: each layer sees what comes out of those calibrated before it.
+    # With a decay of 0 ranges change at once, so each layer sees the outputs of those calibrated before it.
     with mock.patch.multiple(
         quant_ops,
         MovingAvgQuantize=widening(quant_ops.MovingAvgQuantize, ema_decay=0.0),
@@ -84,16 +84,16 @@ def _fits(array, shape):
 
 
 def is_quantization_aware(model: keras.Model) -> bool:
-    """Whether `quantize_aware` made a model."""
+    """Whether a model was made by `quantize_aware`."""
     return isinstance(model, BridgedModel) and any(
         hasattr(layer, "quantize_config") for layer in model.inner.layers
     )
 
 
 def check_quantization_aware(student: keras.Model) -> None:
-    """Raises TypeError if `quantize_aware` did not make a model."""
+    """Raises TypeError if a model was not made by `quantize_aware`."""
     if not is_quantization_aware(student):
         raise TypeError(
-            f"`student` must be a model that quantize_aware made. Received: {type(student).__name__} "
+            f"`student` must be a model from quantize_aware. Received: {type(student).__name__} "
             f"{getattr(student, 'name', '')!r}."
         )

@@ -1,4 +1,4 @@
-"""Where a network's channels can be scaled without changing what it computes."""
+"""Finds the channels of a network that can be scaled without changing its outputs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from tfkd._core.keras_internals import flatten_layers
 
 DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _KINDS = (layers.Dense, layers.Conv1D, layers.Conv2D, *DEPTHWISE)
-# What gives a mean or the largest of some values of a channel, or the values themselves.
+# Layers that return the mean or maximum of a channel's values, or the values themselves.
 SUMMARIES = (
     layers.AveragePooling1D,
     layers.AveragePooling2D,
@@ -24,7 +24,7 @@ SUMMARIES = (
     layers.MaxPooling1D,
     layers.MaxPooling2D,
 )
-# What gives a multiple, channel by channel, for that multiple of all its inputs.
+# Layers that are positively homogeneous in each channel: scaled inputs give equally scaled outputs.
 _PASSING = (
     *SUMMARIES,
     layers.Add,
@@ -40,11 +40,11 @@ _PASSING = (
 
 
 class Space:
-    """Channels that several values have in common, as along a residual stream.
+    """Channels that several tensors share, as along a residual stream.
 
     Attributes:
-        makers: layers that make values of it, a kernel or a batch normalization each.
-        takers: layers whose kernels take values of it.
+        makers: layers that produce these channels, each with a kernel or a batch normalization.
+        takers: layers whose kernels consume these channels.
         passing: layers in between.
     """
 
@@ -55,7 +55,7 @@ class Space:
         self.fixed = False
 
     def absorb(self, other: "Space") -> None:
-        """Takes over what another one has."""
+        """Merges another space into this one."""
         self.makers += other.makers
         self.takers += other.takers
         self.passing += other.passing
@@ -63,7 +63,7 @@ class Space:
 
 
 def channel_spaces(root: keras.Model) -> list[Space]:
-    """The spaces of a model, and of those nested in it, whose channels can all be scaled.
+    """The spaces of a model and its nested models whose channels can all be scaled.
 
     Args:
         root: a functional or built Sequential model.
@@ -74,7 +74,7 @@ def channel_spaces(root: keras.Model) -> list[Space]:
 
 
 def all_calls(root: keras.Model) -> list:
-    """The calls in the graphs of a model and of those nested in it."""
+    """The calls in the graphs of a model and its nested models."""
     return [call for model in _models(root) for call in nodes(model)]
 
 
@@ -102,7 +102,7 @@ def _spaces(model, once: Callable[[Any], bool]) -> Iterator[Space]:
             of(call.input_tensors[0]).takers.append(operation)
             made = of(call.outputs[0])
             made.makers.append(operation)
-            # An activation in the layer is behind what is scaled.
+            # The layer's activation is applied after the scaling.
             made.fixed |= not _is_homogeneous(operation.activation)
         elif type(operation) is layers.BatchNormalization and once(operation):
             of(call.input_tensors[0]).fixed = True
@@ -128,12 +128,12 @@ def is_scaled(operation: Any) -> bool:
 
 
 def is_last_axis(norm: Any) -> bool:
-    """Whether a built normalization is one of channels along the last axis."""
+    """Whether a built normalization has its channels along the last axis."""
     return norm.axis in (-1, norm.input_spec.ndim - 1)
 
 
 def is_relu6(layer: Any) -> bool:
-    """Whether a layer is a ReLU with an upper end, or has one for its activation."""
+    """Whether a layer is a bounded ReLU, or has ReLU6 as its activation."""
     of_6 = type(layer) is layers.ReLU and layer.max_value is not None
     return of_6 or getattr(layer, "activation", None) is keras.activations.relu6
 
@@ -147,14 +147,14 @@ def _passes(operation):
 
 
 def _is_homogeneous(activation):
-    """Whether an activation of a positive multiple is that multiple of it."""
+    """Whether an activation is positively homogeneous."""
     return activation in (keras.activations.relu, keras.activations.linear)
 
 
 def window_first(layer: Any) -> np.ndarray:
-    """A layer's kernel as `(positions in its window, channels taken, channels made)`, float32.
+    """A layer's kernel as `(window positions, input channels, output channels)`, float32.
 
-    Of a depthwise layer the last are those made of each channel that it takes.
+    For a depthwise layer the last axis has the output channels for each input channel.
     """
     kernel = np.asarray(layer.kernel, "float32")
     return kernel.reshape(-1, *kernel.shape[-2:])

@@ -1,4 +1,4 @@
-"""Students whose kernels have few different values."""
+"""Students whose kernels have few distinct values."""
 
 import numbers
 from collections.abc import Iterable
@@ -22,35 +22,35 @@ def cluster(
     preserve_sparsity: bool = False,
     layers: Iterable[str] | None = None,
 ) -> BridgedModel:
-    """A student whose kernels take one of few values each, which it learns; its file zips well.
+    """Makes a student whose kernels have few distinct, learned values each, so that its file zips well.
 
     Args:
-        model: a functional or built Sequential Keras 3 model, trained, since its weights are what is
-            clustered; it stays as it is.
-        clusters: different values in a kernel, at least 2.
-        initialization: how values are chosen at first: "linear", "random", "density_based" or
+        model: a trained functional or built Sequential Keras 3 model, whose weights are clustered; it is
+            not changed.
+        clusters: the number of distinct values in a kernel, at least 2.
+        initialization: how the initial values are chosen: "linear", "random", "density_based" or
             "kmeans_plus_plus".
-        preserve_sparsity: whether weights that are 0 stay 0 and one value is 0.
-        layers: names ("block/conv" in nested models) of those to cluster; None for all that tfmot
-            clusters.
+        preserve_sparsity: whether weights that are 0 stay 0, with one of the values fixed at 0.
+        layers: the names of the layers to cluster ("block/conv" in nested models); None for all that tfmot
+            can cluster.
 
     Returns:
-        A Keras 3 model to be compiled and trained like any other.
+        A Keras 3 model to compile and train like any other.
 
     Raises:
-        TypeError: if an argument is of another kind.
-        ValueError: for values out of range, no zeros to keep, layers that do not exist or cannot be
-            clustered, or a model that is subclassed, wrapped already or has layers without a counterpart in
-            tf_keras.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a value is out of range, there are no zeros to preserve, a layer does not exist or
+            cannot be clustered, or the model is subclassed, wrapped already or has layers without a
+            counterpart in tf_keras.
 
     Example:
         >>> student = tfkd.compression.cluster(model, clusters=16)
 
     Reference:
-        Han et al., "Deep Compression", 2016, as tfmot has it.
+        Han et al., "Deep Compression", 2016, as implemented by tfmot.
     """
     if isinstance(clusters, bool) or not isinstance(clusters, numbers.Integral):
-        raise TypeError(f"`clusters` must be a whole number. Received: {clusters!r}.")
+        raise TypeError(f"`clusters` must be an integer. Received: {clusters!r}.")
     if clusters < 2:
         raise ValueError(f"`clusters` must be at least 2. Received: {clusters}.")
     if initialization not in INITIALIZATIONS:
@@ -60,14 +60,14 @@ def cluster(
     if preserve_sparsity:
         check_zeros(model, "preserve_sparsity")
     load()
-    # tfmot finds centroids in float32 alone.
+    # tfmot finds centroids only in float32.
     with in_float32(model) as model:
         return _clustered(model, clusters, initialization, preserve_sparsity, layers)
 
 
 def _clustered(model, clusters, initialization, preserve_sparsity, layers):
-    """The student, of a model in float32."""
-    # Clustering that keeps zeros is not in the package's public part.
+    """The student of a float32 model."""
+    # Clustering that preserves zeros is not part of tfmot's public API.
     from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (
         CentroidInitialization,
     )
@@ -87,7 +87,7 @@ def _clustered(model, clusters, initialization, preserve_sparsity, layers):
 
 
 def _clusterable(layer: Any, clusters: int) -> bool:
-    """Whether tfmot clusters a layer, which needs a weight for each value at least."""
+    """Whether tfmot can cluster a layer, which needs at least as many weights as clusters."""
     from tensorflow_model_optimization.python.core.clustering.keras.clustering_registry import (
         ClusteringRegistry,
     )

@@ -1,4 +1,4 @@
-"""What an attention of several heads computes between its projections; imports tf_keras."""
+"""The dot-product attention between the projections of multi-head attention; imports tf_keras."""
 
 import math
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-# Added to scores that nobody may see.
+# Added to masked scores.
 _HIDDEN = {"float32": -1e9, "float16": -3e4}
 
 
 class DotProductOfHeads(tf_keras.layers.Layer):
     """Scaled dot-product attention of all heads, without weights, in float.
 
-    Takes projected queries, keys and values `(batch, tokens, heads * size)`, and maybe a mask `(batch, 1 or
-    tokens, tokens)` of what each query may see; returns `(batch, tokens, heads * size)`.
+    It takes projected queries, keys and values `(batch, tokens, heads * size)`, and optionally a mask
+    `(batch, 1 or tokens, tokens)` of the keys that each query may see; it returns `(batch, tokens, heads *
+    size)`.
 
     Args:
-        heads: how many there are.
-        dropout: share of the probabilities that is dropped in training.
+        heads: the number of heads.
+        dropout: the fraction of the probabilities that is dropped in training.
         **kwargs: passed to `tf_keras.layers.Layer`.
     """
 

@@ -1,4 +1,4 @@
-"""Cross-layer equalization: channels with like ranges, in a network that computes the same."""
+"""Cross-layer equalization: equal channel ranges in a network with the same outputs."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ from tfkd.compression._channel_spaces import (
 )
 from tfkd.compression._rounding import few
 
-# Rounds over all spaces, and how far from 1 factors are when they are let alone.
+# The most rounds over all spaces, and the deviation of factors from 1 at which to stop.
 _ROUNDS, _ENOUGH = 40, 1e-3
-# Standard deviations below its mean where hardly any value of a channel is.
+# Hardly any value of a channel is more than this many standard deviations below its mean.
 _DEVIATIONS = 3.0
 _TINY = 1e-12
-# What lowers its outputs by as much as its inputs are lowered, as a ReLU does above 0.
+# Layers whose outputs shift with their inputs, as those of a ReLU do above 0.
 _KEEPING = (*SUMMARIES, layers.ReLU)
 
 
@@ -38,34 +38,35 @@ def equalize_layers(
     absorb_biases: bool = False,
     replace_relu6: bool = False,
 ) -> keras.Model:
-    """A model like another one, whose channels have like ranges.
+    """Makes a copy of a model whose channels have equal ranges.
 
-    What a channel is divided by where it is made, it is multiplied with where it is taken, so that the
-    network stays the same. Channels are scaled that convolutions, dense layers and batch normalizations
-    make and other convolutions and dense layers take, with ReLUs, leaky ones, additions, pooling, padding
-    or nothing in between: those of a residual stream together, if all that reads or writes them can be
-    scaled. Where a ReLU6 or anything else is in between, they are let alone.
+    Each channel is divided by a factor in the layers that produce it, and multiplied by it in the layers
+    that consume it, so the network computes the same function. This applies to channels that are produced
+    by convolutions, dense layers and batch normalization, and consumed by convolutions and dense layers,
+    with only ReLU, leaky ReLU, additions, pooling or padding in between. The channels of a residual stream
+    are scaled together, if all layers that read or write them allow it. Channels with ReLU6 or any other
+    layer in between are not changed.
 
     Args:
-        model: a functional or built Sequential Keras 3 model, with models nested in it or not; it stays as
-            it is.
-        inputs: `(n, ...)`, or several by name; ranges of values are then made alike, as measured on 64 of
-            them at most, for files whose kernels have a scale for each channel, but values between layers
-            one for all. None to make the ranges of kernels alike, for kernels of one scale.
-        absorb_biases: whether biases that lift a channel above 0 are moved to the layer that takes it,
-            which makes the ranges of values smaller: by as much as its mean is more than three standard
-            deviations above 0, as its batch normalization tells. The outputs change a little, by what lies
-            below that, 0.1 % of values if they are normal. Residual streams, and layers that pad their
-            inputs, are let alone.
-        replace_relu6: whether each ReLU6 becomes a ReLU. The outputs change wherever values are above 6:
-            compare both models.
+        model: a functional or built Sequential Keras 3 model, with or without nested models; it is not
+            changed.
+        inputs: `(n, ...)`, or several by name, of which at most 64 are used. If given, the ranges of the
+            values are equalized, for files with per-channel kernel scales but one scale for all values
+            between two layers. None equalizes the ranges of kernels, for files with one scale per kernel.
+        absorb_biases: whether biases that lift a channel above 0 are moved to the next layer, which makes
+            the ranges of values smaller: by the amount by which its mean is more than three standard
+            deviations above 0, according to its batch normalization. The outputs change slightly, by values
+            below that (0.1 % of them if they are normal). Residual streams, and layers that pad their
+            inputs, are not changed.
+        replace_relu6: whether to replace each ReLU6 by a ReLU. The outputs change if values are above 6:
+            compare the two models.
 
     Returns:
-        A model of the same layers but for what replaces ReLU6. Without biases absorbed and ReLU6 replaced
-        its outputs are the same but for the last digits.
+        A model with the same layers, except for replaced ReLU6. Without `absorb_biases` and
+        `replace_relu6` its outputs are the same up to rounding errors.
 
     Raises:
-        TypeError: if `model` is not a model of Keras 3.
+        TypeError: if `model` is not a Keras 3 model.
         ValueError: if its graph is not known, or it has no channels to scale.
 
     Example:
@@ -74,15 +75,15 @@ def equalize_layers(
 
     Reference:
         Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and
-        Bias Correction", ICCV 2019, sections 4.1 and 4.1.3. Deviations: batch normalizations stay, and
-        kernels count as if these were folded into them; ranges are those of absolute values; residual
-        streams, ranges of values, and ReLU6 as it is are additions.
+        Bias Correction", ICCV 2019, sections 4.1 and 4.1.3. Deviations: batch normalization layers are
+        kept, and kernels are treated as if these were folded into them; ranges are those of absolute
+        values; residual streams, ranges of values, and keeping ReLU6 are additions.
     """
     check_keras_model("model", model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
-            f"({type(model).__name__}), whose layers are called by code that tells nothing."
+            f"({type(model).__name__}), whose graph is not known."
         )
     equal = _copy(model, replace_relu6)
     spaces = channel_spaces(equal)
@@ -116,7 +117,7 @@ def _copy(model, replace_relu6):
 
 
 def _norms_behind(root):
-    """The batch normalizations right behind layers with kernels, by the layers' ids; and the other way."""
+    """The batch normalization directly after each layer with a kernel, by layer id; and the reverse."""
     behind: dict[int, Any] = {}
     before: dict[int, Any] = {}
     for call in all_calls(root):
@@ -128,7 +129,7 @@ def _norms_behind(root):
 
 
 def _equalize_kernels(space, norms) -> float:
-    """Makes the ranges of kernels alike; returns how far they were from that."""
+    """Equalizes the ranges of kernels; returns how far they were from equal."""
     made = np.max([_made(maker, norms) for maker in space.makers], 0)
     taken = np.max([_taken(taker, norms) for taker in space.takers], 0)
     alive = np.minimum(made, taken) > _TINY
@@ -138,7 +139,7 @@ def _equalize_kernels(space, norms) -> float:
 
 
 def _made(maker, norms):
-    """The largest weight of each channel that a layer makes, with its normalization in it."""
+    """The largest weight of each output channel of a layer, including its normalization."""
     gain = np.float32(1)
     if type(maker) is layers.BatchNormalization:
         gain = _gain(maker)
@@ -150,7 +151,7 @@ def _made(maker, norms):
 
 
 def _taken(taker, norms):
-    """The largest weight of each channel that a layer takes, likewise."""
+    """The largest weight of each input channel of a layer, including its normalization."""
     kernel, norm = np.abs(window_first(taker)), norms[0].get(id(taker))
     if norm is not None:
         kernel = kernel * _gain(norm).reshape(kernel.shape[1:] if type(taker) in DEPTHWISE else -1)
@@ -158,13 +159,13 @@ def _taken(taker, norms):
 
 
 def _gain(norm):
-    """How much a normalization multiplies each channel with."""
+    """The factor by which a normalization scales each channel."""
     gain = 1 / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
     return gain if norm.gamma is None else gain * np.abs(np.asarray(norm.gamma))
 
 
 def _equalize_values(model, spaces, inputs):
-    """Makes the ranges of the values alike that kernels take."""
+    """Equalizes the ranges of the values that enter kernels."""
     reach: dict[int, Any] = {}
 
     def note(layer, call, x, *args, **kwargs):
@@ -181,7 +182,7 @@ def _equalize_values(model, spaces, inputs):
 
 
 def _scale(space: Space, factors: np.ndarray) -> None:
-    """Divides channels where they are made, and multiplies them where they are taken."""
+    """Divides channels where they are produced, and multiplies them where they are consumed."""
     for maker in space.makers:
         if type(maker) is layers.BatchNormalization:
             weights = [maker.gamma, maker.beta]
@@ -196,7 +197,7 @@ def _scale(space: Space, factors: np.ndarray) -> None:
 
 
 def _absorb(space, norms):
-    """Moves biases of channels that are above 0 nearly always to the layer that takes them."""
+    """Moves the biases of channels that are almost always above 0 to the next layer."""
     if (
         len(space.makers) > 1
         or len(space.takers) > 1

@@ -12,35 +12,33 @@ from tfkd.compression._activations import name_in_keras
 from tfkd.compression._layer_options import NEW_NAMES, options_of
 from tfkd.compression._parity import check_same_outputs
 
-# What stands in the place of a layer where an operation has a constant.
+# Replaces a layer's name if an operation has a constant operand.
 _CONSTANT = "_CONSTANT_VALUE"
 _FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
-# What calls of functions carry along that changes nothing.
+# Options of function calls that have no effect.
 _WITHOUT_EFFECT = {"name": (None,), "data_format": (None, "NHWC", "NWC", "NDHWC", "N..C")}
 
 
 def from_tf_keras(model: Any) -> keras.Model:
-    """The same network in Keras 3: same layers, names (a `/` becomes `_`), weights and outputs.
+    """Rebuilds a tf_keras model in Keras 3, with the same layers, names (`/` becomes `_`) and weights.
 
     Args:
-        model: a functional or Sequential `tf_keras.Model`, nested and shared layers included, + - * /,
-            slices such as `x[..., ::-1]` and elementary functions between layers, too.
+        model: a functional or Sequential `tf_keras.Model`. It may have nested and shared layers, and + - *
+            /, slices such as `x[..., ::-1]` and elementary functions between layers.
 
     Returns:
-        A Keras 3 model with weights of its own, not compiled.
+        A Keras 3 model with its own weights, not compiled.
 
     Raises:
-        TypeError: if it is a model of Keras 3.
-        ValueError: if a layer has no counterpart in Keras 3, runs code of its own (Lambda), or the rebuilt
-            model computes something else.
+        TypeError: if it is a Keras 3 model.
+        ValueError: if a layer has no counterpart in Keras 3 or runs custom code (Lambda), or if the rebuilt
+            model has different outputs.
 
     Example:
         >>> new = tfkd.compression.from_tf_keras(tf_keras.models.load_model("old.h5"))
     """
     if isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a model of tf_keras. Received: {model!r}, which is one of Keras 3."
-        )
+        raise TypeError(f"`model` must be a tf_keras model. Received: {model!r}, which is a Keras 3 model.")
     config = _configuration(model)
     if unknown := _unknown_layers(config):
         raise ValueError(f"`model`: {model.name!r} has layers that Keras 3 does not have: {unknown}.")
@@ -52,7 +50,7 @@ def from_tf_keras(model: Any) -> keras.Model:
 
 
 def _configuration(old):
-    """The model's configuration as tf_keras writes it today, with names that Keras 3 allows."""
+    """The model's configuration in tf_keras's current form, with names that Keras 3 allows."""
     text = old.to_json()
     for layer in flatten_layers(old):
         text = text.replace(json.dumps(layer.name), json.dumps(_allowed(layer.name)))
@@ -64,7 +62,7 @@ def _allowed(name):
 
 
 def _unknown_layers(entry):
-    """Layers without a counterpart in Keras 3, as "name (class)", in models however deep."""
+    """Layers without a counterpart in Keras 3, as "name (class)", nested ones included."""
     kind, config = entry["class_name"], entry["config"]
     if "layers" in config:
         return [found for inner in config["layers"] for found in _unknown_layers(inner)]
@@ -77,7 +75,7 @@ def _unknown_layers(entry):
 
 
 def _is_simple(node: Any, counterpart: Counterpart) -> bool:
-    """Whether a call has no operands and options but those that its counterpart in Keras 3 has."""
+    """Whether a call has only operands and options that its counterpart in Keras 3 has too."""
     if len(node) != 4 or not isinstance(node[3], dict):
         return False
     options = {key: value for key, value in node[3].items() if key != counterpart.second}
@@ -87,10 +85,10 @@ def _is_simple(node: Any, counterpart: Counterpart) -> bool:
 
 
 def _modern(entry: dict[str, Any]) -> dict[str, Any]:
-    """A layer's or model's entry with those options that Keras 3 knows.
+    """A layer's or model's entry with the options that Keras 3 has.
 
-    Options fall away that it has no place for, such as `groups` of a DepthwiseConv2D. Where that changes
-    what a layer does, the outputs tell.
+    Other options are dropped, such as `groups` of a DepthwiseConv2D. If that matters, the comparison of
+    outputs will show it.
     """
     kind, config = entry["class_name"], dict(entry["config"])
     kept = {key: value for key, value in entry.items() if key not in ("build_config", "module")}
@@ -101,13 +99,13 @@ def _modern(entry: dict[str, Any]) -> dict[str, Any]:
         if "input_layers" in config:
             _connect(config)
         config["layers"] = [_modern(inner) for inner in config["layers"]]
-        # Without its module Keras 3 reads a model's entry as the older form that it is.
+        # Without a module, Keras 3 reads the entry of a model in the older form.
         return {**kept, "config": config}
     renamed = NEW_NAMES.get(kind, {})
     config = {renamed.get(key, key): value for key, value in config.items()}
     known = options_of(getattr(keras.layers, kind))
     config = {key: _option(value) for key, value in config.items() if key in known}
-    # Functions of one's own have to be told from names of Keras's.
+    # Custom functions must be distinguished from Keras's own names.
     for key, value in config.items():
         if key.endswith("activation") and isinstance(value, str):
             own = keras.saving.get_registered_object(value)
@@ -115,19 +113,19 @@ def _modern(entry: dict[str, Any]) -> dict[str, Any]:
     if isinstance(config.get("dtype"), dict):
         config["dtype"] = config["dtype"]["config"]["name"]
     if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
-        # As a batch normalization has it in tf_keras once it is built.
+        # A built batch normalization in tf_keras has its axis in a list.
         (config["axis"],) = config["axis"]
     return {**kept, "config": config, "module": "keras.layers", "registered_name": None}
 
 
 def _operation(config):
-    """What computes a function of TensorFlow in Keras 3."""
+    """The Keras 3 operation for a TensorFlow function."""
     options = {"dtype": config["dtype"]} if config["function"] == CAST else {}
     return OPERATION_OF[config["function"]].operation(**options, name=config["name"])
 
 
 def _option(value: Any) -> Any:
-    """An option's value: layers, such as the one that a Bidirectional holds, are entries themselves."""
+    """The value of an option; layers in it, such as that of a Bidirectional, are converted too."""
     if isinstance(value, list):
         return [_option(each) for each in value]
     if not isinstance(value, dict) or "class_name" not in value:
@@ -135,15 +133,15 @@ def _option(value: Any) -> Any:
     if isinstance(getattr(keras.layers, value["class_name"], None), type):
         return _modern(value)
     if value["class_name"] == "function":
-        # A function of Keras 3 that `to_tf_keras` put there.
+        # A Keras 3 function from `to_tf_keras`.
         return name_in_keras(value["config"])
     return value
 
 
 def _connect(config):
-    """Makes references to layers in a functional model's configuration Keras 3's.
+    """Converts references to layers in a functional model's configuration to Keras 3's form.
 
-    Calls of a nested model count from 0 instead of 1, and a single input or output is no list.
+    Calls of a nested model count from 0 instead of 1, and a single input or output is not a list.
     """
     kinds = {inner["config"]["name"]: inner["class_name"] for inner in config["layers"]}
     nested = [name for name, kind in kinds.items() if kind in ("Functional", "Sequential")]
@@ -151,14 +149,14 @@ def _connect(config):
         counted = _counted_from_0(inner["inbound_nodes"], nested)
         if inner["class_name"] in _FUNCTIONS:
             if inner["config"]["function"] == CAST:
-                # To what it casts is an option of the operation, not of its call.
+                # The target dtype is an option of the operation, not of its call.
                 inner["config"]["dtype"] = counted[0][3]["dtype"]
             inner["inbound_nodes"] = [
                 _of_operands(node, kinds, inner["config"]["function"]) for node in counted
             ]
         else:
             inner["inbound_nodes"] = [_with_tensors_by_name(node, kinds) for node in counted]
-    # Among the outputs Keras 3 counts nested functional models like that itself.
+    # For outputs, Keras 3 adjusts the counts of nested functional models itself.
     sequential = [name for name in nested if kinds[name] == "Sequential"]
     config["output_layers"] = _counted_from_0(config["output_layers"], sequential)
     for key in ("input_layers", "output_layers"):
@@ -167,7 +165,7 @@ def _connect(config):
 
 
 def _with_tensors_by_name(node, layer_names):
-    """A call in Keras 3's newer form where tensors are given by name, which the older has no place for."""
+    """A call in Keras 3's newer form, if it has tensors by name, which the older form does not support."""
     if isinstance(node, dict):
         return {"args": [{key: _tensor(reference) for key, reference in node.items()}], "kwargs": {}}
     options = node[0][3]
@@ -179,7 +177,7 @@ def _with_tensors_by_name(node, layer_names):
 
 
 def _of_operands(node, layer_names, function):
-    """The call of an operation with one or two operands, each of which is a tensor or a constant."""
+    """The call of an operation with one or two operands, each a tensor or a constant."""
     _, _, first, options = node
     args = [_constant(first) if node[0] == _CONSTANT else _tensor(node)]
     second = options.get(OPERATION_OF[function].second)
@@ -191,7 +189,7 @@ def _of_operands(node, layer_names, function):
 
 
 def _key(spec):
-    """What stands in the brackets of a slice, in Keras 3's form."""
+    """The key of a slice, in Keras 3's form."""
     if isinstance(spec, list):
         return [_key(each) for each in spec]
     if not isinstance(spec, dict):
@@ -202,14 +200,14 @@ def _key(spec):
 
 
 def _constant(value):
-    """A number as it is, an array in Keras 3's form."""
+    """A number unchanged, an array in Keras 3's form."""
     if not isinstance(value, list):
         return value
     return {"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}}
 
 
 def _tensor(reference):
-    # The shape is not looked at.
+    # The shape is not used.
     history = {"shape": [], "dtype": "float32", "keras_history": reference[:3]}
     return {"class_name": "__keras_tensor__", "config": history}
 
@@ -219,7 +217,7 @@ def _refers(value, layer_names):
 
 
 def _counted_from_0(node, nested):
-    """References such as ["layer", call, tensor, options], however deep, changed for some."""
+    """References such as ["layer", call, tensor, options], with the calls of nested models reduced by 1."""
     if isinstance(node, dict):
         return {key: _counted_from_0(each, nested) for key, each in node.items()}
     if not isinstance(node, list) or not node:
@@ -230,9 +228,9 @@ def _counted_from_0(node, nested):
 
 
 def _copy_by_name(old, new):
-    """Gives each layer the weights of its namesake; models list their layers in orders of their own."""
+    """Copies weights between layers of the same name, since the two models order layers differently."""
     for layer in old.layers:
-        # Operations have no weights, and are no layers in Keras 3.
+        # Operations have no weights, and are not layers in Keras 3.
         if not layer.weights:
             continue
         target = new.get_layer(_allowed(layer.name))

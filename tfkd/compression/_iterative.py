@@ -1,4 +1,4 @@
-"""Pruning in rounds, each of which trains again with an earlier learning rate."""
+"""Pruning in rounds, each with retraining from an earlier learning rate."""
 
 import numbers
 from collections.abc import Callable, Sequence
@@ -11,17 +11,17 @@ from tfkd._core.keras_versions import check_keras_3
 from tfkd.compression._masking import magnitude_masks, masked
 
 _MOMENTUM = 0.9
-# Keras decays weights past the momentum, which would make ten times as much of it.
+# Keras decouples weight decay from momentum, which would multiply it by ten.
 _WEIGHT_DECAY = 2e-4 / (1 - _MOMENTUM)
 
 
 def step_decay(epoch: int, epochs: int, peak: float = 0.1) -> float:
-    """The published learning rate: a tenth of it after 30 % of the epochs, and again after 65 %.
+    """The published learning rate, which is divided by 10 after 30 % and after 65 % of the epochs.
 
     Args:
-        epoch: counted from 0.
-        epochs: how many there are.
-        peak: the rate at first.
+        epoch: the epoch, counted from 0.
+        epochs: the number of epochs.
+        peak: the initial learning rate.
     """
     return peak * 0.1 ** ((epoch >= round(0.3 * epochs)) + (epoch >= round(0.65 * epochs)))
 
@@ -41,32 +41,34 @@ def iterative_pruning(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 1,
 ) -> keras.Model:
-    """Prunes a trained model in rounds: its smallest weights go, the others train again.
+    """Prunes a trained model in rounds: removes its smallest weights and retrains the others.
 
-    A round takes a share of the weights that are left, smallest first, all kernels together, and trains
-    the rest with the learning rates from `rewind_epoch` on. Weights are not rewound.
+    Each round removes a fraction of the remaining weights, smallest first over all kernels, and trains the
+    rest with the learning rates from `rewind_epoch` on. Weights are not rewound.
 
     Args:
-        model: a trained Keras model from inputs to logits; it stays as it is.
+        model: a trained Keras model from inputs to logits; it is not changed.
         x: training inputs.
-        y: class numbers `(n,)`.
-        rounds: how many, at least 1; `n` rounds leave `(1 - per_round) ** n` of the weights.
-        per_round: share of the weights left that goes in each round, in (0, 1).
-        epochs: the length of the learning rate's schedule.
-        rewind_epoch: where in it each round begins, so that it trains `epochs - rewind_epoch` epochs.
-        learning_rate: the rate of an epoch, counted from 0; None for `step_decay`, 0.1 at first.
-        loss: None for the cross-entropy of logits.
-        batch_size: examples in an update.
-        validation_data: as `fit` takes it.
-        callbacks: for every round's `fit`.
-        verbose: as `fit` takes it.
+        y: class indices `(n,)`.
+        rounds: the number of rounds, at least 1; `n` rounds leave `(1 - per_round) ** n` of the weights.
+        per_round: the fraction of the remaining weights that is removed in each round, in (0, 1).
+        epochs: the length of the learning-rate schedule.
+        rewind_epoch: the epoch of the schedule at which each round begins, so that it trains for
+            `epochs - rewind_epoch` epochs.
+        learning_rate: a function from the epoch, counted from 0, to the learning rate; None for
+            `step_decay`, which begins with 0.1.
+        loss: the loss; None for the cross-entropy of logits.
+        batch_size: the batch size.
+        validation_data: passed to `fit`.
+        callbacks: passed to `fit` in every round.
+        verbose: passed to `fit`.
 
     Returns:
-        A plain Keras 3 model with zeros, `compression.sparsity` of about `1 - (1 - per_round) ** rounds`.
+        A plain Keras 3 model with a `compression.sparsity` of about `1 - (1 - per_round) ** rounds`.
 
     Raises:
-        TypeError: if a number is of another kind.
-        ValueError: if one is out of range, or inputs and labels are not as many.
+        TypeError: if a number has the wrong type.
+        ValueError: if a number is out of range, or inputs and labels differ in number.
 
     Example:
         >>> pruned = tfkd.compression.iterative_pruning(teacher, x, y, rounds=7, epochs=20)
@@ -75,7 +77,7 @@ def iterative_pruning(
     Reference:
         Renda et al., "Comparing Rewinding and Fine-tuning in Neural Network Pruning", 2020, and Park and
         No, "Prune Your Model Before Distill It", 2022: SGD with Nesterov momentum 0.9, weight decay 2e-4,
-        130 epochs, rates 0.1, 0.01 and 0.001 from epochs 0, 39 and 84 on.
+        130 epochs, learning rates 0.1, 0.01 and 0.001 from epochs 0, 39 and 84 on.
     """
     check_keras_3("model", model)
     _check(rounds, per_round, epochs, rewind_epoch, x, y)
@@ -84,7 +86,7 @@ def iterative_pruning(
     copy_weights(model, pruned)
     for number in range(1, rounds + 1):
         with masked(pruned, magnitude_masks(pruned, 1 - (1 - per_round) ** number)):
-            # Compiled within the block: a step that was traced before knows other masks.
+            # Compiled within the block: a step traced earlier would use other masks.
             optimizer = keras.optimizers.SGD(
                 rate(rewind_epoch), _MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
             )
@@ -106,17 +108,18 @@ def iterative_pruning(
 def _check(rounds, per_round, epochs, rewind_epoch, x, y):
     for name, value in {"rounds": rounds, "epochs": epochs, "rewind_epoch": rewind_epoch}.items():
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise TypeError(f"`{name}` must be a whole number. Received: {value!r}.")
+            raise TypeError(f"`{name}` must be an integer. Received: {value!r}.")
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1. Received: {rounds}.")
     if not 0 < per_round < 1:
         raise ValueError(
-            f"`per_round` must be above 0 and below 1: it is a share. Received: {per_round!r}."
+            f"`per_round` must be above 0 and below 1: it is a fraction. Received: {per_round!r}."
         )
     if not 0 <= rewind_epoch < epochs:
         raise ValueError(
-            f"`rewind_epoch` must be an epoch of the {epochs} there are, counted from 0. Received: "
-            f"{rewind_epoch}."
+            f"`rewind_epoch` must be one of the {epochs} epochs, counted from 0. Received: {rewind_epoch}."
         )
     if len(x) != len(y):
-        raise ValueError(f"`x` and `y` must be as many. Received: {len(x)} inputs and {len(y)} labels.")
+        raise ValueError(
+            f"`x` and `y` must have the same length. Received: {len(x)} inputs and {len(y)} labels."
+        )

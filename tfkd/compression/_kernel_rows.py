@@ -1,4 +1,4 @@
-"""Convolutions and dense layers as products of matrices, at some places of their outputs."""
+"""Convolutions and dense layers as matrix products, at selected positions of their outputs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, *_DEPTHWISE)
 
 
 def is_product(layer: Any) -> bool:
-    """Whether `rows_of` knows what a layer computes."""
+    """Whether `rows_of` supports a layer."""
     if type(layer) in _CONVOLUTIONS:
         return layer.data_format == "channels_last"
     return type(layer) is layers.Dense
@@ -30,7 +30,7 @@ def matrices_of(layer: Any, kernel: np.ndarray) -> np.ndarray:
 
 
 def kernel_of(layer: Any, matrices: np.ndarray) -> np.ndarray:
-    """What `matrices_of` was made from."""
+    """The kernel from which `matrices_of` made matrices."""
     shape = layer.kernel.shape
     if type(layer) is layers.Dense:
         return matrices[0]
@@ -38,22 +38,22 @@ def kernel_of(layer: Any, matrices: np.ndarray) -> np.ndarray:
 
 
 def outputs_at(layer: Any, outputs: Any, places: np.ndarray) -> np.ndarray:
-    """What a layer gives at some places, as matrices `(groups, places, outputs)`, float32."""
+    """A layer's outputs at selected positions, as matrices `(groups, positions, outputs)`, float32."""
     rows = tf.gather(tf.reshape(outputs, (-1, outputs.shape[-1])), places).numpy().astype("float32")
     groups = len(matrices_of(layer, layer.kernel.numpy()))
     return rows.reshape(len(rows), groups, -1).transpose(1, 0, 2)
 
 
 def rows_of(layer: Any, inputs: Any, outputs_shape: tuple[int, ...], places: np.ndarray) -> np.ndarray:
-    """What a layer makes its outputs of at some places, as matrices `(groups, places, inputs)`, float32.
+    """A layer's input windows for selected output positions, `(groups, positions, inputs)`, float32.
 
-    Times `matrices_of` they are the outputs without bias.
+    Their product with `matrices_of` gives the outputs without bias.
 
     Args:
-        layer: one of which `is_product` is true.
+        layer: a layer for which `is_product` is true.
         inputs: a tensor `(n, ..., channels)`.
         outputs_shape: the shape of all outputs.
-        places: indices in the outputs without their last axis, flat.
+        places: flat indices in the outputs without their last axis.
     """
     if type(layer) is layers.Dense:
         return tf.gather(tf.reshape(inputs, (-1, inputs.shape[-1])), places).numpy().astype("float32")[None]
@@ -72,7 +72,7 @@ def rows_of(layer: Any, inputs: Any, outputs_shape: tuple[int, ...], places: np.
 
 
 def _windows(padded, example, read):
-    """What lies in the window of each place, `(places, positions in the window, channels)`."""
+    """The window of each output position, `(positions, positions in the window, channels)`."""
     grids = [example.reshape(-1, *[1] * len(read))]
     for axis, indices in enumerate(read):
         around = [1] * len(read)

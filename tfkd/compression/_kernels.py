@@ -1,4 +1,4 @@
-"""The kernels of layers, and the grids of few bits that files keep them on."""
+"""The kernels of layers, and the low-bit grids on which files store them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-# The axes of a kernel that share a scale; the others are the channels that it makes.
+# The axes of a kernel that share a scale; the others are its output channels.
 _SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
     layers.Dense: {"kernel": (0,)},
     layers.Conv1D: {"kernel": (0, 1)},
@@ -19,7 +19,7 @@ _SHARED_AXES: dict[type, dict[str, tuple[int, ...]]] = {
     layers.Conv2DTranspose: {"kernel": (0, 1, 3)},
 }
 KINDS = tuple(_SHARED_AXES)
-# Whose kernels have no fewer than 8 bits in any file.
+# Layers whose kernels always have 8 bits in files.
 _OF_8_BITS = (
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
@@ -29,13 +29,13 @@ _OF_8_BITS = (
 
 
 def kernels_of(layer: keras.Layer) -> list[keras.Variable]:
-    """The kernels of a layer that files round; none of adapted layers, such as LoRA's."""
+    """The kernels of a layer that files round; none for adapted layers, such as those with LoRA."""
     kernels = [getattr(layer, name) for name in _SHARED_AXES.get(type(layer), {})]
     return kernels if all(isinstance(kernel, keras.Variable) for kernel in kernels) else []
 
 
 def bias_of(layer: keras.Layer) -> keras.Variable | None:
-    """The weight of a layer that shifts its channels, one each along the last axis; None if it has none."""
+    """The bias or beta that shifts a layer's channels along the last axis; None if it has none."""
     if type(layer) in _SHARED_AXES and getattr(layer, "data_format", "channels_last") == "channels_last":
         return layer.bias if layer.use_bias else None
     if type(layer) is not layers.BatchNormalization or layer.input_spec is None:
@@ -44,13 +44,13 @@ def bias_of(layer: keras.Layer) -> keras.Variable | None:
 
 
 def largest(layer: keras.Layer, name: str, bits: int) -> int:
-    """The largest whole number that a kernel's values are steps of, in a file of so many bits."""
+    """The largest integer that a kernel value can have in a file with this number of bits."""
     always_8 = type(layer) in _OF_8_BITS or name == "depthwise_kernel"
     return 2 ** ((8 if always_8 else bits) - 1) - 1
 
 
 def steps_of(layer: keras.Layer, name: str, bits: int) -> np.ndarray:
-    """What one step of a kernel's grid is for each channel, of a shape that goes with the kernel."""
+    """The step size of a kernel's grid for each channel, in a shape that broadcasts with the kernel."""
     values = getattr(layer, name).numpy().astype("float32")
     axes = _SHARED_AXES[type(layer)][name]
     return np.maximum(np.abs(values).max(axis=axes, keepdims=True) / largest(layer, name, bits), 1e-12)
@@ -64,7 +64,7 @@ def round_kernels(layer: keras.Layer, bits: int) -> None:
 
 
 def linear(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """What a layer of known kind gives before its activation, whatever is around its calls."""
+    """The output of a known layer before its activation, without any wrappers of its calls."""
     call = type(layer).call
     if type(layer) not in _SHARED_AXES or layer.activation is keras.activations.linear:
         return call(layer, *args, **kwargs)

@@ -1,29 +1,29 @@
-"""The options of layers, as Keras 3 and tf_keras know them."""
+"""The options of layers in Keras 3 and tf_keras."""
 
 import inspect
 
 import keras
 import numpy as np
 
-# What an option of tf_keras is called in Keras 3, by class of layer.
+# The Keras 3 names of renamed tf_keras options, by layer class.
 NEW_NAMES = {
     "InputLayer": {"batch_input_shape": "batch_shape"},
     "LeakyReLU": {"alpha": "negative_slope"},
 }
 
-# How the weights that are multiplied with are called, whatever layer has them.
+# The names of weights that inputs are multiplied with, in any layer.
 _KERNELS = ("kernel", "embeddings")
-# What tfmot calls weights that it computes kernels of, in clustered and quantized layers.
+# tfmot's names for weights from which it computes kernels, in clustered and quantized layers.
 CENTROIDS, BEHIND_CLUSTERS = "cluster_centroids", "ori_weights_vars"
 
 
 def is_kernel(weight: keras.Variable) -> bool:
-    """Whether a weight is what pruning and clustering are about: no bias, no scale, no statistics."""
+    """Whether a weight is a kernel, to be pruned or clustered, rather than a bias, scale or statistic."""
     return weight.name.endswith(_KERNELS) or CENTROIDS in weight.name or BEHIND_CLUSTERS in weight.name
 
 
 def options_of(layer_class: type) -> set[str]:
-    """The arguments of a layer's class, and of those it derives from as far as it passes them on."""
+    """The arguments of a layer class, including those that it passes on to its base classes."""
     known = set()
     for constructor in (each.__init__ for each in layer_class.__mro__ if "__init__" in vars(each)):
         parameters = inspect.signature(constructor).parameters.values()
@@ -34,9 +34,9 @@ def options_of(layer_class: type) -> set[str]:
 
 
 def adapted_options(layer: keras.Layer) -> dict:
-    """What a `Normalization` layer was adapted to, as its own options; nothing of other layers.
+    """The adapted statistics of a `Normalization` layer, as options; empty for other layers.
 
-    tf_keras counts examples in a weight of its own, so that these weights cannot be copied.
+    tf_keras has an additional weight that counts examples, so the weights cannot be copied.
     """
     if not isinstance(layer, keras.layers.Normalization):
         return {}

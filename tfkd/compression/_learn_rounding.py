@@ -1,4 +1,4 @@
-"""Networks whose kernels lie on the grids of files of few bits, by rounding that was learned."""
+"""Learned rounding: puts kernels on the grids of low-bit files."""
 
 from typing import Any
 
@@ -24,33 +24,34 @@ def learn_rounding(
     round_values: bool = True,
     seed: int = 0,
 ) -> keras.Model:
-    """A model like another one, with kernels that a file of few bits keeps as they are.
+    """Makes a copy of a model whose kernels are stored in a low-bit file without further rounding.
 
-    Layer by layer, in the order of computation, each weight is rounded up or down so that the layer gives,
-    behind the layers rounded before it, what it gives in the model in float; biases and the betas of batch
-    normalizations are corrected for what is left. Kernels of dense layers, convolutions and depthwise ones
-    are learned; those of layers that are called several times, or seen at fewer places than a channel has
-    weights, and of other layers, are rounded to the nearest values. The model must not be used by another
-    thread meanwhile.
+    Layer by layer, in the order of computation, each weight is rounded up or down so that the layer's
+    outputs, given the layers rounded before it, match those of the float model. Biases and the betas of
+    batch normalization are corrected for the remaining error. Rounding is learned for dense layers,
+    convolutions and depthwise convolutions. It is to the nearest value for other layers, for layers that
+    are called several times, and for layers with fewer output positions than weights per channel. No other
+    thread may use the model in the meantime.
 
     Args:
-        model: any Keras 3 model, which stays as it is.
-        inputs: `(n, ...)`, or several by name, as the model takes them, for instance
-            `distiller.synthesize(64)`; 64 at most are used, the last quarter to judge what was learned.
-        bits: of the kernels: 8, for "int8" and "int16x8" files, or 4, for "w4a8" and "int4" ones, whose
-            depthwise and transposed convolutions have 8 all the same.
-        updates: steps of Adam for each kernel, at least 1.
-        round_values: whether kernels make up for values that are rounded to 8 bits between layers, too;
-            False for "int16x8" and "int4".
-        seed: which outputs a layer learns from.
+        model: any Keras 3 model; it is not changed.
+        inputs: the model's inputs `(n, ...)`, or several by name, such as `distiller.synthesize(64)`; at
+            most 64 are used, the last quarter to evaluate what was learned.
+        bits: the bits of the kernels: 8 for "int8" and "int16x8" files, or 4 for "w4a8" and "int4" files,
+            in which depthwise and transposed convolutions still have 8.
+        updates: the number of Adam steps for each kernel, at least 1.
+        round_values: whether kernels should also compensate for values being rounded to 8 bits between
+            layers; use False for "int16x8" and "int4".
+        seed: the seed for the choice of outputs from which a layer learns.
 
     Returns:
-        A model with the same layers. Along each channel of a kernel values are whole multiples of a step,
-        127 (7) of which make the largest, so that a converter keeps them.
+        A model with the same layers. In each channel of a kernel, values are integer multiples of a step,
+        at most 127 (or 7) of them, so that a converter keeps them exactly.
 
     Raises:
-        TypeError: if `model` is not a model of Keras 3, or `updates` or `bits` not an integer.
-        ValueError: for numbers out of range, a model without such kernels, or no inputs.
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if a number is out of range or not an integer, the model has no such kernels, or there
+            are no inputs.
 
     Example:
         >>> rounded = tfkd.compression.learn_rounding(model, distiller.synthesize(64))
@@ -60,10 +61,10 @@ def learn_rounding(
     Reference:
         Nagel, Amjad, van Baalen, Louizos, Blankevoort, "Up or Down? Adaptive Rounding for Post-Training
         Quantization", ICML 2020: rectified sigmoids, an annealed regularizer, asymmetric reconstruction.
-        Deviations: outputs are compared before activations, as a share of what rounding to the nearest
-        does to each channel, without their means, which biases correct; 500 updates of batches of 256
-        places at a rate of 0.02 instead of 10,000; a channel that is not nearer on other inputs is rounded
-        to the nearest.
+        Deviations: outputs are compared before activations, relative to the error of rounding to nearest
+        in each channel, and without their means, which biases correct; 500 updates on batches of 256
+        positions with a learning rate of 0.02 instead of 10,000 updates; channels that do not improve on
+        other inputs are rounded to nearest.
     """
     check_keras_model("model", model)
     check_int("updates", updates)

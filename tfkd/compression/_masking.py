@@ -1,4 +1,4 @@
-"""Zeros that stay: masks over the kernels of plain Keras 3 models."""
+"""Masks that keep weights of plain Keras 3 models at 0."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,17 +12,18 @@ from tfkd.compression._sparse import check_sparsity, kernels
 
 
 def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
-    """Where the largest weights of a model are, all kernels together.
+    """Masks of the largest weights in all kernels of a model together.
 
     Args:
         model: a Keras model.
-        sparsity: share of the weights, zeros among them, to be masked, in [0, 1); frozen ones do not count.
+        sparsity: the fraction of weights to mask, in [0, 1), including those that are 0 already; frozen
+            weights do not count.
 
     Returns:
-        An array of 0 and 1 for each of the model's trainable kernels.
+        An array of zeros and ones for each of the model's trainable kernels.
 
     Raises:
-        ValueError: if the share is out of range, or the model has no trainable kernel.
+        ValueError: if the fraction is out of range, or the model has no trainable kernel.
     """
     check_sparsity(sparsity, "sparsity")
     weights = [np.abs(kernel.numpy()) for kernel in _trained(model)]
@@ -38,18 +39,18 @@ def magnitude_masks(model: keras.Model, sparsity: float) -> list[np.ndarray]:
 
 @contextlib.contextmanager
 def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
-    """Sets what is masked to 0 and keeps it so after every update, while the block runs.
+    """Sets masked weights to 0, and keeps them at 0 after every update inside the block.
 
-    Any optimizer of Keras applies constraints, so this works under every `fit` and distiller that was
-    compiled within the block; compile a distiller again after it.
+    All Keras optimizers apply constraints, so this works with any `fit` and any distiller that is compiled
+    within the block; compile a distiller again afterwards.
 
     Args:
         model: a plain Keras model.
-        masks: what `magnitude_masks` gave.
+        masks: the result of `magnitude_masks`.
 
     Raises:
-        TypeError: if the model is a student that tfmot wrapped.
-        ValueError: if masks are not those of the model's trainable kernels.
+        TypeError: if the model is a student wrapped by tfmot.
+        ValueError: if the masks do not match the model's trainable kernels.
     """
     if isinstance(model, BridgedModel):
         raise TypeError("`model` must be a plain Keras model; call tfkd.compression.strip on it first.")
@@ -69,7 +70,7 @@ def masked(model: keras.Model, masks: list[np.ndarray]) -> Iterator[None]:
     finally:
         for kernel, constraint in zip(constrained, before, strict=True):
             kernel.constraint = constraint
-        # A step that was traced knows the masks.
+        # A traced step contains the masks.
         model.train_function = None
 
 

@@ -1,4 +1,4 @@
-"""Operations of `keras.ops` between layers, as functions that tf_keras makes layers of."""
+"""Operations of `keras.ops` between layers, as functions that tf_keras turns into layers."""
 
 import functools
 import operator
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfkd._core.tf_functions import CAST, OPERATION_OF, SLICING
 
-# What Python has signs for, and what takes options is below.
+# Operations with a Python operator; those with options follow.
 _SIGNS = {
     "Add": operator.add,
     "Subtract": operator.sub,
@@ -19,7 +19,7 @@ _SIGNS = {
     "TrueDivide": operator.truediv,
     "GetItem": operator.getitem,
 }
-# The operation's options are attributes of it.
+# The options are attributes of the operation.
 _WITH_OPTIONS: dict[str, Callable[..., Any]] = {
     "Cast": lambda made, x: tf.cast(x, made.dtype),
     "Cumsum": lambda made, x: tf.math.cumsum(x, made.axis),
@@ -33,13 +33,13 @@ _WITH_OPTIONS: dict[str, Callable[..., Any]] = {
 
 
 def function_of(operation: keras.Operation) -> Callable[..., Any]:
-    """What computes an operation of Keras 3 on tensors of tf_keras.
+    """The function that computes a Keras 3 operation on tensors of tf_keras.
 
     Args:
-        operation: no layer.
+        operation: an operation that is not a layer.
 
     Raises:
-        ValueError: naming the operation, if there is nothing that does.
+        ValueError: naming the operation, if it has no counterpart.
     """
     kind = type(operation).__name__
     if kind in _SIGNS:
@@ -58,7 +58,7 @@ def function_of(operation: keras.Operation) -> Callable[..., Any]:
 
 @functools.cache
 def _by_operation() -> dict[str, Any]:
-    """The functions that older models have, by the operation that computes the same."""
+    """The functions in older models, by the name of the equivalent operation."""
     return {
         counterpart.operation.__name__: functools.reduce(getattr, name.split("."), tf)
         for name, counterpart in OPERATION_OF.items()

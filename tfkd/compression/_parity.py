@@ -1,4 +1,4 @@
-"""Whether a model of Keras 3 and one of tf_keras compute the same."""
+"""Checks whether a Keras 3 model and a tf_keras model have the same outputs."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ from tfkd import taps
 from tfkd._core.precision import rounding
 from tfkd._core.trial_inputs import trial_inputs
 
-# What sums in another order may do, as a share of the largest value; in half precision, in roundings.
+# The tolerance for sums in another order, relative to the largest value; in half precision, in epsilons.
 _TOLERANCE, _ROUNDINGS = 1e-5, 8
 
 
 def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in: str) -> None:
-    """Refuses a rebuilt model that computes something else than the one it was made of.
+    """Raises ValueError if a rebuilt model has different outputs than the original.
 
     Args:
-        model: the model of Keras 3, functional or Sequential.
-        other: the model of tf_keras.
-        made_in: the library of the model that was there, for the message.
-        rebuilt_in: that of the rebuilt one.
+        model: the Keras 3 model, functional or Sequential.
+        other: the tf_keras model.
+        made_in: the library of the original model, for the message.
+        rebuilt_in: the library of the rebuilt model.
 
     Raises:
-        ValueError: if outputs on random inputs differ by more than 1e-5 of the largest, in half precision
-            by eight roundings; the message names the first layer that computes something else, as far as
-            layers can be told apart.
+        ValueError: if outputs on random inputs differ by more than 1e-5 of the largest value (in half
+            precision by eight machine epsilons); the message names the first layer that differs, if it can
+            be found.
     """
     inputs, tolerance = trial_inputs(model), max(_TOLERANCE, _ROUNDINGS * rounding(model))
     outputs = [tree.flatten(each(inputs, training=False)) for each in (model, other)]
@@ -34,8 +34,8 @@ def check_same_outputs(model: keras.Model, other: Any, made_in: str, rebuilt_in:
     if any(found):
         first = _first_layer(model, other, inputs, tolerance)
         raise ValueError(
-            f"{model.name!r}, built again in {rebuilt_in}, computes something else than in {made_in}: "
-            f"outputs on random inputs {next(filter(None, found))}{first}."
+            f"{model.name!r}, rebuilt in {rebuilt_in}, does not compute the same as in {made_in}: outputs "
+            f"on random inputs {next(filter(None, found))}{first}."
         )
 
 
@@ -46,16 +46,16 @@ def _difference(one, two, tolerance):
         return f"are {' and '.join(kinds)}"
     one, two = np.asarray(one, "float32"), np.asarray(two, "float32")
     if one.shape != two.shape:
-        return f"are of shapes {one.shape} and {two.shape}"
+        return f"have shapes {one.shape} and {two.shape}"
     difference = np.abs(one - two).max()
-    # NaN compares as false, so that a difference of NaN is one, too.
+    # Comparisons with NaN are false, so NaN counts as a difference.
     if difference <= tolerance * max(1.0, np.abs(one).max()):
         return None
     return f"differ by up to {difference:.2g}"
 
 
 def _first_layer(model, other, inputs, tolerance):
-    """Names the first layer that differs, of those that are called once."""
+    """Names the first layer that differs among those that are called once."""
     import tf_keras
 
     paths = {path.replace("/", "_"): path for path in taps.named_layers(model)}
@@ -66,7 +66,7 @@ def _first_layer(model, other, inputs, tolerance):
         outputs = {path: layer.output for path, layer in once.items()}
         theirs = tf_keras.Model(other.input, outputs)(inputs, training=False)
     except ValueError:
-        # Nested models have outputs of a graph of their own.
+        # The outputs of nested models belong to another graph.
         return ""
     with taps.record(model, theirs) as seen:
         model(inputs, training=False)

@@ -1,4 +1,4 @@
-"""Students that lose their smallest weights while they learn."""
+"""Students whose smallest weights are pruned during training."""
 
 import numbers
 from collections.abc import Iterable
@@ -25,33 +25,32 @@ def prune(
     layers: Iterable[str] | None = None,
     distribution: str = "uniform",
 ) -> BridgedModel:
-    """A student whose kernels are pruned by magnitude while it trains.
+    """Makes a student whose kernels are pruned by magnitude during training.
 
-    Nothing has to be remembered: any `fit` counts the passes in training mode, of which an update has one
-    (or as many as the parts that a batch is learned in), and what is pruned is 0 after each update. Take
-    the result out with `strip`.
+    No pruning callback is needed: the model counts its own passes in training mode (one per update, or one
+    per microbatch), and pruned weights are 0 after each update. Get the plain model with `strip`.
 
     Args:
-        model: a functional or built Sequential Keras 3 model, trained or not; it stays as it is.
-        final_sparsity: share of the weights of all kernels that becomes 0, in [0, 1).
-        schedule: the updates between which sparsity grows from 0 to its final value, fast at first
-            (cubic); None for the first 60 % of the first `fit` (of 1,000 updates where the model is trained
-            without `fit`); or a `PruningSchedule` of tfmot, which knows its own sparsity.
-        block_size: rows and columns of the blocks in which Dense kernels are pruned.
-        m_by_n: `(2, 4)` makes 2 of each 4 neighbours along the inputs 0, from the first updates on,
-            whatever `schedule` and `final_sparsity` say; None for no such pattern.
-        layers: names ("block/conv" in nested models) of those to prune; None for all that tfmot prunes and
-            that are not frozen (with `block_size` for the Dense ones among them).
-        distribution: how zeros are spread over layers, see `allocate_sparsity`: "uniform", the
-            same share of each; "erk" and "lamp" take less from small layers, which costs less accuracy.
+        model: a functional or built Sequential Keras 3 model, trained or not; it is not changed.
+        final_sparsity: the fraction of the weights of all kernels that becomes 0, in [0, 1).
+        schedule: the first and the last update between which sparsity grows from 0 to its final value, fast
+            at first (cubic); None for the first 60 % of the first `fit` (or of 1,000 updates, if the model
+            is trained without `fit`); or a `PruningSchedule` of tfmot, which has its own sparsity.
+        block_size: the rows and columns of the blocks in which Dense kernels are pruned.
+        m_by_n: `(2, 4)` sets 2 of each 4 neighbours along the inputs to 0, from the first updates on,
+            regardless of `schedule` and `final_sparsity`; None for no such pattern.
+        layers: the names of the layers to prune ("block/conv" in nested models); None for all that tfmot
+            can prune and that are not frozen (with `block_size`, only Dense layers).
+        distribution: how zeros are distributed over layers; see `allocate_sparsity`. "uniform" prunes the
+            same fraction of each; "erk" and "lamp" prune less of small layers, which costs less accuracy.
 
     Returns:
-        A Keras 3 model to be compiled and trained like any other.
+        A Keras 3 model to compile and train like any other.
 
     Raises:
-        TypeError: if an argument is of another kind.
-        ValueError: for values out of range, layers that do not exist or cannot be pruned, or a model that
-            is subclassed, wrapped already or has layers without a counterpart in tf_keras.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a value is out of range, a layer does not exist or cannot be pruned, or the model is
+            subclassed, wrapped already or has layers without a counterpart in tf_keras.
 
     Example:
         >>> student = tfkd.compression.prune(model, 0.8, schedule=(0, 2000))
@@ -61,10 +60,10 @@ def prune(
 
     Reference:
         Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model
-        compression", 2017, as tfmot has it. Deviation: updates are counted by the model, not by a callback.
+        compression", 2017, as implemented by tfmot. Deviation: the model, not a callback, counts updates.
     """
     sparsity = load().sparsity.keras
-    # Refused before the model is rebuilt; each layer has a schedule of its own below.
+    # Checked before the model is rebuilt; each layer gets its own schedule below.
     _schedule(sparsity, schedule, final_sparsity)
     block_size = _pair(block_size, "block_size", 1)
     if m_by_n is not None:
@@ -74,12 +73,15 @@ def prune(
                 f"`m_by_n` must be two numbers, the first below the second. Received: {m_by_n}."
             )
         if block_size != (1, 1):
-            raise ValueError("`block_size` and `m_by_n` exclude each other.")
+            raise ValueError(
+                f"`block_size` and `m_by_n` cannot be combined: leave one out. Received: {block_size} and "
+                f"{m_by_n}."
+            )
     own_schedule = isinstance(schedule, sparsity.PruningSchedule)
     if distribution != "uniform" and (m_by_n or own_schedule):
         raise ValueError(
-            "`distribution` must be 'uniform' with `m_by_n` or a schedule of tfmot, which have a sparsity "
-            f"of their own. Received: {distribution!r}."
+            "`distribution` must be 'uniform' with `m_by_n` or a schedule of tfmot, which have their own "
+            f"sparsity. Received: {distribution!r}."
         )
     inner = rebuilt(model)
 
@@ -112,7 +114,7 @@ def prunable_weights(layer: Any) -> list:
     """The weights of a tf_keras layer that tfmot prunes.
 
     Args:
-        layer: a built layer, not wrapped.
+        layer: a built layer that is not wrapped.
     """
     load()
     from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
@@ -134,12 +136,12 @@ def _schedule(sparsity, schedule, final_sparsity: float):
     begin, end = _pair(schedule, "schedule", 0)
     if begin > end:
         raise ValueError(
-            f"`schedule` must be the first and the last update, not before it. Received: {schedule}."
+            f"`schedule` must be the first and the last update, in this order. Received: {schedule}."
         )
     if begin == end:
         return sparsity.ConstantSparsity(final_sparsity, begin, frequency=1)
     frequency = max(1, (end - begin) // _MASK_UPDATES)
-    # The last update of masks has to fall on the last step, or sparsity ends below its final value.
+    # The last mask update must fall on the last step, or sparsity ends below its final value.
     end = begin + (end - begin) // frequency * frequency
     return sparsity.PolynomialDecay(0.0, final_sparsity, begin, end, power=3, frequency=frequency)
 
@@ -151,7 +153,7 @@ def _pair(value: Any, name: str, least: int) -> tuple[int, int]:
         or not all(isinstance(number, numbers.Integral) and int(number) >= least for number in value)
     ):
         raise ValueError(
-            f"`{name}` must be two whole numbers of at least {least}, such as "
+            f"`{name}` must be two integers of at least {least}, such as "
             f"{dict(schedule=(0, 1000), block_size=(4, 1), m_by_n=(2, 4))[name]}. Received: {value!r}."
         )
     first, second = map(int, value)

@@ -1,4 +1,4 @@
-"""Which layers tfmot quantizes, and how those around them are treated."""
+"""Which layers tfmot can quantize, and how the layers around them are treated."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from keras import tree
 from tfkd._core.keras_internals import inbound_nodes
 from tfkd.compression._tfmot import load, unwrapped
 
-# What tfmot's 8-bit scheme quantizes after the output of, as the converter does.
+# Layers whose outputs tfmot's 8-bit scheme quantizes, like the converter.
 _ACTIVATIONS = ("ReLU", "Activation", "LeakyReLU")
 _FOLDING = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def is_quantizable(layer: Any, registry: Any) -> bool:
-    """Whether a registry of tfmot quantizes a tf_keras layer; normalizations are folded instead.
+    """Whether a registry of tfmot can quantize a tf_keras layer; normalization layers are folded instead.
 
     Args:
         layer: a built layer.
-        registry: what a `QuantizeScheme` knows of layers.
+        registry: the layer registry of a `QuantizeScheme`.
     """
     if _kind(layer) == "InputLayer" or not registry.supports(layer) or _only_rounds(layer):
         return False
@@ -25,7 +25,7 @@ def is_quantizable(layer: Any, registry: Any) -> bool:
         config = registry.get_quantize_config(layer)
         config.get_output_quantizers(layer)
     except Exception:
-        # It knows the kind of layer, but not this activation.
+        # It supports the layer class, but not this activation.
         return False
     if not getattr(layer, "weights", ()):
         return True
@@ -49,7 +49,7 @@ def is_folded(layer: Any, chosen: set[str]) -> bool:
 
     Args:
         layer: a layer of a functional tf_keras model.
-        chosen: names of layers that will be quantized.
+        chosen: the names of layers that will be quantized.
     """
     if not is_batch_norm(layer) or len(inbound_nodes(layer)) != 1:
         return False
@@ -63,14 +63,14 @@ def is_folded(layer: Any, chosen: set[str]) -> bool:
 
 
 def feeds_quantized(layer: Any, chosen: set[str], registry: Any) -> bool:
-    """Whether a layer stays in float, but a quantized one needs its output with a scale.
+    """Whether a layer stays in float, but its output needs a scale for a quantized layer.
 
-    What follows at once as an activation has a scale of its own.
+    A directly following activation has its own scale.
 
     Args:
         layer: a layer of a functional tf_keras model.
-        chosen: names of layers that will be quantized.
-        registry: what a `QuantizeScheme` knows of layers.
+        chosen: the names of layers that will be quantized.
+        registry: the layer registry of a `QuantizeScheme`.
     """
     if layer.name in chosen or _kind(layer) == "InputLayer" or is_quantizable(layer, registry):
         return False
@@ -81,7 +81,7 @@ def feeds_quantized(layer: Any, chosen: set[str], registry: Any) -> bool:
 
 
 def output_only() -> Any:
-    """How a layer is quantized that computes in float and rounds its output."""
+    """The quantization config of a layer that computes in float and rounds only its output."""
     return _output_kind()()
 
 
@@ -89,7 +89,7 @@ def in_float(layer: Any) -> bool:
     """Whether a layer of a quantized tf_keras model computes in float.
 
     Args:
-        layer: one of the model's layers.
+        layer: a layer of the model.
     """
     if _kind(layer) in ("InputLayer", "QuantizeLayer", "SlicingOpLambda"):
         return False
@@ -101,19 +101,19 @@ def in_float(layer: Any) -> bool:
 
 
 def _follows_quantized(wrapper):
-    """Whether a wrapper holds a normalization that will be folded; tfmot rounds its output, too."""
+    """Whether a wrapper holds a normalization that will be folded; tfmot also rounds its output."""
     before = inbound_nodes(wrapper)[0].inbound_layers
     return is_batch_norm(wrapper.layer) and bool(getattr(before, "_weight_vars", ()))
 
 
 def _only_rounds(layer):
-    """Whether a layer, wrapped or not, is there only for its output to be rounded."""
+    """Whether a layer, wrapped or not, only serves to round its output."""
     layer = unwrapped(layer)
     return _kind(layer) == "Activation" and layer.activation.__name__ == "linear"
 
 
 def _returns_floats(layer):
-    """Whether a layer computes anything that could be rounded: no words, positions or masks."""
+    """Whether a layer returns only floats, which can be rounded, and no words, positions or masks."""
     return all(output.dtype.is_floating for output in tree.flatten(inbound_nodes(layer)[0].outputs))
 
 

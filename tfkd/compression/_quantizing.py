@@ -1,4 +1,4 @@
-"""Students that learn with the rounding of 8-bit arithmetic in their way."""
+"""Quantization-aware training: students that learn with simulated 8-bit rounding."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -37,35 +37,35 @@ def quantize_aware(
     images: Any = None,
     freeze_batch_norm: bool = False,
 ) -> BridgedModel:
-    """A student that computes with weights and activations rounded to 8 bits, and learns to.
+    """Makes a student that trains with weights and activations rounded to 8 bits.
 
-    `tfkd.export.export_tflite(student, path, "int8")` writes it with the ranges that it learned. Right
-    after this call it is what quantization after training would give.
+    `tfkd.export.export_tflite(student, path, "int8")` exports it with its learned ranges. Directly after
+    this call, before training, it is equivalent to post-training quantization.
 
     Args:
-        model: a functional or built Sequential Keras 3 model; it stays as it is.
-        layers: names ("block/conv" in nested models) of those to quantize; None for all that tfmot can.
-            The others stay in float; `float_layers(student)` lists them. A separable convolution is
-            quantized as two convolutions, which it is in a TFLite file, too; of an attention among tokens
-            the projections are quantized, and what it computes between them stays in float.
-        scheme: "int8" (kernels of convolutions with a scale for each channel), "int8_per_tensor" or a
+        model: a functional or built Sequential Keras 3 model; it is not changed.
+        layers: the names of the layers to quantize ("block/conv" in nested models); None for all that tfmot
+            can quantize. The others stay in float; `float_layers(student)` lists them. A separable
+            convolution is quantized as two convolutions, as in a TFLite file; the projections of attention
+            between tokens are quantized, while the attention itself stays in float.
+        scheme: "int8" (a scale for each channel of convolution kernels), "int8_per_tensor" or a
             `QuantizeScheme` of tfmot.
-        preserve: what stays as it is in a model that was pruned or clustered and stripped: "sparsity"
-            (zeros), "clusters" (few values a kernel), or both.
-        images: inputs that the ranges of activations begin with, for instance
-            `distiller.synthesize(256)`, in the structure of the model's inputs, such as what a
-            `tfkd.text.Tokenizer` returns; None for images of the procedural generators.
-        freeze_batch_norm: whether batch normalizations keep their statistics, scales and offsets, as
-            frozen ones do in Keras. A network that is near its goal learns better so in a short training,
-            above all on synthesized inputs, whose statistics are not quite those of real ones.
+        preserve: what to preserve in a model that was pruned or clustered and stripped: "sparsity" (zeros),
+            "clusters" (few values per kernel), or both.
+        images: inputs for the initial ranges of activations, such as `distiller.synthesize(256)`, in the
+            structure of the model's inputs, such as the result of a `tfkd.text.Tokenizer`; None for images
+            from the procedural generators.
+        freeze_batch_norm: whether batch normalizations keep their statistics, scales and offsets, as frozen
+            ones do in Keras. This suits short training of a network that is near its goal, especially on
+            synthesized inputs, whose statistics differ somewhat from those of real ones.
 
     Returns:
-        A Keras 3 model to be compiled and trained like any other.
+        A Keras 3 model to compile and train like any other.
 
     Raises:
-        TypeError: if an argument is of another kind.
-        ValueError: for unknown options, layers that do not exist, cannot be quantized or are called
-            several times, nothing to preserve, or a model that is subclassed, wrapped already or has
+        TypeError: if an argument has the wrong type.
+        ValueError: if an option is unknown, a layer does not exist, cannot be quantized or is called
+            several times, there is nothing to preserve, or the model is subclassed, wrapped already or has
             layers without a counterpart in tf_keras.
 
     Example:
@@ -74,34 +74,34 @@ def quantize_aware(
 
     Reference:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-        Inference", 2018, as tfmot has it. Deviations: ranges begin with those of `images`, not with -6 and
-        6, which moving averages of 0.999 take thousands of updates to leave; zeros are kept by a mask that
-        is saved, so that a loaded student keeps them too; kernels of layers that a `ReLU` layer follows at
-        once are rounded, too, and those before a `Concatenate` as a scheme given by name says (a
-        `QuantizeScheme` is taken as it is); tables of embeddings are rounded, which tfmot leaves in float
-        (and so does `preserve="clusters"`).
+        Inference", 2018, as implemented by tfmot. Deviations: initial ranges are those of `images`, not -6
+        to 6, which moving averages with a decay of 0.999 take thousands of updates to leave; zeros are kept
+        by a saved mask, so that a loaded student keeps them too; kernels of layers directly before a `ReLU`
+        layer are rounded too, and those before a `Concatenate` follow a scheme given by name (a
+        `QuantizeScheme` is used unchanged); embedding tables are rounded, which tfmot leaves in float (as
+        does `preserve="clusters"`).
     """
     kept = _preserved(model, preserve)
     rounding = _scheme(scheme, kept)
-    # tfmot rounds to 8 bits in float32 alone.
+    # tfmot rounds to 8 bits only in float32.
     with in_float32(model) as model:
         return _quantized(model, layers, rounding, kept, images, freeze_batch_norm)
 
 
 def quantization_registry() -> Any:
-    """What tfmot's 8-bit scheme, as it is used here, knows of layers."""
+    """The layer registry of tfmot's 8-bit scheme, as it is used here."""
     return _scheme("int8", set()).get_quantize_registry()
 
 
 def _quantized(model, layers, rounding, kept, images, freeze_batch_norm):
-    """The student, of a model in float32."""
+    """The student of a float32 model."""
     inner = rebuilt(model)
     for layer in inner.layers:
         if freeze_batch_norm and is_batch_norm(layer):
             layer.trainable = False
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(
-            f"`images` is needed: {model.name!r} takes no images that the procedural generators could make."
+            f"`images` is needed: the procedural generators cannot make the inputs of {model.name!r}."
         )
     registry = rounding.get_quantize_registry()
 
@@ -109,7 +109,7 @@ def _quantized(model, layers, rounding, kept, images, freeze_batch_norm):
         return is_quantizable(layer, registry)
 
     chosen = chosen_layers(inner, layers, able, "quantized")
-    # Whoever names a separable convolution or an attention means all of its parts.
+    # The name of a separable convolution or an attention layer includes all its parts.
     chosen |= {layer.name for layer in inner.layers if _is_part(layer.name, chosen) and able(layer)}
     _check_called_once(inner, chosen)
     chosen |= {layer.name for layer in inner.layers if is_folded(layer, chosen)}
@@ -125,18 +125,18 @@ def _quantized(model, layers, rounding, kept, images, freeze_batch_norm):
 
 
 def _is_part(name, wholes):
-    """Whether a layer is a part of one of others by name, such as "attention/query" of "attention"."""
+    """Whether a layer is, by its name, a part of another, such as "attention/query" of "attention"."""
     return any(name.startswith(f"{whole}/") for whole in wholes)
 
 
 def float_layers(student: BridgedModel) -> list[str]:
-    """The names of those layers of a quantization-aware student that compute in float.
+    """The names of the layers of a quantization-aware student that compute in float.
 
     Args:
-        student: what `quantize_aware` made.
+        student: a student from `quantize_aware`.
 
     Raises:
-        TypeError: if `student` is something else.
+        TypeError: if the student is not quantization-aware.
     """
     check_quantization_aware(student)
     return [name for name, layer in student.get_layer("bridge").inner_layers().items() if in_float(layer)]
@@ -145,12 +145,12 @@ def float_layers(student: BridgedModel) -> list[str]:
 def _preserved(model: keras.Model, preserve: str | Iterable[str]) -> set[str]:
     preserve = {preserve} if isinstance(preserve, str) else set(preserve)
     if unknown := preserve - set(PRESERVED):
-        raise ValueError(f"`preserve` knows {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
+        raise ValueError(f"`preserve` supports {' and '.join(PRESERVED)}. Received: {sorted(unknown)}.")
     if "sparsity" in preserve:
         check_zeros(model, "preserve")
     if "clusters" in preserve and not any(map(_is_clustered, kernels(model))):
         raise ValueError(
-            f"`preserve`: no kernel of {model.name!r} has few different values. Cluster it first: "
+            f"`preserve`: no kernel of {model.name!r} is clustered. Cluster the model first: "
             "strip(cluster(model, ...)) after training."
         )
     return preserve
@@ -166,7 +166,9 @@ def _scheme(scheme: Any, preserve: set[str]) -> Any:
     quantization = load().quantization.keras
     if isinstance(scheme, quantization.QuantizeScheme):
         if "clusters" in preserve:
-            raise ValueError("`preserve`: a scheme of your own has to keep clusters itself.")
+            raise ValueError(
+                "`preserve`: a custom `scheme` must preserve clusters itself. Leave out 'clusters'."
+            )
         return scheme
     if scheme not in SCHEMES:
         raise ValueError(
@@ -189,7 +191,7 @@ def _cluster_preserving():
         default_8bit_cluster_preserve_quantize_scheme as preserving,
     )
 
-    # Zeros are kept by the bridge, for all kernels alike.
+    # The bridge keeps zeros, for all kernels.
     return preserving.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=False)
 
 
@@ -198,9 +200,9 @@ def _check_called_once(inner, chosen):
         layer.name for layer in inner.layers if layer.name in chosen and len(inbound_nodes(layer)) > 1
     ]
     if shared:
-        # Of a layer that was taken apart the user knows one name.
+        # For a layer that was split, the user knows only its own name.
         known = ", ".join(name for name in shared if not _is_part(name, set(shared)))
         raise ValueError(
-            "`model`: these layers are called several times, and tfmot can only quantize a layer that is "
-            f"called once: {known}. Give each call a layer of its own, or leave them out by `layers`."
+            "`model`: these layers are called several times, but tfmot can only quantize a layer that is "
+            f"called once: {known}. Use a separate layer for each call, or leave them out of `layers`."
         )

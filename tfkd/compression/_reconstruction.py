@@ -1,4 +1,4 @@
-"""Rounding that is learned, a layer after the other, so that what it gives stays what it was."""
+"""Learns the rounding of kernels, layer by layer, to preserve the layers' outputs."""
 
 from typing import Any, NamedTuple
 
@@ -10,12 +10,12 @@ from keras import layers
 from tfkd.compression._kernel_rows import is_product, kernel_of, matrices_of, outputs_at, rows_of
 from tfkd.compression._kernels import bias_of, largest, linear, steps_of
 
-# The ends of the sigmoid before it is cut at 0 and 1.
+# The ends of the stretched sigmoid before it is clipped to [0, 1].
 _LOW, _HIGH = -0.1, 1.1
-# What the regularizer is raised to, from the end of the warm-up on; and how much it counts.
+# The first and last exponent of the regularizer, its warm-up, and its weight.
 _FIRST_POWER, _LAST_POWER, _WARM_UP, _STRENGTH = 20.0, 2.0, 0.2, 0.2
 _BATCH, _RATE = 256, 0.02
-# Places that a layer learns from, and the share of them, of other inputs, that judges what it learned.
+# Output positions that a layer learns from, and the fraction, from other inputs, for evaluating the result.
 _PLACES, _JUDGING = 4096, 0.25
 _BYTES = 2**26
 _TINY = 1e-12
@@ -25,22 +25,22 @@ class Learning(NamedTuple):
     """How the rounding of kernels is learned.
 
     Args:
-        updates: steps of Adam for each kernel.
-        seed: which places a layer learns from.
+        updates: the number of Adam steps for each kernel.
+        seed: the seed for the choice of output positions from which a layer learns.
     """
 
     updates: int = 500
     seed: int = 0
 
     def of(self, weighted: list, bits: int) -> "Learned":
-        """What learns the kernels of some layers, of so many bits."""
+        """The learner for the kernels of some layers, with this number of bits."""
         return Learned(self, [layer for layer in weighted if is_product(layer)], bits)
 
 
 class Learned:
-    """Kernels that are being learned: notes what layers give in float, then learns them in order.
+    """Learns kernels: records the layers' outputs in float, then learns their rounding in order.
 
-    Only kernels of layers that are called once are; others are rounded to the nearest values.
+    Only layers that are called once are learned; kernels of others are rounded to the nearest values.
     """
 
     def __init__(self, learning: Learning, candidates: list, bits: int) -> None:
@@ -58,7 +58,7 @@ class Learned:
         return len(self._noted.get(id(layer), ())) == 1
 
     def note(self, layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls a layer of the network in float, and notes what it gives at some places."""
+        """Calls a layer of the float network, and records its outputs at some positions."""
         if id(layer) in self._candidates:
             outputs = linear(layer, *args, **kwargs)
             self._layers[id(layer)] = layer
@@ -70,18 +70,18 @@ class Learned:
             self._normalized.add(id(maker))
         given = call(*args, **kwargs)
         if id(layer) in self._candidates:
-            # The tensor is kept, so that no other has its id.
+            # Keep the tensor, so that no other gets its id.
             self._made_by[id(given)] = given, layer
         return given
 
     def learn(self, layer: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls a layer behind the rounded part of the network, with the kernel that it learns by that."""
+        """Learns a layer's kernel from its inputs in the rounded network, then calls the layer."""
         ((places, targets),) = self._noted[id(layer)]
         outputs_shape = tuple(layer.compute_output_shape(args[0].shape))
         rows = rows_of(layer, args[0], outputs_shape, places)
         if layer.use_bias:
             targets = targets - layer.bias.numpy().reshape(len(targets), 1, -1)
-        # Means are left to biases, where there is one.
+        # Leave means to the bias, if there is one.
         if layer.use_bias or id(layer) in self._normalized:
             rows, targets = (each - each.mean(1, keepdims=True) for each in (rows, targets))
         examples = places // int(np.prod(outputs_shape[1:-1]))
@@ -94,7 +94,7 @@ class Learned:
         return call(*args, **kwargs)
 
     def _places(self, layer, shape):
-        """Some places of a layer's outputs, by example."""
+        """Random positions in a layer's outputs, sorted by example."""
         every = int(np.prod(shape[:-1]))
         most = max(_BATCH, min(_PLACES, _BYTES // (4 * int(np.prod(layer.kernel.shape[:-1])))))
         return np.sort(self._rng.choice(every, min(every, most), replace=False))
@@ -102,11 +102,11 @@ class Learned:
     def _learned(self, rows, targets, examples, kernel, step, ends):
         nearest = np.round(kernel / step)
         judging = examples > np.quantile(examples, 1 - _JUDGING)
-        # With fewer places than weights anything can be learned by heart.
+        # With fewer positions than weights, learning would overfit.
         if (~judging).sum() < kernel.shape[1] or not judging.any():
             return nearest * step
         order = self._rng.permutation(np.flatnonzero(~judging))
-        # The largest values are what files find the steps by.
+        # Keep the largest values, since files derive the steps from them.
         fixed = np.abs(nearest) >= ends
         base = rows @ kernel - targets
         up = _which_up(
@@ -129,14 +129,14 @@ _MATRICES = tf.TensorSpec((None, None, None), tf.float32)
 
 @tf.function(input_signature=[_MATRICES] * 4 + [tf.TensorSpec((), tf.int32)])
 def _which_up(rows, base, step, fraction, updates):
-    """Which weights are rounded up, 1 or 0 each, learned by Adam.
+    """Learns with Adam which weights to round up: 1 for up, 0 for down.
 
     Args:
-        rows: what a layer makes its outputs of, `(groups, places, inputs)`.
-        base: by how much its outputs are off without rounding, `(groups, places, outputs)`.
-        step: of each weight's grid, `(groups, inputs, outputs)`; 0 of those that do not count.
-        fraction: how far each weight is above the grid's next lower value, in steps, [0, 1).
-        updates: how often weights are changed.
+        rows: a layer's input windows, `(groups, positions, inputs)`.
+        base: the errors of its outputs without rounding, `(groups, positions, outputs)`.
+        step: the step of each weight's grid, `(groups, inputs, outputs)`; 0 for weights that are fixed.
+        fraction: how far each weight is above the next lower grid value, in steps, [0, 1).
+        updates: the number of Adam steps.
     """
     n, places = tf.minimum(_BATCH, tf.shape(rows)[1]), tf.shape(rows)[1]
     to_nearest = rows @ (step * (tf.round(fraction) - fraction))

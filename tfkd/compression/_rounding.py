@@ -1,4 +1,4 @@
-"""Networks as files of few bits round them, with what keeps their answers: biases, and learned kernels."""
+"""Rounds networks as low-bit files do, and compensates with corrected biases and learned kernels."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ from tfkd.compression._kernels import KINDS, bias_of, kernels_of, linear, mean, 
 from tfkd.compression._reconstruction import Learning
 
 _INPUTS, _FEWEST = 64, 8
-# What a pass may hold at once, in times the bytes of its inputs.
+# The memory limit of a pass, and its estimated size as a multiple of the inputs.
 _PASS_BYTES, _INSIDE = 2**30, 16
 
 
@@ -24,10 +24,10 @@ class Rounding(NamedTuple):
     """How a network is rounded.
 
     Args:
-        bits: of the kernels of dense layers and convolutions, depthwise and transposed ones apart, which
-            have 8.
-        values: whether what flows between layers is rounded to 8 bits, too.
-        learning: how kernels are learned; None for the nearest values.
+        bits: the bits of kernels of dense layers and convolutions; depthwise and transposed convolutions
+            always have 8.
+        values: whether values between layers are also rounded to 8 bits.
+        learning: how kernels are learned; None for rounding to the nearest values.
     """
 
     bits: int = 8
@@ -40,26 +40,26 @@ NEAREST = Rounding()
 
 @contextlib.contextmanager
 def corrected_biases(model: keras.Model, inputs: Any, rounding: Rounding = NEAREST) -> Iterator[bool]:
-    """Biases that make up, inside the block, for what a converter will round to 8 bits, or to fewer.
+    """Inside the block, corrects biases for the rounding to 8 or fewer bits that a converter will do.
 
-    Rounding kernels shifts the mean of what a layer gives; rounding its values does so behind the next
+    Rounding kernels shifts the mean of a layer's outputs; rounding its values does so after the next
     activation; and the shifts add up from layer to layer. Each bias of a convolution or dense layer, and
-    beta of each batch normalization, is lowered by the shift of its mean over the inputs, layer by layer in
-    the order of computation, so that each sees what comes out of those corrected before it.
+    the beta of each batch normalization, is reduced by the shift of its mean over the inputs, layer by
+    layer in the order of computation, so that each layer sees the outputs of those corrected before it.
 
     Args:
-        model: any Keras model; its weights are as they were after the block.
-        inputs: `(n, ...)`, or several by name, what the means are taken over, 64 at most.
-        rounding: what a converter rounds. Learned kernels stay inside the block; others are as they were,
+        model: any Keras model; its weights are restored after the block.
+        inputs: the inputs for the means, `(n, ...)`, or several by name; at most 64 are used.
+        rounding: what the converter rounds. Learned kernels are set inside the block; others are unchanged,
             for the converter to round.
 
     Returns:
-        A context manager that yields whether there is anything to correct or learned.
+        A context manager that yields whether anything was corrected or learned.
 
     Reference:
         Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and
-        Bias Correction", 2019, section 4.2. Means are those of inputs, not of what batch normalizations
-        know of them, so that any network can be corrected.
+        Bias Correction", 2019, section 4.2. Deviation: means are computed over inputs, not from batch
+        normalization, so that any network can be corrected.
     """
     weighted, carriers = _layers(model)
     if not weighted or not (carriers or rounding.learning):
@@ -78,11 +78,11 @@ def corrected_biases(model: keras.Model, inputs: Any, rounding: Rounding = NEARE
 
 
 def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
-    """Gives a model the kernels of a file of few bits, and biases that make up for them.
+    """Rounds a model's kernels as in a low-bit file, and corrects its biases for that.
 
     Args:
         model: any Keras model; its kernels and biases are changed.
-        inputs: as of `corrected_biases`.
+        inputs: as for `corrected_biases`.
         rounding: what is rounded, and how.
     """
     weighted, carriers = _layers(model)
@@ -101,8 +101,8 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     with visiting(*float_pass):
         model(inputs, training=False)
     known = {key: each[0] for key, each in means.items() if len(each) == 1}
-    # What is put around a call first is nearest to it: values are rounded before kernels are learned by
-    # them, and biases are corrected for what was learned.
+    # The first wrapper of a call is the innermost: values are rounded before kernels are learned from them,
+    # and biases are corrected for what was learned.
     rounded_pass: list[Any] = [(carriers, functools.partial(_correct, known))]
     for layer in weighted:
         if learned is None or layer not in learned:
@@ -124,7 +124,7 @@ def _learn(learned, done, layer, call, *args, **kwargs):
 
 
 def few(inputs: Any) -> Any:
-    """The first of some inputs, 64 at most, as many as go through a network at once, as tensors."""
+    """The first inputs as tensors: at most 64, or as many as can go through a network at once."""
     of_one = sum(array[:1].nbytes for array in tree.flatten(inputs))
     most = max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * of_one)))
     return tree.map_structure(lambda array: ops.convert_to_tensor(array[:most]), inputs)
@@ -138,7 +138,7 @@ def _layers(model):
 
 
 def _takers(model):
-    """The layers that take values from memory, where they are rounded, not right from the layer before."""
+    """The layers that read rounded values from memory, not directly from the layer before."""
     kinds = (*KINDS, layers.Add, layers.Multiply, layers.Concatenate, layers.GlobalAveragePooling2D)
     return [layer for layer in flatten_layers(model) if type(layer) in kinds]
 
@@ -149,7 +149,7 @@ def _note_mean(means, layer, call, *args, **kwargs):
 
 
 def _note_ranges(ranges, layer, call, *args, **kwargs):
-    """Notes the lowest and highest value of what flows into a layer, 0 among them, by place."""
+    """Records the range, including 0, of each input of a layer."""
     for place, values in enumerate(tree.flatten(args[0])):
         low, high = float(ops.min(values)), float(ops.max(values))
         known = ranges.get((id(layer), place), (0.0, 0.0))
@@ -158,7 +158,7 @@ def _note_ranges(ranges, layer, call, *args, **kwargs):
 
 
 def _take_rounded(ranges, layer, call, *args, **kwargs):
-    """Calls a layer with inputs rounded by their ranges, where these are known."""
+    """Calls a layer with inputs rounded by their ranges, if these are known."""
     rounded = []
     for place, values in enumerate(tree.flatten(args[0])):
         known = ranges.get((id(layer), place))

@@ -1,4 +1,4 @@
-"""Has tfmot round kernels as a scheme says where its rewriting of models forgets the scheme."""
+"""Makes tfmot follow a quantization scheme where its model rewriting ignores it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,24 +9,24 @@ _ROUNDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def keep_to_scheme(scheme: Any) -> None:
-    """Changes a scheme so that kernels are rounded as it says whatever layer comes next.
+    """Changes a scheme so that kernels are rounded accordingly, whatever layer follows.
 
-    Before a `ReLU` layer tfmot means to leave out the rounding between the two, but leaves out that of the
-    weights as well, so that nothing is learned of it. Layers that a `Concatenate` puts together get the
-    configurations of tfmot's default scheme. Either way clusters that should be preserved would be lost.
+    Before a `ReLU` layer, tfmot intends to skip the rounding between the two layers, but also skips that of
+    the weights, so training does not see it. Layers before a `Concatenate` get the configurations of
+    tfmot's default scheme. In both cases clusters to be preserved would be lost.
 
     Args:
-        scheme: a `QuantizeScheme` of tfmot that nobody else holds.
+        scheme: a `QuantizeScheme` of tfmot that is not used elsewhere.
     """
     layout = scheme.get_layout_transformer()
     scheme.get_layout_transformer = lambda: _Layout(layout)
 
 
 def round_embeddings(scheme: Any) -> None:
-    """Has a scheme round the tables of embeddings, which tfmot leaves in float, though TFLite reads them.
+    """Makes a scheme round embedding tables, which tfmot leaves in float, although TFLite supports them.
 
     Args:
-        scheme: the default `QuantizeScheme` of tfmot, that nobody else holds.
+        scheme: a default `QuantizeScheme` of tfmot that is not used elsewhere.
     """
     import tf_keras
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
@@ -41,7 +41,7 @@ def round_embeddings(scheme: Any) -> None:
 
 @contextlib.contextmanager
 def whole_numbers_as_they_are() -> Iterator[None]:
-    """Has tfmot round inputs of floats alone; it would round words and pixels of whole numbers, too."""
+    """Makes tfmot round only float inputs; otherwise it would also round token ids and integer pixels."""
     from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
         default_8bit_transforms as transforms,
     )
@@ -57,7 +57,7 @@ def whole_numbers_as_they_are() -> Iterator[None]:
 
 
 class _Layout:
-    """What comes of a layout transformer, with weights rounded as the scheme's registry has it.
+    """A layout transformer whose result has weights rounded according to the scheme's registry.
 
     Args:
         layout: the layout transformer.
@@ -67,7 +67,7 @@ class _Layout:
         self._layout = layout
 
     def apply(self, model, layer_quantize_map):
-        """The rewritten model, and how each of its layers is quantized."""
+        """The rewritten model, and the quantization of each of its layers."""
         from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
             default_8bit_quantize_configs as configs,
         )
@@ -85,6 +85,6 @@ class _Layout:
             if switched_off and layer.activation.__name__ == "linear":
                 layer.activation = NoOpActivation()
             if switched_off or getattr(config, "weight_attrs", ()):
-                # tfmot then asks the scheme's registry, which rounds no outputs of layers with kernels.
+                # tfmot then uses the scheme's registry, which rounds no outputs of layers with kernels.
                 entry["quantize_config"] = None
         return model, layer_quantize_map

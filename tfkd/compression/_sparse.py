@@ -1,4 +1,4 @@
-"""How sparse a model is."""
+"""Measures the sparsity of models."""
 
 import keras
 import numpy as np
@@ -11,13 +11,13 @@ from tfkd.compression._stripping import plain_model
 
 
 def sparsity(model: keras.Model) -> float:
-    """The share of zeros in a model's kernels.
+    """The fraction of zeros in a model's kernels.
 
     Args:
-        model: a Keras model, or a student that `prune` or `quantize_aware` made.
+        model: a Keras model, or a student from `prune` or `quantize_aware`.
 
     Returns:
-        A number in [0, 1]; biases and normalizations do not count.
+        A number in [0, 1]; biases and normalization weights do not count.
 
     Example:
         >>> tfkd.compression.sparsity(student)
@@ -31,24 +31,24 @@ def sparsity(model: keras.Model) -> float:
 
 
 def check_sparsity(share: float, argument: str) -> None:
-    """Raises ValueError for a share of zeros that is out of range."""
+    """Raises ValueError if a sparsity is out of range."""
     if not 0 <= share < 1:
         raise ValueError(
-            f"`{argument}` must be at least 0 and below 1: it is a share. Received: {share!r}."
+            f"`{argument}` must be at least 0 and below 1: it is a fraction. Received: {share!r}."
         )
 
 
 def check_zeros(model: keras.Model, argument: str) -> None:
-    """Raises ValueError if a model has no zeros that an argument asks to keep."""
+    """Raises ValueError if a model has no zeros to preserve."""
     if not sparsity(model):
         raise ValueError(
-            f"`{argument}`: {model.name!r} has no zeros to keep. Prune it first: strip(prune(model, ...)) "
-            "after training."
+            f"`{argument}`: {model.name!r} has no zeros to preserve. Prune it first: strip(prune(model, "
+            "...)) after training."
         )
 
 
 def kernels(model: keras.Model) -> list[keras.Variable]:
-    """The weights that inputs are multiplied with, which are what is pruned, each once.
+    """The kernels of a model, which can be pruned; each is listed once.
 
     Args:
         model: a Keras model.

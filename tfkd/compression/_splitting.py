@@ -1,4 +1,4 @@
-"""Layers as the several that they consist of, each of which tfmot can quantize."""
+"""Splits layers into parts that tfmot can quantize."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-# Of the depthwise convolution; the other options are the pointwise one's.
+# Options of the depthwise convolution; the others belong to the pointwise one.
 _DEPTHWISE = (
     "kernel_size",
     "strides",
@@ -29,17 +29,17 @@ _PROJECTIONS = ("query", "key", "value")
 
 
 def is_separable(layer: keras.Layer) -> bool:
-    """Whether a Keras 3 layer is a convolution that can be taken apart."""
+    """Whether a Keras 3 layer is a convolution that can be split."""
     return type(layer) is keras.layers.SeparableConv2D
 
 
 def is_simple_attention(layer: keras.Layer, args: tuple, kwargs: dict) -> bool:
-    """Whether a Keras 3 layer, called so, is an attention among tokens that can be taken apart.
+    """Whether a Keras 3 layer is attention between tokens that can be split, for the given arguments.
 
     Args:
         layer: any layer.
-        args: what it is called with.
-        kwargs: likewise, by name.
+        args: the positional arguments of its call.
+        kwargs: the keyword arguments of its call.
     """
     if type(layer) is not keras.layers.MultiHeadAttention:
         return False
@@ -51,7 +51,7 @@ def is_simple_attention(layer: keras.Layer, args: tuple, kwargs: dict) -> bool:
         and len(args) <= len(_PROJECTIONS)
         and all(len(each.shape) == 3 and getattr(each, "_keras_mask", None) is None for each in tokens)
         and tuple(config["attention_axes"] or (1,)) == (1,)
-        # Which older versions of Keras do not have.
+        # Older versions of Keras do not have these options.
         and not config.get("use_gate")
         and config.get("sliding_window") is None
         and len(_output_kernel(layer).shape) == 3
@@ -59,16 +59,16 @@ def is_simple_attention(layer: keras.Layer, args: tuple, kwargs: dict) -> bool:
 
 
 def _output_kernel(attention):
-    """The kernel `(heads, size, width)`, or of more axes, that an attention's output comes of."""
+    """The kernel of an attention layer's output projection, `(heads, size, width)` or with more axes."""
     return [weight for weight in attention.weights if weight.name == "kernel"][-1]
 
 
 def part_names(layer: keras.Layer, name: str) -> list[str]:
-    """What the parts are called that a layer's weights belong to, in order; the last has its output.
+    """The names of the parts that a layer's weights belong to, in order; the last gives its output.
 
     Args:
-        layer: any layer of Keras 3.
-        name: what it is called.
+        layer: any Keras 3 layer.
+        name: its name.
     """
     if is_separable(layer):
         return [f"{name}/depthwise", name]
@@ -82,7 +82,7 @@ def entries_of_separable(layer: keras.Layer, name: str) -> list[dict]:
 
     Args:
         layer: a separable convolution.
-        name: what it is called.
+        name: its name.
     """
     config = layer.get_config()
     first, last = part_names(layer, name)
@@ -102,11 +102,11 @@ def entries_of_separable(layer: keras.Layer, name: str) -> list[dict]:
 
 
 def entries_of_attention(layer: keras.Layer, name: str) -> list[dict]:
-    """Class names and configurations of the projections of queries, keys, values and of the output.
+    """Class names and configurations of the query, key, value and output projections.
 
     Args:
-        layer: a simple attention.
-        name: what it is called.
+        layer: a simple attention layer.
+        name: its name.
     """
     config = layer.get_config()
     options = ("use_bias", "dtype", "kernel_regularizer", "bias_regularizer", "kernel_constraint")
@@ -120,11 +120,11 @@ def entries_of_attention(layer: keras.Layer, name: str) -> list[dict]:
 
 
 class Parts:
-    """Layers of tf_keras that are called one after the other, with the weights of all.
+    """Layers of tf_keras that are called in sequence, with the weights of all.
 
     Args:
         layers: the layers.
-        shapes: of the weights, as the layer has them that these are the parts of.
+        shapes: the shapes of the weights in the original layer.
     """
 
     def __init__(self, layers: list[Any], shapes: Iterable[tuple[int, ...]]) -> None:
@@ -136,7 +136,7 @@ class Parts:
         return inputs
 
     def get_weights(self) -> list[np.ndarray]:
-        """The weights of all layers, in the shapes of the whole."""
+        """The weights of all layers, in the shapes of the original layer."""
         weights = (weight for layer in self._layers for weight in layer.get_weights())
         return [weight.reshape(shape) for weight, shape in zip(weights, self._shapes, strict=True)]
 
@@ -148,7 +148,7 @@ class Parts:
 
     @property
     def trainable(self) -> bool:
-        """Whether all are trained."""
+        """Whether all layers are trainable."""
         return all(layer.trainable for layer in self._layers)
 
     @trainable.setter
@@ -158,12 +158,12 @@ class Parts:
 
 
 class AttentionParts(Parts):
-    """The projections of an attention of several heads, with what it computes between them, in float.
+    """The projections of multi-head attention, with the dot-product attention between them in float.
 
     Args:
-        layers: the projections of queries, keys, values, and of the output.
-        shapes: of the attention's weights.
-        config: of the attention.
+        layers: the query, key, value and output projections.
+        shapes: the shapes of the attention layer's weights.
+        config: the configuration of the attention layer.
     """
 
     def __init__(self, layers: list[Any], shapes: Iterable[tuple[int, ...]], config: dict) -> None:

@@ -1,4 +1,4 @@
-"""Takes students out of what tfmot wrapped them in."""
+"""Removes tfmot's wrappers from students."""
 
 import warnings
 from typing import Any
@@ -13,26 +13,25 @@ from tfkd.compression._splitting import part_names
 
 
 class PruningWarning(UserWarning):
-    """A pruned student that is less sparse than was asked for."""
+    """Warns of a pruned student that is less sparse than requested."""
 
 
 def strip(student: BridgedModel) -> keras.Model:
     """The plain Keras 3 model inside a pruned, clustered or quantization-aware student.
 
     Args:
-        student: what `prune`, `cluster` or `quantize_aware` made.
+        student: a student from `prune`, `cluster` or `quantize_aware`.
 
     Returns:
-        A model like the one that the student was made of, with the weights it has now: pruned ones are
-        0, clustered ones take few values, quantization-aware ones are the float weights behind those of
-        8 bits.
+        A model like the student's original, with its current weights: pruned weights are 0, clustered ones
+        have few values, and quantization-aware ones are the float weights before rounding to 8 bits.
 
     Warns:
-        PruningWarning: if training ended before the sparsity was reached that was asked for.
+        PruningWarning: if training ended before the requested sparsity was reached.
 
     Raises:
-        TypeError: if `student` is no bridged model.
-        ValueError: if it was not made by the functions above, or of another model than it says.
+        TypeError: if `student` is not a bridged model.
+        ValueError: if its original model is not known or does not match its weights.
 
     Example:
         >>> model = tfkd.compression.strip(student)
@@ -43,38 +42,39 @@ def strip(student: BridgedModel) -> keras.Model:
 
 
 def plain_model(student: BridgedModel) -> keras.Model:
-    """What `strip` returns, for those who look at a student in mid-training.
+    """Like `strip`, but without warnings, for use during training.
 
     Raises:
-        TypeError: as `strip` does.
-        ValueError: likewise.
+        TypeError: as for `strip`.
+        ValueError: as for `strip`.
     """
     if not isinstance(student, BridgedModel):
         raise TypeError(
-            "`student` must be a model that prune, cluster or quantize_aware made. Received: "
+            "`student` must be a model from prune, cluster or quantize_aware. Received: "
             f"{type(student).__name__}, which has nothing to strip."
         )
     plain = student.plain()
     if plain is None:
         raise ValueError(
-            f"`student`: nobody told {student.name!r} which Keras 3 model it was made of. Make it by "
-            "tfkd.compression.prune, cluster or quantize_aware, or use BridgedModel(inner, plain=model)."
+            f"`student`: the original Keras 3 model of {student.name!r} is not known. Make the student "
+            "with tfkd.compression.prune, cluster or quantize_aware, or use "
+            "BridgedModel(inner, plain=model)."
         )
     wrapped = student.get_layer("bridge").inner_layers()
     missing = {id(weight): weight.path for weight in plain.weights}
     for path, layer in taps.named_layers(plain).items():
-        # Layers of layers, such as nested models, are not there as a whole, or their parts are not.
+        # Of nested models and other layers with inner layers, only the parts or only the whole exist.
         if layer.weights and path in wrapped:
             parts = [wrapped[name] for name in part_names(layer, path) if name in wrapped]
             weights = [weight for part in parts for weight in current_weights(part)]
-            # Projections of an attention are matrices where they are layers of their own.
+            # As separate layers, the projections of attention have matrices as kernels.
             layer.set_weights([w.reshape(own.shape) for w, own in zip(weights, layer.weights, strict=True)])
             for weight in layer.weights:
                 missing.pop(id(weight), None)
     if missing:
         raise ValueError(
-            f"`student`: {student.name!r} has no layers with the weights {sorted(missing.values())} of the "
-            "model that it was made of."
+            f"`student`: {student.name!r} has no layers with the weights {sorted(missing.values())} of its "
+            "original model. Make it again with prune, cluster or quantize_aware."
         )
     plain.name = student.name
     return plain
@@ -96,16 +96,16 @@ def _warn_of_low_sparsity(wrapped):
     if reached < wanted - TOLERATED:
         updates = max(int(layer.pruning_step.numpy()) for layer in pruned)
         warnings.warn(
-            f"Sparsity reached {reached:.1%} of the {wanted:.1%} asked for: training ended after "
-            f"{max(updates, 0)} updates, before the pruning schedule did. Train longer, or make the "
-            "student by prune(..., schedule=None), which follows the length of `fit`.",
+            f"Sparsity is {reached:.1%}, below the {wanted:.1%} asked for: training ended after "
+            f"{max(updates, 0)} updates, before the pruning schedule. Train longer, or make the student "
+            "with prune(..., schedule=None), which follows the length of `fit`.",
             PruningWarning,
             stacklevel=3,
         )
 
 
 def current_weights(layer: Any) -> list[np.ndarray]:
-    """The weights of a tf_keras layer, wrapped or not, as it computes with them, in Keras's order.
+    """The weights that a tf_keras layer, wrapped or not, computes with, in Keras's order.
 
     Args:
         layer: a built layer.
@@ -117,7 +117,7 @@ def current_weights(layer: Any) -> list[np.ndarray]:
     if hasattr(layer, "cluster_centroids"):
         return _clustered(layer)
     if hasattr(layer, "quantize_config"):
-        # tfmot puts tensors in the place of kernels, which come first in every layer that it quantizes.
+        # tfmot replaces kernels by tensors; kernels come first in every layer that it quantizes.
         kernels = [weight for weight, _, _ in layer._weight_vars]
         rest = [w for w in layer.layer.weights if all(w is not kernel for kernel in kernels)]
         return [weight.numpy() for weight in kernels + rest]
@@ -125,7 +125,7 @@ def current_weights(layer: Any) -> list[np.ndarray]:
 
 
 def _clustered(layer):
-    """tfmot puts tensors in the place of clustered weights, and knows where in the list those were."""
+    """The weights of a clustered layer, in which tfmot has replaced kernels by tensors."""
     layer.update_clustered_weights_associations()
     replaced = layer.original_clusterable_weights.values()
     weights = [w.numpy() for w in layer.layer.weights if all(w is not original for original in replaced)]

@@ -13,15 +13,15 @@ _VARIABLE = "TF_USE_LEGACY_KERAS"
 
 
 def load() -> ModuleType:
-    """The package, imported at first use.
+    """Imports the package on first use.
 
-    Its import sets an environment variable by which TensorFlow decides what `tf.keras` is when that is
-    first looked at, in this process and in those it starts.
+    Its import sets an environment variable that determines what `tf.keras` is on first access, in this
+    process and in its child processes.
 
     Raises:
         ImportError: if it is not installed.
     """
-    # Looked at before the import, so that it stays what it is.
+    # Access `tf.keras` before the import, so that it does not change.
     _ = tf.keras.__version__
     before = os.environ.get(_VARIABLE)
     try:
@@ -35,9 +35,9 @@ def load() -> ModuleType:
 
 
 def _know_recurrent_cells():
-    """Tells tfmot's pruning of tf_keras's cells, and of layers that have two.
+    """Registers tf_keras's recurrent cells, and bidirectional layers, with tfmot's pruning.
 
-    It lists cells of `tf.compat`, which by then may be Keras 3's.
+    tfmot lists cells of `tf.compat`, which may be Keras 3's by then.
     """
     from tensorflow_model_optimization.python.core.sparsity.keras.prune_registry import PruneRegistry
     from tf_keras import layers
@@ -58,7 +58,7 @@ def _know_recurrent_cells():
 
 
 def scopes() -> contextlib.ExitStack:
-    """A context in which tf_keras knows all layers of tfmot when it reads a configuration."""
+    """A context in which tf_keras can deserialize all layers of tfmot."""
     import tf_keras
 
     from tfkd.compression._dot_product import DotProductOfHeads
@@ -72,14 +72,14 @@ def scopes() -> contextlib.ExitStack:
     stack.enter_context(tfmot.sparsity.keras.prune_scope())
     stack.enter_context(tfmot.quantization.keras.quantize_scope())
     stack.enter_context(tfmot.clustering.keras.cluster_scope())
-    # The last is one that tfmot's own scope leaves out.
+    # The last one is missing from tfmot's own scope.
     more = {each.__name__: each for each in (OverFit, DotProductOfHeads, ClusterWeightsRNN)}
     stack.enter_context(tf_keras.utils.custom_object_scope(more))
     return stack
 
 
 def unwrapped(layer: Any) -> Any:
-    """The layer inside one of tfmot's; any other layer as it is, a `Bidirectional` too.
+    """The layer inside a wrapper of tfmot; any other layer, such as a `Bidirectional`, unchanged.
 
     Args:
         layer: a tf_keras layer.

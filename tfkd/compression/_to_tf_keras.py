@@ -1,4 +1,4 @@
-"""Rebuilds Keras 3 models in tf_keras, whose layers are the ones that tfmot can wrap."""
+"""Rebuilds Keras 3 models in tf_keras, whose layers tfmot can wrap."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,37 +26,37 @@ from tfkd.compression._splitting import (
 )
 
 _REMEDY = (
-    "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress the part "
-    "of the model that does without."
+    "Replace it by a layer that tf_keras has too, in the model or in a clone of it, or compress a part of "
+    "the model without it."
 )
 _LONGEST_REASON = 300
-# Operations between tensors of one rank that are layers, too.
+# Operations between tensors of equal rank that also exist as layers.
 _MERGING = ("Add", "Subtract", "Multiply")
-# The layers that tf_keras makes of functions.
+# The layers into which tf_keras turns functions.
 _FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
 
 
 def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = False) -> Any:
-    """The same network in tf_keras: same layers, names, weights and outputs.
+    """Rebuilds a Keras 3 model in tf_keras, with the same layers, names and weights.
 
     Args:
-        model: a functional or built Sequential model of Keras 3, nested and shared layers, several inputs
-            and outputs included.
+        model: a functional or built Sequential Keras 3 model; it may have nested and shared layers, and
+            several inputs and outputs.
         flatten: whether the layers of nested models become the model's own, named by path ("block/conv"),
-            since tfmot does not look into nested models.
-        separate: whether layers become several that tfmot can quantize: each `SeparableConv2D` a
-            `DepthwiseConv2D` ("name/depthwise") and a `Conv2D` of its name, and each attention among tokens
-            `Dense` projections ("name/query", "name/key", "name/value" and `name`). What operations and
-            other layers of several arguments return goes through an `Activation` ("name/output"), which it
-            can round.
+            since tfmot does not look inside nested models.
+        separate: whether to split layers into parts that tfmot can quantize: each `SeparableConv2D` into a
+            `DepthwiseConv2D` ("name/depthwise") and a `Conv2D` (`name`), and attention between tokens into
+            `Dense` projections ("name/query", "name/key", "name/value" and `name`). Outputs of operations
+            and of other layers with several arguments pass through an `Activation` ("name/output"), which
+            tfmot can round.
 
     Returns:
-        A functional `tf_keras.Model` with weights of its own, not compiled.
+        A functional `tf_keras.Model` with its own weights, not compiled.
 
     Raises:
-        TypeError: if it is no model of Keras 3.
-        ValueError: if the model's graph is not known, a layer has no counterpart in tf_keras (the message
-            names it), or the rebuilt model computes something else.
+        TypeError: if it is not a Keras 3 model.
+        ValueError: if the model's graph is not known, a layer (named in the message) has no counterpart in
+            tf_keras, or the rebuilt model has different outputs.
 
     Example:
         >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))
@@ -65,8 +65,8 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
-            f"({type(model).__name__}), whose layers are called by code that cannot be rebuilt. Write it "
-            "as a functional model and give that the weights of this one."
+            f"({type(model).__name__}), whose graph is not known. Write it as a functional model, and copy "
+            "the weights of this one."
         )
     rebuilt = _Rebuilding(flatten, separate).model(model)
     check_same_outputs(model, rebuilt, "Keras 3", "tf_keras")
@@ -74,7 +74,7 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
 
 
 class _Rebuilding:
-    """Counterparts of layers, each made once, however often it is called."""
+    """Makes the counterparts of layers, each once, however often it is called."""
 
     def __init__(self, flatten, separate):
         self._flatten, self._separate = flatten, separate
@@ -95,7 +95,7 @@ class _Rebuilding:
     def _run(self, model, given, path):
         """The outputs of a model's counterpart for given inputs."""
         graph = getattr(model, "_functional", model)
-        # A single tensor may be given to a model that calls it a list of one.
+        # A single tensor may be passed to a model whose input is a list of one.
         known = dict(zip(map(id, graph.inputs), tree.flatten(given), strict=True))
         for node in _without_masks(model):
             outputs = self._call(node, known, path)
@@ -131,7 +131,7 @@ class _Rebuilding:
         return self._roundable(outputs, made, args, kwargs, f"{path}{operation.name}")
 
     def _rounded(self, value):
-        """What a layer is given: for tfmot, floats of an operation go through a layer that it can wrap."""
+        """A layer's input; for tfmot, float outputs of operations pass through a layer that it can wrap."""
         import tf_keras
 
         if not self._separate or not hasattr(value, "_keras_history") or not value.dtype.is_floating:
@@ -141,12 +141,12 @@ class _Rebuilding:
             return value
         if id(value) not in self._made:
             layer = tf_keras.layers.Activation("linear", name=f"{function.name}/output")
-            # Held, so that no other tensor gets its identity.
+            # Keep the tensor, so that no other gets its id.
             self._made[id(value)] = (layer(value), value)
         return self._made[id(value)][0]
 
     def _roundable(self, outputs, made, args, kwargs, name):
-        """The outputs of a call; for tfmot, which wraps layers of one argument, behind such a layer."""
+        """The outputs of a call; for tfmot, passed through a layer with one argument that it can wrap."""
         import tf_keras
 
         several = [value for value in tree.flatten((args[1:], kwargs)) if hasattr(value, "_keras_history")]
@@ -158,7 +158,7 @@ class _Rebuilding:
         )
 
     def _calculate(self, operation, args, kwargs, path):
-        """The output of an operation between layers: of a layer where there is one, which tfmot knows."""
+        """The output of an operation between layers, by an equivalent layer if there is one, for tfmot."""
         import tf_keras
 
         kind, function = type(operation).__name__, function_of(operation)
@@ -175,7 +175,7 @@ class _Rebuilding:
             return self._made[id(operation)]([self._rounded(each) for each in args])
 
     def _layer(self, layer, path, args, kwargs):
-        """The counterpart of a layer that is no model, and that is called so."""
+        """The counterpart of a layer that is not a model, for the given arguments."""
 
         def parts(entries):
             shapes = [tuple(weight.shape) for weight in layer.weights]
@@ -189,7 +189,7 @@ class _Rebuilding:
 
 
 def _of_one_precision(args):
-    """Operands of one dtype, as Keras 3 makes them; tf_keras does not."""
+    """Operands cast to a common dtype, which Keras 3 does by itself but tf_keras does not."""
     dtypes = [v.dtype.name for v in args if hasattr(v, "_keras_history")]
     if len(set(dtypes)) < 2:
         return args
@@ -198,7 +198,7 @@ def _of_one_precision(args):
 
 
 def _without_masks(model):
-    """The calls that a model's outputs need, where masks take no part that Keras handed on by itself."""
+    """The calls that a model's outputs need, without those for masks that Keras passed on by itself."""
     needed, calls = {id(tensor) for tensor in model.outputs}, []
     for node in reversed(nodes(model)):
         made = any(id(tensor) in needed for tensor in node.outputs)
@@ -209,10 +209,10 @@ def _without_masks(model):
 
 
 def _arguments(node):
-    """What a layer was called with, without what Keras put there: masks of its inputs, and `training`.
+    """The arguments of a call without those that Keras added: masks of its inputs, and `training`.
 
-    tf_keras makes its own masks. Keras 3 writes down the layer's default of `training`, which a model's
-    own stands above.
+    tf_keras makes its own masks. Keras 3 records the layer's default of `training`, which would override
+    that of the model's call.
     """
     masks = {id(mask) for mask in map(mask_of, node.arguments.keras_tensors) if mask is not None}
     kwargs = {
@@ -224,7 +224,7 @@ def _arguments(node):
 
 
 def _is_handed_on(value, masks):
-    """Whether all of a value are masks of inputs, or, in models that were cloned, made by no layer."""
+    """Whether a value consists of masks of inputs, or, in cloned models, of masks not made by a layer."""
     return all(
         id(mask) in masks
         or (keras.backend.is_keras_tensor(mask) and not isinstance(operation_of(mask)[0], keras.Layer))
@@ -234,7 +234,7 @@ def _is_handed_on(value, masks):
 
 @contextlib.contextmanager
 def _explained(name, kind) -> Iterator[None]:
-    """Has what tf_keras refuses name the layer."""
+    """Adds the layer's name to errors of tf_keras."""
     try:
         yield
     except Exception as error:
@@ -245,7 +245,7 @@ def _explained(name, kind) -> Iterator[None]:
 
 
 def _counterpart(layer, path):
-    """A tf_keras layer of the same kind and options, not built, its name preceded by a path."""
+    """An unbuilt tf_keras layer of the same class and options, with a path before its name."""
     import tf_keras
 
     ours = getattr(keras.layers, type(layer).__name__, None)
@@ -272,7 +272,7 @@ def _built_of(entry, owner):
     options = {
         key: _option(key, value, owner)
         for key, value in config.items()
-        # Weights are copied, so nobody asks how they began.
+        # Weights are copied, so initializers do not matter.
         if key in known and not key.endswith("_initializer") and value is not None
     }
     with _explained(owner, kind):
@@ -302,14 +302,14 @@ def _option(key, value, owner):
 
 
 def _copy(layer, made):
-    """Gives a new layer the weights of the one it was made of."""
+    """Copies a layer's weights to its counterpart."""
     if isinstance(layer, keras.layers.Normalization):
         return
     weights, places = layer.get_weights(), made.get_weights()
     if [w.shape for w in weights] != [p.shape for p in places]:
         raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) keeps weights of shapes "
-            f"{[w.shape for w in weights]}, its counterpart in tf_keras of {[p.shape for p in places]}. "
-            f"{_REMEDY}"
+            f"Layer {layer.name!r} ({type(layer).__name__}) has weights of shapes "
+            f"{[w.shape for w in weights]}, but its counterpart in tf_keras has "
+            f"{[p.shape for p in places]}. {_REMEDY}"
         )
     made.set_weights(weights)

@@ -1,4 +1,4 @@
-"""Wraps chosen layers of a Keras 3 model by tfmot's, which gives a student of Keras 3 again."""
+"""Wraps chosen layers of a Keras 3 model with tfmot, to make a Keras 3 student."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,19 +13,19 @@ from tfkd.compression._to_tf_keras import to_tf_keras
 
 
 def rebuilt(model: keras.Model) -> Any:
-    """The model in tf_keras with the layers of nested ones as its own, in parts that tfmot can wrap.
+    """The model in tf_keras, flattened and split into layers that tfmot can wrap.
 
     Args:
         model: a Keras 3 model.
 
     Raises:
-        TypeError: if it is no model of Keras 3.
+        TypeError: if it is not a Keras 3 model.
         ValueError: if the model is wrapped already, or cannot be rebuilt.
     """
     if isinstance(model, BridgedModel):
         raise ValueError(
-            f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; zeros "
-            "stay, and quantize_aware(..., preserve=...) can keep them and clusters."
+            f"`model`: {model.name!r} is wrapped already. Call tfkd.compression.strip on it first; its "
+            "zeros remain, and quantize_aware(..., preserve=...) can preserve them and clusters."
         )
     return to_tf_keras(model, flatten=True, separate=True)
 
@@ -37,16 +37,16 @@ def chosen_layers(
 
     Args:
         inner: a tf_keras model.
-        layers: names that a user gave, or None for all that are able to.
-        able: whether a layer can be wrapped.
-        purpose: what for, for messages.
+        layers: the names that the user passed, or None for all layers that can be wrapped.
+        able: returns whether a layer can be wrapped.
+        purpose: the purpose, for messages, such as "pruned".
 
     Returns:
-        Names.
+        The names.
 
     Raises:
-        TypeError: if a single name was given instead of several.
-        ValueError: for a name that no layer has, a layer that is not able to, or if none is left.
+        TypeError: if a single name was passed instead of several.
+        ValueError: if there is no layer of a name, a layer cannot be wrapped, or none is left.
     """
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be several names, such as [{layers!r}]. Received: {layers!r}.")
@@ -64,7 +64,7 @@ def chosen_layers(
 
 
 def _has_masks(layer):
-    """Whether a mask goes with what a layer takes or returns."""
+    """Whether a layer takes or returns tensors with masks."""
     tensors = tree.flatten([[node.keras_inputs, node.outputs] for node in inbound_nodes(layer)])
     return any(getattr(tensor, "_keras_mask", None) is not None for tensor in tensors)
 
@@ -74,21 +74,21 @@ def wrap_layers(inner: Any, chosen: set[str], wrap: Callable[[Any], Any]) -> Any
 
     Args:
         inner: a tf_keras model.
-        chosen: names of its layers.
-        wrap: makes a wrapper of a layer.
+        chosen: the names of the layers to wrap.
+        wrap: a function from a layer to its wrapper.
 
     Returns:
         A tf_keras model.
 
     Raises:
-        ValueError: if a mask goes with what one of the layers takes or returns.
+        ValueError: if one of the layers takes or returns tensors with masks.
     """
     import tf_keras
 
     if masked := [layer.name for layer in inner.layers if layer.name in chosen and _has_masks(layer)]:
         raise ValueError(
-            f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Give "
-            "the names of others, or build the model without `mask_zero` and Masking."
+            f"`layers`: these take or make masks, which tfmot's wrappers lose: {', '.join(masked)}. Name "
+            "others, or build the model without `mask_zero` and Masking."
         )
     return tf_keras.models.clone_model(
         inner, clone_function=lambda layer: wrap(layer) if layer.name in chosen else layer

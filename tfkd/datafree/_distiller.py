@@ -1,4 +1,4 @@
-"""DataFreeDistiller: a Distiller whose step makes its own inputs."""
+"""DataFreeDistiller: a Distiller that synthesizes its own inputs."""
 
 import contextlib
 from typing import Any
@@ -32,42 +32,42 @@ from tfkd.distilling._forward import ForwardResult
 from tfkd.distilling._steps import replicas
 from tfkd.tasks import LanguageModel, Task, as_task, task_of
 
-# For large networks that is minutes in which nothing else is heard.
+# For large networks this can take minutes without any other output.
 FIRST_STEP = "first step: compiling, may take a minute"
 
 
 class DataFreeDistiller(Distiller):
-    """Trains a student on nothing but a teacher.
+    """Trains a student from a teacher alone, without data.
 
     Inputs are synthesized on the device by the recipe's source; one step, generator updates included, is
-    one compiled function. Source, memory, all optimizers and the random state are variables of
+    one compiled function. The source, the memory, all optimizers and the random state are variables of
     the distiller, so `save_weights` and `keras.callbacks.BackupAndRestore` resume a run exactly.
 
     Args:
         teacher: a trained network that takes one float32 input of known size, such as images in [0, 1], or
-            token ids with a mask of padding, and returns one output: logits or numbers, as
-            `tfkd.load_teacher` gives them.
+            token ids with a padding mask, and returns one output, logits or numbers, like those from
+            `tfkd.load_teacher`.
         student: the `keras.Model` to train, with the same input and output shapes.
         recipe: a `tfkd.datafree` recipe; None for `Procedural()`.
-        seed: int that all random numbers drawn in training follow from; None for a fresh one. Initial
-            weights follow `keras.utils.set_random_seed`, as in Keras.
-        student_loss_weight: weight of the labels' loss of real examples given to `fit`, in [0, 1].
-        name: name of the model.
-        task: what the teacher's outputs mean: a `tfkd.tasks.Task`, its class or its name; None for
+        seed: the integer seed of all random numbers in training; None for a random one. Initial weights
+            depend on `keras.utils.set_random_seed`, as in Keras.
+        student_loss_weight: the weight, in [0, 1], of the labels' loss on real examples passed to `fit`.
+        name: the name of the model.
+        task: the teacher's task: a `tfkd.tasks.Task`, its class or its name; None for
             `tfkd.tasks.task_of(teacher)`.
         **kwargs: passed to `keras.Model`.
 
     Attributes:
-        source: makes the inputs, a `tfkd.datafree.sources.Source`.
-        memory: what is remembered of them; None where nothing is.
-        input_form: in which form they are made, and what networks are given of it.
+        source: the `tfkd.datafree.sources.Source` that makes the inputs.
+        memory: the replay memory of inputs; None if there is none.
+        input_form: the form in which inputs are made, and how networks take them.
 
     Raises:
-        ValueError: if the shapes of teacher and student differ, or do not fit the task, or the student ends
-            in probabilities, or the recipe cannot work with this teacher.
+        ValueError: if teacher and student differ in shape or do not match the task, the student ends in
+            probabilities, or the recipe cannot work with this teacher.
 
     Warns:
-        ObjectiveWarning: for each objective and option that has no meaning for this teacher.
+        ObjectiveWarning: for each objective and option that does not apply to this teacher.
 
     Example:
         >>> teacher = tfkd.load_teacher("teacher.keras", input_range=(0, 1))
@@ -77,7 +77,7 @@ class DataFreeDistiller(Distiller):
         >>> distiller.student.save("student.keras")
     """
 
-    # There from the beginning: a data-free distiller is not saved whole and loaded without it.
+    # Always set: unlike others, a data-free distiller is never loaded from a file without its teacher.
     teacher: keras.Model
 
     def __init__(
@@ -99,8 +99,8 @@ class DataFreeDistiller(Distiller):
             )
         if kwargs.get("resize_inputs"):
             raise ValueError(
-                "`resize_inputs` is for data that are given. Put keras.layers.Resizing in front of a "
-                "student that takes another size than the teacher."
+                "`resize_inputs` is only for training with data. Put keras.layers.Resizing in front of a "
+                "student whose input size differs from the teacher's."
             )
         check_model(teacher, "teacher")
         check_model(student, "student")
@@ -123,7 +123,7 @@ class DataFreeDistiller(Distiller):
             microbatches=recipe.microbatches,
             made_as=form,
         )
-        # Whoever looks into the teacher, or at another view, asks it again; logits of each token are large.
+        # Tapped features or another view need a new teacher pass; logits for each token are too large.
         asked_again = self.loss_set.teacher_taps or recipe.student_view() is not None
         lesson.keeps_answers = not (asked_again or isinstance(task, LanguageModel))
         self.memory = None
@@ -137,7 +137,7 @@ class DataFreeDistiller(Distiller):
         self.source = recipe.build_source(lesson)
         self._sampler = ImageSampler(self.source, lesson, recipe.batch_size)
         self._with_examples = self._counts_steps = False
-        # Steps taken, resumed runs and those taken over included; saved with the weights.
+        # Steps taken, including those of resumed runs and of another distiller; saved with the weights.
         self.steps_done = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps_done"
         )
@@ -147,7 +147,7 @@ class DataFreeDistiller(Distiller):
 
     @property
     def sources(self) -> list[Source]:
-        """Where inputs come from."""
+        """The source of the inputs, in a list."""
         return [self.source]
 
     def compile(
@@ -162,16 +162,16 @@ class DataFreeDistiller(Distiller):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: optimizer of the student; None for the recipe's, whose learning rate then follows
-                the length of `fit`.
-            generator_optimizer: optimizer of the network that the source trains, or one for each by name;
-                None for the recipe's, likewise.
-            loss: the labels' loss, for real examples given to `fit` where `student_loss_weight` is above 0.
+            optimizer: the student's optimizer; None for the recipe's, whose learning rate then follows the
+                length of `fit`.
+            generator_optimizer: the optimizer of the network that the source trains, or a dictionary of
+                optimizers by network name; None for the recipe's, which also follow the length of `fit`.
+            loss: the labels' loss for real examples passed to `fit`, if `student_loss_weight` is above 0.
             metrics: metrics of the student's outputs, computed on validation data.
-            jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU and for a
-                teacher that is a black box.
-            **kwargs: passed to `keras.Model.compile`. With `steps_per_execution`, a traced warm-up
-                lasts to the end of the execution that it ends in.
+            jit_compile: True, False, or "auto": XLA on an accelerator, but the plain graph on a CPU and for
+                a black-box teacher.
+            **kwargs: passed to `keras.Model.compile`. With `steps_per_execution`, the warm-up is rounded up
+                to whole executions.
         """
         self._recipe_optimizers = RecipeOptimizers(self.recipe)
         if optimizer is None:
@@ -186,37 +186,38 @@ class DataFreeDistiller(Distiller):
 
     def get_config(self):
         raise NotImplementedError(
-            "A data-free distiller is not saved whole. Use distiller.student.save(path) for the student, "
-            "and save_weights or keras.callbacks.BackupAndRestore to resume training."
+            "A data-free distiller cannot be saved as a whole. Use distiller.student.save(path) for the "
+            "student, and save_weights or keras.callbacks.BackupAndRestore to resume training."
         )
 
     def fit(self, x=None, y=None, epochs: int | None = None, steps_per_epoch: int | None = None, **kwargs):
         """Trains without data, or on real examples mixed with synthesized ones.
 
         Args:
-            x: None to train without data; else images in [0, 1] or a `tf.data.Dataset` or the like, as in
-                `keras.Model.fit`. Each step then takes one batch of them into each of its student updates,
-                beside as many synthesized images as make `real_share` of the recipe.
-            y: labels of `x`, needed where `student_loss_weight` is above 0; sample weights weigh their loss
-                only.
-            epochs: how many epochs; None for the recipe's.
-            steps_per_epoch: steps of the recipe in each; None for the recipe's, or for all of `x` (give it
-                where `x` does not tell its length, or learning rates follow the recipe's).
+            x: None to train without data; otherwise real images in [0, 1], in any form that
+                `keras.Model.fit` takes, such as a `tf.data.Dataset`. Each student update then uses one
+                batch of them, mixed with synthesized images so that real ones make up the recipe's
+                `real_share`.
+            y: labels of `x`, needed if `student_loss_weight` is above 0; sample weights apply to the
+                labels' loss only.
+            epochs: the number of epochs; None for the recipe's.
+            steps_per_epoch: the recipe's steps per epoch; None for the recipe's number, or for all of `x`
+                (pass it if the length of `x` is unknown; otherwise learning rates follow the recipe's).
             **kwargs: `verbose`, `callbacks`, `validation_data`, `validation_freq`, `batch_size` and so on,
                 as in `keras.Model.fit`.
 
-        A recipe's learning rates end with the run: compile again before another one.
+        A recipe's learning-rate schedules end with the run: compile again before another run.
 
         Returns:
-            A `keras.callbacks.History` with `loss`, `agreement` of student and teacher on new
-            inputs, the objectives of the images that are made, and the validation metrics.
+            A `keras.callbacks.History` with `loss`, the `agreement` of student and teacher on new
+            inputs, the objectives of the synthesized images, and the validation metrics.
         """
         epochs = self.recipe.epochs if epochs is None else epochs
         self._past_warm_up = False
         checks.warn_of_warm_up(self, epochs, steps_per_epoch)
         if x is None and self.recipe.needs_examples:
             raise ValueError(
-                f"`x` is missing: {type(self.recipe).__name__} makes its inputs of real examples. Give "
+                f"`x` is missing: {type(self.recipe).__name__} makes its inputs from real examples. Pass "
                 "some, or use another recipe."
             )
         if self._with_examples != (x is not None):
@@ -228,11 +229,11 @@ class DataFreeDistiller(Distiller):
             self._say_first_step(kwargs.get("verbose", "auto"))
             return super().fit(x, y, epochs=epochs, steps_per_epoch=steps_per_epoch, **kwargs)
         if y is not None:
-            raise ValueError("`y` was given without `x`. Give both, or neither to train without data.")
+            raise ValueError("`y` was given without `x`. Pass both, or neither to train without data.")
         steps_per_epoch = self.recipe.steps_per_epoch if steps_per_epoch is None else steps_per_epoch
         self._follow(epochs * steps_per_epoch)
         self._say_first_step(kwargs.get("verbose", "auto"))
-        # One number for each replica, which nobody looks at.
+        # A dummy number for each replica.
         self._counts_steps = True
         nothing = tf.data.Dataset.from_tensors(
             np.zeros((self.distribute_strategy.num_replicas_in_sync,), "float32")
@@ -240,20 +241,20 @@ class DataFreeDistiller(Distiller):
         return super().fit(nothing, epochs=epochs, steps_per_epoch=steps_per_epoch, shuffle=False, **kwargs)
 
     def constants(self):
-        # Steps of warm-up and steps that teach are traced apart: a conditional would compile both at once.
-        # Once over, warm-up is not asked about again: on a GPU, asking waits for the step before.
+        # Warm-up steps and training steps are traced separately: a conditional would compile both at once.
+        # After the warm-up the counter is not read again: on a GPU, reading waits for the last step.
         self._past_warm_up = self._past_warm_up or self._teaches()
         return (*super().constants(), self._past_warm_up)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Under a strategy `fit` has a batch go through the model first, and here there is none.
+        # Under a strategy `fit` first runs the model on a batch, but here there is none.
         if self._counts_steps:
             self._counts_steps = False
         else:
             super()._maybe_symbolic_build(iterator, data_batch)
 
     def _teaches(self):
-        """Whether the warm-up is over at the step that is next."""
+        """Whether the warm-up will be over in the next step."""
         with tf.init_scope():
             return int(self.steps_done.numpy()) >= self.recipe.warmup_steps
 
@@ -263,7 +264,7 @@ class DataFreeDistiller(Distiller):
 
     def make_train_function(self, force: bool = False):
         if force:
-            # What a step repeats has taken the same values for constants.
+            # Traces of what a step repeats hold the same constants.
             self._forget_traces()
         return super().make_train_function(force)
 
@@ -271,18 +272,18 @@ class DataFreeDistiller(Distiller):
         return self.recipe.student_updates(steps) * self.recipe.microbatches
 
     def _say_first_step(self, verbose):
-        """Says what comes before the first progress is seen."""
+        """Announces the compilation, during which no progress is shown."""
         if verbose and self.train_function is None and not self.run_eagerly:
             print(FIRST_STEP, flush=True)
 
     def _follow(self, steps):
-        """Fits the recipe's learning rates to the length of the run; the user's own are left alone."""
+        """Adjusts the recipe's learning rates to the length of the run, but not the user's own."""
         if self._recipe_optimizers.follow(steps, min(self._steps_taken_over, self.recipe.warmup_steps)):
             self._forget_traces()
 
     def _forget_traces(self):
-        """Forgets the traced step; what a step repeats is traced once, not once for each repetition."""
-        # Within a function of its own, replicas cannot meet to update a network together.
+        """Drops the traced step; what a step repeats is traced once, not once for each repetition."""
+        # Inside a separate function, replicas cannot synchronize to update a network together.
         with self.distribute_strategy.scope():
             apart = self.run_eagerly or tf.distribute.has_strategy()
         once = (lambda function: function) if apart else tf.function(autograph=False)
@@ -300,7 +301,7 @@ class DataFreeDistiller(Distiller):
         return self.get_metrics_result()
 
     def _step(self, adversarial_weight, teach):
-        """What a step is: what the source does before and after the student learns."""
+        """One step: the source's work before and after the student's updates, and those in between."""
         made = self.source.before(adversarial_weight)
         teach(made)
         self.source.after(adversarial_weight)
@@ -321,7 +322,7 @@ class DataFreeDistiller(Distiller):
 
         def on_remembered():
             drawn = memory.draw(recipe.batch_size, self.seed_generator)
-            # Where nothing is new in a step, what is remembered has to tell how the student is doing.
+            # If a step has no new inputs, the metrics are computed on remembered ones.
             learned = self._update_student_once(*drawn, examples)
             if not recipe.student_steps:
                 self._count(learned)
@@ -329,7 +330,7 @@ class DataFreeDistiller(Distiller):
         repeat(recipe.replay_steps, on_remembered, [self.student])
 
     def _count(self, learned):
-        """Counts a student update among the metrics."""
+        """Adds a student update to the metrics."""
         for tracker, value in zip((self._loss_tracker, self._agreement_tracker), learned, strict=True):
             tracker.update_state(value)
 
@@ -338,7 +339,7 @@ class DataFreeDistiller(Distiller):
         return self.source.draw(self.recipe.batch_size, made, real)
 
     def images_of_a_step(self) -> list[Batch]:
-        """All that a step does but for the student's updates; returns the new inputs."""
+        """Runs a step without the student's updates, and returns the new inputs."""
         batches = []
         self._step(
             ops.ones(()),
@@ -349,7 +350,7 @@ class DataFreeDistiller(Distiller):
         return batches
 
     def images_made(self, steps: int) -> int:
-        """Images made in so many steps, candidates included; those of warm-up only train and walk."""
+        """The number of images made in a number of steps, candidates included."""
         recipe, source = self.recipe, self.source
         warm_up = min(steps, recipe.warmup_steps)
         drawn = source.made_by_draws(recipe.batch_size, recipe.student_steps)
@@ -360,20 +361,20 @@ class DataFreeDistiller(Distiller):
         )
 
     def share_taught(self) -> float:
-        """The share of the steps taken in which the student learned; 1 before the first."""
+        """The share of the steps so far in which the student was trained; 1 before the first step."""
         before, after = self._steps_taken_over, int(self.steps_done.numpy())
         warmed_up = max(0, min(after, self.recipe.warmup_steps) - before)
         return 1 - warmed_up / (after - before) if after > before else 1.0
 
     def update_student(self, batch: Batch) -> None:
-        """One student update on given inputs, which is not counted among the metrics."""
+        """One student update on given inputs, which does not count in the metrics."""
         self._update_student_once(*batch, None)
 
     def _update_student(self, images, logits, examples):
-        """One student update on synthesized images, and on real ones where there are some.
+        """One student update on synthesized images, and on real ones if there are any.
 
         Returns:
-            The loss and the agreement of student and teacher before it.
+            The loss and the agreement of student and teacher before the update.
         """
         view = self.recipe.student_view()
         if view is not None:
@@ -391,7 +392,7 @@ class DataFreeDistiller(Distiller):
         return loss * replicas(), agreement
 
     def _learn_in_parts(self, images, logits):
-        """The means over the parts of a batch of what `_learn` returns."""
+        """The results of `_learn`, averaged over the parts of a batch."""
         n = self.recipe.microbatches
         totals = summed(self._learn, (images, logits), n)
         if n == 1:
@@ -399,10 +400,10 @@ class DataFreeDistiller(Distiller):
         return tree.map_structure(lambda total: None if total is None else total / n, totals)
 
     def _mixed(self, x, images, logits):
-        """Real examples with as many synthesized ones behind them as the recipe's share says."""
+        """Real examples followed by synthesized ones, in the proportion of the recipe's `real_share`."""
         share = self.recipe.real_share
         wanted = ops.cast(ops.shape(x)[0], "float32") * (1 - share) / share
-        # In a batch, what is refined or generated stands together.
+        # Choose at random, since refined and generated images are grouped in a batch.
         there = ops.shape(images)[0]
         order = resample(ops.zeros((there,)), there, self.seed_generator)
         chosen = order[: ops.minimum(ops.cast(ops.round(wanted), "int32"), there)]
@@ -412,9 +413,9 @@ class DataFreeDistiller(Distiller):
         return images, ops.concatenate([self._lesson.ask(x), ops.take(logits, chosen, axis=0)])
 
     def _learn(self, images, logits, labels=(None, None)):
-        """Loss, agreement and gradients of a batch, the first of whose examples have labels."""
+        """The loss, agreement and gradients of a batch; labels, if any, belong to its first examples."""
         teacher, given = ForwardResult(logits, {}), self.input_form.given(images)
-        # Whoever has to look into the teacher gets its answers too.
+        # A pass for the teacher's taps also gives its output.
         if self.loss_set.teacher_taps:
             teacher = forward.forward_pass(self.teacher, self.loss_set.teacher_taps, given, training=False)
         y, sample_weight = labels
@@ -438,20 +439,20 @@ class DataFreeDistiller(Distiller):
         return self.task.agreement(teacher, student)
 
     def synthesize(self, n: int, labels=None) -> Any:
-        """Makes images as training makes them.
+        """Synthesizes images in the same way as training does.
 
-        Recipes that make images one batch at a time take them from memory once it holds some, each once as
-        long as there are enough.
+        Recipes that make images one batch at a time take them from memory once it holds some, without
+        repetitions as long as there are enough.
 
         Args:
-            n: how many images.
-            labels: int classes `(n,)` the teacher should see in them, or None for any. Candidates
-                are refined towards these classes where the recipe refines, and those of which the
-                teacher is most certain are taken.
+            n: the number of images.
+            labels: int classes `(n,)` that the teacher should predict for them, or None for any. Candidates
+                are refined towards these classes if the recipe refines, and those about which the teacher
+                is most confident are returned.
 
         Returns:
-            float32 images `(n, height, width, channels)`, clipped to [0, 1]; inputs of other shapes as they
-            are; of a language model all it takes by name, int32 `(n, length)` each.
+            float32 images `(n, height, width, channels)`, clipped to [0, 1]; other inputs are not clipped;
+            for a language model a dictionary of its inputs, int32 `(n, length)` each.
 
         Raises:
             ValueError: if `n` is below 1, or the labels are not `n` classes of the teacher.
@@ -459,7 +460,7 @@ class DataFreeDistiller(Distiller):
         return tree.map_structure(np.asarray, self.input_form.given(self.made(n, labels)))
 
     def made(self, n: int, labels=None) -> np.ndarray:
-        """The same in the form that the source makes it: images, or token ids without a mask."""
+        """Like `synthesize`, but in the source's own form: images, or token ids without a mask."""
         if n < 1:
             raise ValueError(f"`n` must be at least 1. Received: n={n!r}.")
         with progress.work(f"making {n:,} inputs"):
@@ -471,17 +472,17 @@ class DataFreeDistiller(Distiller):
         return images if inside else np.clip(images, 0.0, 1.0)
 
     def take_over(self, other: "DataFreeDistiller") -> None:
-        """Goes on making images where another student's run ended: one warm-up for several students.
+        """Continues from the images of another student's run, so that several students share one warm-up.
 
-        Generators, chains, memory and what objectives remember become copies of the other's, and the
-        warm-up counts as done as far as it is there; optimizers and random numbers are this one's own.
+        The state of generators, chains, memory and objectives is copied from the other distiller, and its
+        warm-up steps count. Optimizers and random states are not copied.
 
         Args:
-            other: a distiller of the same teacher by an equal recipe.
+            other: a distiller with the same teacher and an equal recipe.
 
         Raises:
             TypeError: if `other` is not a `DataFreeDistiller`.
-            ValueError: if teacher or recipe is another.
+            ValueError: if its teacher or recipe differs.
 
         Example:
             >>> second = tfkd.DataFreeDistiller(teacher, another_student, first.recipe)
@@ -494,7 +495,7 @@ class DataFreeDistiller(Distiller):
 
     @property
     def _image_state(self):
-        """The variables that tell how images are made, each once, without optimizers and random state."""
+        """The variables that determine how images are made, without optimizers and random state."""
         makers = [self.source] if self.memory is None else [self.source, self.memory]
         found = {id(v): v for maker in makers for v in maker.variables}
         found.pop(id(self.seed_generator.state), None)
@@ -504,7 +505,7 @@ class DataFreeDistiller(Distiller):
         return self._state(with_memory=self.memory is not None and self.memory.saved)
 
     def _state(self, with_memory):
-        """The variables of networks and source, its optimizers included."""
+        """The variables of the networks and the source, including the source's optimizers."""
         remembered = set()
         if self.memory is not None and not with_memory:
             remembered = {id(v) for v in self.memory.variables}
@@ -512,7 +513,7 @@ class DataFreeDistiller(Distiller):
         return [v for v in [*self.variables, *of_optimizers] if id(v) not in remembered]
 
     def preserving_state(self) -> contextlib.AbstractContextManager[None]:
-        """A context at whose end every variable but the memory's is put back to what it was."""
+        """A context manager that restores all variables except the memory's at its end."""
         return preserving_state([*self._state(with_memory=False), *self.optimizer.variables])
 
     def undisturbed(self) -> contextlib.AbstractContextManager[None]:
@@ -522,7 +523,7 @@ class DataFreeDistiller(Distiller):
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
-        # Without labels the parts of the loss have no place here.
+        # Without labels the loss has no separate parts to log.
         if self.student_loss_weight == 0:
             for name in ("total_loss", *(tracker.name for tracker in super()._training_trackers)):
                 results.pop(name, None)
@@ -530,7 +531,7 @@ class DataFreeDistiller(Distiller):
 
     @property
     def classes(self) -> int:
-        """How many classes, labels or numbers an answer consists of."""
+        """The number of classes, labels or values in an output."""
         return self.task.classes
 
     @property

@@ -1,4 +1,4 @@
-"""Which of the teacher's inner features a student is to have too."""
+"""Chooses the teacher features that a student learns to match."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ _CONVOLUTIONS = (
 
 
 def shared_convolutions(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
-    """Pairs of taps, teacher's and student's, of convolutions of one name with maps of the same size."""
+    """Pairs of taps, teacher's and student's, of convolutions with the same name and output size."""
     ours = named_layers(student)
     convolutions = [p for p, layer in named_layers(teacher).items() if isinstance(layer, _CONVOLUTIONS)]
     sizes = {path: [_size(m, path) for m in (teacher, student)] for path in convolutions if path in ours}
@@ -27,7 +27,7 @@ def shared_convolutions(teacher: keras.Model, student: keras.Model) -> list[tupl
 
 
 def _size(model, path):
-    """All of a map's shape but its channels; None if the model's graph does not tell."""
+    """The shape of a feature map without its channels; None if it is not known."""
     seen = shape(model, path)
     return None if seen is None else seen[:-1]
 
@@ -37,7 +37,7 @@ PLACES = {"stages": shared_stages, "convolutions": shared_convolutions}
 
 
 def shared_blocks(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
-    """Pairs of taps of hidden states: the student's blocks, and the teacher's that they stand for."""
+    """Pairs of taps of hidden states: the student's blocks, and the teacher's that they correspond to."""
     theirs, ours = (transformer(model).hidden for model in (teacher, student))
     return [(theirs[i], tap) for i, tap in zip(spread_layers(len(theirs), len(ours)), ours, strict=True)]
 
@@ -48,17 +48,17 @@ def feature_loss(
     pairs: Sequence[tuple[str, str]] | None = None,
     at: str = "stages",
 ) -> FeatureLoss:
-    """What a student minimizes to have the teacher's features, or hidden states of a language model.
+    """The loss for matching the teacher's features, or the hidden states of a language model.
 
     Args:
         teacher: a model whose graph is known.
         student: a model that has some of its layers.
-        pairs: taps of teacher and student to compare; None for those that `at` says, and for language
+        pairs: taps of teacher and student to compare; None for those chosen by `at`, or for language
             models the student's blocks.
         at: see `feature_hint`.
 
     Raises:
-        ValueError: if there is nothing to compare; with the remedy.
+        ValueError: with a remedy, if there is nothing to compare.
     """
     if not takes_tokens(teacher):
         return feature_hint(teacher, student, pairs, at)
@@ -66,8 +66,8 @@ def feature_loss(
         pairs = shared_blocks(teacher, student) if pairs is None else pairs
     except ValueError as error:
         raise ValueError(
-            "`features` must be 0, or `feature_layers` pairs of taps of hidden states, for networks whose "
-            f"blocks are not known. {error}"
+            "For networks whose blocks are not known, `features` must be 0, or `feature_layers` must be "
+            f"pairs of taps of hidden states. {error}"
         ) from error
     teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
     narrow = any(_width(teacher, theirs) != _width(student, own) for theirs, own in pairs)
@@ -84,23 +84,23 @@ def feature_hint(
 
     Args:
         teacher: a model whose graph is known.
-        student: a model with maps of the same sizes; a narrower one has the teacher's layers and is
-            compared with those channels that `scale_width(inherit=True)` keeps.
-        pairs: taps of teacher and student to compare; None for those that `at` says.
-        at: "stages" for the last of each size of maps that both networks have, "convolutions" for all
-            convolutions of one name.
+        student: a model with feature maps of the same sizes; a narrower one must have the teacher's layers
+            and is compared with the channels that `scale_width(inherit=True)` keeps.
+        pairs: taps of teacher and student to compare; None for those chosen by `at`.
+        at: "stages" for the last feature map of each size that both networks have, "convolutions" for all
+            convolutions with the same name.
 
     Returns:
-        A loss, 1 for each pair where a student's features are 0.
+        A loss that is 1 for each pair in which the student's features are 0.
 
     Raises:
-        ValueError: if there is nothing to compare, or a narrower student is of another make.
+        ValueError: if there is nothing to compare, or a narrower student has another architecture.
     """
     pairs = PLACES[at](teacher, student) if pairs is None else pairs
     if not pairs:
         raise ValueError(
-            "`feature_layers` must name pairs of layers, since teacher and student share none: stages have "
-            "maps of one size, convolutions one name as well. Give them, or another `features_at` than "
+            "`feature_layers` must name pairs of layers, since none were found: stages need feature maps "
+            "of the same size, convolutions also the same name. Pass them, or another `features_at` than "
             f"{at!r}, or features=0."
         )
     teachers, students = (list(taps) for taps in zip(*pairs, strict=True))
@@ -112,18 +112,18 @@ def _channels(teacher, student, pairs):
     widths = [(_width(teacher, theirs), _width(student, ours)) for theirs, ours in pairs]
     if all(theirs == ours for theirs, ours in widths):
         return None
-    # Widths are those of the model that was pruned or quantized.
+    # The widths are those of the original model, before pruning or quantization.
     narrow = (student.plain() if isinstance(student, BridgedModel) else None) or student
     try:
         kept = kept_channels(teacher, narrow)
     except ValueError as error:
         raise ValueError(
-            "`features` must be 0, or `feature_layers` of equal widths, for a student that is narrower "
-            f"than its teacher and no thinned copy of it. {error}"
+            "For a student that is narrower than its teacher and not made by scale_width, `features` must "
+            f"be 0, or `feature_layers` must name layers of equal width. {error}"
         ) from error
     if unknown := [theirs for theirs, _ in pairs if theirs not in kept]:
         raise ValueError(
-            "`feature_layers` must name outputs of layers where a student is narrower than its teacher. "
+            "`feature_layers` must name outputs of layers if a student is narrower than its teacher. "
             f"Received: {unknown}."
         )
     return [kept[theirs] for theirs, _ in pairs]
@@ -133,7 +133,7 @@ def _width(model, tap):
     seen = shape(model, tap)
     if not isinstance(seen, tuple):
         raise ValueError(
-            f"`feature_layers` must name layers with one output of known shape, which {tap!r} of "
-            f"{model.name!r} is not. Name others, or use features=0."
+            f"`feature_layers` must name layers with one output of known shape, but {tap!r} of "
+            f"{model.name!r} is not one. Name others, or use features=0."
         )
     return seen[-1]

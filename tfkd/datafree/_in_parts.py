@@ -1,4 +1,4 @@
-"""Work on a batch that is too large for memory: part after part of it, in a loop of the graph."""
+"""Processes a batch that is too large for memory in parts, in a graph loop."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -12,16 +12,16 @@ from tfkd.datafree._loops import looped, written_out
 
 
 def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
-    """What a function makes of the parts of a batch, joined along the first axis.
+    """Applies a function to the parts of a batch, and joins its results along the first axis.
 
-    Memory holds what is computed of one part at a time, and the graph is that of one part.
+    Memory holds the intermediate values of one part at a time, and the graph has the size of one part.
 
     Args:
         function: takes the items of a part; returns tensors in any structure, whose first axis is that of
             the part.
-        batch: its arguments for the whole batch: tensors in any structure, with one first axis; None
+        batch: its arguments for the whole batch: tensors in any structure, with equal first axes; None
             stays None.
-        parts: how many, as equal as can be, and no more than there are rows.
+        parts: the number of parts, of about equal size; at most the number of rows.
     """
     if parts == 1:
         return function(*batch)
@@ -43,12 +43,12 @@ def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
 
 
 def summed(function: Callable, batch: tuple, parts: int) -> Any:
-    """The sum of what a function makes of the parts of a batch.
+    """Applies a function to the parts of a batch, and sums its results.
 
     Args:
         function: takes the items of a part; returns tensors or None in any structure.
-        batch: its arguments for the whole batch, as `concatenated` takes them.
-        parts: how many, a divisor of the number of rows.
+        batch: its arguments for the whole batch, as for `concatenated`.
+        parts: the number of parts, a divisor of the number of rows.
     """
     if parts == 1:
         return function(*batch)
@@ -61,7 +61,7 @@ def summed(function: Callable, batch: tuple, parts: int) -> Any:
 
 
 def _stacks(batch, parts) -> Iterator[tuple]:
-    """Parts of equal size, stacked: one stack, or two where sizes differ by one."""
+    """Parts of equal size, stacked: one stack, or two if sizes differ by one."""
     rows = _rows(batch)
     sizes = equal_parts(rows, min(rows, parts))
     start = 0
@@ -76,19 +76,19 @@ def _stacked(whole, start, size, count):
 
 
 def _one_by_one(function, stacked):
-    """What the function makes of each part, called for one after the other; None where a loop can do it."""
+    """The results for all parts, computed one after the other; None if a graph loop can be used."""
     if not written_out():
         return None
     done = []
     for i in range(_rows(stacked)):
-        # In a graph, too, a part waits for the one before it.
+        # In a graph too, each part waits for the one before it.
         with tf.control_dependencies(_present(done[-1:])):
             done.append(function(*_part(stacked, i)))
     return done
 
 
 def _traced(function, stacked):
-    """The function of a part's number, traced, and what packs its flat outputs."""
+    """The traced function of a part's index, and a function that packs its flat outputs."""
     structure = None
 
     def of_part(i):
@@ -126,5 +126,5 @@ def _present(structure):
 
 
 def _mapped(function, *structures):
-    """The function of each tensor of equal structures; None stays None."""
+    """Maps a function over the tensors of equal structures; None stays None."""
     return tree.map_structure(lambda *values: None if values[0] is None else function(*values), *structures)

@@ -1,4 +1,4 @@
-"""Inputs: in which form a run makes and keeps what networks are given, and what they are given of it."""
+"""Inputs: the form in which a run makes and stores inputs, and how networks take them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,42 +17,42 @@ from tfkd.datafree import _views as views
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """One float tensor, such as images, which networks are given as it is.
+    """One float tensor, such as images, which networks take unchanged.
 
     Args:
-        teacher: takes them.
-        shape: of one.
+        teacher: the network that takes them.
+        shape: the shape of one input.
     """
 
     teacher: keras.Model
     shape: tuple[int, ...]
 
     def memory_dtype(self, asked: str) -> str:
-        """The dtype that they are remembered in, where `asked` is the recipe's."""
+        """The dtype in which inputs are stored in memory, given the recipe's."""
         return asked
 
     def given(self, values) -> Any:
-        """What networks are given of values `(batch, *shape)`."""
+        """The networks' inputs for values `(batch, *shape)`."""
         return values
 
     def zeros(self, n: int) -> Any:
-        """What networks are given of `n` inputs of zeros."""
+        """The networks' inputs for `n` examples of zeros."""
         return self.given(ops.zeros((n, *self.shape)))
 
     def probes(self, n: int, seed: int) -> Any:
-        """What networks are given of `n` inputs that follow from the seed alone."""
+        """The networks' inputs for `n` examples that depend only on the seed."""
         return probes(self.teacher, n, seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class TokenInputs(Inputs):
-    """Token ids, int32 `(batch, length)`, of which networks are given a mask of padding, too.
+    """Token ids, int32 `(batch, length)`, which networks take with a padding mask.
 
     Args:
         teacher: a language model.
         shape: `(length,)`.
-        pad_id: token of padding.
-        draw: `draw(n, seed)` makes `n` sequences that follow from an int.
+        pad_id: the padding token.
+        draw: `draw(n, seed)` makes `n` sequences that depend only on the integer seed.
     """
 
     pad_id: int
@@ -78,7 +78,7 @@ class TokenInputs(Inputs):
 
 
 def one_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """The shape of a model's one input, without the batch; None if it takes several, or token ids."""
+    """The shape of a model's only input, without the batch; None if it has several or takes token ids."""
     shape = model.input_shape
     if takes_tokens(model) or isinstance(shape, dict) or not shape or isinstance(shape[0], (tuple, list)):
         return None
@@ -96,7 +96,7 @@ def takes_tokens(model: keras.Model) -> bool:
 
 
 def _token_input(model):
-    """The symbolic input of token ids; None if there is none, or no graph to tell."""
+    """The symbolic input of token ids; None if there is none, or the model has no graph."""
     inputs = named_inputs(model) or {}
     if "token_ids" in inputs:
         return inputs["token_ids"]
@@ -107,25 +107,26 @@ def _token_input(model):
 
 
 def inputs_of(teacher: keras.Model, recipe: str) -> Inputs:
-    """The inputs of a teacher of one float tensor.
+    """The inputs of a teacher that takes one float tensor.
 
     Args:
         teacher: the teacher.
         recipe: the name of the recipe that makes them, for messages.
 
     Raises:
-        ValueError: if it has several inputs, takes token ids, or their size is not known.
+        ValueError: if the teacher has several inputs, takes token ids, or its input size is not known.
     """
     if takes_tokens(teacher):
         raise ValueError(
-            f"`recipe`: {recipe} makes float inputs, and {teacher.name!r} takes token ids. Use one whose "
-            "`prior` makes token ids, such as "
+            f"`recipe`: {recipe} makes float inputs, but {teacher.name!r} takes token ids. Use a recipe "
+            "whose `prior` makes token ids, such as "
             "tfkd.datafree.ProceduralText(prior=tfkd.generators.Words.from_tokenizer(tokenizer))."
         )
     shape = one_shape(teacher)
     if shape is None:
         raise ValueError(
-            f"`teacher` must have one input. Received: {teacher.name!r} with {teacher.input_shape}."
+            f"`teacher` must have one input. Received: {teacher.name!r} with input shapes "
+            f"{teacher.input_shape}."
         )
     if not shape or None in shape:
         raise ValueError(
@@ -136,29 +137,29 @@ def inputs_of(teacher: keras.Model, recipe: str) -> Inputs:
 
 
 def tokens_of(teacher: keras.Model, made_by: Sequence[TokenGenerator]) -> TokenInputs:
-    """The inputs of a language model, as generators make them.
+    """The inputs of a language model, made by generators of token ids.
 
     Args:
         teacher: the teacher.
-        made_by: the generators, which draw equal parts.
+        made_by: the generators, which draw equal shares.
 
     Raises:
-        ValueError: if the teacher takes something else, sequences of another length or ids of another
-            tokenizer, or the generators differ in their length or padding.
+        ValueError: if the teacher takes other inputs, sequences of another length, or ids of another
+            tokenizer; or if the generators differ in length or padding.
     """
     if len({(each.length, each.pad_id) for each in made_by}) > 1:
         raise ValueError(
-            "`prior`: generators of token ids must have one `length` and one `pad_id`. Received: "
-            f"{[(each.name, each.length, each.pad_id) for each in made_by]}. Give the shorter ones the "
-            "longest one's `length`."
+            "`prior`: generators of token ids must have the same `length` and `pad_id`. Received: "
+            f"{[(each.name, each.length, each.pad_id) for each in made_by]}. Give all of them the longest "
+            "`length`."
         )
     check_tokens(teacher, made_by[0].length, "prior")
     read = tokenizer_of(teacher)
     for each in made_by:
         if None not in (read, each.tokenizer) and read != each.tokenizer:
             raise ValueError(
-                f"`prior`: {each.name!r} makes ids of tokenizer {each.tokenizer}, and teacher "
-                f"{teacher.name!r} reads those of {read}. Make it from the teacher's tokenizer, "
+                f"`prior`: {each.name!r} makes ids of tokenizer {each.tokenizer}, but teacher "
+                f"{teacher.name!r} takes those of {read}. Make it from the teacher's tokenizer: "
                 "tfkd.generators.Words.from_tokenizer(tokenizer)."
             )
 
@@ -170,21 +171,21 @@ def tokens_of(teacher: keras.Model, made_by: Sequence[TokenGenerator]) -> TokenI
 
 
 def check_tokens(teacher: keras.Model, length: int, argument: str) -> None:
-    """Raises ValueError for a teacher whose graph shows that it does not take so many token ids."""
+    """Raises ValueError if a teacher's graph shows that it does not take sequences of this length."""
     token_ids = _token_input(teacher)
     if token_ids is None and named_inputs(teacher) is not None:
         raise ValueError(
-            f"`{argument}`: token ids are made, and teacher {teacher.name!r} takes inputs "
+            f"`{argument}` makes token ids, but teacher {teacher.name!r} takes inputs of shape "
             f"{teacher.input_shape}. Language models take int32 `token_ids` and `padding_mask`."
         )
     taken = None if token_ids is None else token_ids.shape[1]
     if taken not in (None, length):
         raise ValueError(
-            f"`{argument}`: sequences of {length} tokens are made, and teacher {teacher.name!r} takes "
-            f"{taken}. Give length={taken}."
+            f"`{argument}` makes sequences of {length} tokens, but teacher {teacher.name!r} takes "
+            f"{taken}. Pass length={taken}."
         )
 
 
 def equal_parts(n: int, parts: int) -> list[int]:
-    """Sizes of so many parts of `n` things, as equal as can be."""
+    """The sizes of the parts when `n` items are divided as equally as possible."""
     return np.diff(np.linspace(0, n, parts + 1).round().astype(int)).tolist()

@@ -1,4 +1,4 @@
-"""InversionRecipe: images made one batch at a time and remembered, and a student taught from memory."""
+"""InversionRecipe: makes images one batch at a time, and trains the student from memory."""
 
 import dataclasses
 from typing import Annotated, Any, ClassVar
@@ -20,17 +20,17 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InversionRecipe(parts.Inversion, MixedRecipe):
-    """What recipes have in common that make a batch by gradient steps on what it is made from.
+    """Base class of recipes that make a batch by gradient steps on pixels, latents or a generator.
 
     One step of `DataFreeDistiller` makes `inversions` batches of `inversion_batch` images with
-    `generator_steps` gradient steps each, remembers them with the teacher's answers (`prior_share` of what
-    is remembered comes from the procedural prior instead), and then teaches the student in `replay_steps`
-    updates from memory.
+    `generator_steps` gradient steps each, and stores them in memory with the teacher's outputs. A fraction
+    `prior_share` of the stored images comes from the procedural prior instead. The student is then trained
+    from memory in `replay_steps` updates.
 
     Args:
-        prior_share: share of what is remembered that comes from the procedural prior, in [0, 0.9].
-        student_learning_rate: of SGD, at the beginning.
-        weight_decay: of the student, coupled to the gradient as in PyTorch.
+        prior_share: the fraction of stored images that come from the procedural prior, in [0, 0.9].
+        student_learning_rate: the initial learning rate of SGD.
+        weight_decay: the student's weight decay, coupled to the gradient as in PyTorch.
         **kwargs: the options of `Inversion` and `MixedRecipe`.
     """
 
@@ -49,7 +49,7 @@ class InversionRecipe(parts.Inversion, MixedRecipe):
         least = self.images_at_once()
         if self.memory is not None and self.memory < least:
             self._refuse(
-                "memory", f"None or at least {least}, the images that are made or learned at a time"
+                "memory", f"None or at least {least}, the number of images made or learned at a time"
             )
         if self.inversion_batch % self.microbatches:
             self._refuse("microbatches", f"a divisor of the inversion batch ({self.inversion_batch})")
@@ -68,13 +68,13 @@ class InversionRecipe(parts.Inversion, MixedRecipe):
         return changed
 
     def view(self) -> views.View | None:
-        """How the networks look at images while these are made."""
+        """The view through which the networks see images while these are optimized."""
         if not (self.view_shift or self.view_flip):
             return None
         return views.Shift(self.view_shift, self.view_flip)
 
     def build_image_objective(self, lesson: Lesson) -> ImageObjective:
-        """What judges the images."""
+        """The objective of the images."""
         return ImageObjective(
             lesson,
             self.build_objectives(),
@@ -85,8 +85,8 @@ class InversionRecipe(parts.Inversion, MixedRecipe):
         )
 
     def build_inversion(self, lesson: Lesson) -> Inversion:
-        """What makes a batch, a new one."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what images are made from.")
+        """A new `Inversion`, which makes batches of images."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `build_inversion`.")
 
     def build_source(self, lesson: Lesson) -> InversionSource:
         inversion, objective = self.build_inversion(lesson), self.build_image_objective(lesson)
@@ -106,25 +106,25 @@ class InversionRecipe(parts.Inversion, MixedRecipe):
         )
 
     def draw_targets(self, task: Task, seed: keras.random.SeedGenerator):
-        """What a batch is made for: int32 classes `(inversion_batch,)`, uniform and sorted."""
+        """The target classes of a batch: int32 `(inversion_batch,)`, uniform and sorted."""
         return ops.sort(task.draw_targets(self.inversion_batch, seed))
 
     def prior_images_per_inversion(self) -> int:
-        """How many images of the prior are remembered with each batch."""
+        """The number of prior images stored with each batch."""
         return round(self.inversion_batch * self.prior_share / (1 - self.prior_share))
 
     def images_at_once(self) -> int:
         return max(self.batch_size, self.inversion_batch + self.prior_images_per_inversion())
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        """SGD with momentum whose rate decays as a cosine, as CMI, Fast and NAYER have it."""
+        """SGD with momentum and cosine decay of the learning rate, as in CMI, Fast and NAYER."""
         rate = keras.optimizers.schedules.CosineDecay(self.student_learning_rate, updates, alpha=1e-3)
         return sgd_with_coupled_decay(rate, self.weight_decay)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelInversionRecipe(parts.PixelInversion, InversionRecipe):
-    """Recipes that optimize the pixels themselves.
+    """Base class of recipes that optimize the pixels themselves.
 
     Args:
         **kwargs: the options of `PixelInversion` and `InversionRecipe`.
@@ -136,7 +136,7 @@ class PixelInversionRecipe(parts.PixelInversion, InversionRecipe):
     def build_pixels(
         self, lesson: Lesson, optimizer: keras.optimizers.Optimizer, clip: bool = True
     ) -> Pixels:
-        """Pixels that an optimizer moves, a new batch of them."""
+        """A new batch of pixels to be optimized."""
         return Pixels(
             lesson.input_shape,
             self.inversion_batch,
@@ -149,7 +149,7 @@ class PixelInversionRecipe(parts.PixelInversion, InversionRecipe):
         )
 
     def cosine_rate(self, rate: float) -> keras.optimizers.schedules.LearningRateSchedule:
-        """A rate that warms up in 100 steps and decays as a cosine on each batch."""
+        """A learning rate that, for each batch, warms up in 100 steps and decays as a cosine."""
         warmup = min(100, self.generator_steps // 2)
         return WarmedUpCosine(0.0, self.generator_steps - warmup, warmup_target=rate, warmup_steps=warmup)
 

@@ -1,4 +1,4 @@
-"""Lesson: who is taught by whom, what answers mean, and where random numbers come from."""
+"""Lesson: the networks, the task, the memory and the random state of a data-free run."""
 
 import dataclasses
 
@@ -15,23 +15,23 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass
 class Lesson:
-    """What sources and objectives work with.
+    """The context that sources and objectives work in.
 
-    Not a Keras object, so that layers that hold one neither track nor save the networks.
+    It is not a Keras object, so that layers that hold one neither track nor save the networks.
 
     Args:
         teacher: the teacher.
         student: the student.
-        task: what their outputs mean.
-        seed: the `keras.random.SeedGenerator` that all randomness comes from.
-        memory: where inputs are remembered; None where they are not.
-        keeps_answers: whether the student learns from answers that are given along with the inputs; not
-            where somebody looks into the teacher, or at another view, and it has to be asked again anyway.
-        microbatches: in how many parts the teacher is asked about a batch.
-        made_as: in which form inputs are made; None for the one float tensor that the teacher takes.
+        task: the task of both.
+        seed: the `keras.random.SeedGenerator` of all random numbers.
+        memory: the replay memory; None if there is none.
+        keeps_answers: whether the teacher's outputs are stored with the inputs and reused; False if the
+            teacher has to run again anyway, for its taps or for another view.
+        microbatches: the number of parts in which the teacher processes a batch.
+        made_as: the form in which inputs are made; None for the one float tensor that the teacher takes.
 
     Attributes:
-        inputs: the same, never None.
+        inputs: the form in which inputs are made; never None.
     """
 
     teacher: keras.Model
@@ -48,7 +48,7 @@ class Lesson:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one input, as it is made and kept."""
+        """The shape of one input, as it is made and stored."""
         return self.inputs.shape
 
     @property
@@ -56,18 +56,18 @@ class Lesson:
         """The memory, for a source that cannot do without one.
 
         Raises:
-            ValueError: if nothing is remembered.
+            ValueError: if there is no memory.
         """
         if self.memory is None:
-            raise ValueError("`memory` must be given: these inputs are kept in it. Received: None.")
+            raise ValueError("`memory` must be given, since these inputs are stored in it. Received: None.")
         return self.memory
 
     def ask(self, inputs) -> tf.Tensor:
-        """The teacher's float32 answers, in inference mode."""
+        """The teacher's float32 outputs, in inference mode."""
         return self._asked(self.teacher, inputs)
 
     def ask_student(self, inputs) -> tf.Tensor:
-        """The student's float32 answers, in inference mode."""
+        """The student's float32 outputs, in inference mode."""
         return self._asked(self.student, inputs)
 
     def _asked(self, network, inputs):
@@ -75,9 +75,9 @@ class Lesson:
         return ops.cast(network(given, training=False), "float32")
 
     def answers(self, inputs) -> tf.Tensor | None:
-        """The teacher's answers, or None where nobody would look at them."""
+        """The teacher's outputs, or None if they would not be used."""
         return self.ask_in_parts(inputs) if self.keeps_answers else None
 
     def ask_in_parts(self, inputs) -> tf.Tensor:
-        """The same answers as `ask`, of `microbatches` parts one after the other."""
+        """The same outputs as `ask`, computed in `microbatches` parts."""
         return concatenated(self.ask, (inputs,), self.microbatches)

@@ -1,4 +1,4 @@
-"""Doing something several times within a step."""
+"""Repeats work within a step, unrolled or in a graph loop."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Up to here what a step repeats is written out, which runs a little faster on small networks. Beyond it is
-# a loop, whose graph is made and optimized once: half of the wait for the first step of large networks.
+# Up to these limits repetitions are unrolled, which is a little faster for small networks. Beyond them a
+# loop is used, whose body is traced and optimized once; it halves the time to the first step of large
+# networks.
 _WRITTEN_OUT = 10
 _WRITTEN_OUT_WEIGHTS = 200
 
 
 def repeat(times: int, function: Callable[[], None], networks: Sequence[keras.Model] = ()) -> None:
-    """Calls a function so many times, in a loop of the graph where they are many or networks large.
+    """Calls a function repeatedly, in a graph loop if there are many calls or large networks.
 
     Args:
-        times: how often.
-        function: what to call.
-        networks: what it runs or updates.
+        times: the number of calls.
+        function: the function to call.
+        networks: the networks that it runs or updates.
     """
 
     def call(nothing):
@@ -29,13 +30,13 @@ def repeat(times: int, function: Callable[[], None], networks: Sequence[keras.Mo
 
 
 def iterated(times: int, function: Callable, value: Any, networks: Sequence[keras.Model] = ()) -> Any:
-    """What a function makes of a value when it is applied so many times; a loop as in `repeat`.
+    """Applies a function to a value repeatedly; uses a loop as `repeat` does.
 
     Args:
-        times: how often.
-        function: from the value to the next one, tensors of the same shapes.
-        value: tensors in any structure.
-        networks: what the function runs or updates.
+        times: the number of applications.
+        function: a function from one value to the next, with tensors of the same shapes.
+        value: the initial value, tensors in any structure.
+        networks: the networks that the function runs or updates.
     """
     weights = times * sum(len(network.weights) for network in networks)
     few = times == 1 or (times <= _WRITTEN_OUT and weights <= _WRITTEN_OUT_WEIGHTS)
@@ -47,18 +48,19 @@ def iterated(times: int, function: Callable, value: Any, networks: Sequence[kera
 
 
 def written_out() -> bool:
-    """Whether what is repeated is written out here: where nothing is traced, and under a strategy."""
-    # Replicas of `tf.distribute` cannot meet within a loop, as they do to update a network together.
+    """Whether repetitions must be unrolled: in eager mode, and under a strategy."""
+    # Replicas of `tf.distribute` cannot synchronize in a loop, as they must to update a network together.
     return tf.executing_eagerly() or tf.distribute.has_strategy()
 
 
 def looped(times: int, function: Callable, value: Any) -> Any:
-    """What a function makes of a value in so many rounds of a loop of the graph.
+    """Applies a function to a value repeatedly in a graph loop.
 
     Args:
-        times: how many rounds.
-        function: from the number of the round and the value to the next one, tensors of the same shapes.
-        value: tensors in any structure.
+        times: the number of iterations.
+        function: a function from the iteration's index and the value to the next value, with tensors of
+            the same shapes.
+        value: the initial value, tensors in any structure.
     """
     _, value = tf.while_loop(
         lambda i, _: i < times,

@@ -1,4 +1,4 @@
-"""A replay memory on the device: remembered inputs with the teacher's answers."""
+"""A replay memory on the device: stored inputs with the teacher's outputs."""
 
 import math
 import os
@@ -15,23 +15,23 @@ _TOKENS = "int32"
 
 
 class Memory(keras.Layer):
-    """Ring buffer of inputs and the teacher's answers, kept in variables.
+    """A ring buffer of inputs and the teacher's outputs, stored in variables.
 
-    Drawing from it costs no generator and no teacher forward. Being variables, its contents are
-    saved and restored with the distiller.
+    Drawing from it needs no generator and no teacher pass. Its contents are variables, so they are saved
+    and restored with the distiller.
 
     Args:
-        capacity: how many images are kept before the oldest are overwritten.
-        input_shape: of one input, such as `(height, width, channels)`.
-        output_shape: of one answer of the teacher, such as `(classes,)` or the number of classes; None
-            where answers are not kept.
-        pixels: dtype that pixels are kept in: "float32", "float16", or "uint8" for 256 levels of [0, 1];
-            "int32" for token ids, which come back as such.
+        capacity: the number of images to keep before the oldest are overwritten.
+        input_shape: the shape of one input, such as `(height, width, channels)`.
+        output_shape: the shape of one teacher output, such as `(classes,)`, or the number of classes; None
+            if outputs are not stored.
+        pixels: the dtype in which pixels are stored: "float32", "float16", or "uint8" for 256 levels of
+            [0, 1]; "int32" for token ids, which are returned as such.
         saved: whether the contents are saved with the weights.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if the capacity is below 1, the dtype unknown, or the machine's memory too small.
+        ValueError: if the capacity is below 1, the dtype is unknown, or the machine has too little memory.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class Memory(keras.Layer):
 
     @property
     def size(self):
-        """How many images are held now, an int64 scalar tensor."""
+        """The number of images held now, an int64 scalar tensor."""
         return ops.minimum(self.written.value, self.capacity)
 
     def add(self, images, logits) -> None:
-        """Remembers a batch, overwriting the oldest images once full.
+        """Stores a batch; once the memory is full, the oldest images are overwritten.
 
         Args:
             images: `(batch, ...)`, batch at most the capacity.
-            logits: the teacher's answers `(batch, ...)` to them; not looked at where they are not kept.
+            logits: the teacher's outputs `(batch, ...)` for them; ignored if outputs are not stored.
         """
         batch = tf.shape(images, out_type="int64")[0]
         slots = (self.written.value + tf.range(batch)) % self.capacity
@@ -79,15 +79,15 @@ class Memory(keras.Layer):
         self.written.assign_add(batch)
 
     def draw(self, n: int, seed):
-        """Draws remembered examples uniformly, with replacement.
+        """Draws stored examples uniformly, with replacement.
 
         Args:
-            n: how many.
+            n: the number of examples.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            `(images, logits)`, None for logits that are not kept. Before anything was added the values are
-            zeros.
+            `(images, logits)`, where logits are None if they are not stored. Before anything is added, the
+            values are zeros.
         """
         share = keras.random.uniform((n,), seed=seed)
         held = ops.maximum(self.size, 1)
@@ -97,10 +97,10 @@ class Memory(keras.Layer):
         return self._unpacked(tf.gather(self.images.value, slots)), logits
 
     def pick(self, n: int, seed) -> np.ndarray:
-        """Picks remembered images in random order, each once before any comes again.
+        """Picks stored images in random order, and repeats one only after all have been picked.
 
         Args:
-            n: how many.
+            n: the number of images.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
@@ -130,7 +130,7 @@ class Memory(keras.Layer):
 
 
 def _check_fits(capacity, input_shape, output_shape, pixel_bytes):
-    """Told before the allocation, which otherwise ends the process."""
+    """Raises ValueError before an allocation that would kill the process."""
     needed = capacity * (pixel_bytes * math.prod(input_shape) + 4 * math.prod(output_shape))
     names = getattr(os, "sysconf_names", {})
     if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
@@ -139,6 +139,5 @@ def _check_fits(capacity, input_shape, output_shape, pixel_bytes):
     if needed > there:
         raise ValueError(
             f"`memory`: {capacity:,} images of shape {tuple(input_shape)} take {needed / 2**30:,.1f} GiB, "
-            f"and this machine has {there / 2**30:,.1f}. Remember fewer, or keep them as "
-            "memory_dtype='uint8'."
+            f"but this machine has {there / 2**30:,.1f} GiB. Store fewer, or use memory_dtype='uint8'."
         )

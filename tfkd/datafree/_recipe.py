@@ -1,4 +1,4 @@
-"""Recipe: everything that says how a student is taught without data, put together of parts."""
+"""Recipe: how a student is trained without data, composed of parts."""
 
 import dataclasses
 import warnings
@@ -27,20 +27,19 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
-    """How inputs are made and how the student learns from them; the published ones are subclasses.
+    """How inputs are made and how the student learns from them; published recipes are subclasses.
 
-    One step of `DataFreeDistiller` is what the recipe's source does, some updates of the student on new
-    inputs, and `replay_steps` updates on remembered ones where there is a memory. Derive from
-    `PriorRecipe`, `GeneratorRecipe` or `InversionRecipe`, or from this with a source of your own.
-    `Recipe(...)` itself makes a `PriorRecipe`, or a `ConvGeneratorRecipe` where `generator_steps` are
-    given.
+    One step of `DataFreeDistiller` consists of the source's work, some student updates on new inputs, and
+    `replay_steps` updates on stored inputs if there is a memory. Derive from `PriorRecipe`,
+    `GeneratorRecipe` or `InversionRecipe`, or from this class with your own source. `Recipe(...)` itself
+    makes a `PriorRecipe`, or a `ConvGeneratorRecipe` if `generator_steps` are given.
 
     Args:
         **kwargs: the options of `Schedule`, `Teaching` and `Replay`.
 
     Raises:
-        ValueError: for an option that the recipe does not have, a value out of its range, or an option that
-            has no effect beside the others.
+        ValueError: if the recipe does not have an option, a value is out of range, or an option has no
+            effect with the others.
 
     Example:
         >>> from tfkd.datafree import objectives
@@ -52,9 +51,9 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         ... )
     """
 
-    # Student updates on new inputs a step; an option where there are new ones.
+    # Student updates on new inputs per step; an option of recipes that have new inputs.
     student_steps: ClassVar[int] = 0
-    # Whether inputs are made of real examples, so that there is nothing to learn from without.
+    # Whether inputs are made from real examples, which are then required.
     needs_examples: ClassVar[bool] = False
     # Whether inputs are made for classes.
     needs_classes: ClassVar[bool] = False
@@ -68,7 +67,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         given = {name: value for name, value in given.items() if name != "generator_steps"}
         if given.pop("prior_share", 1) != 1:
             raise ValueError(
-                "Recipe: `prior_share` must be 1 where no generator is trained (`generator_steps` is 0)."
+                "Recipe: `prior_share` must be 1 if no generator is trained (`generator_steps` is 0)."
             )
         return PriorRecipe, given
 
@@ -89,51 +88,51 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
 
     @property
     def differentiates_teacher(self) -> bool:
-        """Whether the teacher is differentiated, which a black box does not allow."""
+        """Whether the recipe needs gradients of the teacher, which a black box does not have."""
         return True
 
     def inputs(self, teacher: keras.Model) -> Inputs:
-        """In which form inputs are made, and what networks are given of it.
+        """The form in which inputs are made, and how networks take them.
 
         Raises:
-            ValueError: if the recipe does not make what the teacher takes.
+            ValueError: if the recipe does not make the inputs that the teacher takes.
         """
         return inputs_of(teacher, type(self).__name__)
 
     def build_source(self, lesson: Lesson) -> Source:
-        """What makes the inputs of a run, a new one."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where inputs come from.")
+        """A new source of the inputs of a run."""
+        raise NotImplementedError(f"{type(self).__name__} must implement `build_source`.")
 
     def network_optimizer(self, network: str, updates: int) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of a network that its source trains, a new one.
+        """A new optimizer for a network that the source trains.
 
         Args:
-            network: the name the source has for it.
-            updates: updates of the whole run, for a learning rate that follows a schedule.
+            network: the source's name for the network.
+            updates: the number of updates in the whole run, for learning-rate schedules.
         """
         return keras.optimizers.Adam(1e-3)
 
     def student_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the student, a new one.
+        """A new optimizer for the student.
 
         Args:
-            updates: student updates of the whole run, for a learning rate that follows a schedule.
+            updates: the number of student updates in the whole run, for learning-rate schedules.
         """
         return keras.optimizers.Adam(1e-3)
 
     def for_teacher(self, teacher: keras.Model, task: Task) -> Self:
-        """This recipe without what has no meaning for a teacher, and with what stands in for it.
+        """This recipe adapted to a teacher: options that do not apply are dropped or replaced.
 
         Raises:
-            ValueError: if the recipe needs classes and the task has none.
+            ValueError: if the recipe needs classes, but the task has none.
 
         Warns:
-            ObjectiveWarning: for options that are left out or replaced.
+            ObjectiveWarning: for options that are dropped or replaced.
         """
         if self.needs_classes and not task.has_classes:
             raise ValueError(
-                f"`recipe`: {type(self).__name__} makes images for classes, which the answers of "
-                f"{teacher.name!r} do not name ({task!r}). Use Procedural or DFAD."
+                f"`recipe`: {type(self).__name__} makes images for classes, but the task of "
+                f"{teacher.name!r} has none ({task!r}). Use Procedural or DFAD."
             )
         leaning = self.leaning_on_prior(teacher)
         changes, said = {}, {}
@@ -145,7 +144,7 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         for option, value, reason in leaning.substitutes(teacher):
             if option not in idle:
                 changes[option] = value
-                said.setdefault(reason, []).append(f"all of `{option}` but {value!r}")
+                said.setdefault(reason, []).append(f"all of `{option}` except {value!r}")
         for reason, options in said.items():
             warnings.warn(
                 f"Left out for teacher {teacher.name!r}: {', '.join(options)}. {reason}.",
@@ -155,21 +154,21 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         return leaning.with_options(**changes) if changes else leaning
 
     def leaning_on_prior(self, teacher: keras.Model) -> Self:
-        """This recipe, with images of the prior where a teacher lacks what others are held to."""
+        """This recipe, with more prior images if the teacher lacks what the objectives need."""
         return self
 
     def unbounded_pixels_option(self) -> str | None:
-        """The option by which pixels leave [0, 1]; None where they stay."""
+        """The option that lets pixels leave [0, 1]; None if they stay within."""
         return None
 
     def build_student_loss(self, task: Task) -> KnowledgeLoss:
-        """A new loss of the student's outputs, so that distillers share none."""
+        """A new loss on the student's outputs, so that distillers do not share one."""
         return task.soft_loss(self.temperature) if self.student_loss is None else clone(self.student_loss)
 
     def build_student_losses(
         self, teacher: keras.Model, student: keras.Model, task: Task
     ) -> list[tuple[KnowledgeLoss, float]]:
-        """All the student minimizes, with weights."""
+        """All losses of the student, with their weights."""
         losses = [(self.build_student_loss(task), 1.0)]
         if self.features:
             hint = feature_loss(teacher, student, self.feature_layers, self.features_at)
@@ -177,15 +176,15 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         return losses
 
     def images_at_once(self) -> int:
-        """How many images are remembered or learned at a time."""
+        """The number of images stored or learned at a time."""
         return self.batch_size
 
     def updates_per_step(self) -> int:
-        """Student updates in one step."""
+        """The number of student updates in one step."""
         return self.student_steps + (0 if self.memory == 0 else self.replay_steps)
 
     def student_updates(self, steps: int) -> int:
-        """Student updates in so many steps, of which those of warm-up have none; at least one step has."""
+        """The number of student updates in a number of steps, except warm-up; counts at least one step."""
         return max(1, steps - self.warmup_steps) * self.updates_per_step()
 
     def describe(self) -> dict[str, Any]:
@@ -203,13 +202,13 @@ class Recipe(parts.Schedule, parts.Teaching, parts.Replay):
         return plain
 
     def _prior_source(self, lesson, batch_size, prior, refinement=None):
-        """The source of procedural images, of the options of one who has a prior."""
+        """A source of procedural images, from the options of a recipe with a prior."""
         return PriorSource(lesson, prior.build_priors(lesson.input_shape), prior, refinement, batch_size)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
-    """Inputs from procedural generators alone; nothing is trained but the student.
+    """Inputs from procedural generators only; nothing but the student is trained.
 
     Args:
         **kwargs: the options of `NewInputs`, `Prior`, `Refinement` and `Recipe`.
@@ -220,8 +219,8 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
         if self.refines() and (beyond := self.unbounded_pixels_option()):
             self._refuse(
                 "refine_steps",
-                f"0 with {beyond}, whose values leave [0, 1], where refined inputs are kept; or load the "
-                "teacher with a `mean` and a `std` that bring its features there, and make such values",
+                f"0 with {beyond}, whose values leave [0, 1], since refined inputs are clipped to it; or "
+                "load the teacher with a `mean` and a `std` that scale its features to it",
             )
 
     @property
@@ -238,14 +237,14 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
             return super().inputs(teacher)
         if others := [str(prior) for prior in self.priors if prior not in tokens]:
             self._refuse(
-                "prior", f"generators of token ids alone or none of them, and {others} make floats"
+                "prior", f"generators of token ids only, or none of them; but {others} make floats"
             )
         return tokens_of(teacher, tokens)
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
         if not self.chains:
-            yield "warmup_steps", "nothing but `chains` has to warm up"
+            yield "warmup_steps", "only `chains` need a warm-up"
 
     def build_source(self, lesson: Lesson) -> Source:
         return self._prior_source(lesson, self.batch_size, self, self)
@@ -253,10 +252,10 @@ class PriorRecipe(parts.NewInputs, parts.Prior, parts.Refinement, Recipe):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MixedRecipe(parts.Objectives, parts.Prior, parts.Refinement, Recipe):
-    """Inputs that are made for objectives, some of them replaced by procedural ones.
+    """Inputs that are optimized for objectives, partly replaced by procedural ones.
 
     Args:
-        prior_share: share of new inputs drawn from the procedural `prior`; subclasses give its range.
+        prior_share: the fraction of new inputs from the procedural `prior`; subclasses set its range.
         **kwargs: the options of `Objectives`, `Prior`, `Refinement` and `Recipe`.
     """
 
@@ -265,7 +264,7 @@ class MixedRecipe(parts.Objectives, parts.Prior, parts.Refinement, Recipe):
     def check(self) -> None:
         super().check()
         if not self.build_objectives():
-            self._refuse("objectives", "at least one of a weight above 0")
+            self._refuse("objectives", "at least one with a weight above 0")
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
@@ -275,13 +274,13 @@ class MixedRecipe(parts.Objectives, parts.Prior, parts.Refinement, Recipe):
                     yield field.name, "`prior_share` is 0"
 
     def uses_prior(self) -> bool:
-        """Whether anything comes from the procedural prior."""
+        """Whether any inputs come from the procedural prior."""
         return self.prior_share > 0
 
     def leaning_on_prior(self, teacher: keras.Model) -> Self:
-        """Where a teacher has no statistics to match, half of the inputs come from the prior.
+        """Takes half of the inputs from the prior if a teacher has no statistics to match.
 
-        Images that only have to please a teacher are noise to the eye. A share that was asked for stays.
+        Otherwise images optimized for the teacher alone would look like noise. An explicit share is kept.
         """
         statistics = (o for o in self.build_objectives() if isinstance(o, BatchStatistics))
         if self.prior_share or not any(objective.problem(teacher) for objective in statistics):
@@ -289,18 +288,18 @@ class MixedRecipe(parts.Objectives, parts.Prior, parts.Refinement, Recipe):
         return self.with_options(**self.fallback_options())
 
     def fallback_options(self) -> dict[str, Any]:
-        """What changes in the recipe where it has to lean on the prior."""
+        """The options to change if the recipe has to rely on the prior."""
         return {"prior_share": 0.5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
-    """Inputs from a generator that is trained throughout the run, some of them from procedural ones.
+    """Inputs from a generator that is trained throughout the run, partly replaced by procedural ones.
 
-    Subclasses say which generator, and for which objectives.
+    Subclasses choose the generator and its objectives.
 
     Args:
-        prior_share: share of new inputs drawn from the procedural `prior`, in [0, 1).
+        prior_share: the fraction of new inputs from the procedural `prior`, in [0, 1).
         **kwargs: the options of `NewInputs`, `TrainedGenerator` and `MixedRecipe`.
     """
 
@@ -308,13 +307,13 @@ class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
 
     def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
         """A new generator to be trained."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which generator is trained.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `build_generator`.")
 
     def generator_optimizer(self, updates: int) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the generator, a new one.
+        """A new optimizer for the generator.
 
         Args:
-            updates: generator updates of the whole run, for a learning rate that follows a schedule.
+            updates: the number of generator updates in the whole run, for learning-rate schedules.
         """
         return keras.optimizers.Adam(1e-3)
 
@@ -322,13 +321,13 @@ class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
         return self.generator_optimizer(updates)
 
     def build_image_objective(self, lesson: Lesson) -> ImageObjective:
-        """What judges the generator's images."""
+        """The objective of the generator's images."""
         return ImageObjective(
             lesson, self.build_objectives(), self.batch_size, microbatches=self.microbatches
         )
 
     def pixels(self) -> Callable:
-        """What makes images of what the generator returns."""
+        """A function from the generator's outputs to images."""
         return lambda generated: generated
 
     def build_source(self, lesson: Lesson) -> Source:
@@ -349,7 +348,7 @@ class GeneratorRecipe(parts.NewInputs, parts.TrainedGenerator, MixedRecipe):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvGeneratorRecipe(parts.ConvolutionalNetwork, parts.Latent, parts.PixelOutput, GeneratorRecipe):
-    """A convolutional generator of images, trained for given objectives; a dense one of other inputs.
+    """A convolutional generator of images, trained on given objectives; for other inputs a dense one.
 
     Args:
         **kwargs: the options of `ConvolutionalNetwork`, `Latent`, `PixelOutput` and `GeneratorRecipe`.
@@ -362,7 +361,7 @@ class ConvGeneratorRecipe(parts.ConvolutionalNetwork, parts.Latent, parts.PixelO
         yield from super().unfit(teacher, task)
         if not takes_images(teacher):
             for name in ("filters", "output"):
-                yield name, "Its inputs are not images, and a dense generator makes them"
+                yield name, "Its inputs are not images, so a dense generator makes them"
 
     def build_generator(self, input_shape: tuple[int, ...], task: Task) -> Generator:
         if not views.fit(input_shape):

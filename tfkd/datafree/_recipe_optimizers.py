@@ -1,4 +1,4 @@
-"""Learning rates of a recipe, which end where a run ends."""
+"""A recipe's optimizers, whose learning-rate schedules match the length of a run."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from tfkd.distilling._steps import with_loss_scaling
 
 @dataclasses.dataclass
 class _ScheduledOptimizer:
-    """An optimizer whose learning rate follows the length of the run."""
+    """An optimizer whose learning rate depends on the length of the run."""
 
     optimizer: keras.optimizers.Optimizer
     make: Callable[[int], keras.optimizers.Optimizer]
@@ -23,7 +23,7 @@ class _ScheduledOptimizer:
 
 
 class RecipeOptimizers:
-    """Makes a recipe's optimizers, and fits their learning rates to a run.
+    """Makes a recipe's optimizers, and adjusts their learning rates to a run.
 
     Args:
         recipe: the recipe.
@@ -34,14 +34,14 @@ class RecipeOptimizers:
         self._scheduled: list[_ScheduledOptimizer] = []
 
     def of_student(self) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of the student, for a run of the recipe's own length."""
+        """The recipe's optimizer of the student, for a run of the recipe's default length."""
         return self._made(
             self._recipe.student_optimizer,
             lambda steps, warmed_up: self._recipe.student_updates(steps + warmed_up),
         )
 
     def of_network(self, name: str, updates_per_step: int) -> keras.optimizers.Optimizer:
-        """The recipe's optimizer of a network that a source trains, likewise."""
+        """The recipe's optimizer of a network that a source trains, for a run of the default length."""
         return self._made(
             lambda updates: self._recipe.network_optimizer(name, updates),
             lambda steps, _: max(1, steps) * updates_per_step,
@@ -52,10 +52,11 @@ class RecipeOptimizers:
 
         Args:
             source: the source.
-            given: an optimizer, or one for each network by name; the recipe's where there is none.
+            given: an optimizer, or a dictionary of optimizers by network name; the recipe's are used for
+                the rest.
 
         Raises:
-            ValueError: if one is for a network that there is not, or for several.
+            ValueError: if one is for a network that does not exist, or for several networks.
         """
         trained = source.trained
         if given is not None and not isinstance(given, Mapping):
@@ -63,8 +64,8 @@ class RecipeOptimizers:
         given = given or {}
         if given.keys() - trained.keys() or (len(given) > len(set(map(id, given.values())))):
             raise ValueError(
-                "`generator_optimizer` must be one for each network that is trained to make inputs: "
-                f"{sorted(trained)}. Received: {given!r}."
+                "`generator_optimizer` must be a separate optimizer for each network that is trained to "
+                f"make inputs: {sorted(trained)}. Received: {given!r}."
             )
         made = {}
         for name, (network, updates) in trained.items():
@@ -74,14 +75,14 @@ class RecipeOptimizers:
         return made
 
     def follow(self, steps: int, warmed_up: int = 0) -> bool:
-        """Has the learning rates of the optimizers made here end after so many steps.
+        """Adjusts the learning-rate schedules of the optimizers made here to the length of a run.
 
         Args:
-            steps: of the run.
-            warmed_up: steps of warm-up that another run had instead.
+            steps: the number of steps in the run.
+            warmed_up: warm-up steps that were taken over from another run.
 
         Returns:
-            Whether any is another now; what was traced with it is out of date.
+            Whether any schedule changed, so that traces of steps are out of date.
         """
         changed = False
         for scheduled in self._scheduled:

@@ -1,4 +1,4 @@
-"""What each replica of `tf.distribute` does for itself: random numbers, and images made step by step."""
+"""What each replica of `tf.distribute` does on its own: random numbers, and optimizing images."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 class ReplicaSeeds(keras.random.SeedGenerator):
-    """A seed generator whose numbers differ from replica to replica; its states stay alike."""
+    """A seed generator whose numbers differ between replicas, while its state is the same on all."""
 
     def next(self, ordered: bool = True):
         state = super().next(ordered)
@@ -20,9 +20,9 @@ class ReplicaSeeds(keras.random.SeedGenerator):
 def apply_here(
     optimizer: keras.optimizers.Optimizer, gradients: Sequence, variables: Sequence[keras.Variable]
 ) -> None:
-    """One step of a built optimizer; under a strategy on this replica's copies, by its own gradients.
+    """One step of a built optimizer; under a strategy on this replica's copies, with its own gradients.
 
-    Batches of images are made by each replica for itself. In a loop, moreover, replicas cannot meet.
+    Each replica makes its own images. Besides, replicas cannot synchronize inside a loop.
     """
     if not tf.distribute.has_strategy():
         optimizer.apply(gradients, variables)
@@ -34,7 +34,7 @@ def apply_here(
 
 
 def assign_here(variable: keras.Variable, value) -> None:
-    """Assigns to this replica's copy alone, also of a variable that Keras keeps alike on all of them."""
+    """Assigns to this replica's copy only, even for a variable that Keras keeps equal on all replicas."""
     if not tf.distribute.has_strategy():
         variable.assign(value)
         return

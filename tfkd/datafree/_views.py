@@ -10,34 +10,33 @@ from keras import ops
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a batch is looked at: `rows @ image @ columns.T`, matrices redrawn for each batch.
+    """A random transformation of a batch: `rows @ image @ columns.T`, with new matrices for each batch.
 
-    Products with matrices are differentiable and compile everywhere, and what was drawn can be applied
-    again.
+    Matrix products are differentiable and compile everywhere, and drawn matrices can be applied again.
     """
 
     def draw(self, n: int, height: int, width: int, seed):
         """Draws one view for each image.
 
         Args:
-            n: how many images.
-            height: of the images.
-            width: of the images.
+            n: the number of images.
+            height: the height of the images.
+            width: the width of the images.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            `(rows, columns)`: float32 `(n, height, height)` and `(n, width, width)`, what each pixel of the
-            view is made of.
+            `(rows, columns)`: float32 `(n, height, height)` and `(n, width, width)`, the weights of the
+            source pixels for each row and column of the view.
         """
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Shift(View):
-    """Random shifts with zero padding, and random flips: the crop of padded images.
+    """Random shifts with zero padding and random flips, as random crops of padded images.
 
     Args:
-        pixels: shifts are uniform from -pixels to pixels, both ways.
+        pixels: shifts are uniform from -pixels to pixels in both directions.
         flip: whether half of the images are mirrored left to right.
     """
 
@@ -58,7 +57,7 @@ class Jitter(Shift):
     """One random roll and one random flip for the whole batch, as in DeepInversion.
 
     Args:
-        pixels: rolls are uniform from -pixels to pixels, both ways.
+        pixels: rolls are uniform from -pixels to pixels in both directions.
         flip: whether half of the batches are mirrored left to right.
     """
 
@@ -71,10 +70,10 @@ class Jitter(Shift):
 
 @dataclasses.dataclass(frozen=True)
 class ResizedCrop(View):
-    """Random crops of a random size, stretched to the image's size, and random flips.
+    """Random crops of random size, resized to the image's size, and random flips.
 
     Args:
-        smallest: least share of the area, in (0, 1].
+        smallest: the smallest fraction of the area, in (0, 1].
         flip: whether half of the images are mirrored left to right.
     """
 
@@ -99,16 +98,16 @@ class ResizedCrop(View):
 
 
 def fit(input_shape: tuple[int | None, ...]) -> bool:
-    """Whether inputs of this shape can be looked at: `(height, width, channels)`."""
+    """Whether views apply to inputs of this shape: `(height, width, channels)`."""
     return len(input_shape) == 3
 
 
 def apply(images, drawn):
-    """The images as a drawn view shows them.
+    """Applies a drawn view to images.
 
     Args:
         images: float32 `(batch, height, width, channels)`.
-        drawn: what `View.draw` returned.
+        drawn: the result of `View.draw`.
 
     Returns:
         Images of the same shape.
@@ -118,12 +117,12 @@ def apply(images, drawn):
 
 
 def _mirrored(columns, n, seed):
-    """The columns in reverse for a random half."""
+    """The columns, reversed for a random half of the images."""
     return ops.where(keras.random.uniform((n, 1, 1), seed=seed) < 0.5, ops.flip(columns, axis=1), columns)
 
 
 def _shifted(size, offsets, rolled):
-    """One-hot matrices `(n, size, size)` that move by the offsets, around the edge or over it."""
+    """One-hot matrices `(n, size, size)` that shift by the offsets, with or without wrapping around."""
     source = np.arange(size)[None, :] + offsets[:, None]
     if rolled:
         source = ops.mod(source, size)
@@ -131,7 +130,7 @@ def _shifted(size, offsets, rolled):
 
 
 def _cropped(size, share, place):
-    """Bilinear matrices `(n, size, size)` that stretch a part of a line over all of it."""
+    """Bilinear matrices `(n, size, size)` that stretch a part of a line over its full length."""
     length = share * size
     start = place * (size - length)
     source = start[:, None] + (np.arange(size, dtype="float32")[None] + 0.5) * share[:, None] - 0.5

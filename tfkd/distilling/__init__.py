@@ -1,4 +1,4 @@
-"""The core: a distiller, what it compares, and teachers that were asked beforehand."""
+"""The core: the distiller, its losses, and teachers whose outputs are cached."""
 
 from tfkd.distilling._caching import cache_teacher, map_inputs, unpack, with_index
 from tfkd.distilling._compatibility import LogitsWarning

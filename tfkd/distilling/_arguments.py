@@ -1,4 +1,4 @@
-"""What a distiller is given, checked and in one form."""
+"""Checks the arguments of distillers, and brings them into one form."""
 
 import numbers
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from tfkd.losses._keras_losses import as_knowledge_loss
 
 
 def all_taps(layers: Iterable[str | list[str] | None]) -> list[str]:
-    """All taps that losses name, each once."""
+    """All taps that losses name, without repetitions."""
     named = (layer for layer in layers if layer)
     return list(
         dict.fromkeys(tap for layer in named for tap in ([layer] if isinstance(layer, str) else layer))
@@ -16,7 +16,7 @@ def all_taps(layers: Iterable[str | list[str] | None]) -> list[str]:
 
 
 def check_share(share: float) -> None:
-    """Raises TypeError or ValueError if this is no share of the labels' loss."""
+    """Raises TypeError or ValueError if this is not a valid `student_loss_weight`."""
     if isinstance(share, bool) or not isinstance(share, numbers.Real):
         raise TypeError(
             f"`student_loss_weight` must be a number. Received: {share!r} of type {type(share)}."
@@ -33,13 +33,13 @@ def as_losses(losses, student_loss_weight: float) -> list[KnowledgeLoss]:
     losses = list(losses) if isinstance(losses, list | tuple) else [losses]
     if not losses and student_loss_weight < 1:
         raise ValueError(
-            "`distillation_losses` is empty. Give at least one, such as tfkd.losses.SoftTargets()."
+            "`distillation_losses` is empty. Pass at least one, such as tfkd.losses.SoftTargets()."
         )
     return [as_knowledge_loss(loss) for loss in losses]
 
 
 def as_weights(weights: float | Iterable[float] | str | None, losses: list[KnowledgeLoss]) -> list[float]:
-    """A weight for each loss; raises ValueError for another number of them, or a negative one."""
+    """A weight for each loss; raises ValueError if their number is wrong or one is negative."""
     if weights is None:
         return [1.0] * len(losses)
     if isinstance(weights, str):

@@ -1,4 +1,4 @@
-"""CacheForm: what a row of a cache holds, found out from a first batch."""
+"""CacheForm: the contents of a cache row, determined from a first batch."""
 
 import math
 import warnings
@@ -13,9 +13,9 @@ from tfkd.distilling._cached_rows import Arrays, FixedRows, RaggedRows
 from tfkd.distilling._checksums import checksums, number_of_mask
 from tfkd.distilling._packing import Compress, TopLogits, packing_of
 
-# A shard is in memory while it is written or read, and computed again after an interruption.
+# A shard is kept in memory while it is written or read, and recomputed after an interruption.
 _SHARD_EXAMPLES, _SHARD_BYTES = 8192, 2**25
-# A warning says so where more of the soft-target loss is lost.
+# A warning appears if a larger part of the soft-target loss is lost.
 _MOST_LOST = 0.01
 
 
@@ -25,15 +25,15 @@ class CacheForm:
     Args:
         ask: a compiled function from inputs to outputs, a dictionary of `output`, `taps` and `masks`.
         inputs: a first batch.
-        spec: of batches of inputs.
-        compress: how outputs are kept; see `packing_of`.
-        temperature: of the losses, for a number of classes.
+        spec: the spec of a batch of inputs.
+        compress: how outputs are stored; see `packing_of`.
+        temperature: the temperature of the losses, if `compress` is a number of classes.
 
     Raises:
         ValueError: if `compress` does not suit the outputs.
 
     Warns:
-        UserWarning: if much of what soft targets say of the first batch is lost.
+        UserWarning: if much of the soft targets' information is lost on the first batch.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class CacheForm:
         for packing, logits in zip(self._packings, leaves, strict=True):
             if isinstance(packing, TopLogits) and (lost := packing.lost_share(logits)) > _MOST_LOST:
                 warnings.warn(
-                    f"compress={packing.kept} keeps all but {lost:.1%} of what the teacher's soft targets "
-                    f"of temperature {packing.temperature:g} say of the first batch. Keep more classes, or "
-                    'give "float16", if the loss is to be within 1 % of exact.',
+                    f"compress={packing.kept} loses {lost:.1%} of the soft-target loss on the first batch, "
+                    f"at temperature {packing.temperature:g}. Keep more classes, or use "
+                    '"float16", to stay within 1 % of the exact loss.',
                     stacklevel=5,
                 )
 
@@ -95,22 +95,22 @@ class CacheForm:
         return checksums(leaves, self._mask)
 
     def length(self, leaves: Sequence[np.ndarray]) -> int:
-        """How many tokens the examples of a batch have, padding included; 0 if the inputs do not agree."""
+        """The number of tokens per example in a batch, padding included; 0 if the inputs disagree."""
         lengths = {np.shape(leaves[i])[1] for i in self._open_leaves if np.ndim(leaves[i]) > 1}
         return lengths.pop() if len(lengths) == 1 else 0
 
     def check(self, arrays: Arrays) -> None:
-        """Raises ValueError if arrays from a file are not those of a shard."""
+        """Raises ValueError if arrays from a file do not form a shard."""
         rows = len(arrays.get("checks", ()))
         for column in self.columns:
             column.check(arrays, rows)
 
     def unpacked(self, parts: Sequence[Any], size: int | None) -> Any:
-        """The outputs as the teacher gave them.
+        """The teacher's outputs, unpacked.
 
         Args:
-            parts: what the columns of outputs hold of a batch.
-            size: how many examples that are; None if unknown.
+            parts: the values of the output columns for a batch.
+            size: the number of examples; None if unknown.
         """
         leaves, parts = [], list(parts)
         for packing, shape in zip(self._packings, self._shapes, strict=True):
@@ -129,6 +129,6 @@ def _has_open_length(shape):
 
 
 def _static_shape(traced, example):
-    """What is known of the shape of an output, `(batch, ...)`, before data are seen."""
+    """The static shape of an output, `(batch, ...)`, as far as it is known before seeing data."""
     shape = traced.shape
     return (None,) * len(example) if shape.rank is None else tuple(shape)

@@ -1,4 +1,4 @@
-"""CachedBatch: the inputs of a batch, and what data sets carry beside them."""
+"""CachedBatch: the inputs of a batch, with the index and teacher outputs that data sets carry."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -8,20 +8,20 @@ from keras import tree
 
 from tfkd._core.keras_internals import mask_of, with_mask
 
-# Keys of the dictionary that such a data set has in place of the inputs.
+# Keys of the dictionary that replaces the inputs in such a data set.
 INPUTS, INDEX, TEACHER = "tfkd:inputs", "tfkd:index", "tfkd:teacher:"
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedBatch:
-    """The inputs of a batch and what comes with them.
+    """The inputs of a batch and the values that come with them.
 
     Args:
-        inputs: what the models take.
-        index: int64 `(batch,)`, the examples' places in the data set; None if unknown.
+        inputs: the models' inputs.
+        index: int64 `(batch,)`, the indices of the examples in the data set; None if unknown.
         output: the teacher's output; None if it was not cached.
         taps: cached taps of the teacher, by name.
-        teacher_fingerprint: fingerprint of the teacher the cache was made with.
+        teacher_fingerprint: the fingerprint of the teacher that the cache was made with.
     """
 
     inputs: Any
@@ -31,12 +31,12 @@ class CachedBatch:
     teacher_fingerprint: str | None = None
 
     def has_taps(self, tapped: Iterable[str]) -> bool:
-        """Whether the cached outputs hold all of these taps of the teacher."""
+        """Whether all of these taps of the teacher are cached."""
         return all(tap in self.taps for tap in tapped)
 
 
 def unpack(x) -> CachedBatch:
-    """Separates inputs from what `with_index` or `cache_teacher` put beside them."""
+    """Separates inputs from the values that `with_index` or `cache_teacher` added."""
     if not isinstance(x, dict) or INPUTS not in x:
         return CachedBatch(x)
     cached = [key for key in x if key.startswith(TEACHER)]
@@ -48,13 +48,13 @@ def unpack(x) -> CachedBatch:
 
 
 def masks_of(outputs: dict) -> dict[str, Any]:
-    """The masks `(batch, tokens)` of the leaves of a structure, by their numbers."""
+    """The masks `(batch, tokens)` of the leaves of a structure, by leaf index."""
     found = {str(i): mask_of(leaf) for i, leaf in enumerate(tree.flatten(outputs))}
     return {i: mask for i, mask in found.items() if mask is not None and len(mask.shape) == 2}
 
 
 def _with_masks(output, taps, masks):
-    """Undoes `masks_of`: a data set holds values and masks side by side."""
+    """Undoes `masks_of`, since a data set holds values and masks separately."""
     outputs = {"output": output, "taps": taps}
     leaves = tree.flatten(outputs)
     for i, mask in masks.items():
@@ -63,7 +63,7 @@ def _with_masks(output, taps, masks):
 
 
 def with_inputs_changed(x, function: Callable[[Any], Any]):
-    """The inputs changed, and what `with_index` or `cache_teacher` put beside them as it is."""
+    """Applies a function to the inputs; values added by `with_index` or `cache_teacher` are unchanged."""
     if not isinstance(x, dict) or INPUTS not in x:
         return function(x)
     return {**x, INPUTS: function(x[INPUTS])}

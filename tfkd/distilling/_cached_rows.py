@@ -1,4 +1,4 @@
-"""Columns of a cache: arrays with one row for each example, a stretch of which makes a shard."""
+"""Columns of a cache: arrays with one row per example, stored in shards of consecutive rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,51 +9,51 @@ Arrays = Mapping[str, Any]
 
 
 class FixedRows:
-    """Rows of one shape.
+    """Rows of equal shape.
 
     Args:
-        name: of the array in a shard.
-        shape: of a row.
-        dtype: of the values.
+        name: the name of the array in a shard.
+        shape: the shape of a row.
+        dtype: the dtype of the values.
     """
 
     def __init__(self, name: str, shape: tuple[int | None, ...], dtype: np.dtype | str) -> None:
         self.name, self.shape, self.dtype = name, tuple(shape), np.dtype(dtype)
 
     def joined(self, pieces: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """The array of a shard, made of pieces of batches `(rows, ...)`.
+        """The array of a shard, joined from pieces of batches `(rows, ...)`.
 
         Raises:
-            ValueError: for rows of another shape.
+            ValueError: if rows have another shape.
         """
         for piece in pieces:
             if piece.shape[1:] != self.shape:
                 raise ValueError(
                     "`dataset` must give outputs of one size. Received: outputs of shape "
-                    f"{piece.shape[1:]}, before of {self.shape}. Pad all batches alike."
+                    f"{piece.shape[1:]} after those of shape {self.shape}. Pad all batches alike."
                 )
         return {self.name: np.concatenate(pieces).astype(self.dtype, copy=False)}
 
     def check(self, shard: Arrays, rows: int) -> None:
-        """Raises ValueError if a shard from a file does not hold so many of these rows."""
+        """Raises ValueError if a shard from a file does not hold this number of rows."""
         _check(shard, self.name, self.dtype, (rows, *self.shape))
 
     def read(self, shard: Arrays, places: np.ndarray) -> np.ndarray:
-        """The rows at these places of a shard."""
+        """The rows at these positions of a shard."""
         return shard[self.name][places]
 
     def batch(self, rows: Sequence[np.ndarray], lengths: Sequence[int], now: int) -> np.ndarray:
-        """Rows that `read` gave, as those of one batch."""
+        """Rows from `read`, stacked to a batch."""
         return np.stack(rows)
 
 
 class RaggedRows(FixedRows):
-    """Rows that have a shape each, such as those of batches that are padded to their own length.
+    """Rows of different shapes, such as those of batches padded to different lengths.
 
     Args:
-        name: of the array in a shard, in which all rows stand one behind the other.
-        shape: of a row; None for the axes that differ.
-        dtype: of the values.
+        name: the name of the array in a shard, in which all rows are concatenated.
+        shape: the shape of a row; None for axes that differ.
+        dtype: the dtype of the values.
     """
 
     def joined(self, pieces: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -78,10 +78,10 @@ class RaggedRows(FixedRows):
         return [shard[self.name][starts[i] : starts[i + 1]].reshape(shapes[i]) for i in places]
 
     def batch(self, rows: Sequence[np.ndarray], lengths: Sequence[int], now: int) -> np.ndarray:
-        """Rows from batches of other lengths as those of one batch, whose length is `now`.
+        """Rows from batches of other lengths, brought to the length `now` and stacked to a batch.
 
         Raises:
-            ValueError: if their shapes do not follow the lengths.
+            ValueError: if their shapes do not depend on the lengths as expected.
         """
         axes = [axis for axis, size in enumerate(self.shape) if size is None]
         rows = [_at_length(row, axes, then, now) for row, then in zip(rows, lengths, strict=True)]
@@ -89,8 +89,8 @@ class RaggedRows(FixedRows):
         if len(shapes) > 1:
             raise ValueError(
                 "The batches are padded to other lengths than when the teacher's outputs were computed, "
-                f"and these, of shapes {shapes}, do not follow the tokens. Batch as then, and again after "
-                "tfkd.cache_teacher."
+                f"but the outputs, of shapes {shapes}, have no axis of tokens to adjust. Batch the data "
+                "set as before; batch again only after tfkd.cache_teacher."
             )
         return np.stack(rows)
 
@@ -99,11 +99,11 @@ def _check(shard, name, dtype, shape):
     array = shard.get(name)
     if array is None or array.dtype != dtype or array.shape != shape:
         found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-        raise ValueError(f"array {name!r} must be {dtype} {shape}, and is {found}")
+        raise ValueError(f"array {name!r} must be {dtype} {shape}, but is {found}")
 
 
 def _at_length(row, axes, then, now):
-    """A row with its axes of tokens cut to another length, or filled with zeros."""
+    """A row with its token axes cut or zero-padded to another length."""
     if then == now or not then:
         return row
     axes = [axis for axis in axes if row.shape[axis] == then]

@@ -1,4 +1,4 @@
-"""Teacher outputs computed once and carried with the examples."""
+"""Caches teacher outputs: computes them once and carries them with the examples."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,24 +15,24 @@ from tfkd.distilling._compatibility import ends_in_probabilities
 from tfkd.distilling._packing import check_compress
 from tfkd.distilling._teacher_cache import TeacherCache
 
-# How many single examples the teacher is asked about at a time.
+# The teacher's batch size for a data set of single examples.
 _BATCH = 256
 
 
 def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Dataset:
-    """Gives every example its place in the data set, which some losses need.
+    """Adds to every example its index in the data set, which some losses need.
 
-    Shuffle afterwards, or the places belong to other examples in every epoch.
+    Shuffle only afterwards; otherwise the indices belong to different examples in every epoch.
 
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, always in the same order.
         batched: whether its elements are batches.
 
     Returns:
-        A data set of the same elements for `Distiller.fit`, with the places beside `x`.
+        A data set of the same elements for `Distiller.fit`, with the indices beside `x`.
 
     Raises:
-        TypeError: if it is no `tf.data.Dataset`.
+        TypeError: if it is not a `tf.data.Dataset`.
 
     Example:
         >>> examples = tf.data.Dataset.from_tensor_slices((x, y))
@@ -47,7 +47,7 @@ def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Datase
         return first + size, keras.utils.pack_x_y_sample_weight({INPUTS: x, INDEX: index}, y, sample_weight)
 
     placed = dataset.scan(tf.constant(0, "int64"), place)
-    # Keras wants to know how long an epoch is, and scan forgets.
+    # Keras uses the cardinality, which `scan` drops.
     length = int(dataset.cardinality())
     return placed.apply(tf.data.experimental.assert_cardinality(length)) if length >= 0 else placed
 
@@ -64,54 +64,55 @@ def cache_teacher(
 ) -> tf.data.Dataset:
     """Runs the teacher once over a data set and carries its outputs with the examples.
 
-    A `tfkd.Distiller` that trains on the result skips the teacher. Outputs are found by the example's
-    place in the data set and travel with it, so shuffle (and batch again) afterwards; each input is
+    A `tfkd.Distiller` that trains on the result does not run the teacher. Outputs are looked up by the
+    example's index in the data set and stay with it, so shuffle (and batch again) afterwards. Each input is
     compared with the one its outputs were computed from, so a data set that changes between epochs, by
-    shuffling or augmentation before this call, is refused. `map_inputs` augments afterwards: the teacher's
-    outputs stay those of the inputs as they were.
+    shuffling or augmentation before this call, is rejected. Augment afterwards with `map_inputs`; the
+    teacher's outputs are then still those for the original inputs.
 
-    Batches of tokens may be padded to lengths of their own, behind the tokens by zeros or as an input named
-    `padding_mask` shows. Outputs are kept at the length they were computed at and joined to a batch at its
-    length; masks of tokens travel with them. `cached.unbatch().shuffle(n).padded_batch(32)`, or
+    Batches of tokens may be padded to different lengths: after the tokens, with zeros or as an input named
+    `padding_mask` shows. Outputs are stored at the length at which they were computed, and adjusted to that
+    of each batch; their token masks are kept. `cached.unbatch().shuffle(n).padded_batch(32)`, or
     `bucket_by_sequence_length`, pads inputs and outputs alike.
 
-    The data set is read once while the teacher is asked; once all outputs are at `path`, only its first
-    batch is. Training reads the data set for the inputs, and the outputs beside it. With a `path` memory
-    holds two shards of outputs, of at most 8,192 examples or 32 MiB each.
+    The data set is read once to run the teacher; if all outputs are at `path` already, only its first batch
+    is read. Training reads the inputs from the data set, and the outputs from the cache. With a `path`,
+    memory holds two shards of outputs, each with at most 8,192 examples or 32 MiB.
 
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, always the same in the same order.
         teacher: a trained model; it is run in inference mode.
-        taps: taps of the teacher to carry besides its output, as losses with `teacher_layer` need.
-        path: folder for the outputs, in shards: an npz file each, and `index.json`. An interrupted
-            computation goes on at the first shard that is missing, and a finished one is used again if the
-            teacher, the taps, `compress` and the inputs are the same. None keeps them in memory.
+        taps: taps of the teacher to store besides its output, for losses with a `teacher_layer`.
+        path: a folder for the outputs, which are stored in shards: an npz file for each, and `index.json`.
+            An interrupted computation continues at the first missing shard. A finished one is reused if the
+            teacher, the taps, `compress` and the inputs are the same. None keeps the outputs in memory.
         batched: whether the elements of `dataset` are batches.
-        compress: how floating-point outputs are kept. None: exactly. "float16": outputs and taps in
-            float16, cut at 65,504; half of the bytes, three digits. A number of classes, such as 32: of
-            each output the largest logits in float16 and one value for all others, which keeps their total
-            probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. What the teacher says
-            of the other classes apart from each other is lost. That is little if the teacher is sure and
-            much if it is not, or at a high temperature: docs/large_data.md has figures.
-        temperature: of the losses; used with a number of classes. The total probability of the other
-            classes is exact at this temperature only.
-        shard: number of this worker, from 0, and how many workers there are, such as `(0, 4)`. All call
-            this with the same data set and `path`. Worker 0 of 4 asks about the shards 0, 4, 8 and so on,
-            and its data set has only their examples; `tf.distribute` does not divide it further.
+        compress: how floating-point outputs are stored. None: exactly. "float16": outputs and taps in
+            float16, clipped at 65,504; half the bytes, three digits. A number of classes, such as 32: for
+            each output the largest logits in float16, and one value for all others that preserves their
+            total probability; taps in float16. 32 of 1000 classes take 1/28 of the bytes. Differences
+            between the other classes are lost. This matters little if the teacher is confident, and more
+            if it is not or at a high temperature; see docs/large_data.md for figures.
+        temperature: the temperature of the losses, used with a number of classes. The total probability of
+            the other classes is exact only at this temperature.
+        shard: the index of this worker, from 0, and the number of workers, such as `(0, 4)`. All workers
+            make this call with the same data set and `path`. Worker 0 of 4 computes shards 0, 4, 8 and so
+            on, and its data set has only their examples; `tf.distribute` does not split it further.
 
     Returns:
         A data set of the same elements for `Distiller.fit`.
 
     Raises:
         TypeError: if `dataset` is not a `tf.data.Dataset`, or the teacher is a tf_keras model.
-        ValueError: if the data set is endless or empty, the teacher has no such layer, an option is out of
-            range, `compress` is a number and the teacher returns probabilities, or what is at `path` is
-            damaged, or was made by another teacher, with other options or for other examples. When it is
-            iterated, `tf.errors.InvalidArgumentError` if its examples are not those of the first time.
+        ValueError: if the data set is infinite or empty, the teacher has no such layer, an option is out of
+            range, `compress` is a number and the teacher returns probabilities, or the cache at `path` is
+            damaged or was made by another teacher, with other options or for other examples. Iterating the
+            result raises `tf.errors.InvalidArgumentError` if the examples differ from those of the first
+            time.
 
     Warns:
         UserWarning: if `compress` is a number and more than 1 % of the soft-target loss is lost on the
-            first batch: KL(teacher || what is kept) divided by KL(teacher || equal probabilities).
+            first batch: KL(teacher || stored) divided by KL(teacher || equal probabilities).
 
     Example:
         >>> examples = tf.data.Dataset.from_tensor_slices((x, y)).batch(256)
@@ -120,7 +121,7 @@ def cache_teacher(
 
     Reference:
         Shen, Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", 2022: the largest
-        probabilities, and the rest spread evenly ("marginal smoothing"). Here it is logits that are kept.
+        probabilities, and the rest spread evenly ("marginal smoothing"). Deviation: logits are stored.
     """
     _check_dataset(dataset)
     check_keras_3("teacher", teacher)
@@ -128,12 +129,12 @@ def cache_teacher(
     share = _checked_share(shard)
     if isinstance(compress, int) and ends_in_probabilities(teacher):
         raise ValueError(
-            f"`compress` keeps the largest of logits, and {teacher.name!r} ends in a softmax or sigmoid. "
-            'tfkd.load_teacher(teacher) gives a teacher that returns logits; or give "float16".'
+            f"`compress` keeps the largest logits, but {teacher.name!r} ends in a softmax or sigmoid. "
+            'tfkd.load_teacher(teacher) makes a teacher that returns logits; or use "float16".'
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
-            "`dataset` must end. Received: an endless one. Call cache_teacher before repeat()."
+            "`dataset` must be finite. Received: an infinite one. Call cache_teacher before repeat()."
         )
     places = with_index(dataset, batched)
     examples = places.map(lambda *element: _inputs_and_index(element))
@@ -151,17 +152,17 @@ def _has_examples(*element):
 
 
 def _divided_by_examples(dataset, workers):
-    """Has `tf.distribute` not divide the files that a data set reads, since examples have places in it."""
+    """Keeps `tf.distribute` from splitting a data set by files, since examples have indices in it."""
     options, policies = tf.data.Options(), tf.data.experimental.AutoShardPolicy
     options.experimental_distribute.auto_shard_policy = policies.DATA if workers == 1 else policies.OFF
     return dataset.with_options(options)
 
 
 def _checked_share(shard):
-    """The number of a worker and how many there are, or ValueError."""
+    """The index of a worker and the number of workers; raises ValueError if invalid."""
     if not isinstance(shard, tuple | list) or len(shard) != 2:
         raise ValueError(
-            "`shard` must be a pair: the number of this worker, from 0, and how many there are, such as "
+            "`shard` must be a pair: the index of this worker, from 0, and the number of workers, such as "
             f"(0, 2). Received: {shard!r}."
         )
     workers = check_int("shard[1]", shard[1])
@@ -175,27 +176,27 @@ def _inputs_and_index(element):
 
 
 def _batched(examples):
-    """Single examples in batches, rows of tokens padded to the longest of theirs."""
+    """Single examples in batches; rows of tokens are padded to the longest in the batch."""
     shapes = [spec.shape for spec in tree.flatten(examples.element_spec)]
     of_tokens = any(shape.rank == 1 and shape[0] is None for shape in shapes)
     return examples.padded_batch(_BATCH) if of_tokens else examples.batch(_BATCH)
 
 
 def map_inputs(dataset: tf.data.Dataset, function: Callable[[Any], Any]) -> tf.data.Dataset:
-    """Changes the inputs of a data set and leaves labels, weights and what the teacher said as they are.
+    """Applies a function to the inputs of a data set; labels, weights and teacher outputs do not change.
 
-    What augments a data set from `cache_teacher` or `with_index`, whose elements hold more than inputs.
+    Use it to augment a data set from `cache_teacher` or `with_index`, whose elements hold more than inputs.
 
     Args:
         dataset: yields `x`, `(x, y)` or `(x, y, sample_weight)`, batches or single examples, where `x` may
             carry a teacher's outputs.
-        function: from inputs to inputs, as `tf.data.Dataset.map` would call it.
+        function: a function from inputs to inputs, called as by `tf.data.Dataset.map`.
 
     Returns:
         A data set of the same form.
 
     Raises:
-        TypeError: if `dataset` is no `tf.data.Dataset`.
+        TypeError: if `dataset` is not a `tf.data.Dataset`.
 
     Example:
         >>> cached = tfkd.cache_teacher(examples, teacher).unbatch().shuffle(60000).batch(128)
@@ -215,6 +216,6 @@ def map_inputs(dataset: tf.data.Dataset, function: Callable[[Any], Any]) -> tf.d
 def _check_dataset(dataset):
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
-            f"`dataset` must be a tf.data.Dataset. Received: {dataset!r} of type {type(dataset)}. Arrays "
-            "become one by tf.data.Dataset.from_tensor_slices((x, y)).batch(256)."
+            f"`dataset` must be a tf.data.Dataset. Received: {dataset!r} of type {type(dataset)}. Convert "
+            "arrays with tf.data.Dataset.from_tensor_slices((x, y)).batch(256)."
         )

@@ -1,4 +1,4 @@
-"""Checksums of examples, by which cached outputs are known to be theirs."""
+"""Checksums of examples, to verify that cached outputs belong to them."""
 
 import zlib
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from keras import tree
 
 
 def checksums(leaves: Sequence[np.ndarray], mask: int | None) -> np.ndarray:
-    """One uint32 for each example that follows from all of its inputs, but not from padding.
+    """A uint32 checksum for each example, of all its inputs without padding.
 
     Args:
         leaves: the flattened inputs of a batch.
-        mask: which of them is the `padding_mask`; None if there is none.
+        mask: the index of the `padding_mask` among them; None if there is none.
     """
     there = None if mask is None else np.asarray(leaves[mask]) != 0
     sums = np.zeros(len(leaves[0]), "uint32")
@@ -29,7 +29,7 @@ def checksums(leaves: Sequence[np.ndarray], mask: int | None) -> np.ndarray:
 def _contents(leaf):
     """The bytes of each example without the zeros at its end."""
     if leaf.dtype == object:
-        # NumPy holds strings as pointers, whose bytes say nothing about the text.
+        # NumPy stores strings as pointers, whose bytes do not depend on the text.
         return [repr(example).encode() for example in leaf]
     flat = leaf.reshape(len(leaf), -1)
     there = np.pad(flat != 0, ((0, 0), (1, 0)), constant_values=True)
@@ -38,8 +38,8 @@ def _contents(leaf):
 
 
 def number_of_mask(inputs: Any) -> int | None:
-    """Which of the flattened inputs is the `padding_mask`; None if there is none."""
+    """The index of the `padding_mask` among the flattened inputs; None if there is none."""
     named = tree.flatten({name: name for name in inputs}) if isinstance(inputs, dict) else []
-    # An input that is a structure itself takes more than one place.
+    # An input that is itself a structure has several leaves.
     whole = not any(map(tree.is_nested, inputs.values())) if named else False
     return named.index("padding_mask") if whole and "padding_mask" in named else None

@@ -1,4 +1,4 @@
-"""Whether a teacher and a student can stand in one distiller."""
+"""Checks whether a teacher and a student fit together."""
 
 import warnings
 from typing import Any
@@ -13,7 +13,7 @@ from tfkd._core.named_inputs import named_inputs, takes_names
 from tfkd._core.names import snake_case
 from tfkd.distilling._token_tables import check_tokens
 
-# Losses of labels that expect probabilities unless told otherwise, and their function forms.
+# Label losses that expect probabilities by default, and their function forms.
 _OF_PROBABILITIES = (
     keras.losses.SparseCategoricalCrossentropy,
     keras.losses.CategoricalCrossentropy,
@@ -28,26 +28,26 @@ _TO_PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 _LOGITS_FROM = {
     "teacher": "tfkd.load_teacher(teacher) makes a copy that returns logits (with "
     'task="multi_label" for independent labels).',
-    "student": "Make its last layer without an activation, and give the labels' loss from_logits=True.",
+    "student": "Build its last layer without an activation, and give the labels' loss from_logits=True.",
 }
 
 
 _INPUT_REMEDY = (
-    "Build the student with the teacher's input shape; for images of two sizes pass resize_inputs=True to "
-    "tfkd.Distiller, or put keras.layers.Resizing in front of one of the networks."
+    "Build the student with the teacher's input shape. If only the image sizes differ, pass "
+    "resize_inputs=True to tfkd.Distiller, or put keras.layers.Resizing in front of one of the networks."
 )
 _OUTPUT_REMEDY = (
-    "Give the student one output per class of the teacher; maps of another size can go through "
-    "keras.layers.Resizing behind the student's last layer."
+    "Give the student one output per class of the teacher. If output maps differ in size, add "
+    "keras.layers.Resizing after the student's last layer."
 )
 
 
 class LogitsWarning(UserWarning):
-    """Logits stand where probabilities are expected, or the other way round."""
+    """Warns of logits where probabilities are expected, or vice versa."""
 
 
 def check_model(model: keras.Model, role: str) -> None:
-    """Raises ValueError, as Keras does, if what is given as `role` is not a Keras model."""
+    """Raises ValueError, as Keras does, if the argument `role` is not a Keras model."""
     check_keras_3(role, model, ValueError)
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -57,30 +57,30 @@ def check_model(model: keras.Model, role: str) -> None:
 
 
 def check_scope(made: keras.Layer, role: str) -> None:
-    """Raises ValueError if what is trained as `role` was made under another `tf.distribute` strategy."""
+    """Raises ValueError if the argument `role` was created under another `tf.distribute` strategy."""
     extended = tf.distribute.get_strategy().extended
     seeds = [v for v in made.variables if v.path.endswith("seed_generator_state")]
     if not all(extended.variable_created_in_scope(v.value) for v in (*made.weights, *seeds)):
         raise ValueError(
-            f"`{role}` must be made under the strategy of the distiller. Received: {made.name!r}, whose "
-            "variables belong to another. Make or load it, and the distiller, within the same `with "
-            "strategy.scope():`, or both outside."
+            f"`{role}` must be created under the strategy of the distiller. Received: {made.name!r}, whose "
+            "variables belong to another one. Create or load it and the distiller within the same `with "
+            "strategy.scope():`, or both outside of any."
         )
 
 
 def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False) -> None:
-    """Raises ValueError, with the remedy, for models that cannot go together.
+    """Raises ValueError, with a remedy, for models that do not fit together.
 
     Args:
         teacher: the teacher.
         student: the student.
-        resized: whether each gets images of its own size.
+        resized: whether images are resized for each model.
     """
     fixed = {id(variable) for variable in teacher.variables}
     if any(id(variable) in fixed for variable in student.trainable_variables):
         raise ValueError(
-            "`student` shares trainable weights with `teacher`, which must not change. Build the student "
-            "on layers of its own, such as those of keras.models.clone_model(teacher)."
+            "`student` shares trainable weights with `teacher`, whose weights must not change. Build the "
+            "student from layers of its own, such as those of keras.models.clone_model(teacher)."
         )
     if resized:
         _check_images(teacher, student)
@@ -90,19 +90,19 @@ def check_pair(teacher: keras.Model, student: keras.Model, resized: bool = False
 
 
 def check_outputs(teacher: keras.Model, student: keras.Model) -> None:
-    """Raises ValueError where the models' outputs cannot be compared with each other."""
+    """Raises ValueError if the models' outputs cannot be compared with each other."""
     _check_shapes(_shapes(teacher, "output"), _shapes(student, "output"), "output", _OUTPUT_REMEDY)
 
 
 def feature_extractor(model: keras.Model, tapped: list[str]) -> keras.Model | None:
-    """A model of a network's output and tapped layers, as Keras's distiller has one; not used in training.
+    """A model that returns a network's output and tapped layers, as in Keras; not used in training.
 
     Args:
         model: a functional or built Sequential network.
         tapped: paths of layers.
 
     Returns:
-        A model whose outputs are `final_output` and one for each path; None without paths.
+        A model with the outputs `final_output` and one for each path; None if there are no paths.
     """
     if not tapped:
         return None
@@ -117,11 +117,11 @@ def ends_in_probabilities(model: keras.Model) -> bool:
 
 
 def warn_of_probabilities(model: keras.Model, role: str) -> None:
-    """Warns if a model whose outputs a loss takes for logits visibly ends in probabilities."""
+    """Warns if a model visibly ends in probabilities, but a loss expects logits."""
     if ends_in_probabilities(model):
         warnings.warn(
-            f"A distillation loss takes the outputs of the {role} {model.name!r} for logits, but it ends "
-            f"in a softmax or sigmoid. {_LOGITS_FROM[role]}",
+            f"A distillation loss expects logits from the {role} {model.name!r}, but it ends in a softmax "
+            f"or sigmoid. {_LOGITS_FROM[role]}",
             LogitsWarning,
             stacklevel=4,
         )
@@ -140,7 +140,7 @@ def warn_of_logits(loss, student: keras.Model) -> None:
             name = getattr(each, "__name__", _class_name(each))
             warnings.warn(
                 f"`loss` {name} expects probabilities, but the student {student.name!r} returns logits: "
-                "its last layer has no activation. Give the loss as an object: "
+                "its last layer has no activation. Pass the loss as an object: "
                 f"keras.losses.{_class_name(each)}(from_logits=True).",
                 LogitsWarning,
                 stacklevel=4,
@@ -148,7 +148,7 @@ def warn_of_logits(loss, student: keras.Model) -> None:
 
 
 def loss_named(loss: Any) -> Any:
-    """The loss of a name that is one; anything else as it is."""
+    """The loss with a given name; anything else is returned unchanged."""
     try:
         return keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:
@@ -156,19 +156,19 @@ def loss_named(loss: Any) -> Any:
 
 
 def _class_name(loss):
-    """The name of a loss's class, also of one that was given as a function."""
+    """The class name of a loss, even if it was given as a function."""
     if loss in _FUNCTIONS:
         return _OF_PROBABILITIES[_FUNCTIONS.index(loss)].__name__
     return type(loss).__name__
 
 
 def _last_layers(model):
-    """The layers the outputs come from; none where the graph cannot be walked."""
+    """The layers that compute the outputs; none if the model has no graph."""
     return list(first_upstream(model, lambda _: True)) if has_graph(model) else []
 
 
 def _activation(layer):
-    """The function a layer ends in; None where it is not one of a few kinds known to have one."""
+    """The activation that a layer ends in; None if its class is not known to have one."""
     if isinstance(layer, keras.layers.Softmax):
         return keras.activations.softmax
     known = keras.layers.Dense, keras.layers.Activation
@@ -176,19 +176,19 @@ def _activation(layer):
 
 
 def _check_images(teacher, student):
-    """Raises ValueError unless both take one image, of sizes that may differ."""
+    """Raises ValueError unless both models take a single image, of possibly different sizes."""
     shapes = [_shapes(model, "input") or [()] for model in (teacher, student)]
     images = all(len(each) == 1 and len(each[0]) == 4 for each in shapes)
     if not images or shapes[0][0][3] != shapes[1][0][3]:
         raise ValueError(
-            "`resize_inputs` needs a teacher and a student of one image input (batch, height, width, "
-            f"channels) each, with as many channels, whose graphs tell its size. Received: teacher "
-            f"{shapes[0]}, student {shapes[1]}. Put keras.layers.Resizing into one of the networks instead."
+            "`resize_inputs` needs a teacher and a student that each have a single image input (batch, "
+            "height, width, channels) of known shape, with the same number of channels. Received: teacher "
+            f"{shapes[0]}, student {shapes[1]}. Add keras.layers.Resizing to one of the networks instead."
         )
 
 
 def _check_inputs(teacher, student):
-    """Inputs that one of them takes by name are compared by name: neither has to take all there are."""
+    """Checks input shapes. Named inputs are compared by name; neither model has to take all of them."""
     if not (takes_names(teacher) or takes_names(student)):
         _check_shapes(_shapes(teacher, "input"), _shapes(student, "input"), "input", _INPUT_REMEDY)
         return
@@ -198,9 +198,9 @@ def _check_inputs(teacher, student):
     shared = [name for name in ours if name in theirs]
     if not shared:
         raise ValueError(
-            "`teacher` and `student` must take the same inputs, or the student some of the teacher's, by "
-            f"name. Received: teacher {sorted(theirs)}, student {sorted(ours)}. Give the student's "
-            "keras.Input layers the names of the teacher's."
+            "`teacher` and `student` must take the same inputs by name, or the student some of the "
+            f"teacher's. Received: teacher {sorted(theirs)}, student {sorted(ours)}. Give the student's "
+            "keras.Input layers the same names as the teacher's."
         )
     for name in shared:
         shapes = [tuple(theirs[name].shape)], [tuple(ours[name].shape)]
@@ -211,7 +211,7 @@ def _check_shapes(theirs, ours, what, remedy):
     if theirs is None or ours is None:
         return
     if what.startswith("input"):
-        # Keras adds an axis of 1 in the end, or takes it off, by itself.
+        # Keras itself adds or removes a last axis of size 1.
         theirs, ours = ([_without_ones(shape) for shape in shapes] for shapes in (theirs, ours))
     same = len(theirs) == len(ours) and all(map(_can_match, theirs, ours))
     if not same:
@@ -231,6 +231,6 @@ def _can_match(a, b):
 
 
 def _shapes(model, what):
-    """Shapes of the model's inputs or outputs, in order; None where they are not known."""
+    """The shapes of the model's inputs or outputs, in order; None if they are not known."""
     tensors = getattr(model, f"{what}s", None)
     return [tuple(tensor.shape) for tensor in tensors] if tensors else None

@@ -1,4 +1,4 @@
-"""DistillationModel: what `fit` has in common, whoever teaches whom."""
+"""DistillationModel: the training code that all distillers and schemes share."""
 
 import itertools
 import os
@@ -17,17 +17,17 @@ from tfkd.distilling._compatibility import check_scope
 from tfkd.distilling._loss_set import LossSet
 from tfkd.distilling._steps import position_weights
 
-# What begins the names of values that replicas hold for themselves, in files of weights.
+# In weight files, the prefix of values that differ between replicas.
 _OF_REPLICAS = "of_replicas_"
 
 
 class DistillationModel(keras.Model):
-    """A Keras model that teaches one student or several: the base of distillers and schemes.
+    """A Keras model that teaches one or more students: the base class of distillers and schemes.
 
     Subclasses set `students` and `loss_sets` (see `tfkd.distilling.Distillation`) and implement `call` and
-    `train_step`; `tfkd.distilling.forward_pass` and `LossSet.total` do most of the latter. What is here
-    makes changed options of losses take effect, has students follow the length of `fit`, and lets
-    interrupted runs resume exactly.
+    `train_step`; `tfkd.distilling.forward_pass` and `LossSet.total` do most of the latter. This class makes
+    changed options of losses take effect, tells students the length of `fit`, and lets interrupted runs
+    resume exactly.
 
     Args:
         **kwargs: passed to `keras.Model`.
@@ -47,19 +47,19 @@ class DistillationModel(keras.Model):
 
     @property
     def sources(self) -> list[keras.Layer]:
-        """What makes inputs: nothing, where they are given."""
+        """The layers that produce inputs; empty if inputs are given to `fit`."""
         return []
 
     def constants(self) -> tuple:
-        """What a traced step takes for constants: where it has changed, the step is traced again."""
+        """The values that a traced step treats as constants; if they change, it is retraced."""
         return tuple(loss_set.take_changes() for loss_set in self.loss_sets)
 
     def student_passes(self, steps: int) -> int:
-        """How many passes in training mode a student makes in so many steps."""
+        """The number of forward passes in training mode that a student makes in a number of steps."""
         return steps
 
     def build_optimizer(self) -> None:
-        """Makes the optimizer's variables as soon as all that it trains is there."""
+        """Creates the optimizer's variables as soon as everything that it trains has been built."""
         students = all(student.built for student in self.students)
         if not self.optimizer.built and students and all(each.parts_built for each in self.loss_sets):
             with self.distribute_strategy.scope():
@@ -77,23 +77,23 @@ class DistillationModel(keras.Model):
     ):
         if kwargs.get("sample_weight") is not None and y is None:
             raise ValueError(
-                "`sample_weight` has no effect without `y`, since Keras leaves it out there. Give the "
-                "labels too, or a data set of (inputs, labels, weights)."
+                "`sample_weight` has no effect without `y`, since Keras then drops it. Pass the labels "
+                "too, or a data set of (inputs, labels, weights)."
             )
         with self.distribute_strategy.scope():
             for student in self.students:
-                # Once more: a distiller made outside of any strategy follows that in which it is fitted.
+                # Check again: a distiller created outside of any strategy uses the one around `fit`.
                 check_scope(student, "student")
         callbacks = with_length(callbacks, self.students, self.student_passes)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def labels_loss(self, y, y_pred, sample_weight):
-        """The loss that `compile` was given, a scalar: under `tf.distribute` this replica's share."""
+        """The loss passed to `compile`, a scalar; under `tf.distribute` this replica's share of it."""
         sample_weight = position_weights(sample_weight, y_pred)
         return ops.cast(self._compile_loss(y, y_pred, sample_weight), "float32")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        # Steps do not call it: Keras does, to build it, and under `tf.distribute` without labels too.
+        # Only Keras calls this, to build the loss; under `tf.distribute` even without labels.
         if y is None:
             return ops.zeros(())
         return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -105,7 +105,7 @@ class DistillationModel(keras.Model):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:
-            # Keras would add up the replicas' shares of a batch, which need not be of one size.
+            # Keras would add the replicas' shares of a batch, which may differ in size.
             *_, batches = next(iter(iterator))
             shares_of = self._distribute_strategy.experimental_local_results
             data_batch = tree.map_structure(lambda values: shares_of(values)[0], next(batches))
@@ -118,15 +118,15 @@ class DistillationModel(keras.Model):
             return make
 
         def one_by_one(iterator):
-            # With several replicas Keras's loop in the graph fails. Of other iterators it takes one batch
-            # after the other.
+            # With several replicas Keras's loop in the graph fails. From a plain iterator it takes one
+            # batch after the other.
             batches = iter(iterator)
             return make(itertools.chain([next(batches)], batches))
 
         return one_by_one
 
     def make_train_function(self, force: bool = False) -> None:
-        # A step that makes variables is traced twice.
+        # A step that creates variables would be traced twice.
         self.build_optimizer()
         if self.train_function is None or force:
             super().make_train_function(force=True)
@@ -138,7 +138,7 @@ class DistillationModel(keras.Model):
             self.test_function = self._kept_current("test_function", self.make_test_function)
 
     def _kept_current(self, name, make):
-        """A step that is made again when values have changed that it took for constants."""
+        """A step that is remade when values that it treats as constants have changed."""
         step, taken = getattr(self, name), self.constants()
 
         def current(iterator):
@@ -158,11 +158,11 @@ class DistillationModel(keras.Model):
         super().save(filepath, *args, **kwargs)
 
     def load_weights(self, *args, **kwargs) -> None:
-        # Else Keras would leave out the state of an optimizer that has not made a step.
+        # Otherwise Keras would skip the state of an optimizer that has not taken a step.
         if self.compiled:
             self.build_optimizer()
         super().load_weights(*args, **kwargs)
-        # Layers, loaded after the model itself, give all copies of a variable one value.
+        # Layers are loaded after the model itself, and set all copies of a variable to one value.
         state = self.state_of_replicas()
         for name, values in self._values_of_replicas.items():
             assign_copies(state[int(name.removeprefix(_OF_REPLICAS))], values)
@@ -170,7 +170,7 @@ class DistillationModel(keras.Model):
 
     def save_own_variables(self, store) -> None:
         super().save_own_variables(store)
-        # Keras leaves random states out of weight files; without them no run resumes exactly.
+        # Keras does not save random states in weight files; without them no run resumes exactly.
         if self._random_states:
             store["random_states"] = np.stack([state.numpy() for state in self._random_states])
         for i, values in differing(self.state_of_replicas()).items():
@@ -192,11 +192,11 @@ class DistillationModel(keras.Model):
 
     @property
     def _random_states(self):
-        """Where random numbers come from: the students' dropout, a data-free distiller's own."""
+        """The states of random generators: of the students' dropout, and of a data-free distiller."""
         return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
     def _get_metrics_result_or_logs(self, logs):
-        # Keras would take the last step's values where not all metrics are among the logs.
+        # Keras would use the last step's values if some metrics are missing from the logs.
         results = self.get_metrics_result()
         return {name: results.get(name, value) for name, value in logs.items()}
 
@@ -212,5 +212,5 @@ class DistillationModel(keras.Model):
 
 
 def _with_axis(scalar):
-    # Along it Keras takes the mean over workers, which it does not find in scalars.
+    # Keras averages over workers along this axis, which scalars do not have.
     return ops.reshape(scalar, (1,))

@@ -43,43 +43,44 @@ _NOT_SAVED = "teacher", "_network", "_teacher_feature_extractor", "_student_feat
 class Distiller(DistillationModel):
     """Trains a student on labels and on a teacher's knowledge.
 
-    A drop-in for `keras.distillation.Distiller`.
+    A drop-in replacement for `keras.distillation.Distiller`.
 
     Total loss: `student_loss_weight * student_loss + (1 - student_loss_weight) * sum of weighted
     distillation losses`, plus the student's own regularization losses. The teacher is frozen
-    (`trainable=False`), runs in inference mode outside the gradient tape, and is in no file: a distiller
-    that `keras.models.load_model` returns trains on once `distiller.teacher` is set to the same teacher.
-    `predict` and calling the distiller run the student alone; `evaluate` runs the teacher too, for
-    `distillation_loss` and `total_loss`, unless `compile` was told otherwise. On a data set from
+    (`trainable=False`) and runs in inference mode outside the gradient tape. It is not saved: to continue
+    training a distiller from `keras.models.load_model`, set `distiller.teacher` to the same teacher first.
+    `predict` and calling the distiller run only the student; `evaluate` also runs the teacher to compute
+    `distillation_loss` and `total_loss`, unless `compile` disables that. On a data set from
     `tfkd.cache_teacher` the teacher does not run.
 
-    Under a strategy of `tf.distribute`, make student, losses and distiller within `strategy.scope()`; a
-    teacher made outside of it keeps its weights on one device. The batch is that of all replicas. Losses
-    `over_batch` see all of it; other losses are the mean of the replicas' means, as Keras's are, which is
-    that of the batch where shares are of one size. With several replicas the steps of an execution
-    (`steps_per_execution`) run one by one.
+    Under a `tf.distribute` strategy, create the student, the losses and the distiller within
+    `strategy.scope()`; a teacher created outside of it keeps its weights on one device. The batch size is
+    that of all replicas together. Losses with `over_batch` see the whole batch. Other losses are the mean
+    of the replicas' means, as in Keras; this equals the mean over the batch if all replicas get equal
+    shares. With several replicas, the steps of one execution (`steps_per_execution`) run one by one.
 
     Args:
-        teacher: a trained `keras.Model`; None if no loss looks at it.
+        teacher: a trained `keras.Model`; None if no loss uses it.
         student: the `keras.Model` to train, with the teacher's input shape.
         distillation_losses: one `tfkd.losses` or `keras.distillation` loss, or a list of them. The
-            latter are computed as Keras documents them. May be empty if only labels count.
+            latter are computed as Keras documents them. May be empty for training on labels only.
         distillation_loss_weights: one weight of at least 0 for each loss; None for 1 each; "published" for
-            the weights the methods were published with.
-        student_loss_weight: weight of the labels' loss, in [0, 1]; 0 needs no labels.
-        name: name of the model.
-        resize_inputs: whether images of another size than a network takes are resized for it (bilinear,
-            smoothed where they become smaller), so that teacher and student may take different sizes.
+            the weights from the methods' papers.
+        student_loss_weight: the weight of the labels' loss, in [0, 1]; 0 needs no labels.
+        name: the name of the model.
+        resize_inputs: whether to resize images to the size that each network takes (bilinear, with
+            antialiasing), so that teacher and student may take different sizes.
         **kwargs: passed to `keras.Model`.
 
     Raises:
         TypeError: if a loss is not a knowledge loss.
         ValueError: if teacher or student is not a Keras model, shapes disagree, weights are out of range,
-            a tapped layer does not exist, or student and losses were made under another `tf.distribute`
+            a tapped layer does not exist, or student and losses were created under another `tf.distribute`
             strategy than the distiller.
 
     Warns:
-        LogitsWarning: if a loss takes probabilities for logits, visibly, or the other way round.
+        LogitsWarning: if a loss that expects logits is given a model that visibly ends in a softmax or
+            sigmoid.
 
     Example:
         >>> distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(temperature=4))
@@ -128,11 +129,11 @@ class Distiller(DistillationModel):
         self.built = student.built
 
     def __dir__(self):
-        # Keras saves what it finds here, and the teacher is in no file.
+        # Keras saves what it finds here, and the teacher is not to be saved.
         return [name for name in super().__dir__() if name not in _NOT_SAVED]
 
     def __setattr__(self, name, value):
-        # Past Keras, which would track the teacher before the property's setter saw it.
+        # Bypass Keras, which would track the teacher before the property's setter is called.
         if name == "teacher":
             object.__setattr__(self, name, value)
         else:
@@ -145,7 +146,7 @@ class Distiller(DistillationModel):
 
     @property
     def distillation_loss_weights(self) -> list[float]:
-        """Their weights; like all options of the losses they may be changed between steps."""
+        """The weights of the losses; like all their options, they may be changed between steps."""
         return self.loss_set.weights_of_losses
 
     @distillation_loss_weights.setter
@@ -154,7 +155,7 @@ class Distiller(DistillationModel):
 
     @property
     def student_loss_weight(self) -> float:
-        """The share of the labels' loss, in [0, 1]; a new one holds from the next step on."""
+        """The weight of the labels' loss, in [0, 1]; a new value applies from the next step on."""
         return self._student_loss_weight
 
     @student_loss_weight.setter
@@ -179,22 +180,22 @@ class Distiller(DistillationModel):
 
     @property
     def students(self) -> list[keras.Model]:
-        """The one student, as callbacks and stages ask for it."""
+        """The student in a list, for callbacks and stages."""
         return [self.student]
 
     @property
     def loss_sets(self) -> list[LossSet]:
-        """The one loss set, likewise."""
+        """The loss set in a list, for callbacks and stages."""
         return [self.loss_set]
 
     @property
     def _network(self):
-        """What a step runs: the student, with what a scheme adds for training."""
+        """The network that a step runs: the student, and anything that a scheme adds for training."""
         return self.student
 
     @property
     def teacher(self) -> keras.Model | None:
-        """The teacher, used as it is; None while a distiller loaded from a file waits for it."""
+        """The teacher; None if there is none, or if a distiller loaded from a file still lacks it."""
         return self._reference.model
 
     @teacher.setter
@@ -206,10 +207,10 @@ class Distiller(DistillationModel):
         self.train_function = self.test_function = None
 
     def _attach(self, teacher):
-        """Checks that what the losses look at is there, and has them made for it."""
+        """Checks that the layers that the losses use exist, and builds the losses for them."""
         if teacher is not None:
             check_pair(teacher, self.student, self.resize_inputs)
-            # A step is compiled as a whole, and the teacher is not among the layers Keras asks.
+            # A step is compiled as a whole, but Keras does not check the teacher's layers.
             self.supports_jit = all(layer.supports_jit for layer in flatten_layers(teacher))
             freeze(teacher)
         outputs = [
@@ -228,7 +229,7 @@ class Distiller(DistillationModel):
         return self.student(self._fitting(self.student, inputs), training=training, **kwargs)
 
     def _fitting(self, model, inputs):
-        """Images at the size that a network takes."""
+        """Images resized for a network, if `resize_inputs` is set."""
         return forward.resized(model, inputs) if self.resize_inputs else inputs
 
     def compile(
@@ -243,26 +244,26 @@ class Distiller(DistillationModel):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: optimizer of the student and of trained parts of the losses.
-            loss: the labels' loss; may be None only where `student_loss_weight` is 0.
+            optimizer: the optimizer of the student and of trained parts of the losses.
+            loss: the labels' loss; may be None only if `student_loss_weight` is 0.
             metrics: metrics of the student's outputs.
-            jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU,
+            jit_compile: True, False, or "auto": XLA on an accelerator, but the plain graph on a CPU,
                 where convolutions are faster without XLA.
-            evaluate_teacher: whether `evaluate` and validation run the teacher too, so that
-                `distillation_loss` and `total_loss` can be monitored; without, `loss` is the labels' loss.
+            evaluate_teacher: whether `evaluate` and validation also run the teacher, so that
+                `distillation_loss` and `total_loss` can be monitored; if not, `loss` is the labels' loss.
             **kwargs: passed to `keras.Model.compile`.
 
         Raises:
-            ValueError: if a loss is needed and None is given, or the labels' loss takes outputs for
-                independent labels and a distillation loss for one softmax.
+            ValueError: if a loss is needed but None is given, or if the labels' loss treats outputs as
+                independent labels and a distillation loss treats them as one softmax.
 
         Warns:
-            LogitsWarning: if the loss expects probabilities and the student visibly returns logits.
+            LogitsWarning: if the loss expects probabilities, but the student visibly returns logits.
         """
         if loss is None and self.student_loss_weight > 0:
             raise ValueError(
                 "`loss` cannot be None while `student_loss_weight` is "
-                f"{self.student_loss_weight}. Give the labels' loss, or build the distiller with "
+                f"{self.student_loss_weight}. Pass the labels' loss, or build the distiller with "
                 "student_loss_weight=0.0 to train without labels."
             )
         check_with_labels_loss(self.teacher, self.distillation_losses, loss)
@@ -296,7 +297,7 @@ class Distiller(DistillationModel):
     def from_config(cls, config: dict) -> Self:
         config = dict(config)
         if "teacher_fingerprint" in config:
-            # As files had it before the teacher's entry held more than that.
+            # The format of older files.
             known = config.pop("teacher_fingerprint")
             config["teacher"] = known and {"fingerprint": known}
         config["teacher"] = TeacherReference.from_config(config["teacher"])
@@ -307,7 +308,7 @@ class Distiller(DistillationModel):
     def load_own_variables(self, store) -> None:
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118
         if "0" in own and not self._own_variables:
-            # Files from before there were loss sets: their factors were the distiller's.
+            # Older files, without loss sets: the factors belonged to the distiller.
             self.loss_set.factors.assign(own.pop("0"))
         super().load_own_variables(own)
 
@@ -356,8 +357,9 @@ class Distiller(DistillationModel):
         measured = self._evaluation_losses(batch, y, sample_weight, student, compares)
         if y is None and not compares:
             raise ValueError(
-                "`y` is missing: without labels nothing can be evaluated here, since a distillation loss "
-                "needs them, or the teacher is not asked (student_loss_weight=1, evaluate_teacher=False)."
+                "`y` is missing: without labels there is nothing to evaluate, since a distillation loss "
+                "needs them or the teacher does not run (student_loss_weight=1, evaluate_teacher=False). "
+                "Pass the labels."
             )
         for tracker, value in measured.items():
             tracker.update_state(value * replicas(), sample_weight=batch_size(student.output))
@@ -375,7 +377,7 @@ class Distiller(DistillationModel):
         return {name: value for name, value in results.items() if name not in left_out}
 
     def _evaluation_losses(self, batch, y, sample_weight, student, compares):
-        """What can be measured of the total loss, by tracker; the labels' loss alone without a teacher."""
+        """The losses that can be evaluated, by tracker; only the labels' loss without a teacher."""
         measured, labels_loss, share = {}, None, self.student_loss_weight
         if y is not None and self._compile_loss is not None:
             labels_loss = self.labels_loss(y, student.output, sample_weight)
@@ -398,7 +400,7 @@ class Distiller(DistillationModel):
         return measured
 
     def _can_compare(self, batch, labels):
-        """Whether evaluation has what the distillation losses need."""
+        """Whether evaluation has everything that the distillation losses need."""
         if not self._evaluates_teacher or self.student_loss_weight == 1:
             return False
         losses = self.loss_set
@@ -420,15 +422,15 @@ class Distiller(DistillationModel):
         return [self._student_loss_tracker, *self.loss_set.trackers]
 
     def ask_teacher(self, batch, labels):
-        """What the teacher returns and what its taps see, computed or carried along; None if unused."""
+        """The teacher's output and taps, computed or cached; None if they are not used."""
         if not self.loss_set.uses_teacher or self.student_loss_weight == 1:
             return None
         if batch.teacher_fingerprint is not None:
             return forward.from_cache(batch, self.loss_set.teacher_taps, self._reference.fingerprint())
         if self._reference.awaited:
             raise ValueError(
-                "The distiller has no teacher, since files hold none. Set distiller.teacher = teacher "
-                "after loading."
+                "The distiller has no teacher, since files do not hold teachers. Set distiller.teacher = "
+                "teacher after loading."
             )
         inputs = self._fitting(self.teacher, batch.inputs)
         return forward.assert_finite(
@@ -436,12 +438,12 @@ class Distiller(DistillationModel):
         )
 
     def loss_terms(self, y, y_pred, distillation_loss, sample_weight):
-        """The two terms of the loss to differentiate: of labels and regularization, and of the teacher.
+        """The two terms of the loss to differentiate: labels and regularization, and distillation.
 
         Args:
-            y: labels; None where they do not count.
+            y: labels; None if they are not used.
             y_pred: the student's output for them.
-            distillation_loss: what `loss_set.total` gives.
+            distillation_loss: the result of `loss_set.total`.
             sample_weight: weights of the examples, or None.
 
         Returns:
@@ -451,8 +453,8 @@ class Distiller(DistillationModel):
         if self.student_loss_weight > 0:
             if y is None:
                 raise ValueError(
-                    "`y` is missing: there are no labels for the student's loss. Give them, or build the "
-                    "distiller with student_loss_weight=0.0 to train without."
+                    "`y` is missing: the student's loss needs labels. Pass them, or build the distiller "
+                    "with student_loss_weight=0.0 to train without labels."
                 )
             student_loss = self.labels_loss(y, y_pred, sample_weight)
         examples = batch_size(y_pred)
@@ -465,9 +467,9 @@ class Distiller(DistillationModel):
         return of_labels, of_teacher * distillation_loss / replicas()
 
     def settled(self, gradients, variables) -> list:
-        """The gradients that the optimizer gets; schemes may change them."""
+        """The gradients to apply; schemes may change them."""
         return gradients
 
     def update(self, gradients, variables):
-        """One step of the optimizer; parts of losses that this step did not use stay as they are."""
+        """One optimizer step; parts of losses that this step did not use are unchanged."""
         apply_gradients(self.optimizer, gradients, variables, self.loss_set.trainable_variables)

@@ -1,4 +1,4 @@
-"""One forward pass of a network with its taps, and what a loss makes of two of them."""
+"""Forward passes of networks with their taps, and losses between two passes."""
 
 import functools
 
@@ -19,7 +19,7 @@ from tfkd.losses._base import check_classes
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._relations import per_row
 
-# Of an axis whose size is open, such as that of tokens, where a network is tried out.
+# The size to try for unknown axes, such as the number of tokens.
 _OPEN_SIZE = 2
 
 
@@ -30,19 +30,19 @@ def forward_pass(
 
     Args:
         model: the model.
-        tapped: names of taps; `taps.INPUT_GRADIENT` among them for the gradient of the labels'
-            cross-entropy by the inputs.
-        inputs: of the model; of named inputs it takes those that it knows.
+        tapped: names of taps; include `taps.INPUT_GRADIENT` for the gradient of the labels' cross-entropy
+            with respect to the inputs.
+        inputs: the model's inputs; from named inputs it takes those that it needs.
         training: whether to run in training mode.
-        labels: of the examples, for that gradient.
+        labels: the labels of the examples, for that gradient.
 
     Returns:
-        The output and what the taps saw. Values `(batch, tokens, ...)` have a Keras mask of the tokens that
-        count, wherever one is known: from the layers that made them, from the last layer that made a mask,
-        or from a `padding_mask` that layers or the model are given.
+        The output and the tapped features. Values `(batch, tokens, ...)` carry a Keras mask of the valid
+        tokens if one is known: from the layers that computed them, from the last layer that made a mask,
+        or from a `padding_mask` passed to layers or to the model.
 
     Raises:
-        ValueError: if the gradient is asked for and there are no labels, or several inputs.
+        ValueError: if the gradient is requested, but there are no labels or several inputs.
     """
     if training:
         with unit_strides(model):
@@ -56,8 +56,7 @@ def _passed(model, tapped, inputs, training, labels):
         return recorded_pass(model, layers, inputs, training)
     if labels is None or tree.is_nested(inputs) or tree.is_nested(labels):
         raise ValueError(
-            "`y` must be the labels of one output, and `x` one tensor, for a loss on the gradient by the "
-            "input."
+            "`y` must be the labels of one output, and `x` one tensor, for a loss on the input gradient."
         )
     inputs = ops.cast(inputs, "float32")
     with tf.GradientTape() as tape:
@@ -72,10 +71,10 @@ def _passed(model, tapped, inputs, training, labels):
 
 
 def resized(model: keras.Model, inputs):
-    """Images at the size that a model takes; inputs of another kind, or of that size, as they are.
+    """Images resized to a model's input size; other inputs are returned unchanged.
 
     Args:
-        model: a model of one input.
+        model: a model with one input.
         inputs: `(batch, height, width, channels)`.
     """
     shape = getattr(model, "input_shape", None)
@@ -87,7 +86,7 @@ def resized(model: keras.Model, inputs):
 
 
 def assert_finite(teacher: ForwardResult) -> ForwardResult:
-    """The same pass; the step fails if the teacher's output is not finite, but for XLA's steps."""
+    """The same pass; the step fails if the teacher's output is not finite, except under XLA."""
 
     def check(output):
         if not output.dtype.is_floating:
@@ -102,25 +101,25 @@ def from_cache(batch: CachedBatch, tapped: list[str], teacher: str | None) -> Fo
     """The pass that a batch carries from `tfkd.cache_teacher`.
 
     Args:
-        batch: with cached outputs.
+        batch: a batch with cached outputs.
         tapped: taps that the losses need.
         teacher: the teacher's fingerprint; None if it is not known.
 
     Returns:
-        The teacher's pass.
+        The teacher's forward pass.
 
     Raises:
-        ValueError: if another teacher made the outputs, or a tap is missing.
+        ValueError: if the outputs are from another teacher, or a tap is missing.
     """
     if teacher != batch.teacher_fingerprint:
         raise ValueError(
             "The data set carries the outputs of another teacher than the distiller's. Run "
-            "tfkd.cache_teacher again with this one."
+            "tfkd.cache_teacher again with this teacher."
         )
     if taps.INPUT_GRADIENT in tapped:
         raise ValueError(
-            "A loss on the gradient by the input needs the teacher itself, not outputs that the data set "
-            "carries. Train on the data set as it was before tfkd.cache_teacher."
+            "A loss on the input gradient needs the teacher itself, not cached outputs. Train on the data "
+            "set as it was before tfkd.cache_teacher."
         )
     missing = [tap for tap in tapped if tap not in batch.taps]
     if missing:
@@ -132,7 +131,7 @@ def from_cache(batch: CachedBatch, tapped: list[str], teacher: str | None) -> Fo
 
 
 def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model) -> None:
-    """Makes the trained parts of a loss, if what they depend on is known before the first step."""
+    """Creates the trained parts of a loss, if the shapes that they need are known before the first step."""
     if type(loss).build is KnowledgeLoss.build:
         loss.build()
         return
@@ -143,7 +142,7 @@ def build(loss: KnowledgeLoss, teacher: keras.Model | None, student: keras.Model
 
 
 def _shape(model, layer):
-    """The shapes a loss will see at `layer`, from the graph or a pass over zeros; None if unknown."""
+    """The shapes that a loss will get at `layer`, from the graph or a trial pass; None if unknown."""
     if has_graph(model):
         if layer is None:
             outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
@@ -160,11 +159,11 @@ def _shape(model, layer):
 
 
 def _pass_over_zeros(model, layer):
-    """What the taps of a model without a graph see; None if the shapes of its inputs are not known."""
+    """The tapped features of a model without a graph, for zeros; None if its input shapes are unknown."""
     known = list(build_shapes(model).values())
     if len(known) != 1:
         return None
-    # Keras keeps shapes by name in a dictionary of its own kind.
+    # Keras stores shapes by name in a dictionary class of its own.
     shapes = dict(known[0]) if isinstance(known[0], dict) else known[0]
     tapped = [] if layer is None else [layer] if isinstance(layer, str) else layer
     for dtype in ("float32", "int32"):
@@ -172,7 +171,7 @@ def _pass_over_zeros(model, layer):
         try:
             passed = forward_pass(model, tapped, zeros, training=False)
         except (ValueError, TypeError, tf.errors.InvalidArgumentError):
-            # Shapes alone do not tell of what type the inputs are, nor sizes that are open.
+            # Shapes do not reveal the dtype of the inputs, nor unknown sizes.
             continue
         return [passed.output] if layer is None else [passed.features[tap] for tap in tapped]
     return None
@@ -183,7 +182,7 @@ def _zeros(shape, dtype):
 
 
 def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: ForwardResult, context: dict):
-    """A loss of two passes as a scalar, reduced as Keras reduces losses.
+    """A loss between two passes as a scalar, reduced as Keras reduces losses.
 
     Args:
         loss: the loss.
@@ -195,7 +194,7 @@ def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: Forward
         A float32 scalar.
 
     Raises:
-        ValueError: if the loss needs what is None in the context.
+        ValueError: if the loss needs something that is None in the context.
     """
     s = _look(student, loss.student_layer)
     t = s
@@ -215,24 +214,25 @@ def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: Forward
 
 
 def missing(loss: KnowledgeLoss, context: dict) -> list[str]:
-    """What a loss needs of the context that is None there."""
+    """The names of what a loss needs from the context, but is None there."""
     return [name for name in loss.missing(Batch(**context)) if name in context]
 
 
 def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
-    """A loss of two networks' values as a scalar, for a training step.
+    """A loss between two networks' values as a scalar, for a training step.
 
     Args:
         loss: the loss.
-        teacher: what it looks at in the teacher.
-        student: what it looks at in the student.
-        batch: what else there is; without a mask, that of the student's values, else of the teacher's.
+        teacher: the teacher's values.
+        student: the student's values.
+        batch: the other inputs of the loss; if it has no mask, that of the student's values is used, else
+            that of the teacher's.
 
     Returns:
         A float32 scalar.
 
     Raises:
-        ValueError: if the batch lacks what the loss needs.
+        ValueError: if the batch lacks something that the loss needs.
     """
     of_gradient = taps.INPUT_GRADIENT in (loss.teacher_layer, loss.student_layer)
     if loss.over_classes and not loss.takes_structures and not of_gradient:
@@ -250,15 +250,15 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
 
 
 def _whole(teacher, student, batch):
-    """The same of the examples of all replicas."""
-    # The student's by itself: only its gradient has to be sent back.
+    """The same values for the examples of all replicas."""
+    # The student's values separately: only their gradients must be sent back.
     student, training = gathered(student), batch.training
     teacher, batch = gathered((teacher, batch._replace(training=None)))
     return teacher, student, batch._replace(training=training)
 
 
 def reduced(values, sample_weight=None, mask=None):
-    """The mean of per-example (or per-token) values by weight and mask; scalars by the mean weight."""
+    """The weighted, masked mean of per-example (or per-token) values; scalars times the mean weight."""
     rank = len(values.shape)
     if rank == 0:
         return values if sample_weight is None else values * ops.mean(per_row(sample_weight, 1, mask))
@@ -288,19 +288,19 @@ def _mask(value):
 
 
 def _joined(mask):
-    """One mask out of several: what all of them count."""
+    """The intersection of several masks."""
     if not isinstance(mask, list):
         return mask
     return functools.reduce(ops.logical_and, [each for each in mask if each is not None])
 
 
 def _per_head(value, heads):
-    """Labels or weights of each head, or the same for all."""
+    """Labels or weights for each head, or the same ones for all."""
     return tree.flatten(value) if tree.is_nested(value) else [value] * heads
 
 
 def _single(sample_weight):
-    """One weight for each example where there is one for each head: their mean."""
+    """One weight per example: the mean of the heads' weights, if these differ."""
     if not tree.is_nested(sample_weight):
         return sample_weight
     weights = tree.flatten(sample_weight)

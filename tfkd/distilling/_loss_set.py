@@ -1,4 +1,4 @@
-"""LossSet: the knowledge losses of one student, with weights, taps and what they came to."""
+"""LossSet: the knowledge losses of one student, with their weights, taps and metrics."""
 
 from collections.abc import Sequence
 
@@ -16,25 +16,24 @@ from tfkd.losses import KnowledgeLoss
 class LossSet(keras.Layer):
     """Weighted knowledge losses between a teacher and one student.
 
-    A distiller has one. A scheme with several students has one for each, an ensemble one for its averaged
-    teachers. Trained parts of the losses are variables of the set.
+    A distiller has one. A scheme with several students has one for each student; an ensemble has one for
+    its averaged teachers. Trained parts of the losses are variables of the set.
 
     Args:
         losses: the losses, in order.
-        weights: one for each, at least 0; None for 1 each, "published" for the papers'.
-        prefix: put before the names of the losses in logs, such as "student_1_"; "" for none.
-        name: name of the layer.
+        weights: one weight for each loss, at least 0; None for 1 each, "published" for those of the papers.
+        prefix: a prefix for the names of the losses in logs, such as "student_1_"; "" for none.
+        name: the name of the layer.
 
     Attributes:
         knowledge_losses: the losses.
-        weights_of_losses: their weights; those that are set later, or changed in place, hold once
-            `take_changes` is called.
-        factors: float32 variable `(losses,)` that a schedule multiplies the weights by, so that steps need
-            no new trace.
-        plateau: float32 variable `(3,)` in which what waits for a plateau keeps whether it has seen a
-            value, the best one, and the epochs since.
-        teacher_taps: what the losses look at in the teacher.
-        student_taps: what they look at in the student.
+        weights_of_losses: their weights; later changes take effect when `take_changes` is called.
+        factors: a float32 variable `(losses,)` with the factors of a weight schedule, so that steps are not
+            retraced.
+        plateau: a float32 variable `(3,)` with the state of a callback that waits for a plateau: whether
+            it has seen a value, the best value, and the epochs since then.
+        teacher_taps: the teacher's layers that the losses use.
+        student_taps: the student's layers that the losses use.
 
     Raises:
         ValueError: if there is not one weight of at least 0 for each loss.
@@ -73,7 +72,7 @@ class LossSet(keras.Layer):
 
     @property
     def uses_teacher(self) -> bool:
-        """Whether any loss looks at the teacher."""
+        """Whether any loss uses the teacher."""
         return any(loss.uses_teacher for loss in self.knowledge_losses)
 
     @property
@@ -87,10 +86,10 @@ class LossSet(keras.Layer):
         return [self.tracker, *self.component_trackers]
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
-        """Checks that what the losses look at is there, and makes their trained parts.
+        """Checks that the tapped layers exist, and creates the trained parts of the losses.
 
         Args:
-            teacher: the teacher; None if it is not there yet.
+            teacher: the teacher; None if it is not set yet.
             student: the student.
 
         Raises:
@@ -106,10 +105,10 @@ class LossSet(keras.Layer):
                 forward.build(loss, teacher, student)
 
     def take_changes(self) -> tuple[str, ...]:
-        """Has the weights as they are now take effect.
+        """Makes the current weights take effect.
 
         Returns:
-            The losses' options that a traced step holds as constants, to be compared with earlier ones.
+            The losses' options that a traced step treats as constants, to be compared with earlier ones.
 
         Raises:
             ValueError: if there is not one weight of at least 0 for each loss.
@@ -121,7 +120,7 @@ class LossSet(keras.Layer):
         return tuple(repr(loss.constants()) for loss in self.knowledge_losses)
 
     def lacks(self, *, labels=None, index=None) -> bool:
-        """Whether a loss needs labels or indices that are not there."""
+        """Whether a loss needs labels or indices that are missing."""
         if labels is None and taps.INPUT_GRADIENT in (*self.teacher_taps, *self.student_taps):
             return True
         context = {"labels": labels, "index": index}
@@ -140,10 +139,10 @@ class LossSet(keras.Layer):
         """The weighted sum of the losses, each reduced as Keras reduces losses.
 
         Args:
-            teacher: the teacher's pass; None if no loss looks at it.
+            teacher: the teacher's pass; None if no loss uses it.
             student: the student's pass.
-            labels: true labels of the batch, for losses that need them.
-            index: number of each example in the data set, likewise.
+            labels: the true labels of the batch, for losses that need them.
+            index: the index of each example in the data set, for losses that need it.
             sample_weight: float `(batch,)`, or None for 1 each.
             training: whether trained parts of the losses run in training mode.
 
@@ -165,7 +164,7 @@ class LossSet(keras.Layer):
         return total
 
     def load_own_variables(self, store) -> None:
-        # A distiller saved before there were loss sets kept the factors itself, and later ones no plateau.
+        # In the oldest files the distiller has the factors; files after that have no plateau.
         if len(store.keys()) == 1:
             self.factors.assign(store["0"])
         elif store.keys():

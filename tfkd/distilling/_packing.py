@@ -1,4 +1,4 @@
-"""How a teacher's outputs are kept: as they are, in float16, or by their likeliest classes."""
+"""How a teacher's outputs are stored: exactly, in float16, or as the logits of the likeliest classes."""
 
 from typing import Any
 
@@ -14,26 +14,26 @@ Shape = tuple[int | None, ...]
 
 
 class Exact:
-    """Values as they are."""
+    """Stores values exactly."""
 
     def pack(self, values) -> list[Any]:
-        """What is kept of them: tensors with a row for each example."""
+        """The tensors to store, with a row for each example."""
         return [values]
 
     def unpack(self, packed: list[Any]) -> Any:
-        """The values that this stands for."""
+        """The values that were packed."""
         return packed[0]
 
     def shapes(self, shape: Shape) -> list[Shape]:
-        """The shapes of what `pack` returns for values of a shape."""
+        """The shapes of the tensors that `pack` returns for values of a shape."""
         return [shape]
 
 
 class Half(Exact):
-    """Values in float16, those beyond its range cut to its largest.
+    """Stores values in float16, clipped to its range.
 
     Args:
-        dtype: of the values.
+        dtype: the dtype of the original values.
     """
 
     def __init__(self, dtype: tf.DType) -> None:
@@ -47,27 +47,27 @@ class Half(Exact):
 
 
 class TopLogits:
-    """The largest logits of each row in float16, and the mass of the others, which are taken for equal.
+    """Stores the largest logits of each row in float16, and one value for all others.
 
-    Values are kept as differences from the largest, so that softmaxes and the order of classes are as exact
-    as float16 can have them.
+    Values are stored as differences from the largest logit, so that the softmax and the order of classes
+    are as exact as float16 allows.
 
     Args:
-        kept: how many.
-        classes: how many there are.
-        temperature: at which the others keep the probability that they have together.
-        dtype: of the logits.
+        kept: the number of logits to keep.
+        classes: the number of classes.
+        temperature: the temperature at which the others' total probability is preserved.
+        dtype: the dtype of the logits.
     """
 
     def __init__(self, kept: int, classes: int, temperature: float, dtype: tf.DType) -> None:
         self.kept, self.classes, self.temperature, self.dtype = kept, classes, temperature, dtype
 
     def pack(self, values) -> list[Any]:
-        """What is kept of logits `(..., classes)`: differences, classes, and largest and other logit."""
+        """Packs logits `(..., classes)` into differences, classes, and the largest and the other logit."""
         logits = tf.cast(values, "float32")
         top, classes = tf.math.top_k(logits, self.kept)
         largest, least = top[..., :1], top[..., -1:]
-        # Of equal logits some may be among the kept and some not.
+        # Of equal logits, some may be kept and some not.
         equal = tf.reduce_sum(tf.cast(logits >= least, "float32"), -1, keepdims=True) - self.kept
         below = tf.where(logits < least, logits, -np.inf) / self.temperature
         others = tf.concat([below, least / self.temperature + tf.math.log(equal)], -1)
@@ -89,17 +89,17 @@ class TopLogits:
         return tf.cast(dense, self.dtype)
 
     def shapes(self, shape: Shape) -> list[Shape]:
-        """The shapes of what `pack` returns for logits of a shape."""
+        """The shapes of the tensors that `pack` returns for logits of a shape."""
         return [(*shape[:-1], self.kept), (*shape[:-1], self.kept), (*shape[:-1], 2)]
 
     def lost_share(self, logits) -> float:
-        """Which share of the soft-target loss of a student that knows nothing is lost.
+        """The lost fraction of the soft-target loss of an untrained student.
 
         Args:
-            logits: of a teacher, `(..., classes)`.
+            logits: a teacher's logits `(..., classes)`.
 
         Returns:
-            KL(teacher || what is kept) by KL(teacher || equal probabilities), at the temperature.
+            KL(teacher || stored) divided by KL(teacher || equal probabilities), at the temperature.
         """
         known = tf.nn.log_softmax(tf.cast(logits, "float32") / self.temperature)
         kept = tf.nn.log_softmax(tf.cast(self.unpack(self.pack(logits)), "float32") / self.temperature)
@@ -111,28 +111,28 @@ class TopLogits:
 
 def check_compress(compress: Compress, temperature: float) -> Compress:
     """Raises ValueError unless `compress` is None, "float16" or a number of classes, and returns it."""
-    check_number("temperature", temperature, above=0, remedy="Give that of the losses, such as 4.")
+    check_number("temperature", temperature, above=0, remedy="Pass that of the losses, such as 4.")
     if compress is None or compress == "float16":
         return compress
     if isinstance(compress, str):
         raise ValueError(
-            '`compress` must be None, "float16" or how many of the likeliest classes to keep, such as 32. '
+            '`compress` must be None, "float16" or the number of likeliest classes to keep, such as 32. '
             f"Received: {compress!r}."
         )
-    return check_int("compress", compress, remedy='Else give "float16", or None for exact values.')
+    return check_int("compress", compress, remedy='Or use "float16", or None for exact values.')
 
 
 def packing_of(compress: Compress, temperature: float, values, of_output: bool) -> Exact | TopLogits:
-    """How values are kept.
+    """Chooses how to store values.
 
     Args:
         compress: None, "float16" or a number of classes.
-        temperature: for a number of classes.
-        values: an example of them.
+        temperature: the temperature of the losses, for a number of classes.
+        values: an example of the values.
         of_output: whether they are an output of the teacher, whose last axis is that of classes.
 
     Raises:
-        ValueError: if no fewer classes than there are would be kept.
+        ValueError: if `compress` is not below the number of classes.
     """
     if compress is None or not values.dtype.is_floating:
         return Exact()
@@ -142,6 +142,6 @@ def packing_of(compress: Compress, temperature: float, values, of_output: bool) 
     if compress >= classes:
         raise ValueError(
             f"`compress` must be below the number of classes. Received: {compress} for an output of shape "
-            f'{tuple(values.shape)}. Give "float16".'
+            f'{tuple(values.shape)}. Use "float16" instead.'
         )
     return TopLogits(compress, classes, temperature, values.dtype)

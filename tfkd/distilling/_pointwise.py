@@ -1,4 +1,4 @@
-"""Strided convolutions of one pixel, trained without TensorFlow's gradient of them."""
+"""Trains strided 1x1 convolutions without TensorFlow's faulty gradient for them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from tfkd import taps
 
 @contextlib.contextmanager
 def unit_strides(model: keras.Model) -> Iterator[None]:
-    """Has strided 1x1 convolutions leave pixels out first, and then use stride 1: the same values.
+    """Replaces strided 1x1 convolutions by subsampling and stride 1, with the same results.
 
-    TensorFlow 2.21's gradient by the kernel of a strided 1x1 convolution writes where it should not, if the
-    number of input channels is not a multiple of 16, on CPUs with AVX-512: thinned residual networks end in
-    a segmentation fault. Of a convolution with stride 1 it does not.
+    On CPUs with AVX-512, TensorFlow 2.21's kernel gradient of a strided 1x1 convolution writes out of
+    bounds if the number of input channels is not a multiple of 16: narrowed residual networks end in a
+    segmentation fault. With stride 1 it does not.
 
     Args:
-        model: a network that is trained inside the block, one of tf_keras behind a bridge included.
+        model: a network that is trained inside the block; it may be a bridged tf_keras model.
     """
     changed = [layer for layer in taps.named_layers(model).values() if _is_strided_pointwise(layer)]
     for layer in changed:
@@ -28,12 +28,12 @@ def unit_strides(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         for layer in changed:
-            # Another replica's thread may have been here.
+            # Another replica's thread may have removed it already.
             vars(layer).pop("convolution_op", None)
 
 
 class _Thinned:
-    """A convolution of every so many rows and columns."""
+    """A 1x1 convolution of subsampled rows and columns."""
 
     def __init__(self, strides: tuple[int, int]) -> None:
         self._rows, self._columns = strides
@@ -44,7 +44,7 @@ class _Thinned:
 
 
 def _is_strided_pointwise(layer):
-    # Layers of Keras 3 and of tf_keras, which have no class in common.
+    # Layers of Keras 3 and of tf_keras, which do not share a class.
     return (
         type(layer).__name__ == "Conv2D"
         and tuple(layer.kernel_size) == (1, 1)

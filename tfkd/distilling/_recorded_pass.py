@@ -1,4 +1,4 @@
-"""ForwardResult: what one ordinary pass of a model gives, with its taps and the masks of tokens."""
+"""ForwardResult: the results of one forward pass of a model, with its taps and token masks."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,18 +13,18 @@ from tfkd.distilling._token_masks import token_masks
 
 
 class ForwardResult(NamedTuple):
-    """What one forward pass gave.
+    """The results of one forward pass.
 
     Args:
-        output: of the model.
-        features: what the taps saw, by name.
+        output: the model's output.
+        features: the tapped features, by name.
     """
 
     output: Any
     features: dict
 
     def fixed(self) -> "ForwardResult":
-        """The same values, held fixed: no gradient flows back through them."""
+        """The same values with gradients stopped."""
         return ForwardResult(
             tree.map_structure(_fixed, self.output),
             {tap: tree.map_structure(_fixed, values) for tap, values in self.features.items()},
@@ -41,11 +41,11 @@ def recorded_pass(model: keras.Model, tapped: Sequence[str], inputs: Any, traini
     Args:
         model: the model.
         tapped: taps of layers.
-        inputs: of the model; of named inputs it takes those that it knows.
+        inputs: the model's inputs; from named inputs it takes those that it needs.
         training: whether to run in training mode.
 
     Returns:
-        The output and what the taps saw, with the masks of tokens that are known on all that has tokens.
+        The output and the tapped features, with known token masks attached to all values that have tokens.
     """
     with taps.record(model, tapped) as seen, token_masks(model, inputs) as masks:
         output = model(taken_by(model, inputs), training=training)

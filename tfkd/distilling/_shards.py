@@ -1,4 +1,4 @@
-"""Shards of a cache: stretches of consecutive examples, in memory or one file each."""
+"""Shards of a cache: runs of consecutive examples, in memory or in one file each."""
 
 import functools
 import json
@@ -20,11 +20,11 @@ _OPEN = 2
 
 
 class Shards(Protocol):
-    """Where shards are kept, by their numbers.
+    """A store of shards, by their numbers.
 
     Attributes:
-        size: how many examples a shard has; the last one may have fewer.
-        examples: how many there are in all; None until all were seen.
+        size: the number of examples in a shard; the last one may have fewer.
+        examples: the total number of examples; None until all have been seen.
     """
 
     size: int
@@ -33,21 +33,21 @@ class Shards(Protocol):
     def __contains__(self, number: int) -> bool: ...
 
     def write(self, number: int, arrays: Arrays) -> None:
-        """Keeps a shard."""
+        """Stores a shard."""
 
     def read(self, number: int) -> Arrays:
-        """A shard that is there."""
+        """Returns a stored shard."""
         ...
 
     def finish(self, examples: int) -> None:
-        """Notes that all examples were seen."""
+        """Records that all examples have been seen."""
 
 
 class ShardsInMemory:
     """Shards in memory.
 
     Args:
-        size: how many examples a shard has.
+        size: the number of examples in a shard.
     """
 
     def __init__(self, size: int) -> None:
@@ -69,18 +69,18 @@ class ShardsInMemory:
 
 
 class ShardFolder:
-    """Shards in a folder: an npz file each, written whole or not at all, and an index of what they are.
+    """Shards in a folder: an npz file for each, written completely or not at all, and an index file.
 
-    Several processes may write and read different shards of one folder at a time.
+    Several processes may read and write different shards of one folder at the same time.
 
     Args:
         path: the folder.
-        description: what the shards follow from, to be found the same when they are used again.
-        size: how many examples a new folder's shards have.
-        check: raises ValueError if arrays from a file are not those of a shard.
+        description: the settings that the shards depend on, which must be the same when they are reused.
+        size: the number of examples per shard in a new folder.
+        check: raises ValueError if arrays from a file do not form a shard.
 
     Raises:
-        ValueError: if shards are there that follow from something else.
+        ValueError: if the folder holds shards made with other settings.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ShardFolder:
         if os.path.exists(self._file(_INDEX)):
             self._take_index()
         elif os.path.exists(self._file("progress.json")):
-            raise self._unusable("they are in the format of an older tfkd")
+            raise self._unusable("they are in the format of an older version of tfkd")
         else:
             self._write_index()
 
@@ -103,7 +103,7 @@ class ShardFolder:
 
     def _unusable(self, reason):
         return ValueError(
-            f"The outputs at {self._path!r} cannot be used: {reason}. Give another `path`, or remove that "
+            f"The outputs at {self._path!r} cannot be used: {reason}. Pass another `path`, or remove that "
             "folder."
         )
 
@@ -113,7 +113,7 @@ class ShardFolder:
                 found = dict(json.load(file))
             for key, now in self._description.items():
                 if found.get(key) != now:
-                    raise self._unusable(f"their {key} is {found.get(key)!r}, now it is {now!r}")
+                    raise self._unusable(f"their {key} is {found.get(key)!r}, but now it is {now!r}")
             self.size = check_int("shard_size", found["shard_size"])
             self.examples = found["examples"] and check_int("examples", found["examples"])
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -147,8 +147,8 @@ class ShardFolder:
             self._check(arrays)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{path!r} is damaged or not one of these outputs: {error}. Remove that file and call "
-                "tfkd.cache_teacher again to compute it anew."
+                f"{path!r} is damaged or does not hold these outputs: {error}. Remove that file and call "
+                "tfkd.cache_teacher again to recompute it."
             ) from error
         return arrays
 

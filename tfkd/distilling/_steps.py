@@ -1,4 +1,4 @@
-"""What training steps have in common, whoever teaches whom."""
+"""Functions that all training steps share."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,21 @@ from tfkd.optimizers import DOT
 
 
 def replicas() -> int:
-    """How many replicas of the step add up their gradients under `tf.distribute`."""
+    """The number of replicas that add up their gradients under `tf.distribute`."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def batch_size(outputs):
-    """How many examples a model's outputs are of, an int32 scalar."""
+    """The number of examples in a model's outputs, an int32 scalar."""
     return ops.shape(tree.flatten(outputs)[0])[0]
 
 
 def position_weights(sample_weight, outputs):
-    """Weights of examples in the form in which Keras weighs each position of an output by them.
+    """Sample weights in the form that Keras needs to weight each position of an output.
 
     Args:
-        sample_weight: `(batch,)`, or of another shape, which stays as it is; None for 1 each.
-        outputs: of the model; weights of `(batch, positions, ...)` become `(batch, 1)`.
+        sample_weight: `(batch,)`, or another shape, which is returned unchanged; None for 1 each.
+        outputs: the model's outputs; for `(batch, positions, ...)` the weights become `(batch, 1)`.
 
     Returns:
         The weights.
@@ -38,26 +38,26 @@ def position_weights(sample_weight, outputs):
 
 
 def regularization(losses: Iterable):
-    """The sum of a model's own losses, this replica's share of it."""
+    """This replica's share of the sum of a model's own losses."""
     return sum(ops.sum(ops.cast(loss, "float32")) for loss in losses) / replicas()
 
 
 def with_loss_scaling(
     optimizer: keras.optimizers.Optimizer | str, model: keras.Model
 ) -> keras.optimizers.Optimizer:
-    """The optimizer, scaling its loss if the model it trains computes in float16.
+    """The optimizer, with loss scaling if the model that it trains computes in float16.
 
-    Keras goes by the policy of the model that is fitted, which here is not the one that is trained.
+    Keras looks at the dtype policy of the model being fitted, which here is not the one being trained.
     """
     optimizer = keras.optimizers.get(optimizer)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    # Functional models of a file do not know the policy their layers have.
+    # Functional models from a file do not have the dtype policy of their layers.
     half = any(layer.dtype_policy.name == "mixed_float16" for layer in flatten_layers(model))
     if scaled or not half:
         return optimizer
     if isinstance(optimizer, DOT):
         raise ValueError(
-            f"`optimizer`: DOT does not scale losses, which the float16 of {model.name!r} needs. Use "
+            f"`optimizer`: DOT does not support loss scaling, which {model.name!r} needs in float16. Use "
             "another optimizer, or build the network in mixed_bfloat16."
         )
     return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -69,13 +69,13 @@ def apply_gradients(
     variables: Sequence[keras.Variable],
     optional: Iterable[keras.Variable] = (),
 ) -> None:
-    """One step of an optimizer.
+    """Takes one optimizer step.
 
     Args:
         optimizer: the optimizer.
-        gradients: one for each variable; None where the step did not use it.
-        variables: what is trained.
-        optional: variables that stay as they are where the gradient is None; for others Keras warns.
+        gradients: one for each variable; None for variables that the step did not use.
+        variables: the trained variables.
+        optional: variables that may have no gradient and then stay unchanged; Keras warns about others.
     """
     if not optimizer.built:
         optimizer.build(variables)

@@ -1,4 +1,4 @@
-"""Losses that suit what a teacher answers: one class, independent labels or numbers."""
+"""Chooses and checks losses for the teacher's task: one class, independent labels or numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from tfkd.tasks import Classification, LanguageModel, Task, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
 _OF_OUTPUTS = None, taps.INPUT_GRADIENT
-# The labels' losses that take each output for a label of its own.
+# Label losses that treat each output as an independent label.
 _OF_LABELS = (
     keras.losses.binary_crossentropy,
     keras.losses.BinaryCrossentropy,
@@ -23,8 +23,8 @@ _OF_LABELS = (
     keras.losses.BinaryFocalCrossentropy,
 )
 _REMEDY = (
-    'Use tfkd.losses.BernoulliTargets on logits: tfkd.load_teacher(teacher, task="multi_label") gives such '
-    "a teacher, and the student's last layer has no activation. If exactly one class is right, say so: "
+    'Use tfkd.losses.BernoulliTargets on logits: tfkd.load_teacher(teacher, task="multi_label") makes such '
+    "a teacher, and the student's last layer must have no activation. If exactly one class is right, use "
     'tfkd.load_teacher(teacher, task="classification").'
 )
 
@@ -32,18 +32,18 @@ _REMEDY = (
 def losses_for(
     teacher: keras.Model | None, student: keras.Model, losses: Sequence[KnowledgeLoss]
 ) -> list[KnowledgeLoss]:
-    """The losses, with the task's own in place of soft targets where the teacher is not a classifier.
+    """Replaces soft targets by the loss of the teacher's task, if the teacher is not a classifier.
 
     Args:
         teacher: a teacher that `tfkd.load_teacher` may have marked with its task; None if there is none.
-        student: who learns.
-        losses: what was asked for.
+        student: the student.
+        losses: the requested losses.
 
     Returns:
-        As many losses.
+        The losses to use, one for each requested one.
 
     Raises:
-        ValueError: if another loss takes the outputs for the logits of one softmax, which they are not.
+        ValueError: if another loss treats outputs as the logits of one softmax, which they are not.
     """
     task = None if teacher is None else marked_task(teacher)
     # Logits of a vocabulary are those of a softmax at each position.
@@ -59,29 +59,29 @@ def losses_for(
 def check_with_labels_loss(
     teacher: keras.Model | None, losses: Sequence[KnowledgeLoss], labels_loss: Any
 ) -> None:
-    """Raises ValueError if the labels are independent of each other and a loss takes them for one softmax.
+    """Raises ValueError if labels are independent, but a distillation loss treats them as one softmax.
 
     Args:
-        teacher: the teacher; one that is marked as a classifier is taken at its word.
+        teacher: the teacher; if its task is marked, nothing is checked.
         losses: the knowledge losses.
-        labels_loss: what `compile` takes as `loss`.
+        labels_loss: the argument `loss` of `compile`.
     """
-    # Of several outputs each may have a loss and labels of its own kind.
+    # Each of several outputs may have its own loss and its own sort of labels.
     if teacher is None or marked_task(teacher) is not None or keras.tree.is_nested(labels_loss):
         return
     if is_of_independent_labels(labels_loss):
         for loss in filter(_is_over_classes, losses):
-            _refuse(loss, "`loss` is a binary cross-entropy, so each output is a label of its own")
+            _refuse(loss, "`loss` is a binary cross-entropy, so each output is an independent label")
 
 
 def is_of_independent_labels(labels_loss: Any) -> bool:
-    """Whether a labels' loss, as `compile` takes it, has a label of its own for each output."""
+    """Whether a labels' loss, as passed to `compile`, treats each output as an independent label."""
     named = loss_named(labels_loss)
     return named in _OF_LABELS or isinstance(named, _OF_LABELS[1::2])
 
 
 def take_logits(losses: Sequence[KnowledgeLoss]) -> bool:
-    """Whether any of the losses takes the networks' outputs for logits."""
+    """Whether any of the losses treats the networks' outputs as logits."""
     outputs = [loss for loss in losses if not (loss.teacher_layer or loss.student_layer)]
     return any(loss.over_classes or isinstance(loss, BernoulliTargets | KerasLogits) for loss in outputs)
 
@@ -93,9 +93,9 @@ def _suiting(loss: KnowledgeLoss, task: Task) -> KnowledgeLoss:
         return task.soft_loss(loss.temperature)
     instead = type(task.soft_loss()).__name__
     raise ValueError(
-        f"`distillation_losses`: {loss.title} takes outputs for the logits of one softmax, and "
-        f"those of the teacher are of the task {task.name!r}. Use tfkd.losses.{instead}, a loss of inner "
-        'layers, or tfkd.load_teacher(..., task="classification") if exactly one class is right.'
+        f"`distillation_losses`: {loss.title} treats outputs as the logits of one softmax, but the "
+        f"teacher's task is {task.name!r}. Use tfkd.losses.{instead}, a loss on intermediate layers, or "
+        'tfkd.load_teacher(..., task="classification") if exactly one class is right.'
     )
 
 
@@ -104,7 +104,7 @@ def _is_over_classes(loss):
 
 
 def _check_several(loss, student):
-    """One loss for all of several outputs is checked when it sees them."""
+    """Checks the number of classes; a loss that takes all outputs together is checked when it sees them."""
     outputs = getattr(student, "outputs", None) or ()
     if len(outputs) == 1 or not loss.takes_structures:
         for output in outputs:
@@ -118,6 +118,6 @@ def _ends_in_sigmoids(model):
 
 def _refuse(loss, seen):
     raise ValueError(
-        f"`distillation_losses`: {loss.title} takes outputs for the logits of one softmax, and "
+        f"`distillation_losses`: {loss.title} treats outputs as the logits of one softmax, but "
         f"{seen}. {_REMEDY}"
     )

@@ -1,4 +1,4 @@
-"""TeacherCache: what a teacher says of all examples of a data set, computed once."""
+"""TeacherCache: a teacher's outputs for all examples of a data set, computed once."""
 
 import functools
 import itertools
@@ -20,29 +20,29 @@ from tfkd.distilling._packing import Compress
 from tfkd.distilling._recorded_pass import recorded_pass
 from tfkd.distilling._shards import ShardFolder, Shards, ShardsInMemory
 
-# Of the files; 3: shards.
+# The version of the file format; 3 introduced shards.
 _FORMAT = 3
 _OTHER_EXAMPLES = (
     "The data set gives other examples than when the teacher's outputs were computed. Shuffle after "
-    "tfkd.cache_teacher, and augment by tfkd.map_inputs(cached, function). Padding may differ only behind "
-    "an example: zeros, or what a `padding_mask` among the inputs shows."
+    "tfkd.cache_teacher, and augment with tfkd.map_inputs(cached, function). Padding may differ only after "
+    "the tokens: zeros, or positions that a `padding_mask` among the inputs marks."
 )
 
 
 class TeacherCache:
-    """Outputs with one row for each example, computed when this is made.
+    """A teacher's outputs with one row for each example, computed in the constructor.
 
-    Where batches are padded to lengths of their own, rows have the length of the batch they were computed
-    in, and are joined to another batch at its length.
+    If batches are padded to different lengths, rows have the length of the batch in which they were
+    computed, and are adjusted to the length of each later batch.
 
     Args:
-        examples: yields batches of inputs and of their places in the data set, in order.
-        teacher: is asked in inference mode.
-        tapped: taps of it to keep besides its output.
-        path: folder for the outputs; None for memory.
-        compress: how they are kept; see `packing_of`.
-        temperature: of the losses, for a number of classes.
-        share: number of this worker and how many there are: it computes and joins its own shards only.
+        examples: yields batches of inputs and of their indices in the data set, in order.
+        teacher: the teacher, run in inference mode.
+        tapped: its taps to store besides its output.
+        path: a folder for the outputs; None for memory.
+        compress: how they are stored; see `packing_of`.
+        temperature: the temperature of the losses, for a number of classes.
+        share: the index of this worker and the number of workers; each handles only its own shards.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TeacherCache:
         passed = recorded_pass(self.teacher, self.tapped, inputs, training=False)
         outputs = {"output": passed.output, "taps": {tap: passed.features[tap] for tap in self.tapped}}
         masks = masks_of(outputs)
-        # NumPy files have no bfloat16.
+        # NumPy files do not support bfloat16.
         outputs = tree.map_structure(
             lambda x: tf.cast(x, "float32") if x.dtype == tf.bfloat16 else x, outputs
         )
@@ -108,11 +108,11 @@ class TeacherCache:
         return all(number in self._shards for number in numbers if self._is_own(number))
 
     def _fill(self, batches):
-        """Goes through the examples once and computes the shards that are missing."""
-        # Decided where a shard begins, since another process may write it meanwhile.
+        """Computes the missing shards in one pass over the examples."""
+        # Decided when a shard begins, since another process may write it in the meantime.
         is_missing = functools.cache(lambda number: number not in self._shards)
         pieces, examples = [], 0
-        with progress.work("asking the teacher about the data set"):
+        with progress.work("running the teacher on the data set"):
             for inputs, index in batches:
                 own = [part for part in self._by_shard(index.numpy()) if self._is_own(part[0])]
                 missing = [part for part in own if is_missing(part[0])]
@@ -135,7 +135,7 @@ class TeacherCache:
         self._shards.write(number, arrays)
 
     def _by_shard(self, index) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """The shards that examples are in, with which of them and where in the shard they are."""
+        """Yields each shard's number, which of the examples are in it, and their positions there."""
         numbers = index // self._shards.size
         for number in np.unique(numbers).tolist():
             chosen = numbers == number
@@ -146,19 +146,19 @@ class TeacherCache:
         return np.array_equal(known, sums)
 
     def _check(self, inputs, parts):
-        """Raises ValueError if parts of a batch are not the examples whose shards are there."""
+        """Raises ValueError if parts of a batch do not match the examples of existing shards."""
         if not parts:
             return
         sums = self._form.sums([leaf.numpy() for leaf in tree.flatten(inputs)])
         for number, chosen, places in parts:
             if not self._agree(self._shards.read(number), places, sums[chosen]):
                 raise ValueError(
-                    f"The outputs at {self._path!r} are of other examples, or of the same in another "
-                    "order. Give another `path`, or remove that folder."
+                    f"The outputs at {self._path!r} are for other examples, or for the same ones in a "
+                    "different order. Pass another `path`, or remove that folder."
                 )
 
     def owns(self, index) -> Any:
-        """Whether the shards of examples, by their places, are this worker's."""
+        """Whether the examples with these indices are in this worker's shards."""
         worker, workers = self._share
         return index // self._shards.size % workers == worker
 
@@ -168,7 +168,7 @@ class TeacherCache:
         return tree.map_structure(lambda value: tf.boolean_mask(value, owned), element)
 
     def join(self, *element) -> Any:
-        """An element with the outputs beside its inputs."""
+        """An element with the teacher's outputs added to its inputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
             element[0] if len(element) == 1 else element
         )
@@ -179,7 +179,7 @@ class TeacherCache:
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def join_one(self, *element) -> Any:
-        """The same for an element that is one example."""
+        """`join` for an element that is a single example."""
         batch = tree.map_structure(lambda value: value[None], element)
         return tree.map_structure(lambda value: value[0], self.join(*batch))
 
@@ -189,7 +189,7 @@ class TeacherCache:
             where = "" if self._path is None else f" at {self._path!r}"
             raise ValueError(
                 f"The data set has more examples than the {self._shards.examples} whose outputs are "
-                f"known{where}. Call tfkd.cache_teacher for it, with another `path`."
+                f"cached{where}. Call tfkd.cache_teacher for it with another `path`."
             )
         lengths, rows = [], [[] for _ in form.outputs]
         for number, chosen, places in self._by_shard(index):

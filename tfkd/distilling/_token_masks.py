@@ -1,4 +1,4 @@
-"""Which tokens of a batch count, for values whose layers do not say it."""
+"""Finds the token masks of values whose layers do not set any."""
 
 import contextlib
 import functools
@@ -14,19 +14,19 @@ from tfkd._core.interposing import around
 from tfkd._core.keras_internals import flatten_layers, mask_of, with_mask
 from tfkd._core.named_inputs import named_inputs, takes_names
 
-# What models and layers call a mask `(batch, tokens)` that is given to them.
+# The argument names by which models and layers take a mask `(batch, tokens)`.
 _NAMES = "padding_mask", "decoder_padding_mask"
 
 
 class TokenMasks:
-    """The masks `(batch, tokens)` that a model's pass has to do with.
+    """The masks `(batch, tokens)` that occur in a model's forward pass.
 
-    Keras has a mask travel with a tensor, but attention layers and operations that are not layers drop it,
-    and models of keras-hub take it as an input beside the tokens.
+    Keras attaches masks to tensors, but attention layers and operations that are not layers drop them, and
+    keras-hub models take them as inputs beside the tokens.
 
     Args:
         model: the model.
-        inputs: of the pass, named ones that the model does not take included.
+        inputs: the inputs of the pass, including named ones that the model does not take.
     """
 
     def __init__(self, model: keras.Model, inputs: Any) -> None:
@@ -39,7 +39,7 @@ class TokenMasks:
                 self._note(self._given, ops.convert_to_tensor(named[name]))
 
     def noting(self, layer: keras.Layer) -> dict[str, Callable]:
-        """What has to be put around a layer's methods, by their names, to note the masks of its calls."""
+        """The wrappers of a layer's methods, by name, that record the masks of its calls."""
         around_methods: dict[str, Callable] = {}
         if type(layer).compute_mask is not keras.Layer.compute_mask:
             around_methods["compute_mask"] = self._note_made
@@ -56,7 +56,7 @@ class TokenMasks:
         return mask
 
     def _note_output(self, call, *args, **kwargs):
-        # It has its mask already, so that Keras does not ask the layer for one.
+        # The output already has its mask, so Keras does not call `compute_mask`.
         output = call(*args, **kwargs)
         self._note(self._made, mask_of(output))
         return output
@@ -68,35 +68,36 @@ class TokenMasks:
         return call(*args, **kwargs)
 
     def _note(self, masks, mask):
-        # What is computed inside a loop cannot be used outside of it.
+        # Tensors computed inside a graph loop cannot be used outside of it.
         if self._graph is tf.compat.v1.get_default_graph() and _is_mask(mask):
             masks.append(mask)
 
     def handed_to(self, values: Any) -> Any:
-        """The values, each of a token axis with the mask of its tokens, if it has none of its own.
+        """The values, with a mask attached to those that have a token axis but no mask.
 
         Args:
-            values: a tensor or a structure of tensors. Those of at least three axes whose second is as long
-                as the mask have a token axis.
+            values: a tensor or a structure of tensors. A tensor has a token axis if it has at least three
+                axes and the second is as long as the mask.
         """
-        # The last mask that a layer made is that of the tokens as they are by then.
+        # The last mask that a layer made belongs to the tokens at that point.
         masks = [*reversed(self._made), *reversed(self._given)]
         return tree.map_structure(lambda value: _handed(value, masks), values) if masks else values
 
 
 @contextlib.contextmanager
 def token_masks(model: keras.Model, inputs: Any) -> Iterator[TokenMasks]:
-    """Finds the masks of a model's calls inside the `with` block: those made, those given to layers, and
-    the input named `padding_mask`.
+    """Records the masks of a model's calls inside the block.
+
+    These are the masks that layers make or get as arguments, and the input named `padding_mask`.
 
     Args:
         model: any Keras model.
-        inputs: what it will be called with.
+        inputs: the inputs that it will be called with.
     """
     masks = TokenMasks(model, inputs)
     with contextlib.ExitStack() as stack:
         for layer in flatten_layers(model, include_self=False):
-            # Those of tf_keras, behind a bridge, keep their masks to themselves.
+            # The masks of bridged tf_keras layers are not visible.
             around_methods = masks.noting(layer) if isinstance(layer, keras.Layer) else {}
             for method, note in around_methods.items():
                 stack.enter_context(around(layer, method, note))
@@ -104,14 +105,14 @@ def token_masks(model: keras.Model, inputs: Any) -> Iterator[TokenMasks]:
 
 
 def check_same_tokens(teacher: Any, student: Any) -> None:
-    """Has a step fail, but for XLA's steps, if two networks disagree about which tokens count.
+    """Makes a step fail, except under XLA, if two networks have different token masks.
 
     Args:
-        teacher: mask of the teacher's values, or None.
-        student: of the student's, of the same shape.
+        teacher: the mask of the teacher's values, or None.
+        student: the mask of the student's values, of the same shape.
 
     Raises:
-        ValueError: if the masks are of different lengths.
+        ValueError: if the masks have different lengths.
     """
     if not (_is_mask(teacher) and _is_mask(student)) or teacher is student:
         return
@@ -127,9 +128,9 @@ def check_same_tokens(teacher: Any, student: Any) -> None:
 
 def _refusal(received):
     return (
-        "`teacher` and `student` must see the same tokens, and padding at the same places. Received: "
-        f"{received}. Give both the ids of one tokenizer, and layers such as Embedding(mask_zero=True) its "
-        "padding: 0 in masks of both."
+        "`teacher` and `student` must see the same tokens, with padding in the same places. Received: "
+        f"{received}. Give both the ids of one tokenizer, and mask its padding in both, by padding_mask or "
+        "by layers such as Embedding(mask_zero=True)."
     )
 
 
@@ -156,7 +157,7 @@ def _handed(value, masks):
 
 
 def _of_length(mask, value):
-    """The mask, or one of which everything counts if the value turns out to be of another length."""
+    """The mask; at run time, an all-true mask if the value turns out to have another length."""
     if None not in (mask.shape[1], value.shape[1]):
         return mask
     length, tokens = tf.shape(value)[1], tf.shape(mask)[1]

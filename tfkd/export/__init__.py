@@ -1,4 +1,4 @@
-"""What a person leaves with: TFLite files, checked against the model, and the report."""
+"""Export of TFLite files, verified against their models, and of reports."""
 
 from tfkd.export._calibration import read_calibration
 from tfkd.export._compression_report import write_compression_report

@@ -1,4 +1,4 @@
-"""The inputs that ranges are taken from, as a file for other tools: `calibration.npz`."""
+"""Calibration inputs as a file for other tools: `calibration.npz`."""
 
 import os
 import zipfile
@@ -9,20 +9,20 @@ from tfkd._core import files
 from tfkd._core.runtimes import SIGNATURE, TFLiteFile
 from tfkd.export._examples import Inputs, filled_up
 
-# What is written at most.
+# The most bytes to write.
 _BYTES = 2**26
 
 
 def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Inputs as a TFLite file takes them, by the names in its signature.
+    """Inputs in the form that a TFLite file takes, by the names in its signature.
 
     Args:
-        content: the file; where it takes integers that stand for floats, the floats are meant.
-        inputs: inputs `(n, ...)`, or several by name, as the model takes them.
+        content: the file; for quantized inputs, the returned arrays are floats.
+        inputs: the model's inputs `(n, ...)`, or several by name.
 
     Returns:
-        For each input of the file an array `(n, ...)`, float32 or of integers; of large inputs the first
-        that 64 MiB hold.
+        For each input of the file an array `(n, ...)`, float32 or integer; of large inputs only the first
+        ones, up to 64 MiB.
     """
     file = TFLiteFile(content)
     named = inputs if isinstance(inputs, dict) else dict.fromkeys(file.input_shapes, inputs)
@@ -36,7 +36,7 @@ def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
         elif array.dtype == np.int64:
             array = array.astype("int32")
         length = shape[1] if array.ndim == len(shape) == 2 else None
-        # Texts are filled up to the file's length.
+        # Texts are padded to the file's length.
         if length is not None and array.shape[1] < length:
             array = filled_up(array, length, 0)
         arrays[name] = array
@@ -45,16 +45,16 @@ def inputs_of_file(content: bytes, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def write_calibration(path: str | os.PathLike, inputs: dict[str, np.ndarray]) -> None:
-    """Writes inputs by name into an npz file, an array `(n, ...)` for each, whole or not at all."""
+    """Writes inputs by name, arrays `(n, ...)`, to an npz file, completely or not at all."""
     with files.replacing(path) as temporary:
         files.write_arrays(temporary, inputs)
 
 
 def load_calibration(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of a `calibration.npz`, by the names of inputs.
+    """The arrays in a `calibration.npz`, by the names of inputs.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not such a file.
     """
     try:
@@ -66,24 +66,25 @@ def load_calibration(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise ValueError(f"`path`: {os.fspath(path)!r} is not a calibration.npz: it holds no inputs.")
     if len({len(array) for array in inputs.values()}) != 1:
         raise ValueError(
-            f"`path`: {os.fspath(path)!r} must hold as many examples of each input. Received: "
+            f"`path`: {os.fspath(path)!r} must hold the same number of examples of each input. Received: "
             f"{ {name: len(array) for name, array in inputs.items()} }."
         )
     return inputs
 
 
 def read_calibration(path: str | os.PathLike) -> dict[str, list[dict[str, np.ndarray]]]:
-    """The inputs of a `calibration.npz` as `ai_edge_quantizer` calibrates by them.
+    """Reads the inputs in a `calibration.npz` in the form that `ai_edge_quantizer` takes for calibration.
 
     Args:
-        path: the file that `tfkd.pipelines` and the programs leave in their folders: an array
-            `(n, ...)` for each input by its name.
+        path: the file that `tfkd.pipelines` and the programs write to their folders: an array `(n, ...)`
+            for each input, by name.
 
     Returns:
-        By the key of a TFLite file's signature, a dictionary of arrays `(1, ...)` for each example.
+        A dictionary from the key of a TFLite file's signature to a list with a dictionary of arrays
+        `(1, ...)` for each example.
 
     Raises:
-        FileNotFoundError: if it is not there.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not such a file.
 
     Example:
@@ -96,6 +97,6 @@ def read_calibration(path: str | os.PathLike) -> dict[str, list[dict[str, np.nda
 
 
 def by_signature(inputs: dict[str, np.ndarray]) -> dict[str, list[dict[str, np.ndarray]]]:
-    """Inputs by name as `ai_edge_quantizer` takes them: one example after the other."""
+    """Inputs by name in the form that `ai_edge_quantizer` takes: a list of single examples."""
     number = len(next(iter(inputs.values())))
     return {SIGNATURE: [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(number)]}

@@ -1,4 +1,4 @@
-"""What a model card says of the network that a run leaves, as one dictionary."""
+"""The facts in a model card about the network from a run, as one dictionary."""
 
 import os
 from collections.abc import Mapping
@@ -13,8 +13,7 @@ from tfkd.export._signature import declared_inputs, takes_texts
 from tfkd.tasks import Task, output_shape_of
 
 _LICENSE = (
-    "The teacher's licence applies to what was made of it, and those of the data that were given; tfkd "
-    "does not know them."
+    "The licences of the teacher and of the training data apply to this network; tfkd does not know them."
 )
 
 
@@ -25,14 +24,14 @@ def card_facts(
     tflite: bytes | None,
     sizes: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What there is to say of a network, as JSON can hold it.
+    """The facts about a network, in a form that can be written as JSON.
 
     Args:
-        metrics: what `metrics.json` holds.
-        model: the network that the run leaves.
-        task: what its outputs mean.
+        metrics: the contents of `metrics.json`.
+        model: the network from the run.
+        task: its task.
         tflite: the content of its TFLite file, or None.
-        sizes: bytes of the run's files by name.
+        sizes: the sizes of the run's files in bytes, by name.
 
     Returns:
         A dictionary with "name", "task", "parameters", "inputs", "outputs", "labels", "tflite", "origin",
@@ -57,7 +56,7 @@ def card_facts(
 
 def _inputs(model):
     declared = declared_inputs(model)
-    values = "whole numbers" if takes_texts(declared) else "in [0, 1]"
+    values = "integers" if takes_texts(declared) else "in [0, 1]"
     return [
         {"name": name, "shape": list(each.shape), "dtype": each.dtype, "values": values}
         for name, each in declared.items()
@@ -65,7 +64,7 @@ def _inputs(model):
 
 
 def _file(content, metrics):
-    """What a TFLite file takes and returns, a batch of one at a time, and what it says of itself."""
+    """The inputs and outputs of a TFLite file, for one example, and its metadata."""
     file = TFLiteFile(content)
     shapes = {**file.input_shapes, **file.output_shapes}
     takes = [
@@ -101,14 +100,14 @@ def _origin(metrics):
 
 
 def _method(metrics):
-    """Who has taught whom, or how inputs were made."""
+    """The name of the method: the search strategy, the scheme or the recipe."""
     if metrics["pipeline"] == "search" and metrics["training_images"]:
         return f"{metrics['strategy']} search"
     return (metrics.get("scheme") or metrics["recipe"])["name"]
 
 
 def _figures(metrics):
-    """What was measured of what, and on what."""
+    """The measured figures, with what they were measured of and on."""
     rows = [
         _figure(of, name.replace("_", " "), value, examples(metrics))
         for of, scores in _scores(metrics).items()
@@ -117,7 +116,7 @@ def _figures(metrics):
     if metrics["pipeline"] == "search":
         found = metrics["search"]
         best = next(trial for trial in found["trials"] if trial["point"] == found["best"])
-        rows.append(_figure("student", found["objective"], best["objective"], "inputs it was chosen by"))
+        rows.append(_figure("student", found["objective"], best["objective"], "inputs used to choose it"))
     if metrics.get("agreement") is not None:
         name = "agreement with the teacher"
         rows.append(_figure("student", name, metrics["agreement"], metrics["agreement_on"]))
@@ -134,7 +133,7 @@ def _figure(of, name, value, on):
 
 
 def _scores(metrics):
-    """The task's figures by what they are of."""
+    """The task's figures, by what they were measured of."""
     if metrics["pipeline"] == "compress":
         first, *_, last = metrics["variants"]
         scores = {"model before": first["scores"], "compressed model": last["model_scores"]}

@@ -1,30 +1,29 @@
-"""How far a network of a run can be trusted: the sentences of its model card."""
+"""The sentences of a model card on how far its network can be trusted."""
 
 from tfkd.export._trust import UNMEASURED, trust, trust_in_file
 from tfkd.tasks import Task
 
-# What files were compared with their networks on.
+# The inputs on which files were compared with their networks.
 _JUDGED_ON = {"distil_with_data": "held-out training examples", "distil_text": "held-out texts"}
 _NO_DATA = (
-    "It has never seen real data: it has learned from synthesized inputs alone, and from what its teacher "
-    "answered to them."
+    "It has never seen real data: it was trained only on synthesized inputs and its teacher's outputs for "
+    "them."
 )
-_TEACHER = (
-    "It has learned the mistakes of its teacher, too; tfkd does not know what that was trained on before."
-)
+_TEACHER = "It has also learned its teacher's mistakes; tfkd does not know what the teacher was trained on."
 _OTHER_INPUTS = (
-    "Inputs of another kind than it was made for get an answer, too, and nothing says how right it is."
+    "It also gives outputs for inputs of a kind that it was not made for, without any sign of how wrong "
+    "they are."
 )
-_TRIAL = "It has learned for as long as a trial of the search; a longer training makes it better."
+_TRIAL = "It was trained only as long as a trial of the search; longer training improves it."
 
 
 def judged_on(metrics: dict) -> str:
-    """What TFLite files were compared with their networks on, in the plural."""
+    """The inputs on which TFLite files were compared with their networks, in the plural."""
     return _JUDGED_ON.get(metrics["pipeline"], "synthesized inputs")
 
 
 def examples(metrics: dict) -> str | None:
-    """What networks were measured on; None if nothing real was there."""
+    """The inputs on which networks were measured; None if there were no real ones."""
     if "measured_images" in metrics:
         return f"{metrics['measured_images']:,} {metrics['agreement_on']}"
     count = metrics["evaluation_images"]
@@ -32,21 +31,21 @@ def examples(metrics: dict) -> str | None:
 
 
 def learned_from(metrics: dict) -> str | None:
-    """What a network has learned from; None if it was not trained."""
+    """What a network was trained on; None if it was not trained."""
     if metrics["pipeline"] == "compress" and not metrics["stages"]:
         return None
     return "real data" if metrics.get("training_images") else "synthesized inputs"
 
 
 def limits(metrics: dict, task: Task) -> list[str]:
-    """What whoever wants to use a network has to know.
+    """What users of a network need to know.
 
     Args:
-        metrics: what `metrics.json` holds.
-        task: what its outputs mean.
+        metrics: the contents of `metrics.json`.
+        task: the network's task.
 
     Returns:
-        Sentences.
+        A list of sentences.
     """
     sentences = [f"Attention: {metrics['problem']}."] if metrics["problem"] else []
     if learned_from(metrics) == "synthesized inputs":
@@ -70,12 +69,12 @@ def limits(metrics: dict, task: Task) -> list[str]:
 
 
 def _measured(metrics):
-    """What the figures are of."""
+    """A sentence on what the figures were measured on."""
     if (measured := examples(metrics)) is None:
         return UNMEASURED
     if metrics["evaluation_images"]:
-        return f"Figures are of {measured}, which taught and chose nothing."
+        return f"Figures were measured on {measured}, which were not used for training or selection."
     return (
-        f"Figures are of {measured}. They taught nothing; what is chosen by them looks a little better "
-        "than it is."
+        f"Figures were measured on {measured}, which were not used for training. Anything selected by them "
+        "looks slightly better than it is."
     )

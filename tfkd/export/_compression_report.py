@@ -13,7 +13,7 @@ def write_compression_report(path: str | os.PathLike, metrics: dict) -> None:
 
     Args:
         path: the file to write.
-        metrics: what `metrics.json` holds.
+        metrics: the contents of `metrics.json`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.

@@ -1,4 +1,4 @@
-"""Keras models in TFLite's format."""
+"""Converts Keras models to TFLite."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from tfkd.export._examples import Inputs, number_of
 from tfkd.export._low_bits import LOW_BITS, with_low_bits
 from tfkd.export._signature import is_named, signature
 
-# How the converter names operators that its runtime lacks.
+# The converter's message for operators that its runtime lacks.
 _OPERATORS = re.compile(r"'?tf\.(\w+)' op is neither")
-# Loops, and the lists that they fill. Calibrating them ends the whole process in a segmentation fault.
+# Loops, and the lists that they fill. Calibrating them crashes the process with a segmentation fault.
 _LOOPS = re.compile(r"(Stateless)?While|TensorList\w+")
 CALIBRATED = ("int8", "int16x8", "w4a8")
 _LONGEST_REASON = 300
@@ -37,26 +37,26 @@ def convert(
     sparse: bool = False,
     outputs: Sequence[str] = ("logits",),
 ) -> bytes:
-    """A model as the content of a TFLite file that takes one example at a time.
+    """Converts a model to the content of a TFLite file that takes one example at a time.
 
-    What may crash the converter is converted by another process.
+    Models that may crash the converter are converted in a separate process.
 
     Args:
-        model: a Keras model from images, or inputs by name, to logits or numbers; its sides are known.
-        quantization: "float32", "dynamic", "float16", "int8", "int16x8", or a kind of `with_low_bits`.
-        inputs: what the ranges of "int8", "int16x8" and "w4a8" are taken from; None if the model is
-            quantization-aware and brings its own.
-        interface: "float32", "int8" or "uint8", what an "int8" file takes and returns.
-        sparse: whether kernels of many zeros are stored without them.
-        outputs: names for what the model returns.
+        model: a Keras model from images, or named inputs, to logits or numbers, with known input sizes.
+        quantization: "float32", "dynamic", "float16", "int8", "int16x8", or an option of `with_low_bits`.
+        inputs: calibration inputs for "int8", "int16x8" and "w4a8"; None if the model is quantization-aware
+            and has its own ranges.
+        interface: "float32", "int8" or "uint8", the dtype of an "int8" file's inputs and outputs.
+        sparse: whether kernels with many zeros are stored in sparse form.
+        outputs: names for the model's outputs.
 
     Returns:
-        The bytes, with a signature from "image", or from the inputs by name, to the outputs.
+        The bytes, with a signature from "image", or from the named inputs, to the outputs.
 
     Raises:
-        ImportError: if the extra `aeq` is missing for a kind of few bits.
-        RuntimeError: if the converter refuses the model, or dies of it; the message names operators that it
-            lacks, or what to do.
+        ImportError: if the extra `aeq` is missing for a low-bit file.
+        RuntimeError: if the converter rejects the model or crashes on it; the message names the operators
+            that it lacks, or a remedy.
     """
     if quantization in LOW_BITS:
         content = convert(model, "float32", None, outputs=outputs)
@@ -66,7 +66,7 @@ def convert(
             raise
         except Exception as error:
             raise RuntimeError(
-                f"ai-edge-quantizer cannot make model {model.name!r} {quantization}: {_reason(error)}"
+                f"ai-edge-quantizer cannot convert model {model.name!r} to {quantization}: {_reason(error)}"
             ) from error
     takes, by_name = signature(model), is_named(model)
 
@@ -76,7 +76,7 @@ def convert(
 
     serve = tf.function(named, input_signature=list(takes.values()))
     concrete = serve.get_concrete_function()
-    # What the converter freezes are the TensorFlow variables inside Keras's.
+    # The converter freezes the TensorFlow variables inside Keras's.
     trackable = _Variables([variable.value for variable in model.variables])
     may_crash = quantization in CALIBRATED and _has_loops(concrete.graph)
     options = {"quantization": quantization, "interface": interface, "sparse": sparse}
@@ -99,7 +99,7 @@ def convert(
 def converted(
     converter: Any, inputs: Inputs | None, quantization: str, interface: str, sparse: bool
 ) -> bytes:
-    """What a TFLite converter makes, by the options of `convert`."""
+    """The output of a TFLite converter with the options of `convert`."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT] * (quantization != "float32")
     if sparse:
         converter.optimizations.append(tf.lite.Optimize.EXPERIMENTAL_SPARSITY)
@@ -121,7 +121,7 @@ def converted(
 
 
 def _one_by_one(inputs):
-    """Examples as the converter takes them: lists of one input, or dictionaries."""
+    """Single examples as the converter takes them: lists of one input, or dictionaries."""
     for i in range(number_of(inputs)):
         if isinstance(inputs, dict):
             yield {name: array[i : i + 1] for name, array in inputs.items()}
@@ -146,14 +146,14 @@ def _by_another_process(trackable, concrete, inputs, options):
             else:
                 np.savez(path, inputs)
         pathlib.Path(folder, "options.json").write_text(json.dumps(options), encoding="utf-8")
-        # The other process finds what this one has found.
+        # The other process uses the same import path.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "tfkd.export._converting", folder]
         ended = subprocess.run(command, env=environment, capture_output=True, check=False)
         if ended.returncode < 0:
             raise RuntimeError(
-                f"the converter died of it ({signal.Signals(-ended.returncode).name}), as it does of "
-                f"recurrent layers that are loops. {_UNROLL}"
+                f"the converter crashed ({signal.Signals(-ended.returncode).name}), as it does on "
+                f"recurrent layers with loops. {_UNROLL}"
             )
         if ended.returncode:
             raise RuntimeError(ended.stderr.decode(errors="replace"))
@@ -161,7 +161,7 @@ def _by_another_process(trackable, concrete, inputs, options):
 
 
 class _Variables(tf.Module):
-    """Holds variables where the converter finds them."""
+    """Holds variables so that the converter can find them."""
 
     def __init__(self, variables: list[tf.Variable]) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class _Variables(tf.Module):
 
 
 def _reason(error):
-    """What the converter says, in a line: operators that it lacks, else the error's last words."""
+    """The converter's error in one line: the operators that it lacks, or the last line of its message."""
     text = str(error)
     if operators := sorted(set(_OPERATORS.findall(text))):
         return f"it has no operator {', '.join(operators)}. Replace the layers that compute it."

@@ -1,4 +1,4 @@
-"""The process that converts what may crash the converter: `python -m tfkd.export._converting FOLDER`."""
+"""The process for models that may crash the converter: `python -m tfkd.export._converting FOLDER`."""
 
 import json
 import pathlib
@@ -11,10 +11,10 @@ from tfkd.export._conversion import converted
 
 
 def run(folder: pathlib.Path) -> None:
-    """Converts the SavedModel of a folder to the file `model.tflite` in it.
+    """Converts the SavedModel in a folder to a file `model.tflite` in it.
 
     Args:
-        folder: holds `model`, `options.json`, and `inputs.npz` where there are inputs to calibrate by.
+        folder: holds `model`, `options.json`, and `inputs.npz` if there are calibration inputs.
     """
     options = json.loads((folder / "options.json").read_text(encoding="utf-8"))
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "model"))
@@ -23,7 +23,7 @@ def run(folder: pathlib.Path) -> None:
 
 
 def _inputs(path):
-    """Inputs by name, or those without a name; None without a file."""
+    """Inputs by name, or a single array without a name; None if there is no file."""
     if not path.exists():
         return None
     with np.load(path) as saved:
@@ -34,5 +34,5 @@ if __name__ == "__main__":
     try:
         run(pathlib.Path(sys.argv[1]))
     except Exception as error:
-        # All of it: the caller looks for operators that the converter lacks.
+        # The whole message: the caller searches it for missing operators.
         sys.exit(str(error))

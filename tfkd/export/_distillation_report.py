@@ -1,4 +1,4 @@
-"""The report of distillation with data: who was taught by whom, and what came of it."""
+"""The report of distillation with data."""
 
 import os
 from collections.abc import Sequence
@@ -28,13 +28,14 @@ def write_distillation_report(
 
     Args:
         path: the file to write.
-        metrics: what `metrics.json` holds.
-        history: one row of logs for each epoch, in which values may be NaN.
-        grid: PNG of inputs with the student's answers; None for none.
-        teacher: the teacher's outputs for the inputs that networks were measured on; None without one.
-        student: the student's outputs for the same.
-        task: what outputs mean.
-        texts: texts with the student's answers, of `example_texts`.
+        metrics: the contents of `metrics.json`.
+        history: one row of logs for each epoch; values may be NaN.
+        grid: a PNG of inputs with the student's predictions; None for none.
+        teacher: the teacher's outputs for the inputs on which networks were measured; None without a
+            teacher.
+        student: the student's outputs for the same inputs.
+        task: the task.
+        texts: texts with the student's predictions, from `example_texts`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
@@ -53,7 +54,7 @@ def write_distillation_report(
 
 
 def _groups(history):
-    """What is drawn together: losses, and what is the better the higher it is."""
+    """Groups of curves to draw together."""
     names = dict.fromkeys(name for row in history for name in row)
     rates = [name for name in names if name.endswith(("accuracy", "auc", "error", "r2"))]
     groups = {

@@ -1,4 +1,4 @@
-"""Real inputs and labels that a file is measured on."""
+"""Real inputs and labels for measuring a file."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tfkd.tasks._language_model import IGNORED
 
 
 def evaluation_pair(data: Any, model: keras.Model, task: Task) -> tuple[Inputs, np.ndarray]:
-    """Real inputs and labels, in the shapes and dtypes that a model of known sides takes.
+    """Real inputs and labels, in the shapes and dtypes that a model with known input sizes takes.
 
     Args:
         data: `(inputs, labels)`, or a data set of such pairs.
@@ -21,7 +21,7 @@ def evaluation_pair(data: Any, model: keras.Model, task: Task) -> tuple[Inputs, 
         task: its task, which checks the labels.
 
     Raises:
-        ValueError: if they do not fit, naming `evaluation_data`.
+        ValueError: naming `evaluation_data`, if they do not match the model.
     """
     shapes = [f"(n, {', '.join(map(str, spec.shape[1:]))})" for spec in signature(model).values()]
     what = "images" if len(shapes) == 1 and not is_named(model) else "inputs"
@@ -38,5 +38,5 @@ def evaluation_pair(data: Any, model: keras.Model, task: Task) -> tuple[Inputs, 
 
 
 def _of_length(labels, length):
-    """Labels of tokens for texts that were filled up to, or cut at, a length."""
+    """Labels of tokens for texts that were padded or cut to a length."""
     return labels[:, :length] if labels.shape[1] >= length else filled_up(labels, length, IGNORED)

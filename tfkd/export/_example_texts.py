@@ -1,4 +1,4 @@
-"""Texts that a report shows with a network's answers, as it shows pictures of other inputs."""
+"""Example texts for reports, with a network's predictions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,10 +21,10 @@ class ExampleText(NamedTuple):
     """A row of a report.
 
     Args:
-        text: what the network was asked about.
-        answer: what it said, in a few words.
-        label: what is right, or None.
-        teacher: what its teacher said, or None.
+        text: the text.
+        answer: the network's prediction, in a few words.
+        label: the true label, or None.
+        teacher: the teacher's prediction, or None.
     """
 
     text: str
@@ -39,12 +39,12 @@ def example_texts(
     decode: Callable[[np.ndarray], str] | None = None,
     task: Task | None = None,
 ) -> list[ExampleText]:
-    """Texts with a network's answer to each, for `write_report` and `write_distillation_report`.
+    """Texts with a network's predictions, for `write_report` and `write_distillation_report`.
 
     Args:
-        inputs: token ids, by name with their padding mask or alone; the first 24 texts are taken.
+        inputs: token ids, alone or by name with their padding mask; the first 24 texts are used.
         model: the network.
-        decode: makes a text of the ids of one, such as `tokenizer.decode`; None to show the ids.
+        decode: a function from the ids of a text to the text, such as `tokenizer.decode`; None to show ids.
         task: the network's task; None for `tfkd.tasks.task_of(model)`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Inputs from arrays, dictionaries, data sets and generator functions."""
+"""Reads inputs from arrays, dictionaries, data sets and generator functions."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -15,24 +15,25 @@ from tfkd.tasks._language_model import IGNORED
 
 # Inputs of a network: an array, or arrays by name.
 Inputs = np.ndarray | dict[str, np.ndarray]
-# Axes of one input, or of each by name where a network takes them so.
+# The number of axes of one input, or of each by name if a network takes named inputs.
 Ranks = int | Mapping[str, int]
-# What is taken of a stream, which may have no end.
+# The most examples to take from a stream, which may be infinite.
 _MOST = 2048
 
 
 def as_inputs(data: Any, ranks: Ranks) -> Inputs:
-    """Inputs `(n, ...)` from whatever holds them.
+    """Inputs `(n, ...)` from arrays or streams.
 
     Args:
         data: an array, or a dictionary of arrays by name; or a `tf.data.Dataset`, `keras.utils.PyDataset`,
             generator, or a function that returns one, whose elements are inputs, `(inputs, labels)` or a
-            list of one input, single or in batches. Of these the first 2048 inputs are taken. Rows of
-            batches of different lengths get zeros at their ends.
-        ranks: axes of one input, or of each by name. Of a dictionary only these are taken.
+            list of one input, single or in batches. From these the first 2048 inputs are taken. Rows of
+            different lengths are padded with zeros.
+        ranks: the number of axes of one input, or of each by name; other inputs in a dictionary are
+            ignored.
 
     Raises:
-        ValueError: if an input is missing, or elements have other axes.
+        ValueError: if an input is missing, or elements have another number of axes.
     """
     if not _is_stream(data):
         return _arrays(data, ranks)
@@ -46,13 +47,13 @@ def as_inputs(data: Any, ranks: Ranks) -> Inputs:
 
 
 def as_pair(data: Any, ranks: Ranks) -> tuple[Inputs, np.ndarray]:
-    """Inputs and labels from a pair, or a stream of pairs, all of it.
+    """Inputs and labels from a pair, or from a whole stream of pairs.
 
-    Labels of tokens of batches of different lengths get -100, which does not count, at their ends.
+    Token labels of different lengths are padded with -100, which does not count.
 
     Args:
-        data: `(inputs, labels)`, or what `as_inputs` takes, of pairs.
-        ranks: axes of one input, or of each by name.
+        data: `(inputs, labels)`, or a stream of such pairs as for `as_inputs`.
+        ranks: as for `as_inputs`.
 
     Raises:
         ValueError: if the elements of a stream are not pairs, or as for `as_inputs`.
@@ -64,7 +65,7 @@ def as_pair(data: Any, ranks: Ranks) -> tuple[Inputs, np.ndarray]:
     for element in _elements(data):
         if not isinstance(element, tuple | list) or len(element) < 2:
             raise ValueError(
-                "`evaluation_data` must have elements (inputs, labels). Received: inputs alone."
+                "`evaluation_data` must have elements (inputs, labels). Received: inputs only."
             )
         x, y = _arrays(element[0], ranks), np.asarray(element[1])
         single = _is_single(x, ranks)
@@ -74,18 +75,18 @@ def as_pair(data: Any, ranks: Ranks) -> tuple[Inputs, np.ndarray]:
 
 
 def number_of(inputs: Inputs) -> int:
-    """How many examples there are."""
+    """The number of examples."""
     return len(tree.flatten(inputs)[0])
 
 
 def filled_up(array: np.ndarray, length: int, filler: int) -> np.ndarray:
-    """An array whose rows, along its second axis, have a filler behind them."""
+    """The array, padded to a length along its second axis."""
     behind = [(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
     return np.pad(array, behind, constant_values=filler)
 
 
 def _arrays(data, ranks):
-    """What a network takes of inputs, as arrays in the structure that `ranks` has."""
+    """The inputs that a network takes, as arrays in the structure of `ranks`."""
     if isinstance(ranks, int):
         return np.asarray(_only_one(data) if isinstance(data, Mapping) else data)
     if isinstance(data, Mapping):
@@ -93,7 +94,7 @@ def _arrays(data, ranks):
             return {name: np.asarray(value) for name, value in zip(ranks, data.values(), strict=True)}
         if missing := [name for name in ranks if name not in data]:
             raise ValueError(
-                f"Inputs must hold {', '.join(ranks)}, by name. Received: {', '.join(map(str, data))}, "
+                f"Inputs must include {', '.join(ranks)}, by name. Received: {', '.join(map(str, data))}, "
                 f"without {', '.join(missing)}."
             )
         return {name: np.asarray(data[name]) for name in ranks}
@@ -102,17 +103,17 @@ def _arrays(data, ranks):
     if isinstance(data, tuple | list) and len(data) == len(ranks):
         return {name: np.asarray(each) for name, each in zip(ranks, data, strict=True)}
     raise ValueError(
-        f"Inputs must be a dictionary of {', '.join(ranks)}, such as tfkd.text.Tokenizer returns. "
+        f"Inputs must be a dictionary of {', '.join(ranks)}, like those from tfkd.text.Tokenizer. "
         f"Received: {type(data)}."
     )
 
 
 def _only_one(data):
-    """What a network of one input without a name takes of a dictionary."""
+    """The array in a dictionary for a network with one nameless input."""
     usual = [name for name in (IMAGE, TOKENS) if name in data]
     if len(data) != 1 and not usual:
         raise ValueError(
-            f"Inputs must be of one kind, for a model of one input. Received: {', '.join(data)}."
+            f"Inputs must be a single array for a model with one input. Received: {', '.join(data)}."
         )
     return data[usual[0]] if usual else next(iter(data.values()))
 
@@ -122,7 +123,7 @@ def _batch(inputs, ranks):
     for array, rank in zip(tree.flatten(inputs), _ranks(ranks), strict=True):
         if array.ndim not in (rank, rank + 1):
             raise ValueError(
-                f"Elements of a data set or generator must be inputs of {rank} axes, or batches of them. "
+                f"Elements of a data set or generator must be inputs with {rank} axes, or batches of them. "
                 f"Received: shape {array.shape}, dtype {array.dtype}."
             )
     return tree.map_structure(lambda a: a[None], inputs) if _is_single(inputs, ranks) else inputs
@@ -138,7 +139,7 @@ def _ranks(ranks):
 
 
 def _joined(parts, filler):
-    """Batches one after another, rows filled up to the longest."""
+    """Concatenates batches; rows are padded to the longest."""
 
     def joined(*arrays):
         if arrays[0].ndim > 1 and len({array.shape[1] for array in arrays}) > 1:
@@ -166,7 +167,7 @@ def _elements(data: Any) -> Iterable[Any]:
 
 
 def _inputs_of(element, ranks):
-    """The inputs of an element: the first of a pair or list, if it is not a list of all inputs."""
+    """The inputs in an element: the first item of a pair or list, unless it is a list of all inputs."""
     if not isinstance(element, tuple | list):
         return element
     several = isinstance(ranks, Mapping) and len(ranks) > 1

@@ -1,4 +1,4 @@
-"""TFLite files of networks with exits: all exits in one, or one for each stretch between exits."""
+"""TFLite files of networks with exits: all exits in one file, or a file for each part between exits."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import limits
 from tfkd.export._requirements import FLOAT_DIFFERENCE, QUANTIZATIONS
 
-# Coarser than float32 is half precision.
+# A coarser machine epsilon than that of float32 means half precision.
 _FLOAT32 = 1e-6
 
 
@@ -29,10 +29,10 @@ class ExitFile:
     Attributes:
         path: where it was written; None if it was not.
         size_bytes: its size.
-        exits: names of the exits that it answers at.
-        agreement: for each exit the share of inputs for which file and model answer the same class, files
-            before it taken into account.
-        relative_difference: for each exit the largest difference of a logit, as a share of their range.
+        exits: the names of the exits whose logits it returns.
+        agreement: for each exit, the fraction of inputs for which file and model predict the same class,
+            given the files before it.
+        relative_difference: for each exit, the largest difference of a logit, as a fraction of their range.
     """
 
     path: str | None
@@ -53,21 +53,21 @@ def export_exits(
 ) -> list[ExitFile]:
     """Converts a network with exits to TFLite files, runs them and compares them with the network.
 
-    Segmented, there is a file for each exit, by its name: the first takes an image, every other the
-    `features` that the one before it returns beside its `logits`; the last returns `logits` alone. A phone
-    stops where it is sure and pays for no more. Otherwise one file, `exits.tflite`, returns the logits of
-    all exits, each by the exit's name. `export_tflite(drop_exits(model), ...)` makes a file without exits.
-    Files take one example at a time, floats in and out.
+    If `segmented`, there is a file for each exit, with its name: the first takes an image, and each later
+    one the `features` that the one before it returns with its `logits`; the last returns only `logits`. A
+    phone can stop as soon as it is confident, and save the rest. Otherwise a single file, `exits.tflite`,
+    returns the logits of all exits, by the names of the exits. `export_tflite(drop_exits(model), ...)`
+    makes a file without exits. Files take one example at a time, with float inputs and outputs.
 
     Args:
-        model: of `tfkd.schemes.attach_exits`, trained; or a `SelfDistiller.network`.
-        folder: where the files go; it is made if it is missing. None to check without writing.
-        quantization: as of `export_tflite`. Biases are not corrected.
-        representative_data: inputs `(n, ...)` that "int8", "int16x8" and "w4a8" take their ranges from;
-            None for images of the procedural generators.
-        verification_data: inputs to compare on; None for the representative ones, or for other
+        model: a trained model from `tfkd.schemes.attach_exits`, or a `SelfDistiller.network`.
+        folder: the folder for the files, created if necessary; None to check without writing.
+        quantization: as for `export_tflite`. Biases are not corrected.
+        representative_data: calibration inputs `(n, ...)` for "int8", "int16x8" and "w4a8"; None for images
+            from the procedural generators.
+        verification_data: inputs for the comparison; None for the representative ones, or for other
             procedural images.
-        segmented: whether each exit has a file.
+        segmented: whether to write a file for each exit.
         input_range: the lowest and highest value of procedural images.
 
     Returns:
@@ -76,9 +76,9 @@ def export_exits(
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
         TypeError: if the model is not a Keras model, or inputs are not floats.
-        ValueError: for an unknown quantization, a model without exits, of several inputs, open sides or
-            exits that do not follow each other, or data that do not fit.
-        RuntimeError: if the converter refuses a part, or a "float32" file computes something else than the
+        ValueError: if the quantization is unknown; if the model has no exits, several inputs, unknown input
+            sizes or exits that do not follow each other; or if data do not match the model.
+        RuntimeError: if the converter rejects a part, or a "float32" file does not compute the same as the
             model.
         OSError: if a file cannot be written.
 
@@ -93,7 +93,7 @@ def export_exits(
     _check_sides(model)
     half, (low, high) = rounding(model) > _FLOAT32, limits(input_range)
     with in_float32(model) as network:
-        # The tensors of a graph that was built in half precision are of that.
+        # The tensors of a graph built in half precision keep that dtype.
         network, calibration = copied(network) if half else network, None
         if quantization in CALIBRATED or representative_data is not None:
             calibration = inputs_for(network, representative_data, "representative_data", [low, high], 0)
@@ -111,7 +111,7 @@ def export_exits(
 
 
 class _Part(NamedTuple):
-    """What becomes one file: its name, the model, names of what that returns, and of the exits among it."""
+    """The contents of one file: its name, the model, and the names of its outputs and of its exits."""
 
     name: str
     model: keras.Model
@@ -135,12 +135,12 @@ def _check_sides(model):
     if len(shapes) != 1 or None in shapes[0]:
         raise ValueError(
             f"`model` must have one input of known size. Received: {model.name!r} with inputs of shapes "
-            f"{shapes}. Build it from keras.Input of that size."
+            f"{shapes}. Build it with a keras.Input of known size."
         )
 
 
 def _contents(parts, quantization, calibration):
-    """The files, each calibrated by what the parts before it return."""
+    """The files, each calibrated with the outputs of the parts before it."""
     contents = []
     for part in parts:
         contents.append(convert(part.model, quantization, calibration, outputs=part.outputs))
@@ -150,7 +150,7 @@ def _contents(parts, quantization, calibration):
 
 
 def _answers_of_files(parts, contents, inputs: np.ndarray):
-    """The logits of all exits, by name, where each file takes what the one before it returned."""
+    """The logits of all exits, by name; each file takes the features from the one before it."""
     seen = {}
     for part, content in zip(parts, contents, strict=True):
         file = TFLiteFile(content)
@@ -161,7 +161,7 @@ def _answers_of_files(parts, contents, inputs: np.ndarray):
 
 
 def _compared(expected, seen):
-    """The share of equal classes, and the largest difference as a share of the range."""
+    """The fraction of equal classes, and the largest difference as a fraction of the range."""
     difference = float(np.abs(expected - seen).max() / max(float(np.ptp(expected)), 1e-6))
     return float(np.mean(expected.argmax(-1) == seen.argmax(-1))), difference
 
@@ -171,9 +171,9 @@ def _check_floats(model, quantization, compared):
     limit = FLOAT_DIFFERENCE if quantization == "float32" else np.inf
     if not (np.isfinite(worst) and worst <= limit):
         raise RuntimeError(
-            f"The {quantization} TFLite files of {model.name!r} compute something else than the model: "
-            f"logits differ by up to {worst:.2%} of their range; nothing was written. Check that "
-            "outputs are finite, and that no layer is random or, in segments, needs the mask of the input."
+            f"The {quantization} TFLite files of {model.name!r} do not compute the same as the model: "
+            f"logits differ by up to {worst:.2%} of their range; nothing was written. Check that outputs "
+            "are finite, and that no layer is random or, in segments, needs the mask of the input."
         )
 
 

@@ -1,13 +1,13 @@
-"""How reports write figures."""
+"""Formats figures for reports."""
 
 from collections.abc import Sequence
 
-# How far answers of LiteRT's two ways to run a file may be apart, as a share of the range of outputs.
+# The tolerated difference between LiteRT's two ways to run a file, as a fraction of the outputs' range.
 _COMPILED_ROUNDING = 0.02
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A share of 1 as a percentage."""
+    """A fraction as a percentage."""
     return "not measured" if value is None else f"{value * 100:.{digits}f} %"
 
 
@@ -23,42 +23,42 @@ def seconds(value: float) -> str:
 
 
 def score_name(entry: dict) -> str:
-    """What the main figure of a network or file on real data is called: of its "scores", the first.
+    """The name of the main figure of a network or file on real data: the first of its "scores".
 
     Args:
-        entry: a dictionary with "accuracy" and maybe "scores", such as a network's in `metrics.json`.
+        entry: a dictionary with "accuracy" and optionally "scores", such as a network's in `metrics.json`.
     """
     return next(iter(entry.get("scores") or {"accuracy": None})).replace("_", " ")
 
 
 def score(entry: dict) -> float | None:
-    """That figure; None if nothing was measured."""
+    """The main figure; None if nothing was measured."""
     return next(iter((entry.get("scores") or {"accuracy": entry["accuracy"]}).values()))
 
 
 def score_text(entry: dict) -> str:
-    """That figure: a percentage if it is an accuracy, else a number."""
+    """The main figure as text: a percentage if it is an accuracy, otherwise a number."""
     value = score(entry)
     return percent(value) if value is None or score_name(entry) == "accuracy" else f"{value:.4g}"
 
 
 def compiled(rows: Sequence[dict]) -> str:
-    """Whether LiteRT's `CompiledModel` answers as its interpreter does, in a sentence; empty if not known.
+    """A sentence on whether LiteRT's `CompiledModel` matches its interpreter; empty if it is not known.
 
     Args:
-        rows: files, with the fields of a `TFLiteCheck`; those of earlier versions say nothing.
+        rows: files, with the fields of a `TFLiteCheck`; earlier versions may lack some.
     """
     known = [row for row in rows if row.get("compiled_difference") is not None]
     if not known:
         return ""
-    # NaN is not rounding either.
+    # NaN counts as a difference too.
     other = [row for row in known if not row["compiled_difference"] <= _COMPILED_ROUNDING]
     if not other:
-        return "LiteRT's CompiledModel, which newer apps use, gives the same answers as the interpreter."
+        return "LiteRT's CompiledModel, which newer apps use, gives the same outputs as the interpreter."
     worst = max(other, key=lambda row: row["compiled_difference"])
     names = ", ".join(f"{row.get('name') or row.get('model')}, {row['quantization']}" for row in other)
     return (
-        f"Attention: LiteRT's CompiledModel gives other answers than the interpreter for {names}, by up to "
-        f"{percent(worst['compiled_difference'])} of the range of outputs. Test such a file in the app "
-        "that is to run it."
+        f"Attention: LiteRT's CompiledModel gives different outputs than the interpreter for {names}, by "
+        f"up to {percent(worst['compiled_difference'])} of the range of outputs. Test such a file in the "
+        "app that will run it."
     )

@@ -1,4 +1,4 @@
-"""The inputs that a model is calibrated with and compared on."""
+"""Inputs for calibrating a model and comparing it with its file."""
 
 import math
 from typing import Any
@@ -12,27 +12,27 @@ from tfkd.export._examples import Inputs, Ranks, as_inputs, filled_up
 from tfkd.export._signature import PADDING_MASK, Declared, declared_inputs, is_named, signature, takes_texts
 
 _IMAGES = 256
-# What outputs that are compared may take, and how many are compared even if they take more.
+# The memory limit of compared outputs, and the number that is compared in any case.
 _OUTPUT_BYTES, _FEWEST = 2**28, 16
 
 
 def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float], seed: int) -> Any:
-    """Inputs for a model: those given, checked, or images of the procedural generators.
+    """Inputs for a model: the given ones, checked, or images from the procedural generators.
 
     Args:
-        model: takes them; its sides are known.
-        data: inputs as floats on the model's scale, or as the integers that it takes, in any form that
-            `as_inputs` takes, or None.
-        argument: what `data` are called in messages.
+        model: a model with known input sizes.
+        data: inputs in any form that `as_inputs` takes, as floats on the model's scale or as the integers
+            that it takes; or None.
+        argument: the name of `data` in messages.
         limits: the lowest and the highest value of procedural images.
-        seed: of procedural images.
+        seed: the seed of procedural images.
 
     Returns:
         Inputs `(n, ...)`, or a dictionary of several by name, in the dtypes that the model takes.
 
     Raises:
-        TypeError: if the model takes floats and the data are not.
-        ValueError: if they are of another shape, or the model does not take images and there are none.
+        TypeError: if the model takes floats, but the data are not floats.
+        ValueError: if the data have another shape, or if there are none and the model does not take images.
     """
     low, high = limits
     if data is not None:
@@ -44,7 +44,7 @@ def inputs_for(model: keras.Model, data: Any, argument: str, limits: list[float]
 
 
 def ranks_of(model: keras.Model) -> Ranks:
-    """Axes of one input of a network, its sides known or not, by name where it takes them so."""
+    """The number of axes of one input of a network, by name if it takes named inputs."""
     declared = declared_inputs(model)
     if is_named(model) or len(declared) > 1 or takes_texts(declared):
         return {name: each.rank for name, each in declared.items()}
@@ -52,18 +52,18 @@ def ranks_of(model: keras.Model) -> Ranks:
 
 
 def given_inputs(model: keras.Model, data: Any, argument: str) -> Inputs:
-    """Inputs that somebody gave, checked, in the shapes and dtypes that a model of known sides takes.
+    """The given inputs, checked, in the shapes and dtypes that a model with known input sizes takes.
 
-    Rows of integers are filled up with zeros, and what is only padding is cut off.
+    Rows of integers are padded with zeros; excess padding is cut off.
 
     Args:
         model: the model.
-        data: as `as_inputs` takes them.
-        argument: what they are called in messages.
+        data: inputs as for `as_inputs`.
+        argument: the name of `data` in messages.
 
     Raises:
-        TypeError: if the model takes floats and they are not.
-        ValueError: if they do not fit.
+        TypeError: if the model takes floats, but the data are not floats.
+        ValueError: if they do not match the model.
     """
     takes = {
         name: Declared(tuple(spec.shape[1:]), spec.dtype.name) for name, spec in signature(model).items()
@@ -80,18 +80,20 @@ def given_inputs(model: keras.Model, data: Any, argument: str) -> Inputs:
     checked = {name: _checked(inputs[name], takes[name], argument, name) for name in takes}
     if len({len(array) for array in checked.values()}) != 1:
         counts = ", ".join(f"{len(array)} of {name}" for name, array in checked.items())
-        raise ValueError(f"`{argument}` must have as many rows of each input. Received: {counts}.")
+        raise ValueError(
+            f"`{argument}` must have the same number of rows for each input. Received: {counts}."
+        )
     return checked
 
 
 def length_of(*given: Inputs | None) -> int | None:
-    """Tokens of the longest of several texts, by arrays `(n, tokens)` of them; None if there are none."""
+    """The number of tokens of the longest text in arrays `(n, tokens)`; None if there are none."""
     rows = [array for each in given if each is not None for array in tree.flatten(each)]
     return max((array.shape[1] for array in rows if array.ndim == 2), default=None)
 
 
 def most_compared(network: keras.Model) -> int:
-    """How many outputs of a network are held at once, which those of language models are too large for."""
+    """How many outputs of a network fit in memory at once; those of language models are large."""
     of_one = 4 * math.prod(network.output_shape[1:])
     return max(_FEWEST, _OUTPUT_BYTES // of_one)
 
@@ -100,8 +102,8 @@ def _procedural(model, argument, seed):
     takes = signature(model)
     if takes_texts(declared_inputs(model)):
         raise ValueError(
-            f"`{argument}` is needed: {model.name!r} takes texts. Give some as tfkd.text.Tokenizer returns "
-            "them, a dictionary of arrays, or a tf.data.Dataset of such."
+            f"`{argument}` is needed: {model.name!r} takes texts. Pass some in the form that "
+            "tfkd.text.Tokenizer returns: a dictionary of arrays, or a tf.data.Dataset of them."
         )
     shapes = [tuple(spec.shape[1:]) for spec in takes.values()]
     kinds = [spec.dtype.name for spec in takes.values()]
@@ -109,16 +111,15 @@ def _procedural(model, argument, seed):
     if len(takes) > 1 or is_named(model) or len(filled_shape(model)) != 3 or not of_pixels:
         raise ValueError(
             f"`{argument}` is needed: {model.name!r} takes inputs of shape "
-            f"{', '.join(map(str, shapes))}, which are not images that the procedural generators could "
-            "make."
+            f"{', '.join(map(str, shapes))}, which the procedural image generators cannot make."
         )
     images = probes(model, _IMAGES, seed)
-    # Pixels as cameras give them.
+    # Pixels from 0 to 255, as from cameras.
     return np.round(255 * images).astype("uint8") if kinds[0] == "uint8" else images
 
 
 def _of_length(inputs, length, argument):
-    """Rows of one length: zeros behind short ones, and of long ones what is not padding."""
+    """Rows of equal length: short ones are padded with zeros, and excess padding is cut off."""
     if any(array.ndim != 2 for array in inputs.values()):
         return inputs
     longest = max(array.shape[1] for array in inputs.values())
@@ -126,8 +127,8 @@ def _of_length(inputs, length, argument):
         real = inputs.get(PADDING_MASK, next(iter(inputs.values())))[:, length:]
         if real.any():
             raise ValueError(
-                f"`{argument}` has texts of more than {length} tokens, which is what the file takes. Give "
-                f"length={longest}, or texts that the tokenizer has cut: tokenizer(texts, length={length})."
+                f"`{argument}` has texts of more than {length} tokens, but the file takes {length}. Pass "
+                f"length={longest}, or let the tokenizer cut the texts: tokenizer(texts, length={length})."
             )
         inputs = {name: array[:, :length] for name, array in inputs.items()}
     return {name: filled_up(array, length, 0) for name, array in inputs.items()}
@@ -141,7 +142,7 @@ def _checked(data, takes: Declared, argument, name=None):
         raise TypeError(f"{called} must be numbers, inputs (n, {sides}). Received: {data.dtype}.")
     if of_floats and data.dtype.kind != "f":
         raise TypeError(
-            f"{called} must be floats on the scale that the model takes, as `input_range` says it. "
+            f"{called} must be floats on the scale that the model takes, see `input_range`. "
             f"Received: {data.dtype}."
         )
     if not np.isfinite(data).all():
@@ -153,6 +154,6 @@ def _checked(data, takes: Declared, argument, name=None):
         kind = "rows of integers" if takes.is_row_of_integers else "images"
         raise ValueError(
             f"{called} must be {kind} of shape (n, {sides}), or other inputs that the model takes. "
-            f"Received: {data.shape}."
+            f"Received: shape {data.shape}."
         )
     return data

@@ -1,4 +1,4 @@
-"""The report of an inspection: what was found out about a network, as one HTML file."""
+"""The report of an inspection of a network, as one HTML file."""
 
 import os
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ def write_inspection_report(
 
     Args:
         path: the file to write.
-        rows: names and texts of what was found out.
-        notes: sentences that have to be said besides.
-        command: the command line to go on with.
-        repeat: the command line that inspects the network again; None for none.
+        rows: names and texts of the findings.
+        notes: additional sentences.
+        command: the command line for the next step.
+        repeat: the command line that repeats the inspection; None for none.
 
     Raises:
         ImportError: if jinja2 is missing.

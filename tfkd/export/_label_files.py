@@ -1,14 +1,14 @@
-"""Files with the names of classes, a name a line."""
+"""Files with the names of classes, one per line."""
 
 import os
 import re
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:
-    """The names of classes in a text file, a name a line.
+    """Reads the names of classes from a text file with one name per line.
 
-    Where each line begins with its number from 0, as in Teachable Machine's `labels.txt`, names are what
-    follows.
+    If each line begins with its number from 0, as in Teachable Machine's `labels.txt`, the number is
+    dropped.
 
     Args:
         path: a UTF-8 text file.
@@ -17,7 +17,7 @@ def read_labels(path: str | os.PathLike) -> list[str]:
         The names, in the order of the classes.
 
     Raises:
-        ValueError: if the file cannot be read as text, or has an empty line or no names; naming the file.
+        ValueError: naming the file, if it cannot be read as text, has an empty line, or has no names.
 
     Example:
         >>> tfkd.export.export_tflite(model, "model.tflite", labels=tfkd.export.read_labels("labels.txt"))
@@ -27,13 +27,13 @@ def read_labels(path: str | os.PathLike) -> list[str]:
             lines = [line.strip() for line in file.read().rstrip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            "`labels` must be a text file with a name a line, in UTF-8. Received: "
+            "`labels` must be a UTF-8 text file with one name per line. Received: "
             f"{os.fspath(path)!r}, which cannot be read: {error}."
         ) from error
     if not lines or not all(lines):
         where = f"line {lines.index('') + 1} is empty" if lines else "it is empty"
         raise ValueError(
-            f"`labels` must have the name of a class in each line. Received: {os.fspath(path)!r}: {where}."
+            f"`labels` must have the name of a class on each line. Received: {os.fspath(path)!r}: {where}."
         )
     numbered = [re.fullmatch(r"(\d+)\s+(.+)", line) for line in lines]
     if all(found and int(found[1]) == i for i, found in enumerate(numbered)):

@@ -1,4 +1,4 @@
-"""Weights of 4 and 2 bits, by ai-edge-quantizer from files of floats."""
+"""Quantizes float files to weights of 4 and 2 bits with ai-edge-quantizer."""
 
 import contextlib
 import importlib
@@ -14,33 +14,33 @@ _PACKAGE, _ANY = "ai_edge_quantizer", ".*"
 
 
 def require_quantizer(quantization: str) -> None:
-    """Raises ImportError, with the remedy, where a kind of file needs the extra `aeq` and it is missing."""
+    """Raises ImportError, with the remedy, if a quantization needs the missing extra `aeq`."""
     if quantization in LOW_BITS:
         require(f"{_PACKAGE}.quantizer", "aeq", f"A TFLite file of kind {quantization!r}")
 
 
 def with_low_bits(content: bytes, quantization: str, inputs: Inputs | None) -> bytes:
-    """A TFLite file of floats with weights of few bits.
+    """Quantizes a float TFLite file to low-bit weights.
 
-    Kernels have a scale for each channel. Operations that LiteRT cannot run in so few bits keep 8 bits or
+    Kernels have a scale for each channel. Operations that LiteRT cannot run with so few bits keep 8 bits or
     stay in float.
 
     Args:
-        content: the file, of floats.
-        quantization: "int4", whose convolutions and dense layers have weights of 4 bits and arithmetic as
-            in "dynamic" files; "w4a8", the same weights with activations of 8 bits; or "int2", "int4"
-            with dense layers of 2 bits.
-        inputs: what the ranges of "w4a8" are taken from.
+        content: the content of the float file.
+        quantization: "int4" for 4-bit weights in convolutions and dense layers, with arithmetic as in
+            "dynamic" files; "w4a8" for the same weights with 8-bit activations; or "int2" for "int4" with
+            2-bit dense layers.
+        inputs: calibration inputs for "w4a8".
 
     Returns:
-        The file's bytes; floats go in and come out.
+        The bytes of a file with float inputs and outputs.
 
     Raises:
         ImportError: if the extra `aeq` is missing.
     """
     require_quantizer(quantization)
     quantizer = _module("quantizer").Quantizer(content, _recipe(quantization))
-    # Its bar of progress goes to standard error.
+    # Its progress bar goes to standard error.
     with contextlib.redirect_stderr(io.StringIO()), quiet.foreign_output():
         ranges = None
         if inputs is not None and quantizer.need_calibration:
@@ -51,7 +51,7 @@ def with_low_bits(content: bytes, quantization: str, inputs: Inputs | None) -> b
 
 
 def _module(name):
-    """A module of the extra, which not everybody has."""
+    """A module of the optional package."""
     return importlib.import_module(f"{_PACKAGE}.{name}")
 
 
@@ -65,7 +65,7 @@ def _recipe(quantization):
             recipe.add_quantization_config(_ANY, end, algorithm_key="no_quantize")
     else:
         recipe.add_dynamic_config(_ANY, operations.ALL_SUPPORTED, 8)
-        # Convolutions of 2 bits gave infinite values in LiteRT 2.3.
+        # 2-bit convolutions gave infinite values in LiteRT 2.3.
         recipe.add_dynamic_config(_ANY, operations.CONV_2D, 4)
         for operation in (operations.FULLY_CONNECTED, operations.EMBEDDING_LOOKUP):
             recipe.add_dynamic_config(_ANY, operation, 2 if quantization == "int2" else 4)

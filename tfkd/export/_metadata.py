@@ -1,4 +1,4 @@
-"""What a TFLite file says of itself: the classes' names and the range of its inputs."""
+"""Metadata of TFLite files: the class names and the input range."""
 
 import json
 import os
@@ -16,17 +16,17 @@ _NAME = "tfkd"
 def description(
     labels: Sequence[str] | None, input_range: tuple[float, float] | None, classes: int
 ) -> dict:
-    """What is written into a file, checked.
+    """The metadata for a file, checked.
 
     Args:
-        labels: names of the classes, labels or numbers, or None.
-        input_range: lowest and highest value of inputs; None of texts.
-        classes: how many there are.
+        labels: the names of the classes, labels or numbers, or None.
+        input_range: the lowest and highest value of inputs; None for texts.
+        classes: the number of classes.
 
     Raises:
         TypeError: if `labels` is a single name.
-        ValueError: if there are more or fewer names than classes, one has a line break in it, or the range
-            is not one.
+        ValueError: if the number of names is not that of the classes, a name contains a line break, or the
+            range is invalid.
     """
     if isinstance(labels, str):
         raise TypeError(f"`labels` must be a list of names. Received: {labels!r}.")
@@ -36,7 +36,7 @@ def description(
         )
     names = None if labels is None else [str(label) for label in labels]
     if broken := [name for name in names or [] if {"\n", "\r"} & set(name)]:
-        raise ValueError(f"`labels` must be names of one line each. Received: {broken[0]!r}.")
+        raise ValueError(f"`labels` must be names without line breaks. Received: {broken[0]!r}.")
     return {"labels": names, "input_range": None if input_range is None else limits(input_range)}
 
 
@@ -57,17 +57,16 @@ def limits(input_range: tuple[float, float]) -> list[float]:
 def with_metadata(
     content: bytes, described: dict, activation: str | None, tokens: Sequence[str] | None
 ) -> bytes:
-    """The file with two metadata entries: TensorFlow Lite's own, and "tfkd", a JSON object.
+    """Adds two metadata entries to a file: TensorFlow Lite's own, and "tfkd", a JSON object.
 
     Args:
         content: a TFLite file.
-        described: what `description` gave.
-        activation: "softmax" or "sigmoid" where outputs have been through one.
-        tokens: of a text model's vocabulary, by id; None for none.
+        described: the result of `description`.
+        activation: "softmax" or "sigmoid" if it was applied to the outputs.
+        tokens: the tokens of a text model's vocabulary, by id; None for none.
 
     Returns:
-        The file's bytes, with `labels.txt` and `vocab.txt` packed into it where there are labels and
-        tokens.
+        The file's bytes, with `labels.txt` and `vocab.txt` packed into it if there are labels and tokens.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -94,7 +93,7 @@ def with_metadata(
 
 
 def _ends(model: Any) -> tuple[list[standard.Tensor], list[standard.Tensor]]:
-    """The inputs and the outputs of a TFLite file, in its order."""
+    """The inputs and outputs of a TFLite file, in its order."""
     (graph, *_), (signature, *_) = model.subgraphs, model.signatureDefs
     names = {each.tensorIndex: each.name.decode() for each in (*signature.inputs, *signature.outputs)}
     inputs, outputs = (
@@ -105,19 +104,19 @@ def _ends(model: Any) -> tuple[list[standard.Tensor], list[standard.Tensor]]:
 
 
 def read_metadata(file: bytes | str | os.PathLike) -> dict:
-    """What `export_tflite` wrote into a TFLite file.
+    """Reads the metadata that `export_tflite` wrote into a TFLite file.
 
     Args:
         file: its path, or its content.
 
     Returns:
-        "labels" (names of the classes, or None) and "input_range" (lowest and highest value of inputs, None
-        of texts); for texts also "length" (in tokens) and, if it was given, "vocabulary" (its file in the
-        zip archive that the TFLite file is, its size, and of a tokenizer the ids of padding, mask, class
-        and separator, and its fingerprint).
+        A dictionary with "labels" (the class names, or None) and "input_range" (the lowest and highest
+        value of inputs, or None for texts); for texts also "length" (in tokens) and, if it was given,
+        "vocabulary" (its size, the name of its file in the TFLite file's zip archive, and for a tokenizer
+        its fingerprint and the ids of padding, mask, class and separator).
 
     Raises:
-        ValueError: if the file holds no such entry.
+        ValueError: if the file has no such metadata.
 
     Example:
         >>> tfkd.export.read_metadata("student.tflite")["labels"]

@@ -1,4 +1,4 @@
-"""The model card of a run: Markdown for people, JSON for programs, of the same facts."""
+"""The model card of a run: the same facts as Markdown and as JSON."""
 
 import json
 import os
@@ -17,11 +17,11 @@ def write_model_card(folder: str | os.PathLike, facts: Mapping[str, Any]) -> Non
 
     Args:
         folder: the folder to write them to.
-        facts: what `card_facts` returns.
+        facts: the result of `card_facts`.
 
     Raises:
         ImportError: if jinja2 is missing.
-        OSError: if they cannot be written.
+        OSError: if the files cannot be written.
     """
     files.write_text(os.path.join(folder, MARKDOWN), filled_in(_TEMPLATE, **facts))
     files.write_text(os.path.join(folder, JSON), json.dumps(facts, indent=2) + "\n")

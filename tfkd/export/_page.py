@@ -1,4 +1,4 @@
-"""Pages: files with everything in them, filled in from a template."""
+"""Pages: self-contained files rendered from a template."""
 
 import base64
 import functools
@@ -13,12 +13,12 @@ _HEADING = re.compile("<h2>(.*?)</h2>")
 
 
 def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
-    """Writes a template, filled in.
+    """Renders a template to a file.
 
     Args:
         path: the file to write.
-        template: name of a template of this package.
-        **values: what it shows.
+        template: the name of a template in this package.
+        **values: the values that it shows.
 
     Raises:
         OSError: if the file cannot be written.
@@ -27,13 +27,13 @@ def write_page(path: str | os.PathLike, template: str, **values: Any) -> None:
 
 
 def filled_in(template: str, **values: Any) -> str:
-    """The text of a template of this package, filled in with values, which HTML templates escape."""
+    """Renders a template of this package; HTML templates escape the values."""
     return _environment().get_template(template).render(values)
 
 
 @functools.cache
 def _environment():
-    """Jinja's environment with the templates of this package and how they write figures and pictures."""
+    """The Jinja environment, with this package's templates and its filters for figures and pictures."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -60,7 +60,7 @@ def _environment():
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
-    """Width and height of a PNG in pixels, which its header has."""
+    """The width and height of a PNG in pixels, from its header."""
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
@@ -83,5 +83,5 @@ def _anchor(title):
 
 
 def _cell(text: object) -> str:
-    """A text within a line or cell of Markdown: names and messages are no markup of ours."""
+    """A text for a line or cell of Markdown, escaped, since names and messages are not markup."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

@@ -31,13 +31,13 @@ def require_report() -> None:
 def image_grid(
     images: np.ndarray, teacher: keras.Model, columns: int = 8, task: Task | None = None
 ) -> bytes:
-    """Inputs with the teacher's answer above each, such as a class and its confidence.
+    """Draws inputs with the teacher's prediction above each, such as a class and its confidence.
 
     Args:
-        images: `(n, height, width, channels)` in [0, 1], 1 or 3 channels (else the first is shown); or
-            vectors and series `(n, time, channels)`, which are drawn as lines.
+        images: `(n, height, width, channels)` in [0, 1], with 1 or 3 channels (otherwise the first is
+            shown); or vectors and series `(n, time, channels)`, which are drawn as lines.
         teacher: a model from them to logits or numbers.
-        columns: inputs in a row.
+        columns: the number of inputs per row.
         task: the teacher's task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
@@ -50,7 +50,7 @@ def image_grid(
     across, down = 1.1, (images.shape[1] / images.shape[2] if is_image else 0.7) + 0.3
     figure, ((axis,),) = _figure(columns * 1.05, rows * 1.05 * down / across, 1, 1)
     draw = _draw_image if is_image else _draw_lines
-    # One pair of axes for all: drawing one for each image takes five times as long.
+    # A single pair of axes for all images: separate ones take five times as long.
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = i % columns * across, -(i // columns) * down
         draw(axis, image, (left, left + 1, top + 0.3 - down, top))
@@ -66,7 +66,7 @@ def _draw_image(axis, image, extent):
 
 
 def _draw_lines(axis, series, extent):
-    """One line for each channel, from the lowest value of all to the highest."""
+    """Draws one line for each channel, scaled to the range of all values."""
     left, right, bottom, top = extent
     low, high = series.min(), max(series.max(), series.min() + 1e-6)
     lines = bottom + (top - bottom) * (series.reshape(len(series), -1) - low) / (high - low)
@@ -74,11 +74,11 @@ def _draw_lines(axis, series, extent):
 
 
 def panels(history: Sequence[dict], groups: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
-    """Training curves, a picture for each group.
+    """Draws training curves, with a picture for each group.
 
     Args:
-        history: rows with an "epoch" and values; rows may lack some.
-        groups: titles and the names drawn in each.
+        history: rows with an "epoch" and values; rows may lack some values.
+        groups: the names of values to draw together, by title.
 
     Returns:
         PNGs by title.
@@ -103,12 +103,12 @@ def _curves(history, names):
 def class_histogram(
     shares: np.ndarray, even: float | None = None, names: Sequence[str] | None = None
 ) -> bytes:
-    """How often the teacher sees each class in the synthesized inputs.
+    """Draws how often the teacher predicts each class for the synthesized inputs.
 
     Args:
-        shares: the share of inputs in which each class is seen.
-        even: the share of each class if they came equally often, drawn as a line; None for none.
-        names: of the classes; None for their numbers.
+        shares: the fraction of inputs for each predicted class.
+        even: the fraction if all classes were equally frequent, drawn as a line; None for none.
+        names: the names of the classes; None for their numbers.
 
     Returns:
         A PNG.
@@ -121,18 +121,18 @@ def class_histogram(
 
 
 def label_agreement(shares: np.ndarray, names: Sequence[str] | None = None) -> bytes:
-    """The share of inputs on which teacher and student give the same answer, label by label, as a PNG."""
-    figure, axis = _bars(shares, "label", "share of inputs with the same answer", names)
+    """The fraction of inputs on which teacher and student agree, for each label, as a PNG."""
+    figure, axis = _bars(shares, "label", "fraction of inputs with agreement", names)
     axis.set_ylim(0, 1)
     return _png(figure)
 
 
 def scatter(teacher: np.ndarray, student: np.ndarray) -> bytes:
-    """The student's numbers against the teacher's, one panel for each of the first outputs.
+    """Plots the student's outputs against the teacher's, with a panel for each of the first outputs.
 
     Args:
-        teacher: the teacher's answers `(n, outputs)`.
-        student: the student's, likewise.
+        teacher: the teacher's outputs `(n, outputs)`.
+        student: the student's outputs `(n, outputs)`.
 
     Returns:
         A PNG.
@@ -151,7 +151,7 @@ def scatter(teacher: np.ndarray, student: np.ndarray) -> bytes:
 
 
 def agreement_histogram(agreement: np.ndarray) -> bytes:
-    """How far teacher and student agree, example by example, as a PNG."""
+    """A histogram of the agreement of teacher and student per example, as a PNG."""
     figure, axes = _figure(4.6, 3.0, 1, 1)
     axis = axes.flat[0]
     axis.hist(agreement, bins=20, range=(0, 1), color=_STUDENT)
@@ -187,13 +187,13 @@ def confusion(
     classes: int,
     names: Sequence[str] | None = None,
 ) -> bytes:
-    """How often the student gives each answer, for each answer of the teacher, as a PNG."""
+    """The confusion matrix of the student's classes against the teacher's, as a PNG."""
     counts = np.zeros((classes, classes))
     np.add.at(counts, (teacher_labels, student_labels), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = _figure(4.6, 4.2, 1, 1)
     axis = axes.flat[0]
-    # The diagonal would drown everything else, so colours follow the square root.
+    # The diagonal would dominate, so colours show the square root.
     picture = axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)
     if classes <= _NAMED:
         _name_ticks(axis.xaxis, classes, names, rotation=45)
@@ -217,7 +217,7 @@ def confusion(
 
 
 def masks(teacher: np.ndarray, student: np.ndarray, classes: int, columns: int = 8) -> bytes:
-    """The first masks of class numbers `(n, height, width)` of both networks, and where they differ."""
+    """The first masks of class indices `(n, height, width)` of both networks, and where they differ."""
     shown = min(columns, len(teacher))
     figure, axes = _figure(1.05 * columns, 3.4, 3, columns)
     for axis in axes.flat:
@@ -235,11 +235,11 @@ def masks(teacher: np.ndarray, student: np.ndarray, classes: int, columns: int =
 
 
 def sizes(rows: Sequence[dict]) -> bytes:
-    """Variants of a model: their main score, or agreement where none was measured, against the zipped size.
+    """Plots the main score of a model's variants, or their agreement, against the zipped size.
 
     Args:
         rows: variants with "name", "quantization", "accuracy" (or None) or "scores", "agreement" and
-            "gzip_bytes".
+            "gzip_bytes". Agreement is used if any score is missing.
 
     Returns:
         A PNG.
@@ -268,7 +268,7 @@ def sizes(rows: Sequence[dict]) -> bytes:
 
 
 def _main_figures(rows: Sequence[dict]) -> tuple[str, list[float]]:
-    """What variants are compared by, and that figure of each."""
+    """The name of the figure by which variants are compared, and its values."""
     measured = [figure for row in rows if (figure := score(row)) is not None]
     if len(measured) == len(rows):
         return score_name(rows[0]), measured
@@ -277,7 +277,7 @@ def _main_figures(rows: Sequence[dict]) -> tuple[str, list[float]]:
 
 def _figure(width, height, rows, columns):
     require_report()
-    # The object interface: no global state and no window, whatever backend the user has set.
+    # The object interface: no global state and no window, whatever the user's backend.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with everything in it."""
+"""The report of a data-free run, as one self-contained HTML file."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tfkd.tasks import Classification, Task
 _TEMPLATE = "report.html.j2"
 _HEALTH_GROUPS = {
     "agreement with the teacher": ("health_agreement", "health_agreement_synthetic"),
-    "what the teacher sees": ("health_class_entropy", "health_confidence"),
+    "the teacher's predictions": ("health_class_entropy", "health_confidence"),
     "the images": ("health_diversity", "health_duplicates"),
 }
 
@@ -33,21 +33,20 @@ def write_report(
 ) -> None:
     """Writes a self-contained HTML report of a data-free run.
 
-    Which pictures and sentences it has depends on the task: how often each class comes up and a confusion
-    matrix for classes, agreement label by label for independent labels, a scatter plot for numbers.
+    Its pictures and sentences depend on the task: class frequencies and a confusion matrix for classes,
+    agreement per label for independent labels, and a scatter plot for numbers.
 
     Args:
         path: the file to write.
-        metrics: what `metrics.json` holds. "teacher", "student" and "tflite" may have "scores", the
-            task's figures on real data; without them "accuracy" counts.
+        metrics: the contents of `metrics.json`. "teacher", "student" and "tflite" may have "scores", the
+            task's figures on real data; otherwise "accuracy" is used.
         history: one row of logs for each epoch.
-        grid: PNG of synthesized inputs with the teacher's answers; None for none.
+        grid: a PNG of synthesized inputs with the teacher's predictions; None for none.
         synthetic: the teacher's outputs for held-out synthesized inputs, `(n, ...)`.
-        teacher: the teacher's outputs for the inputs that both were compared on.
-        student: the student's outputs for the same.
-        task: what the outputs mean; None if all three are class numbers `(n,)` below
-            `metrics["classes"]`.
-        texts: synthesized texts with the teacher's answers, of `example_texts`.
+        teacher: the teacher's outputs for the inputs on which both networks were compared.
+        student: the student's outputs for the same inputs.
+        task: the task; None if all three arrays are class indices `(n,)` below `metrics["classes"]`.
+        texts: synthesized texts with the teacher's predictions, from `example_texts`.
 
     Raises:
         ImportError: if jinja2 or matplotlib is missing.
@@ -84,7 +83,7 @@ def _curve_groups(history):
 
 
 def _groups_with_values(groups, history):
-    """The groups of which a run has any value: not every task has classes, or inputs to compare."""
+    """The groups for which a run has any values: not every task has classes, or comparable inputs."""
     known = {name for row in history for name in row}
     kept = {title: names for title, names in groups.items() if known & set(names)}
     return kept or groups

@@ -1,4 +1,4 @@
-"""The best of files with rounded kernels: as they were, with corrected biases, or of learned kernels."""
+"""Selection of the best quantized file: plain, with corrected biases, or with learned rounding."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,13 +14,14 @@ from tfkd.export._examples import Inputs
 from tfkd.export._verification import run_tflite
 
 _INPUTS = 64
-# Files that are off by less than this share of the spread of outputs have nothing to gain.
+# Files whose error is below this fraction of the outputs' standard deviation have nothing to gain.
 _EXACT = 0.01
-# Bits of the kernels of convolutions and dense layers in the kinds of files whose biases are corrected.
+# Kernel bits of convolutions and dense layers, for each kind of file whose biases are corrected.
 KERNEL_BITS = {"int8": 8, "int16x8": 8, "w4a8": 4, "int4": 4}
-# Those whose values between layers are rounded to 8 bits.
+# Kinds of files whose activations are rounded to 8 bits.
 _VALUES_OF_8_BITS = ("int8", "w4a8")
-# What has to be left of the distance for other kernels or biases to be worth it; less may be chance.
+# Other kernels or biases are used only if they reduce the distance below this fraction of it; a smaller
+# gain may be chance.
 _GAIN = 0.9
 
 
@@ -29,8 +30,8 @@ class Rounded(NamedTuple):
 
     Args:
         content: the file.
-        plain: the file without what was done for it; None if that is the file.
-        learned: whether the rounding of its kernels was learned.
+        plain: the file without corrected biases and learned rounding; None if `content` has neither.
+        learned: whether the rounding of the kernels was learned.
     """
 
     content: bytes
@@ -46,17 +47,17 @@ def better_rounded(
     quantization: str = "int8",
     learning: Learning | None = None,
 ) -> Rounded:
-    """A file made of a model, with corrected biases if that brings it clearly nearer to the model.
+    """A file made from a model, with corrected biases if this brings it clearly closer to the model.
 
     Args:
-        make: makes the file of the model as it is now.
-        model: the model; its weights are afterwards as they were.
-        inputs: what the file is calibrated by. The first 64 tell how biases are corrected, the last 64
-            which file is nearer.
+        make: makes the file from the model in its current state.
+        model: the model; its weights are restored afterwards.
+        inputs: the calibration inputs. The first 64 are used to correct biases, the last 64 to compare
+            the files.
         plain: the content of the file without correction.
-        quantization: what kind it is, one of `KERNEL_BITS`.
-        learning: how kernels are learned for another file, which is taken if it is clearly nearer still;
-            None for no such file.
+        quantization: the kind of file, one of `KERNEL_BITS`.
+        learning: options for a further file with learned rounding, which is used if it is clearly closer
+            still; None for no such file.
     """
     judging = tree.map_structure(lambda array: array[-_INPUTS:], inputs)
     expected = answers(model, judging)
@@ -65,7 +66,7 @@ def better_rounded(
         return float(np.sqrt(np.mean((run_tflite(content, judging) - expected) ** 2)))
 
     best, least = Rounded(plain), distance(plain)
-    # NaN compares as false: there is nothing to correct either.
+    # NaN compares as false; then there is nothing to correct either.
     if not least > _EXACT * float(np.std(expected)):
         return best
     bits, of_values = KERNEL_BITS[quantization], quantization in _VALUES_OF_8_BITS

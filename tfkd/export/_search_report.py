@@ -13,7 +13,7 @@ def write_search_report(path: str | os.PathLike, metrics: dict, picture: bytes) 
 
     Args:
         path: the file to write.
-        metrics: what `metrics.json` holds.
+        metrics: the content of `metrics.json`.
         picture: a PNG of the trials and their Pareto front.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a network takes, by name: shapes, dtypes, and which inputs are texts."""
+"""The named inputs of a network: their shapes and dtypes, and which of them are texts."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ IMAGE = "image"
 PADDING_MASK = "padding_mask"
 _AUTOMATIC = ("keras_tensor", "input_layer")
 NEVER_CALLED = (
-    "`model`: {!r} was never called, so nobody knows what it takes. Call it on a batch of inputs first."
+    "`model`: {!r} was never called, so its inputs are unknown. Call it on a batch of inputs first."
 )
 
 
@@ -25,8 +25,8 @@ class Declared(NamedTuple):
     """One input of a network.
 
     Args:
-        shape: of one example, None where a side is open.
-        dtype: its dtype; None where only the data tell.
+        shape: the shape of one example, with None for unknown sizes.
+        dtype: the dtype; None if it is known only from the data.
     """
 
     shape: tuple[int | None, ...]
@@ -34,30 +34,31 @@ class Declared(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """Axes of one example."""
+        """Number of axes of one example."""
         return len(self.shape)
 
     @property
     def is_row_of_integers(self) -> bool:
-        """Whether it holds token ids, a mask of tokens, or the like."""
+        """Whether the input holds token ids, a mask of tokens, or similar."""
         integers = self.dtype is not None and (self.dtype == "bool" or "int" in self.dtype)
-        # Pixels as cameras give them are no tokens.
+        # uint8 values are pixels from a camera, not tokens.
         return self.rank == 1 and integers and self.dtype != "uint8"
 
 
 def declared_inputs(model: keras.Model, examples: Any = None) -> dict[str, Declared]:
-    """What a network takes, by the names that a file has for it.
+    """The inputs of a network by their names in a file.
 
     Args:
         model: a network, functional or not.
-        examples: inputs of it, arrays or a dictionary of them, which tell the dtypes of models that code
-            calls; None for none.
+        examples: example inputs, an array or a dictionary of arrays, which give the dtypes for models
+            that are not functional; None for none.
 
     Returns:
-        Its inputs. A single one without a name of its own is "image", or "token_ids" for a row of integers.
+        The inputs by name. A single unnamed input is called "image", or "token_ids" if it is a row of
+        integers.
 
     Raises:
-        ValueError: if the network was never built, or takes another structure than a flat one.
+        ValueError: if the network was never built, or takes nested inputs.
     """
     structure = input_structure(model)
     if isinstance(structure, Mapping):
@@ -68,7 +69,7 @@ def declared_inputs(model: keras.Model, examples: Any = None) -> dict[str, Decla
     if any(map(keras.tree.is_nested, named.values())):
         raise ValueError(
             f"`model`: {model.name!r} takes nested inputs. Build a keras.Model that takes a flat "
-            "dictionary of them."
+            "dictionary of inputs."
         )
     declared = {name: _declared(model, name, each, examples) for name, each in named.items()}
     if not isinstance(structure, Mapping) and len(declared) == 1:
@@ -78,7 +79,7 @@ def declared_inputs(model: keras.Model, examples: Any = None) -> dict[str, Decla
 
 
 def input_structure(model: keras.Model) -> Any:
-    """The inputs of a network in the structure that it is called on, as symbolic tensors.
+    """The inputs of a network as symbolic tensors, in the structure that it is called with.
 
     Raises:
         ValueError: if the network was never built.
@@ -93,14 +94,14 @@ def input_structure(model: keras.Model) -> Any:
         raise ValueError(NEVER_CALLED.format(model.name))
     if len(shapes) != 1:
         raise ValueError(
-            f"`model`: {model.name!r} is called on {len(shapes)} arguments. Build a keras.Model that takes "
-            "a dictionary of inputs around it."
+            f"`model`: {model.name!r} is called with {len(shapes)} arguments. Wrap it in a keras.Model "
+            "that takes a dictionary of inputs."
         )
     return keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), shapes[0])
 
 
 def takes_texts(declared: Mapping[str, Declared]) -> bool:
-    """Whether all inputs are rows of integers: token ids, and what goes with them."""
+    """Whether all inputs are rows of integers, such as token ids and masks."""
     return all(each.is_row_of_integers for each in declared.values())
 
 
@@ -110,10 +111,10 @@ def is_named(network: keras.Model) -> bool:
 
 
 def signature(network: keras.Model) -> dict[str, tf.TensorSpec]:
-    """What a file of a network of known sides takes, one example at a time, by name.
+    """The inputs of a file, by name, one example at a time.
 
     Args:
-        network: as `with_known_sides` returns it, of one input or of a dictionary of them.
+        network: a network returned by `with_known_sides`, with one input or a dictionary of inputs.
     """
     structure = input_structure(network)
     tensors = structure if isinstance(structure, Mapping) else {IMAGE: keras.tree.flatten(structure)[0]}
@@ -128,12 +129,12 @@ def _declared(model, name, tensor, examples):
     if has_graph(model) or "input_shape" in dir(type(model)):
         return Declared(shape, _dtype(model, tensor))
     declared = Declared(shape, _dtype_seen(examples, name))
-    # Code takes texts of other lengths than that of the first call.
+    # A model that is not functional takes texts of other lengths than that of the first call.
     return declared._replace(shape=(None,)) if declared.is_row_of_integers else declared
 
 
 def _dtype(model, tensor):
-    """The dtype of an input; int32 of one that says float and is only looked up in tables."""
+    """The dtype of an input; int32 if it is declared as float but used only by embedding layers."""
     if not has_graph(model) or not keras.backend.is_float_dtype(tensor.dtype):
         return tensor.dtype
     takers = [node.operation for node in nodes(model) if any(each is tensor for each in node.input_tensors)]
@@ -142,7 +143,7 @@ def _dtype(model, tensor):
 
 
 def _dtype_seen(examples, name):
-    """The dtype by which examples go into the file of a model that does not say its own."""
+    """The dtype of the examples in a file, for a model that does not declare one."""
     if examples is None:
         return None
     seen = np.asarray(examples[name] if isinstance(examples, Mapping) else examples).dtype

@@ -1,4 +1,4 @@
-"""What a TFLite file says of itself by TensorFlow Lite's metadata schema, which loaders of phones read."""
+"""The description in a TFLite file by TensorFlow Lite's metadata schema, which mobile libraries read."""
 
 from typing import Any, NamedTuple
 
@@ -8,11 +8,11 @@ import numpy as np
 NAME = "TFLITE_METADATA"
 LABELS = "labels.txt"
 
-# A table of the schema: values by the numbers that metadata_schema.fbs gives its fields, from 0. Scalars
-# are NumPy's, of the field's width.
+# A table of the schema: values by the field numbers in metadata_schema.fbs, from 0. Scalars are NumPy
+# scalars of the field's width.
 _Table = dict[int, Any]
 _FILE_IDENTIFIER = b"M001"
-# The parser that knows the type VOCABULARY; all else is older.
+# The first parser version that supports the type VOCABULARY; all other fields used here are older.
 _MIN_PARSER_VERSION = "1.0.1"
 _AXIS_LABELS, _VOCABULARY = np.uint8(2), np.uint8(5)
 _FEATURE, _IMAGE = np.uint8(1), np.uint8(2)
@@ -24,8 +24,8 @@ class Tensor(NamedTuple):
     """An input or an output of a file.
 
     Args:
-        name: in the file's signature.
-        shape: with the batch.
+        name: the name in the file's signature.
+        shape: the shape, with the batch axis.
     """
 
     name: str
@@ -37,14 +37,14 @@ def standard_metadata(
 ) -> bytes:
     """The content of the metadata entry "TFLITE_METADATA".
 
-    Inputs of 1 or 3 channels are images: loaders bring pixels of 0 to 255 to the file's range by
-    `(pixel - mean) / std`, whether it takes floats or 8 bits.
+    Inputs with 1 or 3 channels are images. Libraries scale pixels from 0 to 255 to the file's range with
+    `(pixel - mean) / std`, whether the file takes floats or 8-bit integers.
 
     Args:
-        inputs: in the order of the file's own.
-        outputs: likewise.
-        described: what `description` gave, and of texts what `described_tokens` gave.
-        activation: "softmax" or "sigmoid" where outputs have been through one.
+        inputs: the inputs in the order of the file.
+        outputs: the outputs in the order of the file.
+        described: the result of `description`, for texts with that of `described_tokens`.
+        activation: "softmax" or "sigmoid" if it was applied to the outputs; else None.
 
     Returns:
         A flatbuffer of the schema.
@@ -62,7 +62,7 @@ def standard_metadata(
 
 
 def axis_labels(labels: list[str], shape: tuple[int, ...]) -> list[str]:
-    """The names along the last axis of an output: of a binary classifier's only column the last name."""
+    """The names along the last axis of an output; for a binary classifier's single column the last name."""
     return labels[-shape[-1] :]
 
 
@@ -93,13 +93,13 @@ def _output(tensor: Tensor, labels: list[str] | None, answers: str) -> _Table:
 
 
 def _floats(value: float) -> np.ndarray:
-    """A value of all channels."""
+    """One value for all channels, as an array."""
     # Without this, 0 is written as -0.
     return np.array([value + 0.0], "float32")
 
 
 def _written(builder: flatbuffers.Builder, value: Any) -> int:
-    """Where a string, a vector or a table has been written: what is inside goes first."""
+    """Writes a string, a vector or a table, its content first, and returns its offset."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, np.ndarray):

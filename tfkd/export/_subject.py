@@ -1,4 +1,4 @@
-"""The network that a file is made of, from what people have in their hands."""
+"""The network to export, found from the model, distiller or student that a caller passes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,21 +18,21 @@ from tfkd.export._signature import (
 )
 
 _SEVERAL = (
-    "`model`: {!r} has {} outputs; files lead to one output. Build a keras.Model of the one that is wanted."
+    "`model`: {!r} has {} outputs, but a file has one. Build a keras.Model with only the wanted output."
 )
 
 
 def trained_network(model: keras.Model) -> keras.Model:
-    """The network that somebody means: the student of a distiller, any other model itself.
+    """The network to export: the student of a distiller, or any other model itself.
 
     Raises:
-        TypeError: if it is a model of tf_keras, or not a model at all.
-        ValueError: if it is a scheme with several students.
+        TypeError: if it is a tf_keras model, or not a model at all.
+        ValueError: if it is a scheme with several students, or was never called.
     """
     check_keras_3("model", model)
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}. Load files with "
+            f"`model` must be a keras.Model. Received: {model!r} of type {type(model)}. Load a file with "
             "keras.models.load_model first."
         )
     if isinstance(model, keras.Sequential) and not model.built:
@@ -52,20 +52,20 @@ def with_known_sides(
     length: int | None = None,
     examples: Any = None,
 ) -> keras.Model:
-    """The network as one whose input and output shapes are known, with the same weights.
+    """A network with known input and output shapes and the same weights.
 
     Args:
         model: a network, functional or not.
-        image_shape: of one input, where the network leaves sides open; None if it does not.
-        length: of texts in tokens, likewise.
-        examples: inputs of it, which tell dtypes where the network does not; None for none.
+        image_shape: the shape of one input, if the network does not fix it; else None.
+        length: the length of texts in tokens, if the network does not fix it; else None.
+        examples: example inputs, which give the dtypes if the network does not; None for none.
 
     Returns:
-        A network of one input, or of a dictionary of inputs by name if it has several or takes texts.
+        A network with one input, or with a dictionary of inputs by name if it has several or takes texts.
 
     Raises:
-        ValueError: if sides are open that nothing tells, what is told does not fit, the network has several
-            outputs, or was never built.
+        ValueError: if an input size is unknown, `image_shape` or `length` does not fit, or the network has
+            several outputs or was never built.
     """
     if len(getattr(model, "outputs", None) or ()) > 1:
         raise ValueError(_SEVERAL.format(model.name, len(model.outputs)))
@@ -85,12 +85,12 @@ def with_known_sides(
 
 
 def _known(model, declared, image_shape, length):
-    """The inputs without open sides."""
+    """The inputs with all sizes known."""
     rows = [name for name, each in declared.items() if each.is_row_of_integers]
     if length is not None and not rows:
         raise ValueError(
-            f"`length` is that of texts in tokens, and {model.name!r} takes none. Received: {length!r}. "
-            "Leave it out; image_shape tells the sides of images."
+            f"`length` is the length of texts in tokens, but {model.name!r} takes no texts. Received: "
+            f"{length!r}. Leave it out; use image_shape for the size of images."
         )
     others = {name: each for name, each in declared.items() if name not in rows}
     if len(others) > 1:
@@ -104,20 +104,20 @@ def _known(model, declared, image_shape, length):
 
 
 def _fits_as_it_is(model, declared, known, named):
-    """Whether a network can be exported without another one around it."""
+    """Whether a network can be exported without a wrapper."""
     if declared != known or named != is_named(model):
         return False
     if not has_graph(model):
-        # A black box says what it takes; code does not.
+        # A black box declares its inputs; other models that are not functional do not.
         return "input_shape" in dir(type(model))
     plain = isinstance(model, keras.Sequential) or not keras.tree.is_nested(model.output)
-    # An input that says float may be one of tokens.
+    # An input declared as float may take tokens.
     dtypes = sorted(tensor.dtype for tensor in model.inputs)
     return plain and dtypes == sorted(each.dtype for each in known.values())
 
 
 def _as_taken(model, inputs):
-    """Inputs by name in the structure that a model is called on."""
+    """Inputs by name, in the structure that the model is called with."""
     structure = input_structure(model)
     if isinstance(structure, Mapping):
         return dict(zip(structure, inputs.values(), strict=True))
@@ -128,8 +128,8 @@ def _with_length(model, declared: Declared, length):
     (side,) = declared.shape
     if side is None and length is None:
         raise ValueError(
-            f"`length` is needed: {model.name!r} takes texts of any length, and a file takes one. Give it "
-            "in tokens, such as length=64, or data of the length that it is to have."
+            f"`length` is needed: {model.name!r} takes texts of any length, but a file takes only one. "
+            "Pass it in tokens, such as length=64, or pass data of the wanted length."
         )
     if side is not None and length not in (None, side):
         raise ValueError(
@@ -144,14 +144,14 @@ def _with_sides(model, declared: Declared, image_shape):
     given = None if image_shape is None else tuple(image_shape)
     if given is not None and not _fits(given, shape):
         raise ValueError(
-            f"`image_shape` must be (height, width, channels), or another shape of one input, as "
-            f"{model.name!r} takes it: {shape}. Received: {image_shape!r}."
+            f"`image_shape` must match the shape of one input of {model.name!r}, {shape}, such as "
+            f"(height, width, channels) for images. Received: {image_shape!r}."
         )
     known = shape if given is None else given
     if None in known:
         raise ValueError(
-            f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, and a file takes one "
-            "size. Give it as (height, width, channels)."
+            f"`image_shape` is needed: {model.name!r} takes inputs of shape {shape}, but a file takes only "
+            "one size. Pass it as (height, width, channels)."
         )
     return declared._replace(shape=known)
 

@@ -1,4 +1,4 @@
-"""The pictures of a report that depend on the task: what the teacher sees, and where the student agrees."""
+"""The pictures of a report that depend on the task: the teacher's predictions and how both agree."""
 
 import functools
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ class Picture(NamedTuple):
     """A picture of a report.
 
     Args:
-        title: what it shows, in a word or two.
-        png: its bytes.
-        caption: one sentence, to which "Synthesized inputs." or the like is added.
+        title: the title, one or two words.
+        png: the content of the PNG file.
+        caption: one sentence, to which "Synthesized inputs." or similar is added.
     """
 
     title: str
@@ -32,18 +32,19 @@ def pictures_of(
     compared_on: str,
     names: Sequence[str] | None = None,
 ) -> list[Picture]:
-    """The pictures that go with a task.
+    """The pictures for a task.
 
     Args:
-        task: what the answers mean.
-        synthetic: the teacher's answers to held-out synthesized inputs.
-        teacher: its answers to the inputs that both networks were compared on.
-        student: the student's answers to the same.
-        compared_on: what these inputs are.
-        names: of the classes; None for their numbers.
+        task: the task of the networks.
+        synthetic: the teacher's predictions for held-out synthesized inputs.
+        teacher: the teacher's predictions for the inputs that both networks were compared on.
+        student: the student's predictions for the same inputs.
+        compared_on: a description of these inputs.
+        names: the names of the classes; None for their numbers.
 
     Returns:
-        What the teacher sees in synthesized inputs, of tasks with classes, and how both compare.
+        A comparison of both networks; before it, for tasks with classes, the teacher's predictions for
+        synthesized inputs.
     """
     comparison = compare(task, teacher, student, names)
     comparison = comparison._replace(caption=f"{comparison.caption} on {compared_on}.")
@@ -62,7 +63,7 @@ def pictures_of(
 def compare(
     task: Task, teacher: np.ndarray, student: np.ndarray, names: Sequence[str] | None = None
 ) -> Picture:
-    """How the student's answers compare with the teacher's; one picture a kind of task."""
+    """A comparison of the student's predictions with the teacher's; each kind of task has its picture."""
     agreement = np.asarray(task.agreement(teacher, student))
     return Picture("agreement", pictures.agreement_histogram(agreement), "Agreement of teacher and student")
 

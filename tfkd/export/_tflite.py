@@ -1,4 +1,4 @@
-"""TFLite files from Keras models: float, half, dynamic range, full integer, of few bits and sparse."""
+"""TFLite files from Keras models: float32, float16, dynamic range, full integer, low-bit and sparse."""
 
 import os
 from collections.abc import Sequence
@@ -57,73 +57,75 @@ def export_tflite(
 ) -> TFLiteCheck:
     """Converts a model to a TFLite file, runs the file and compares it with the model.
 
-    The file takes one example at a time, by a signature of the inputs' names and dtypes: `token_ids` and
-    `padding_mask` of a text model, `image` of a model of one input without a name. Biases of "int8",
-    "int16x8" and "w4a8" files, and of "int4" where there is `representative_data`, make up for rounded
-    kernels (bias correction) where that brings the file nearer to the model. Nothing is written unless
-    conversion and check succeed. A "float32" file computes what the model does: its outputs must not differ
-    by more than a hundredth of their range, those of "float16" and "dynamic" files by not more than 5 and
-    25 percent of their size. The model must not be used by another thread meanwhile.
+    The file takes one example at a time. Its signature holds the names and dtypes of the inputs:
+    `token_ids` and `padding_mask` for a text model, `image` for a model with one unnamed input. In "int8",
+    "int16x8" and "w4a8" files, and in "int4" files with `representative_data`, biases are corrected for
+    the rounding of kernels if this brings the file closer to the model. Nothing is written unless
+    conversion and check succeed. The outputs of a "float32" file must not differ from the model's by more
+    than 1 percent of their range; those of "float16" and "dynamic" files by not more than 5 and 25 percent
+    of their size. No other thread must use the model during the export.
 
     Args:
-        model: a Keras model from images, texts or other inputs, one or several by name, to one output of
-            any kind; a distiller, for its student; or a student of `tfkd.compression`: pruned and
-            clustered ones are stripped, quantization-aware ones bring the ranges they learned. What
-            computes in half precision is exported as it computes in float32.
+        model: a Keras model with one output of any kind, which takes images, texts or other inputs, one or
+            several by name; a distiller, whose student is exported; or a student of `tfkd.compression`.
+            Pruned and clustered students are stripped first; quantization-aware students use the ranges
+            that they learned. Layers that compute in half precision are exported in float32.
         path: the file to write, usually ending in `.tflite`; None to check without writing.
         quantization: "float32"; "dynamic" (int8 weights, float arithmetic); "float16" (half-size
-            weights); "int8" (weights, activations and arithmetic), which is all that a
-            quantization-aware student can be; "int16x8" (int8 weights, activations of 16 bits); and by the
-            extra `aeq` "int4" ("dynamic" with convolutions and dense layers of 4 bits), "w4a8" (the same
-            weights, activations of 8 bits) and "int2" ("int4" with dense layers of 2 bits). None or "auto"
-            for "int8" of a quantization-aware student, "dynamic" of a text model, else "float32".
-        representative_data: inputs `(n, ...)` that "int8", "int16x8" and "w4a8" take their ranges from, and
-            by which biases are corrected, as floats on the model's scale, for instance
-            `distiller.synthesize(256)`, or as the integers that it takes; a dictionary of arrays for inputs
-            by name, as `tfkd.text.Tokenizer` returns texts; or a `tf.data.Dataset`,
+            weights); "int8" (weights, activations and arithmetic), the only choice for a
+            quantization-aware student; "int16x8" (int8 weights, 16-bit activations); and, with the extra
+            `aeq`, "int4" ("dynamic" with 4-bit convolutions and dense layers), "w4a8" (the same weights,
+            8-bit activations) and "int2" ("int4" with 2-bit dense layers). None or "auto" selects "int8"
+            for a quantization-aware student, "dynamic" for a text model, and "float32" otherwise.
+        representative_data: inputs `(n, ...)` for the calibration of "int8", "int16x8" and "w4a8" files
+            and for the correction of biases: floats on the model's scale, for instance
+            `distiller.synthesize(256)`, or integers if the model takes them; a dictionary of arrays for
+            named inputs, such as texts from `tfkd.text.Tokenizer`; or a `tf.data.Dataset`,
             `keras.utils.PyDataset`, generator or generator function of such inputs, single or in batches,
-            labels left aside; None for images of the procedural generators.
-        interface: "float32", "int8" or "uint8" (as cameras give images), what an "int8" file takes and
-            returns.
-        evaluation_data: real `(inputs, labels)` to measure on as well, labels as `verify_tflite` takes
-            them, or a data set of such pairs; None for none.
-        verification_data: inputs on which file and model are compared, best others of the same kind;
-            None for the representative ones, or, where there are none, for those of `evaluation_data` if
-            they are texts, else for other procedural images.
-        sparse: whether kernels of many zeros are stored without them ("float32" and "float16" only), which
-            makes the file itself small; a dense file of a pruned model is small once it is zipped.
-        min_agreement: how far file and model have to agree, in [0, 1], as the task has it; a file below is
-            an error.
-        labels: names of the classes, labels or numbers, written into the file; of a binary classifier two,
-            that of the class whose probability it returns last. By TensorFlow Lite's metadata schema
-            loaders of phones find them in `labels.txt` (of a single column its own name), and how pixels
-            become inputs.
-        input_range: the lowest and highest value of images, likewise; procedural images have it, too.
-        task: what the outputs mean, as of `verify_tflite`; for a student best
+            whose labels are ignored. None for images from the procedural generators.
+        interface: the dtype of the inputs and outputs of an "int8" file: "float32", "int8" or "uint8" (the
+            format of camera images).
+        evaluation_data: real `(inputs, labels)` for a further measurement, with labels as in
+            `verify_tflite`, or a data set of such pairs; None for none.
+        verification_data: inputs for the comparison of the file and the model, preferably not those used
+            for calibration. None for the representative inputs; without these, for the texts of
+            `evaluation_data` or for other procedural images.
+        sparse: whether kernels with many zeros are stored in sparse form ("float32" and "float16" only),
+            which makes the file itself small; a dense file of a pruned model is small only when zipped.
+        min_agreement: the lowest allowed agreement of the file and the model, in [0, 1], as the task
+            defines it; a lower one is an error.
+        labels: names of the classes, labels or numbers, which are written into the file. A binary
+            classifier has two, last the class whose probability it returns. By TensorFlow Lite's metadata
+            schema, mobile libraries find them in `labels.txt` (a single column has its own name only),
+            together with the scaling of pixels.
+        input_range: the lowest and highest value of images, also written into the file; procedural images
+            have this range, too.
+        task: the task of the model, as in `verify_tflite`; for a student preferably
             `tfkd.tasks.task_of(teacher)`.
-        image_shape: of one input, `(height, width, channels)`, where the model leaves sides open.
-        length: of texts in tokens, where the model takes any; shorter ones are filled up with zeros. None
-            for that of the longest text in the data. A file takes as long for a short text as for a long
-            one, so this should not be longer than needed.
-        vocabulary: the `tfkd.text.Tokenizer`, or the tokens by id, packed into the file of a text model as
-            `vocab.txt` (`tfkd.export.read_vocabulary`, or any zip program, reads it); None for none.
-        learn_rounding: whether a file with learned rounding (`tfkd.compression.learn_rounding`) is tried,
-            too, and taken where it is clearly nearer to the model. Takes minutes for large networks; for
-            the kinds whose biases are corrected.
+        image_shape: the shape of one input, `(height, width, channels)`, if the model does not fix it.
+        length: the length of texts in tokens, if the model does not fix it; shorter texts are padded with
+            zeros. None for the length of the longest text in the data. A file takes as long for a short
+            text as for a long one, so this should not be longer than needed.
+        vocabulary: the `tfkd.text.Tokenizer`, or a list of tokens by id, packed into the file of a text
+            model as `vocab.txt` (read it with `tfkd.export.read_vocabulary` or any zip program); None for
+            none.
+        learn_rounding: whether to also try a file with learned rounding (`tfkd.compression.learn_rounding`)
+            and use it if it is clearly closer to the model. Only for the kinds of files whose biases are
+            corrected. Takes minutes for large networks.
 
     Returns:
         A `TFLiteCheck` with agreement, differences, scores, sizes and latency.
 
     Raises:
-        ImportError: if `ai_edge_litert`, or what files of few bits need, is not installed.
+        ImportError: if `ai_edge_litert`, or a package that low-bit files need, is not installed.
         TypeError: if `labels` is a single name, images are not floats, or `task` is not a task.
-        ValueError: for an unknown option, a model of several outputs or of open sides, data of
-            another shape than the model takes, a model that does not take images if no data are given, one
-            without zeros for a sparse file, one that is quantized in part only for an interface of 8 bits,
-            or a task or labels that are missing or do not fit.
-        RuntimeError: if the converter refuses the model (the message names operators that it lacks) or
-            dies of it, file and model agree too little, or a "float32", "float16" or "dynamic" file
-            computes something else than the model.
+        ValueError: for an unknown option; a model with several outputs or unknown input sizes; data whose
+            shape does not match the model; a model that does not take images, without any data; a sparse
+            file of a model without zeros; an 8-bit interface for a partly quantized model; or a task or
+            labels that are missing or do not fit.
+        RuntimeError: if the converter rejects the model (the message names unsupported operators) or
+            crashes, the file and the model agree too little, or a "float32", "float16" or "dynamic" file
+            does not compute the same as the model.
         OSError: if the file cannot be written.
 
     Example:
@@ -135,12 +137,12 @@ def export_tflite(
 
     Reference:
         Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, for
-        the correction of biases, here by means over the calibration inputs; Nagel et al., "Up or Down?
+        bias correction, here with means over the calibration inputs; Nagel et al., "Up or Down?
         Adaptive Rounding for Post-Training Quantization", 2020, for `learn_rounding`.
     """
     require_litert()
     network = trained_network(model)
-    # Stripping makes another model, which does not have the mark of this one.
+    # Stripping makes another model, which does not have this model's task mark.
     task = marked_task(network) if task is None else task
     given = _given(network, representative_data, verification_data, evaluation_data)
     texts = takes_texts(declared_inputs(network, given.example))
@@ -152,7 +154,9 @@ def export_tflite(
     if texts and not learned:
         warn_of_rounded_texts(quantization, network.name)
     if vocabulary is not None and not texts:
-        raise ValueError(f"`vocabulary` is that of texts, and {network.name!r} takes none. Leave it out.")
+        raise ValueError(
+            f"`vocabulary` is for text models, but {network.name!r} takes no texts. Leave it out."
+        )
     if length is None and texts:
         length = given.length(network)
     network = with_known_sides(network, image_shape, length, given.example)
@@ -190,7 +194,7 @@ def export_tflite(
         if calibration is not None and quantization in KERNEL_BITS:
             learning = Learning() if learn_rounding else None
             rounded = better_rounded(make, network, calibration, rounded.content, quantization, learning)
-        with progress.work("comparing the file with its model"):
+        with progress.work("comparing the file with the model"):
             check = compared(
                 rounded.content,
                 network,
@@ -209,7 +213,7 @@ def export_tflite(
 
 
 class _Given(NamedTuple):
-    """The data that somebody gave, streams read, not checked yet; None for what was not given."""
+    """The data of an export, with streams read but not checked yet; None for data not passed."""
 
     representative: Inputs | None
     verification: Inputs | None
@@ -217,19 +221,19 @@ class _Given(NamedTuple):
 
     @property
     def example(self) -> Inputs | None:
-        """Inputs of whatever purpose."""
+        """Any of the inputs; None if there are none."""
         return next((each for each in self._inputs() if each is not None), None)
 
     def _inputs(self):
         return self.verification, self.representative, self.evaluation and self.evaluation[0]
 
     def length(self, network: keras.Model) -> int | None:
-        """Tokens of the longest text, for a network of texts of any length; None for others."""
+        """Tokens of the longest text, for a network that takes texts of any length; None for others."""
         is_open = any(None in each.shape for each in declared_inputs(network, self.example).values())
         return length_of(*self._inputs()) if is_open else None
 
     def to_compare_on(self, texts: bool) -> Inputs | None:
-        """What file and model are compared on; real inputs where nothing can be made up."""
+        """Inputs for the comparison of the file and the model; real ones if none can be generated."""
         if self.verification is not None or self.representative is not None or not texts:
             return self.representative if self.verification is None else self.verification
         return self.example
@@ -248,12 +252,12 @@ def _given(network, representative, verification, evaluation):
 
 
 def _plain_or_learned(model, quantization):
-    """The model without pruning and clustering, and whether it brings ranges that it has learned."""
+    """The model without pruning and clustering, and whether it is quantization-aware."""
     if not is_quantization_aware(model):
         return strip(model) if isinstance(model, BridgedModel) else model, False
     if quantization != "int8":
         raise ValueError(
-            f"`quantization`: {model.name!r} is quantization-aware, so its file is 'int8'. Received: "
-            f"{quantization!r}. Export tfkd.compression.strip(model) for other kinds."
+            f"`quantization` must be 'int8', since {model.name!r} is quantization-aware. Received: "
+            f"{quantization!r}. Export tfkd.compression.strip(model) for other kinds of files."
         )
     return model, True

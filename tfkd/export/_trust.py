@@ -1,34 +1,33 @@
-"""How far to trust a student, in sentences."""
+"""Sentences on how far a student can be trusted."""
 
 from tfkd.export._figures import percent, score_name, score_text
 from tfkd.tasks import Task
 
-# Where nothing but synthesized inputs was there to measure on.
+# Used if there were only synthesized inputs to measure on.
 UNMEASURED = (
-    "No real data was given to measure on, so nobody has measured how accurate it is. Agreement on "
-    "synthesized inputs says that it follows its teacher there, and tends to be a poor guide to accuracy "
-    "on real ones: evaluate it on some before you rely on it."
+    "No real data was given, so the student's accuracy has not been measured. Agreement on synthesized "
+    "inputs shows that it follows its teacher there, but tends to be a poor guide to accuracy on real "
+    "inputs: evaluate it on real data before you rely on it."
 )
 
 
 def trust(metrics: dict, task: Task) -> list[str]:
-    """What the figures do and do not show.
+    """Sentences on what the metrics do and do not show.
 
     Args:
-        metrics: what `metrics.json` holds.
-        task: what the answers mean.
+        metrics: the content of `metrics.json`.
+        task: the task of the networks.
 
     Returns:
-        Sentences for the reader who has to decide whether to use the student.
+        Sentences for readers who have to decide whether to use the student.
     """
     measured = metrics["evaluation_images"] is not None
     sentences = [_on_real_inputs(metrics, task) if measured else UNMEASURED]
     share = metrics["rarest_class_share"] * metrics["classes"] if task.has_classes else 1.0
     if share < 0.2:
         sentences.append(
-            "The synthesized inputs cover the classes unevenly: the rarest comes up "
-            f"{share:.2f} times as often as it would in an even mix. Look at how the networks compare "
-            "there."
+            "The synthesized inputs cover the classes unevenly: the rarest class comes up "
+            f"{share:.2f} times as often as in an even mix. Check how the networks compare on this class."
         )
     if tflite := metrics.get("tflite"):
         sentences += trust_in_file(tflite, task, "synthesized inputs")
@@ -36,25 +35,25 @@ def trust(metrics: dict, task: Task) -> list[str]:
 
 
 def trust_in_file(tflite: dict, task: Task, judged_on: str) -> list[str]:
-    """What the figures of a TFLite file say of it.
+    """Sentences on what the metrics of a TFLite file show.
 
     Args:
-        tflite: what `metrics.json` holds of it.
-        task: what the answers mean.
-        judged_on: what it was compared on, in the plural.
+        tflite: the file's part of `metrics.json`.
+        task: the task of the networks.
+        judged_on: a description, in the plural, of the inputs that the file was compared on.
 
     Returns:
         Sentences.
     """
     agreeing = task.agreement_text(percent(tflite["agreement"]), judged_on)
     sentences = [
-        f"The TFLite file and the Keras model that it was made of {agreeing}; the largest difference of an "
-        f"output there is {tflite['max_difference']:.3g}."
+        f"The TFLite file and the Keras model that it was made from {agreeing}; the largest difference of "
+        f"an output there is {tflite['max_difference']:.3g}."
     ]
     if tflite.get("bias_corrected"):
         before = task.agreement_text(percent(tflite["uncorrected_agreement"]), "them")
         sentences.append(
-            f"Its biases make up for rounded kernels; without this correction the two would {before}."
+            f"Its biases are corrected for rounded kernels; without this correction the two would {before}."
         )
     return sentences
 
@@ -72,5 +71,5 @@ def _on_real_inputs(metrics, task):
     agreeing = task.agreement_text(percent(metrics["agreement"]), "them")
     return (
         f"On {metrics['evaluation_images']:,} real inputs, used only to measure, the student {compared}; "
-        f"both {agreeing}. Nothing was chosen by these figures: they are those of the {kept}."
+        f"both {agreeing}. Nothing was chosen by these figures; they were measured on the {kept}."
     )

@@ -1,4 +1,4 @@
-"""Runs a TFLite file and says how it compares with the model it was made from."""
+"""Runs a TFLite file and compares it with the model it was made from."""
 
 import dataclasses
 import gzip
@@ -30,35 +30,36 @@ _COMPILED_INPUTS = 64
 
 @dataclasses.dataclass(frozen=True)
 class TFLiteCheck:
-    """How a TFLite file compares with its Keras model.
+    """Comparison of a TFLite file with its Keras model.
 
     Attributes:
-        size_bytes: size of the file.
-        gzip_bytes: its size zipped by gzip, as app stores send it.
-        latency_ms: median time of one example, such as a sentence filled up to the file's length, at one
+        size_bytes: the size of the file.
+        gzip_bytes: the size of the file compressed with gzip, as app stores deliver it.
+        latency_ms: the median time for one example, such as a sentence padded to the file's length, on one
             thread, in milliseconds, with XNNPACK.
-        latency_2_threads_ms: the same at two threads.
-        agreement: how far both give the same answers to the inputs they were compared on, in [0, 1], as the
-            task has it: the share of equal classes, labels or real tokens, the cosine of embeddings, or the
-            closeness of numbers; None without a task.
-        max_difference: largest difference of an output on those inputs.
-        accuracy: share of real examples, or of their labels, that the file gets right; None without real
-            data and for numbers.
-        model_accuracy: the same for the Keras model.
+        latency_2_threads_ms: the same on two threads.
+        agreement: the agreement of the outputs of both on the compared inputs, in [0, 1], as the task
+            defines it: the fraction of equal classes, labels or real tokens, the cosine of embeddings, or
+            the closeness of numbers; None without a task.
+        max_difference: the largest difference of an output on those inputs.
+        accuracy: the fraction of real examples, or of their labels, that the file predicts correctly; None
+            without real data and for regression.
+        model_accuracy: the accuracy of the Keras model.
         real_agreement: the agreement on real inputs.
-        real_examples: how many real examples were measured: of language models as many as memory holds the
-            outputs of; 0 without real data.
-        scores: the task's figures of the file on real data, by name; empty without.
-        model_scores: the same for the Keras model.
-        bias_corrected: whether biases were changed to make up for rounded kernels.
-        uncorrected_agreement: the agreement of the file without that; None where nothing was changed.
-        rounding_learned: whether the rounding of its kernels was learned, too.
-        relative_difference: `max_difference` as a share of the range of the model's outputs.
-        quantization: the kind of the file, where `export_tflite` chose or was told it.
-        compiled_difference: largest difference between the outputs of LiteRT's `CompiledModel`, which
-            runs files on newer phones, and those of its interpreter, as a share of the range of the model's
-            outputs; None where LiteRT has no `CompiledModel`, or it refuses the file. Above 0.02 it is not
-            rounding, and reports say so.
+        real_examples: the number of real examples measured (for language models limited by the memory
+            that outputs need); 0 without real data.
+        scores: the task's metrics of the file on real data, by name; empty without real data.
+        model_scores: the task's metrics of the Keras model on real data.
+        bias_corrected: whether biases were corrected for the rounding of kernels.
+        uncorrected_agreement: the agreement of the file without this correction; None if nothing was
+            corrected.
+        rounding_learned: whether the rounding of the kernels was learned.
+        relative_difference: `max_difference` as a fraction of the range of the model's outputs.
+        quantization: the quantization of the file, if it was made by `export_tflite`; else None.
+        compiled_difference: the largest difference between the outputs of LiteRT's `CompiledModel`, which
+            runs files on newer phones, and those of its interpreter, as a fraction of the range of the
+            model's outputs; None if LiteRT has no `CompiledModel`, or if it rejects the file. Values above
+            0.02 are not caused by rounding, and reports say so.
     """
 
     size_bytes: int
@@ -91,16 +92,17 @@ def verify_tflite(
     """Compares a TFLite file with the model it was made from.
 
     Args:
-        content: the file's bytes.
+        content: the content of the file.
         model: the Keras model.
-        images: inputs `(n, ...)`, or a dictionary of them by name, as the model takes them; texts are
-            filled up to the file's length.
-        evaluation_data: real `(inputs, labels)`, a data set of such pairs, or None. Labels are class
-            numbers, 0 or 1 for each of several labels, numbers, token ids or vectors, as the task has it.
-        task: what the outputs mean, by name, class or object of `tfkd.tasks`. None for the task that the
-            model was marked with, as a teacher of `tfkd.load_teacher` is; else a softmax or several linear
-            outputs are classes, one sigmoid is a binary classifier's probability, several are labels, and
-            one linear output is a number. Outputs of several axes have a task only if one is given.
+        images: inputs `(n, ...)` of the model, or a dictionary of them by name; texts are padded to the
+            file's length.
+        evaluation_data: real `(inputs, labels)`, a data set of such pairs, or None. Depending on the task,
+            labels are class numbers, 0 or 1 for each of several labels, numbers, token ids or vectors.
+        task: the task of the model, as a name, class or object of `tfkd.tasks`. None for the task that the
+            model is marked with, as teachers from `tfkd.load_teacher` are; without a mark, a softmax or
+            several linear outputs are classes, one sigmoid is a binary classifier's probability, several
+            sigmoids are labels, and one linear output is a number. Outputs with several axes have a task
+            only if one is given.
 
     Returns:
         A `TFLiteCheck`.
@@ -109,7 +111,7 @@ def verify_tflite(
         TypeError: if `task` is not a task.
         ValueError: if the task or the evaluation data do not fit the model.
     """
-    # A network of another length, around the model, does not have its mark.
+    # A wrapper with another text length does not have the model's task mark.
     task = marked_task(model) if task is None else task
     if takes_texts(declared_inputs(model, images)):
         length = next(iter(TFLiteFile(content).input_shapes.values()))[1]
@@ -131,18 +133,18 @@ def compared(
     quantization: str | None = None,
     rounding_learned: bool = False,
 ) -> TFLiteCheck:
-    """What `verify_tflite` returns, where the model has been asked already.
+    """The result of `verify_tflite`, from outputs of the model that are already computed.
 
     Args:
-        content: the file's bytes.
+        content: the content of the file.
         model: the Keras model.
-        inputs: what both are asked about, as the model takes it.
-        expected: what the model answers to them.
-        reading: how outputs are read; None if nobody knows.
-        evaluation_data: as of `verify_tflite`.
-        uncorrected: the file as it would be without the correction of biases; None if there was none.
-        quantization: the kind of the file.
-        rounding_learned: whether the rounding of its kernels was learned.
+        inputs: the inputs for the comparison, in the model's format.
+        expected: the model's outputs for them.
+        reading: the interpretation of outputs; None if it is unknown.
+        evaluation_data: as in `verify_tflite`.
+        uncorrected: the file without corrected biases; None if nothing was corrected.
+        quantization: the quantization of the file.
+        rounding_learned: whether the rounding of the kernels was learned.
     """
     outputs = run_tflite(content, inputs)
     mask = _counted(reading, inputs)
@@ -150,7 +152,7 @@ def compared(
     difference = float((differences if mask is None else differences[mask > 0]).max())
     return TFLiteCheck(
         size_bytes=len(content),
-        # Without a time stamp, so that the size is the same each time.
+        # Without a time stamp, so that the size is reproducible.
         gzip_bytes=len(gzip.compress(content, mtime=0)),
         latency_ms=_latency_ms(content, inputs, threads=1),
         latency_2_threads_ms=_latency_ms(content, inputs, threads=2),
@@ -171,15 +173,15 @@ def compared(
 def find_reading(
     model: keras.Model, task: str | type[Task] | Task | None, ask: Callable[[], np.ndarray]
 ) -> Reading | None:
-    """How a model's outputs are read; None for those of several axes that no task is known for.
+    """The interpretation of a model's outputs; None for outputs with several axes and an unknown task.
 
     Args:
         model: the Keras model.
-        task: as of `verify_tflite`.
-        ask: gives its outputs for many inputs, called where its ending does not show.
+        task: as in `verify_tflite`.
+        ask: returns the model's outputs for many inputs; called only if its last activation is unknown.
     """
     task = marked_task(model) if task is None else task
-    # What tfmot wraps shows neither mark nor ending.
+    # A model wrapped by tfmot shows neither its task mark nor its last activation.
     shown = (model.plain() or model) if isinstance(model, BridgedModel) else model
     task = marked_task(shown) if task is None else task
     if task is None and len(output_shape_of(model)) != 1:
@@ -188,7 +190,7 @@ def find_reading(
 
 
 def _agreement(reading, expected, outputs, inputs):
-    """The agreement of two networks' outputs, in [0, 1]; None if nobody knows how to read them."""
+    """The agreement of two networks' outputs, in [0, 1]; None if their interpretation is unknown."""
     if reading is None:
         return None
     mask = _counted(reading, inputs)
@@ -198,7 +200,7 @@ def _agreement(reading, expected, outputs, inputs):
 
 
 def _counted(reading, inputs):
-    """Which tokens count, `(n, tokens)`: what a language model says about padding does not matter."""
+    """The tokens that count, `(n, tokens)`; a language model's outputs for padding do not matter."""
     of_tokens = reading is not None and isinstance(reading.task, LanguageModel)
     if of_tokens and isinstance(inputs, Mapping) and PADDING_MASK in inputs:
         return np.asarray(inputs[PADDING_MASK])
@@ -214,16 +216,16 @@ def _compiled_difference(content, inputs, outputs, size):
 
 
 def _range(outputs):
-    """How far outputs are apart; never 0, and not less than a thousandth of their size."""
+    """The range of outputs; never 0, and not less than a thousandth of their size."""
     return max(float(np.ptp(outputs)), 1e-3 * float(np.abs(outputs).max()), 1e-6)
 
 
 def _on_real_data(content, model, evaluation_data, reading):
-    """The figures of a `TFLiteCheck` that need labels."""
+    """The metrics of a `TFLiteCheck` that need labels."""
     if reading is None:
         raise ValueError(
             f"`task` is needed to measure {model.name!r} on `evaluation_data`: its output shape is "
-            f"{model.output_shape}. Give a subclass of tfkd.tasks.Task that says what it means."
+            f"{model.output_shape}. Pass a subclass of tfkd.tasks.Task that interprets such outputs."
         )
     x, labels = evaluation_pair(evaluation_data, model, reading.task)
     x, labels = tree.map_structure(lambda array: array[: most_compared(model)], (x, labels))
@@ -240,20 +242,21 @@ def _on_real_data(content, model, evaluation_data, reading):
 
 
 def run_tflite(file: bytes | str | os.PathLike, images: Inputs) -> np.ndarray:
-    """The outputs a TFLite file gives for images, texts or other inputs.
+    """The outputs of a TFLite file for images, texts or other inputs.
 
     Args:
-        file: its path, or its content.
+        file: the path of the file, or its content.
         images: `(n, height, width, channels)` in [0, 1], or inputs of another shape that the file takes;
-            quantized here if it takes int8. A dictionary of arrays for a file of several inputs, by the
-            names in its signature, such as `token_ids` and `padding_mask`; others are left aside.
+            they are quantized here if the file takes int8. For a file with several inputs, a dictionary of
+            arrays by the names in its signature, such as `token_ids` and `padding_mask`; other arrays are
+            ignored.
 
     Returns:
         float32 outputs `(n, ...)`, dequantized if the file returns int8.
 
     Raises:
-        TypeError: if the file takes floats, quantized or not, and the images are not.
-        ValueError: if they are of another shape than the file takes, or an input is missing.
+        TypeError: if the file takes floats, quantized or not, but the images are not floats.
+        ValueError: if the shape of the inputs does not match the file, or an input is missing.
 
     Example:
         >>> tfkd.export.run_tflite("student.tflite", tokenizer(["a film"], length=64))
@@ -264,12 +267,12 @@ def run_tflite(file: bytes | str | os.PathLike, images: Inputs) -> np.ndarray:
 
 
 def _as_taken(file, inputs):
-    """Inputs as a file takes them, checked."""
+    """The checked inputs of a file, by name."""
     takes = file.input_shapes
     if not isinstance(inputs, Mapping):
         if len(takes) > 1:
             raise ValueError(
-                f"`images` must be a dictionary of {', '.join(takes)}, the file's inputs. Received: "
+                f"`images` must be a dictionary of the file's inputs, {', '.join(takes)}. Received: "
                 f"{type(inputs)}."
             )
         inputs = dict.fromkeys(takes, inputs)
@@ -277,7 +280,7 @@ def _as_taken(file, inputs):
         inputs = dict(zip(takes, inputs.values(), strict=True))
     if missing := [name for name in takes if name not in inputs]:
         raise ValueError(
-            f"`images` must hold {', '.join(takes)}, the file's inputs. Received: {', '.join(inputs)}, "
+            f"`images` must contain the file's inputs, {', '.join(takes)}. Received: {', '.join(inputs)}, "
             f"without {', '.join(missing)}."
         )
     arrays = {name: np.asarray(inputs[name]) for name in takes}
@@ -289,15 +292,15 @@ def _as_taken(file, inputs):
         if array.shape[1:] != takes[name][1:]:
             called = "`images`" if len(takes) == 1 else f"{name!r} of `images`"
             raise ValueError(
-                f"{called} must be of shape (n, {', '.join(map(str, takes[name][1:]))}), as the file takes "
-                f"them. Received: {array.shape}."
+                f"{called} must be of shape (n, {', '.join(map(str, takes[name][1:]))}), the shape in the "
+                f"file. Received: {array.shape}."
             )
     return arrays
 
 
 def _latency_ms(content, inputs, threads):
     file = TFLiteFile(content, threads)
-    # The interpreter keeps this input, a real one: zeros would be padding alone.
+    # The interpreter keeps this input. It is a real one, since zeros would be nothing but padding.
     file(_as_taken(file, tree.map_structure(lambda array: np.asarray(array)[:1], inputs)))
     seconds = []
     for _ in range(_WARMUP_RUNS + _TIMED_RUNS):

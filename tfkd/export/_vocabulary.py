@@ -13,7 +13,7 @@ NAME = "vocab.txt"
 
 @runtime_checkable
 class VocabularyHolder(Protocol):
-    """A tokenizer, as far as a file has to know it; `tfkd.text.Tokenizer` is one."""
+    """The part of a tokenizer that a file needs; `tfkd.text.Tokenizer` has it."""
 
     @property
     def vocabulary(self) -> list[str]: ...
@@ -41,26 +41,26 @@ def tokens_of(vocabulary: Vocabulary) -> list[str]:
     """The tokens by id, checked.
 
     Raises:
-        TypeError: if it is neither a tokenizer nor a list of tokens.
-        ValueError: if there are none, or one has a line break in it.
+        TypeError: if `vocabulary` is neither a tokenizer nor a list of tokens.
+        ValueError: if there are no tokens, or if one contains a line break.
     """
     tokens = vocabulary.vocabulary if isinstance(vocabulary, VocabularyHolder) else vocabulary
     if isinstance(tokens, str) or not isinstance(tokens, Sequence):
         raise TypeError(
-            "`vocabulary` must be a tfkd.text.Tokenizer, or the list of tokens by id. Received: "
+            "`vocabulary` must be a tfkd.text.Tokenizer or a list of tokens by id. Received: "
             f"{vocabulary!r}."
         )
     tokens = list(tokens)
     if not tokens or not all(isinstance(token, str) and not {"\n", "\r"} & set(token) for token in tokens):
         raise ValueError(
-            f"`vocabulary` must be strings of one line each, at least one. Received: {len(tokens)} tokens, "
-            f"such as {tokens[:3]}."
+            f"`vocabulary` must contain at least one token, and only strings without line breaks. "
+            f"Received: {len(tokens)} tokens, such as {tokens[:3]}."
         )
     return tokens
 
 
 def described_tokens(vocabulary: Vocabulary | None) -> dict:
-    """What metadata say of a vocabulary: its size, its file, and the ids that texts are framed by."""
+    """The metadata of a vocabulary: its size, its file, and the ids of special tokens."""
     if vocabulary is None:
         return {}
     described = {"vocabulary": {"file": NAME, "size": len(tokens_of(vocabulary))}}
@@ -74,13 +74,13 @@ def read_vocabulary(file: bytes | str | os.PathLike) -> list[str]:
     """The tokens, by id, that `export_tflite` packed into a TFLite file.
 
     Args:
-        file: its path, or its content.
+        file: the path of the file, or its content.
 
     Returns:
         A list of tokens.
 
     Raises:
-        ValueError: if the file holds no vocabulary.
+        ValueError: if the file contains no vocabulary.
 
     Example:
         >>> tfkd.export.read_vocabulary("student.tflite")[5]
@@ -90,5 +90,6 @@ def read_vocabulary(file: bytes | str | os.PathLike) -> list[str]:
         return read_lines(content, NAME)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ValueError(
-            f"`file` has no {NAME}; export it with tfkd.export.export_tflite(..., vocabulary=tokenizer)."
+            f"`file` contains no {NAME}. Export it with "
+            "tfkd.export.export_tflite(..., vocabulary=tokenizer)."
         ) from error

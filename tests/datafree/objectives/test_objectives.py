@@ -351,5 +351,5 @@ def test_objectives_compare_by_value():
     ],
 )
 def test_old_names_of_options(make, name):
-    with pytest.warns(DeprecationWarning, match=f"is called {name} now"):
+    with pytest.warns(DeprecationWarning, match=f"is now called {name}"):
         assert getattr(make(), name) == True  # noqa: E712

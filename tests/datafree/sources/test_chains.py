@@ -165,7 +165,7 @@ def test_chains_walk_in_warm_up_without_the_student(teacher, monkeypatch):
     distiller = make(teacher, recipe)
     walks = calls(monkeypatch, distiller.source, "walk")
     before = [chains.latents.numpy() for chains in distiller.source.chains]
-    with pytest.warns(UserWarning, match="not taught"):
+    with pytest.warns(UserWarning, match="not trained"):
         distiller.fit(epochs=1, steps_per_epoch=3, verbose=0)
     assert {disagreement for _, disagreement in walks} == {0.0}
     for chains, latents in zip(distiller.source.chains, before, strict=True):

@@ -282,7 +282,7 @@ def test_review_of_rows_equals_what_was_found(distiller, monkeypatch):
     health = datafree.Health(images=32)
     logs, _ = watch(distiller, monkeypatch, epochs, health)
     rows = [{"epoch": epoch, **row} for epoch, row in enumerate(logs)]
-    with pytest.warns(datafree.HealthWarning, match="next to nothing"):
+    with pytest.warns(datafree.HealthWarning, match="almost nothing"):
         health.on_train_end()
     found = list(health.findings)
     assert len(found) == 4
@@ -321,7 +321,7 @@ def test_models_that_it_cannot_watch_are_refused(teacher, student):
         distiller.fit(data[0], callbacks=[datafree.Health()], verbose=0)
     health = datafree.Health()
     health.set_model(types.SimpleNamespace(students=[1, 2], loss_sets=[], sources=[1]))
-    with pytest.raises(TypeError, match="compares one student with its teacher, and this scheme has 2"):
+    with pytest.raises(TypeError, match="compares one student with its teacher, but this scheme has 2"):
         health.on_train_begin()
 
 

@@ -1,4 +1,4 @@
-"""Files that strangers made: what they may hold is looked up before Keras or TensorFlow reads them."""
+"""Checks untrusted files against lists of what is safe, before Keras or TensorFlow reads them."""
 
 from tfkd._core.untrusted._configuration import check_configuration
 from tfkd._core.untrusted._containers import (

@@ -1,6 +1,6 @@
-"""What configurations of networks may name: all of it only computes.
+"""What the configuration of a network may name: only classes and functions that do nothing but compute.
 
-Whatever is not here is refused, so that what a later Keras adds is refused until somebody has looked at it.
+Anything else is rejected. Additions in later versions of Keras are rejected until somebody reviews them.
 """
 
 import inspect
@@ -16,7 +16,7 @@ def _names(text):
     return frozenset(text.split())
 
 
-# All of `keras.layers` but those of `REFUSED_LAYERS`.
+# All of `keras.layers` except `REFUSED_LAYERS`.
 LAYERS = _names("""
     Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
     AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
@@ -42,19 +42,19 @@ LAYERS = _names("""
     StackedRNNCells Subtract TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D
     ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """)
-# They run code of the file's, read other files, or cannot be loaded as layers.
+# They run code from the file, read other files, or cannot be loaded as layers.
 REFUSED_LAYERS = _names("""
     FlaxLayer Input InputSpec IntegerLookup JaxLayer Lambda Layer StringLookup TFSMLayer TextVectorization
     TorchModuleWrapper Wrapper
 """)
-# Layers that networks of `keras.applications` have for themselves.
+# Layers that exist only in networks of `keras.applications`.
 OF_APPLICATIONS = _names("CustomScaleLayer LayerScale StochasticDepth")
 MODELS = _names("Functional Model Sequential")
-# Layers of tf_keras that stand for functions of TensorFlow, which are looked up by name.
+# Layers of tf_keras that wrap TensorFlow functions, which are looked up by name.
 OF_FUNCTIONS = _names("TFOpLambda SlicingOpLambda")
 FUNCTIONS_OF_TENSORFLOW = frozenset(OPERATION_OF) | REBUILT_BY
 
-# Operations of `keras.ops`, but those that take functions, make arrays of any size or read nothing.
+# Operations of `keras.ops`, except those that take functions, make arrays of any size, or have no input.
 OPERATIONS = _names("""
     Abs Absolute Add All Amax Amin Any Append Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax
     Argmin Argsort Average BroadcastTo Cbrt Ceil Clip Concatenate Copy Cos Cosh Cross Cumprod Cumsum Deg2rad
@@ -81,7 +81,7 @@ def _public(module, kind):
     return frozenset(name for name, value in vars(module).items() if kind(value))
 
 
-# What belongs to layers, and to `compile`.
+# Parts of layers, and of `compile`.
 PARTS = frozenset().union(
     *(
         _public(module, inspect.isclass)
@@ -107,7 +107,7 @@ FUNCTIONS = (
     )
     - _LOADERS
 )
-# What an option may name by a word, older names included.
+# What an option may give as a string, older names included.
 WORDS = (
     PARTS
     | FUNCTIONS
@@ -123,7 +123,7 @@ WORDS = (
     | _names("exponential uniform normal one zero softmax_v2 auto")
 )
 
-# What tfmot's layers are made of, inside a `BridgedModel`.
+# Layers of tfmot and their parts, inside a `BridgedModel`.
 OF_TFMOT = _names("""
     PruneLowMagnitude ClusterWeights ClusterWeightsRNN QuantizeAnnotate QuantizeAwareActivation
     NoOpActivation QuantizeWrapper QuantizeWrapperV2 QuantizeLayer OutputOnlyConfig FixedQuantizeConfig
@@ -136,7 +136,7 @@ OF_TFMOT = _names("""
 """)
 
 CLASSES = LAYERS | OF_APPLICATIONS | MODELS | OPERATIONS | PARTS
-# Where Keras's own classes are looked for; any other module would be imported.
+# Where Keras looks for its own classes; it would import any other module.
 PACKAGES_OF_KERAS = _names("""
     activations applications constraints distillation dtype_policies engine initializers layers losses
     metrics mixed_precision models ops optimizers quantizers regularizers random
@@ -150,10 +150,10 @@ DTYPES = _names("""
 
 
 def of_hub_computes(found: Any) -> bool:
-    """Whether something registered is not keras-hub's, or only computes there.
+    """Whether a registered object does not belong to keras-hub, or does nothing but compute.
 
-    keras-hub registers all that it has, what reads and uploads files among it: tokenizers, preprocessors,
-    functions of presets. tfkd imports it for a file's sake, which is not to open all of that.
+    keras-hub registers everything it has, including what reads and uploads files: tokenizers,
+    preprocessors, preset functions. tfkd imports it for files that need it, and must not allow all of that.
     """
     package = getattr(found, "__module__", "").partition(".")[0]
     if package != "keras_hub":
@@ -165,5 +165,5 @@ def of_hub_computes(found: Any) -> bool:
 
 
 _FUNCTIONS_OF_HUB = _names("gelu_approximate")
-# Modules of keras-hub, of whose classes none may be a base.
+# Modules of keras-hub whose classes may not be a base class.
 _FOR_FILES_OF_HUB = _names("tokenizers preprocessing preprocessor")

@@ -1,4 +1,4 @@
-"""Looks through the configuration of a network before any Keras does."""
+"""Checks the configuration of a network before Keras reads it."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from tfkd._core.untrusted._messages import refusal
 
 _DEEPEST = 200
 _OPTIONS = ("activation", "initializer", "regularizer", "constraint")
-# How a call names a tensor: the layer, the number of its call, and which of its outputs.
+# How a call refers to a tensor: the layer, the index of its call, and the index of the output.
 _TENSOR = (str, int, int)
 _OF_ENTRIES = ("class_name", "config")
 _OWN = "tfkd>"
@@ -21,28 +21,27 @@ _BRIDGED_MODEL, _BRIDGE = "tfkd>BridgedModel", "tfkd>Bridge"
 
 
 def check_configuration(config: Any, what: str, remedy: str, old: bool = False) -> None:
-    """Refuses a configuration that names anything that is not known to compute only.
+    """Rejects a configuration that names anything not known to be safe.
 
-    Classes and functions that this process has registered with Keras may be named, too: whoever registered
-    them knows them.
+    Classes and functions that this process has registered with Keras are allowed too: the user trusts them.
 
     Args:
-        config: of a network, as JSON gives it.
+        config: the configuration of a network, parsed from JSON.
         what: the argument and the file, for the message.
         remedy: what to do about something that is not on the list.
         old: whether tf_keras reads it instead of Keras 3.
 
     Raises:
-        ValueError: naming the layer and what it asks for.
+        ValueError: naming the layer and what it uses.
     """
     if not isinstance(config, dict) or "class_name" not in config:
-        raise refusal(what, "is damaged: its configuration is not one of a model.", "Save the model again.")
+        raise refusal(what, "is damaged: its configuration is not of a model.", "Save the model again.")
     pending = [_Place(config, "the model", old, 0)]
     while pending:
         place = pending.pop()
         if place.depth > _DEEPEST:
             raise refusal(
-                what, f"is made up: its configuration is nested more than {_DEEPEST} deep.", remedy
+                what, f"is not genuine: its configuration is nested more than {_DEEPEST} deep.", remedy
             )
         try:
             pending += place.inner()
@@ -51,11 +50,11 @@ def check_configuration(config: Any, what: str, remedy: str, old: bool = False) 
 
 
 class _Refused(Exception):
-    """Why a configuration is refused, as the middle of a sentence.
+    """Why a configuration is rejected, as the middle of a sentence.
 
     Args:
-        reason: the words.
-        remedy: what to do about it where that is another than for most of what is refused.
+        reason: the reason.
+        remedy: what to do about it, if it differs from the usual remedy.
     """
 
     def __init__(self, reason: str, remedy: str = "") -> None:
@@ -69,9 +68,9 @@ class _Place:
 
     Attributes:
         value: the part.
-        owner: what holds it, for people.
+        owner: what contains it, for messages.
         old: whether tf_keras reads it.
-        depth: how deep it lies.
+        depth: its nesting depth.
     """
 
     value: Any
@@ -80,7 +79,7 @@ class _Place:
     depth: int
 
     def inner(self) -> Iterator["_Place"]:
-        """The parts of this one, once it has been looked at."""
+        """Checks this part, and returns the parts inside it."""
         if isinstance(self.value, list | tuple):
             return (self._part(each) for each in self.value)
         if not isinstance(self.value, dict):
@@ -121,7 +120,7 @@ class _Place:
 
 
 def _named(entry, owner):
-    """An entry as "layer 'name' (class)"; what belongs to a layer goes by the layer."""
+    """An entry as "layer 'name' (class)"; parts of a layer are named after the layer."""
     config = entry.get("config")
     name = config.get("name") if isinstance(config, dict) else None
     if not isinstance(name, str):
@@ -146,15 +145,15 @@ def _check_object(entry, owner, old):
     config = entry.get("config")
     options = config if isinstance(config, dict) else {}
     if not isinstance(kind, str):
-        raise _Refused(f"{owner} has a class {_short(kind)}, which is not a name")
+        raise _Refused(f"{owner} has the class {_short(kind)}, which is not a name")
     if kind == "Lambda":
-        raise _Refused(f"{owner} runs code that the file brings along")
+        raise _Refused(f"{owner} runs code that is stored in the file")
     if kind == "TFSMLayer":
         folder = _short(options.get("filepath"))
         raise _Refused(
             f"{owner} runs the SavedModel folder {folder}, which is not in the file",
-            "Give that folder as the teacher itself (--teacher=FOLDER); where it is missing, have it sent, "
-            "or the model that it was exported from.",
+            "Use that folder itself as the teacher (--teacher=FOLDER). If it is missing, ask for it, or "
+            "for the model that it was exported from.",
         )
     if kind == "function":
         _check_function(config, module, registered, owner, old)
@@ -173,8 +172,8 @@ def _check_object(entry, owner, old):
         where = "" if _is_of_keras(module) else f" of module {_short(module)}"
         by_name = "" if registered in (None, kind) else f", registered as {_short(registered)}"
         raise _Refused(
-            f"{owner} asks for the class {_short(kind, plain=True)}{where}{by_name}, which is "
-            "neither on the list of layers that only compute nor registered in this process"
+            f"{owner} uses the class {_short(kind, plain=True)}{where}{by_name}, which is "
+            "neither on the list of safe layers nor registered in this process"
         )
 
 
@@ -192,8 +191,8 @@ def _check_function(name, module, registered, owner, old):
         if plain in _allowed.FUNCTIONS and of_keras and registered in (None, "function", name):
             return
     raise _Refused(
-        f"{owner} asks for the function {_short(name)} of module {_short(module)}, which is neither on the "
-        "list of functions nor registered in this process"
+        f"{owner} uses the function {_short(name)} of module {_short(module)}, which is neither on the "
+        "list of safe functions nor registered in this process"
     )
 
 
@@ -204,7 +203,7 @@ def _check_word(key, word, owner, old):
 
 
 def _registered(name, old):
-    """What this process has registered by a name with the Keras that reads the file; None for nothing."""
+    """The object registered under a name with the Keras that reads the file; None if there is none."""
     if not old:
         found = keras.saving.get_registered_object(name)
         return found if _allowed.of_hub_computes(found) else None
@@ -213,7 +212,7 @@ def _registered(name, old):
 
 
 def _is_registered_class(kind, module, registered, old):
-    """Whether a class is one that the process has registered, by whichever of its names it is looked up."""
+    """Whether this process has registered a class, under any name by which Keras looks it up."""
     if kind in _allowed.REFUSED_LAYERS or (old and not _is_imported(module)):
         return False
     if _registered(kind, old) is not None:
@@ -223,7 +222,7 @@ def _is_registered_class(kind, module, registered, old):
 
 
 def _is_imported(module):
-    """Whether tf_keras would import nothing in order to find something."""
+    """Whether tf_keras would find a module without importing anything."""
     return module is None or (isinstance(module, str) and module in sys.modules)
 
 
@@ -249,7 +248,7 @@ def _calls(entry):
 
 
 def _check_call(call, owner):
-    """A layer that is called on nothing but constants would run while the file is read."""
+    """Rejects a layer that is called on constants only, since it would run while the file is read."""
     pending = [call]
     for _ in range(100_000):
         if not pending:
@@ -263,4 +262,4 @@ def _check_call(call, owner):
             if len(value) >= 3 and all(map(isinstance, value, _TENSOR)) and value[0] != "_CONSTANT_VALUE":
                 return
             pending += value
-    raise _Refused(f"{owner} is called on constants alone, which would run it while the file is read")
+    raise _Refused(f"{owner} is called on constants only, which would run it while the file is read")

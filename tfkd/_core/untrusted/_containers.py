@@ -1,4 +1,4 @@
-"""Looks into zip, HDF5 and npz files without unpacking them."""
+"""Checks zip, HDF5 and npz files without unpacking them."""
 
 import io
 import json
@@ -21,25 +21,25 @@ from tfkd._core.untrusted._messages import refusal
 CONFIGURATION = "config.json"
 METADATA = "metadata.json"
 WEIGHTS = "model.weights.h5"
-_AGAIN = "Save the model again, or have it sent again."
+_AGAIN = "Save the model again, or ask for a new copy."
 _MOST_ENTRIES = 100_000
 # Far longer than reading takes.
 _LEAST_SECONDS, _BYTES_A_SECOND = 10, 5e6
 
 
 def check_archive(path: str, what: str) -> None:
-    """Refuses a zip file that is not as Keras writes it, or too large once unpacked.
+    """Rejects a zip file that is not as Keras writes it, or that is too large once unpacked.
 
     Args:
         path: the file.
         what: the argument and the file, for the message.
 
     Raises:
-        ValueError: if it is damaged, has entries that would be written elsewhere, or is too large.
+        ValueError: if it is damaged, has entries that point outside the archive, or is too large.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise refusal(what, "is damaged: something stands before the archive.", _AGAIN)
+            raise refusal(what, "is damaged: there is data before the archive.", _AGAIN)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -48,28 +48,29 @@ def check_archive(path: str, what: str) -> None:
     check_size(what, sum(entry.file_size for entry in entries))
     names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
-        raise refusal(what, "is damaged or made up: two of its entries have the same name.", _AGAIN)
+        raise refusal(what, "is damaged or not genuine: two of its entries have the same name.", _AGAIN)
     for entry in entries:
         parts = entry.filename.replace("\\", "/").split("/")
         linked = stat.S_ISLNK(entry.external_attr >> 16)
         if linked or ".." in parts or parts[0] == "" or ":" in parts[0]:
-            raise refusal(what, f"is made up: its entry {entry.filename[:80]!r} leads elsewhere.", _AGAIN)
+            reason = f"is not genuine: its entry {entry.filename[:80]!r} points outside the archive."
+            raise refusal(what, reason, _AGAIN)
 
 
 def read_configuration(path: str, what: str) -> Any:
     """The configuration in a `.keras` file.
 
     Raises:
-        ValueError: if there is none that can be read.
+        ValueError: if it is missing or cannot be read.
     """
     return _read_json(path, CONFIGURATION, what)
 
 
 def read_metadata(path: str, what: str) -> Any:
-    """What a `.keras` file says of itself, such as the version of Keras that wrote it; {} if nothing.
+    """The metadata in a `.keras` file, such as the version of Keras that wrote it; {} if there is none.
 
     Raises:
-        ValueError: if that cannot be read.
+        ValueError: if it cannot be read.
     """
     return _read_json(path, METADATA, what, missing={})
 
@@ -88,10 +89,10 @@ def _read_json(path, name, what, missing=None):
 
 
 def check_hdf5_entry(path: str, what: str) -> int:
-    """Looks at the weights in a `.keras` file, as `check_hdf5` does.
+    """Checks the weights in a `.keras` file, as `check_hdf5` does.
 
     Returns:
-        How many bytes of weights it holds.
+        The size of its weights in bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -105,10 +106,10 @@ def check_hdf5_entry(path: str, what: str) -> int:
 
 
 def check_hdf5_can_be_read(path: str, what: str) -> None:
-    """Refuses an HDF5 file over which the library that reads it would crash or never end.
+    """Rejects an HDF5 file that would crash the HDF5 library, or make it hang.
 
     Raises:
-        ValueError: if it does, in a process of its own.
+        ValueError: if reading the file in a separate process crashes or does not end.
     """
     command = [sys.executable, "-I", _hdf5_trial.__file__, path, str(size_limit())]
     seconds = _LEAST_SECONDS + os.path.getsize(path) / _BYTES_A_SECOND
@@ -117,21 +118,21 @@ def check_hdf5_can_be_read(path: str, what: str) -> None:
     except subprocess.TimeoutExpired:
         ended = False
     if not ended:
-        raise refusal(what, "is damaged: the HDF5 library crashes or never ends over it.", _AGAIN)
+        raise refusal(what, "is damaged: the HDF5 library crashes or hangs on it.", _AGAIN)
 
 
 def check_hdf5(file: str | BinaryIO, what: str) -> int:
-    """Refuses an HDF5 file that reads other files, or is too large once unpacked.
+    """Rejects an HDF5 file that reads other files, or that is too large once unpacked.
 
     Args:
         file: the file, or its name.
         what: the argument and the file, for the message.
 
     Returns:
-        How many bytes its arrays have.
+        The size of its arrays in bytes.
 
     Raises:
-        ValueError: if it is damaged, has links or arrays that lead elsewhere, or is too large.
+        ValueError: if it is damaged, has links or arrays that point to other files, or is too large.
     """
     try:
         with h5py.File(file, "r") as opened:
@@ -148,14 +149,14 @@ def _check_groups(opened, what):
         group = pending.pop()
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise refusal(what, f"is made up: {name[:80]!r} in it is a link to elsewhere.", _AGAIN)
+                raise refusal(what, f"is not genuine: its entry {name[:80]!r} is a link.", _AGAIN)
             part = group[name]
             identity = h5py.h5o.get_info(part.id).addr
             if identity in seen:
                 continue
             seen.add(identity)
             if len(seen) > _MOST_ENTRIES:
-                raise refusal(what, f"is made up: it has more than {_MOST_ENTRIES} arrays.", _AGAIN)
+                raise refusal(what, f"is not genuine: it has more than {_MOST_ENTRIES} arrays.", _AGAIN)
             if isinstance(part, h5py.Group):
                 pending.append(part)
             elif isinstance(part, h5py.Dataset):
@@ -166,9 +167,10 @@ def _check_groups(opened, what):
 
 def _size_of(array, what):
     if array.is_virtual or array.external:
-        raise refusal(what, f"is made up: {array.name[:80]!r} in it reads another file.", _AGAIN)
+        raise refusal(what, f"is not genuine: its array {array.name[:80]!r} reads another file.", _AGAIN)
     if array.dtype.kind not in "biufcSUV" and h5py.check_string_dtype(array.dtype) is None:
-        raise refusal(what, f"is made up: {array.name[:80]!r} in it is of type {array.dtype}.", _AGAIN)
+        reason = f"is not genuine: its array {array.name[:80]!r} is of type {array.dtype}."
+        raise refusal(what, reason, _AGAIN)
     return math.prod(array.shape or ()) * array.dtype.itemsize
 
 
@@ -183,7 +185,7 @@ def read_hdf5_configuration(path: str, what: str) -> Any:
 
 
 def hdf5_version(path: str, what: str) -> str:
-    """The version of Keras that wrote an `.h5` file; "" if it does not say.
+    """The version of Keras that wrote an `.h5` file; "" if the file does not record it.
 
     Raises:
         ValueError: if it cannot be read.
@@ -205,20 +207,20 @@ def _parsed(text, what):
         return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise refusal(
-            what, f"is damaged: what it says of the model cannot be read ({error}).", _AGAIN
+            what, f"is damaged: its description of the model cannot be read ({error}).", _AGAIN
         ) from error
 
 
 def check_arrays(path: str, what: str, names: Iterable[str]) -> None:
-    """Refuses an npz file whose arrays are too large once unpacked.
+    """Rejects an npz file whose arrays are too large once unpacked.
 
     Args:
         path: the file.
         what: the argument and the file, for the message.
-        names: of the arrays that will be read.
+        names: the names of the arrays that will be read.
 
     Raises:
-        ValueError: if they are too large; what their headers say counts as well as what the archive says.
+        ValueError: if they are too large by the archive or by their own headers.
     """
     with zipfile.ZipFile(path) as archive:
         for name in names:
@@ -230,10 +232,10 @@ def check_arrays(path: str, what: str, names: Iterable[str]) -> None:
 
 
 def check_array(path: str, what: str) -> None:
-    """Refuses an npy file whose array is too large, by its header.
+    """Rejects an npy file whose array is too large, by its header.
 
     Raises:
-        ValueError: if it is too large, or no such file.
+        ValueError: if it is too large, or is not an npy file.
     """
     with open(path, "rb") as file:
         check_size(what, _size_in_header(file), "it has")
@@ -247,6 +249,6 @@ def _size_in_header(file):
 
 
 def check_folder_size(path: str, what: str) -> None:
-    """Refuses a folder whose files are too large together."""
+    """Rejects a folder whose files are too large together."""
     files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
     check_size(what, sum(os.path.getsize(file) for file in files))

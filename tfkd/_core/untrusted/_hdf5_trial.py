@@ -1,7 +1,7 @@
-"""Reads an HDF5 file from one end to the other, in a process of its own.
+"""Reads a whole HDF5 file, in a separate process.
 
-The HDF5 library can run in circles, or crash, over a damaged file; nothing in Python can stop it then. This
-is a script: it is run by its path, so that it starts without TensorFlow.
+The HDF5 library can loop forever or crash on a damaged file, and nothing in Python can stop it then. This
+is a script, run by its path, so that it starts without TensorFlow.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import h5py
 
 
 def read_all(path: str, most: int) -> None:
-    """Reads every attribute, and every array as long as there are no more than `most` bytes of them."""
+    """Reads every attribute, and arrays up to a total of `most` bytes."""
     left = most
 
     def read(_, part):
@@ -30,6 +30,6 @@ def read_all(path: str, most: int) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever opens the file next says what is wrong with it.
+    # The next step to open the file reports ordinary errors.
     with contextlib.suppress(Exception):
         read_all(sys.argv[1], int(sys.argv[2]))

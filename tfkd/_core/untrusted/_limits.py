@@ -1,4 +1,4 @@
-"""How large what a file holds may be."""
+"""Limits on the size of a file's contents."""
 
 import contextlib
 import math
@@ -18,10 +18,10 @@ _WIDER, _SPARE = 4, 2**20
 
 
 def size_limit() -> int:
-    """How many bytes a file may unpack to: `TFKD_SIZE_LIMIT` in the environment, in GiB, or 1 GiB.
+    """The size limit of a file's contents in bytes: 1 GiB, or `TFKD_SIZE_LIMIT` in the environment, in GiB.
 
     Raises:
-        ValueError: if that is not a number above 0.
+        ValueError: if the variable is not a number above 0.
     """
     text = os.environ.get(LIMIT_VARIABLE, "") or str(_DEFAULT)
     try:
@@ -41,14 +41,14 @@ def check_size(what: str, size: int, contents: str = "it holds") -> None:
 
     Args:
         what: the argument and the file.
-        size: in bytes, unpacked.
-        contents: what is that large, with its verb.
+        size: the unpacked size in bytes.
+        contents: what is that large, with its verb, such as "its tensors have".
     """
     if size > size_limit():
         raise refusal(
             what,
-            f"is too large: {contents} {size / _GIB:.3g} GiB once unpacked, and {size_limit() / _GIB:.3g} "
-            "GiB are allowed.",
+            f"is too large: {contents} {size / _GIB:.3g} GiB once unpacked, but the limit is "
+            f"{size_limit() / _GIB:.3g} GiB.",
             "If you trust it and have the memory, set the environment variable "
             f"{LIMIT_VARIABLE}={math.ceil(size / _GIB) + 1}, in GiB.",
         )
@@ -56,14 +56,16 @@ def check_size(what: str, size: int, contents: str = "it holds") -> None:
 
 @contextlib.contextmanager
 def weights_within(what: str, stored: int) -> Iterator[None]:
-    """Has a block make no more weights than a file holds, so that none are made to be filled with nothing.
+    """Limits the weights created in the block to about what the file holds.
+
+    A configuration could otherwise allocate any amount of memory for weights that are not in the file.
 
     Args:
         what: the argument and the file.
-        stored: how many bytes of weights the file holds.
+        stored: the size in bytes of the weights in the file.
 
     Raises:
-        ValueError: before the weight is made that would be too much.
+        ValueError: before the weight that would exceed the limit is created.
     """
     allowed, made, graph = _WIDER * stored + _SPARE, 0, tf.Graph()
 
@@ -74,8 +76,8 @@ def weights_within(what: str, stored: int) -> Iterator[None]:
         if made > allowed:
             raise refusal(
                 what,
-                f"is damaged or made up: its layers have weights of {made / _GIB:.3g} GiB or more, and it "
-                f"holds {stored / _GIB:.3g}.",
+                f"is damaged or not genuine: its layers have weights of {made / _GIB:.3g} GiB or more, but "
+                f"it holds only {stored / _GIB:.3g} GiB.",
                 "Save the model again.",
             )
         return make(**options)
@@ -85,7 +87,7 @@ def weights_within(what: str, stored: int) -> Iterator[None]:
 
 
 def _size_of(options: dict[str, Any], graph: tf.Graph) -> int:
-    """How large a variable will be, by what it is made of, without making it."""
+    """The size in bytes that a variable will have, without creating it."""
     shape, dtype = options.get("shape"), options.get("dtype")
     if shape is None:
         value: Any = options["initial_value"]

@@ -1,26 +1,26 @@
-"""Messages about files, which quote others no longer than a person reads."""
+"""Short messages about files, which shorten those of other packages that they quote."""
 
 import re
 
 LONGEST_MESSAGE = 600
 _LEAST_REASON = 60
-# What Keras says from here on is for whoever wrote the class.
+# From here on, a Keras message is meant for the author of the class.
 _ENDS = re.compile(
     r"\s*(?:Please ensure that components|Full object config|Arguments received by|config=\{|using config=)"
 )
 
 
 class RefusedFile(ValueError):
-    """A file that is not opened, or not as it stands."""
+    """Raised for a file that is rejected."""
 
 
 def refusal(what: str, reason: object, remedy: str = "") -> RefusedFile:
-    """An error of one line about a file, of at most `LONGEST_MESSAGE` characters.
+    """A one-line error about a file, of at most `LONGEST_MESSAGE` characters.
 
     Args:
         what: the argument and the file.
-        reason: what is wrong; an exception of another package is cut where it is long.
-        remedy: a sentence or two for the end, which stay whole.
+        reason: what is wrong; a long exception of another package is cut short.
+        remedy: a sentence or two for the end, never cut.
 
     Example:
         >>> raise refusal("`source`: 'a.keras'", error, "Save it again.")
@@ -31,10 +31,10 @@ def refusal(what: str, reason: object, remedy: str = "") -> RefusedFile:
 
 
 def in_one_line(reason: object) -> str:
-    """What another package says, without colours, lines, and the configurations that Keras repeats."""
+    """Another package's message in one line, without colours and the configurations that Keras repeats."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(reason))
     text = "".join(each if each.isprintable() else " " for each in text)
-    # Where Keras wraps an error in others, the first one stands last.
+    # When Keras wraps an error in others, the original comes last.
     start, _, cause = text.rpartition("Exception encountered: ")
     if cause and start:
         text = f"{_ENDS.split(start)[0].rstrip('.')}: {cause}"

@@ -1,4 +1,4 @@
-"""Looks through a SavedModel's graphs for operators that do more than compute."""
+"""Checks a SavedModel's graphs for operators that do more than compute."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,18 +10,16 @@ from tfkd._core.untrusted._containers import check_folder_size
 from tfkd._core.untrusted._limits import check_size
 from tfkd._core.untrusted._messages import refusal
 
-_AGAIN = "Export the model again, or have it sent again."
-_TRUST = (
-    "If you trust whoever made it, pass trust_files=True (--trust_files), which runs all that it holds."
-)
+_AGAIN = "Export the model again, or ask for a new copy."
+_TRUST = "If you trust its author, pass trust_files=True (--trust_files), which runs everything in it."
 
 
 def _names(text):
     return frozenset(text.split())
 
 
-# Operators that compute, or hold what is computed with. A SavedModel's graph runs as it stands, so that one
-# that reads, writes or asks anything else has no place here.
+# Operators that compute, or hold values. A SavedModel's graph runs as it is, so operators that read or
+# write anything else are not listed here.
 _COMPUTING = _names("""
     Abs Acos Acosh Add AddN AddV2 All Angle Any ApproximateEqual ArgMax ArgMin Asin Asinh Assert Assign
     AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp Atan Atan2 Atanh AvgPool
@@ -65,21 +63,21 @@ _COMPUTING = _names("""
     UpperBound VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 Where While Xdivy Xlog1py
     Xlogy ZerosLike Zeta
 """)
-# What every SavedModel has in order to be saved and restored; nothing else may call it.
+# Operators that save and restore a SavedModel; nothing else may call them.
 _OF_SAVER = frozenset(("MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"))
 _WRITING = frozenset(("MergeV2Checkpoints", "SaveV2"))
 
 
 def check_saved_model(path: str, what: str, trusted: bool) -> None:
-    """Refuses a SavedModel that does more than compute, or is too large.
+    """Rejects a SavedModel that does more than compute, or is too large.
 
     Args:
         path: its folder.
         what: the argument and the folder, for the message.
-        trusted: whether its operators may do anything.
+        trusted: whether any operator is allowed.
 
     Raises:
-        ValueError: if it is damaged, too large, or has an operator that is not known to compute only.
+        ValueError: if it is damaged, too large, or has an operator that is not known to be safe.
     """
     check_folder_size(path, what)
     model = saved_model_pb2.SavedModel()
@@ -106,14 +104,14 @@ def _check_operators(operators: Iterable[str], graph, what):
         names = ", ".join(name[:40] for name in unknown[:5])
         raise refusal(
             what,
-            f"is refused: its graph has the operators {names}{' and others' if unknown[5:] else ''}, which "
-            "are not on the list of those that only compute, and could touch files, the network or Python.",
+            f"is refused: its graph has the operators {names}{' and others' if unknown[5:] else ''}, "
+            "which are not on the list of safe ones and could access files, the network or Python.",
             _TRUST,
         )
 
 
 def _run_by_user(graph) -> Iterator[str]:
-    """The operators that are run by loading or asking the model, other than by its saver."""
+    """The operators that run when the model is loaded or called, except for its saver's."""
     nodes = {node.name: node for node in graph.graph_def.node}
     functions = {function.signature.name: function for function in graph.graph_def.library.function}
     outputs = [info.name for signature in graph.signature_def.values() for info in _tensors(signature)]

@@ -1,4 +1,4 @@
-"""Looks into a TFLite file before its memory is set aside."""
+"""Checks a TFLite file before its memory is allocated."""
 
 import math
 
@@ -9,7 +9,7 @@ from tfkd._core.untrusted._messages import refusal
 
 
 def check_tflite(content: bytes, what: str) -> None:
-    """Refuses a TFLite file that is damaged, or whose tensors are too large.
+    """Rejects a TFLite file that is damaged, or whose tensors are too large.
 
     Args:
         content: the file's bytes.
@@ -27,11 +27,11 @@ def check_tflite(content: bytes, what: str) -> None:
         sizes = [_size_of(each) for each in tensors]
     except Exception as error:
         raise refusal(
-            what, f"cannot be used as a TFLite file: {error}.", "Convert it again, or have it sent again."
+            what, f"cannot be used as a TFLite file: {error}.", "Convert it again, or ask for a new copy."
         ) from error
     check_size(what, sum(sizes), "its tensors have")
 
 
 def _size_of(tensor):
-    # A size that is not known yet is -1 in the signature, and 1 here.
+    # Unknown sizes are -1 in the signature, and 1 here.
     return math.prod(int(size) for size in tensor["shape"]) * np.dtype(tensor["dtype"]).itemsize

@@ -1,4 +1,4 @@
-"""What a recipe is made of: each part holds the options of one thing; recipes are put together of them."""
+"""The parts of recipes: each holds the options of one aspect, and recipes combine several."""
 
 from tfkd.datafree._parts._learning import Features, NewInputs, Replay, Schedule, Teaching
 from tfkd.datafree._parts._making import (

@@ -1,4 +1,4 @@
-"""What inputs are drawn from where a prior of images does not make them."""
+"""Procedural generators for inputs that image generators cannot make."""
 
 import keras
 import numpy as np
@@ -10,16 +10,16 @@ from tfkd import taps
 from tfkd._core.layouts import filled_shape
 from tfkd.datafree._inputs import one_shape
 
-# Channels of pictures: colours, and how opaque they are.
+# The most channels that pictures have: three colours and opacity.
 _MOST_OF_PICTURES = 4
 
 
 def fallback_priors(teacher: keras.Model, shape: tuple[int, ...]) -> tuple[str | Generator, ...]:
-    """The procedural generators of inputs that those of images do not make.
+    """The procedural generators of inputs that image generators cannot make.
 
-    Series and spectrograms are signals; the features of a vector are independent, in the ranges that the
-    teacher's `Normalization` tells, if it begins with one. What else there is, such as images without an
-    axis for channels, is smooth noise.
+    Series and spectrograms get signals. Vectors get independent features, in the ranges of the teacher's
+    `Normalization` layer if it begins with one. Other inputs, such as images without a channel axis, get
+    smooth noise.
     """
     if len(shape) == 1:
         ranges = input_ranges(teacher)
@@ -31,8 +31,8 @@ def fallback_priors(teacher: keras.Model, shape: tuple[int, ...]) -> tuple[str |
 def is_spectrogram(shape: tuple[int, ...]) -> bool:
     """Whether inputs look like spectrograms.
 
-    Either they have one channel and one side more than twice the other, or, one pixel wide, their
-    frequencies are channels, more of them than pictures have.
+    Either they have one channel and one side is more than twice as long as the other, or they are one pixel
+    wide, with frequencies as channels, more than pictures have.
     """
     if len(shape) != 3:
         return False
@@ -43,11 +43,12 @@ def is_spectrogram(shape: tuple[int, ...]) -> bool:
 
 
 def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where the features of a teacher of vectors lie, three standard deviations about their means.
+    """The ranges of the features of a teacher of vectors: three standard deviations around their means.
 
     Returns:
-        `(low, high)` as `tfkd.generators.feature_ranges` gives them, on the scale of the teacher's own
-        inputs; None if it takes no vectors, or does not begin with a `Normalization`, but for a scaling.
+        `(low, high)` as from `tfkd.generators.feature_ranges`, on the scale of the teacher's own inputs;
+        None if it does not take vectors, or does not begin with a `Normalization` layer, with or without a
+        scaling before it.
     """
     taken = one_shape(teacher) or ()
     shape = tuple(side for side in taken if side is not None)
@@ -59,7 +60,7 @@ def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     named = taps.named_layers(teacher)
     tap = next(f"{path}:input" for path, each in named.items() if isinstance(each, layers.Normalization))
-    # A scaling in front of the layer is undone: each feature by itself, times a factor, plus an offset.
+    # Undo a scaling before the layer, which multiplies each feature by a factor and adds an offset.
     given = np.random.default_rng(0).uniform(0.5, 1.5, (4, *shape)).astype("float32")
     given[::2] *= -1
     with taps.record(teacher, [tap]) as seen:
@@ -76,7 +77,7 @@ def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def leaves_unit(teacher: keras.Model) -> bool:
-    """Whether the features of a teacher of vectors are known to lie elsewhere than in [0, 1]."""
+    """Whether the features of a teacher of vectors are known to lie outside [0, 1]."""
     ranges = input_ranges(teacher)
     if ranges is None:
         return False

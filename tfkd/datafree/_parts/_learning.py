@@ -1,4 +1,4 @@
-"""How the student learns: for how long, from what, how often."""
+"""How the student learns: how long, from what, and how often."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ from tfkd.datafree._parts._part import NOT_CLASSES, NOT_IMAGES, NOT_UNIT, Part
 from tfkd.losses import KnowledgeLoss
 from tfkd.tasks import Task
 
-# What a memory of unspecified size holds at most, and how many batches it holds all the same.
+# The limits of a memory of unspecified size, and the batches that it holds in any case.
 _MEMORY_IMAGES = 20480
 _MEMORY_BYTES = 2**28
 _LEAST_BATCHES = 8
@@ -26,17 +26,17 @@ _LEAST_BATCHES = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(Part):
-    """How long a run is and how much goes through the networks at once.
+    """The length of a run and the size of its batches.
 
     Args:
         batch_size: images in each update.
-        microbatches: in how many parts of equal size a batch goes through the networks, for batches that
-            memory does not hold; updates stay the same but for batch normalizations in generator and
-            student, which see a part at a time. A generator makes its images twice then.
-        warmup_steps: warm-up steps: generators train, inversions are made and remembered, and Markov chains
+        microbatches: the number of equal parts in which a batch goes through the networks, for batches that
+            do not fit in memory. Updates stay the same, except that batch normalization in the generator
+            and the student sees one part at a time. A generator then makes its images twice.
+        warmup_steps: warm-up steps: generators train, inversions are made and stored, and Markov chains
             move, but the student is not updated or evaluated.
-        epochs: epochs of a run where none are asked for.
-        steps_per_epoch: steps in an epoch where none are asked for.
+        epochs: the default number of epochs.
+        steps_per_epoch: the default number of steps in an epoch.
     """
 
     batch_size: Annotated[int, AtLeast(1)] = 256
@@ -53,14 +53,14 @@ class Schedule(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Features(Part):
-    """Inner features of the teacher that the student is to have too.
+    """Intermediate features of the teacher that the student learns to match.
 
     Args:
-        features: weight of the relative distance of features, for students with the teacher's layers, or of
-            the cosine distance of hidden states after a language model's blocks; 0 for none.
-        features_at: where they are compared: "stages", at the end of each, or "convolutions", after all of
-            them that go by one name in both networks.
-        feature_layers: pairs of taps, teacher's and student's, that are compared instead.
+        features: the weight of the relative distance of features, for students with the teacher's layers,
+            or of the cosine distance of hidden states after a language model's blocks; 0 for none.
+        features_at: where features are compared: "stages" for the end of each stage, or "convolutions" for
+            all convolutions that have the same name in both networks.
+        feature_layers: pairs of taps, teacher's and student's, to compare instead.
     """
 
     features: Annotated[float, AtLeast(0)] = 0.0
@@ -73,21 +73,21 @@ class Features(Part):
             yield "feature_layers", "`features` is 0"
             yield "features_at", "`features` is 0"
         elif self.feature_layers is not None:
-            yield "features_at", "`feature_layers` says what is compared"
+            yield "features_at", "`feature_layers` sets what is compared"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Teaching(Features):
-    """What the student learns from the teacher's answers.
+    """How the student learns from the teacher's outputs.
 
     Args:
-        student_loss: what the student minimizes: a loss of the two networks' outputs; None for the one that
-            goes with the teacher's task, soft targets for a classifier.
-        temperature: of the soft targets.
-        student_shift: pixels by which the student's inputs are shifted at random; above 0, or with
-            `student_flip`, the teacher is asked again.
+        student_loss: the student's loss on the two networks' outputs; None for the default of the teacher's
+            task, which for a classifier is soft targets.
+        temperature: the temperature of the soft targets.
+        student_shift: the number of pixels by which the student's inputs are randomly shifted; above 0, or
+            with `student_flip`, the teacher runs again on the changed inputs.
         student_flip: whether half of the student's inputs are mirrored left to right.
-        real_share: share of real examples in the student's updates where `fit` is given some, in (0, 1].
+        real_share: the fraction of real examples in the student's updates if `fit` is given any, in (0, 1].
     """
 
     student_loss: KnowledgeLoss | None = None
@@ -119,7 +119,7 @@ class Teaching(Features):
             )
 
     def student_view(self) -> views.View | None:
-        """How the student looks at its inputs; None for as they are."""
+        """The random view of the student's inputs; None for unchanged inputs."""
         if not (self.student_shift or self.student_flip):
             return None
         return views.Shift(self.student_shift, self.student_flip)
@@ -130,7 +130,7 @@ class NewInputs(Part):
     """How often the student sees new inputs.
 
     Args:
-        student_steps: student updates on new inputs a step.
+        student_steps: student updates on new inputs per step.
     """
 
     student_steps: Annotated[int, AtLeast(1)] = 1
@@ -138,16 +138,16 @@ class NewInputs(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Replay(Part):
-    """Inputs that are remembered and learned from again.
+    """A replay memory of inputs.
 
     Args:
-        memory: how many images are remembered with the teacher's answers; 0 for none, None for
-            20,480 or as many as 256 MiB hold, answers included, but at least eight batches.
-        memory_dtype: how their pixels are kept: "float32", "float16" or "uint8" (clipped to [0, 1], in
-            256 levels).
-        save_memory: whether they are saved with the weights; without, files are small, and a resumed run
-            goes on with an empty memory.
-        replay_steps: student updates a step on remembered inputs.
+        memory: the number of images stored with the teacher's outputs; 0 for no memory, None for
+            20,480 or as many as fit in 256 MiB, outputs included, but at least eight batches.
+        memory_dtype: the dtype in which pixels are stored: "float32", "float16" or "uint8" (clipped to
+            [0, 1], in 256 levels).
+        save_memory: whether the memory is saved with the weights; if not, files are small, but a resumed
+            run starts with an empty memory.
+        replay_steps: student updates on stored inputs per step.
     """
 
     memory: Annotated[int | None, AtLeast(0)] = 0
@@ -164,19 +164,19 @@ class Replay(Part):
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
         yield from super().unfit(teacher, task)
         if takes_tokens(teacher):
-            yield "memory_dtype", "Token ids are kept as they are"
+            yield "memory_dtype", "Token ids are stored as they are"
         elif self.memory_dtype == "uint8" and leaves_unit(teacher):
             yield "memory_dtype", NOT_UNIT
 
     def memory_capacity(
         self, input_shape: tuple[int, ...], answer_shape: tuple[int, ...] | None, at_once: int
     ) -> int:
-        """How many inputs are remembered.
+        """The number of inputs to store.
 
         Args:
-            input_shape: of one input.
-            answer_shape: of the teacher's answer to it; None where answers are not kept.
-            at_once: inputs that are added or learned at a time.
+            input_shape: the shape of one input.
+            answer_shape: the shape of the teacher's output for it; None if outputs are not stored.
+            at_once: the number of inputs added or learned at a time.
         """
         if self.memory is not None:
             return self.memory

@@ -1,4 +1,4 @@
-"""Images that are trained for: by a generator, or one batch at a time."""
+"""Images that are optimized for objectives: by a generator, or one batch at a time."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Objectives(Part):
-    """What images are made for.
+    """The objectives of synthesized images.
 
     Args:
-        objectives: what images are made for, added to those of a published recipe.
+        objectives: objectives of the images, in addition to those of a published recipe.
     """
 
     objectives: tuple[Objective, ...] = ()
 
     def build_objectives(self) -> tuple[Objective, ...]:
-        """All objectives of the images that are made, those of weight 0 left out."""
+        """All objectives of the images, except those with weight 0."""
         return tuple(term for term in (*self.own_objectives(), *self.objectives) if term.weight)
 
     def own_objectives(self) -> tuple[Objective, ...]:
@@ -39,10 +39,10 @@ class TrainedGenerator(Objectives):
     """A generator that is trained throughout the run.
 
     Args:
-        generator_steps: generator updates a step.
-        generator_order: "after" for generator updates after the student's; "same_images" for updates before
-            the student's, which learns on the images of the last; "same_latents" for updates before the
-            student's, which learns on the images that the updated generator makes of the same latents.
+        generator_steps: generator updates per step.
+        generator_order: when the generator is updated: "after" the student; "same_images" for before the
+            student, which learns on the images of the last generator update; "same_latents" for before the
+            student, which learns on images that the updated generator makes from the same latents.
         **kwargs: the options of `Objectives`.
     """
 
@@ -62,8 +62,8 @@ class ConvolutionalNetwork(Part):
     """The size of a convolutional generator.
 
     Args:
-        filters: channels of its first maps.
-        norm_epsilon: of its batch normalizations after convolutions.
+        filters: the number of channels of its first feature maps.
+        norm_epsilon: the epsilon of its batch normalization after convolutions.
     """
 
     filters: Annotated[int, AtLeast(1)] = 128
@@ -72,10 +72,10 @@ class ConvolutionalNetwork(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latent(Part):
-    """What a generator makes an image of.
+    """The latent vectors of a generator.
 
     Args:
-        latent_size: how many standard-normal numbers.
+        latent_size: their size; values are standard normal.
     """
 
     latent_size: Annotated[int, AtLeast(1)] = 100
@@ -83,11 +83,11 @@ class Latent(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelScale(Part):
-    """The scale that pixels are normalized on, on which published rates and weights are given.
+    """The normalization of pixels to which published learning rates and weights refer.
 
     Args:
-        pixel_mean: mean of pixels on the [0, 1] scale, a number or one per channel.
-        pixel_std: their standard deviation, likewise.
+        pixel_mean: the mean of pixels on the [0, 1] scale, a number or one per channel.
+        pixel_std: the standard deviation of pixels on that scale, a number or one per channel.
     """
 
     pixel_mean: float | tuple[float, ...] = 0.5
@@ -104,9 +104,9 @@ class PixelOutput(PixelScale):
     """How a convolutional generator makes pixels.
 
     Args:
-        output: "sigmoid", "normalized" or "scaled", see `tfkd.generators.ConvGenerator`.
-        pixel_mean: mean of "normalized" and "scaled" pixels on the [0, 1] scale.
-        pixel_std: their standard deviation on that scale.
+        output: "sigmoid", "normalized" or "scaled"; see `tfkd.generators.ConvGenerator`.
+        pixel_mean: the mean of "normalized" and "scaled" pixels on the [0, 1] scale.
+        pixel_std: the standard deviation of such pixels on that scale.
     """
 
     output: Annotated[str, OneOf(*(o for o in OUTPUTS if o != "unsquashed"))] = "sigmoid"
@@ -119,14 +119,15 @@ class PixelOutput(PixelScale):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inversion(Objectives):
-    """Batches made by gradient steps on what they are made from.
+    """Batches of images made by gradient steps (model inversion).
 
     Args:
-        inversions: batches of images made in a step.
-        inversion_batch: images in such a batch.
-        generator_steps: gradient steps on a batch.
-        view_shift: pixels by which the networks' view of images is shifted at random while they are made.
-        view_flip: whether half of the views are mirrored left to right.
+        inversions: the number of batches made per step.
+        inversion_batch: the number of images in such a batch.
+        generator_steps: the number of gradient steps on a batch.
+        view_shift: the number of pixels by which images are randomly shifted for the networks while they
+            are optimized.
+        view_flip: whether half of these views are mirrored left to right.
         **kwargs: the options of `Objectives`.
     """
 
@@ -144,12 +145,12 @@ class Inversion(Objectives):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PixelInversion(PixelScale):
-    """Pixels that are themselves optimized.
+    """Optimization of the pixels themselves.
 
     Args:
-        start: what images start from, "noise" or "prior".
-        pixel_mean: what 0 on the normalized scale stands for, in [0, 1].
-        pixel_std: what 1 on that scale stands for.
+        start: the initial images, "noise" or "prior".
+        pixel_mean: the pixel value, in [0, 1], that is 0 on the normalized scale.
+        pixel_std: the change of the pixel value that is 1 on the normalized scale.
     """
 
     start: Annotated[str, OneOf("noise", "prior")] = "noise"

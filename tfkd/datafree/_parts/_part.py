@@ -1,4 +1,4 @@
-"""Part: options of one thing that a recipe does."""
+"""Part: options of one aspect of a recipe."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ import keras
 from tfkd._core.options import Options
 from tfkd.tasks import Task
 
-# Why a teacher gives an option no meaning.
-NOT_TYPICAL = "It has no batch normalization, so nobody knows which images are typical"
-NOT_CLASSES = "Its answers do not name classes"
+# Why an option does not apply to a teacher.
+NOT_TYPICAL = "It has no batch normalization, so typical images are unknown"
+NOT_CLASSES = "Its task has no classes"
 NOT_IMAGES = "Its inputs are not images"
-NOT_MOVED = "Its inputs are token ids, which no gradient moves"
-NOT_UNIT = "Its features have ranges of their own, as its Normalization tells, and are not kept in [0, 1]"
+NOT_MOVED = "Its inputs are token ids, which gradients cannot change"
+NOT_UNIT = "Its features are not in [0, 1], by the statistics of its Normalization layer"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Part(Options):
-    """Options of one thing that a recipe does."""
+    """Options of one aspect of a recipe."""
 
     def unfit(self, teacher: keras.Model, task: Task) -> Iterator[tuple[str, str]]:
-        """Options that a teacher gives no meaning to, and why."""
+        """Yields options that do not apply to a teacher, and the reasons."""
         yield from ()
 
     def substitutes(self, teacher: keras.Model) -> Iterator[tuple[str, Any, str]]:
-        """Options that a teacher needs another value of, that value, and why."""
+        """Yields options that need another value for a teacher, with that value and the reason."""
         yield from ()

@@ -1,4 +1,4 @@
-"""Inputs of procedural generators: which of them are used, and how they are refined."""
+"""Inputs from procedural generators: which are used, and how they are refined."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -28,14 +28,14 @@ class Chains(Part):
     """Markov chains through the prior.
 
     Args:
-        chains: how many latents of the prior walk as Markov chains, a class to each, towards images that
-            are typical by `statistics_weight`, surely of that class by `class_weight`, and hard by
-            `disagreement`; inputs are then the images of those that have waited longest, instead of new
-            ones. At least as many for each prior as a batch takes of it, and as there are classes; few of
-            them make many images alike. 0 for none.
-        chain_moves: moves of a chain before its image is used again. Expect a few hundred moves in total
-            before a chain's images become typical, in steps of warm-up or later.
-        class_weight: factor of the teacher's cross-entropy to its class that a chain's log-weight falls by.
+        chains: the number of latents of the prior that move as Markov chains, each for one class, towards
+            images that are typical (`statistics_weight`), confidently of that class (`class_weight`), and
+            hard for the student (`disagreement`). Inputs are then the images of the chains that have waited
+            longest, instead of new ones. Each prior needs at least as many chains as a batch takes from it,
+            and as there are classes; with few chains many images are similar. 0 for none.
+        chain_moves: moves of a chain before its image is used again. Expect a few hundred moves in total,
+            in warm-up steps or later, before a chain's images become typical.
+        class_weight: the factor of the teacher's cross-entropy to the chain's class in its log-weight.
     """
 
     chains: Annotated[int, AtLeast(0)] = 0
@@ -55,17 +55,17 @@ class Chains(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Selection(Chains):
-    """Which of the prior's images are used.
+    """Selection among the prior's images.
 
     Args:
-        candidates_per_image: how many candidates are drawn for each image of the prior that is used; above
-            1 they are resampled by `balance`, `disagreement` and `statistics_weight`.
-        balance: exponent on the inverse frequency of the teacher's predicted class.
-        disagreement: exponent on the divergence of student from teacher.
-        statistics_weight: how much candidates are preferred whose own statistics are those that the
-            teacher's batch normalizations remember; their weight falls by a factor e with each
-            1 / `statistics_weight` of `bn_statistics_distance`, which is about 0.1 for real images. Left
-            out, with a warning, for teachers without batch normalization.
+        candidates_per_image: the number of candidates drawn for each prior image that is used; above 1 they
+            are resampled by `balance`, `disagreement` and `statistics_weight`.
+        balance: the exponent of the inverse frequency of the teacher's predicted class.
+        disagreement: the exponent of the divergence of the student from the teacher.
+        statistics_weight: the preference for candidates whose statistics match those stored in the
+            teacher's batch normalization; their weight falls by a factor of e for each
+            1 / `statistics_weight` of `bn_statistics_distance`, which is about 0.1 for real images.
+            Ignored, with a warning, for teachers without batch normalization.
     """
 
     candidates_per_image: Annotated[int, AtLeast(1), Formerly("overdraw")] = 1
@@ -77,11 +77,11 @@ class Selection(Chains):
         yield from super().idle()
         chosen_by = ("balance", "disagreement", "statistics_weight")
         if self.chains:
-            yield "candidates_per_image", "`chains` walk, which need no selection"
-            yield "balance", "`chains` have a class each"
+            yield "candidates_per_image", "`chains` need no selection"
+            yield "balance", "each of the `chains` has its own class"
         elif self.candidates_per_image == 1:
             for name in chosen_by:
-                yield name, "`candidates_per_image` is 1 and `chains` is 0, so nothing is chosen"
+                yield name, "`candidates_per_image` is 1 and `chains` is 0, so there is no selection"
         elif not any(getattr(self, name) for name in chosen_by):
             yield "candidates_per_image", f"{', '.join(f'`{n}`' for n in chosen_by)} are 0"
 
@@ -98,15 +98,15 @@ class Prior(Selection):
     """Inputs from procedural generators.
 
     Args:
-        prior: procedural generators that inputs are drawn from, in equal parts: names of those for images
-            and other floats, or `tfkd.generators.Generator` objects, such as `tfkd.generators.Words` for a
-            language model; one of them may stand alone. Where none of them makes the teacher's inputs,
-            "signals" stands in for series and "uniform" for vectors, in the ranges that a `Normalization`
-            layer tells which the teacher begins with; with a warning. So does "signals" for the default
-            where inputs look like spectrograms: of one channel, and one side more than twice the other, or
-            one pixel wide with frequencies as channels.
-        pictures: a folder of pictures, which the prior "pictures" crops instead of those that ship with the
-            library; see `tfkd.generators.Pictures`.
+        prior: the procedural generators of inputs, used in equal shares: names of generators of images and
+            other floats, or `tfkd.generators.Generator` objects, such as `tfkd.generators.Words` for a
+            language model; a single one need not be in a tuple. If none of them makes the teacher's inputs,
+            they are replaced, with a warning: by "signals" for series, and by "uniform" for vectors, in the
+            ranges of a `Normalization` layer at the beginning of the teacher. "signals" also replaces the
+            default if inputs look like spectrograms: with one channel and one side more than twice as long
+            as the other, or one pixel wide with frequencies as channels.
+        pictures: a folder of pictures from which the prior "pictures" takes crops, instead of those that
+            ship with the library; see `tfkd.generators.Pictures`.
         **kwargs: the options of `Selection` and `Chains`.
     """
 
@@ -131,25 +131,25 @@ class Prior(Selection):
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
         if _OF_PICTURES not in self.priors:
-            remedy = f"give prior={_OF_PICTURES} (--recipe_options=prior={_OF_PICTURES}), too"
-            yield "pictures", f"`prior` does not name {_OF_PICTURES!r}; {remedy}"
+            remedy = f"add prior={_OF_PICTURES} (--recipe_options=prior={_OF_PICTURES})"
+            yield "pictures", f"`prior` does not include {_OF_PICTURES!r}; {remedy}"
 
     @property
     def priors(self) -> tuple[str | Generator, ...]:
         """The names and objects of `prior`."""
-        assert isinstance(self.prior, tuple), "One that stands alone was made a tuple."
+        assert isinstance(self.prior, tuple), "A single prior has become a tuple."
         return self.prior
 
     def token_generators(self) -> list[TokenGenerator]:
-        """Those of `prior` that make token ids."""
+        """The generators in `prior` that make token ids."""
         return [prior for prior in self.priors if isinstance(prior, TokenGenerator)]
 
     def build_priors(self, input_shape: tuple[int, ...]) -> list[Generator]:
-        """The generators, those given by name made for a shape.
+        """The generators; those given by name are built for a shape.
 
         Raises:
-            ValueError: if one that was given as an object makes another shape, or `pictures` is not a
-                folder of pictures.
+            ValueError: if a generator given as an object makes another shape, or `pictures` is not a folder
+                of pictures.
         """
         made = [self._built(prior, input_shape) for prior in self.priors]
         for generator in made:
@@ -170,14 +170,14 @@ class Prior(Selection):
         shape = tuple(side for side in taken if side is not None)
         if self.pictures is not None and not views.fit(shape):
             raise ValueError(
-                f"`pictures`: {teacher.name!r} takes inputs of shape {shape}, which are not images. Leave "
-                "`pictures` out, and `prior`, too."
+                f"`pictures`: {teacher.name!r} takes inputs of shape {shape}, which are not images. Remove "
+                "`pictures`, and `prior` too."
             )
         if is_spectrogram(shape) and self.priors == self.options()["prior"].default:
             yield (
                 "prior",
                 fallback_priors(teacher, shape),
-                f"Inputs of shape {shape} look like spectrograms; if they are images, give the generators "
+                f"Inputs of shape {shape} look like spectrograms; if they are images, pass the generators "
                 f"themselves, such as prior=tfkd.generators.Strokes({shape})",
             )
             return
@@ -187,23 +187,24 @@ class Prior(Selection):
             yield "prior", fitting, f"The others do not make inputs of shape {shape}"
 
     def candidates_drawn(self) -> int:
-        """How many images of the prior are drawn for one that is used."""
-        # The image of a chain is looked at where it stood, too.
+        """The number of prior images made for each one that is used."""
+        # A chain's image is also evaluated at its old position.
         return self.chain_moves + 1 if self.chains else self.candidates_per_image
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refinement(Part):
-    """Smoothed gradient steps on images of the prior.
+    """Smoothed gradient steps on prior images.
 
     Args:
-        refine_share: share of the prior's images that is refined by gradient, in [0, 1].
-        refine_steps: smoothed gradient steps on those images.
-        refine_size: root-mean-square pixel change of a step.
-        refine_adversarial: weight of leaving the student behind against reaching the target class.
-        refine_statistics: weight of the refined images' batch statistics against reaching the target
-            class, 0.05 for instance: they are compared as normal distributions, by a divergence summed over
-            channels and layers. Left out, with a warning, for teachers without batch normalization.
+        refine_share: the fraction of the prior images that are refined, in [0, 1].
+        refine_steps: the number of smoothed gradient steps on those images.
+        refine_size: the root-mean-square pixel change of a step.
+        refine_adversarial: the weight of disagreement with the student, relative to reaching the target
+            class.
+        refine_statistics: the weight of the refined images' batch statistics, relative to reaching the
+            target class, such as 0.05. They are compared as normal distributions, by a divergence summed
+            over channels and layers. Ignored, with a warning, for teachers without batch normalization.
     """
 
     refine_share: Annotated[float, Between(0, 1)] = 0.0
@@ -242,7 +243,7 @@ def _makes(prior, input_shape):
 
 
 def priors() -> Mapping[str, Callable[..., Generator]]:
-    """The procedural generators of floats by name; each is made for a shape of inputs."""
+    """The procedural generators of floats by name; each is built for an input shape."""
     return names.members(
         generators, Generator, lambda cls: cls.procedural and not issubclass(cls, TokenGenerator)
     )

@@ -1,4 +1,4 @@
-"""What images are made for, one objective a file; all are minimized."""
+"""Objectives of synthesized images, one per file; all are minimized."""
 
 from tfkd.datafree.objectives._activation import Activation, activation
 from tfkd.datafree.objectives._adversarial import Adversarial, adversarial, jensen_shannon

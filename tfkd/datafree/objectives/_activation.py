@@ -10,7 +10,7 @@ from tfkd.datafree.objectives._base import Objective, Synthesized
 
 
 def activation(features):
-    """Negated mean absolute feature, over batch and features.
+    """Negated mean absolute activation over batch and features.
 
     Args:
         features: any float tensor, usually the input of the teacher's last layer.
@@ -29,8 +29,8 @@ class Activation(Objective):
     """`activation` as an objective.
 
     Args:
-        weight: factor of the term.
-        layer: tap of the teacher; None for what enters its last layer with weights.
+        weight: the weight of the term.
+        layer: a tap of the teacher; None for the input of its last layer with weights.
     """
 
     layer: str | None = None

@@ -17,15 +17,15 @@ from tfkd.tasks._task import as_class_task
 def jensen_shannon(teacher, student, temperature: float = 1.0, task: ClassTask | None = None):
     """Jensen-Shannon divergence of softened probabilities.
 
-    With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. Symmetric; no factor for the
-    temperature; computed from log-softmax, nothing is clipped. Reduction: one value per example, that of
-    independent labels summed over them.
+    With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. It is symmetric, has no factor for
+    the temperature, and is computed from the log-softmax without clipping. Reduction: one value per
+    example; values of independent labels are summed.
 
     Args:
         teacher: the teacher's logits `(batch, classes)`.
         student: the student's logits.
-        temperature: what both logits are divided by, above 0.
-        task: what the logits mean; None for classification.
+        temperature: the temperature by which both logits are divided, above 0.
+        task: the task; None for classification.
 
     Returns:
         A float32 tensor `(batch,)` between 0 and log 2.
@@ -51,11 +51,11 @@ def _soft_loss(task, teacher, student, temperature):
 _DISTANCES = {
     "l1": lambda task, teacher, student, temperature: l1_logits(teacher, student),
     "kl": _soft_loss,
-    # Its mean over classes, which clipped gradients do not forgive to leave out.
+    # The mean over classes matters, since gradients are clipped.
     "mean_kl": lambda task, *answers: _soft_loss(task, *answers) / task.classes,
     "jsd": lambda task, *answers: jensen_shannon(*answers, task=task),
 }
-# L1 as DFAD's segmentation has it, after the mean over the batch.
+# L1 as in DFAD's segmentation; the logarithm comes after the mean over the batch.
 _LOG_L1 = "log_l1"
 
 
@@ -76,25 +76,25 @@ def adversarial(
 ):
     """Negated mean distance between teacher and student.
 
-    Reduction: mean over the batch (and over classes for "l1", "log_l1" and "mean_kl", summed over them
-    otherwise). Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature; for
-    other tasks than classification the loss that a student of theirs minimizes stands in for it.
+    Reduction: mean over the batch; over classes, mean for "l1", "log_l1" and "mean_kl", sum otherwise.
+    Direction of "kl" and "mean_kl": KL(teacher || student), times the squared temperature; for tasks other
+    than classification, it is replaced by the task's soft loss.
 
     Args:
         teacher_logits: `(batch, classes)`.
         student_logits: `(batch, classes)`.
-        distance: "l1" (DFAD), "log_l1" (its -log(L1 + 1), where L1 would run away), "kl" (CMI, Fast,
+        distance: "l1" (DFAD), "log_l1" (DFAD's -log(L1 + 1), if L1 would diverge), "kl" (CMI, Fast,
             NAYER, DFQ), "mean_kl" (ZSKT) or "jsd" (DeepInversion).
-        temperature: of "kl", "mean_kl" and "jsd".
-        only_where_agreeing: whether images on which both predict different classes count as 0, so that the
-            gradient looks for the boundary instead of running on behind it (CMI).
-        task: what the logits mean; None for classification.
+        temperature: the temperature of "kl", "mean_kl" and "jsd".
+        only_where_agreeing: whether images on which the two networks predict different classes count as 0,
+            so that the gradient leads to the decision boundary but not beyond it (CMI).
+        task: the task; None for classification.
 
     Returns:
         A float32 scalar, at most 0.
 
     Raises:
-        ValueError: for an unknown distance.
+        ValueError: if the distance is unknown.
 
     Reference:
         Fang et al., "Data-Free Adversarial Distillation", 2019; Micaelli, Storkey, "Zero-shot
@@ -112,9 +112,9 @@ class Adversarial(Objective):
     """`adversarial` as an objective.
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
         distance: "l1", "log_l1", "kl", "mean_kl" or "jsd".
-        temperature: of "kl", "mean_kl" and "jsd".
+        temperature: the temperature of "kl", "mean_kl" and "jsd".
         only_where_agreeing: whether only images on which both networks predict the same class count.
     """
 
@@ -133,7 +133,7 @@ class Adversarial(Objective):
         return self.distance == "jsd" or self.only_where_agreeing
 
     def distances(self, teacher_logits, student_logits, task: Task):
-        """What is to grow, image by image: a float32 tensor `(batch,)`."""
+        """The distance to maximize for each image, a float32 tensor `(batch,)`."""
         distance = _DISTANCES["l1" if self.distance == _LOG_L1 else self.distance]
         values = distance(task, teacher_logits, student_logits, self.temperature)
         if self.only_where_agreeing:

@@ -1,4 +1,4 @@
-"""What every objective sees, and how objectives are declared."""
+"""The base class of objectives, and the batch that they evaluate."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from tfkd.tasks._task import as_class_task
 
 @dataclasses.dataclass(frozen=True)
 class Synthesized:
-    """One batch of synthesized images and what the networks make of it.
+    """One batch of synthesized images, with the networks' outputs and features.
 
     Attributes:
         images: `(batch, ...)`, as the networks see them.
         teacher_logits: the teacher's outputs `(batch, ...)`.
-        student_logits: the student's, in inference mode; None unless an objective asked for it.
-        targets: what the images are made for, `(batch,)`; None where they are made for nothing.
-        teacher_seen: values of the teacher's taps that the objective asked for, in its order.
-        student_seen: the same for the student.
-        moments: of what entered the teacher's layers that the objective asked for; one for each call of
-            a layer that is used several times.
-        second_moments: the same for a second view of the images; None unless an objective asked.
-        state: what the objective built, an `ObjectiveState`, or None.
-        task: what the networks' outputs mean; None for classification.
+        student_logits: the student's outputs in inference mode; None unless an objective needs them.
+        targets: the target classes of the images, `(batch,)`; None if there are none.
+        teacher_seen: the values of the teacher's taps that the objective uses, in its order.
+        student_seen: the values of the student's taps that the objective uses.
+        moments: the moments of the inputs of the teacher's layers that the objective uses; one for each
+            call of a layer that is used several times.
+        second_moments: the moments for a second view of the images; None unless an objective needs them.
+        state: the `ObjectiveState` that the objective built, or None.
+        task: the task; None for classification.
     """
 
     images: Any
@@ -48,16 +48,16 @@ class Synthesized:
         """`task`, for objectives that need classes.
 
         Raises:
-            ValueError: if its answers do not name classes.
+            ValueError: if the task has no classes.
         """
         return None if self.task is None else as_class_task(self.task)
 
 
 class ObjectiveState(keras.Layer):
-    """What an objective remembers from step to step.
+    """What an objective keeps between steps.
 
     Args:
-        optimizer: moves its trainable variables along with the images; None where it has none.
+        optimizer: updates its trainable variables along with the images; None if it has none.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -67,7 +67,7 @@ class ObjectiveState(keras.Layer):
 
 
 class _OldNames(type):
-    """Takes arguments by their old names for one more version."""
+    """Accepts arguments by their old names for one more version."""
 
     renamed: Mapping[str, str]
 
@@ -81,22 +81,22 @@ class _OldNames(type):
 
 @dataclasses.dataclass(frozen=True)
 class Objective(metaclass=_OldNames):
-    """One term of what images are made for; minimized.
+    """One term of the objective of synthesized images; minimized.
 
     Args:
-        weight: factor of the term in the total; below 0 for the opposite.
+        weight: the weight of the term in the total; negative to maximize it.
     """
 
     weight: float = 1.0
     # Old names of arguments and their new ones.
     renamed: ClassVar[Mapping[str, str]] = {}
     needs_student: ClassVar[bool] = False
-    # Whether it is about the classes that answers name, which not every task's do.
+    # Whether it needs classes, which not every task has.
     needs_classes: ClassVar[bool] = False
-    # Whether inputs have to be images for it.
+    # Whether it needs inputs to be images.
     needs_images: ClassVar[bool] = False
     needs_second_view: ClassVar[bool] = False
-    # Whether the networks have a part in it, or only the pixels.
+    # Whether it depends on the networks, or on pixels only.
     asks_networks: ClassVar[bool] = True
 
     @property
@@ -105,36 +105,36 @@ class Objective(metaclass=_OldNames):
         return snake_case(type(self).__name__)
 
     def taps(self, teacher: keras.Model) -> tuple[str, ...]:
-        """Taps of the teacher that the term reads."""
+        """The teacher's taps that the term uses."""
         return ()
 
     def student_taps(self, student: keras.Model) -> tuple[str, ...]:
-        """Taps of the student that the term reads."""
+        """The student's taps that the term uses."""
         return ()
 
     def stored(self, teacher: keras.Model) -> dict[str, tuple]:
-        """`{tap: (mean, variance, axis)}` of the teacher's layers whose moments the term reads."""
+        """`{tap: (mean, variance, axis)}` of the teacher's layers whose moments the term uses."""
         return {}
 
     def problem(self, teacher: keras.Model) -> str | None:
-        """Why the term has nothing to say about this teacher's images; None where it has."""
+        """Why the term does not apply to this teacher; None if it does."""
         return None
 
     def check_batch(self, batch_size: int, task: Task) -> None:
-        """Raises ValueError for batches in which the term means nothing."""
+        """Raises ValueError if the term is meaningless for batches of this size."""
 
     def build(
         self, example: Synthesized, batch_size: int, seed: keras.random.SeedGenerator
     ) -> ObjectiveState | None:
-        """Makes what the term remembers from step to step.
+        """Creates the state that the term keeps between steps.
 
         Args:
-            example: what the networks make of one black image.
-            batch_size: images in a batch.
-            seed: where its randomness comes from.
+            example: the networks' values for one black image.
+            batch_size: the number of images in a batch.
+            seed: the seed generator for its random numbers.
 
         Returns:
-            A new state, its variables that are to be trained with the images trainable; None for nothing.
+            A new state, whose trainable variables are trained along with the images; None for no state.
         """
         return None
 
@@ -143,17 +143,17 @@ class Objective(metaclass=_OldNames):
         raise NotImplementedError
 
     def finish(self, state: ObjectiveState | None) -> None:
-        """Called when a batch of images is done."""
+        """Called when a batch of images is finished."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OfPixels(Objective):
-    """A term that looks at normalized pixels and at nothing else.
+    """A term that depends only on normalized pixels.
 
     Args:
-        weight: factor of the term.
-        pixel_mean: what is subtracted from pixels in [0, 1], a number or one per channel.
-        pixel_std: what they are then divided by.
+        weight: the weight of the term.
+        pixel_mean: subtracted from pixels in [0, 1], a number or one per channel.
+        pixel_std: the divisor of the result.
     """
 
     pixel_mean: float | tuple[float, ...] = 0.5
@@ -164,5 +164,5 @@ class OfPixels(Objective):
         check_number("pixel_std", self.pixel_std, above=0)
 
     def normalized(self, images):
-        """Images on the scale that the term is defined on."""
+        """The images, normalized to the scale on which the term is defined."""
         return (images - self.pixel_mean) / self.pixel_std

@@ -1,4 +1,4 @@
-"""Batch statistics: images whose inner features are distributed as those of the teacher's training data."""
+"""Batch statistics: images whose features have the statistics of the teacher's training data."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from tfkd.datafree.objectives._moments import stored_statistics
 
 @dataclasses.dataclass(frozen=True)
 class BatchStatistics(MatchedStatistics):
-    """Distance of the batch's statistics to those the teacher's batch normalizations remember.
+    """Distance of the batch's statistics to those stored in the teacher's batch normalization layers.
 
-    What enters each normalization is compared (nested ones and every call of shared ones included); the
-    batch's variance is biased. Norms differ by orders of magnitude, and so do the weights that go with
-    them: 1 to 100 for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
+    The inputs of all these layers are compared, including nested ones and every call of shared ones; the
+    batch's variance is biased. Norms differ by orders of magnitude, and so do suitable weights: 1 to 100
+    for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
         norm: "l2" (summed over layers), "mse" (mean over layers), "gaussian_kl" (summed), or "per_image"
-            (summed; means and deviations of each image by itself).
-        momentum: share of the running statistics of earlier batches in the batch's, in [0, 1); the
+            (summed; with the means and standard deviations of each image separately).
+        momentum: the fraction of earlier batches' running statistics in the batch's, in [0, 1); the
             gradient shrinks by 1 - momentum.
-        first_layer_multiplier: factor of the first layer.
+        first_layer_multiplier: an extra factor for the first layer.
         given: `{tap: (mean, variance)}` to compare with instead, from `tfkd.datafree.measure`, for
             teachers without batch normalization.
 

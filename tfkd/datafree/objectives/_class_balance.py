@@ -11,14 +11,14 @@ from tfkd.tasks import Classification, ClassTask
 
 
 def class_balance(teacher_logits, base: float = np.e, task: ClassTask | None = None):
-    """Negated entropy of the batch's mean answer (DAFL's information entropy).
+    """Negated entropy of the batch's mean prediction (DAFL's information entropy).
 
-    Of independent labels each is to be right in half of the batch; their entropies are summed.
+    For independent labels the entropies are summed; the optimum has each label true in half of the batch.
 
     Args:
         teacher_logits: `(batch, classes)`.
-        base: base of the logarithm; DAFL's code has 10, later systems e.
-        task: what the logits mean; None for classification.
+        base: the base of the logarithm; 10 in DAFL's code, e in later work.
+        task: the task; None for classification.
 
     Returns:
         A float32 scalar between -log(classes) and 0.
@@ -28,7 +28,7 @@ def class_balance(teacher_logits, base: float = np.e, task: ClassTask | None = N
     """
     task = Classification(teacher_logits.shape[1:]) if task is None else task
     log_p = task.log_outcomes(teacher_logits)
-    # The mean is taken in the log domain, where a class that never comes up stays finite.
+    # The mean is taken in the log domain, so that classes that never occur stay finite.
     log_mean = ops.logsumexp(log_p, axis=0) - ops.log(ops.cast(ops.shape(log_p)[0], "float32"))
     return ops.sum(ops.exp(log_mean) * log_mean) / np.log(base)
 
@@ -38,8 +38,8 @@ class ClassBalance(Objective):
     """`class_balance` as an objective.
 
     Args:
-        weight: factor of the term.
-        base: base of the logarithm.
+        weight: the weight of the term.
+        base: the base of the logarithm.
     """
 
     base: float = np.e
@@ -49,7 +49,7 @@ class ClassBalance(Objective):
         if batch_size < task.groups:
             raise ValueError(
                 f"`batch_size`: ClassBalance balances {task.groups} classes within a batch, which needs at "
-                f"least {task.groups} images. Received: {batch_size}. Where memory is short, raise "
+                f"least {task.groups} images. Received: {batch_size}. If memory is too small, raise "
                 "`microbatches`."
             )
 

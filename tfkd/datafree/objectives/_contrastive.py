@@ -1,4 +1,4 @@
-"""Contrastive inversion: images that the teacher can tell from all others made so far."""
+"""Contrastive inversion: images that the teacher can distinguish from all others made so far."""
 
 import dataclasses
 from typing import ClassVar
@@ -19,8 +19,8 @@ def contrastive(local, others, temperature: float = 0.1, counted=None):
     Args:
         local: unit vectors `(n, dimension)` of one view of each image.
         others: unit vectors `(n, dimension)` of the other views, in the same order.
-        temperature: what cosines are divided by, above 0.
-        counted: bool `(n,)`, which images there are; None for all.
+        temperature: the divisor of the cosines, above 0.
+        counted: bool `(n,)`, which images are valid; None for all.
 
     Returns:
         A float32 tensor `(n,)`.
@@ -37,23 +37,23 @@ def contrastive(local, others, temperature: float = 0.1, counted=None):
 
 @dataclasses.dataclass(frozen=True)
 class ContrastiveInversion(Objective):
-    """`contrastive` as an objective: diverse images.
+    """`contrastive` as an objective, for diverse images.
 
-    An image is described by the mean of what enters each batch normalization of the teacher (of what
-    leaves each layer with weights, where there is none), once in a view that shows a part of it and once in
-    the view the other objectives see, and by a trained projection of that. Remembered images are told apart
-    as well.
+    An image is described by the mean input of each batch normalization layer of the teacher (or, if there
+    are none, by the mean output of each layer with weights), followed by a trained projection. One
+    description is of a crop, the other of the view that the other objectives use. Each batch is also
+    contrasted with earlier images.
 
     Args:
-        weight: factor of the term.
-        temperature: what cosines are divided by, above 0.
-        remembered: images whose descriptions are kept.
+        weight: the weight of the term.
+        temperature: the divisor of the cosines, above 0.
+        remembered: the number of earlier images whose descriptions are kept.
         compared: how many of them each batch is compared with.
-        dimension: of the projection.
-        learning_rate: of the projection's Adam.
+        dimension: the dimension of the projection.
+        learning_rate: the learning rate of the projection's Adam optimizer.
 
     Reference:
-        Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021, who remember
+        Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021, who keep
         40,960 images.
     """
 
@@ -95,7 +95,7 @@ class ContrastiveInversion(Objective):
 
 
 def _unit(vectors):
-    """The vectors at length 1; those that are 0, as the bank's are at first, stay 0."""
+    """The vectors, scaled to length 1; zero vectors, such as those of the empty bank, stay 0."""
     return vectors / ops.sqrt(ops.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
 
 
@@ -140,7 +140,7 @@ class _Descriptions(ObjectiveState):
         return ops.mean(ours) + ops.divide_no_nan(ops.sum(known * theirs), ops.sum(known))
 
     def _earlier(self):
-        """Descriptions of different earlier images, and which of the rows are any."""
+        """Descriptions of different earlier images, and which rows are valid."""
         rows = self.bank.shape[0]
         held = ops.arange(rows, dtype="int64") < self.written.value
         chance = ops.where(held, keras.random.uniform((rows,), seed=self.random[0]), -1.0)

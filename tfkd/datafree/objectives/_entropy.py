@@ -1,4 +1,4 @@
-"""Entropy objective: images about which the teacher has no doubt."""
+"""Entropy objective: images that the teacher classifies with confidence."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,11 +10,11 @@ from tfkd.tasks import Classification, ClassTask
 
 
 def entropy(teacher_logits, task: ClassTask | None = None):
-    """Entropy of the teacher's answers, mean over the batch, in nats; independent labels' are summed.
+    """Entropy of the teacher's predictions in nats: mean over the batch, summed over independent labels.
 
     Args:
         teacher_logits: `(batch, classes)`.
-        task: what the logits mean; None for classification.
+        task: the task; None for classification.
 
     Returns:
         A float32 scalar between 0 and log(classes).
@@ -33,7 +33,7 @@ class Entropy(Objective):
     """`entropy` as an objective.
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
     """
 
     needs_classes: ClassVar[bool] = True

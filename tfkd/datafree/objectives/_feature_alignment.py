@@ -1,4 +1,4 @@
-"""Feature alignment: images whose inner features agree in both networks, or disagree."""
+"""Feature alignment: images whose features agree, or disagree, in the two networks."""
 
 import dataclasses
 from typing import ClassVar
@@ -14,16 +14,16 @@ from tfkd.losses import attention_transfer
 class FeatureAlignment(Objective):
     """Distance of the networks' attention maps at a pair of layers, mean over the batch.
 
-    With a weight above 0 images are made on which the student attends to what the teacher attends to;
-    below 0 it is an adversary of the inner features.
+    With a positive weight it makes images on which the student attends to the same places as the teacher;
+    with a negative weight it is an adversarial objective on intermediate features.
 
     Args:
-        weight: factor of the term.
-        teacher_layer: tap of the teacher, maps `(batch, height, width, channels)`.
-        student_layer: tap of the student, likewise.
+        weight: the weight of the term.
+        teacher_layer: a tap of the teacher, with feature maps `(batch, height, width, channels)`.
+        student_layer: a tap of the student, with feature maps of the same form.
 
     Reference:
-        The distance is that of Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017.
+        Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017, for the distance.
     """
 
     teacher_layer: str = dataclasses.field(kw_only=True)

@@ -1,4 +1,4 @@
-"""Gradients of a teacher that only answers, from differences of its answers."""
+"""Gradients through a black-box teacher, estimated from differences of its outputs."""
 
 import math
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from tfkd.datafree.objectives._adversarial import Adversarial
 
 
 class ForwardDifferences:
-    """How far student and teacher disagree, and the slope of that by questions to a black box.
+    """The disagreement of student and teacher, and its gradient estimated by queries to a black box.
 
-    Stands in for `ImageObjective`.
+    It is used in place of `ImageObjective`.
 
-    For each image and each of `directions` random unit vectors u, the slope is estimated as
+    For each image and each of `directions` random unit vectors u, the gradient is estimated as
     `d / step * (L(x + step * u) - L(x)) * u`, with d the number of values in x, and averaged. Nothing is
-    differentiated; each image costs `directions + 1` questions.
+    differentiated; each image costs `directions + 1` queries.
 
     Args:
-        lesson: the black box, the student, their task, and where directions come from.
-        objective: the adversarial objective; its distance is taken image by image.
-        pixels: maps what is moved (the generator's last layer before its squashing) to images.
-        step: length of the moves.
-        directions: how many moves an image.
+        lesson: the black box, the student, their task, and the seed of the directions.
+        objective: the adversarial objective; its distance is evaluated for each image.
+        pixels: maps the perturbed values (the generator's output before its last activation) to images.
+        step: the length of the steps.
+        directions: the number of steps per image.
 
     Reference:
         Truong et al., "Data-Free Model Extraction" (DFME), 2021.
@@ -39,7 +39,7 @@ class ForwardDifferences:
         self.states, self.optimizers, self.trainable_variables = [], [], []
 
     def value_and_gradients(self, raw, targets=None, adversarial_weight=1.0):
-        """Like `ImageObjective.value_and_gradients`, for what the images are made of by `pixels`."""
+        """Like `ImageObjective.value_and_gradients`, but for the values before `pixels`."""
         here = self._values(raw)
         gradient, over = 0.0, tuple(range(1, len(raw.shape)))
         size = math.prod(raw.shape[1:])
@@ -54,10 +54,10 @@ class ForwardDifferences:
         return weight * mean, weight * gradient / raw.shape[0], []
 
     def learn(self, gradients) -> None:
-        """There is nothing to be trained."""
+        """Does nothing: there is nothing to train."""
 
     def finish(self) -> None:
-        """There is nothing to be finished."""
+        """Does nothing: there is nothing to finish."""
 
     def _values(self, raw):
         images = self.pixels(raw)

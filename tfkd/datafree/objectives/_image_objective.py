@@ -1,4 +1,4 @@
-"""ImageObjective: what a batch of synthesized images is worth, and how each of its pixels should change."""
+"""ImageObjective: the total objective of a batch of images, and its gradient."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,33 +22,32 @@ _SCALE = 2.0**12
 
 
 class ObjectiveWarning(UserWarning):
-    """An objective that has nothing to say about a teacher's images."""
+    """Warns of an objective or option that does not apply to a teacher."""
 
 
 class ImageObjective:
-    """The weighted objectives of a batch of images and their gradient by the images.
+    """The weighted sum of objectives of a batch of images, and its gradient with respect to the images.
 
-    The gradient stops at the images, so this knows nothing of what made them. Where the batch is looked
-    at in parts (`microbatches`), each part goes through the networks twice: once for what the objectives
-    need of it (logits, features, moments), then, when the objectives of the whole batch have been
-    differentiated by those, for the gradient by the images. The result is the gradient of the whole batch,
-    whatever the objectives compute of it.
+    The gradient stops at the images, so this class does not depend on how they were made. With
+    `microbatches`, each part goes through the networks twice: first for the values that the objectives need
+    (logits, features, moments), and then, after the objectives of the whole batch have been differentiated
+    with respect to these values, for the gradient with respect to the images. The result is the exact
+    gradient of the whole batch for any objective.
 
     Args:
-        lesson: the networks, their task, and random numbers.
-        objectives: what images are made for; those that have nothing to say about this teacher are left
-            out, with a warning.
-        batch_size: images in a batch.
-        view: how the networks look at the images; None for as they are.
-        second_view: the other look that contrastive objectives take.
-        microbatches: in how many parts of equal size a batch is looked at.
+        lesson: the networks, their task, and the random state.
+        objectives: the objectives; those that do not apply to this teacher are dropped, with a warning.
+        batch_size: the number of images in a batch.
+        view: the random view of the images for the networks; None for unchanged images.
+        second_view: the additional view for contrastive objectives.
+        microbatches: the number of equal parts in which a batch is processed.
 
     Raises:
-        ValueError: if no objective is left that asks the networks, a tap does not exist, or a batch is too
+        ValueError: if no objective that uses the networks is left, a tap does not exist, or a batch is too
             small for an objective.
 
     Warns:
-        ObjectiveWarning: for each objective that is left out.
+        ObjectiveWarning: for each objective that is dropped.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class ImageObjective:
         self.stored = [objective.stored(teacher) for objective in self.objectives]
         self.taps = [objective.taps(teacher) for objective in self.objectives]
         self.student_taps = [objective.student_taps(student) for objective in self.objectives]
-        # Of each call of a layer with stored statistics its tap, and over how many positions.
+        # For each call of a layer with stored statistics: its tap and its number of positions.
         self._calls = [[] for _ in self.objectives]
         self._states = [None for _ in self.objectives]
         black = ops.zeros((1, *lesson.input_shape))
@@ -83,17 +82,17 @@ class ImageObjective:
 
     @property
     def states(self) -> list[ObjectiveState]:
-        """What the objectives remember."""
+        """The states of the objectives."""
         return [state for state in self._states if state is not None]
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """What moves what they train along with the images."""
+        """The optimizers of variables that the objectives train along with the images."""
         return [state.optimizer for state in self.states if state.optimizer is not None]
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
-        """What the objectives train along with the images."""
+        """The variables that the objectives train along with the images."""
         return [v for state in self.states for v in state.trainable_variables]
 
     def value_and_gradients(self, images, targets=None, adversarial_weight=1.0):
@@ -101,12 +100,12 @@ class ImageObjective:
 
         Args:
             images: `(batch, ...)`.
-            targets: what they are made for, int classes `(batch,)`, or None.
+            targets: their target classes, int `(batch,)`, or None.
             adversarial_weight: multiplier of the student-dependent objectives; 0 disables them.
 
         Returns:
-            `(total, gradient, gradients)`: a float32 scalar, its gradient by the images, and those by
-            `trainable_variables`.
+            `(total, gradient, gradients)`: a float32 scalar, its gradient with respect to the images, and
+            those with respect to `trainable_variables`.
         """
         drawn = self._draw(images)
         if self.microbatches == 1:
@@ -131,21 +130,21 @@ class ImageObjective:
         return total, gradient / _SCALE, [other / _SCALE for other in others]
 
     def learn(self, gradients) -> None:
-        """One step of what the objectives train along with the images."""
+        """Takes one optimizer step on the variables of the objectives."""
         for state in self.states:
             if state.trainable_variables:
-                assert state.optimizer is not None, "What is trained with the images has an optimizer."
+                assert state.optimizer is not None, "A state with trainable variables has an optimizer."
                 n = len(state.trainable_variables)
                 apply_here(state.optimizer, gradients[:n], state.trainable_variables)
                 gradients = gradients[n:]
 
     def finish(self) -> None:
-        """Tells the objectives that a batch of images is done."""
+        """Tells the objectives that a batch of images is finished."""
         for objective, state in zip(self.objectives, self._states, strict=True):
             objective.finish(state)
 
     def _draw(self, images):
-        """The views of this batch, drawn once: the parts of a batch are looked at twice."""
+        """Draws the views of a batch once, since its parts are processed twice."""
         second = any(objective.needs_second_view for objective in self.objectives)
         drawn = {}
         for name, view in (("first", self.view), ("second", self.second_view if second else None)):
@@ -154,7 +153,7 @@ class ImageObjective:
         return drawn
 
     def _look(self, images, drawn):
-        """What the objectives need of some images: tensors whose first axis is the image."""
+        """The values that the objectives need, tensors whose first axis is the batch."""
         seen = {"images": views.apply(images, drawn["first"]) if "first" in drawn else images}
         tapped = [*self.taps, *self.stored]
         with taps.record(self.lesson.teacher, [tap for each in tapped for tap in each]) as record:
@@ -173,7 +172,7 @@ class ImageObjective:
         return seen
 
     def _moments(self, record):
-        """For each objective, of each call of each layer, the two moments that depend on the images."""
+        """For each objective and each call of each layer, the two moments that depend on the images."""
         found = [recorded(record, stored) for stored in self.stored]
         for i, stored in enumerate(self.stored):
             called = [tap for tap in stored for _ in record.calls[tap]]
@@ -182,7 +181,7 @@ class ImageObjective:
         return [[each[:2] for each in calls] for calls in found]
 
     def _seen_by(self, i, look, targets):
-        """What an objective gets to see."""
+        """The batch as an objective gets it."""
 
         def described(pairs):
             return tuple(
@@ -230,14 +229,14 @@ def _described(moments, stored, positions):
 
 
 def _applicable(lesson, objectives):
-    """The objectives that have something to say about this teacher's images."""
+    """The objectives that apply to this teacher."""
     kept, problems = [], []
     for objective in objectives:
         problem = objective.problem(lesson.teacher)
         if (objective.needs_images or objective.needs_second_view) and not views.fit(lesson.input_shape):
             problem = f"its inputs {lesson.input_shape} are not images"
         if objective.needs_classes and not lesson.task.has_classes:
-            problem = f"its answers ({lesson.task!r}) do not name classes"
+            problem = f"its task ({lesson.task!r}) has no classes"
         if problem is None:
             kept.append(objective)
             continue
@@ -249,9 +248,9 @@ def _applicable(lesson, objectives):
         )
     if not any(objective.asks_networks for objective in kept):
         raise ValueError(
-            f"`recipe`: no objective of {[o.name for o in objectives]} can say anything about images of "
-            f"teacher {lesson.teacher.name!r}: {'; '.join(problems)}. Use a recipe that does without "
-            "(Procedural, DFAD, DAFL, ZSKT; PSAQViT for vision transformers), or give statistics, "
+            f"`recipe`: of its objectives {[o.name for o in objectives]}, none that uses the networks "
+            f"applies to teacher {lesson.teacher.name!r}: {'; '.join(problems)}. Use another recipe "
+            "(Procedural, DFAD, DAFL, ZSKT; PSAQViT for vision transformers), or pass statistics: "
             "BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))."
         )
     return kept

@@ -8,10 +8,10 @@ from tfkd.datafree.objectives._base import OfPixels, Synthesized
 
 
 def l2(images):
-    """Euclidean norm of each image's pixels, mean over the batch.
+    """Euclidean norm of each image's pixels, averaged over the batch.
 
     Args:
-        images: `(batch, height, width, channels)`, 0 in the middle of the scale.
+        images: `(batch, height, width, channels)`, with 0 in the middle of the scale.
 
     Returns:
         A float32 scalar, at least 0.
@@ -25,12 +25,12 @@ def l2(images):
 
 @dataclasses.dataclass(frozen=True)
 class L2(OfPixels):
-    """`l2` as an objective, of normalized pixels.
+    """`l2` of normalized pixels, as an objective.
 
     Args:
-        weight: factor of the term.
-        pixel_mean: what is subtracted from pixels in [0, 1].
-        pixel_std: what they are then divided by.
+        weight: the weight of the term.
+        pixel_mean: subtracted from pixels in [0, 1].
+        pixel_std: the divisor of the result.
     """
 
     def value(self, batch: Synthesized):

@@ -1,4 +1,4 @@
-"""Images whose inner features are distributed as known statistics say: the distances, and who compares."""
+"""Matching known statistics of features: the distances, and the base class of such objectives."""
 
 import dataclasses
 
@@ -22,8 +22,7 @@ def mse_distance(mean, variance, stored_mean, stored_variance):
 def gaussian_kl(mean, variance, stored_mean, stored_variance):
     """KL(batch || stored) of normal distributions, summed over channels: DFQ.
 
-    Channels that were dead in training are left out, since what they see now would be divided by next to
-    nothing.
+    Channels that were dead in training are left out, since their variance is almost 0.
     """
     alive = is_alive(stored_variance)
     known = ops.where(alive, stored_variance, 1.0)
@@ -38,7 +37,7 @@ _PER_IMAGE = "per_image"
 
 
 def per_image_distance(moments: Moments):
-    """Squared distance of each image's means and deviations to the stored ones, mean over images: ZeroQ."""
+    """Squared distance of each image's mean and standard deviation to the stored ones, averaged: ZeroQ."""
     mean, variance = moments.of_images()
     stored = ops.sqrt(moments.stored_variance + 1e-6)
     squares = (mean - moments.stored_mean) ** 2 + (ops.sqrt(variance + 1e-12) - stored) ** 2
@@ -47,21 +46,21 @@ def per_image_distance(moments: Moments):
 
 @dataclasses.dataclass(frozen=True)
 class MatchedStatistics(Objective):
-    """Distance of the batch's statistics to those that subclasses have `stored`.
+    """Distance of the batch's statistics to the `stored` ones, which subclasses define.
 
-    The batch's variance is biased. Norms differ by orders of magnitude, and so do the weights that go with
-    them: 1 to 100 for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
+    The batch's variance is biased. Norms differ by orders of magnitude, and so do suitable weights: 1 to
+    100 for "l2", 0.1 for "mse", 0.01 for "gaussian_kl", 1 for "per_image".
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
         norm: "l2" (summed over layers), "mse" (mean over layers), "gaussian_kl" (summed), or "per_image"
-            (summed; means and deviations of each image by itself).
-        momentum: share of the running statistics of earlier batches in the batch's, in [0, 1); the
+            (summed; with the means and standard deviations of each image separately).
+        momentum: the fraction of earlier batches' running statistics in the batch's, in [0, 1); the
             gradient shrinks by 1 - momentum.
-        first_layer_multiplier: factor of the first layer.
+        first_layer_multiplier: an extra factor for the first layer.
 
     Raises:
-        ValueError: for an unknown norm, or a momentum that is out of range or means nothing.
+        ValueError: if the norm is unknown, or the momentum is out of range or has no effect.
     """
 
     norm: str = "l2"
@@ -76,7 +75,7 @@ class MatchedStatistics(Objective):
             raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={self.momentum!r}.")
         if self.momentum and self.norm == _PER_IMAGE:
             raise ValueError(
-                "`momentum` must be 0 with norm='per_image', which knows no batch. Received: "
+                "`momentum` must be 0 with norm='per_image', which has no batch statistics. Received: "
                 f"{self.momentum!r}."
             )
 
@@ -103,7 +102,7 @@ class MatchedStatistics(Objective):
 
 
 class _Running(ObjectiveState):
-    """Running statistics of earlier batches; a batch counts once, as it was when it was finished."""
+    """Running statistics of earlier batches; each batch counts once, in its final state."""
 
     def __init__(self, momentum, moments):
         super().__init__(trainable=False)

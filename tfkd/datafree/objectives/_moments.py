@@ -1,4 +1,4 @@
-"""Means and variances of what enters a teacher's normalizations, image by image."""
+"""Means and variances of the inputs of a teacher's normalization layers, for each image."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,17 +12,17 @@ from tfkd._core.asking import in_parts
 
 
 class Moments(NamedTuple):
-    """What one normalization saw of a batch, and what it remembers of the teacher's training.
+    """The statistics of a normalization layer's input for a batch, and those stored in training.
 
-    Deviations are measured from the remembered mean, which keeps small variances exact. Statistics of a
-    batch are means over its images, so a batch may be looked at in parts.
+    Deviations are measured from the stored mean, which keeps small variances exact. Batch statistics are
+    means over images, so a batch may be processed in parts.
 
     Args:
-        mean: `(batch, channels)`, mean over positions of each image.
-        square: `(batch, channels)`, mean over positions of the squared deviation from `stored_mean`.
+        mean: `(batch, channels)`, the mean over positions of each image.
+        square: `(batch, channels)`, the mean over positions of the squared deviation from `stored_mean`.
         stored_mean: `(channels,)`.
         stored_variance: `(channels,)`.
-        positions: how many positions an image has.
+        positions: the number of positions in an image.
     """
 
     mean: Any
@@ -43,13 +43,13 @@ class Moments(NamedTuple):
 
 
 def normalization_taps(model: keras.Model) -> tuple[str, ...]:
-    """Taps of what enters each batch normalization of a model, nested ones too.
+    """The taps of the inputs of all batch normalization layers in a model, nested ones too.
 
     Args:
         model: any Keras model.
 
     Returns:
-        Paths with `:input`; empty where there is none.
+        Paths with `:input`; empty if there are no such layers.
     """
     return tuple(
         f"{path}:input"
@@ -59,13 +59,13 @@ def normalization_taps(model: keras.Model) -> tuple[str, ...]:
 
 
 def stored_by(model: keras.Model, tap: str):
-    """Mean and variance that the batch normalization behind a tap remembers."""
+    """The mean, variance and axis of the batch normalization layer at a tap."""
     layer = taps.resolve(model, tap)
     return layer.moving_mean.value, layer.moving_variance.value, layer.axis
 
 
 def stored_statistics(model: keras.Model) -> dict[str, tuple]:
-    """Mean, variance and axis of each batch normalization of a model, by `normalization_taps`."""
+    """The mean, variance and axis of each batch normalization layer in a model, by tap."""
     return {tap: stored_by(model, tap) for tap in normalization_taps(model)}
 
 
@@ -78,19 +78,19 @@ def recorded(record: taps.Record, stored: Mapping[str, tuple]) -> list[Moments]:
     """The moments of every call of every tapped layer in a recorded pass.
 
     Args:
-        record: what the taps saw.
-        stored: mean, variance and axis that is compared with, by tap.
+        record: the recorded taps.
+        stored: the mean, variance and axis to compare with, by tap.
     """
     return [moments(values, *kept) for tap, kept in stored.items() for values in record.calls[tap]]
 
 
 def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[Any, list[Moments]]:
-    """The teacher's float32 logits, in inference mode, and the moments of what tapped layers saw meanwhile.
+    """The teacher's float32 logits in inference mode, and the moments of its tapped layers.
 
     Args:
         teacher: the teacher.
-        images: what it is given.
-        stored: mean, variance and axis that is compared with, by tap; empty for the logits alone.
+        images: its inputs.
+        stored: the mean, variance and axis to compare with, by tap; empty for the logits only.
     """
     with taps.record(teacher, stored) as record:
         logits = ops.cast(teacher(images, training=False), "float32")
@@ -98,13 +98,13 @@ def observe(teacher: keras.Model, images, stored: Mapping[str, tuple]) -> tuple[
 
 
 def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
-    """The moments of what a layer saw in one call.
+    """The moments of a layer's input in one call.
 
     Args:
         values: `(batch, ..., channels)`.
         stored_mean: `(channels,)`.
         stored_variance: `(channels,)`.
-        axis: where the channels are.
+        axis: the channel axis.
 
     Returns:
         The moments in float32.
@@ -125,16 +125,17 @@ def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
 
 
 def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
-    """Means and variances of inner features over given images, for teachers that remember none.
+    """Measures means and variances of features over images, for teachers that do not store any.
 
-    A vision transformer or a network with folded normalizations has no statistics of its training data;
-    those of a few real images (or of others that resemble them) can stand in. Those of a layer that is
-    called several times are of all its calls together.
+    A vision transformer or a network with folded normalization has no statistics of its training data;
+    those of a few real or similar images can replace them. For a layer that is called several times, all
+    calls count together.
 
     Args:
         model: the teacher.
         images: `(n, height, width, channels)`.
-        layer_taps: paths of layers, tokens or maps with channels last, `:input` for inputs.
+        layer_taps: paths of layers that return tokens or feature maps, channels last; append `:input` for
+            their inputs.
 
     Returns:
         `{tap: (mean, variance)}`, arrays `(channels,)`, for `BatchStatistics(given=...)`.

@@ -1,4 +1,4 @@
-"""One-hot objective: images that the teacher is sure about."""
+"""One-hot objective: images about which the teacher is confident."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,12 +10,12 @@ from tfkd.tasks import Classification, ClassTask
 
 
 def one_hot(teacher_logits, targets=None, task: ClassTask | None = None):
-    """The teacher's loss against a class, mean over the batch: cross-entropy for a classifier.
+    """The teacher's loss for a class, averaged over the batch: cross-entropy for a classifier.
 
     Args:
         teacher_logits: `(batch, classes)`.
-        targets: int classes `(batch,)`; None for the class that the teacher itself predicts.
-        task: what the logits mean; None for classification.
+        targets: int classes `(batch,)`; None for the classes that the teacher itself predicts.
+        task: the task; None for classification.
 
     Returns:
         A float32 scalar, at least 0.
@@ -31,10 +31,10 @@ def one_hot(teacher_logits, targets=None, task: ClassTask | None = None):
 
 @dataclasses.dataclass(frozen=True)
 class OneHot(Objective):
-    """`one_hot` as an objective: towards the targets where images are made for some.
+    """`one_hot` as an objective, with the images' targets if they have any.
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
     """
 
     needs_classes: ClassVar[bool] = True

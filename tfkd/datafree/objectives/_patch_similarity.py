@@ -1,4 +1,4 @@
-"""Patch similarity: images whose patches differ among each other in a transformer's attention."""
+"""Patch similarity: images whose patches differ from each other in a transformer's attention."""
 
 import dataclasses
 import math
@@ -11,21 +11,22 @@ from tfkd import taps
 from tfkd._core.checks import check_number
 from tfkd.datafree.objectives._base import Objective, Synthesized
 
-# How many bandwidths beyond the least and the largest similarity the density is looked at.
+# How many bandwidths beyond the smallest and the largest similarity the density is integrated.
 _TAILS = 4
 
 
 def patch_similarity_entropy(tokens, bandwidth: float = 0.05):
     """Differential entropy of the similarities between the patches of each image.
 
-    The cosine of each pair of patches is taken, their density is estimated with Gaussian kernels, and its
-    entropy is integrated. Noise, whose patches are all alike to a transformer, has little; a picture, where
-    things resemble themselves and not the ground, has more. Reduction: one value per example.
+    The density of the cosines of all pairs of patches is estimated with Gaussian kernels, and its entropy
+    is integrated. For noise the entropy is low, since all patches look alike to a transformer; for pictures
+    it is higher, since patches of an object resemble each other but not the background. Reduction: one
+    value per example.
 
     Args:
-        tokens: what attention makes of the patches, `(batch, tokens, channels)`, or `(batch, height, width,
-            channels)`. One token in front of a square number of others, that of the class, is left out.
-        bandwidth: standard deviation of the kernels, in (0, 1].
+        tokens: the attention's outputs for the patches, `(batch, tokens, channels)`, or `(batch, height,
+            width, channels)`. A class token before a square number of others is left out.
+        bandwidth: the standard deviation of the kernels, in (0, 1].
 
     Returns:
         A float32 tensor `(batch,)`, in nats; at most about 0.7, for cosines spread evenly from -1 to 1.
@@ -39,9 +40,9 @@ def patch_similarity_entropy(tokens, bandwidth: float = 0.05):
 
     Reference:
         Li et al., "Patch Similarity Aware Data-Free Quantization for Vision Transformers" (PSAQ-ViT), 2022.
-        Deviations: each pair counts once, and no patch is compared with itself, which is 1 always; the
-        integral has a point each bandwidth, where the authors' code has ten between the least and the
-        largest similarity of a batch, and a bandwidth of 0.01.
+        Deviations: each pair counts once, and no patch is compared with itself, which always gives 1. The
+        integral has one point per bandwidth; the authors' code has ten points between the smallest and the
+        largest similarity in a batch, and a bandwidth of 0.01.
     """
     check_number("bandwidth", bandwidth, above=0, most=1)
     directions = ops.normalize(_patches(ops.cast(tokens, "float32")), axis=-1, epsilon=1e-6)
@@ -49,7 +50,7 @@ def patch_similarity_entropy(tokens, bandwidth: float = 0.05):
     n = directions.shape[1]
     rows, columns = np.triu_indices(n, 1)
     pairs = ops.take(ops.reshape(cosines, (-1, n * n)), rows * n + columns, axis=1)
-    # A smooth function that ends at 0 on both sides: its sum over even steps is very nearly its integral.
+    # For a smooth function that is 0 at both ends, the sum over equal steps is close to the integral.
     end = 1 + _TAILS * bandwidth
     points = np.linspace(-end, end, math.ceil(2 * end / bandwidth) + 1, dtype="float32")
     distances = (points - pairs[:, :, None]) / bandwidth
@@ -59,15 +60,15 @@ def patch_similarity_entropy(tokens, bandwidth: float = 0.05):
 
 
 def _patches(tokens):
-    """Tokens `(batch, patches, channels)` of patches alone."""
+    """The tokens of patches only, `(batch, patches, channels)`."""
     if len(tokens.shape) == 4:
         _, height, width, channels = tokens.shape
         tokens = ops.reshape(tokens, (-1, height * width, channels))
     n = tokens.shape[1] if len(tokens.shape) == 3 else None
     if n is None or n < 2:
         raise ValueError(
-            "`tokens` must be (batch, tokens, channels) of two tokens or more, or maps (batch, height, "
-            f"width, channels), of known size. Received: shape {tuple(tokens.shape)}."
+            "`tokens` must be (batch, tokens, channels) with at least two tokens, or feature maps (batch, "
+            f"height, width, channels), of known size. Received: shape {tuple(tokens.shape)}."
         )
     side = math.isqrt(n)
     return tokens[:, 1:] if side > 1 and n == side**2 + 1 else tokens
@@ -77,22 +78,22 @@ def _patches(tokens):
 class PatchSimilarity(Objective):
     """`patch_similarity_entropy` of the output of each attention layer, as an objective; maximized.
 
-    It stands in for `BatchStatistics` where a transformer has layer normalizations, which remember nothing
-    of the training data. Reduction: mean over the batch, summed over layers.
+    It replaces `BatchStatistics` for transformers, whose layer normalization does not store statistics of
+    the training data. Reduction: mean over the batch, summed over layers.
 
     Args:
-        weight: factor of the term.
-        bandwidth: of the kernels.
+        weight: the weight of the term.
+        bandwidth: the bandwidth of the kernels.
         layers: taps of the attention layers; None for all of the teacher's.
 
     Example:
-        >>> recipe = tfkd.datafree.PSAQViT()  # Has it.
+        >>> recipe = tfkd.datafree.PSAQViT()  # Includes it.
         >>> recipe = tfkd.datafree.DAFL(objectives=[tfkd.datafree.objectives.PatchSimilarity(0.1)])
 
     Reference:
         Li et al., "Patch Similarity Aware Data-Free Quantization for Vision Transformers" (PSAQ-ViT), 2022.
-        Deviation: outputs of the attention layers, as in the paper; the authors' code takes the mean of the
-        heads before the last projection.
+        The outputs of the attention layers are used, as in the paper; the authors' code uses the mean of
+        the heads before the last projection.
     """
 
     bandwidth: float = 0.05
@@ -110,6 +111,6 @@ class PatchSimilarity(Objective):
         )
 
     def value(self, batch: Synthesized):
-        # A layer may return its scores behind the tokens.
+        # A layer may return its scores after the tokens.
         tokens = [keras.tree.flatten(seen)[0] for seen in batch.teacher_seen]
         return -sum(ops.mean(patch_similarity_entropy(each, self.bandwidth)) for each in tokens)

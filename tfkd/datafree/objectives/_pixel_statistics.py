@@ -1,4 +1,4 @@
-"""Pixel statistics: images each of which is as bright and as rich in contrast as images are on average."""
+"""Pixel statistics: images that each have average brightness and contrast."""
 
 import dataclasses
 
@@ -10,12 +10,13 @@ from tfkd.datafree.objectives._moments import moments
 
 
 def pixel_statistics(images):
-    """Squared distance of each image's means and deviations, a channel each, to 0 and 1.
+    """Squared distance of each image's channel means and standard deviations to 0 and 1.
 
-    Summed over channels, mean over the batch; variances are unbiased.
+    Summed over channels, averaged over the batch; variances are unbiased.
 
     Args:
-        images: `(batch, height, width, channels)`, normalized: over all images mean 0 and deviation 1.
+        images: `(batch, height, width, channels)`, normalized so that real images have mean 0 and standard
+            deviation 1.
 
     Returns:
         A float32 scalar, at least 0.
@@ -29,12 +30,12 @@ def pixel_statistics(images):
 
 @dataclasses.dataclass(frozen=True)
 class PixelStatistics(OfPixels):
-    """`pixel_statistics` as an objective, of normalized pixels.
+    """`pixel_statistics` of normalized pixels, as an objective.
 
     Args:
-        weight: factor of the term.
-        pixel_mean: mean of the pixels of real images, in [0, 1].
-        pixel_std: their standard deviation.
+        weight: the weight of the term.
+        pixel_mean: the mean of the pixels of real images, in [0, 1].
+        pixel_std: the standard deviation of the pixels of real images.
     """
 
     def value(self, batch: Synthesized):

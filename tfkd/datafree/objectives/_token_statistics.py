@@ -1,4 +1,4 @@
-"""Token statistics: images whose tokens are distributed as those of photographs."""
+"""Token statistics: images whose tokens have the statistics of photographs."""
 
 import dataclasses
 from typing import ClassVar
@@ -16,32 +16,32 @@ from tfkd.datafree.objectives._moments import measure
 class TokenStatistics(MatchedStatistics):
     """Distance of the tokens' statistics to those of photographs, for teachers with transformer blocks.
 
-    Layer normalizations remember nothing of the training data. So the mean and the variance of each channel
-    are measured, over the tokens that leave each block and over crops of photographs
-    (`tfkd.generators.Pictures`), when the objective meets a teacher; images are then held to them as
-    `BatchStatistics` holds them to those of batch normalizations. Where there are real images, their
-    statistics are better: `BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))`.
+    Layer normalization does not store statistics of the training data. Therefore the mean and variance of
+    each channel are measured for a teacher on crops of photographs (`tfkd.generators.Pictures`), over the
+    output tokens of each block. Images are then matched to them as `BatchStatistics` matches those of batch
+    normalization. If real images are available, their statistics are better:
+    `BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))`.
 
     Args:
-        weight: factor of the term.
+        weight: the weight of the term.
         norm: as in `BatchStatistics`: "l2", "mse", "gaussian_kl" or "per_image".
-        momentum: share of the running statistics of earlier batches in the batch's, in [0, 1).
-        first_layer_multiplier: factor of the first block.
-        layers: taps whose outputs are tokens or maps, channels last; None for the teacher's blocks.
-        pictures: how many crops are measured, at least 1.
-        seed: of the crops.
+        momentum: the fraction of earlier batches' running statistics in the batch's, in [0, 1).
+        first_layer_multiplier: an extra factor for the first block.
+        layers: taps whose outputs are tokens or feature maps, channels last; None for the teacher's blocks.
+        pictures: the number of crops to measure, at least 1.
+        seed: the seed of the crops.
 
     Raises:
-        ValueError: for an argument out of range.
+        ValueError: if an argument is out of range.
 
     Example:
-        >>> recipe = tfkd.datafree.PSAQViT(token_statistics=0.1)  # Has it.
+        >>> recipe = tfkd.datafree.PSAQViT(token_statistics=0.1)  # Includes it.
         >>> recipe = tfkd.datafree.DAFL(objectives=[tfkd.datafree.objectives.TokenStatistics(0.1)])
 
     Reference:
-        This project's own. Images held to remembered statistics are DeepInversion's (Yin et al., 2020) and
-        ZeroQ's (Cai et al., 2020), for batch normalizations; photographs in place of the training data are
-        suggested by Asano, Saeed, "The Augmented Image Prior", 2023.
+        This project's own. Matching images to stored statistics comes from DeepInversion (Yin et al., 2020)
+        and ZeroQ (Cai et al., 2020), for batch normalization; photographs in place of the training data
+        were suggested by Asano, Saeed, "The Augmented Image Prior", 2023.
     """
 
     layers: tuple[str, ...] | None = None

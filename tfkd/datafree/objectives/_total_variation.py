@@ -1,4 +1,4 @@
-"""Total variation: images whose neighbouring pixels resemble each other."""
+"""Total variation: images whose neighbouring pixels are similar."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,10 +10,10 @@ from tfkd.datafree.objectives._base import Objective, Synthesized
 
 
 def total_variation(images):
-    """Norms of the differences between neighbours in four directions, over the whole batch, added up.
+    """Sum of the norms of the differences between neighbours in four directions, over the whole batch.
 
-    The Euclidean norm of each direction's differences (right, down and both diagonals) over all images,
-    pixels and channels; it is neither squared nor divided by anything.
+    For each direction (right, down and both diagonals), the Euclidean norm of the differences is taken over
+    all images, pixels and channels; it is neither squared nor averaged.
 
     Args:
         images: `(batch, height, width, channels)`.
@@ -31,19 +31,19 @@ def total_variation(images):
         images[:, 1:, 1:] - images[:, :-1, :-1],
         images[:, 1:, :-1] - images[:, :-1, 1:],
     )
-    # What is added under the root keeps the gradient of a flat image finite.
+    # The constant under the root keeps the gradient of a flat image finite.
     return sum(ops.sqrt(ops.sum(d**2) + 1e-12) for d in differences)
 
 
 @dataclasses.dataclass(frozen=True)
 class TotalVariation(Objective):
-    """`total_variation` as an objective, on a scale where pixels have a deviation of 1.
+    """`total_variation` as an objective, on the scale of pixels with standard deviation 1.
 
     Args:
-        weight: factor of the term.
-        pixel_std: what pixels in [0, 1] are divided by first; published weights are for normalized ones.
-        target: root mean square of the differences, at least 0, on the scale of pixels with a deviation of
-            1, that images are held to; the term is how far from it their total variation is.
+        weight: the weight of the term.
+        pixel_std: the divisor of pixels in [0, 1]; published weights are for normalized pixels.
+        target: the desired root mean square of the differences, at least 0, on the scale of pixels with
+            standard deviation 1; the term is the distance of the images' total variation from it.
     """
 
     pixel_std: float = 0.25
@@ -56,6 +56,6 @@ class TotalVariation(Objective):
         check_number("target", self.target, least=0)
 
     def value(self, batch: Synthesized):
-        # Of each of the four directions that are added up.
+        # For each of the four directions in the sum.
         wanted = self.target * ops.sqrt(ops.cast(ops.size(batch.images), "float32"))
         return ops.abs(total_variation(batch.images) / self.pixel_std - 4 * wanted)

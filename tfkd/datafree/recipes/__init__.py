@@ -1,4 +1,4 @@
-"""The data-free systems, one recipe a file, with their published hyper-parameters as defaults."""
+"""Data-free methods, one recipe per file, with their published hyperparameters as defaults."""
 
 from tfkd.datafree.recipes._black_box import BlackBox
 from tfkd.datafree.recipes._bss import BSS
@@ -19,7 +19,7 @@ from tfkd.datafree.recipes._recovery import Recovery
 from tfkd.datafree.recipes._zeroq import ZeroQ
 from tfkd.datafree.recipes._zskt import ZSKT
 
-# Behind the recipes, which it finds by their names.
+# After the recipes, which they look up by name.
 from tfkd.datafree.recipes._choosing import Choice, choose_recipe  # isort: skip
 from tfkd.datafree.recipes._finding import known_recipes  # isort: skip
 

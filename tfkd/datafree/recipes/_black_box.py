@@ -1,4 +1,4 @@
-"""BlackBox: a teacher that only answers, and a generator that learns from differences of its answers."""
+"""BlackBox: a generator trained with gradients that are estimated from a black-box teacher's outputs."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -23,23 +23,23 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
-    """Data-free model extraction: DFAD with the generator's gradient estimated from the teacher's answers.
+    """Data-free model extraction: DFAD with the generator's gradient estimated from the teacher's outputs.
 
-    Defaults are the published ones: batch 256, latent 256, student SGD 0.1, generator Adam 1e-4, both times
-    0.3 at 10, 30 and 50 % of the run, five student updates to one of the generator, one direction of length
-    1e-3. A step asks the teacher for 1,792 images. `Procedural(refine_steps=0)` also teaches from a black
-    box, at far fewer questions.
+    Defaults are the published ones: batch 256, latent 256, student SGD 0.1, generator Adam 1e-4, both rates
+    multiplied by 0.3 at 10, 30 and 50 % of the run, five student updates per generator update, one
+    direction of length 1e-3. A step queries the teacher for 1,792 images. `Procedural(refine_steps=0)` also
+    distills a black box, with far fewer queries.
 
     When:
-        The teacher only answers, as a TFLite file or a service does. Where questions cost, take
-        `Procedural(refine_steps=0)`.
+        The teacher only returns predictions, like a TFLite file or a web service. If queries are expensive,
+        use `Procedural(refine_steps=0)`.
 
     Args:
-        step: length of the moves of the forward differences.
-        directions: moves an image.
-        student_learning_rate: of SGD.
-        weight_decay: of the student, coupled to the gradient as in PyTorch.
-        generator_learning_rate: of Adam.
+        step: the step length of the forward differences.
+        directions: the number of directions per image.
+        student_learning_rate: the learning rate of SGD.
+        weight_decay: the student's weight decay, coupled to the gradient as in PyTorch.
+        generator_learning_rate: the learning rate of Adam.
         **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `GeneratorRecipe`.
 
     Example:
@@ -48,7 +48,8 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
 
     Reference:
         Truong et al., "Data-Free Model Extraction", 2021. Deviations: images are (tanh + 1) / 2, in [0, 1];
-        the number of values of an image is counted, where the authors' code has 3 * 32 * 32.
+        the gradient is scaled by the actual number of values in an image, which is fixed to 3 * 32 * 32 in
+        the authors' code.
     """
 
     step: Annotated[float, Above(0)] = 1e-3
@@ -69,9 +70,9 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
-        yield "objectives", "forward differences know the adversary only"
+        yield "objectives", "forward differences support the adversarial objective only"
         for field in dataclasses.fields(parts.Refinement):
-            yield field.name, "a black box gives no gradient to refine by"
+            yield field.name, "a black box has no gradients to refine images with"
 
     def own_objectives(self) -> tuple[Adversarial]:
         return (Adversarial(1.0, "l1"),)
@@ -99,6 +100,6 @@ class BlackBox(parts.ConvolutionalNetwork, parts.Latent, GeneratorRecipe):
 
 
 def _stepped(rate, updates):
-    """The rate times 0.3 at 10, 30 and 50 % of the updates."""
+    """The rate, multiplied by 0.3 at 10, 30 and 50 % of the updates."""
     boundaries = [max(i, round(updates * share)) for i, share in enumerate((0.1, 0.3, 0.5))]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, [rate * 0.3**i for i in range(4)])

@@ -1,4 +1,4 @@
-"""BSS: real examples and their counterparts on the other side of the teacher's borders."""
+"""BSS: real examples, moved just across the teacher's decision boundaries."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from tfkd.optimizers import cosine_nesterov
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BSS(parts.NewInputs, Recipe):
-    """Adversarial distillation with data: each example comes with a boundary-supporting sample made of it.
+    """Adversarial distillation with data: adds a boundary-supporting sample for each example.
 
-    For `fit(x, y)`; there is nothing to attack without examples. Defaults are the published ones: 10 steps
-    of 0.3, soft targets at temperature 3, student Nesterov SGD 0.1 decayed as a cosine.
+    For `fit(x, y)`; it needs real examples to attack. Defaults are the published ones: 10 steps of size
+    0.3, soft targets at temperature 3, student Nesterov SGD 0.1 with cosine decay.
 
     When:
-        There are examples, and the student is to learn where the teacher's borders between classes run.
+        There are real examples, and the student should learn the teacher's decision boundaries.
 
     Args:
-        attack_steps: steps towards the border at most.
-        attack_step_size: share of the way that a step takes, in (0, 1].
-        learning_rate: of SGD, at the beginning.
+        attack_steps: the maximum number of steps towards the boundary.
+        attack_step_size: the fraction of the distance to the boundary that a step covers, in (0, 1].
+        learning_rate: the initial learning rate of SGD.
         **kwargs: the options of `NewInputs` and `Recipe`.
 
     Example:
@@ -40,9 +40,9 @@ class BSS(parts.NewInputs, Recipe):
 
     Reference:
         Heo et al., "Knowledge Distillation with Adversarial Samples Supporting Decision Boundary", 2019.
-        Deviations: all examples are attacked, where the authors take up to 64 that both networks classify
-        correctly; weights do not decay (`tfkd.callbacks.WeightSchedule` does that); the squared temperature
-        stays in the loss.
+        Deviations: all examples are attacked, not just up to 64 that both networks classify correctly; loss
+        weights do not decay (use `tfkd.callbacks.WeightSchedule` for that); the loss includes the squared
+        temperature.
     """
 
     needs_examples: ClassVar[bool] = True
@@ -55,8 +55,8 @@ class BSS(parts.NewInputs, Recipe):
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
-        yield "warmup_steps", "nothing has to warm up"
-        yield "microbatches", "real examples go through the networks whole"
+        yield "warmup_steps", "nothing needs a warm-up"
+        yield "microbatches", "batches of real examples are not split"
 
     def build_source(self, lesson: Lesson) -> ExamplesSource:
         def attacked(images):

@@ -1,4 +1,4 @@
-"""Which recipe suits a teacher."""
+"""Chooses the recipe that suits a teacher."""
 
 import math
 from typing import Any, NamedTuple
@@ -15,17 +15,16 @@ from tfkd.datafree.recipes._procedural import Procedural
 from tfkd.datafree.recipes._procedural_text import ProceduralText
 from tfkd.teachers import BlackBoxTeacher
 
-# Weight of the features of a teacher that a student has layers of, the rate for one that is near it from
-# the beginning, and for one that has all to learn.
+# The weight of features for students with layers of the teacher, and the learning rates for students that
+# start close to the teacher, and for those that start from random weights.
 _FEATURES, _LOW_RATE, _HIGH_RATE = 5.0, 1.5e-3, 1.5e-2
 _COLOURS = 3
 _PICTURES = ("pictures",)
-# How inputs come to have a teacher's batch statistics. Drawings and signals are farther from them than
-# pictures are.
+# Refinement towards a teacher's batch statistics. Drawings and signals start farther away than pictures.
 _TYPICAL: dict[str, Any] = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
 _FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
 _FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
-# Numbers in a batch of images at most. Networks for large images hold hundreds of times as many.
+# The most values in a batch of images. Networks for large images need memory for hundreds of times as many.
 _NUMBERS_AT_ONCE = 6_000_000
 
 
@@ -37,24 +36,25 @@ class Choice(NamedTuple):
 
 
 def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool = False) -> Choice:
-    """The recipe that suits a teacher, and why.
+    """Chooses the recipe that suits a teacher, and gives the reason.
 
-    The choice follows from the teacher and its student, never from data: what it takes, whether it can be
-    differentiated, and whether it has batch normalizations, which tell what is typical of its training
-    images. Batches of large images are smaller, so that they fit into memory. How the choices were
-    measured is in `docs/results.md`.
+    The choice depends on the teacher and its student, never on data: on the teacher's inputs, on whether it
+    can be differentiated, and on whether it has batch normalization, whose statistics show what its
+    training images were like. Batches of large images are smaller, so that they fit in memory. See
+    `docs/results.md` for the measurements behind these choices.
 
     Args:
-        teacher: as `tfkd.load_teacher` returns it.
-        inherits: whether students are the teacher thinned, with its weights
-            (`tfkd.students.scale_width(..., inherit=True)`); where it has batch normalizations, they then
-            learn its features, too.
-        shallower: whether they have fewer of its layers, which are unchanged (`tfkd.students.scale_depth`).
-            Where these inherit, and where a teacher has no batch normalization, students begin nearer and
-            learn at a lower rate. With random weights, these learn the features of all convolutions.
+        teacher: a teacher from `tfkd.load_teacher`.
+        inherits: whether students inherit the teacher's weights, as from
+            `tfkd.students.scale_width(..., inherit=True)`; if the teacher has batch normalization, they
+            then also learn its features.
+        shallower: whether students have fewer of the teacher's layers, each unchanged, as from
+            `tfkd.students.scale_depth`. If these inherit weights, or if students inherit from a teacher
+            without batch normalization, they start closer to it and use a lower learning rate. Shallower
+            students with random weights learn the features of all convolutions.
 
     Returns:
-        `recipe` and `reason`, a sentence.
+        The `recipe`, and the `reason` in a sentence or two.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5, inherit=True)
@@ -67,7 +67,7 @@ def choose_recipe(teacher: keras.Model, inherits: bool = False, shallower: bool 
 
 def _by_kind(teacher, inherits, shallower):
     if takes_tokens(teacher):
-        return Choice(ProceduralText(), "The teacher reads token ids, which no gradient moves.")
+        return Choice(ProceduralText(), "The teacher takes token ids, which gradients cannot change.")
     if isinstance(teacher, BlackBoxTeacher):
         recipe = Procedural(refine_share=0.0, refine_steps=0)
         return Choice(recipe, "The teacher is a black box, which has no gradients, statistics or features.")
@@ -77,33 +77,33 @@ def _by_kind(teacher, inherits, shallower):
     near = inherits and (shallower or not normalized)
     learned: dict[str, Any] = {"learning_rate": _LOW_RATE} if near else {}
     if not normalized:
-        reason = "The teacher has no batch normalization, so images are chosen by its answers alone."
+        reason = "The teacher has no batch normalization, so images are chosen by its predictions alone."
         recipe = Procedural(**learned)
         return Choice(_with_pictures(recipe) if _has_colours(teacher) else recipe, reason)
-    reason = "The teacher's batch normalizations tell which images are typical of those it was trained on."
+    reason = "The teacher's batch normalization statistics show what its training images were like."
     if inherits or shallower:
-        # Mirrored images cost nothing where the teacher looks at each image again for its features.
+        # Mirroring is free if the teacher runs on each image again for its features.
         learned |= {"features": _FEATURES, "student_flip": True}
-        reason += " The student has layers of the teacher, and learns its features, too."
+        reason += " The student has layers of the teacher, and also learns its features."
     if shallower and not inherits:
         learned |= {"features_at": "convolutions", "learning_rate": _HIGH_RATE}
     if _has_colours(teacher):
-        return Choice(PicturePrior(**learned), f"{reason} The images have colours, as photographs do.")
+        return Choice(PicturePrior(**learned), f"{reason} The images have colours, like photographs.")
     if is_spectrogram(teacher.input_shape[1:]):
-        # Its own prior gives way to signals, and a mirrored spectrogram is not one.
+        # Its prior is replaced by signals, and a mirrored spectrogram is not a spectrogram.
         return Choice(GuidedPrior(**learned).with_options(student_flip=False), reason)
     return Choice(_with_pictures(GuidedPrior(**learned)), reason)
 
 
 def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Recipe:
-    """How inputs are made that ranges are taken from: as much like training inputs as a teacher tells.
+    """The recipe for calibration inputs, which are as similar to training inputs as the teacher allows.
 
-    Nothing is trained. Images with colours are crops of pictures; where the teacher has batch
-    normalizations, all inputs are moved until they have the statistics that these remember. Ranges of
-    other inputs are too wide for real ones, or lie elsewhere.
+    Nothing is trained. Images with colours are crops of pictures. If the teacher has batch normalization,
+    all inputs are refined towards its stored statistics; other inputs would give ranges that are too wide
+    or shifted.
 
     Args:
-        teacher: as `load_teacher` returns it.
+        teacher: a teacher from `load_teacher`.
         pictures: a folder of pictures to crop; None for those that ship with the library.
     """
     coloured = takes_images(teacher) and _has_colours(teacher)
@@ -116,7 +116,7 @@ def calibrating_recipe(teacher: keras.Model, pictures: str | None = None) -> Rec
 
 
 def _in_memory(recipe, teacher):
-    """A recipe whose batches are halved until their images fit into memory."""
+    """The recipe, with its batch size halved until the images fit in memory."""
     if not takes_images(teacher):
         return recipe
     of_one = math.prod(size or 1 for size in teacher.input_shape[1:])
@@ -131,5 +131,5 @@ def _has_colours(teacher):
 
 
 def _with_pictures(recipe):
-    """Crops of pictures beside a recipe's own priors."""
+    """The recipe with crops of pictures in addition to its own priors."""
     return recipe.with_options(prior=(*_PICTURES, *recipe.priors))

@@ -1,4 +1,4 @@
-"""CMI: contrastive model inversion - every batch unlike those before it."""
+"""CMI: contrastive model inversion, in which every batch differs from those before it."""
 
 import dataclasses
 from typing import Annotated
@@ -22,25 +22,25 @@ from tfkd.datafree.sources.inversion import Inversion, Latents
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CMI(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
-    """For each batch a new generator and latents: the right labels and statistics, and unlike all before.
+    """A new generator for each batch, trained for labels, statistics and contrast with earlier images.
 
-    Defaults are the published ones of training from scratch on CIFAR-10: 200 steps of Adam 1e-3 on 256
-    images, then 400 updates of the student at temperature 20. Published: WRN-40-2 94.87 % -> WRN-16-1 88.82
-    % (90.01 % from images inverted before).
+    Defaults are the published ones for training from scratch on CIFAR-10: 200 steps of Adam 1e-3 on 256
+    images, then 400 student updates at temperature 20. Published: WRN-40-2 94.87 % -> WRN-16-1 88.82 %
+    (90.01 % from images inverted in advance).
 
     When:
-        Images that differ from each other matter more than time: each batch has a generator of its own.
+        Diverse images matter more than time: each batch needs a new generator.
 
     Args:
-        one_hot: weight of the cross-entropy with the targets.
-        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
-            without normalization.
-        adversarial: weight of the divergence between teacher and student on images they agree on.
-        contrastive: weight of the contrastive term.
-        contrast_temperature: of that term.
-        remembered: images it remembers.
-        compared: how many of them it compares a batch with.
-        generator_learning_rate: of Adam, for generator and latents.
+        one_hot: the weight of the cross-entropy with the targets.
+        statistics: the weight of the batch statistics (norm "l2"); ignored, with a warning, for teachers
+            without batch normalization.
+        adversarial: the weight of the divergence between teacher and student on images they agree on.
+        contrastive: the weight of the contrastive term.
+        contrast_temperature: the temperature of the contrastive term.
+        remembered: the number of earlier images that the contrastive term keeps.
+        compared: the number of them that a batch is compared with.
+        generator_learning_rate: the learning rate of Adam, for generator and latents.
         **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `InversionRecipe`.
 
     Example:
@@ -48,9 +48,8 @@ class CMI(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
 
     Reference:
         Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021. Deviations:
-        images are remembered as they are, not through 8-bit files (`memory_dtype="uint8"` does that), and
-        only the latest (`memory`), where theirs are all kept; 8,192 images are remembered for contrast
-        instead of 40,960.
+        images are stored as they are, not in 8-bit files (use `memory_dtype="uint8"` for that), and only
+        the latest are kept (`memory`), not all; 8,192 images are kept for contrast instead of 40,960.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 1.0

@@ -1,4 +1,4 @@
-"""DAFL: a generator as the teacher's fixed discriminator would like it."""
+"""DAFL: a generator trained with the teacher as a fixed discriminator."""
 
 import dataclasses
 from typing import Annotated
@@ -18,27 +18,27 @@ class DAFL(ConvGeneratorRecipe):
     Adam 2e-3, 1 : 1 updates, soft targets at temperature 1). Published: LeNet-5 98.91 % ->
     LeNet-5-half 98.20 % in 200 x 120 steps. For CIFAR-10 the authors use `one_hot=0.05`,
     `activation=0.01`, `batch_size=1024`, `latent_size=1000`, `generator_learning_rate=0.02`,
-    `epochs=2000`, and for the student SGD of rate 0.1 and weight decay 5e-4 that falls to a tenth after
-    800 and 1,600 epochs, which `compile` can be given.
+    `epochs=2000`, and for the student SGD with weight decay 5e-4 and a learning rate of 0.1 that is divided
+    by 10 after 800 and 1,600 epochs; pass such an optimizer to `compile`.
 
     When:
-        Its published results are to be compared with.
+        You want to compare with its published results.
 
     Args:
-        one_hot: weight of the one-hot objective.
-        class_balance: weight of the class balance objective, whose logarithm has base 10 as in the
+        one_hot: the weight of the one-hot objective.
+        class_balance: the weight of the class balance objective, whose logarithm has base 10 as in the
             authors' code.
-        activation: weight of the activation objective.
-        generator_learning_rate: of Adam.
-        student_learning_rate: of Adam.
+        activation: the weight of the activation objective.
+        generator_learning_rate: the learning rate of Adam.
+        student_learning_rate: the learning rate of Adam.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.DAFL())
 
     Reference:
-        Chen et al., "Data-Free Learning of Student Networks", 2019. Deviation: "normalized" pixels
-        have a mean and deviation of their own instead of the data set's.
+        Chen et al., "Data-Free Learning of Student Networks", 2019. Deviation: "normalized" pixels use
+        `pixel_mean` and `pixel_std` instead of the data set's mean and standard deviation.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 1.0

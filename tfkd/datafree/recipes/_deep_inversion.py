@@ -1,4 +1,4 @@
-"""DeepInversion: pixels optimized until the teacher's statistics fit."""
+"""DeepInversion: pixels optimized to match the teacher's statistics."""
 
 import dataclasses
 from typing import Annotated
@@ -15,32 +15,32 @@ from tfkd.datafree.sources.inversion import Inversion
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeepInversion(PixelInversionRecipe):
-    """Batches of pixels optimized against labels, batch statistics and image priors.
+    """Batches of pixels optimized for labels, batch statistics and image priors.
 
     Defaults are the published CIFAR-10 settings: 2,000 Adam steps of 0.1 on batches of 256, statistics 10,
-    total variation 2.5e-5, jitter of 2 pixels. `adaptive_weight` above 0 makes it adaptive (ADI): images on
-    which the student disagrees, by a Jensen-Shannon divergence that nothing clips; the authors have it
-    where the student has learned from 50 updates on each batch before. On ImageNet they have
-    `pixel_learning_rate=0.2`, `beta=0.5`, `cosine=True`, `statistics=0.05`, `first_layer_multiplier=10`,
-    `total_variation=1e-4`, `l2=1e-5`, `view_shift=30`. Published (by others, 50,000 images): CIFAR-10
-    ResNet-34 95.70 % -> ResNet-18 93.26 %.
+    total variation 2.5e-5, jitter of 2 pixels. `adaptive_weight` above 0 makes it adaptive (ADI): it
+    favours images on which the student disagrees, by an unclipped Jensen-Shannon divergence; in the
+    authors' experiments the student had been trained with 50 updates on each batch before. On ImageNet they
+    use `pixel_learning_rate=0.2`, `beta=0.5`, `cosine=True`, `statistics=0.05`,
+    `first_layer_multiplier=10`, `total_variation=1e-4`, `l2=1e-5`, `view_shift=30`. Published (by others,
+    50,000 images): CIFAR-10 ResNet-34 95.70 % -> ResNet-18 93.26 %.
 
     When:
-        Images are to be looked at or kept, and the teacher has batch normalization. A batch takes thousands
-        of gradient steps.
+        You want to look at the images or keep them, and the teacher has batch normalization. A batch takes
+        thousands of gradient steps.
 
     Args:
-        one_hot: weight of the cross-entropy with the targets.
-        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
-            without normalization.
-        first_layer_multiplier: factor of the first layer in it.
-        total_variation: its weight.
-        l2: weight of the pixels' norm.
-        adaptive_weight: weight of the Jensen-Shannon divergence at temperature 3; 0 for DeepInversion
-            proper.
-        pixel_learning_rate: of Adam on normalized pixels.
-        beta: first moment of that Adam.
-        cosine: whether its rate warms up in 100 steps and decays as a cosine on each batch.
+        one_hot: the weight of the cross-entropy with the targets.
+        statistics: the weight of the batch statistics (norm "l2"); ignored, with a warning, for teachers
+            without batch normalization.
+        first_layer_multiplier: an extra factor for the first layer in the batch statistics.
+        total_variation: the weight of the total variation.
+        l2: the weight of the pixels' norm.
+        adaptive_weight: the weight of the Jensen-Shannon divergence at temperature 3; 0 for the
+            non-adaptive DeepInversion.
+        pixel_learning_rate: the learning rate of Adam on normalized pixels.
+        beta: the `beta_1` of that optimizer.
+        cosine: whether, for each batch, its learning rate warms up in 100 steps and decays as a cosine.
         clip: whether pixels are kept in [0, 1].
         **kwargs: the options of `PixelInversionRecipe`.
 
@@ -50,9 +50,9 @@ class DeepInversion(PixelInversionRecipe):
 
     Reference:
         Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", 2020. The authors
-        released no student loop; temperature 3 and 50 updates a batch are from their answers to questions.
-        Deviations: pixels are kept in [0, 1]; the best images of a batch's steps are kept, not the last;
-        the student learns from the latest images (`memory`), not from the last batch alone.
+        released no student training; temperature 3 and 50 updates per batch are from their replies to
+        questions. Deviations: pixels are clipped to [0, 1]; the best images of a batch's steps are used,
+        not the last; the student learns from the latest images (`memory`), not only from the last batch.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 1.0

@@ -1,4 +1,4 @@
-"""DFAD: a generator that looks for what student and teacher disagree on."""
+"""DFAD: a generator that searches for images on which student and teacher disagree."""
 
 import dataclasses
 from typing import Annotated
@@ -16,26 +16,26 @@ from tfkd.tasks import Segmentation, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DFAD(ConvGeneratorRecipe):
-    """Data-free adversarial distillation: five student updates on L1, one generator update against it.
+    """Data-free adversarial distillation: five student updates reduce L1, one generator update raises it.
 
     Defaults are the published MNIST settings (batch 512, latent 100, student SGD 0.01 with momentum
     0.9, generator Adam 1e-3). Published: LeNet-5 98.9 % -> LeNet-5-half 98.3 % in 40 x 50 steps. For
     CIFAR the authors use `batch_size=256`, `latent_size=256`, `student_learning_rate=0.1`,
-    `weight_decay=5e-4`, `epochs=500`, and both rates fall to a tenth after 100 and 200 epochs: give
-    `compile` optimizers with such a schedule. For segmentation the generator maximizes log(L1 + 1), and
-    they have `batch_size=64`, `latent_size=256` and `student_learning_rate=0.1`.
+    `weight_decay=5e-4`, `epochs=500`, and divide both learning rates by 10 after 100 and 200 epochs: pass
+    optimizers with such schedules to `compile`. For segmentation the generator maximizes log(L1 + 1), and
+    they use `batch_size=64`, `latent_size=256` and `student_learning_rate=0.1`.
 
     When:
-        The task is segmentation, or the generator is to need nothing but the teacher's answers and their
+        The task is segmentation, or the generator should need only the teacher's outputs and their
         gradients.
 
     Args:
-        adversarial: weight of the adversarial objective.
-        distance: what it maximizes, "l1" or "log_l1"; None for what the authors have for the teacher's
-            task, "log_l1" for segmentation and "l1" for others.
-        student_learning_rate: of SGD.
-        weight_decay: of the student, coupled to the gradient as in PyTorch.
-        generator_learning_rate: of Adam.
+        adversarial: the weight of the adversarial objective.
+        distance: the distance that the generator maximizes, "l1" or "log_l1"; None for the authors' choice:
+            "log_l1" for segmentation and "l1" for other tasks.
+        student_learning_rate: the learning rate of SGD.
+        weight_decay: the student's weight decay, coupled to the gradient as in PyTorch.
+        generator_learning_rate: the learning rate of Adam.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
@@ -43,9 +43,9 @@ class DFAD(ConvGeneratorRecipe):
 
     Reference:
         Fang et al., "Data-Free Adversarial Distillation", 2019. Deviations: the student is in
-        inference mode while the generator is updated (the authors' code lets those batches move its
-        batch statistics); "normalized" pixels have a mean and deviation of their own; Keras decouples
-        weight decay from momentum, so it is scaled by 1 / (1 - momentum), the same in the long run.
+        inference mode while the generator is updated (in the authors' code those batches change its batch
+        statistics); "normalized" pixels use `pixel_mean` and `pixel_std`; Keras decouples weight decay from
+        momentum, so it is scaled by 1 / (1 - momentum), which is equivalent in the long run.
     """
 
     adversarial: Annotated[float, AtLeast(0)] = 1.0

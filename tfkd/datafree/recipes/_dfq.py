@@ -1,4 +1,4 @@
-"""DFQ: an adversarial generator held to the teacher's statistics, sure and balanced classes."""
+"""DFQ: an adversarial generator, constrained to the teacher's statistics and to clear, balanced classes."""
 
 import dataclasses
 from typing import Annotated
@@ -13,25 +13,25 @@ from tfkd.optimizers import WarmedUpCosine, cosine_nesterov
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DFQ(ConvGeneratorRecipe):
-    """Data-free quantization's adversary: KL against the student, entropies and Gaussian batch statistics.
+    """Data-free quantization's generator: KL with the student, entropies and Gaussian batch statistics.
 
-    Defaults are the published ones: batch 256, latent 512, generator Adam 1e-3 with first moment 0.5,
-    student Nesterov SGD 0.1 decayed as a cosine, ten student updates to one of the generator, 20,000
-    generator updates of warm-up without the adversary. Published re-runs: CIFAR-10, ResNet-34 95.70 % ->
-    ResNet-18 94.61 %.
+    Defaults are the published ones: batch 256, latent 512, generator Adam 1e-3 with `beta_1=0.5`, student
+    Nesterov SGD 0.1 with cosine decay, ten student updates per generator update, 20,000 generator updates
+    of warm-up without the adversarial term. Published re-runs: CIFAR-10, ResNet-34 95.70 % -> ResNet-18
+    94.61 %.
 
     When:
         There is time for thousands of generator updates before the student learns, as on a GPU, and the
         teacher has batch normalization.
 
     Args:
-        adversarial: weight of KL(teacher || student).
-        statistics: weight of the batch statistics (norm "gaussian_kl"); left out, with a warning, for
+        adversarial: the weight of KL(teacher || student).
+        statistics: the weight of the batch statistics (norm "gaussian_kl"); left out, with a warning, for
             teachers without normalization.
-        class_balance: weight of the balance of classes.
-        entropy: weight of the teacher's entropy.
-        generator_learning_rate: of Adam.
-        student_learning_rate: of SGD, at the beginning.
+        class_balance: the weight of the class balance.
+        entropy: the weight of the teacher's entropy.
+        generator_learning_rate: the learning rate of Adam.
+        student_learning_rate: the initial learning rate of SGD.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
@@ -39,8 +39,9 @@ class DFQ(ConvGeneratorRecipe):
 
     Reference:
         Choi et al., "Data-Free Network Quantization With Adversarial Knowledge Distillation", 2020.
-        Deviations: the generator is this project's and uses the statistics of its batch for the student's
-        images too; its rate is constant in warm-up and decays as a cosine afterwards.
+        Deviations: the generator is this project's own, and also uses its batch statistics when it makes
+        the student's images; its learning rate is constant in the warm-up and decays as a cosine
+        afterwards.
     """
 
     adversarial: Annotated[float, AtLeast(0)] = 1.0

@@ -1,4 +1,4 @@
-"""Fast: a meta generator from which any batch is a few steps away."""
+"""Fast: a meta-learned generator that adapts to each batch in a few steps."""
 
 import dataclasses
 import math
@@ -20,26 +20,27 @@ _RATES = {2: (0.015, 5e-3), 5: (0.01, 3e-3), 10: (0.01, 2e-3)}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
-    """A generator is meta-learned, so that any batch is a few steps from it; statistics run on.
+    """A meta-learned generator adapts to each batch in a few steps; batch statistics are running averages.
 
     Defaults are the published ones for CIFAR-10 and wide ResNets (`Fast-5`): 5 steps on 256 images, then
-    400 updates of the student at temperature 20; 20 batches before the first. Published: WRN-40-2 94.87 %
-    -> WRN-16-1 88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates
-    hours.
+    400 student updates at temperature 20; 20 batches of warm-up. Published: WRN-40-2 94.87 % -> WRN-16-1
+    88.90 % with 5 steps, 89.29 % with 10; synthesis takes minutes on a GPU, the 80,000 updates hours.
 
     When:
-        A generator is to be trained in little time, and the teacher has batch normalization.
+        Training the generator should take little time, and the teacher has batch normalization.
 
     Args:
-        one_hot: weight of the cross-entropy with the targets.
-        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
-            without normalization.
-        momentum: share of earlier batches in the statistics.
-        adversarial: weight of the divergence between teacher and student on images they agree on.
-        latent_learning_rate: of Adam on latents; None for the published one of the nearest number of steps.
-        generator_learning_rate: of Adam on the copied generator, likewise.
-        reptile: whether the meta generator follows Reptile instead of FOMAML.
-        reset_first_layer_at: the batch before which its first layer is redrawn; None for never.
+        one_hot: the weight of the cross-entropy with the targets.
+        statistics: the weight of the batch statistics (norm "l2"); ignored, with a warning, for teachers
+            without batch normalization.
+        momentum: the share of earlier batches in the statistics.
+        adversarial: the weight of the divergence between teacher and student on images they agree on.
+        latent_learning_rate: the learning rate of Adam for latents; None for the published value for the
+            nearest number of steps.
+        generator_learning_rate: the learning rate of Adam for the copied generator; None for the published
+            value for the nearest number of steps.
+        reptile: whether the meta generator is trained by Reptile instead of FOMAML.
+        reset_first_layer_at: the batch before which its first layer is reinitialized; None for never.
         **kwargs: the options of `ConvolutionalNetwork`, `Latent` and `InversionRecipe`.
 
     Example:
@@ -47,9 +48,9 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
 
     Reference:
         Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
-        remembered as they are, not through 8-bit files, and only the latest (`memory`), where theirs are
-        all kept; the first normalization's scales are redrawn around 1, where the authors' are drawn
-        around 0; the meta generator keeps the copy's moving statistics.
+        stored as they are, not in 8-bit files, and only the latest are kept (`memory`), not all; the first
+        normalization's scales are reinitialized around 1, not around 0; the meta generator takes over the
+        copy's moving statistics.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 0.4
@@ -88,7 +89,7 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
                 lesson.input_shape, self.latent_size, self.filters, epsilon=self.norm_epsilon, name=name
             )
 
-        # FOMAML follows the sum of the steps' gradients, for which the authors raise the rate as well.
+        # FOMAML uses the sum of the steps' gradients, and the authors also raise the rate for it.
         meta_rate = of_generator * (1 if self.reptile else self.generator_steps)
         return Meta(
             lesson.input_shape,

@@ -6,5 +6,5 @@ from tfkd.datafree._recipe import Recipe
 
 
 def known_recipes() -> dict[str, type[Recipe]]:
-    """The published recipes by the names that `--recipe` takes, those that need examples among them."""
+    """The published recipes by the names that `--recipe` takes, including those that need examples."""
     return names.members(recipes, Recipe)

@@ -1,4 +1,4 @@
-"""GDFQ: a generator that is told the class, held to labels and statistics."""
+"""GDFQ: a class-conditional generator, trained for labels and statistics."""
 
 import dataclasses
 from typing import Annotated, ClassVar
@@ -16,22 +16,22 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GDFQ(ConvGeneratorRecipe):
-    """A conditional generator held to classes and batch statistics; the student learns soft targets.
+    """A conditional generator trained for classes and batch statistics; the student learns soft targets.
 
-    Defaults are the published ones for CIFAR-100: batch 200, latent 100, generator Adam 1e-3 with first
-    moment 0.5, one update of each a step. The authors fine-tune a quantized copy of the teacher, at a rate
-    of 1e-4; a student that starts from nothing needs the rate that is the default here.
+    Defaults are the published ones for CIFAR-100: batch 200, latent 100, generator Adam 1e-3 with
+    `beta_1=0.5`, one update of each network per step. The authors fine-tune a quantized copy of the teacher
+    with a learning rate of 1e-4; a student with random weights needs the default here.
 
     When:
-        The student is a compressed copy of its teacher, or images of given classes are wanted of one
-        generator.
+        The student is a compressed copy of its teacher, or one generator should make images of given
+        classes.
 
     Args:
-        one_hot: weight of the cross-entropy with the classes.
-        statistics: weight of the batch statistics (norm "mse"); left out, with a warning, for teachers
-            without normalization.
-        generator_learning_rate: of Adam.
-        student_learning_rate: of Nesterov SGD, decayed as a cosine.
+        one_hot: the weight of the cross-entropy with the classes.
+        statistics: the weight of the batch statistics (norm "mse"); ignored, with a warning, for teachers
+            without batch normalization.
+        generator_learning_rate: the learning rate of Adam.
+        student_learning_rate: the learning rate of Nesterov SGD, with cosine decay.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
@@ -39,9 +39,9 @@ class GDFQ(ConvGeneratorRecipe):
 
     Reference:
         Xu et al., "Generative Low-bitwidth Data Free Quantization", 2020. Deviations: the student is a
-        network of its own, learns soft targets only (summed over classes, where the authors average), from
-        the beginning, without weight decay and with batch statistics of its own, which the authors freeze;
-        both rates decay as a cosine; pixels are scaled by `pixel_mean` and `pixel_std`.
+        separate network; it learns only soft targets, summed (not averaged) over classes, from the
+        beginning, without weight decay, and with its own batch statistics, which the authors freeze; both
+        learning rates have cosine decay; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
     needs_classes: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""GuidedPrior: procedural images that a teacher leads along Markov chains to ones like those it knows."""
+"""GuidedPrior: procedural images that Markov chains move towards the teacher's training images."""
 
 import dataclasses
 
@@ -8,18 +8,19 @@ from tfkd.datafree.recipes._procedural import Procedural
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GuidedPrior(Procedural):
-    """Images of the procedural prior that are typical of the teacher and surely of a class.
+    """Images of the procedural prior that are typical for the teacher and clearly belong to a class.
 
-    Of what untrained generators draw, little is like a teacher's training images: a Fashion-MNIST teacher
-    classifies nearly all of it as 'bag'. Here the generators' latents walk as Markov chains whose density
-    is that of the prior times exp(-`statistics_weight` x distance) times p ** `class_weight`: the distance
-    is how far an image's statistics are from those of the teacher's batch normalizations, p the probability
-    of the chain's own class. So each class has its images, and they stay what the prior can draw, since no
-    pixel is moved by a gradient. Chains walk alone for `warmup_steps`; images asked for before that are as
-    from the prior. A student that inherited weights learns more with `features=5`.
+    Few images from untrained generators resemble a teacher's training images: a Fashion-MNIST teacher
+    classifies nearly all of them as 'bag'. Here the generators' latents move as Markov chains whose density
+    is that of the prior times exp(-`statistics_weight` x distance) times p ** `class_weight`. The distance
+    is between an image's statistics and those of the teacher's batch normalization; p is the probability of
+    the chain's own class. So each class gets images, and all of them are images that the prior can draw,
+    since no gradient changes their pixels. In the first `warmup_steps` only the chains move; images
+    requested before that are like the prior's. A student that inherited weights learns more with
+    `features=5`.
 
     When:
-        The teacher takes grey images and has batch normalization.
+        The teacher takes grayscale images and has batch normalization.
 
     Args:
         **kwargs: the options of `Procedural`.
@@ -29,7 +30,8 @@ class GuidedPrior(Procedural):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.GuidedPrior(features=5.0))
 
     Reference:
-        This project's own; chains by Metropolis et al., 1953, with moves that redraw part of a latent.
+        This project's own; the chains follow Metropolis et al., 1953, with moves that redraw part of a
+        latent.
     """
 
     prior: Priors = ("strokes", "silhouettes")

@@ -1,4 +1,4 @@
-"""NAYER: images from the names of their classes, through a layer of noise."""
+"""NAYER: a generator conditioned on class embeddings through a noisy layer."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,31 +20,31 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
-    """Embeddings of the classes go through a noisy layer, redrawn for each batch, into the generator.
+    """A generator conditioned on class embeddings through a noisy layer that is redrawn for each batch.
 
     Defaults are the published ones for CIFAR-10: batches of 400, 30 steps of Adam 4e-3, two batches and 400
-    updates at temperature 20 an epoch, the generator redrawn every 20 batches. Published: CIFAR-100,
+    updates at temperature 20 per epoch, the generator reinitialized every 20 batches. Published: CIFAR-100,
     WRN-40-2 75.83 % -> WRN-16-2 about 70.2 % in 100 epochs, 71.7 % in 300.
 
     When:
-        Embeddings of the classes' names are at hand, from a language model, and the teacher has batch
+        Embeddings of the class names are available from a language model, and the teacher has batch
         normalization.
 
     Args:
-        embeddings: `(classes, dimension)`, one row for each class, of its name from a language model, say;
-            None for rows as far from each other as can be.
-        one_hot: weight of the cross-entropy with the classes.
-        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
-            without normalization.
-        momentum: share of earlier batches in the statistics.
-        adversarial: weight of the divergence between teacher and student on images they agree on.
-        generator_learning_rate: of Adam.
-        noise_size: width of the noisy layers.
-        generator_lifetime: batches before the generator is redrawn.
+        embeddings: `(classes, dimension)`, one row for each class, such as a language model's embedding of
+            its name; None for rows that are as far from each other as possible.
+        one_hot: the weight of the cross-entropy with the classes.
+        statistics: the weight of the batch statistics (norm "l2"); ignored, with a warning, for teachers
+            without batch normalization.
+        momentum: the share of earlier batches in the statistics.
+        adversarial: the weight of the divergence between teacher and student on images they agree on.
+        generator_learning_rate: the learning rate of Adam.
+        noise_size: the width of the noisy layers.
+        generator_lifetime: the number of batches after which the generator is reinitialized.
         **kwargs: the options of `ConvolutionalNetwork` and `InversionRecipe`.
 
     Raises:
-        ValueError: if a value is out of its range; when the distiller is built, if there are not as many
+        ValueError: if a value is out of range; when the distiller is built, if there are not as many
             embeddings as classes.
 
     Example:
@@ -52,10 +52,10 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
 
     Reference:
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
-        Distillation", 2024. Deviations: five times as many batches before the first update, instead of in
-        each epoch of the warm-up; the generator lives for `generator_lifetime` batches then too, where
-        theirs lives for ten epochs; images are remembered as they are, not through 8-bit files, and only
-        the latest (`memory`), where theirs are all kept.
+        Distillation", 2024. Deviations: there are five times as many batches before the first update, not
+        in each epoch of the warm-up; the generator is reinitialized after `generator_lifetime` batches then
+        too, not after ten epochs; images are stored as they are, not in 8-bit files, and only the latest
+        are kept (`memory`), not all.
     """
 
     embeddings: Sequence[Sequence[float]] | None = None
@@ -87,7 +87,7 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
         )
 
     def draw_targets(self, task: Task, seed: keras.random.SeedGenerator):
-        """Each class in turn, which is what the noisy layers expect."""
+        """Each class in turn, as the noisy layers expect."""
         return ops.arange(self.inversion_batch, dtype="int32") % task.classes
 
     def build_inversion(self, lesson: Lesson) -> Inversion:

@@ -1,4 +1,4 @@
-"""PicturePrior: crops of a few photographs, chosen and refined to be typical of what the teacher knows."""
+"""PicturePrior: crops of a few photographs, selected and refined to be typical for the teacher."""
 
 import dataclasses
 
@@ -8,18 +8,18 @@ from tfkd.datafree.recipes._procedural import Procedural
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PicturePrior(Procedural):
-    """Crops of a few photographs: of several candidates those that are like the teacher's training images.
+    """Crops of a few photographs, selected for similarity to the teacher's training images.
 
-    Every image is a new crop of `tfkd.generators.Pictures`, with its own scale, turn, colours and contrast.
-    Of `candidates_per_image` crops those are used whose statistics are nearest to what the teacher's batch
-    normalizations remember, balanced over its classes. Half of them then take a few small gradient steps
-    towards these statistics and a class of their own. Remembered images are mirrored at random, and the
-    teacher answers for the mirrored one. Nothing is trained but the student, which learns more with
+    Every image is a new crop of `tfkd.generators.Pictures`, with random scale, rotation, colours and
+    contrast. From `candidates_per_image` times as many crops, those are preferred whose statistics match
+    the teacher's batch normalization, balanced over its classes. Half of them then take a few small
+    gradient steps towards these statistics and a random class. Stored images are randomly mirrored, and the
+    teacher predicts for the mirrored image. Nothing but the student is trained. It learns more with
     `features=5` if it inherited weights, and with `learning_rate=1.5e-3` if it has fewer of the teacher's
     layers.
 
     When:
-        The teacher takes natural images in colours and has batch normalization.
+        The teacher takes natural colour images and has batch normalization.
 
     Args:
         **kwargs: the options of `Procedural`.
@@ -31,8 +31,8 @@ class PicturePrior(Procedural):
 
     Reference:
         Asano, Saeed, "The Augmented Image Prior: Distilling 1000 Classes by Extrapolating from a Single
-        Image", ICLR 2023. Deviations: several pictures, a choice among crops, gradient
-        steps, features, Muon.
+        Image", ICLR 2023. Deviations: several pictures, selection among crops, gradient steps, features,
+        Muon.
     """
 
     prior: Priors = ("pictures",)

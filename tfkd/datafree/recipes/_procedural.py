@@ -1,4 +1,4 @@
-"""Procedural: images nobody trained a generator for, chosen and refined by the teacher."""
+"""Procedural: images from untrained generators, selected and refined by the teacher."""
 
 import dataclasses
 from typing import Annotated
@@ -14,27 +14,27 @@ from tfkd.optimizers import Muon, warmed_up_cosine
 class Procedural(PriorRecipe):
     """Procedural images, balanced over the teacher's classes, partly refined, replayed from memory.
 
-    Nothing is trained but the student, so nearly all time goes into its updates. Candidates are
-    over-drawn and resampled so that the teacher's predicted classes are balanced (and, with
-    `disagreement` above 0, so that those on which student and teacher disagree come more often; in
-    short runs that cost accuracy); a share is then carried towards random classes and away from the
-    student by a few smoothed gradient steps. No default depends on the data set.
+    Nothing but the student is trained, so nearly all time is spent on its updates. More candidates are
+    drawn than needed, and resampled so that the teacher's predicted classes are balanced. (With
+    `disagreement` above 0, images on which student and teacher disagree are also preferred; in short runs
+    this reduced accuracy.) Part of the images are then moved towards random classes, and towards
+    disagreement with the student, by a few smoothed gradient steps. No default depends on the data set.
 
     When:
         The teacher has no batch normalization, or takes vectors or series. With `refine_steps=0` also for
-        teachers that only answer.
+        teachers that only return predictions.
 
     Args:
-        learning_rate: peak rate of Muon, which warms up over the first 5 % of the updates and decays
-            to 0 as a cosine. Students that begin near their teacher learn more at a tenth of it.
+        learning_rate: the peak learning rate of Muon, which warms up over the first 5 % of the updates and
+            decays to 0 as a cosine. Students that start close to their teacher learn more at a tenth of it.
         **kwargs: the options of `PriorRecipe`.
 
     Example:
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Procedural())
 
     Reference:
-        This project's own; refinement is related to DeepInversion (Yin et al., 2020) without its
-        statistics, the adversarial part to DFAD (Fang et al., 2019).
+        This project's own. The refinement is related to DeepInversion (Yin et al., 2020) without its
+        statistics, and its adversarial part to DFAD (Fang et al., 2019).
     """
 
     temperature: float = 4.0

@@ -1,4 +1,4 @@
-"""ProceduralText: a language model's student taught on words without order."""
+"""ProceduralText: trains a language model's student on words in random order."""
 
 import dataclasses
 from typing import Annotated
@@ -14,20 +14,20 @@ from tfkd.optimizers import warmed_up_cosine
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProceduralText(PriorRecipe):
-    """Words of the vocabulary in no order, soft targets, and the directions of hidden states.
+    """Random words of the vocabulary, soft targets, and the directions of hidden states.
 
-    Neither text nor labels are needed. A student learns fastest that inherited layers of its teacher, see
+    It needs neither texts nor labels. Students that inherited layers of their teacher learn fastest; see
     `tfkd.students.from_layers`.
 
     When:
         The teacher is a text model, and there are no texts.
 
     Args:
-        prior: generators of token ids, such as `tfkd.generators.Words`; has to be given.
-        features: weight of the cosine distance of hidden states, summed over the student's blocks.
-        learning_rate: peak rate of AdamW, which warms up over the first 5 % of the updates and decays to 0
-            as a cosine.
-        weight_decay: of AdamW.
+        prior: generators of token ids, such as `tfkd.generators.Words`; required.
+        features: the weight of the cosine distance of hidden states, summed over the student's blocks.
+        learning_rate: the peak learning rate of AdamW, which warms up over the first 5 % of the updates and
+            decays to 0 as a cosine.
+        weight_decay: the weight decay of AdamW.
         **kwargs: the options of `PriorRecipe`.
 
     Example:
@@ -49,7 +49,7 @@ class ProceduralText(PriorRecipe):
     epochs: int = 4
 
     def check(self) -> None:
-        # A recipe that is asked for by name gets its words later.
+        # A recipe chosen by name gets its words later.
         if self.priors:
             super().check()
 
@@ -58,7 +58,7 @@ class ProceduralText(PriorRecipe):
             self._refuse(
                 "prior",
                 "generators of token ids, such as tfkd.generators.Words.from_tokenizer(tokenizer), which "
-                "knows the vocabulary",
+                "has the vocabulary",
             )
         return super().inputs(teacher)
 

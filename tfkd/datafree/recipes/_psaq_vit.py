@@ -1,4 +1,4 @@
-"""PSAQ-ViT: pixels optimized until their patches differ as those of pictures do to a transformer."""
+"""PSAQ-ViT: pixels optimized so that a transformer sees patches as diverse as those of pictures."""
 
 import dataclasses
 from typing import Annotated
@@ -18,25 +18,27 @@ from tfkd.optimizers import warmed_up_cosine
 class PSAQViT(PixelInversionRecipe):
     """Batches of pixels for vision transformers, which have no batch statistics to match.
 
-    Made for calibrating quantization: `distiller.fit(epochs=1)` and then `distiller.synthesize(32)` as
-    `representative_data`. A teacher needs attention layers that `tfkd.taps.attention_layers` finds.
-    Defaults are the published ones, for pictures of 224 pixels normalized as ImageNet's: 1,000 Adam steps
-    of 0.2 on batches of 32. For smaller ones lower `view_shift`; `pixel_mean` and `pixel_std` should be
-    those of the teacher's images. Beside it tokens can be held to those of photographs, or of a few real
-    images where there are some; see the example.
+    It is meant for calibrating quantization: call `distiller.fit(epochs=1)`, then use
+    `distiller.synthesize(32)` as `representative_data`. The teacher needs attention layers that
+    `tfkd.taps.attention_layers` finds. Defaults are the published ones, for pictures of 224 pixels with
+    ImageNet normalization: 1,000 Adam steps of 0.2 on batches of 32. For smaller pictures, lower
+    `view_shift`; `pixel_mean` and `pixel_std` should be those of the teacher's images. In addition, tokens
+    can be matched to those of photographs, or of a few real images; see the example.
 
     When:
-        A vision transformer is to be quantized, and there are no images to calibrate by.
+        You want to quantize a vision transformer, and there are no images for calibration.
 
     Args:
-        patch_similarity: weight of the entropy of similarities of patches, which is maximized.
-        token_statistics: weight of `TokenStatistics`, which the paper does not have; about 0.1.
-        one_hot: weight of the cross-entropy with the targets.
-        total_variation: weight of the distance of the total variation to `roughness`.
-        roughness: root mean square of the differences between neighbouring pixels, on the normalized scale.
-        pixel_learning_rate: of Adam on normalized pixels; it warms up in 100 steps and decays as a cosine.
-        student_learning_rate: peak rate of AdamW, which warms up over the first 5 % of the updates and
-            decays to 0 as a cosine.
+        patch_similarity: the weight of the entropy of patch similarities, which is maximized.
+        token_statistics: the weight of `TokenStatistics`, which is not in the paper; try 0.1.
+        one_hot: the weight of the cross-entropy with the targets.
+        total_variation: the weight of the distance of the total variation to `roughness`.
+        roughness: the desired root mean square of the differences between neighbouring pixels, on the
+            normalized scale.
+        pixel_learning_rate: the learning rate of Adam on normalized pixels; it warms up in 100 steps and
+            decays as a cosine.
+        student_learning_rate: the peak learning rate of AdamW, which warms up over the first 5 % of the
+            updates and decays to 0 as a cosine.
         **kwargs: the options of `PixelInversionRecipe`.
 
     Example:
@@ -47,11 +49,11 @@ class PSAQViT(PixelInversionRecipe):
 
     Reference:
         Li et al., "Patch Similarity Aware Data-Free Quantization for Vision Transformers", 2022.
-        Deviations, beside those of `PatchSimilarity`: one course of 1,000 steps with rolls of up to 30
-        pixels, each axis by itself, where theirs has two of 500, the first with up to 15; the total
-        variation is held to the middle of the range that they draw from, for pictures of any size; the best
-        images of the steps are kept, not the last. They teach no student, so its optimizer is this
-        project's own.
+        Deviations, besides those of `PatchSimilarity`: one phase of 1,000 steps with independent rolls of
+        both axes by up to 30 pixels, instead of two phases of 500 steps, the first with up to 15 pixels;
+        the target of the total variation is the middle of the range from which the authors draw it, for
+        pictures of any size; the best images of the steps are used, not the last. The authors do not train
+        a student, so its optimizer is this project's own.
     """
 
     patch_similarity: Annotated[float, AtLeast(0)] = 1.0

@@ -1,4 +1,4 @@
-"""Recovery: what a student lost that began as part of its teacher, got back without data."""
+"""Recovery: restores the accuracy of a student that was cut from its teacher, without data."""
 
 import dataclasses
 from typing import Annotated
@@ -13,26 +13,26 @@ from tfkd.optimizers import Muon, warmed_up_cosine
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recovery(ConvGeneratorRecipe):
-    """For students that inherited weights: features of the teacher, on images with its statistics.
+    """For students that inherited weights: matches the teacher's features on images with its statistics.
 
-    A generator is held to the teacher's batch statistics and to sure and balanced classes. It trains alone
-    for `warmup_steps`, because image quality matters more than quantity. The student then learns
-    the teacher's features at the end of each stage beside its soft targets, on new and remembered images.
-    It should come from `tfkd.students.scale_depth` or `scale_width` with `inherit=True`; one that starts
-    afresh learns too, but much less in the same time.
+    A generator is trained for the teacher's batch statistics and for clear, balanced classes. It trains
+    alone for `warmup_steps`, because image quality matters more than quantity. The student then learns
+    the teacher's features at the end of each stage and its soft targets, on new and stored images. The
+    student should come from `tfkd.students.scale_depth` or `scale_width` with `inherit=True`; a student
+    with random weights learns too, but much less in the same time.
 
     When:
-        The student inherited weights, the teacher has batch normalization, and neither drawings nor
-        photographs are like its images.
+        The student inherited weights, the teacher has batch normalization, and its images resemble neither
+        drawings nor photographs.
 
     Args:
-        statistics: weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
-            without normalization, where half of the images come from the prior instead.
-        one_hot: weight of sure classes.
-        class_balance: weight of the balance of classes.
-        generator_learning_rate: of Adam with first moment 0.5.
-        student_learning_rate: peak rate of `tfkd.optimizers.Muon`, which warms up over the first 5 % of
-            the updates and decays to 0 as a cosine.
+        statistics: the weight of the batch statistics (norm "l2"); left out, with a warning, for teachers
+            without batch normalization, for which half of the images come from the prior instead.
+        one_hot: the weight of the cross-entropy with the predicted classes.
+        class_balance: the weight of the class balance.
+        generator_learning_rate: the learning rate of Adam with `beta_1=0.5`.
+        student_learning_rate: the peak learning rate of `tfkd.optimizers.Muon`, which warms up over the
+            first 5 % of the updates and decays to 0 as a cosine.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
@@ -40,8 +40,8 @@ class Recovery(ConvGeneratorRecipe):
         >>> tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.Recovery())
 
     Reference:
-        This project's own, of known parts: statistics from DeepInversion (Yin et al., 2020), class terms
-        from DAFL (Chen et al., 2019), features from FitNets (Romero et al., 2015).
+        This project's own combination of known parts: statistics from DeepInversion (Yin et al., 2020),
+        class terms from DAFL (Chen et al., 2019), features from FitNets (Romero et al., 2015).
     """
 
     statistics: Annotated[float, AtLeast(0)] = 1.0

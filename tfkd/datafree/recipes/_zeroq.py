@@ -1,4 +1,4 @@
-"""ZeroQ: a calibration batch whose statistics are those of the teacher's training data."""
+"""ZeroQ: a calibration batch with the statistics of the teacher's training data."""
 
 import dataclasses
 from typing import Annotated
@@ -14,28 +14,28 @@ from tfkd.datafree.sources.inversion import Inversion
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZeroQ(PixelInversionRecipe):
-    """Noise optimized until the statistics of each image fit; no labels, no student in it.
+    """Noise optimized so that each image matches the teacher's statistics, without labels or the student.
 
-    Made for calibrating quantization: `distiller.fit(epochs=1)` and then `distiller.synthesize(64)` as
-    `representative_data`. Defaults are the published ones: 500 Adam steps of 0.5. A teacher needs batch
-    normalization, and `pixel_mean` and `pixel_std` should be those of its images, which each image is
-    held to.
+    It is meant for calibrating quantization: call `distiller.fit(epochs=1)`, then use
+    `distiller.synthesize(64)` as `representative_data`. Defaults are the published ones: 500 Adam steps of
+    0.5. The teacher needs batch normalization. Each image is also matched to `pixel_mean` and `pixel_std`,
+    which should be those of the teacher's images.
 
     When:
-        A network with batch normalization is to be quantized, and there are no images to calibrate by.
+        You want to quantize a network with batch normalization, and there are no images for calibration.
 
     Args:
-        pixel_learning_rate: of Adam on normalized pixels.
+        pixel_learning_rate: the learning rate of Adam on normalized pixels.
         **kwargs: the options of `PixelInversionRecipe`.
 
     Example:
         >>> distiller = tfkd.DataFreeDistiller(teacher, student, tfkd.datafree.ZeroQ())
 
     Reference:
-        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: pixels
-        stay in [0, 1]; what enters each normalization is compared, where the authors pair convolutions and
-        normalizations by their order; noise starts with the deviation that they mean (they divide by the
-        variance); the rate is constant, where theirs follows a plateau.
+        Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", 2020. Deviations: pixels stay in
+        [0, 1]; the input of each normalization layer is compared, while the authors pair convolutions and
+        normalization layers by their order; the initial noise has the standard deviation that they intend
+        (their code divides by the variance); the learning rate is constant, not reduced on a plateau.
     """
 
     pixel_learning_rate: Annotated[float, Above(0)] = 0.5

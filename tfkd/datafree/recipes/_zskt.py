@@ -1,4 +1,4 @@
-"""ZSKT: adversarial belief matching, with the student's attention on the teacher's."""
+"""ZSKT: adversarial belief matching with attention transfer."""
 
 import dataclasses
 from typing import Annotated
@@ -15,21 +15,21 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ZSKT(ConvGeneratorRecipe):
-    """Zero-shot knowledge transfer: one generator update, then ten of the student on the same latents.
+    """Zero-shot knowledge transfer: one generator update, then ten student updates on the same latents.
 
-    Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both decayed as a
-    cosine and clipped at norm 5, attention 250; both divergences are divided by the number of classes.
-    Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
+    Defaults are the published ones: batch 128, generator Adam 1e-3, student Adam 2e-3, both with cosine
+    decay and gradients clipped at norm 5, attention 250; both divergences are divided by the number of
+    classes. Published: CIFAR-10, WRN-40-2 95.13 % -> WRN-16-1 83.69 % in 80,000 steps.
 
     When:
-        Teacher and student have maps of the same sizes, whose attention the student can learn.
+        Teacher and student have feature maps of the same sizes, so that attention can be transferred.
 
     Args:
-        attention: weight of the attention term; 0 to leave it out.
-        attention_layers: pairs of taps, teacher's and student's; None for the last of each size of maps
+        attention: the weight of the attention term; 0 to leave it out.
+        attention_layers: pairs of taps, teacher's and student's; None for the last feature map of each size
             that both networks have.
-        generator_learning_rate: of Adam.
-        student_learning_rate: of Adam.
+        generator_learning_rate: the learning rate of Adam.
+        student_learning_rate: the learning rate of Adam.
         **kwargs: the options of `ConvGeneratorRecipe`.
 
     Example:
@@ -37,7 +37,7 @@ class ZSKT(ConvGeneratorRecipe):
 
     Reference:
         Micaelli, Storkey, "Zero-shot Knowledge Transfer via Adversarial Belief Matching", 2019. Deviations:
-        the student is in inference mode while the generator is updated; the ten updates see the same
+        the student is in inference mode while the generator is updated; the ten updates share one batch of
         images, which the authors compute ten times; pixels are scaled by `pixel_mean` and `pixel_std`.
     """
 
@@ -59,7 +59,7 @@ class ZSKT(ConvGeneratorRecipe):
     def build_student_losses(
         self, teacher: keras.Model, student: keras.Model, task: Task
     ) -> list[tuple[KnowledgeLoss, float]]:
-        # Per element, which is the scale that the attention's weight goes with.
+        # Per element, since the attention's weight refers to this scale.
         (outputs, _), *losses = super().build_student_losses(teacher, student, task)
         losses.append((outputs, 1 / task.classes))
         if not self.attention:
@@ -70,7 +70,7 @@ class ZSKT(ConvGeneratorRecipe):
         if not pairs:
             raise ValueError(
                 "ZSKT: `attention_layers` must name pairs of layers, since teacher and student have no "
-                "maps of the same size. Give them, or attention=0."
+                "feature maps of the same size. Pass them, or attention=0."
             )
         of_teacher, of_student = map(list, zip(*pairs, strict=True))
         return [*losses, (AttentionTransfer(of_teacher, of_student), self.attention)]

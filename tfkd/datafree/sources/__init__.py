@@ -1,4 +1,4 @@
-"""Where a student's inputs come from, one kind of source a file."""
+"""Sources of a student's inputs, one per file."""
 
 from tfkd.datafree._lesson import Lesson
 from tfkd.datafree.sources import inversion

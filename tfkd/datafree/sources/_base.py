@@ -1,4 +1,4 @@
-"""Source: where a student's inputs come from, and all that is trained or moved to make them."""
+"""Source: the base class of sources, which make a student's inputs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ class Batch(NamedTuple):
 
     Args:
         images: float32 `(batch, ...)`.
-        logits: the teacher's answers; None where nobody wants them.
+        logits: the teacher's outputs; None if they are not used.
     """
 
     images: Any
@@ -26,7 +26,7 @@ class TrainedNetwork(NamedTuple):
 
     Args:
         model: the network.
-        updates_per_step: how often it is updated in a step.
+        updates_per_step: the number of its updates per step.
     """
 
     model: keras.Model
@@ -34,18 +34,18 @@ class TrainedNetwork(NamedTuple):
 
 
 class Source(keras.Layer):
-    """Makes inputs and owns what they are made with: generators, their optimizers, chains, trackers.
+    """Makes inputs, and owns the generators, optimizers, chains and trackers that it needs for that.
 
-    A step of `DataFreeDistiller` calls `before`, then `draw` for each update of the student on new inputs
-    (`wait` instead, in warm-up steps), then `after`. All state is in variables, so a source is saved, taken
-    over and rolled back as one layer.
+    A step of `DataFreeDistiller` calls `before`, then `draw` for each student update on new inputs (or
+    `wait`, in warm-up steps), then `after`. All state is in variables, so a source can be saved, taken over
+    and rolled back as one layer.
 
     Args:
-        lesson: the networks, their task, and random numbers.
+        lesson: the networks, their task, and the random state.
         **kwargs: passed to `keras.Layer`.
     """
 
-    # What usually helps where its images are all alike or of few classes.
+    # What usually helps if its images are all similar or of few classes.
     remedy = "another recipe usually helps"
 
     def __init__(self, lesson: Lesson, **kwargs) -> None:
@@ -55,75 +55,75 @@ class Source(keras.Layer):
 
     @property
     def trained(self) -> Mapping[str, TrainedNetwork]:
-        """The networks that are trained, by name; each is given an optimizer."""
+        """The networks that are trained, by name; each gets an optimizer."""
         return {}
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """Whose moments are state of the source."""
+        """The optimizers whose moments are part of the source's state."""
         return []
 
     @property
     def trackers(self) -> list[keras.metrics.Metric]:
-        """What is measured while inputs are made."""
+        """The metrics measured while inputs are made."""
         return []
 
     def compile(self, optimizers: Mapping[str, keras.optimizers.Optimizer]) -> None:
-        """Takes an optimizer, already built, for each of the networks in `trained`."""
+        """Takes a built optimizer for each of the networks in `trained`."""
 
     def retrace(self, once: Callable[[Callable], Callable]) -> None:
-        """Wraps functions that a step repeats by `once`, which traces them once."""
+        """Wraps functions that a step repeats with `once`, which traces them once."""
 
     def before(self, adversarial_weight) -> Any:
-        """What is trained or made before the student learns.
+        """Trains or makes what is needed before the student's updates.
 
         Args:
-            adversarial_weight: multiplier of what depends on the student; 0 in warm-up.
+            adversarial_weight: the multiplier of student-dependent objectives; 0 in the warm-up.
 
         Returns:
-            What `draw` is given in this step; None for nothing.
+            A value that is passed to `draw` in this step, or None.
         """
         return None
 
     def draw(self, n: int, made: Any = None, examples: Any = None) -> Batch:
-        """New inputs.
+        """Makes new inputs.
 
         Args:
-            n: how many.
-            made: what `before` returned in this step.
-            examples: real inputs of this step, where there are some.
+            n: the number of inputs.
+            made: the value that `before` returned in this step.
+            examples: the real inputs of this step, if there are any.
 
         Returns:
-            Inputs without gradient, with the teacher's answers where the lesson keeps them.
+            Inputs without gradient, with the teacher's outputs if the lesson keeps them.
         """
         raise NotImplementedError
 
     def after(self, adversarial_weight) -> None:
-        """What is trained after the student learned."""
+        """Trains what is to be trained after the student's updates."""
 
     def wait(self) -> None:
-        """What goes on in a warm-up step, instead of `draw`."""
+        """Called in a warm-up step instead of `draw`."""
 
     def candidates(self, targets) -> Any:
-        """Images in which the teacher may see these targets."""
+        """Candidate images for these target classes."""
         return self.draw(targets.shape[0]).images
 
     def kept(self, n: int) -> np.ndarray | None:
-        """`n` of the images that are kept, in random order; None where new ones are made at any time."""
+        """`n` stored images in random order; None if the source can make new ones at any time."""
         return None
 
     def available(self, n: int) -> int:
-        """How many of `n` images can be had without one coming twice."""
+        """How many of `n` images are available without repetitions."""
         return n
 
     def made_by_draws(self, n: int, draws: int) -> int:
-        """How many images so many draws of `n` in one step make, candidates included."""
+        """The number of images made by a number of draws of `n` in one step, candidates included."""
         return n * draws
 
     def made_by_training(self) -> int:
-        """How many images `before` and `after` of a step make."""
+        """The number of images that `before` and `after` make in a step."""
         return 0
 
     def made_by_waiting(self) -> int:
-        """How many images `wait` makes."""
+        """The number of images that `wait` makes."""
         return 0

@@ -1,4 +1,4 @@
-"""Boundary-supporting samples: real examples carried just across the border of another class."""
+"""Boundary-supporting samples: real examples moved just across a decision boundary."""
 
 import keras
 import tensorflow as tf
@@ -17,32 +17,32 @@ def boundary_supporting(
     overshoot: float = 1.0,
     task: Task | None = None,
 ):
-    """Moves images to the border between the class that the teacher sees and another one, drawn at random.
+    """Moves images across the boundary between the teacher's predicted class and a random other class.
 
-    With L the base class's logit less the target's, each step moves an image against the gradient of L by
-    `step_size * (L + overshoot) / |gradient|` until L is negative, which is just beyond the border. The
-    target is drawn by the teacher's probabilities of the other classes. Images that do not get there stay
-    as they were.
+    With L the predicted class's logit minus the target's, each step moves an image against the gradient of
+    L by `step_size * (L + overshoot) / |gradient|` until L is negative, just beyond the boundary. The
+    target is drawn with the teacher's probabilities of the other classes. Images that do not cross the
+    boundary are returned unchanged.
 
     Args:
         images: float32 `(batch, ...)` in [0, 1].
-        teacher: from images to logits.
-        seed: where the targets come from.
-        steps: how many steps at most.
-        step_size: share of the way to the border that a step takes, in (0, 1].
-        overshoot: how far behind the border is aimed at, in logits.
-        task: what the teacher's outputs mean; None for `tfkd.tasks.task_of(teacher)`.
+        teacher: a model from images to logits.
+        seed: the seed generator for the targets.
+        steps: the maximum number of steps.
+        step_size: the fraction of the distance to the boundary that a step covers, in (0, 1].
+        overshoot: how far beyond the boundary the steps aim, in logits.
+        task: the teacher's task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        `(images, crossed)`: images in [0, 1] without gradient, and a bool `(batch,)`, which of them were
-        moved across a border.
+        `(images, crossed)`: images in [0, 1] without gradient, and a bool `(batch,)` that tells which
+        images were moved across a boundary.
 
     Example:
         >>> hard, crossed = boundary_supporting(x, teacher, keras.random.SeedGenerator(0))
 
     Reference:
         Heo et al., "Knowledge Distillation with Adversarial Samples Supporting Decision Boundary", 2019.
-        Deviation: images are kept in [0, 1].
+        Deviation: images are clipped to [0, 1].
     """
     classes = as_class_task(task_of(teacher) if task is None else task)
     images = ops.cast(images, "float32")
@@ -57,7 +57,7 @@ def boundary_supporting(
     over_image = tuple(range(1, len(images.shape)))
 
     def each(values):
-        """Values of images, to go with their pixels."""
+        """One value per image, shaped to broadcast over pixels."""
         return ops.reshape(values, (-1, *(1,) * len(over_image)))
 
     moved, crossed = images, ops.zeros_like(base[:, 0]) > 0

@@ -1,4 +1,4 @@
-"""Markov chains through a procedural prior, towards images that a teacher finds typical."""
+"""Markov chains through a procedural prior, towards images that are typical for a teacher."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,24 @@ from tfkd._core.replica_copies import copies
 
 
 class Chains(keras.Layer):
-    """Latents of a procedural generator that walk, each towards a class of its own.
+    """Latents of a procedural generator that move as Markov chains, each towards its own class.
 
-    A move redraws a random share of a latent. By Metropolis' rule it is kept with probability
-    min(1, w(new) / w(old)), so that in the long run latents have the density of the prior times w. Images
-    stay what the prior can make, which gradient steps on pixels do not see to, and are found that hardly
-    ever come up by chance.
+    A move redraws a random part of a latent. By the Metropolis rule it is accepted with probability
+    min(1, w(new) / w(old)), so that in the long run latents have the density of the prior times w. Unlike
+    gradient steps on pixels, this only gives images that the prior can make, and it finds images that
+    rarely occur by chance.
 
     Args:
         prior: the procedural generator.
-        count: how many chains there are.
-        classes: of the teacher; chain i is to become one of class i modulo this.
-        seed: a `keras.random.SeedGenerator` that the first latents are drawn from.
+        count: the number of chains.
+        classes: the number of the teacher's classes; chain i moves towards class i modulo this.
+        seed: the `keras.random.SeedGenerator` for the initial latents.
         **kwargs: passed to `keras.Layer`.
 
     Reference:
-        Metropolis et al., 1953, and Hastings, 1970; moves that leave a Gaussian prior as it is: Neal,
-        "Regression and Classification Using Gaussian Process Priors", 1998 (there a little of all numbers
-        is redrawn, here some numbers as a whole).
+        Metropolis et al., 1953, and Hastings, 1970. Neal, "Regression and Classification Using Gaussian
+        Process Priors", 1998, for moves that preserve a Gaussian prior (there all numbers change a little,
+        here some numbers are redrawn completely).
     """
 
     def __init__(self, prior: Generator, count: int, classes: int, seed, **kwargs) -> None:
@@ -46,20 +46,20 @@ class Chains(keras.Layer):
         self.built = True
 
     def draw(self, n: int, moves: int, weigh: Callable, seed):
-        """Moves those chains that have waited longest.
+        """Moves the chains that have waited longest.
 
         Args:
-            n: how many, at most `count`.
-            moves: moves of each.
-            weigh: `weigh(images, wanted)`, of images and the int32 classes `(n,)` that they are to become,
-                gives the teacher's logits and the logarithm of w, `(n,)`; what is not a number is w = 0.
+            n: the number of chains, at most `count`.
+            moves: the number of moves of each chain.
+            weigh: a function `weigh(images, wanted)` of images and their target classes, int32 `(n,)`, that
+                returns the teacher's logits and the logarithm of w, `(n,)`; NaN counts as w = 0.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
             Their images and the teacher's logits.
 
         Raises:
-            ValueError: if there are fewer chains than that.
+            ValueError: if there are fewer than `n` chains.
         """
         if n > self.count:
             raise ValueError(f"`n` must be at most {self.count}, the number of chains. Received: n={n!r}.")
@@ -86,14 +86,14 @@ class Chains(keras.Layer):
 
 
 def _partly_redrawn(latents, seed):
-    """Latents with a share of their numbers redrawn, each its own share, mostly a small one."""
+    """Latents with part of their numbers redrawn: a different fraction for each, usually a small one."""
     share = keras.random.uniform((latents.shape[0], 1), seed=seed) ** 2
-    # One number at least, on average.
+    # On average at least one number.
     share = ops.maximum(share, 1 / latents.shape[1])
     redrawn = keras.random.uniform(latents.shape, seed=seed) < share
     return ops.where(redrawn, keras.random.normal(latents.shape, seed=seed), latents)
 
 
 def _where(kept, new, old):
-    """New values of those that are kept, old ones of the others."""
+    """New values where accepted, old ones elsewhere."""
     return ops.where(ops.reshape(kept, (-1,) + (1,) * (len(new.shape) - 1)), new, old)

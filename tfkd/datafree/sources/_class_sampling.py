@@ -1,4 +1,4 @@
-"""Synthesized images of given classes: the surest of many candidates."""
+"""Synthesized images of given classes: the most confident of many candidates."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ _ROUNDS = 20
 
 
 def most_confident(draw: Callable, labels: np.ndarray, classes: int, batch_size: int) -> np.ndarray:
-    """For each class as many images as asked for, those with the highest probabilities drawn.
+    """The requested number of images for each class: the candidates with the highest probabilities.
 
     Args:
-        draw: from target classes `(batch_size,)` to `(images, log-probabilities)` of candidates.
+        draw: a function from target classes `(batch_size,)` to `(images, log-probabilities)` of candidates.
         labels: int32 classes `(n,)`.
-        classes: how many there are.
-        batch_size: candidates in a draw.
+        classes: the number of classes.
+        batch_size: the number of candidates per draw.
 
     Returns:
         Images in the order of the labels.
@@ -37,7 +37,7 @@ def most_confident(draw: Callable, labels: np.ndarray, classes: int, batch_size:
 
 
 def _kept(found, images, scores, n):
-    """The `n` images with the highest scores of those found before and new ones, and those scores."""
+    """The `n` images with the highest scores among old and new ones, and their scores."""
     if found is not None:
         images, scores = np.concatenate([found[0], images]), np.concatenate([found[1], scores])
     first = np.argsort(-scores, kind="stable")[:n]

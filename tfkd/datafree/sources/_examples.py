@@ -1,4 +1,4 @@
-"""ExamplesSource: inputs made of real examples."""
+"""ExamplesSource: inputs made from real examples."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from tfkd.datafree.sources._base import Batch, Source
 
 
 class ExamplesSource(Source):
-    """Makes an input of each real example of a step.
+    """Makes an input from each real example of a step.
 
     Args:
-        lesson: the networks, their task, and random numbers.
-        change: makes inputs of examples.
-        otherwise: where images come from when there are no examples at hand, as in `synthesize`.
+        lesson: the networks, their task, and the random state.
+        change: a function from examples to inputs.
+        otherwise: the source to use if there are no examples, as in `synthesize`.
         **kwargs: passed to `keras.Layer`.
     """
 

@@ -1,4 +1,4 @@
-"""GeneratorSource: images of a generator that is trained throughout the run."""
+"""GeneratorSource: images from a generator that is trained throughout the run."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -18,16 +18,16 @@ from tfkd.distilling._steps import replicas
 
 
 class GeneratorSource(Source):
-    """Trains a generator by what an objective says of its images, and draws from it.
+    """Trains a generator on an objective of its images, and draws from it.
 
     Args:
-        lesson: the networks, their task, and random numbers.
+        lesson: the networks, their task, and the random state.
         generator: the generator.
-        objective: judges its images.
-        options: how often it is updated, and when.
-        batch_size: images in an update.
-        pixels: images of what the generator returns.
-        microbatches: in how many parts of equal size the generator makes a batch.
+        objective: the objective of its images.
+        options: how often and when the generator is updated.
+        batch_size: the number of images in an update.
+        pixels: a function from the generator's outputs to images.
+        microbatches: the number of equal parts in which the generator makes a batch.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -56,7 +56,7 @@ class GeneratorSource(Source):
             options.generator_order,
             batch_size,
         )
-        # For Keras to track: what objectives remember and measure is state of the run.
+        # For Keras to track: states and metrics of objectives are part of the run's state.
         self._objective_states = objective.states
         self._objective_trackers = objective.trackers
         self.optimizer = None
@@ -86,7 +86,7 @@ class GeneratorSource(Source):
             return None
         drawn = self.draw_latent()
         again = (lambda: drawn) if self.order == "same_latents" else self.draw_latent
-        # The images of the last update are learned from.
+        # The student learns from the images of the last update.
         self._updates(self.steps - 1, again, adversarial_weight)
         images = self._update_once(again(), adversarial_weight)
         if self.order == "same_latents":
@@ -120,11 +120,11 @@ class GeneratorSource(Source):
         return self.images(self.generator.draw(targets.shape[0], self.lesson.seed, told))
 
     def draw_latent(self) -> generators.Draw:
-        """What a batch is made from."""
+        """Draws the generator's inputs for a batch."""
         return self.generator.draw(self.batch_size, self.lesson.seed)
 
     def images(self, drawn: generators.Draw) -> tf.Tensor:
-        """The images that the generator now makes of what was drawn, without gradient."""
+        """The images that the generator now makes from drawn inputs, without gradient."""
         return tf.stop_gradient(self.pixels(self._made_of(drawn)))
 
     def _made_of(self, drawn):
@@ -135,11 +135,11 @@ class GeneratorSource(Source):
         """One update of the generator.
 
         Args:
-            drawn: what `draw_latent` returned.
-            adversarial_weight: multiplier of the objectives that depend on the student.
+            drawn: the result of `draw_latent`.
+            adversarial_weight: the multiplier of student-dependent objectives.
 
         Returns:
-            The images the update was computed on, without gradient.
+            The images on which the update was computed, without gradient.
         """
         optimizer = self.optimizer
         assert optimizer is not None, "`compile` comes before the first update."
@@ -147,7 +147,7 @@ class GeneratorSource(Source):
         _, gradient, of_objectives = self.objective.value_and_gradients(
             generated, drawn.labels, adversarial_weight
         )
-        # The optimizer sums gradients over replicas, each of which has a batch of its own.
+        # The optimizer sums gradients over replicas, each of which has its own batch.
         gradients = gradients_by(optimizer.scale_loss(gradient) / replicas())
         optimizer.apply_gradients(zip(gradients, self.generator.trainable_variables, strict=True))
         self.objective.learn(of_objectives)
@@ -155,10 +155,10 @@ class GeneratorSource(Source):
         return tf.stop_gradient(self.pixels(generated))
 
     def _made(self, drawn):
-        """What the generator makes, and a function from the gradient by that to those by its variables.
+        """The generator's outputs, and a function from their gradients to those of its variables.
 
-        A batch in parts is made once more for the gradients, so that memory never holds all that the
-        generator computes.
+        With microbatches, outputs are computed again for the gradients, so that memory never holds the
+        intermediate values of the whole batch.
         """
         if self.microbatches == 1:
             with tf.GradientTape() as tape:
@@ -178,5 +178,5 @@ class GeneratorSource(Source):
 
 
 def _classes(task):
-    """How many classes a generator may be told."""
+    """The number of classes on which a generator may be conditioned; None if there are none."""
     return task.classes if task.has_classes else None

@@ -1,4 +1,4 @@
-"""ImageSampler: images made as training makes them, whenever somebody asks."""
+"""ImageSampler: makes images on demand, in the same way as training."""
 
 import keras
 import numpy as np
@@ -14,9 +14,9 @@ class ImageSampler:
     """Draws images from a source.
 
     Args:
-        source: makes them, or has kept them.
-        lesson: the networks, their task, and random numbers.
-        batch_size: images drawn at a time.
+        source: the source, which makes or stores them.
+        lesson: the networks, their task, and the random state.
+        batch_size: the number of images drawn at a time.
     """
 
     def __init__(self, source: Source, lesson: Lesson, batch_size: int) -> None:
@@ -31,15 +31,15 @@ class ImageSampler:
         return np.concatenate([self._batch().numpy() for _ in range(batches)])[:n]
 
     def of_classes(self, labels: np.ndarray) -> np.ndarray:
-        """Images in which the teacher should see these classes, int32 `(n,)`."""
-        # What is kept may still be empty.
+        """Images that the teacher should classify as these classes, int32 `(n,)`."""
+        # The memory may still be empty.
         self._source.kept(1)
         return most_confident(self._candidates, labels, self._lesson.task.classes, self._batch_size)
 
     @tf.function(autograph=False)
     def _batch(self):
         images, _ = self._source.draw(self._batch_size)
-        # In a batch, what is refined or generated stands together.
+        # Shuffle, since refined and generated images are grouped in a batch.
         return keras.random.shuffle(images, axis=0, seed=self._lesson.seed)
 
     @tf.function(autograph=False)

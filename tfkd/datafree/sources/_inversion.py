@@ -1,4 +1,4 @@
-"""InversionSource: images made one batch at a time, and remembered."""
+"""InversionSource: images made one batch at a time, and stored in memory."""
 
 import keras
 import numpy as np
@@ -15,18 +15,17 @@ from tfkd.datafree.sources.inversion import Inversion
 
 
 class InversionSource(Source):
-    """Makes batches for targets by gradient steps, and keeps them in the lesson's memory.
+    """Makes batches for target classes by gradient steps, and stores them in the lesson's memory.
 
     Args:
-        lesson: the networks, their task, random numbers, and the memory.
+        lesson: the networks, their task, the random state, and the memory.
         inversion: makes a batch.
-        objective: judges its images.
+        objective: the objective of its images.
         options: how many batches a step makes.
-        prior: where inversion starts, and where images that are remembered beside come from; None where
-            it has no part.
-        from_prior: images of the prior that are remembered with each batch.
-        starts_at_prior: whether inversion starts from images of the prior.
-        draw_targets: draws what a batch is made for, from a seed generator.
+        prior: the source of initial images and of additional images to store; None if it is not used.
+        from_prior: the number of prior images stored with each batch.
+        starts_at_prior: whether inversion starts from prior images.
+        draw_targets: a function from a seed generator to the targets of a batch.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -51,7 +50,7 @@ class InversionSource(Source):
         self.inversions, self.batch_size = options.inversions, options.inversion_batch
         self.from_prior, self.starts_at_prior = from_prior, starts_at_prior
         self.draw_targets = draw_targets
-        # For Keras to track: what objectives remember and measure is state of the run.
+        # For Keras to track: states and metrics of objectives are part of the run's state.
         self._objective_states = objective.states
         self._objective_trackers = objective.trackers
 
@@ -67,7 +66,7 @@ class InversionSource(Source):
         repeat(self.inversions, lambda: self.fill(adversarial_weight))
 
     def fill(self, adversarial_weight) -> None:
-        """Makes one batch, with the prior's share, and remembers it."""
+        """Makes one batch and the prior's share, and stores them."""
         made = [self.invert(adversarial_weight)]
         if self.prior is not None and self.from_prior:
             made.append(self.prior.draw(self.from_prior))

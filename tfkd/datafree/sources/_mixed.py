@@ -1,4 +1,4 @@
-"""Mixed: inputs from several sources, each with its share."""
+"""Mixed: batches with shares from several sources."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,12 +11,12 @@ from tfkd.datafree.sources._base import Batch, Source, TrainedNetwork
 
 
 class Mixed(Source):
-    """Batches that hold a share of each of several sources, one behind the other.
+    """Concatenates inputs from several sources, each with a fixed share of the batch.
 
     Args:
-        lesson: the networks, their task, and random numbers.
-        sources: where inputs come from.
-        shares: of each, above 0 and together 1.
+        lesson: the networks, their task, and the random state.
+        sources: the sources.
+        shares: their shares, each above 0, with sum 1.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -89,6 +89,6 @@ class Mixed(Source):
         return sum(source.made_by_waiting() for source in self.sources)
 
     def _sizes(self, n) -> list[int]:
-        """How many of `n` each source makes."""
+        """The number of inputs, of `n`, that each source makes."""
         ends = np.round(n * np.cumsum(self.shares)).astype(int)
         return np.diff(ends, prepend=0).tolist()

@@ -1,4 +1,4 @@
-"""PriorSource: images of procedural generators, chosen by the teacher, partly refined."""
+"""PriorSource: images from procedural generators, selected with the teacher and partly refined."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,18 @@ from tfkd.tasks import ClassTask
 
 
 class PriorSource(Source):
-    """Draws from untrained generators, selects by what the teacher says, and refines by gradient.
+    """Draws from untrained generators, selects with the teacher, and refines by gradient steps.
 
     Args:
-        lesson: the networks, their task, and random numbers.
+        lesson: the networks, their task, and the random state.
         generators: the procedural generators.
-        prior: how their images are chosen.
-        refinement: how they are refined.
-        batch_size: images that are used at a time, at most.
+        prior: how images are selected.
+        refinement: how images are refined.
+        batch_size: the largest number of images used at a time.
         **kwargs: passed to `keras.Layer`.
 
     Raises:
-        ValueError: if there are fewer chains than a batch or the classes need.
+        ValueError: if there are too few chains for a batch or for the classes.
     """
 
     remedy = (
@@ -55,9 +55,9 @@ class PriorSource(Source):
         least = max(self.batch_size, classes) * len(self.generators)
         if self.prior.chains < least:
             raise ValueError(
-                f"`recipe`: `chains` must be 0 or at least {least}: for each of {len(self.generators)} "
-                f"priors a batch's images of it, and one for each of {classes} classes. Received: "
-                f"{self.prior.chains}."
+                f"`recipe`: `chains` must be 0 or at least {least}: each of the {len(self.generators)} "
+                f"priors needs one for each of its images in a batch, and for each of {classes} classes. "
+                f"Received: {self.prior.chains}."
             )
         counts = equal_parts(self.prior.chains, len(self.generators))
         return [
@@ -78,7 +78,7 @@ class PriorSource(Source):
         return Batch(images, ops.concatenate([self.lesson.ask(carried), logits[refined:]]))
 
     def _chosen(self, n):
-        """Images as the prior's options choose them; the teacher's answers, or None if it was not asked."""
+        """Images selected by the prior's options, and the teacher's outputs if they were computed."""
         if self.chains:
             return self._walked(n)
         if self.prior.candidates_per_image == 1:
@@ -89,7 +89,7 @@ class PriorSource(Source):
         return ops.take(images, kept, axis=0), ops.take(logits, kept, axis=0)
 
     def targets(self, images, logits=None):
-        """What to carry images towards: the classes that chains led them to, else any."""
+        """The targets for refinement: the predicted classes for chains, otherwise random targets."""
         task = self.lesson.task
         if logits is None and not task.has_classes:
             logits = self.lesson.ask(images)
@@ -115,11 +115,11 @@ class PriorSource(Source):
             self.walk(self.batch_size, 0.0)
 
     def walk(self, n, disagreement):
-        """Moves `n` chains; their images and the teacher's answers, in the order of chains."""
+        """Moves `n` chains, and returns their images and the teacher's outputs, in the order of chains."""
         task = self.lesson.task
 
         def weigh(images, wanted):
-            # Each chain has its class; there is nothing to balance.
+            # Each chain has its own class, so there is nothing to balance.
             logits, log_weights = self._weighed(images, 0.0, disagreement)
             if self.prior.class_weight and task.has_classes:
                 log_weights -= self.prior.class_weight * task.target_loss(wanted, logits)
@@ -145,7 +145,7 @@ class PriorSource(Source):
         return self.batch_size * self.prior.candidates_drawn() if self.chains else 0
 
     def draw_prior(self, n: int):
-        """`n` images as the generators draw them, in parts as equal as can be, shuffled together."""
+        """`n` images from the generators, in about equal parts, shuffled together."""
         parts = [
             generator.sample(size, seed=self.lesson.seed)
             for generator, size in zip(self.generators, equal_parts(n, len(self.generators)), strict=True)
@@ -157,13 +157,13 @@ class PriorSource(Source):
         return ops.take(ops.concatenate(parts), order, axis=0)
 
     def _walked(self, n):
-        """Images of `n` chains after their moves, and the teacher's answers, shuffled together."""
+        """Images of `n` chains after their moves, and the teacher's outputs, shuffled together."""
         images, logits = self.walk(n, self.prior.disagreement)
         order = resample(ops.zeros((n,)), n, self.lesson.seed)
         return ops.take(images, order, axis=0), ops.take(logits, order, axis=0)
 
     def _weighed(self, images, balance, disagreement):
-        """The teacher's answers, and how much the recipe would like to have each image, as a logarithm."""
+        """The teacher's outputs, and the log-weight of each image for selection."""
         lesson, weight = self.lesson, self.prior.statistics_weight
         logits, seen = observe(
             lesson.teacher, lesson.inputs.given(images), stored_statistics(lesson.teacher) if weight else {}

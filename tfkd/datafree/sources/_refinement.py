@@ -1,4 +1,4 @@
-"""A few smoothed gradient steps that carry images towards a target and away from the student."""
+"""A few smoothed gradient steps towards a target class and disagreement with the student."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,22 +21,22 @@ def refine(
     adversarial: float = 0.0,
     statistics: float = 0.0,
 ):
-    """Moves images towards targets of the teacher, optionally where the student is wrong.
+    """Moves images towards targets of the teacher, and optionally to where the student is wrong.
 
-    Each step follows the gradient of the task's loss of the teacher's answers, less `adversarial` times the
-    divergence of the student's, and `statistics` times the divergence of the batch's inner features from
-    those that the teacher's batch normalizations remember. The gradient is smoothed by a binomial filter
+    Each step descends the gradient of the task's loss on the teacher's outputs, minus `adversarial` times
+    the divergence of the student, plus `statistics` times the divergence of the batch's features from the
+    statistics in the teacher's batch normalization. The gradient is smoothed by a binomial filter
     along height and width (along time for series, not at all for vectors), so that strokes and blobs appear
     instead of pixel noise, and scaled to the same size for every image.
 
     Args:
         lesson: the networks and their task.
         images: `(batch, ...)` in [0, 1].
-        targets: `(batch, ...)`, as `Task.draw_targets` draws them.
-        steps: how many steps.
-        step_size: root-mean-square change of the pixels in one step.
-        adversarial: weight of the divergence from the student.
-        statistics: weight of the batch statistics; without effect for a teacher without them.
+        targets: `(batch, ...)`, from `Task.draw_targets`.
+        steps: the number of steps.
+        step_size: the root-mean-square change of the pixels in one step.
+        adversarial: the weight of the divergence from the student.
+        statistics: the weight of the batch statistics; it has no effect if the teacher has none.
 
     Returns:
         Images of the same shape in [0, 1], without gradient.
@@ -61,7 +61,7 @@ def refine(
 
 
 def _smoothed(slope):
-    """A gradient after the filter along all axes but those of the batch and the channels."""
+    """The gradient, filtered along all axes except batch and channels."""
     places = len(slope.shape) - 2
     if not places:
         return slope

@@ -1,4 +1,4 @@
-"""Resampling of over-drawn candidates: typical ones, of balanced classes, that the student gets wrong."""
+"""Resampling of candidates: typical ones, of balanced classes, that the student gets wrong."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from tfkd.datafree.objectives._moments import Moments, is_alive
 from tfkd.tasks import Task
 from tfkd.tasks._task import as_class_task
 
-# Keeps classes and examples with next to no weight from dominating once they do come up.
+# Keeps very rare classes and examples with almost no weight from dominating when they occur.
 _FLOOR = 1e-2
 
 
@@ -23,16 +23,16 @@ def selection_log_weights(
     distances: Any = None,
     statistics_weight: float = 0.0,
 ):
-    """Log-weights by which candidates are resampled.
+    """Log-weights for resampling candidates.
 
     Args:
-        task: what the outputs mean.
+        task: the task.
         teacher_logits: the teacher's outputs `(candidates, ...)`.
-        student_logits: the same for the student; may be None where `disagreement` is 0.
-        balance: exponent on the inverse frequency of the teacher's predicted class.
-        disagreement: exponent on the task's divergence of student from teacher.
-        distances: `(candidates,)` of `bn_statistics_distance`; may be None where `statistics_weight` is 0.
-        statistics_weight: factor of that distance that a candidate's log-weight falls by.
+        student_logits: the student's outputs; may be None if `disagreement` is 0.
+        balance: the exponent of the inverse frequency of the teacher's predicted class.
+        disagreement: the exponent of the task's divergence of the student from the teacher.
+        distances: `(candidates,)`, from `bn_statistics_distance`; may be None if `statistics_weight` is 0.
+        statistics_weight: the factor of that distance in a candidate's log-weight.
 
     Returns:
         A float32 tensor `(candidates,)`.
@@ -44,7 +44,7 @@ def selection_log_weights(
     if balance:
         classes = as_class_task(task)
         groups, predicted = classes.groups, classes.group(teacher_logits)
-        # Classes are counted as often as they are going to be drawn.
+        # Count classes as often as they will be drawn by the other weights.
         drawn = ops.softmax(log_weights)[:, None]
         frequency = ops.sum(drawn * ops.one_hot(predicted, groups, dtype="float32"), axis=0)
         log_weights -= balance * ops.log(ops.take(frequency, predicted) + _FLOOR / groups)
@@ -55,15 +55,15 @@ def selection_log_weights(
 
 
 def bn_statistics_distance(seen: Sequence[Moments]):
-    """How far images are, one by one, from the statistics that a teacher's normalizations remember.
+    """The distance of each image from the statistics stored in a teacher's batch normalization.
 
     Args:
-        seen: what each call of each normalization saw of the images.
+        seen: the moments of the images for each call of each normalization layer.
 
     Returns:
-        A float32 tensor `(images,)`: squared differences of an image's means and deviations, in units of
-        the remembered deviations, mean over channels and layers. Real images have about 0.1. Channels that
-        were dead in training are left out.
+        A float32 tensor `(images,)`: squared differences of an image's means and standard deviations, in
+        units of the stored standard deviations, averaged over channels and layers. Real images have about
+        0.1. Channels that were dead in training are left out.
     """
     distances = []
     for moments in seen:
@@ -83,7 +83,7 @@ def resample(log_weights, n: int, seed):
 
     Args:
         log_weights: `(candidates,)`, at least `n` of them.
-        n: how many to keep.
+        n: the number of candidates to keep.
         seed: a `keras.random.SeedGenerator`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Looking after a run without data: health, the best epoch, batch statistics, time."""
+"""Monitoring of data-free runs: health, the best epoch, batch statistics, time."""
 
 from tfkd.datafree.watching._diagnostics import vital_signs
 from tfkd.datafree.watching._health import Health, HealthWarning

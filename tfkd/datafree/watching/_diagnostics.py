@@ -1,4 +1,4 @@
-"""Figures that say without data how a data-free run is doing."""
+"""Metrics that show, without data, how a data-free run is doing."""
 
 from typing import Any
 
@@ -21,29 +21,30 @@ def vital_signs(
     batch_size: int = 256,
     task: Task | None = None,
 ) -> dict[str, float]:
-    """Measures both networks and the inputs one learns from the other on.
+    """Measures the two networks, and the synthetic inputs of the student.
 
     Args:
-        teacher: a model as `tfkd.load_teacher` returns it.
+        teacher: a model from `tfkd.load_teacher`.
         student: a model with the same inputs and outputs.
-        synthetic: float inputs `(n, ...)` in [0, 1] as training makes them, at least 2; for a language
-            model what it takes by name, `token_ids` and others `(n, length)`.
-        probes: inputs of the same shape that stay the same over a run.
-        batch_size: inputs that go through a network at once, at most.
-        task: what the outputs mean; None for what the teacher says.
+        synthetic: float inputs `(n, ...)` in [0, 1] made as in training, at least 2; for a language model a
+            dictionary of its inputs, `token_ids` and others, `(n, length)` each.
+        probes: inputs of the same shape that stay the same during a run.
+        batch_size: the largest batch size.
+        task: the task; None for the teacher's own.
 
     Returns:
-        `health_agreement`: agreement of both networks on the probes, in [0, 1].
-        `health_guess`: what that would be for a student that always gives the best constant answer.
-        `health_agreement_synthetic`: agreement on the synthetic inputs.
-        `health_diversity`: mean distance of two of these, in root mean square of their values; of token ids
-        the share of places with other tokens.
-        `health_duplicates`: share of them that have another within 0.01 in that distance.
-        `health_student_spread`: standard deviation of the student's outputs over all inputs, as a multiple
-        of the teacher's; 0 if it answers all alike.
-        For tasks with classes also `health_class_entropy`: entropy of the teacher's classes of the
-        synthetic inputs, 1 for an even mix, 0 for one class; and `health_confidence`: how sure the teacher
-        is of them.
+        `health_agreement`: the agreement of the two networks on the probes, in [0, 1].
+        `health_guess`: that agreement for a student that always gives the best constant prediction.
+        `health_agreement_synthetic`: the agreement on the synthetic inputs.
+        `health_diversity`: the mean distance between two synthetic inputs, as the root mean square of their
+        differences; for token ids the fraction of positions with different tokens.
+        `health_duplicates`: the fraction of synthetic inputs that have another one within a distance of
+        0.01.
+        `health_student_spread`: the standard deviation of the student's outputs over all inputs, as a
+        multiple of the teacher's; 0 for constant outputs.
+        For tasks with classes also `health_class_entropy`: the entropy of the teacher's predicted classes
+        for the synthetic inputs, 1 for an even mix, 0 for a single class; and `health_confidence`: the
+        teacher's mean confidence in them.
     """
     task = task_of(teacher) if task is None else task
     n = len(tree.flatten(synthetic)[0])
@@ -69,7 +70,7 @@ def vital_signs(
     if isinstance(task, ClassTask):
         shares = np.bincount(np.asarray(task.group(expected[:n])), minlength=task.groups) / n
         present = shares[shares > 0]
-        # A single label has nothing to be mixed with.
+        # With a single label there is no mix.
         even = np.log(task.groups) if task.groups > 1 else 1.0
         figures["health_class_entropy"] = np.sum(present * np.log(1 / present)) / even
         figures["health_confidence"] = np.mean(task.confidence(expected[:n]))
@@ -85,7 +86,7 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
     Returns:
         float32 `(n, n)`.
     """
-    # Around their mean, so that copies are told from neighbours in float32 too.
+    # Subtract the mean, so that float32 is exact enough to distinguish copies from neighbours.
     rows = (images - images.mean(axis=0)).reshape(len(images), -1)
     products = rows @ rows.T / rows.shape[1]
     squares = np.diag(products)
@@ -93,7 +94,7 @@ def rms_distances(images: np.ndarray) -> np.ndarray:
 
 
 def token_distances(token_ids: np.ndarray) -> np.ndarray:
-    """Shares of places at which pairs of sequences have other tokens.
+    """Fractions of positions at which pairs of sequences have different tokens.
 
     Args:
         token_ids: int `(n, length)`.
@@ -105,7 +106,7 @@ def token_distances(token_ids: np.ndarray) -> np.ndarray:
 
 
 def in_warm_up(distiller) -> bool:
-    """Whether no student has been taught yet, so that its loss and agreement, both 0, mean nothing."""
+    """Whether no student has been trained yet, so that its loss and agreement of 0 are meaningless."""
     if not distiller.sources:
         return False
     return 0 < int(distiller.steps_done.numpy()) <= distiller.recipe.warmup_steps

@@ -1,4 +1,4 @@
-"""Health: notices without data when a data-free run goes wrong."""
+"""Health: detects, without data, when a data-free run goes wrong."""
 
 import copy
 import math
@@ -12,62 +12,62 @@ from tfkd._core.snapshots import Snapshot
 from tfkd.datafree.watching._diagnostics import NEAR, in_warm_up, vital_signs
 from tfkd.distilling._protocol import check_distillation
 
-# Not the seed of the images that teachers are tried on.
+# Not the seed of the images on which teachers are tested.
 _PROBE_SEED = 1
 _ACTIONS = ("warn", "stop", "roll_back")
-# After these an epoch's figures, such as a loss of next to nothing, are no measure for others.
+# After these an epoch's metrics, such as a loss of almost 0, are not a reference for other epochs.
 _COLLAPSES = {"not_finite", "duplicates", "diversity_lost", "student_constant"}
-# A student just initialized is above this; one whose units are all dead, or as good as that, is below.
+# A newly initialized student is above this; one whose units are all dead or nearly so is below.
 _LEAST_SPREAD = 1e-3
 
 
 class HealthWarning(UserWarning):
-    """A data-free run that goes wrong."""
+    """Warns of a data-free run that goes wrong."""
 
 
 class Health(keras.callbacks.Callback):
-    """Measures a data-free run as it goes and warns, stops or goes back when it goes wrong.
+    """Monitors a data-free run, and warns, stops or rolls back when it goes wrong.
 
-    A generator can collapse while the loss falls to 0: nothing is easier to copy than one image. So the
-    first epoch, and each one that completes `every` epochs, ends with a look at new synthetic images, and
-    at procedural ones that stay the same throughout; training goes on as it would have. The figures, those
-    of `tfkd.datafree.vital_signs`, join the epoch's logs, so callbacks that are to see them come later in
-    the list.
+    A generator can collapse while the loss falls to 0, since a single image is easy to learn. Therefore
+    the first epoch, and every `every`-th epoch, ends with a check of new synthetic images, and of fixed
+    procedural ones. The check does not affect training. Its metrics, those of `vital_signs`, are added to
+    the epoch's logs; place callbacks that use them later in the list.
 
-    Findings are of these kinds: `not_finite` (loss or figures), `duplicates`, `diversity_lost`,
-    `student_constant`, `few_classes`, `loss_explosion`, `agreement_fall`, and when training ends
-    `no_better_than_guessing`. What they are compared with, the first diversity and the best loss and
-    agreement, leaves out epochs of the first four kinds.
+    The kinds of findings are `not_finite` (loss or metrics), `duplicates`, `diversity_lost`,
+    `student_constant`, `few_classes`, `loss_explosion`, `agreement_fall`, and at the end of training
+    `no_better_than_guessing`. Epochs with one of the first four do not count as a reference for the first
+    diversity, the best loss and the best agreement.
 
     Args:
-        every: epochs from one look to the next.
-        images: how many images of either kind are looked at, at least 2.
-        action: "warn" warns once for each kind of finding until it clears; "stop" warns and stops;
-            "roll_back" warns and returns student, generator (or what inversion starts from) and the moments
-            of their optimizers to the last healthy epoch, or the start of training. Learning rate, memory
-            and random numbers go on.
-        patience: roll-backs after which training stops.
-        diversity: share of the first diversity that must be left, in [0, 1]; 0 for any.
-        duplicates: maximum tolerated fraction of near-duplicates, in [0, 1]; 1 for any.
-        entropy: class entropy that must be reached, in [0, 1]; 0 for any.
-        explosion: maximum tolerated ratio of loss to best loss, above 1; not judged where the best is not
-            positive.
-        fall: how far agreement on the procedural images may be below its best, in [0, 1]; 1 for any.
+        every: the number of epochs between checks.
+        images: the number of images of each sort to check, at least 2.
+        action: "warn" warns once for each kind of finding until it clears; "stop" warns and stops training;
+            "roll_back" warns and restores the student, the generator (or the inverted images) and the
+            moments of their optimizers from the last healthy epoch or the start of training. Learning
+            rates, memory and random states are not restored.
+        patience: the number of roll-backs after which training stops.
+        diversity: the fraction of the first diversity that must remain, in [0, 1]; 0 to disable.
+        duplicates: maximum tolerated fraction of near-duplicates, in [0, 1]; 1 to disable.
+        entropy: the minimum class entropy, in [0, 1]; 0 to disable.
+        explosion: maximum tolerated ratio of loss to best loss, above 1; not checked if the best loss is
+            not positive.
+        fall: maximum tolerated drop of the agreement on procedural images below its best, in [0, 1]; 1 to
+            disable.
 
     Attributes:
-        findings: dictionaries with the `epoch` (from 0) in which something was found, the `kind`, and the
-            `message`; what persists is listed once.
-        healthy: whether nothing is wrong with the student and the generator as they stand.
-        last_healthy_epoch: the last epoch without a finding; the one before the first for the start of
-            training, None before it.
-        roll_backs: how many there were.
+        findings: dictionaries with the `epoch` (from 0) of a finding, its `kind` and its `message`; a
+            persistent finding is listed once.
+        healthy: whether the current student and generator have no findings.
+        last_healthy_epoch: the last epoch without a finding; the epoch before the first one, such as -1,
+            for the start of training; None before that.
+        roll_backs: the number of roll-backs so far.
 
     Raises:
-        ValueError: if an argument is out of its range.
-        TypeError: when training begins, if the model does not make its inputs, or has several students.
+        ValueError: if an argument is out of range.
+        TypeError: when training begins, if the model does not make its own inputs, or has several students.
 
     Warns:
-        HealthWarning: as `action` says.
+        HealthWarning: according to `action`.
 
     Example:
         >>> health = tfkd.datafree.Health(action="roll_back")
@@ -114,13 +114,13 @@ class Health(keras.callbacks.Callback):
         return not self._present
 
     def review(self, rows: Sequence[dict]) -> list[dict]:
-        """Judges a whole run by its logs, as one that was interrupted and resumed.
+        """Checks a whole run by its logs, such as a run that was interrupted and resumed.
 
         Args:
-            rows: the logs of each epoch, with their "epoch"; those without these figures are passed over.
+            rows: the logs of each epoch, with their "epoch"; those without the metrics are ignored.
 
         Returns:
-            What `findings` would hold had no action been taken.
+            The `findings` that there would have been without any action.
         """
         other = copy.copy(self)
         other._forget()
@@ -134,13 +134,13 @@ class Health(keras.callbacks.Callback):
         check_distillation(self.model, self)
         if not self.model.sources:
             raise TypeError(
-                "Health looks at inputs that a model makes itself, as tfkd.DataFreeDistiller does. "
-                f"Received: a model of type {type(self.model)}. Leave the callback out where there is data."
+                "Health checks the inputs that a model makes itself, as tfkd.DataFreeDistiller does. "
+                f"Received: a model of type {type(self.model)}. Remove the callback when training on data."
             )
         if len(self.model.students) != 1:
             raise TypeError(
-                "Health compares one student with its teacher, and this scheme has "
-                f"{len(self.model.students)}. Watch a student alone, or use tfkd.callbacks.KeepLastGood."
+                "Health compares one student with its teacher, but this scheme has "
+                f"{len(self.model.students)}. Train a single student, or use tfkd.callbacks.KeepLastGood."
             )
         self._forget()
         self._probes = self.model.input_form.probes(self.images, _PROBE_SEED)
@@ -170,7 +170,7 @@ class Health(keras.callbacks.Callback):
 
     def _measure(self):
         distiller = self.model
-        # What comes from memory must not come twice.
+        # Images from memory must not be repeated.
         n = max(2, distiller.sources[0].available(self.images))
         with distiller.preserving_state():
             synthetic = distiller.synthesize(n)
@@ -184,7 +184,7 @@ class Health(keras.callbacks.Callback):
         )
 
     def _examine(self, row):
-        """Judges an epoch by its logs and those of the ones before; returns what is new."""
+        """Checks an epoch by its logs and those before; returns new findings."""
         self._last_row = row
         found = self._judge(row)
         new = [
@@ -199,14 +199,14 @@ class Health(keras.callbacks.Callback):
         return new
 
     def _examine_end(self):
-        """Judges what came of the run; returns what is new."""
+        """Checks the result of the run; returns new findings."""
         row = self._last_row
         if row is None or not row["health_agreement"] <= row["health_guess"] < 1:
             return []
         message = (
-            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural inputs, where "
-            f"the best constant answer would agree on {row['health_guess']:.0%}: so far the student has "
-            "learned next to nothing; a longer run or another recipe usually helps."
+            f"Student and teacher agree on {row['health_agreement']:.0%} of fixed procedural inputs; the "
+            f"best constant prediction would agree on {row['health_guess']:.0%}. So far the student has "
+            "learned almost nothing; a longer run or another recipe usually helps."
         )
         new = {"epoch": row["epoch"], "kind": "no_better_than_guessing", "message": message}
         self.findings.append(new)
@@ -214,7 +214,7 @@ class Health(keras.callbacks.Callback):
         return [new]
 
     def _judge(self, row):
-        """Kinds and messages of all that is wrong in an epoch."""
+        """The kinds and messages of all findings in an epoch."""
         figures = {name: v for name, v in row.items() if name == "loss" or name.startswith("health_")}
         lost = [name for name, value in figures.items() if not math.isfinite(value)]
         if lost:
@@ -229,20 +229,20 @@ class Health(keras.callbacks.Callback):
         copies, entropy = row["health_duplicates"], row.get("health_class_entropy", 1.0)
         if copies > self.duplicates:
             found["duplicates"] = (
-                f"{copies:.0%} of the synthetic inputs have another at a distance below {NEAR} from "
-                f"them, so there is little to learn from them however low the loss; {self._remedy()}."
+                f"{copies:.0%} of the synthetic inputs have another one at a distance below {NEAR}, so "
+                f"there is little to learn from them, however low the loss; {self._remedy()}."
             )
         if self._sound_rows:
             left = row["health_diversity"] / (self._sound_rows[0]["health_diversity"] or 1.0)
             if left < self.diversity:
                 found["diversity_lost"] = (
-                    f"The synthetic inputs differ by {row['health_diversity']:.3g}, "
-                    f"{left:.0%} of what they did at first; {self._remedy()}."
+                    f"The synthetic inputs differ by {row['health_diversity']:.3g}, only "
+                    f"{left:.0%} of their first diversity; {self._remedy()}."
                 )
         if entropy < self.entropy:
             found["few_classes"] = (
-                "The teacher sees hardly any of its classes in the synthetic inputs: their entropy is "
-                f"{entropy:.2f} where 1 is an even mix; {self._remedy()}."
+                "The teacher predicts only a few of its classes for the synthetic inputs: their entropy is "
+                f"{entropy:.2f}, where 1 is an even mix; {self._remedy()}."
             )
         return found
 
@@ -250,8 +250,8 @@ class Health(keras.callbacks.Callback):
         found = {}
         if row["health_student_spread"] < _LEAST_SPREAD:
             found["student_constant"] = (
-                "The student answers all images alike: its units are dead, or its batch statistics far "
-                "from what it sees; a lower learning rate of the student usually helps."
+                "The student gives the same output for all images: its units are dead, or its batch "
+                "statistics do not match its inputs; a lower learning rate of the student usually helps."
             )
         if not self._sound_rows:
             return found
@@ -266,9 +266,9 @@ class Health(keras.callbacks.Callback):
         best = max(sound["health_agreement"] for sound in self._sound_rows)
         if agreement < best - self.fall:
             found["agreement_fall"] = (
-                f"Student and teacher agree on {agreement:.0%} of fixed procedural inputs, after "
-                f"{best:.0%} at best: the student forgets; remembered inputs (`memory`) or a lower "
-                "learning rate of the student usually help."
+                f"Student and teacher agree on {agreement:.0%} of fixed procedural inputs, down from "
+                f"{best:.0%} at best: the student forgets. A replay memory (`memory`) or a lower learning "
+                "rate of the student usually helps."
             )
         return found
 
@@ -286,13 +286,13 @@ class Health(keras.callbacks.Callback):
             self._kept = Snapshot(self._learned())
 
     def _roll_back(self, findings):
-        # `on_epoch_begin` kept the start of training at least.
+        # `on_epoch_begin` has kept at least the start of training.
         assert self._kept is not None and self.last_healthy_epoch is not None
         self._kept.restore()
         self._present = set()
         self.roll_backs += 1
         consequence = (
-            f"The student has its weights from the end of epoch {self.last_healthy_epoch + 1} again"
+            f"The student's weights from the end of epoch {self.last_healthy_epoch + 1} are restored"
         )
         if self.roll_backs >= self.patience:
             self.model.stop_training = True
@@ -300,11 +300,11 @@ class Health(keras.callbacks.Callback):
         self._warn(findings, consequence + ".")
 
     def _learned(self):
-        """What a roll-back puts back: weights, and the optimizers' moments, but no clock."""
+        """What a roll-back restores: weights and optimizer moments, but no counters."""
         distiller = self.model
         optimizers = [distiller.optimizer, *(o for source in distiller.sources for o in source.optimizers)]
         parts = [*distiller.students, *distiller.sources]
         values = [w for part in parts for w in part.weights]
         values += [v for optimizer in optimizers for v in optimizer.variables]
-        # Whole numbers count steps and batches.
+        # Integers count steps and batches.
         return [v for v in values if v.name != "learning_rate" and keras.backend.is_float_dtype(v.dtype)]

@@ -1,4 +1,4 @@
-"""ImageSummaries: what a student learns from, in TensorBoard."""
+"""ImageSummaries: shows synthesized images in TensorBoard."""
 
 import os
 
@@ -13,16 +13,16 @@ _CHANNELS = (1, 3, 4)
 
 
 class ImageSummaries(keras.callbacks.Callback):
-    """Writes synthesized images as TensorBoard's image summaries, beside `keras.callbacks.TensorBoard`.
+    """Writes synthesized images as image summaries, alongside `keras.callbacks.TensorBoard`.
 
-    They are drawn without changing what training draws. Inputs that are not images of 1, 3 or 4 channels
-    are not written.
+    Drawing them does not affect training. Inputs that are not images with 1, 3 or 4 channels are not
+    written.
 
     Args:
-        log_dir: folder of the events, the same as of `keras.callbacks.TensorBoard`; summaries go to its
-            `train`, under the name "synthesized".
-        every: epochs from one summary to the next; the first epoch has one.
-        count: how many images, at least 1.
+        log_dir: the folder of the event files, the same as for `keras.callbacks.TensorBoard`; summaries go
+            to its subfolder `train`, under the name "synthesized".
+        every: the number of epochs between summaries; the first epoch always has one.
+        count: the number of images, at least 1.
 
     Raises:
         ValueError: if `every` or `count` is below 1.
@@ -56,5 +56,5 @@ class ImageSummaries(keras.callbacks.Callback):
 
 
 def _are_images(inputs):
-    # A language model's are a dictionary.
+    # The inputs of a language model are a dictionary.
     return isinstance(inputs, np.ndarray) and views.fit(inputs.shape[1:]) and inputs.shape[-1] in _CHANNELS

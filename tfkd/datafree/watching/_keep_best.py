@@ -1,4 +1,4 @@
-"""KeepBest: the students of the best epoch, chosen without real data."""
+"""KeepBest: restores the students of the best epoch, chosen without real data."""
 
 import warnings
 
@@ -13,27 +13,27 @@ from tfkd.distilling._protocol import check_distillation
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Gives students, when training ends, their weights of the epoch with the best figure.
+    """Restores, at the end of training, the students' weights from the epoch with the best metric.
 
-    The figure is one that is measured without real data: those of `tfkd.datafree.Health`, which must come
-    before this in the list of callbacks, or `agreement` or `loss`, whose inputs change as training goes on.
-    Of equally good epochs the last is kept, which has learned longest.
+    The metric must not need real data. It can be one of `tfkd.datafree.Health`, which must come before this
+    callback in the list, or `agreement` or `loss`, whose inputs change during training. Of equally good
+    epochs the last one is kept, since it has trained longest.
 
     Args:
-        monitor: name of the figure among the logs; epochs that lack it are passed over.
-        mode: "max" if higher is better, "min" if lower.
+        monitor: the name of the metric in the logs; epochs without it are ignored.
+        mode: "max" if higher is better, "min" if lower is.
 
     Attributes:
         best_epoch: the epoch (from 0) whose weights the student has after training; None if no epoch
-            had the figure, and the student was left as it was.
-        best_value: the figure of that epoch, or None.
+            had the metric, so that the student's weights were not changed.
+        best_value: the metric in that epoch, or None.
 
     Raises:
-        ValueError: for a validation figure, or an unknown mode.
+        ValueError: if the metric is a validation metric, or the mode is unknown.
         TypeError: when training begins, if the model is not a distiller or a scheme.
 
     Warns:
-        UserWarning: when training ends, if no epoch had the figure.
+        UserWarning: when training ends, if no epoch had the metric.
 
     Example:
         >>> best = tfkd.datafree.KeepBest()
@@ -46,10 +46,10 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         if monitor.startswith("val_"):
             raise ValueError(
-                "`monitor` must be a figure that needs no real data, since a student chosen by validation "
-                "data is not data-free, and looks better on them than it is. Received: "
-                f"monitor={monitor!r}. Use 'health_agreement', with tfkd.datafree.Health before this in "
-                "the callbacks, or keras.callbacks.ModelCheckpoint if you mean to choose by real data."
+                "`monitor` must be a metric that needs no real data: a student chosen by validation data "
+                "is not data-free, and looks better on these data than it is. Received: "
+                f"monitor={monitor!r}. Use 'health_agreement', with tfkd.datafree.Health before KeepBest "
+                "in the callbacks, or keras.callbacks.ModelCheckpoint if you want to choose by real data."
             )
         check_choice("mode", mode, ("max", "min"))
         self.monitor, self.mode = monitor, mode
@@ -74,8 +74,8 @@ class KeepBest(keras.callbacks.Callback):
             self._best.restore()
             return
         warnings.warn(
-            f"No epoch had a finite {self.monitor!r}, so the student is that of the last. Put what "
-            "measures it, such as tfkd.datafree.Health, before KeepBest in the callbacks.",
+            f"No epoch had a finite {self.monitor!r}, so the student is that of the last epoch. Put the "
+            "callback that measures it, such as tfkd.datafree.Health, before KeepBest.",
             stacklevel=2,
         )
 

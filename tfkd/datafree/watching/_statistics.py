@@ -1,4 +1,4 @@
-"""Batch statistics of a student, estimated again once its weights are final."""
+"""Re-estimates a student's batch statistics once its weights are final."""
 
 import keras
 import numpy as np
@@ -12,20 +12,20 @@ from tfkd._core.snapshots import preserving_state
 def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: int = 256) -> int:
     """Sets the moving statistics of batch normalization to those of the given images.
 
-    What training leaves is a moving average over weights and inputs that have changed since. Here every
+    Training leaves moving averages over weights and inputs that have changed since. Here every
     `BatchNormalization` layer, nested ones included, gets the plain average over batches of the mean and
-    the (biased) variance of its inputs in training mode. No other variable changes, seeds of dropout
-    included; layers that are frozen (`trainable=False`) keep theirs. A layer that the student uses in
-    several places gets the statistics of the last.
+    the (biased) variance of its inputs in training mode. No other variable changes, including dropout
+    seeds; frozen layers (`trainable=False`) keep their statistics. A layer that the student uses in several
+    places gets the statistics of the last one.
 
     Args:
         student: a built model.
-        images: `(n, ...)` inputs as the student takes them.
-        batch_size: at most this many go through at once, fewer where they would take more than 256 MiB;
-            the batches are as equal as can be.
+        images: the student's inputs `(n, ...)`.
+        batch_size: the largest batch size; batches are smaller if they would need more than 256 MiB, and of
+            about equal size.
 
     Returns:
-        How many layers were estimated; 0 if there are none, and then nothing is computed.
+        The number of layers updated; 0 if there are none, in which case nothing is computed.
 
     Raises:
         ValueError: if there are no images, or the batch size is below 1.
@@ -35,12 +35,12 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
 
     Reference:
         Wu, Johnson, "Rethinking 'Batch' in BatchNorm", 2021 (PreciseBN, in which the k-th batch has
-        momentum 1 - 1/k: the same average). Deviation: the variance is the average of the batches'
-        variances, without that of their means.
+        momentum 1 - 1/k, which gives the same average). Deviation: the variance is the average of the
+        batches' variances, without the variance of their means.
     """
     if len(images) < 1 or batch_size < 1:
         raise ValueError(
-            "`images` must hold at least one image and `batch_size` be at least 1. "
+            "`images` must hold at least one image, and `batch_size` must be at least 1. "
             f"Received: {len(images)} images, batch_size={batch_size!r}."
         )
     normalizing = [
@@ -58,17 +58,17 @@ def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: 
 
 
 def _averages(student, normalizing, statistics, batches):
-    """What the statistics come to on average over the batches; the student stays as it was."""
+    """The statistics, averaged over the batches; the student is not changed."""
     momenta = [layer.momentum for layer in normalizing]
     totals, count = [np.zeros(v.shape) for v in statistics], 0
-    # Traced here, where the layers have no momentum; a graph keeps less of what layers return than Python.
+    # Traced below, where the layers have no momentum; a graph keeps fewer intermediate values than Python.
     learn = tf.function(lambda batch: student(batch, training=True), autograph=False, reduce_retracing=True)
     with preserving_state(student.non_trainable_variables):
         try:
-            # Without momentum, a pass leaves a layer with the statistics of that batch alone.
+            # Without momentum, a pass sets a layer's statistics to those of that batch.
             for layer in normalizing:
                 layer.momentum = 0.0
-            # A value that is not finite would outlive even that.
+            # A value that is not finite would persist even so.
             for variable in statistics:
                 variable.assign(np.zeros(variable.shape))
             for batch in batches:

@@ -1,4 +1,4 @@
-"""Where the time of a data-free run goes."""
+"""Measures where the time of a data-free run is spent."""
 
 import time
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from tfkd.datafree._distiller import DataFreeDistiller
 from tfkd.datafree._loops import repeat
 from tfkd.datafree.sources import Batch
 
-# Student updates are alike, so a few of them stand for all.
+# All student updates take the same time, so a few are enough.
 _TIMED_UPDATES = 10
-# What takes longer than this is timed once.
+# Functions that take longer than this are timed once.
 _LONG = 2.0
 
 
 def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, float]:
-    """How the time of the steps taken divides, measured now on a few of a step's halves.
+    """The shares of synthesis and student updates in the time of the steps so far, measured now.
 
     Args:
-        distiller: a compiled distiller; all its variables are put back afterwards, but for an empty memory
-            that inversion fills.
-        repeats: how often each half is timed, if it does not take seconds.
+        distiller: a compiled distiller; all its variables are restored afterwards, except that inversion
+            may fill an empty memory.
+        repeats: how often each of the two is timed, unless it takes seconds.
 
     Returns:
-        The shares of synthesis (generator updates, new inputs, the teacher's answers) and of
-        student updates, of which there are none in warm-up; they sum to 1.
+        The shares of synthesis (generator updates, new inputs, the teacher's outputs) and of student
+        updates (none in the warm-up); they sum to 1.
     """
     all_updates = distiller.recipe.updates_per_step()
     timed = min(all_updates, _TIMED_UPDATES)
@@ -48,7 +48,7 @@ def time_shares(distiller: DataFreeDistiller, repeats: int = 5) -> tuple[float, 
 
 
 def median_seconds(function: Callable, args: tuple, repeats: int) -> float:
-    """Median time of a call, after one to warm up; of fewer than `repeats` where they take long."""
+    """The median time of a call, after a warm-up call; fewer than `repeats` calls if they take long."""
     function(*args)
     seconds = []
     while len(seconds) < repeats and sum(seconds) < _LONG:

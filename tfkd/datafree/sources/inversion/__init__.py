@@ -1,4 +1,4 @@
-"""Inversion: images made one batch at a time by gradient steps, one way a file."""
+"""Inversion: methods that make images one batch at a time by gradient steps, one per file."""
 
 from tfkd.datafree.sources.inversion._base import Inversion
 from tfkd.datafree.sources.inversion._latents import Latents

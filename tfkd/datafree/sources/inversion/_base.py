@@ -1,4 +1,4 @@
-"""Inversion: a batch of images made by gradient steps on whatever they are made from."""
+"""Inversion: the base class of methods that make a batch of images by gradient steps."""
 
 from abc import abstractmethod
 from typing import Any
@@ -12,16 +12,16 @@ from tfkd.datafree._replicas import assign_here
 
 
 class Inversion(keras.Layer):
-    """Makes batches of images for target classes; subclasses say from what.
+    """Makes batches of images for target classes; subclasses define what is optimized.
 
-    What a batch is made from (pixels, latents, a generator) is held in variables and redrawn for each
-    batch; the best images of its steps, by the total of the objectives, are what comes out.
+    The optimized values (pixels, latents, a generator) are variables that are redrawn for each batch. The
+    result is the best batch of all steps, by the total objective.
 
     Args:
-        input_shape: of one image.
-        batch_size: images in a batch.
-        steps: gradient steps on a batch.
-        seed: the `keras.random.SeedGenerator` that all randomness comes from.
+        input_shape: the shape of one image.
+        batch_size: the number of images in a batch.
+        steps: the number of gradient steps on a batch.
+        seed: the `keras.random.SeedGenerator` for all random numbers.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -35,13 +35,13 @@ class Inversion(keras.Layer):
     ) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.input_shape, self.batch_size, self.steps = tuple(input_shape), batch_size, steps
-        # In a tuple, so that it is tracked where it belongs and not here too.
+        # In a tuple, so that Keras does not track it here too.
         self._random = (seed,)
         self.built = True
 
     @property
     def seed(self) -> keras.random.SeedGenerator:
-        """Where all randomness comes from."""
+        """The seed generator for all random numbers."""
         return self._random[0]
 
     @property
@@ -52,31 +52,31 @@ class Inversion(keras.Layer):
     @property
     @abstractmethod
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """What moves them."""
+        """The optimizers of these variables."""
 
     @abstractmethod
     def reset(self, start) -> None:
-        """Redraws what a batch is made from; `start` are images to begin with, or None."""
+        """Redraws the optimized values; `start` are initial images, or None."""
 
     @abstractmethod
     def images(self, targets) -> Any:
-        """The images as they are now: float32 `(batch, ...)`."""
+        """The current images, float32 `(batch, ...)`."""
 
     @abstractmethod
     def apply_gradients(self, gradients) -> None:
-        """One gradient step."""
+        """Takes one gradient step."""
 
     def end_batch(self) -> None:
-        """What is done when the steps on a batch are done."""
+        """Called after all steps on a batch."""
 
     def make(self, objective, targets, start=None, adversarial_weight=1.0):
         """Makes one batch.
 
         Args:
-            objective: judges the images, see `tfkd.datafree.objectives._image_objective.ImageObjective`.
-            targets: what the images are made for, `(batch,)`.
-            start: images to begin with, where there are some; None for noise.
-            adversarial_weight: multiplier of the objectives that depend on the student.
+            objective: the objective; see `tfkd.datafree.objectives._image_objective.ImageObjective`.
+            targets: the target classes of the images, `(batch,)`.
+            start: the initial images; None for noise.
+            adversarial_weight: the multiplier of student-dependent objectives.
 
         Returns:
             The images without gradient.
@@ -110,14 +110,16 @@ class Inversion(keras.Layer):
 
 
 def _scale_for(gradient):
-    """A power of two that makes the steepest gradient about 1/64, which half precision neither loses nor,
-    summed over a batch, overflows with; float32 does not notice it."""
+    """A power of two that scales the steepest gradient to about 1/64.
+
+    In half precision this neither underflows nor, summed over a batch, overflows; in float32 it is exact.
+    """
     steepest = ops.maximum(ops.max(ops.abs(gradient)), 1e-30)
     return 2.0 ** ops.clip(ops.floor(-ops.log2(steepest)) - 6, -24.0, 60.0)
 
 
 def restart_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Makes a built optimizer forget all steps; its learning rate stays."""
+    """Resets the state of a built optimizer, except for its learning rate."""
     for variable in optimizer.variables:
         if variable is not learning_rate(optimizer):
             assign_here(variable, ops.zeros_like(variable))

@@ -1,4 +1,4 @@
-"""Latents: images of a fresh generator, trained with its latents for one batch."""
+"""Latents: a new generator and latents for each batch, trained together."""
 
 import keras
 
@@ -8,14 +8,15 @@ from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
 class Latents(Inversion):
-    """CMI's way: for each batch a new generator and new latents, both moved.
+    """The method of CMI: for each batch a new generator and new latents, which are both optimized.
 
     Args:
-        *args: of `Inversion`.
-        generator: what makes the images; its weights are redrawn for each batch.
-        optimizer: moves generator and latents; is reset for each batch.
-        deviation: of the generator's new weights; biases and offsets start at 0, scales around 1.
-        **kwargs: of `Inversion`.
+        *args: passed to `Inversion`.
+        generator: makes the images; its weights are redrawn for each batch.
+        optimizer: the optimizer of the generator and the latents; it is reset for each batch.
+        deviation: the standard deviation of the generator's new weights; biases and offsets start at 0,
+            scales around 1.
+        **kwargs: passed to `Inversion`.
     """
 
     def __init__(
@@ -54,12 +55,12 @@ class Latents(Inversion):
 
 
 def redraw(model: keras.Model, deviation: float, seed: keras.random.SeedGenerator) -> None:
-    """Redraws a generator's weights: kernels around 0, scales of normalizations around 1, the rest 0.
+    """Reinitializes a generator: kernels around 0, scales of normalization layers around 1, the rest 0.
 
     Args:
         model: the generator.
-        deviation: standard deviation of kernels and scales.
-        seed: where the numbers come from.
+        deviation: the standard deviation of kernels and scales.
+        seed: the seed generator.
     """
     for variable in model.trainable_variables:
         kind = variable.name

@@ -1,4 +1,4 @@
-"""Meta: a generator that is a good start for making any batch in a few steps."""
+"""Meta: a meta-learned generator that adapts to each batch in a few steps."""
 
 import keras
 from keras import ops
@@ -9,25 +9,25 @@ from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
 class Meta(Inversion):
-    """Fast's way: a copy of the meta generator makes a batch, and the meta generator learns from it.
+    """The method of Fast: a copy of the meta generator makes a batch, from which the meta generator learns.
 
-    After the steps on a batch the meta generator follows the sum of their gradients (FOMAML) or the way
-    from its weights to the copy's (Reptile).
+    After the steps on a batch, the meta generator is updated with the sum of their gradients (FOMAML) or
+    with the difference between its weights and the copy's (Reptile).
 
     Args:
-        *args: of `Inversion`.
+        *args: passed to `Inversion`.
         generator: the meta generator.
-        fast_generator: another generator of the same shape.
-        optimizer: moves the copy; is reset for each batch.
-        latent_optimizer: moves the latents; is reset for each batch.
-        meta_optimizer: moves the meta generator.
-        reptile: whether Reptile is used instead of FOMAML.
-        reset_first_layer_at: the batch before which the meta generator's first layer is redrawn; None
+        fast_generator: another generator of the same shape, the copy.
+        optimizer: the optimizer of the copy; it is reset for each batch.
+        latent_optimizer: the optimizer of the latents; it is reset for each batch.
+        meta_optimizer: the optimizer of the meta generator.
+        reptile: whether to use Reptile instead of FOMAML.
+        reset_first_layer_at: the batch before which the meta generator's first layer is reinitialized; None
             for never.
-        **kwargs: of `Inversion`.
+        **kwargs: passed to `Inversion`.
     """
 
-    # What Reptile's way is multiplied with to be of a gradient's size, from the authors' code.
+    # Scales Reptile's difference to the size of a gradient; from the authors' code.
     REPTILE_SCALE = 67.0
 
     def __init__(
@@ -99,7 +99,7 @@ class Meta(Inversion):
         else:
             ways = [total.value for total in self.sums]
         apply_here(self.meta_optimizer, ways, meta)
-        # Gradients do not reach the moving statistics, without which the generator is no use in inference.
+        # Gradients do not update the moving statistics, which the generator needs in inference.
         for m, o in zip(
             self.generator.non_trainable_variables, self.fast_generator.non_trainable_variables, strict=True
         ):
@@ -107,7 +107,7 @@ class Meta(Inversion):
         self.batches.assign_add(1)
 
     def _reset_first_layer(self):
-        """Redraws the first layer and the scales of the first normalization, once."""
+        """Reinitializes the first layer and the scales of the first normalization, once."""
         now = self.batches.value == self.reset_first_layer_at
         kernel = next(v for v in self.generator.trainable_variables if v.name == "kernel")
         scales = next(v for v in self.generator.trainable_variables if v.name == "gamma")

@@ -1,4 +1,4 @@
-"""Noisy labels: a generator that is told classes, through a layer of noise that is redrawn."""
+"""Noisy labels: a class-conditional generator with a noisy layer that is redrawn for each batch."""
 
 import keras
 import tensorflow as tf
@@ -11,17 +11,16 @@ from tfkd.datafree.sources.inversion._latents import redraw
 
 
 class NoisyLabels(Inversion):
-    """NAYER's way: embeddings of the classes, not latents, go through a noisy layer into the generator.
+    """The method of NAYER: class embeddings, not latents, go through a noisy layer into the generator.
 
-    The noisy layer is redrawn for each batch, the whole generator after every
-    `generator_lifetime` batches.
+    The noisy layer is redrawn for each batch, and the whole generator every `generator_lifetime` batches.
 
     Args:
-        *args: of `Inversion`.
-        generator: from classes to images.
-        optimizer: moves the generator and its noisy layer; is reset with the generator.
-        generator_lifetime: batches before the generator is redrawn.
-        **kwargs: of `Inversion`.
+        *args: passed to `Inversion`.
+        generator: a generator from classes to images.
+        optimizer: the optimizer of the generator and its noisy layer; it is reset with the generator.
+        generator_lifetime: the number of batches after which the generator is reinitialized.
+        **kwargs: passed to `Inversion`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pixels: images whose pixels themselves are optimized."""
+"""Pixels: images whose pixels are optimized directly."""
 
 import keras
 import numpy as np
@@ -9,19 +9,19 @@ from tfkd.datafree.sources.inversion._base import Inversion, restart_optimizer
 
 
 class Pixels(Inversion):
-    """DeepInversion's way: gradient steps on the pixels.
+    """The method of DeepInversion: gradient steps on the pixels.
 
-    Pixels are moved on a normalized scale, `(pixel - pixel_mean) / pixel_std`, on which published learning
-    rates and weights are given.
+    Pixels are optimized on a normalized scale, `(pixel - pixel_mean) / pixel_std`, to which published
+    learning rates and weights refer.
 
     Args:
-        *args: of `Inversion`.
-        optimizer: moves the pixels; its state and schedule are reset for each batch.
-        pixel_mean: what 0 on the normalized scale stands for, in [0, 1].
-        pixel_std: what 1 on that scale stands for.
-        noise: standard deviation of the noise that images start from on that scale.
-        clip: whether pixels are kept in [0, 1].
-        **kwargs: of `Inversion`.
+        *args: passed to `Inversion`.
+        optimizer: the optimizer of the pixels; its state and schedule are reset for each batch.
+        pixel_mean: the pixel value, in [0, 1], that is 0 on the normalized scale.
+        pixel_std: the change of the pixel value that is 1 on the normalized scale.
+        noise: the standard deviation of the initial noise on the normalized scale.
+        clip: whether pixels are clipped to [0, 1].
+        **kwargs: passed to `Inversion`.
     """
 
     def __init__(
