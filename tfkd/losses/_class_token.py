@@ -1,11 +1,11 @@
-"""What losses on the first token, [CLS], have in common."""
+"""Base class of losses on the first token, [CLS]."""
 
 from tfkd.losses._base import Batch
 from tfkd.losses._features import FeatureLoss, Pair, as_list, shape_list
 
 
 class ClassTokenLoss(FeatureLoss):
-    """A feature loss on the first of `(batch, tokens, width)`, or on `(batch, width)` as it is."""
+    """A feature loss on the first of `(batch, tokens, width)`, or on `(batch, width)` directly."""
 
     def build(self, teacher_shape, student_shape) -> None:
         super().build(_each_without_tokens(teacher_shape), _each_without_tokens(student_shape))
