@@ -47,9 +47,7 @@ def singular_values(teacher, student, k: int = 1):
     """
     check_int("k", k)
     if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
-        raise ValueError(
-            "`teacher` and `student` must be lists of maps of the same two or more layers."
-        )
+        raise ValueError("`teacher` and `student` must be lists of maps of the same two or more layers.")
     layers = [_aligned_vectors(t, s, k) for t, s in zip(teacher, student, strict=True)]
     total = 0.0
     for (low_t, low_s), (high_t, high_s) in itertools.pairwise(layers):
