@@ -250,8 +250,8 @@ def test_texts_of_files_and_arrays(tmp_path):
         ("none.tsv", FileNotFoundError, "there is no file 'none.tsv'"),
         (7, TypeError, "must be a file or"),
         (({"token_ids": X["token_ids"]}, np.zeros(32, int)), ValueError, r"lacks \['padding_mask'\]"),
-        (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of one shape"),
-        (({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)), ValueError, "must hold integers"),
+        (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of the same shape"),
+        (({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)), ValueError, "must contain integers"),
         ((X, np.full(32, 9)), ValueError, "labels of `training_data`"),
     ],
     ids=["strings", "no file", "number", "mask", "shapes", "floats", "labels"],
@@ -272,5 +272,5 @@ def test_a_bad_line_is_named(tmp_path):
 
 
 def test_words_need_a_tokenizer():
-    with pytest.raises(ValueError, match="`tokenizer` is needed: words of its vocabulary"):
+    with pytest.raises(ValueError, match="`tokenizer` is needed: the model is queried"):
         with_words(tfkd.datafree.Procedural(), None, 8)

@@ -189,7 +189,7 @@ def test_records_that_are_refused(tmp_path, teacher, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"`training_data`: there is no file '.*none-\*'"):
         load(str(tmp_path / "none-*"), teacher)
     (tmp_path / "empty.tfrecord").write_bytes(b"")
-    with pytest.raises(ValueError, match="holds no records"):
+    with pytest.raises(ValueError, match="contains no records"):
         load(str(tmp_path / "empty.tfrecord"), teacher)
     (tmp_path / "text.tfrecord").write_text("no records, but text that is long enough")
     with pytest.raises(untrusted.RefusedFile, match="is not a TFRecord file"):
@@ -205,7 +205,7 @@ def test_records_that_are_refused(tmp_path, teacher, monkeypatch):
         load(str(tmp_path / "flipped.tfrecord"), teacher)
     with tf.io.TFRecordWriter(str(tmp_path / "foreign.tfrecord")) as writer:
         writer.write(b"\xff\xff\xff")
-    with pytest.raises(untrusted.RefusedFile, match=r"holds no tf\.train\.Example"):
+    with pytest.raises(untrusted.RefusedFile, match=r"contains no tf\.train\.Example"):
         load(str(tmp_path / "foreign.tfrecord"), teacher)
     monkeypatch.setattr(_tf_records, "_LARGEST_RECORD", 100)
     with pytest.raises(untrusted.RefusedFile, match="record 0 would have"):
@@ -217,5 +217,5 @@ def test_networks_that_images_do_not_go_with(tmp_path, teacher, sources):
     with pytest.raises(ValueError, match=r"height, width, 1 or 3.*takes \(5,\)"):
         load_data(sources["folder"], vectors, task_of(teacher), "train", "training_data")
     number = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="has a class for each image, and the network is of the task"):
+    with pytest.raises(ValueError, match="has one class per image, but the network has the task"):
         load(sources["folder"], number)

@@ -158,7 +158,7 @@ def refused(place, teacher=None, **changes):
         ({"recipe": "tinibert"}, "Unknown recipe 'tinibert'. Did you mean 'tinybert'"),
         ({"recipe_options": ["temprature=2"]}, "Unknown option of recipe 'DistilBERT' 'temprature'"),
         ({"recipe": text.DistilBERT(layers=1)}, "`recipe` is an object.*student='1layers', epochs"),
-        ({"training_data": "lines.txt", "labels": ["a", "b"]}, "has no labels, as no .txt file has"),
+        ({"training_data": "lines.txt", "labels": ["a", "b"]}, "has no labels: .txt files cannot"),
         (
             {"training_data": "lines.txt", "evaluation_data": "test.tsv"},
             "`evaluation_data` must have labels if",
@@ -167,7 +167,7 @@ def refused(place, teacher=None, **changes):
         ({"validation_split": 0.999}, "leaves none to learn from"),
         ({"max_length": 2}, "`max_length`"),
         ({"max_length": 64}, "`max_length` must be at most 32"),
-        ({"resume": True}, "`resume` needs a `folder`"),
+        ({"resume": True}, "`resume` needs the `folder`"),
         ({"tflite": "int3"}, "`tflite` must be one of"),
     ],
 )
@@ -191,11 +191,11 @@ def test_a_folder_without_a_tokenizer(place, tmp_path):
 
 def test_teachers_that_do_not_fit(place, tmp_path):
     with pytest.raises(
-        ValueError, match="`tokenizer` is needed: the teacher 'net' is a network without one"
+        ValueError, match="`tokenizer` is needed: the teacher 'net' is a network without a tokenizer"
     ):
         refused(place, classifier(place))
     folder = place / "encoder"
-    with pytest.raises(ValueError, match=r"2 classes \(bad, good\), and the teacher tells 3 apart"):
+    with pytest.raises(ValueError, match=r"2 classes \(bad, good\), but the teacher has 3"):
         refused(place, classifier(place, 3), tokenizer=folder)
     with pytest.raises(ValueError, match="Received: the task 'masked_language_model'"):
         refused(place, small_models.bert_masked(), tokenizer=folder)

@@ -191,7 +191,7 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
         ("ensemble", {"teacher": "t.keras"}, "`teacher`: scheme 'ensemble' needs at least 2.*Received: 1"),
         ("distil", {"teacher": ["a.keras", "b.keras"]}, "`teacher`: scheme 'distil' takes 1 at most"),
         ("mutual", {"students": "net.keras"}, "`students`: scheme 'mutual' needs at least 2"),
-        ("mutual", {"students": ["0.5x", "0.25x"]}, "'0.5x' is made after a `teacher`"),
+        ("mutual", {"students": ["0.5x", "0.25x"]}, "'0.5x' is derived from a `teacher`"),
         ("self", {"students": None}, "`students`: without a `teacher`, scheme 'self' needs a network"),
         ("mutual", {"student_loss_weight": 0.5}, "`student_loss_weight` has no effect in scheme 'mutual'"),
         (
@@ -201,7 +201,7 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
         ),
         ("distil", {"unlabelled_data": X}, "`unlabelled_data` has no effect in scheme 'distil'"),
         ("eskd", {"scheme_options": ["stop_epoch=2"]}, "stop_epoch must be below the 2 `epochs`"),
-        ("distil", {"resume": True}, "`resume` needs a `folder`"),
+        ("distil", {"resume": True}, "`resume` needs the `folder`"),
         ("distil", {"epochs": 0}, "`epochs` must be"),
         ("distil", {"learning_rate": 0}, "`learning_rate` must be"),
         ("distil", {"tflite": "int3"}, "`tflite` must be one of"),
