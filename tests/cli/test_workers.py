@@ -129,5 +129,6 @@ def test_more_gpus_than_there_are():
 def test_strategies_are_not_for_texts():
     typed = [*STARTED, "--task=text", "--train_data=a.csv", "--strategy=mirrored"]
     assert (
-        "--strategy cannot be used with --task=text" in running.run(distill.PROGRAM, *typed, status=2).stderr
+        "--strategy cannot be used with --task=text"
+        in running.run(distill.PROGRAM, *typed, status=2).stderr
     )

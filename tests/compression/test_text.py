@@ -251,7 +251,11 @@ def test_texts_of_files_and_arrays(tmp_path):
         (7, TypeError, "must be a file or"),
         (({"token_ids": X["token_ids"]}, np.zeros(32, int)), ValueError, r"lacks \['padding_mask'\]"),
         (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of the same shape"),
-        (({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)), ValueError, "must contain integers"),
+        (
+            ({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)),
+            ValueError,
+            "must contain integers",
+        ),
         ((X, np.full(32, 9)), ValueError, "labels of `training_data`"),
     ],
     ids=["strings", "no file", "number", "mask", "shapes", "floats", "labels"],

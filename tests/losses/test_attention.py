@@ -193,7 +193,9 @@ def test_bad_options(build, message):
 @pytest.mark.parametrize("function", [losses.attention_scores, losses.attention_kl])
 def test_scores_that_cannot_match(function):
     fewer = SCORES[1][:, :2]
-    with pytest.raises(ValueError, match=r"teacher \(3, 4, 5, 5\), student \(3, 2, 5, 5\).*same number of heads"):
+    with pytest.raises(
+        ValueError, match=r"teacher \(3, 4, 5, 5\), student \(3, 2, 5, 5\).*same number of heads"
+    ):
         function(SCORES[0], fewer)
     with pytest.raises(ValueError, match=r"`student` must be attention scores.*\(3, 4, 5\)"):
         function(SCORES[0], SCORES[1][..., 0])

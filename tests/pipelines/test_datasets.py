@@ -127,7 +127,7 @@ def test_what_is_held_out_is_a_seeded_share(kind, sources, teacher):
     again = arrays_of(data.split(0.25, seed=3)[1])[0]
     np.testing.assert_array_equal(again, arrays_of(held_out)[0])
     assert (arrays_of(data.split(0.25, seed=4)[1])[0] != again).any()
-    for share, message in ((0, "above 0 and below 1"), (0.99, "leaves none to learn from")):
+    for share, message in ((0, "above 0 and below 1"), (0.99, "leaves none for training")):
         with pytest.raises(ValueError, match=f"`validation_split`.*{message}"):
             data.split(share, seed=3)
 

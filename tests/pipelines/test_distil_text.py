@@ -164,7 +164,7 @@ def refused(place, teacher=None, **changes):
             "`evaluation_data` must have labels if",
         ),
         ({"evaluation_data": "lines.txt"}, "`evaluation_data`.*has no labels"),
-        ({"validation_split": 0.999}, "leaves none to learn from"),
+        ({"validation_split": 0.999}, "leaves none for training"),
         ({"max_length": 2}, "`max_length`"),
         ({"max_length": 64}, "`max_length` must be at most 32"),
         ({"resume": True}, "`resume` needs the `folder`"),

@@ -92,7 +92,7 @@ def test_a_sequential_in_a_sequential():
     head = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])
     inspection = inspect_model(keras.Sequential([keras.Input((16, 16, 3)), body, head]))
     assert (
-        inspection.architecture.value == "Sequential" and "2 of them nested models" in inspection.architecture.text
+        inspection.architecture.value == "Sequential" and "2 of them models" in inspection.architecture.text
     )
     assert inspection.parameters.value == 4 * 28 + 15 and is_known(inspection.tflite)
 

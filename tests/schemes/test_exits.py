@@ -130,7 +130,7 @@ def test_where_exits_cannot_be():
     for exits in ("relu1", []):
         with pytest.raises(TypeError, match=r"`exits` must be paths of layers"):
             attach_exits(plain, exits)
-    with pytest.raises(ValueError, match=r"drop_exits\(model\) takes them off"):
+    with pytest.raises(ValueError, match=r"drop_exits\(model\) removes them"):
         attach_exits(attach_exits(plain, ["relu1"]), ["conv2"])
     with pytest.raises(ValueError, match=r"must have several outputs"):
         drop_exits(plain)

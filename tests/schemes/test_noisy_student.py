@@ -220,7 +220,7 @@ def probabilities(number):
             {"unlabelled": tf.data.Dataset.from_tensor_slices(X).take(0).batch(2)},
             "`unlabelled` is empty",
         ),
-        (scheme, {"unlabelled": X[:, :8]}, "must be like the labelled ones"),
+        (scheme, {"unlabelled": X[:, :8]}, "must match the labelled ones"),
         (scheme, {"labelled": X}, r"`labelled` must be inputs and labels \(x, y\)"),
         (scheme, {"labelled": (X[:0], Y[:0])}, "`labelled` is empty"),
         (scheme, {"labelled": (X[:8], Y[:8] + 1)}, "class numbers from 0 to 3"),
@@ -280,9 +280,9 @@ def test_bad_schemes():
 
 @pytest.mark.slow
 def test_a_class_of_which_the_teacher_is_never_sure_and_the_remedy():
-    with pytest.raises(ValueError, match="`per_class`: 5 examples of each class cannot be had"):
+    with pytest.raises(ValueError, match="`per_class`: 5 examples of each class are not available"):
         fit(scheme(shy(), per_class=5, iterations=1))
-    with pytest.warns(UserWarning, match="takes no input for class 3"):
+    with pytest.warns(UserWarning, match="classifies no input as class 3"):
         fit(scheme(shy(), iterations=1), epochs=1)
 
 

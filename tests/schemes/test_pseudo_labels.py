@@ -103,11 +103,13 @@ def test_a_class_without_sure_labels_and_the_remedies():
     assert len(pseudo_labels(echo(), FEW, least=0.399, per_class=2)) == 6
     with pytest.warns(UserWarning, match=r"each class: \[3, 2, 0\].*Lower `least` to 0.399"):
         assert len(pseudo_labels(echo(), FEW, least=0.5)) == 5
-    with pytest.raises(ValueError, match=r"takes no input for class 2\. Give inputs .*, or per_class=None"):
+    with pytest.raises(
+        ValueError, match=r"classifies no input as class 2\. Give such inputs .*, or per_class=None"
+    ):
         pseudo_labels(echo(), FEW[:5], per_class=2)
-    with pytest.warns(UserWarning, match="takes no input for class 2"):
+    with pytest.warns(UserWarning, match="classifies no input as class 2"):
         assert len(pseudo_labels(echo(), FEW[:5])) == 5
-    with pytest.raises(ValueError, match=r"nowhere as sure as that.*0.9"):
+    with pytest.raises(ValueError, match=r"never that confident.*0.9"):
         pseudo_labels(echo(), FEW, least=0.99)
 
 

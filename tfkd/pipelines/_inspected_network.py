@@ -68,7 +68,7 @@ def architecture_of(network: Network) -> Finding:
     inner = [each for each in network.layers if isinstance(each, keras.Model)]
     leaves = [each for each in flatten_layers(network, include_self=False) if not _holds_layers(each)]
     kind = _kind(network)
-    nested = f", {len(inner)} of them nested models" if inner else ""
+    nested = f", {len(inner)} of them models" if inner else ""
     return Finding(
         f"{kind} {network.name!r} of {len(network.layers)} layers{nested}; {_most(leaves)}", kind
     )
