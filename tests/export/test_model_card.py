@@ -102,7 +102,7 @@ def test_without_teacher_and_file(tmp_path):
     text = written(tmp_path, facts)
     assert {each["of"] for each in facts["figures"]} == {"student"} and facts["tflite"] is None
     assert "teacher" not in " ".join(facts["limits"]) and "| TFLite file" not in text
-    assert "a sigmoid makes probabilities" in text and "Multi label" in text
+    assert "a sigmoid turns them into probabilities" in text and "Multi label" in text
 
 
 def test_a_file_says_what_it_takes(tmp_path):

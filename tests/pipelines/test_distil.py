@@ -325,7 +325,7 @@ def test_interrupted_students_go_on_to_the_same_weights(teacher, shared, tmp_pat
         ({"recipe": tfkd.datafree.BSS()}, "BSS makes its inputs of real examples"),
         ({"students": []}, "`students` must be at least one"),
         ({"students": "resnet9"}, "6n \\+ 2"),
-        ({"students": small_network(4), "inherit": True}, "`inherit`: only a student by a factor"),
+        ({"students": small_network(4), "inherit": True}, "`inherit`: only a scaled student"),
         ({"tflite": "int3"}, "`tflite` must be one of float32"),
         ({"labels": ["a", "b"]}, "`labels` must be 4 names"),
         ({"evaluation_data": (blobs(40)[0], np.roll(blobs(40)[1], 1))}, "no better than chance"),

@@ -223,7 +223,7 @@ def probabilities(number):
         (scheme, {"unlabelled": X[:, :8]}, "must match the labelled ones"),
         (scheme, {"labelled": X}, r"`labelled` must be inputs and labels \(x, y\)"),
         (scheme, {"labelled": (X[:0], Y[:0])}, "`labelled` is empty"),
-        (scheme, {"labelled": (X[:8], Y[:8] + 1)}, "class numbers from 0 to 3"),
+        (scheme, {"labelled": (X[:8], Y[:8] + 1)}, "class indices from 0 to 3"),
         (
             scheme,
             {"labelled": tf.data.Dataset.from_tensor_slices((X, Y, Y)).batch(8)},

@@ -121,7 +121,7 @@ def test_a_class_without_sure_labels_and_the_remedies():
         ({"dataset": None}, "`dataset` is empty"),
         ({"least": 1.5}, "`least` must be between 0 and 1"),
         ({"per_class": 0}, "`per_class` must be an integer of at least 1"),
-        ({"task": "regression"}, "whose answers name classes"),
+        ({"task": "regression"}, "whose outputs name classes"),
     ],
 )
 def test_bad_pseudo_labels(options, message):
