@@ -462,6 +462,6 @@ def test_a_whole_program(teacher_file, eval_file, tmp_path):
     missing = running.run(
         compress.PROGRAM, "--model=none.keras", f"--output_dir={tmp_path / 'no'}", status=2
     )
-    assert missing.stderr.startswith("tfkd-compress: --model: there is no file 'none.keras'.")
+    assert missing.stderr.startswith("tfkd-compress: --model: the file 'none.keras' does not exist.")
     again = running.run(compress.PROGRAM, *typed, status=2)
     assert "is not empty; continue it with --resume, or replace it with --overwrite" in again.stderr

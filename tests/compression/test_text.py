@@ -247,7 +247,7 @@ def test_texts_of_files_and_arrays(tmp_path):
     ("given", "error", "message"),
     [
         ((["a"], [0]), ValueError, "`tokenizer` is needed: `training_data` are strings"),
-        ("none.tsv", FileNotFoundError, "there is no file 'none.tsv'"),
+        ("none.tsv", FileNotFoundError, "the file 'none.tsv' does not exist"),
         (7, TypeError, "must be a file or"),
         (({"token_ids": X["token_ids"]}, np.zeros(32, int)), ValueError, r"lacks \['padding_mask'\]"),
         (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of the same shape"),

@@ -186,7 +186,7 @@ def sine():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": "none.keras"}, FileNotFoundError, "there is no file"),
+        ({"model": "none.keras"}, FileNotFoundError, "does not exist"),
         ({"model": sine, "quantize": True}, ValueError, "has no counterpart in tf_keras"),
         ({"quantize": True, "tflite": "float16"}, ValueError, "`quantize` trains for an int8 file"),
         ({"learn_rounding": True, "tflite": "float16"}, ValueError, "`learn_rounding` is for files"),

@@ -319,7 +319,7 @@ def test_interrupted_students_go_on_to_the_same_weights(teacher, shared, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": "none.keras"}, "there is no file"),
+        ({"teacher": "none.keras"}, "does not exist"),
         ({"recipe": "procedurel"}, "Did you mean 'procedural'"),
         ({"recipe": 3}, "`recipe` must be a tfkd.datafree recipe or its name"),
         ({"recipe": tfkd.datafree.BSS()}, "BSS makes its inputs of real examples"),

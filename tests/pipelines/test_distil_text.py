@@ -148,8 +148,8 @@ def refused(place, teacher=None, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student": "3layers"}, "`layers` must be at most the 2 layers that the teacher has"),
-        ({"student": "0,5"}, "`layers` must be numbers from 0 to 1"),
+        ({"student": "3layers"}, "`layers` must be at most 2, the number of the teacher's layers"),
+        ({"student": "0,5"}, "`layers` must be indices from 0 to 1"),
         (
             {"student": "0.5x"},
             "`student` must be one that the recipe 'DistilBERT' makes: 3layers, 3layersx192",
@@ -178,14 +178,14 @@ def test_what_is_refused(place, changes, message):
 
 
 def test_nothing_is_written_for_what_is_refused(place, tmp_path):
-    with pytest.raises(ValueError, match="at most the 2 layers"):
+    with pytest.raises(ValueError, match="at most 2, the number"):
         refused(place, student="3layers", folder=tmp_path / "out")
     assert not {path.name for path in (tmp_path / "out").iterdir()} - {"run.lock"}
 
 
 def test_a_folder_without_a_tokenizer(place, tmp_path):
     shutil.copytree(place / "encoder", tmp_path / "bare", ignore=shutil.ignore_patterns("vocab.txt"))
-    with pytest.raises(ValueError, match="holds no tokenizer"):
+    with pytest.raises(ValueError, match="contains no tokenizer"):
         refused(place, tmp_path / "bare")
 
 

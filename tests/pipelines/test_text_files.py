@@ -103,5 +103,5 @@ def test_files_that_cannot_be_read(save, name, content, options, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`evaluation_data`: there is no file"):
+    with pytest.raises(FileNotFoundError, match=r"`evaluation_data`: the file .* does not exist"):
         read_texts(tmp_path / "none.tsv", "evaluation_data")

@@ -291,5 +291,5 @@ def of_classes(n):
 def test_outputs_of_a_teacher_are_refused():
     x, y = blobs(16)
     data = tfkd.cache_teacher(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), small_network(2))
-    with pytest.raises(ValueError, match="carries a teacher's outputs"):
+    with pytest.raises(ValueError, match="contains a teacher's outputs"):
         scheme().fit(data, verbose=0)

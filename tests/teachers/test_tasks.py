@@ -67,7 +67,7 @@ def test_one_sigmoid_is_a_binary_classifier_and_this_is_said():
 
 def test_one_linear_output_is_a_number_and_this_is_said():
     model = network(1)
-    with pytest.warns(TaskWarning, match=r"taken for a number.*task='classification'"):
+    with pytest.warns(TaskWarning, match=r"treated as a number.*task='classification'"):
         teacher = tfkd.load_teacher(model)
     assert repr(task_of(teacher)) == "Regression((1,))"
     np.testing.assert_allclose(teacher(X), model(X), rtol=1e-4)

@@ -263,7 +263,7 @@ def test_bad_layers(layers):
 
 
 def test_layers_that_there_are_not():
-    with pytest.raises(ValueError, match="`layers` must be numbers from 0 to 3"):
+    with pytest.raises(ValueError, match="`layers` must be indices from 0 to 3"):
         text.MiniLM(layers=(0, 4)).inherited_layers(4)
 
 
