@@ -75,7 +75,7 @@ def test_limits_say_what_was_learned_from_and_measured_on(pipeline):
 def test_real_data_beside_synthesized_inputs_are_no_secret(tmp_path):
     facts = facts_of(run_metrics.compression_metrics(TASK, training_images=8))
     assert not any("never seen real data" in each for each in facts["limits"])
-    assert "Compressed. Taught by net.keras on real data." in written(tmp_path, facts)
+    assert "Compressed. Trained by distillation from net.keras on real data." in written(tmp_path, facts)
 
 
 def test_what_is_only_converted_has_learned_nothing(tmp_path):

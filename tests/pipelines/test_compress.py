@@ -165,7 +165,7 @@ def test_with_data_and_a_black_box_as_teacher(teacher, tmp_path):
     assert compressed.metrics["sparsity"] == pytest.approx(0.5, abs=0.02)
     assert np.ptp(zeros_of_layers(compressed.model)) < 0.05
     assert compressed.tflite is None and compressed.problem is None
-    assert "with real inputs beside" in (tmp_path / "out/report.html").read_text()
+    assert "with real and synthesized inputs" in (tmp_path / "out/report.html").read_text()
     # Students learn without dropout; the model is as it was.
     assert compressed.model.get_layer("drop").rate == 0.0 and model.get_layer("drop").rate == 0.5
     assert model.trainable

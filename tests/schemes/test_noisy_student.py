@@ -193,7 +193,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(batches, whole, tmp_path
 def test_a_folder_of_another_run_is_refused(teacher, tmp_path):
     run = functools.partial(fit, epochs=1, backup_dir=tmp_path)
     run(scheme(teacher, iterations=1))
-    with pytest.raises(ValueError, match=r"holds a run with least=None; now it is 0.1"):
+    with pytest.raises(ValueError, match=r"contains a run with least=None; now it is 0.1"):
         run(scheme(teacher, iterations=1, least=0.1))
     with pytest.raises(ValueError, match="another"):
         run(scheme(small_network(5), iterations=1))
