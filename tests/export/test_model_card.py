@@ -83,7 +83,7 @@ def test_what_is_only_converted_has_learned_nothing(tmp_path):
     assert (
         not any("learned" in each for each in facts["limits"]) and facts["origin"]["learned_from"] is None
     )
-    assert "Taught" not in written(tmp_path, facts)
+    assert "Trained" not in written(tmp_path, facts)
 
 
 def test_what_was_not_found_or_done_comes_first():

@@ -77,7 +77,9 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     assert kept == own == text.tokenizer_of(distilled.student)
     report = (out / "report.html").read_text()
     assert "<th>teacher</th><th>student</th>" in report and "evaluation texts" in report
-    assert any(f">{said} " in report for said in ("good", "bad")) and "largest disagreements first" in report
+    assert (
+        any(f">{said} " in report for said in ("good", "bad")) and "largest disagreements first" in report
+    )
     card = json.loads((out / "model_card.json").read_text())
     sizes = {each["name"]: each["size_bytes"] for each in card["files"]}
     assert sizes["student.tflite"] == check.size_bytes and any("tokenizer/" in name for name in sizes)
