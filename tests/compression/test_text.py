@@ -229,7 +229,7 @@ def test_a_text_file_is_a_teacher(tmp_path):
     loaded = tfkd.load_teacher(tmp_path / "encoder.keras")
     np.testing.assert_allclose(loaded.predict(X, verbose=0), teacher.predict(X, verbose=0), atol=1e-6)
     assert repr(tfkd.tasks.task_of(loaded)) == repr(tfkd.tasks.task_of(teacher))
-    with pytest.raises(ValueError, match=r"`input_range` is of images.*Leave out: input_range, mean"):
+    with pytest.raises(ValueError, match=r"`input_range` is for images.*Leave out: input_range, mean"):
         tfkd.load_teacher(teacher, input_range=(0, 255), mean=1.0)
 
 

@@ -161,7 +161,7 @@ def test_folders_that_are_refused(tmp_path, teacher):
     one = save_folder(tmp_path / "one", labels=np.zeros(20, int))
     with pytest.raises(ValueError, match=r"`training_data`: .*at least two classes. Received: a\."):
         load(one, teacher)
-    with pytest.raises(ValueError, match=r"has 3 folders, and the network tells 4 classes apart.*a, b, c"):
+    with pytest.raises(ValueError, match=r"has 3 folders, but the network has 4 classes.*a, b, c"):
         load(save_folder(tmp_path / "three", labels=Y % 3), teacher)
     (tmp_path / "three/e").mkdir()
     with pytest.raises(ValueError, match=r"has no image \(.*\) in e\."):
@@ -181,12 +181,12 @@ def test_records_that_are_refused(tmp_path, teacher, monkeypatch):
     ):
         load(lacking, teacher)
     unlabelled = save_records(tmp_path / "unlabelled.tfrecord", ("image",))
-    with pytest.raises(ValueError, match="'label' or 'image/class/label', a class number"):
+    with pytest.raises(ValueError, match="'label' or 'image/class/label', a class index"):
         load(unlabelled, teacher)
     other = save_records(tmp_path / "other.tfrecord", labels=Y + 1)
     with pytest.raises(ValueError, match=r"labels of `training_data`: '.*other.tfrecord'"):
         load(other, teacher)
-    with pytest.raises(FileNotFoundError, match=r"`training_data`: there is no file '.*none-\*'"):
+    with pytest.raises(FileNotFoundError, match=r"`training_data`: the file '.*none-\*' does not exist"):
         load(str(tmp_path / "none-*"), teacher)
     (tmp_path / "empty.tfrecord").write_bytes(b"")
     with pytest.raises(ValueError, match="contains no records"):

@@ -187,7 +187,7 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
 @pytest.mark.parametrize(
     ("scheme", "changes", "message"),
     [
-        ("distil", {"teacher": None}, "`teacher`: scheme 'distil' needs one, of trained networks"),
+        ("distil", {"teacher": None}, "`teacher`: scheme 'distil' needs one trained network"),
         ("ensemble", {"teacher": "t.keras"}, "`teacher`: scheme 'ensemble' needs at least 2.*Received: 1"),
         ("distil", {"teacher": ["a.keras", "b.keras"]}, "`teacher`: scheme 'distil' takes 1 at most"),
         ("mutual", {"students": "net.keras"}, "`students`: scheme 'mutual' needs at least 2"),
@@ -225,7 +225,9 @@ def test_folders_to_measure_on_must_be_those_of_training(teacher_file, files, tm
     source = save_folder(tmp_path / "train", pixels, Y[:40])
     other = save_folder(tmp_path / "test", pixels, Y[:40])
     os.rename(tmp_path / "test/b", tmp_path / "test/e")
-    with pytest.raises(ValueError, match=r"`evaluation_data`: its folders must be .* b, c, d\. Received"):
+    with pytest.raises(
+        ValueError, match=r"`evaluation_data`: its folders must have the names .* b, c, d\. Received"
+    ):
         run("distil", teacher_file, files, training_data=source, evaluation_data=other)
 
 

@@ -182,7 +182,7 @@ def test_a_finished_chain_is_not_repeated_and_others_are_refused(teacher, tmp_pa
     ):
         before = harness.snapshot(chain.student)
         with pytest.raises(
-            ValueError, match=r"holds another chain: .* was .*, and now is .*\. Give another folder"
+            ValueError, match=r"contains another chain: .* was .*, and now is .*\. Give another folder"
         ):
             fit(chain, **{"epochs": 1, "backup_dir": tmp_path, **options})
         harness.assert_same_weights(before, chain.student)

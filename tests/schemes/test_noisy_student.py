@@ -231,17 +231,17 @@ def probabilities(number):
         ),
         (scheme, {"loss": "sparse_categorical_crossentropy"}, "`loss` must take rows of probabilities"),
         (scheme, {"metrics": [keras.metrics.SparseCategoricalAccuracy()]}, "`metrics` must take rows"),
-        (lambda: scheme(probabilities(0)), {}, "must return logits, and .* ends in a softmax"),
+        (lambda: scheme(probabilities(0)), {}, "must return logits, but .* ends in a softmax"),
         (
             lambda: scheme(small_network(2), probabilities),
             {},
-            "must return logits, and .* ends in a softmax",
+            "must return logits, but .* ends in a softmax",
         ),
         (scheme, {"batch_size": 0}, "`batch_size` must be an integer"),
         (
             lambda: scheme(small_network(2), other_classes),
             {},
-            r"outputs \(None, 4\), as the teacher has. Received: .* with \(None, 5\) for iteration 1",
+            r"teacher's output shape \(None, 4\). Received: .* with \(None, 5\) for iteration 1",
         ),
     ],
 )

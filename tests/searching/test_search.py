@@ -369,7 +369,7 @@ X, Y = blobs(20)
         (
             {"training_data": (X, Y + 4)},
             ValueError,
-            "the labels of `training_data` must be 20 class numbers",
+            "the labels of `training_data` must be 20 class indices",
         ),
         ({"validation_data": (X, Y[:3])}, ValueError, "the labels of `validation_data`"),
         ({"validation_share": 0.99}, ValueError, "leaves none for training"),

@@ -273,7 +273,7 @@ def test_layers_that_share_weights_cannot_go():
 def test_windows_of_attention_stay_in_turn():
     gemma = hub("Gemma", use_sliding_window_attention=True)
     assert from_layers(gemma, [0, 3]).num_layers == 2
-    with pytest.raises(ValueError, match=r"use_sliding_window_attention.*even and odd numbers in turn"):
+    with pytest.raises(ValueError, match=r"use_sliding_window_attention.*even and odd layers alternating"):
         from_layers(gemma, [0, 2])
 
 

@@ -211,7 +211,7 @@ def test_labels_that_do_not_fit_are_refused(task, bad, message):
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        (TextClassification, (7, 5), r"one row of logits a text.*\(None, 7, 5\).*masked_language_model"),
+        (TextClassification, (7, 5), r"one row of logits per text.*\(None, 7, 5\).*masked_language_model"),
         (TextClassification, (1,), r"returns \(batch, classes\)"),
         (MaskedLanguageModel, (5,), r"\(batch, tokens, vocabulary\).*\(None, 5\).*text_classification"),
         (CausalLanguageModel, (7, None), "a known vocabulary"),
@@ -234,7 +234,7 @@ def test_what_looks_broken():
     assert "it is saturated. Check" in text.diagnose(1000 * logits[:, 0])
     vectors = SentenceEmbedding((8,))
     assert vectors.diagnose(VECTORS[0]) is None
-    assert "(mean cosine 1.000) to everything" in vectors.diagnose(100 + 0.1 * VECTORS[0])
+    assert "(mean cosine 1.000) for everything" in vectors.diagnose(100 + 0.1 * VECTORS[0])
 
 
 def test_words():

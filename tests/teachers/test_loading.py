@@ -285,7 +285,7 @@ def of_bytes():
 
 @pytest.mark.filterwarnings("ignore:.*on synthetic images it")
 def test_a_range_that_contradicts_the_networks_own_scaling():
-    with pytest.warns(TeacherWarning, match=r"seems to expect 0 to 255 where it is given -1 to 1"):
+    with pytest.warns(TeacherWarning, match=r"seems to expect 0 to 255 but is given -1 to 1"):
         tfkd.load_teacher(of_bytes(), input_range=(-1, 1))
     for given in ((0, 255), (0, 1)):
         with warnings.catch_warnings(record=True) as caught:

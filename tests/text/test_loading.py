@@ -86,7 +86,7 @@ def change(folder: pathlib.Path, **options):
         ({"model_type": "abacus"}, "no converter for this `model_type`"),
         ({"model_type": None}, "no config.json with a `model_type`"),
         ({"registered_name": "x"}, "keras_hub.models.Backbone.from_preset"),
-        ({"num_hidden_layers": 1}, "weights of .* have 2 layers, and its config.json says 1"),
+        ({"num_hidden_layers": 1}, "weights of .* have 2 layers, but its config.json has 1"),
         (
             {"num_hidden_layers": 3},
             "lack the tensor 'encoder.layer.2.attention.self.query.weight'.*such as",
@@ -98,7 +98,7 @@ def change(folder: pathlib.Path, **options):
         ),
         (
             {"hidden_act": "relu"},
-            "activation 'relu', and keras-hub's BertBackbone computes an approximated",
+            "activation 'relu', but keras-hub's BertBackbone computes an approximate",
         ),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
     ],

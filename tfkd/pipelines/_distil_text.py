@@ -86,7 +86,8 @@ def distil_text(
         text_column: name, or index from 0, of the column with texts; None for one called "text" or similar,
             otherwise the first.
         label_column: the same for labels; None for one called "label" or similar, otherwise the second of
-            two. labels: the classes in their order; None for those in the file, sorted.
+            two.
+        labels: the classes in order; None for those in the file, sorted.
         augment: whether the student also learns from augmented training texts: copies with words masked,
             and n-grams, three of each or as `BERTToBiLSTM` defines (`tfkd.text.augment_words`). With these
             or `unlabelled_data`, labels are not used, only the teacher's outputs.

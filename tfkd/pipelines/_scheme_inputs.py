@@ -19,8 +19,8 @@ def check_needs(
         unlabelled: unlabelled inputs, or None.
         **given: further arguments; None if not given.
     """
-    _check_count("teacher", "trained networks", name, len(teachers), *scheme.teachers)
-    _check_count("students", "networks", name, len(students), *scheme.students)
+    _check_count("teacher", "trained network", name, len(teachers), *scheme.teachers)
+    _check_count("students", "network", name, len(students), *scheme.students)
     if not teachers and not students:
         raise ValueError(
             f"`students`: without a `teacher`, scheme {name!r} needs a network to train, such as net.keras."
@@ -45,10 +45,8 @@ def check_needs(
 
 def _check_count(argument, what, scheme, count, least, most):
     if count < least:
-        wanted = "one" if least == most == 1 else f"at least {least}"
-        raise ValueError(
-            f"`{argument}`: scheme {scheme!r} needs {wanted} of {what}. Received: {count or 'none'}."
-        )
+        wanted = f"one {what}" if least == most == 1 else f"at least {least} {what}s"
+        raise ValueError(f"`{argument}`: scheme {scheme!r} needs {wanted}. Received: {count or 'none'}.")
     if most is not None and count > most:
         raise ValueError(f"`{argument}`: scheme {scheme!r} takes {most} at most. Received: {count}.")
 
