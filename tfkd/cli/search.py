@@ -58,8 +58,8 @@ def _define(values):
     flags.DEFINE_string(
         "train_data",
         None,
-        "npz file with x_train and y_train, a fifth of which is used to judge students; default: they "
-        "learn by --recipe and are judged by their agreement with the teacher",
+        "npz file with x_train and y_train; a fifth is held out to judge students; default: they learn by "
+        "--recipe and are judged by their agreement with the teacher",
         flag_values=values,
     )
 

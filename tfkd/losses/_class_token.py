@@ -29,6 +29,6 @@ def _each_without_tokens(shapes):
 def _check_rank(shape):
     if len(shape) not in (2, 3):
         raise ValueError(
-            "Features must be tokens (batch, tokens, width), of which the first is [CLS], or (batch, "
-            f"width). Received: shape {tuple(shape)}. Tap a block of a transformer."
+            "Features must be tokens (batch, tokens, width), with [CLS] first, or (batch, width). "
+            f"Received: shape {tuple(shape)}. Tap a block of a transformer."
         )

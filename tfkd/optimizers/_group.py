@@ -84,7 +84,7 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         """Does nothing: files store the optimizers as parts of the group."""
 
     def load_own_variables(self, store) -> None:
-        """Nothing, likewise."""
+        """Does nothing: files load the optimizers as parts of the group."""
 
     def get_config(self) -> dict:
         serialized = [keras.saving.serialize_keras_object(each) for each in self.members]

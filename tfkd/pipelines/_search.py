@@ -71,8 +71,8 @@ def search(
         inherit: whether to initialize students from the teacher's weights.
         trials: maximum number of students to train.
         strategy: "random", "grid" or "bayesian".
-        training_data: an npz file with `x_train` and `y_train`, or these two arrays, a fifth of which is
-            held out for judging students; None to search without data.
+        training_data: an npz file with `x_train` and `y_train`, or these two arrays; a fifth is held out
+            for judging students; None to search without data.
         recipe: recipe for training without data; has no effect with `training_data`.
         epochs: epochs of each trial; None for 3 on data, and the recipe's without data.
         batch_size: batch size on data; None for 128.

@@ -55,7 +55,7 @@ class MutualDistiller(DistillationModel):
         loss_weights: one weight of at least 0 for each loss; None for 1 each, the paper's.
         together: whether all students are updated from their outputs at the beginning of the step, which
             takes one forward pass each. Otherwise they are updated in turn, as in the paper's algorithm 1:
-            a student learns from peers, of which the earlier ones are already updated; peers then run in
+            a student learns from peers, the earlier of which are already updated; peers then run in
             inference mode, and a step takes nearly three passes each.
         name: name of the model.
         **kwargs: passed to `keras.Model`.

@@ -62,7 +62,7 @@ class LessonOnData(Lesson):
         student_loss_weight: weight of the labels' loss.
         epochs: epochs of each trial.
         batch_size: batch size.
-        optimizer: optimizer of which each trial gets a copy; None for Adam with cosine decay.
+        optimizer: optimizer; each trial gets a copy; None for Adam with cosine decay.
         learning_rate: peak rate of that Adam.
         jit_compile: as for `keras.Model.compile`.
         seed: seed of the split.

@@ -83,7 +83,7 @@ def search(
         recipe: recipe for training without data; None for `tfkd.datafree.Procedural()`.
         epochs: of each trial; None for 3 on data, and the recipe's without.
         batch_size: batch size on data; a recipe has its own.
-        optimizer: optimizer on data, of which each trial gets a copy; None for Adam with cosine decay to 0.
+        optimizer: optimizer on data; each trial gets a copy; None for Adam with cosine decay to 0.
         learning_rate: peak rate of that Adam, above 0.
         task: the task of the outputs; None for `tfkd.tasks.task_of(teacher)`.
         seed: int seed of all random numbers, at least 0.

@@ -20,7 +20,7 @@ _CHANCE = 0.1
 
 
 class SentenceEmbedding(Task):
-    """One vector per text, `(dimensions,)`, of which the direction matters.
+    """One vector per text, `(dimensions,)`; its direction matters.
 
     Agreement is the cosine between two outputs; below 0 counts as 0. Labels are other vectors `(batch,
     dimensions)` for the same texts, such as a larger encoder's. `score` gives the mean cosine to them and,
@@ -44,7 +44,7 @@ class SentenceEmbedding(Task):
     """
 
     examples: ClassVar[str] = "texts"
-    outputs_are = "a vector for each text, of which the direction matters"
+    outputs_are = "a vector for each text; its direction matters"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:

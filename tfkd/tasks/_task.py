@@ -153,7 +153,7 @@ class Task(ABC):
 
 
 class ClassTask(Task):
-    """A task whose outputs name classes, of which one or several may be right."""
+    """A task with classes as outputs; one or several may be right."""
 
     has_classes: ClassVar[bool] = True
     tempered: ClassVar[bool] = True
