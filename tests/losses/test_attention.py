@@ -176,8 +176,8 @@ def test_paths_get_their_suffix_once(name):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: AttentionKL("a:probabilities", "b"), "':scores' behind.*'a:probabilities'"),
-        (lambda: SelfAttentionRelations("a:scores", "b"), "':values' behind.*'a:scores'"),
+        (lambda: AttentionKL("a:probabilities", "b"), "':scores' appended.*'a:probabilities'"),
+        (lambda: SelfAttentionRelations("a:scores", "b"), "':values' appended.*'a:scores'"),
         (lambda: AttentionScores(["a", "b"], ["c"]), "the same number of layers"),
         (lambda: SelfAttentionRelations("a", "b", of=("scores",)), "`of` must be one of 'queries', 'keys'"),
         (lambda: SelfAttentionRelations("a", "b", of=()), "`of` must name at least one"),

@@ -189,7 +189,7 @@ def sine():
         ({"model": "none.keras"}, FileNotFoundError, "does not exist"),
         ({"model": sine, "quantize": True}, ValueError, "has no counterpart in tf_keras"),
         ({"quantize": True, "tflite": "float16"}, ValueError, "`quantize` trains for an int8 file"),
-        ({"learn_rounding": True, "tflite": "float16"}, ValueError, "`learn_rounding` is for files"),
+        ({"learn_rounding": True, "tflite": "float16"}, ValueError, "`learn_rounding` is for .* files"),
         (
             {"learn_rounding": True, "quantize": True, "tflite": "int8"},
             ValueError,

@@ -327,7 +327,9 @@ def test_members_that_do_not_go_together(members):
     assert EnsembleTeacher([members[0], in_front])(X).shape == (32, CLASSES)
 
     three = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)], name="three")
-    with pytest.raises(ValueError, match=r"same classes.*'net' of Classification\(\(4,\)\), 'three' of"):
+    with pytest.raises(
+        ValueError, match=r"same task and classes.*'net' with Classification\(\(4,\)\), 'three' with"
+    ):
         EnsembleTeacher([members[0], three])
     labels = tasks.mark(small_network(4, name="labels"), tasks.MultiLabel((4,)))
     with pytest.raises(
