@@ -62,7 +62,7 @@ def test_inputs_that_are_not_images_have_any_scale():
         ({"x_test": X}, "lacks y_test"),
         ({"images": X}, "lacks x_test and y_test; it has"),
         ({"x_test": X[:, :5], "y_test": Y}, r"shape \(n, 12, 12, 1\)"),
-        ({"x_test": X[:0], "y_test": Y[:0]}, "inputs of `evaluation_data` must be"),
+        ({"x_test": X[:0], "y_test": Y[:0]}, "inputs of `evaluation_data` must have"),
         ({"x_test": X.astype("float32"), "y_test": Y}, "between 0 and 1"),
         ({"x_test": X.astype("int32"), "y_test": Y}, "must be uint8"),
         ({"x_test": X, "y_test": Y[:3]}, "6 class indices"),

@@ -334,7 +334,7 @@ def test_students_that_are_not_finite(teacher, examples):
 def test_folders_of_other_searches(found, teacher, examples, tmp_path):
     options = {"training_data": examples, "folder": found.folder, "verbose": 0, "batch_size": 32}
     with pytest.raises(
-        ValueError, match=r"has trials of another search: `epochs` was 1, now 2\. Give the same"
+        ValueError, match=r"has trials of another search: `epochs` was 1, now 2\. Use the same"
     ):
         tfkd.search(teacher, SPACE, epochs=2, **options)
     (tmp_path / "search.json").write_text("{")

@@ -198,7 +198,7 @@ def test_tokens_as_targets(kind):
         ),
         (CausalLanguageModel((3, 5)), [[0, 1]] * 4, r"\(4, 3\).*see tfkd.tasks.next_tokens"),
         (MaskedLanguageModel((2, 5)), [[-1, 1]] * 4, "-100 where a token does not count"),
-        (MaskedLanguageModel((2, 5)), np.full((4, 2), -100), "have a token that counts"),
+        (MaskedLanguageModel((2, 5)), np.full((4, 2), -100), "have at least one token that counts"),
         (SentenceEmbedding((2,)), np.zeros((4, 3)), r"finite vectors \(4, 2\), such as a teacher's"),
         (SentenceEmbedding((2,)), np.full((4, 2), np.nan), "finite vectors"),
     ],
