@@ -383,7 +383,7 @@ def test_attention_of_another_kind(kind, given, readable):
 
 @pytest.mark.parametrize("of", ["logits", "wide0"])
 def test_layers_without_attention(of):
-    message = rf"layer '{of}' holds no attention.*Layers with attention: \['attention0', 'attention1'\]"
+    message = rf"layer '{of}' contains no attention.*Layers with attention: \['attention0', 'attention1'\]"
     with pytest.raises(ValueError, match=message), taps.record(own(), [f"{of}:scores"]):
         pass
 

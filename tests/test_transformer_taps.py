@@ -178,7 +178,7 @@ def ends_in_an_operation():
         (lambda: keras.Sequential([keras.Input((3,)), layers.Dense(2)]), "has no attention layer"),
         (Loose, r"\['one', 'two'\] are not inside other layers. Put each block into a layer"),
         (two_backbones, r"several backbones with attention: \['left', 'right'\]. Pass one of them"),
-        (ends_in_an_operation, r"'add.*' makes cannot be tapped.*keras\.layers\.Add"),
+        (ends_in_an_operation, r"The output of 'add.*' cannot be tapped.*keras\.layers\.Add"),
     ],
 )
 def test_models_whose_blocks_cannot_be_told(model, message):

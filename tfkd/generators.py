@@ -1,13 +1,13 @@
-"""What makes inputs: trained generators and procedural priors.
+"""Generators of inputs: trained ones and procedural priors.
 
-It is the top-level package `generators`, the same module object under the name that documents use.
+This is the top-level package `generators`: the same module under its documented name.
 """
 
 import sys
 
 import generators
 
-# Editors and type checkers read this; at run time there is one module under both names.
+# For editors and type checkers; at run time both names are one module.
 from generators import *  # noqa: F403
 
 sys.modules[__name__] = generators

@@ -48,7 +48,7 @@ def test_bad_input():
     model = table(STUDENT, "s")
     with pytest.raises(ValueError, match="`bins` must be an integer"):
         reliability(model, INPUTS, LABELS, bins=0)
-    with pytest.raises(ValueError, match="`labels` must be 40 class numbers"):
+    with pytest.raises(ValueError, match="`labels` must be 40 class indices"):
         reliability(model, INPUTS, keras.utils.to_categorical(LABELS, 5))
     with pytest.raises(ValueError, match="must be a classifier"):
         reliability(model, INPUTS, LABELS, task=tfkd.tasks.Regression((5,)))

@@ -33,7 +33,7 @@ def test_a_file_is_inspected(teacher_file, tmp_path):
         ([], "tfkd-inspect needs --teacher"),
         (["a.keras", "b.keras"], "Unexpected arguments: a.keras b.keras"),
         (["--teacher=a.keras", "b.keras"], "Unexpected arguments: b.keras"),
-        (["none.keras"], "--teacher: there is no file 'none.keras'"),
+        (["none.keras"], "--teacher: the file 'none.keras' does not exist"),
     ],
 )
 def test_what_cannot_be_inspected(typed, message):

@@ -105,7 +105,7 @@ def test_what_an_interrupted_run_says_goes_on_with_it(teacher_file, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = ended(process, 130)
     assert err.count("\n") == 1 and not (folder / "run.lock").exists()
-    command = shlex.split(err.split("go on with: ")[1])
+    command = shlex.split(err.split("continue with: ")[1])
     assert "--resume" in command and "--overwrite" not in command
     again = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=240)
     assert again.returncode == 0 and re.search(r"resuming after epoch \d+ of 30", again.stdout)
@@ -127,7 +127,7 @@ def test_interrupted_before_anything_was_done(teacher_file, tmp_path):
     wait_for(process, lambda: catches(process, signal.SIGTERM))
     process.send_signal(signal.SIGINT)
     _, err = ended(process, 130)
-    assert err.strip().count("\n") == 0 and "start again" in err
+    assert err.strip().count("\n") == 0 and "start the run again" in err
 
 
 def test_nobody_reads_what_is_printed(teacher_file, tmp_path):

@@ -294,11 +294,11 @@ def test_flags_are_the_arguments_of_distil_text():
     [
         (
             ["--scheme=mutual", "--input_range=0,255"],
-            "With --task=text there is no --scheme, --input_range. Leave",
+            "--scheme, --input_range cannot be used with --task=text. Leave",
         ),
-        (["--losses=dist"], "there is no --losses. Leave that out; --recipe"),
-        (["--teacher=b"], "--teacher: --task=text needs one"),
-        (["--task=auto", "--recipe=tiny_bert"], "--recipe: only with --task=text. Give that, too"),
+        (["--losses=dist"], "--losses cannot be used with --task=text. Leave it out; --recipe"),
+        (["--teacher=b"], "--teacher: --task=text needs a .keras file"),
+        (["--task=auto", "--recipe=tiny_bert"], "--recipe: only with --task=text. Add that flag"),
         (["--task=auto", "--noaugment"], "--augment: only with --task=text"),
     ],
 )
@@ -342,7 +342,7 @@ def test_an_error_nobody_expected_is_shown_whole():
     done = running.run(program, "--teacher=t", "--output_dir=x", status=1)
     *trace, last = done.stderr.splitlines()
     assert trace[0].startswith("Traceback") and trace[-1] == "ValueError: deep inside"
-    assert last.startswith("tfkd-data-free: that is an error nobody expected. Please report it")
+    assert last.startswith("tfkd-data-free: this is an unexpected error. Please report it")
     assert "tfkd-data-free --version" in last
 
 
@@ -387,9 +387,9 @@ def test_an_interruption_says_how_to_go_on(typed, said, tmp_path):
     typed, said = ([word.replace("FILE", str(preset)) for word in words] for words in (typed, said))
     _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=Interrupted())
     expected = " ".join(["tfkd-data-free --teacher=t --output_dir=x", *said])
-    assert done.stderr == f"tfkd-data-free: interrupted; go on with: {expected}\n"
+    assert done.stderr == f"tfkd-data-free: interrupted; continue with: {expected}\n"
     _, done = run(data_free, "--teacher=t", "--output_dir=x", *typed, status=130, error=KeyboardInterrupt())
-    assert done.stderr == "tfkd-data-free: interrupted before training began: start again.\n"
+    assert done.stderr == "tfkd-data-free: interrupted before training began: start the run again.\n"
 
 
 @pytest.mark.parametrize(
@@ -462,6 +462,6 @@ def test_a_whole_program(teacher_file, eval_file, tmp_path):
     missing = running.run(
         compress.PROGRAM, "--model=none.keras", f"--output_dir={tmp_path / 'no'}", status=2
     )
-    assert missing.stderr.startswith("tfkd-compress: --model: there is no file 'none.keras'.")
+    assert missing.stderr.startswith("tfkd-compress: --model: the file 'none.keras' does not exist.")
     again = running.run(compress.PROGRAM, *typed, status=2)
     assert "is not empty; continue it with --resume, or replace it with --overwrite" in again.stderr

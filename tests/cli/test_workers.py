@@ -110,7 +110,7 @@ def test_workers_that_nobody_has_named(program, monkeypatch):
         typed.append("--train_data=train.npz")
     monkeypatch.delenv("TF_CONFIG", raising=False)
     told = running.run(program, *typed, status=2).stderr
-    assert "--strategy is multi_worker, and the environment has no TF_CONFIG" in told
+    assert "--strategy is multi_worker, but the environment has no TF_CONFIG" in told
     example = re.search(r"TF_CONFIG='(.*)'", told)
     assert example and json.loads(example[1])["task"] == {"type": "worker", "index": 0}
 
@@ -129,5 +129,6 @@ def test_more_gpus_than_there_are():
 def test_strategies_are_not_for_texts():
     typed = [*STARTED, "--task=text", "--train_data=a.csv", "--strategy=mirrored"]
     assert (
-        "With --task=text there is no --strategy" in running.run(distill.PROGRAM, *typed, status=2).stderr
+        "--strategy cannot be used with --task=text"
+        in running.run(distill.PROGRAM, *typed, status=2).stderr
     )

@@ -229,7 +229,7 @@ def test_a_text_file_is_a_teacher(tmp_path):
     loaded = tfkd.load_teacher(tmp_path / "encoder.keras")
     np.testing.assert_allclose(loaded.predict(X, verbose=0), teacher.predict(X, verbose=0), atol=1e-6)
     assert repr(tfkd.tasks.task_of(loaded)) == repr(tfkd.tasks.task_of(teacher))
-    with pytest.raises(ValueError, match=r"`input_range` is of images.*Leave out: input_range, mean"):
+    with pytest.raises(ValueError, match=r"`input_range` is for images.*Leave out: input_range, mean"):
         tfkd.load_teacher(teacher, input_range=(0, 255), mean=1.0)
 
 
@@ -247,11 +247,15 @@ def test_texts_of_files_and_arrays(tmp_path):
     ("given", "error", "message"),
     [
         ((["a"], [0]), ValueError, "`tokenizer` is needed: `training_data` are strings"),
-        ("none.tsv", FileNotFoundError, "there is no file 'none.tsv'"),
+        ("none.tsv", FileNotFoundError, "the file 'none.tsv' does not exist"),
         (7, TypeError, "must be a file or"),
         (({"token_ids": X["token_ids"]}, np.zeros(32, int)), ValueError, r"lacks \['padding_mask'\]"),
-        (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of one shape"),
-        (({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)), ValueError, "must hold integers"),
+        (({**X, "token_ids": X["token_ids"][:, :3]}, np.zeros(32, int)), ValueError, "of the same shape"),
+        (
+            ({**X, "token_ids": X["token_ids"] * 0.5}, np.zeros(32, int)),
+            ValueError,
+            "must contain integers",
+        ),
         ((X, np.full(32, 9)), ValueError, "labels of `training_data`"),
     ],
     ids=["strings", "no file", "number", "mask", "shapes", "floats", "labels"],
@@ -272,5 +276,5 @@ def test_a_bad_line_is_named(tmp_path):
 
 
 def test_words_need_a_tokenizer():
-    with pytest.raises(ValueError, match="`tokenizer` is needed: words of its vocabulary"):
+    with pytest.raises(ValueError, match="`tokenizer` is needed: the model is queried"):
         with_words(tfkd.datafree.Procedural(), None, 8)

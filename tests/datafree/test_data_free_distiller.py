@@ -526,7 +526,9 @@ def test_bad_arguments(teacher, student):
         tfkd.DataFreeDistiller(teacher, student, "dfad")
     with pytest.raises(ValueError, match="must take inputs of one known size"):
         tfkd.DataFreeDistiller(unknown, keras.models.clone_model(unknown))
-    with pytest.raises(ValueError, match=r"`task` is needed: outputs of shape \(None, 10, 10, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"`task` is needed: the meaning of outputs of shape \(None, 10, 10, 2\)"
+    ):
         tfkd.DataFreeDistiller(maps, keras.models.clone_model(maps))
     with pytest.raises(ValueError, match="at least two classes"):
         tfkd.DataFreeDistiller(one_class, keras.models.clone_model(one_class), task="classification")

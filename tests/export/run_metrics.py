@@ -18,7 +18,7 @@ def metrics_of(task: Task, scores=None, **others) -> dict:
         "synthesis_seconds": 1.0,
         "student_seconds": 2.0,
         "recipe": {"name": "procedural", "batch_size": 8},
-        "recipe_reason": "It was asked for.",
+        "recipe_reason": "It was requested.",
         "stopped": None,
         "health": {"findings": []},
         "batch_statistics": None,

@@ -75,7 +75,7 @@ def test_limits_say_what_was_learned_from_and_measured_on(pipeline):
 def test_real_data_beside_synthesized_inputs_are_no_secret(tmp_path):
     facts = facts_of(run_metrics.compression_metrics(TASK, training_images=8))
     assert not any("never seen real data" in each for each in facts["limits"])
-    assert "Compressed. Taught by net.keras on real data." in written(tmp_path, facts)
+    assert "Compressed. Trained by distillation from net.keras on real data." in written(tmp_path, facts)
 
 
 def test_what_is_only_converted_has_learned_nothing(tmp_path):
@@ -83,7 +83,7 @@ def test_what_is_only_converted_has_learned_nothing(tmp_path):
     assert (
         not any("learned" in each for each in facts["limits"]) and facts["origin"]["learned_from"] is None
     )
-    assert "Taught" not in written(tmp_path, facts)
+    assert "Trained" not in written(tmp_path, facts)
 
 
 def test_what_was_not_found_or_done_comes_first():
@@ -102,7 +102,7 @@ def test_without_teacher_and_file(tmp_path):
     text = written(tmp_path, facts)
     assert {each["of"] for each in facts["figures"]} == {"student"} and facts["tflite"] is None
     assert "teacher" not in " ".join(facts["limits"]) and "| TFLite file" not in text
-    assert "a sigmoid makes probabilities" in text and "Multi label" in text
+    assert "a sigmoid turns them into probabilities" in text and "Multi label" in text
 
 
 def test_a_file_says_what_it_takes(tmp_path):

@@ -176,12 +176,12 @@ def test_paths_get_their_suffix_once(name):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: AttentionKL("a:probabilities", "b"), "':scores' behind.*'a:probabilities'"),
-        (lambda: SelfAttentionRelations("a:scores", "b"), "':values' behind.*'a:scores'"),
-        (lambda: AttentionScores(["a", "b"], ["c"]), "as many layers each"),
+        (lambda: AttentionKL("a:probabilities", "b"), "':scores' appended.*'a:probabilities'"),
+        (lambda: SelfAttentionRelations("a:scores", "b"), "':values' appended.*'a:scores'"),
+        (lambda: AttentionScores(["a", "b"], ["c"]), "the same number of layers"),
         (lambda: SelfAttentionRelations("a", "b", of=("scores",)), "`of` must be one of 'queries', 'keys'"),
         (lambda: SelfAttentionRelations("a", "b", of=()), "`of` must name at least one"),
-        (lambda: SelfAttentionRelations("a", "b", of=("keys", "keys")), "none twice"),
+        (lambda: SelfAttentionRelations("a", "b", of=("keys", "keys")), "each once"),
         (lambda: SelfAttentionRelations("a", "b", heads=0), "`heads` must be an integer of at least 1"),
     ],
 )
@@ -193,7 +193,9 @@ def test_bad_options(build, message):
 @pytest.mark.parametrize("function", [losses.attention_scores, losses.attention_kl])
 def test_scores_that_cannot_match(function):
     fewer = SCORES[1][:, :2]
-    with pytest.raises(ValueError, match=r"teacher \(3, 4, 5, 5\), student \(3, 2, 5, 5\).*as many heads"):
+    with pytest.raises(
+        ValueError, match=r"teacher \(3, 4, 5, 5\), student \(3, 2, 5, 5\).*same number of heads"
+    ):
         function(SCORES[0], fewer)
     with pytest.raises(ValueError, match=r"`student` must be attention scores.*\(3, 4, 5\)"):
         function(SCORES[0], SCORES[1][..., 0])

@@ -421,13 +421,13 @@ def test_batches_that_cannot_match(name):
         (lambda: losses.BernoulliTargets(0), "`temperature` must be above 0"),
         (lambda: losses.FSP("a", "b"), "list of at least two layers"),
         (lambda: losses.SingularValues(["a"], ["b"]), "list of at least two layers"),
-        (lambda: losses.Hint(["a", "b"], ["c"]), "as many layers each"),
+        (lambda: losses.Hint(["a", "b"], ["c"]), "the same number of layers"),
         (
             lambda: losses.Hint(["a", "b"], ["c", "d"], projector=keras.layers.Dense(3)),
             "each of the 2 pairs",
         ),
         (lambda: losses.ReviewKD(["a"], ["b"], width=0), "`width` must be an integer of at least 1"),
-        (lambda: losses.ReviewKD(["a"], ["b"], projector=True), "`projector` is not for `ReviewKD`"),
+        (lambda: losses.ReviewKD(["a"], ["b"], projector=True), "`ReviewKD` takes no `projector`"),
         (lambda: losses.FactorTransfer("a", "b", rate=0), "`rate` must be above 0"),
         (lambda: losses.FactorTransfer(["a"], ["b"]), "one pair of layers"),
         (lambda: losses.Contrastive("a", "b", examples=0), "`examples` must be an integer of at least 1"),
@@ -477,7 +477,7 @@ def test_relative_hint_of_chosen_channels():
     np.testing.assert_allclose(again.call(teacher, student), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="`channels` must be a list for each of the 2 pairs"):
         losses.Hint(["a", "b"], ["a", "b"], channels=[[1]])
-    with pytest.raises(ValueError, match="`projector` must be None where `channels` are chosen"):
+    with pytest.raises(ValueError, match="`projector` must be None if `channels` is given"):
         losses.Hint("a", "b", projector=True, channels=[[1]])
 
 

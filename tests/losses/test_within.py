@@ -158,13 +158,13 @@ def test_losses_of_keras_and_half_precision():
 
 
 def test_what_cannot_be_within_one_network():
-    with pytest.raises(ValueError, match=r"looks at the student alone.*as it is"):
+    with pytest.raises(ValueError, match=r"uses the student alone.*directly"):
         within(TeacherFree())
     with pytest.raises(
-        ValueError, match=r"another `student_layer` than `teacher_layer`.*SoftTargets.*None"
+        ValueError, match=r"different `student_layer` and `teacher_layer`.*SoftTargets.*None"
     ):
         within(SoftTargets(4.0))
-    with pytest.raises(ValueError, match=r"another `student_layer`.*GradientAttention with ':gradient'"):
+    with pytest.raises(ValueError, match=r"different `student_layer`.*GradientAttention with ':gradient'"):
         within(GradientAttention())
     with pytest.raises(TypeError, match=r"must be a tfkd.losses"):
         within("soft_targets")

@@ -238,7 +238,7 @@ def test_dot_where_it_cannot_work(teacher):
         )
     model = small_network(2)
     model.compile(DOT(keras.optimizers.SGD(0.1, 0.9)), LABELS_LOSS)
-    with pytest.raises(TypeError, match=r"needs the gradients of labels and teacher apart"):
+    with pytest.raises(TypeError, match=r"needs separate gradients of labels and teacher"):
         model.fit(*blobs(8), verbose=0)
 
 

@@ -75,7 +75,7 @@ def test_optimizers():
     for typed, message in (
         ("adm", "Did you mean 'adam'"),
         ("adam:beta=1", "Did you mean 'beta_"),
-        ("adam:learning_rate=1", "give its rate as `learning_rate`"),
+        ("adam:learning_rate=1", "set the learning rate by `learning_rate`"),
     ):
         with pytest.raises(ValueError, match=message):
             optimizer_named(typed, 0.1)

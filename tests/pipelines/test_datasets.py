@@ -127,7 +127,7 @@ def test_what_is_held_out_is_a_seeded_share(kind, sources, teacher):
     again = arrays_of(data.split(0.25, seed=3)[1])[0]
     np.testing.assert_array_equal(again, arrays_of(held_out)[0])
     assert (arrays_of(data.split(0.25, seed=4)[1])[0] != again).any()
-    for share, message in ((0, "above 0 and below 1"), (0.99, "leaves none to learn from")):
+    for share, message in ((0, "above 0 and below 1"), (0.99, "leaves none for training")):
         with pytest.raises(ValueError, match=f"`validation_split`.*{message}"):
             data.split(share, seed=3)
 
@@ -161,7 +161,7 @@ def test_folders_that_are_refused(tmp_path, teacher):
     one = save_folder(tmp_path / "one", labels=np.zeros(20, int))
     with pytest.raises(ValueError, match=r"`training_data`: .*at least two classes. Received: a\."):
         load(one, teacher)
-    with pytest.raises(ValueError, match=r"has 3 folders, and the network tells 4 classes apart.*a, b, c"):
+    with pytest.raises(ValueError, match=r"has 3 folders, but the network has 4 classes.*a, b, c"):
         load(save_folder(tmp_path / "three", labels=Y % 3), teacher)
     (tmp_path / "three/e").mkdir()
     with pytest.raises(ValueError, match=r"has no image \(.*\) in e\."):
@@ -181,15 +181,15 @@ def test_records_that_are_refused(tmp_path, teacher, monkeypatch):
     ):
         load(lacking, teacher)
     unlabelled = save_records(tmp_path / "unlabelled.tfrecord", ("image",))
-    with pytest.raises(ValueError, match="'label' or 'image/class/label', a class number"):
+    with pytest.raises(ValueError, match="'label' or 'image/class/label', a class index"):
         load(unlabelled, teacher)
     other = save_records(tmp_path / "other.tfrecord", labels=Y + 1)
     with pytest.raises(ValueError, match=r"labels of `training_data`: '.*other.tfrecord'"):
         load(other, teacher)
-    with pytest.raises(FileNotFoundError, match=r"`training_data`: there is no file '.*none-\*'"):
+    with pytest.raises(FileNotFoundError, match=r"`training_data`: the file '.*none-\*' does not exist"):
         load(str(tmp_path / "none-*"), teacher)
     (tmp_path / "empty.tfrecord").write_bytes(b"")
-    with pytest.raises(ValueError, match="holds no records"):
+    with pytest.raises(ValueError, match="contains no records"):
         load(str(tmp_path / "empty.tfrecord"), teacher)
     (tmp_path / "text.tfrecord").write_text("no records, but text that is long enough")
     with pytest.raises(untrusted.RefusedFile, match="is not a TFRecord file"):
@@ -205,7 +205,7 @@ def test_records_that_are_refused(tmp_path, teacher, monkeypatch):
         load(str(tmp_path / "flipped.tfrecord"), teacher)
     with tf.io.TFRecordWriter(str(tmp_path / "foreign.tfrecord")) as writer:
         writer.write(b"\xff\xff\xff")
-    with pytest.raises(untrusted.RefusedFile, match=r"holds no tf\.train\.Example"):
+    with pytest.raises(untrusted.RefusedFile, match=r"contains no tf\.train\.Example"):
         load(str(tmp_path / "foreign.tfrecord"), teacher)
     monkeypatch.setattr(_tf_records, "_LARGEST_RECORD", 100)
     with pytest.raises(untrusted.RefusedFile, match="record 0 would have"):
@@ -217,5 +217,5 @@ def test_networks_that_images_do_not_go_with(tmp_path, teacher, sources):
     with pytest.raises(ValueError, match=r"height, width, 1 or 3.*takes \(5,\)"):
         load_data(sources["folder"], vectors, task_of(teacher), "train", "training_data")
     number = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
-    with pytest.raises(ValueError, match="has a class for each image, and the network is of the task"):
+    with pytest.raises(ValueError, match="has one class per image, but the network has the task"):
         load(sources["folder"], number)

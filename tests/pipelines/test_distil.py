@@ -158,8 +158,8 @@ def test_a_run_is_kept_unless_asked(distilled, asked):
         ({}, "is not empty; continue it with `resume`, or replace it with `overwrite`"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"resume": True, "seed": 2}, "had other settings: `seed`=1"),
-        ({"folder": asked["folder"] / "images", "overwrite": True}, "does not hold a run of tfkd"),
-        ({"folder": asked["folder"] / "images", "resume": True}, "does not hold a run of tfkd"),
+        ({"folder": asked["folder"] / "images", "overwrite": True}, "does not contain a tfkd run"),
+        ({"folder": asked["folder"] / "images", "resume": True}, "does not contain a tfkd run"),
         ({"folder": asked["folder"] / "run.json"}, "is a file"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -319,17 +319,17 @@ def test_interrupted_students_go_on_to_the_same_weights(teacher, shared, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teacher": "none.keras"}, "there is no file"),
+        ({"teacher": "none.keras"}, "does not exist"),
         ({"recipe": "procedurel"}, "Did you mean 'procedural'"),
         ({"recipe": 3}, "`recipe` must be a tfkd.datafree recipe or its name"),
         ({"recipe": tfkd.datafree.BSS()}, "BSS makes its inputs from real examples"),
-        ({"students": []}, "`students` must be at least one"),
+        ({"students": []}, "`students` must contain at least one"),
         ({"students": "resnet9"}, "6n \\+ 2"),
-        ({"students": small_network(4), "inherit": True}, "`inherit`: only a student by a factor"),
+        ({"students": small_network(4), "inherit": True}, "`inherit`: only a scaled student"),
         ({"tflite": "int3"}, "`tflite` must be one of float32"),
         ({"labels": ["a", "b"]}, "`labels` must be 4 names"),
         ({"evaluation_data": (blobs(40)[0], np.roll(blobs(40)[1], 1))}, "no better than chance"),
-        ({"resume": True}, "`resume` needs a `folder`"),
+        ({"resume": True}, "`resume` needs the `folder`"),
         (
             {"students": ["0.5x", "0.25x"], "recipe": DAFL(epochs=1, steps_per_epoch=2, warmup_steps=2)},
             "`warmup_steps` must be below the 2 steps",

@@ -77,7 +77,9 @@ def test_a_folder_and_labels_become_a_classifier(place, tmp_path, fast_teacher, 
     assert kept == own == text.tokenizer_of(distilled.student)
     report = (out / "report.html").read_text()
     assert "<th>teacher</th><th>student</th>" in report and "evaluation texts" in report
-    assert any(f">{said} " in report for said in ("good", "bad")) and "agree least come first" in report
+    assert (
+        any(f">{said} " in report for said in ("good", "bad")) and "largest disagreements first" in report
+    )
     card = json.loads((out / "model_card.json").read_text())
     sizes = {each["name"]: each["size_bytes"] for each in card["files"]}
     assert sizes["student.tflite"] == check.size_bytes and any("tokenizer/" in name for name in sizes)
@@ -148,8 +150,8 @@ def refused(place, teacher=None, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"student": "3layers"}, "`layers` must be at most the 2 layers that the teacher has"),
-        ({"student": "0,5"}, "`layers` must be numbers from 0 to 1"),
+        ({"student": "3layers"}, "`layers` must be at most 2, the number of the teacher's layers"),
+        ({"student": "0,5"}, "`layers` must be indices from 0 to 1"),
         (
             {"student": "0.5x"},
             "`student` must be one that the recipe 'DistilBERT' makes: 3layers, 3layersx192",
@@ -158,16 +160,16 @@ def refused(place, teacher=None, **changes):
         ({"recipe": "tinibert"}, "Unknown recipe 'tinibert'. Did you mean 'tinybert'"),
         ({"recipe_options": ["temprature=2"]}, "Unknown option of recipe 'DistilBERT' 'temprature'"),
         ({"recipe": text.DistilBERT(layers=1)}, "`recipe` is an object.*student='1layers', epochs"),
-        ({"training_data": "lines.txt", "labels": ["a", "b"]}, "has no labels, as no .txt file has"),
+        ({"training_data": "lines.txt", "labels": ["a", "b"]}, "has no labels: .txt files cannot"),
         (
             {"training_data": "lines.txt", "evaluation_data": "test.tsv"},
             "`evaluation_data` must have labels if",
         ),
         ({"evaluation_data": "lines.txt"}, "`evaluation_data`.*has no labels"),
-        ({"validation_split": 0.999}, "leaves none to learn from"),
+        ({"validation_split": 0.999}, "leaves none for training"),
         ({"max_length": 2}, "`max_length`"),
         ({"max_length": 64}, "`max_length` must be at most 32"),
-        ({"resume": True}, "`resume` needs a `folder`"),
+        ({"resume": True}, "`resume` needs the `folder`"),
         ({"tflite": "int3"}, "`tflite` must be one of"),
     ],
 )
@@ -178,24 +180,24 @@ def test_what_is_refused(place, changes, message):
 
 
 def test_nothing_is_written_for_what_is_refused(place, tmp_path):
-    with pytest.raises(ValueError, match="at most the 2 layers"):
+    with pytest.raises(ValueError, match="at most 2, the number"):
         refused(place, student="3layers", folder=tmp_path / "out")
     assert not {path.name for path in (tmp_path / "out").iterdir()} - {"run.lock"}
 
 
 def test_a_folder_without_a_tokenizer(place, tmp_path):
     shutil.copytree(place / "encoder", tmp_path / "bare", ignore=shutil.ignore_patterns("vocab.txt"))
-    with pytest.raises(ValueError, match="holds no tokenizer"):
+    with pytest.raises(ValueError, match="contains no tokenizer"):
         refused(place, tmp_path / "bare")
 
 
 def test_teachers_that_do_not_fit(place, tmp_path):
     with pytest.raises(
-        ValueError, match="`tokenizer` is needed: the teacher 'net' is a network without one"
+        ValueError, match="`tokenizer` is needed: the teacher 'net' is a network without a tokenizer"
     ):
         refused(place, classifier(place))
     folder = place / "encoder"
-    with pytest.raises(ValueError, match=r"2 classes \(bad, good\), and the teacher tells 3 apart"):
+    with pytest.raises(ValueError, match=r"2 classes \(bad, good\), but the teacher has 3"):
         refused(place, classifier(place, 3), tokenizer=folder)
     with pytest.raises(ValueError, match="Received: the task 'masked_language_model'"):
         refused(place, small_models.bert_masked(), tokenizer=folder)

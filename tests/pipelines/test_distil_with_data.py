@@ -187,11 +187,11 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
 @pytest.mark.parametrize(
     ("scheme", "changes", "message"),
     [
-        ("distil", {"teacher": None}, "`teacher`: scheme 'distil' needs one, of trained networks"),
+        ("distil", {"teacher": None}, "`teacher`: scheme 'distil' needs one trained network"),
         ("ensemble", {"teacher": "t.keras"}, "`teacher`: scheme 'ensemble' needs at least 2.*Received: 1"),
         ("distil", {"teacher": ["a.keras", "b.keras"]}, "`teacher`: scheme 'distil' takes 1 at most"),
         ("mutual", {"students": "net.keras"}, "`students`: scheme 'mutual' needs at least 2"),
-        ("mutual", {"students": ["0.5x", "0.25x"]}, "'0.5x' is made after a `teacher`"),
+        ("mutual", {"students": ["0.5x", "0.25x"]}, "'0.5x' is derived from a `teacher`"),
         ("self", {"students": None}, "`students`: without a `teacher`, scheme 'self' needs a network"),
         ("mutual", {"student_loss_weight": 0.5}, "`student_loss_weight` has no effect in scheme 'mutual'"),
         (
@@ -201,14 +201,14 @@ def test_training_that_had_to_stop_is_a_problem(teacher_file, files):
         ),
         ("distil", {"unlabelled_data": X}, "`unlabelled_data` has no effect in scheme 'distil'"),
         ("eskd", {"scheme_options": ["stop_epoch=2"]}, "stop_epoch must be below the 2 `epochs`"),
-        ("distil", {"resume": True}, "`resume` needs a `folder`"),
+        ("distil", {"resume": True}, "`resume` needs the `folder`"),
         ("distil", {"epochs": 0}, "`epochs` must be"),
         ("distil", {"learning_rate": 0}, "`learning_rate` must be"),
         ("distil", {"tflite": "int3"}, "`tflite` must be one of"),
         ("distil", {"losses": "soft"}, "Unknown loss in `losses` 'soft'"),
         ("distil", {"validation_split": 1.0}, "`validation_split` must be above 0 and below 1"),
-        ("distil", {"training_data": "none.npz"}, "`training_data`: there is no file 'none.npz'"),
-        ("distil", {"training_data": "none"}, "`training_data`: there is no file 'none'"),
+        ("distil", {"training_data": "none.npz"}, "`training_data`: the file 'none.npz' does not exist"),
+        ("distil", {"training_data": "none"}, "`training_data`: the file 'none' does not exist"),
         ("distil", {"training_data": (X, Y + 1)}, "the labels of `training_data`"),
         ("distil", {"losses": "hint:teacher_layer=conv9:student_layer=conv2"}, "conv9"),
         ("self", {"scheme_options": {"exits": ("conv9",)}}, "conv9"),
@@ -225,7 +225,9 @@ def test_folders_to_measure_on_must_be_those_of_training(teacher_file, files, tm
     source = save_folder(tmp_path / "train", pixels, Y[:40])
     other = save_folder(tmp_path / "test", pixels, Y[:40])
     os.rename(tmp_path / "test/b", tmp_path / "test/e")
-    with pytest.raises(ValueError, match=r"`evaluation_data`: its folders must be .* b, c, d\. Received"):
+    with pytest.raises(
+        ValueError, match=r"`evaluation_data`: its folders must have the names .* b, c, d\. Received"
+    ):
         run("distil", teacher_file, files, training_data=source, evaluation_data=other)
 
 

@@ -62,10 +62,10 @@ def test_inputs_that_are_not_images_have_any_scale():
         ({"x_test": X}, "lacks y_test"),
         ({"images": X}, "lacks x_test and y_test; it has"),
         ({"x_test": X[:, :5], "y_test": Y}, r"shape \(n, 12, 12, 1\)"),
-        ({"x_test": X[:0], "y_test": Y[:0]}, "inputs of `evaluation_data` must be"),
+        ({"x_test": X[:0], "y_test": Y[:0]}, "inputs of `evaluation_data` must have"),
         ({"x_test": X.astype("float32"), "y_test": Y}, "between 0 and 1"),
         ({"x_test": X.astype("int32"), "y_test": Y}, "must be uint8"),
-        ({"x_test": X, "y_test": Y[:3]}, "6 class numbers"),
+        ({"x_test": X, "y_test": Y[:3]}, "6 class indices"),
         ({"x_test": X, "y_test": Y + 1}, "from 0 to 3"),
         ({"x_test": X, "y_test": Y + 0.5}, "from 0 to 3"),
     ],
@@ -76,7 +76,7 @@ def test_examples_that_do_not_fit(save, network, arrays, message):
 
 
 def test_examples_that_are_not_there(tmp_path, network):
-    with pytest.raises(FileNotFoundError, match="`evaluation_data`: there is no file"):
+    with pytest.raises(FileNotFoundError, match=r"`evaluation_data`: the file .* does not exist"):
         load_examples(tmp_path / "none.npz", network)
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(ValueError, match="not a readable npz"):

@@ -137,7 +137,7 @@ def test_a_model_of_code_is_not_known_in_parts():
     inspection = inspect_model(model)
     assert "subclass Unknown" in inspection.architecture.text and inspection.parameters.value == 195
     assert not is_known(inspection.flops) and not is_known(inspection.thinning)
-    assert any("cannot be a teacher" in note for note in inspection.notes)
+    assert any("cannot be used as a teacher" in note for note in inspection.notes)
 
 
 def test_an_interruption_ends_an_inspection(monkeypatch):

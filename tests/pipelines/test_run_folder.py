@@ -39,7 +39,7 @@ def test_a_folder_is_one_runs_at_a_time(tmp_path):
 def test_a_refused_run_leaves_the_folder_as_it_was(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for resume, overwrite in ((False, False), (True, False), (False, True)):
-        with pytest.raises(ValueError, match="does not hold a run"):
+        with pytest.raises(ValueError, match="does not contain a tfkd run"):
             RunFolder(tmp_path, SETTINGS, resume, overwrite)
     assert os.listdir(tmp_path) == ["mine.txt"]
 

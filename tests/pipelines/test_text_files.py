@@ -80,19 +80,24 @@ def test_some_of_the_texts(save):
     [
         ("a.txt", " \n\n", {}, "is empty"),
         ("a.tsv", "", {}, "is empty"),
-        ("a.csv", "text,label\n", {}, "has a header and no texts"),
+        ("a.csv", "text,label\n", {}, "has a header but no texts"),
         ("a.json", "{}", {}, r"must end in .csv, .tsv or .txt"),
-        ("a.txt", b"\xff\xfe\x00", {}, "not a text file in UTF-8"),
-        ("a.csv", 'a "film,1\n"b', {}, "can be read"),
-        ("a.tsv", "a film\t1\nthe plot\n", {}, "line 2, has 1 columns, where column 1 is needed"),
+        ("a.txt", b"\xff\xfe\x00", {}, "cannot be read as UTF-8 text"),
+        ("a.csv", 'a "film,1\n"b', {}, "cannot be read"),
+        ("a.tsv", "a film\t1\nthe plot\n", {}, "line 2, has 1 columns, but column 1 is needed"),
         ("a.tsv", "a film\t1\n\t0\n", {}, "line 2: the text is empty"),
         ("a.csv", "text,label\na,1\nb,0\n", {"text_column": "words"}, "Received: 'words'.*'text', 'label'"),
         ("a.tsv", "a\t1\nb\t0\n", {"label_column": 2}, "Received: 2 .* 2 columns and no header"),
-        ("a.tsv", "a\tyes\nb\tno\n", {"class_names": ("yes", "maybe")}, "line 2: the label 'no' is none"),
-        ("a.tsv", "a\t1\nb\t1\n", {}, "labels of one class alone"),
-        ("a.tsv", "a\tb\tc\n", {"class_names": ("x", "y")}, "has no labels: of its 3 columns"),
-        ("a.txt", "a\n", {"label_column": 1}, "has no labels, as no .txt file"),
-        ("a.txt", "a\n", {"class_names": ("x", "y")}, "has no labels, as no .txt file"),
+        (
+            "a.tsv",
+            "a\tyes\nb\tno\n",
+            {"class_names": ("yes", "maybe")},
+            "line 2: the label 'no' is not one",
+        ),
+        ("a.tsv", "a\t1\nb\t1\n", {}, "labels of one class only"),
+        ("a.tsv", "a\tb\tc\n", {"class_names": ("x", "y")}, "has no labels: none of its 3 columns"),
+        ("a.txt", "a\n", {"label_column": 1}, "has no labels: .txt files"),
+        ("a.txt", "a\n", {"class_names": ("x", "y")}, "has no labels: .txt files"),
         ("a.tsv", "".join(f"1\ttext {i}\n" for i in range(30)), {}, "30 different labels for 30 texts"),
     ],
 )
@@ -103,5 +108,5 @@ def test_files_that_cannot_be_read(save, name, content, options, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`evaluation_data`: there is no file"):
+    with pytest.raises(FileNotFoundError, match=r"`evaluation_data`: the file .* does not exist"):
         read_texts(tmp_path / "none.tsv", "evaluation_data")

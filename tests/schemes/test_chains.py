@@ -182,7 +182,7 @@ def test_a_finished_chain_is_not_repeated_and_others_are_refused(teacher, tmp_pa
     ):
         before = harness.snapshot(chain.student)
         with pytest.raises(
-            ValueError, match=r"holds another chain: .* was .*, and now is .*\. Give another folder"
+            ValueError, match=r"contains another chain: .* was .*, and now is .*\. Give another folder"
         ):
             fit(chain, **{"epochs": 1, "backup_dir": tmp_path, **options})
         harness.assert_same_weights(before, chain.student)
@@ -316,7 +316,7 @@ def of_classes(n):
         (lambda t: schemes.generations(t, lambda: of_classes(3)), "must have the same output shape"),
         (lambda t: schemes.generations(t, n=0), "`n` must be an integer of at least 1"),
         (lambda t: schemes.generations(None, n=1), "`make_student` is missing"),
-        (lambda t: schemes.generations(t, tolerance=0.5), "`tolerance` is for the training of the first"),
+        (lambda t: schemes.generations(t, tolerance=0.5), "`tolerance` is for training the first"),
         (
             lambda t: schemes.generations(None, small_network, tolerance=-1),
             "`tolerance` must be at least 0",
@@ -332,7 +332,7 @@ def of_classes(n):
         ),
         (
             lambda t: fit(schemes.Chain(t, networks(4), losses.L1Logits()), recipe=tfkd.datafree.DFAD()),
-            "`recipe` says what students minimize",
+            "`recipe` defines what students minimize",
         ),
         (
             lambda t: fit(schemes.Chain(None, networks(4)), recipe=tfkd.datafree.DFAD()),

@@ -130,7 +130,7 @@ def test_where_exits_cannot_be():
     for exits in ("relu1", []):
         with pytest.raises(TypeError, match=r"`exits` must be paths of layers"):
             attach_exits(plain, exits)
-    with pytest.raises(ValueError, match=r"drop_exits\(model\) takes them off"):
+    with pytest.raises(ValueError, match=r"drop_exits\(model\) removes them"):
         attach_exits(attach_exits(plain, ["relu1"]), ["conv2"])
     with pytest.raises(ValueError, match=r"must have several outputs"):
         drop_exits(plain)
@@ -239,9 +239,9 @@ def test_what_early_exits_refuse(network):
         early_exit("model", [0.5])
     with pytest.raises(ValueError, match=r"Give either `flops` or `accuracy_drop`"):
         choose_thresholds(network, x, y)
-    with pytest.raises(ValueError, match=r"`flops` must be at least .*The first exit takes"):
+    with pytest.raises(ValueError, match=r"`flops` must be at least .*The first exit already needs"):
         choose_thresholds(network, x, y, flops=1.0)
-    with pytest.raises(ValueError, match=r"y must be 10 class numbers"):
+    with pytest.raises(ValueError, match=r"y must be 10 class indices"):
         choose_thresholds(network, x, y + 9, accuracy_drop=0.1)
 
 

@@ -270,8 +270,8 @@ def test_what_would_make_no_sense():
         (lambda: scheme([small_network(2)] * 2), "shares trainable weights"),
         (lambda: scheme([small_network(2), of_classes(5)]), r"same output shape.*4.*5"),
         (lambda: scheme([small_network(2), keras.Sequential([keras.layers.Dense(4)])]), "is not built"),
-        (lambda: scheme(optimizer=["sgd", "sgd"]), "`optimizer` must be one, or a list of 3"),
-        (lambda: scheme(optimizer=[keras.optimizers.SGD()] * 3), "another one for each student"),
+        (lambda: scheme(optimizer=["sgd", "sgd"]), "`optimizer` must be one optimizer, or a list of 3"),
+        (lambda: scheme(optimizer=[keras.optimizers.SGD()] * 3), "different ones, one for each student"),
         (lambda: scheme(three(), losses.Hint("conv9", "conv1")), "conv9"),
         (lambda: scheme().fit(blobs(8)[0], verbose=0), "`y` is missing"),
         (lambda: MutualDistiller(three()).compile("sgd"), "`loss` is missing"),
@@ -291,5 +291,5 @@ def of_classes(n):
 def test_outputs_of_a_teacher_are_refused():
     x, y = blobs(16)
     data = tfkd.cache_teacher(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), small_network(2))
-    with pytest.raises(ValueError, match="carries a teacher's outputs"):
+    with pytest.raises(ValueError, match="contains a teacher's outputs"):
         scheme().fit(data, verbose=0)

@@ -193,7 +193,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(batches, whole, tmp_path
 def test_a_folder_of_another_run_is_refused(teacher, tmp_path):
     run = functools.partial(fit, epochs=1, backup_dir=tmp_path)
     run(scheme(teacher, iterations=1))
-    with pytest.raises(ValueError, match=r"holds a run with least=None; now it is 0.1"):
+    with pytest.raises(ValueError, match=r"contains a run with least=None; now it is 0.1"):
         run(scheme(teacher, iterations=1, least=0.1))
     with pytest.raises(ValueError, match="another"):
         run(scheme(small_network(5), iterations=1))
@@ -220,10 +220,10 @@ def probabilities(number):
             {"unlabelled": tf.data.Dataset.from_tensor_slices(X).take(0).batch(2)},
             "`unlabelled` is empty",
         ),
-        (scheme, {"unlabelled": X[:, :8]}, "must be like the labelled ones"),
+        (scheme, {"unlabelled": X[:, :8]}, "must match the labelled ones"),
         (scheme, {"labelled": X}, r"`labelled` must be inputs and labels \(x, y\)"),
         (scheme, {"labelled": (X[:0], Y[:0])}, "`labelled` is empty"),
-        (scheme, {"labelled": (X[:8], Y[:8] + 1)}, "class numbers from 0 to 3"),
+        (scheme, {"labelled": (X[:8], Y[:8] + 1)}, "class indices from 0 to 3"),
         (
             scheme,
             {"labelled": tf.data.Dataset.from_tensor_slices((X, Y, Y)).batch(8)},
@@ -231,17 +231,17 @@ def probabilities(number):
         ),
         (scheme, {"loss": "sparse_categorical_crossentropy"}, "`loss` must take rows of probabilities"),
         (scheme, {"metrics": [keras.metrics.SparseCategoricalAccuracy()]}, "`metrics` must take rows"),
-        (lambda: scheme(probabilities(0)), {}, "must return logits, and .* ends in a softmax"),
+        (lambda: scheme(probabilities(0)), {}, "must return logits, but .* ends in a softmax"),
         (
             lambda: scheme(small_network(2), probabilities),
             {},
-            "must return logits, and .* ends in a softmax",
+            "must return logits, but .* ends in a softmax",
         ),
         (scheme, {"batch_size": 0}, "`batch_size` must be an integer"),
         (
             lambda: scheme(small_network(2), other_classes),
             {},
-            r"outputs \(None, 4\), as the teacher has. Received: .* with \(None, 5\) for iteration 1",
+            r"teacher's output shape \(None, 4\). Received: .* with \(None, 5\) for iteration 1",
         ),
     ],
 )
@@ -280,9 +280,9 @@ def test_bad_schemes():
 
 @pytest.mark.slow
 def test_a_class_of_which_the_teacher_is_never_sure_and_the_remedy():
-    with pytest.raises(ValueError, match="`per_class`: 5 examples of each class cannot be had"):
+    with pytest.raises(ValueError, match="`per_class`: 5 examples of each class are not available"):
         fit(scheme(shy(), per_class=5, iterations=1))
-    with pytest.warns(UserWarning, match="takes no input for class 3"):
+    with pytest.warns(UserWarning, match="classifies no input as class 3"):
         fit(scheme(shy(), iterations=1), epochs=1)
 
 

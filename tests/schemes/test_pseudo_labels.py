@@ -98,16 +98,18 @@ def test_the_teacher_runs_without_noise_once_and_its_answers_are_kept(tmp_path):
 
 
 def test_a_class_without_sure_labels_and_the_remedies():
-    with pytest.raises(ValueError, match=r"any of class 2 \(at most 0.399\). Lower `least` to 0.399"):
+    with pytest.raises(ValueError, match=r"for class 2 \(at most 0.399\). Lower `least` to 0.399"):
         pseudo_labels(echo(), FEW, least=0.5, per_class=2)
     assert len(pseudo_labels(echo(), FEW, least=0.399, per_class=2)) == 6
     with pytest.warns(UserWarning, match=r"each class: \[3, 2, 0\].*Lower `least` to 0.399"):
         assert len(pseudo_labels(echo(), FEW, least=0.5)) == 5
-    with pytest.raises(ValueError, match=r"takes no input for class 2\. Give inputs .*, or per_class=None"):
+    with pytest.raises(
+        ValueError, match=r"classifies no input as class 2\. Give such inputs, or per_class=None"
+    ):
         pseudo_labels(echo(), FEW[:5], per_class=2)
-    with pytest.warns(UserWarning, match="takes no input for class 2"):
+    with pytest.warns(UserWarning, match="classifies no input as class 2"):
         assert len(pseudo_labels(echo(), FEW[:5])) == 5
-    with pytest.raises(ValueError, match=r"nowhere as sure as that.*0.9"):
+    with pytest.raises(ValueError, match=r"never that confident.*0.9"):
         pseudo_labels(echo(), FEW, least=0.99)
 
 
@@ -119,7 +121,7 @@ def test_a_class_without_sure_labels_and_the_remedies():
         ({"dataset": None}, "`dataset` is empty"),
         ({"least": 1.5}, "`least` must be between 0 and 1"),
         ({"per_class": 0}, "`per_class` must be an integer of at least 1"),
-        ({"task": "regression"}, "whose answers name classes"),
+        ({"task": "regression"}, "whose outputs name classes"),
     ],
 )
 def test_bad_pseudo_labels(options, message):

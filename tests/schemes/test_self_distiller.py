@@ -231,7 +231,7 @@ def test_networks_with_exits_can_be_pruned():
 
 def test_quantize_aware_networks_are_told_the_order():
     for model, exits in ((pooled_network(), EXITS), (attach_exits(pooled_network(), EXITS), None)):
-        with pytest.raises(ValueError, match=r"quantize-aware or pruned.*Do that before"):
+        with pytest.raises(ValueError, match=r"quantize-aware or pruned.*Do that first"):
             SelfDistiller(tfkd.compression.quantize_aware(model), exits)
 
 
@@ -242,7 +242,7 @@ def test_softmaxes_of_independent_labels_are_refused():
     hidden = layers.Dense(4, activation="relu", name="hidden")(inputs)
     binary = keras.Model(inputs, layers.Dense(1, name="logits")(hidden))
     for method in ("byot", "multi_exit", "ensemble", "imta"):
-        with pytest.raises(ValueError, match="one output, whose softmax is always 1"):
+        with pytest.raises(ValueError, match="one output, and its softmax is always 1"):
             SelfDistiller(binary, ["hidden"], method)
     loss = within(BernoulliTargets(teacher_layer="logits", student_layer="exit_1"))
     distiller = SelfDistiller(binary, ["hidden"], None, loss, exit_weights=np.array([0.5, 1.0]))
@@ -279,7 +279,7 @@ def test_what_self_distillation_refuses():
     network = attach_exits(pooled_network(), EXITS)
     distiller = SelfDistiller(network)
     for wrong in ({"loss": [LABELS_LOSS] * 3}, {"loss": LABELS_LOSS, "metrics": [["accuracy"]] * 3}):
-        with pytest.raises(ValueError, match=r"must be (one loss|those of one output)"):
+        with pytest.raises(ValueError, match=r"must be (a single loss|for one output)"):
             distiller.compile("sgd", **wrong)
     marked = tfkd.tasks.mark(pooled_network(), tfkd.tasks.MultiLabel((4,)))
     with pytest.raises(ValueError, match=r"MultiExit compares softmaxes.*multi_label.*method=None"):

@@ -127,7 +127,7 @@ def test_a_finished_run_is_not_repeated_and_other_plans_are_refused(teacher, tmp
     other = plan()
     other.stages[1] = dataclasses.replace(other.stages[1], losses=losses.SoftTargets(3.0))
     for stages, tutor in ((other, teacher), (plan(), small_network(8))):
-        with pytest.raises(ValueError, match="of another teacher or of other stages"):
+        with pytest.raises(ValueError, match="with another teacher or other stages"):
             fit(stages, tutor, student(), backup_dir=tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_a_stage_that_stopped_early_is_finished(teacher, tmp_path):
 def test_bad_arguments(teacher):
     for build, error, message in (
         (lambda: Stages([]), ValueError, "`stages` is empty"),
-        (lambda: Stages([losses.SoftTargets()]), TypeError, "must hold tfkd.schemes.Stage"),
+        (lambda: Stages([losses.SoftTargets()]), TypeError, "must contain tfkd.schemes.Stage"),
         (lambda: Stage(None, 0), ValueError, "`epochs` must be an integer of at least 1"),
         (
             lambda: fit(Stages([Stage(losses.SoftTargets(), 1, trainable="conv9")]), teacher, student()),

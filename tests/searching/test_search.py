@@ -140,7 +140,7 @@ def test_pareto_plot_is_a_picture(found, tmp_path):
     for quantity in (None, "flops"):
         found.pareto_plot(tmp_path / "front.png", quantity)
         assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="`quantity`: milliseconds were not measured of all trials"):
+    with pytest.raises(ValueError, match="`quantity`: milliseconds were not measured for all trials"):
         found.pareto_plot(tmp_path / "none.png", "milliseconds")
     with pytest.raises(ValueError, match="`quantity` must be one of 'parameters'"):
         found.pareto_front("bytes")
@@ -275,7 +275,7 @@ def test_numbers_are_judged_by_the_variance_that_is_explained():
     answered = answers(found.student(), x[held_out])
     explained = 1 - np.mean((answered - y[held_out]) ** 2) / np.var(y[held_out])
     assert found.objective == "r2" and found.best.objective == pytest.approx(explained, rel=1e-4)
-    with pytest.raises(ValueError, match="has no figure for them that could be made high"):
+    with pytest.raises(ValueError, match="has no figure to maximize for these data"):
         tfkd.search(teacher, {"width": [0.5]}, training_data=(x, 0 * y), **QUICK)
 
 
@@ -299,8 +299,8 @@ def test_validation_data_of_ones_own(teacher, examples):
 def test_a_budget_that_excludes_everything(teacher, examples):
     options = {"training_data": examples, **QUICK}
     message = (
-        r"`budget`: none of the points that were looked at \(6\) costs at most 600 parameters; the nearest "
-        r"has 682 parameters. Raise the budget to that, or give `space` smaller choices."
+        r"`budget`: none of the points tried \(6\) costs at most 600 parameters; the closest "
+        r"has 682 parameters. Raise the budget to that, or add smaller choices to `space`."
     )
     with pytest.raises(ValueError, match=message):
         tfkd.search(teacher, SPACE, Budget(parameters=600), **options)
@@ -334,11 +334,11 @@ def test_students_that_are_not_finite(teacher, examples):
 def test_folders_of_other_searches(found, teacher, examples, tmp_path):
     options = {"training_data": examples, "folder": found.folder, "verbose": 0, "batch_size": 32}
     with pytest.raises(
-        ValueError, match=r"has trials of another search: `epochs` was 1, now 2\. Give the same"
+        ValueError, match=r"has trials of another search: `epochs` was 1, now 2\. Use the same"
     ):
         tfkd.search(teacher, SPACE, epochs=2, **options)
     (tmp_path / "search.json").write_text("{")
-    with pytest.raises(ValueError, match="is damaged, or not of a search of tfkd"):
+    with pytest.raises(ValueError, match="is damaged, or not from a tfkd search"):
         tfkd.search(teacher, SPACE, training_data=examples, folder=tmp_path, **QUICK)
 
 
@@ -369,10 +369,10 @@ X, Y = blobs(20)
         (
             {"training_data": (X, Y + 4)},
             ValueError,
-            "the labels of `training_data` must be 20 class numbers",
+            "the labels of `training_data` must be 20 class indices",
         ),
         ({"validation_data": (X, Y[:3])}, ValueError, "the labels of `validation_data`"),
-        ({"validation_share": 0.99}, ValueError, "leaves none to learn from"),
+        ({"validation_share": 0.99}, ValueError, "leaves none for training"),
         ({"validation_share": 1}, ValueError, "`validation_share` must be above 0 and below 1"),
         ({"epochs": 0}, ValueError, "`epochs` must be an integer of at least 1"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be an integer"),

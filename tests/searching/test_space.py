@@ -79,7 +79,7 @@ def test_bad_spaces(choices, error, message):
 
 def test_teachers_without_a_graph_and_build():
     teacher = BlackBoxTeacher(lambda x: x, (4,), 4)
-    with pytest.raises(ValueError, match="has no graph that could be made smaller"):
+    with pytest.raises(ValueError, match="has no graph that could be scaled"):
         space_of(teacher, {"width": [0.5]}, None, False)
     with pytest.raises(TypeError, match="`build` must be a function"):
         space_of(teacher, {"any": [1]}, 3, False)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def test_a_file(tmp_path):
     (tmp_path / "broken.keras").write_text("nothing")
     with pytest.raises(ValueError, match=r"`student`: .* cannot be loaded as a Keras model"):
         student_named(tmp_path / "broken.keras", teacher)
-    with pytest.raises(FileNotFoundError, match="`student`: there is no file"):
+    with pytest.raises(FileNotFoundError, match="`student`: the file"):
         student_named("none.keras", teacher)
 
 
@@ -63,5 +63,5 @@ def test_unknown_students(name, message):
 
 
 def test_only_a_student_by_a_factor_inherits():
-    with pytest.raises(ValueError, match="`inherit`: only a student by a factor"):
+    with pytest.raises(ValueError, match="`inherit`: only a scaled student"):
         student_named("resnet8", small_network(8), inherit=True)

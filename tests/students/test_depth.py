@@ -103,7 +103,7 @@ def test_long_skips_doubling_and_outputs_stay():
 
 
 def test_a_factor_that_leaves_nothing_out():
-    with pytest.raises(ValueError, match=r"leaves all 3 residual blocks .* where they are"):
+    with pytest.raises(ValueError, match=r"keeps all 3 residual blocks .* one of each shape must stay"):
         students.scale_depth(blocks(1), 0.9)
 
 

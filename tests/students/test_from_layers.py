@@ -252,8 +252,8 @@ def test_fewer_neurons_are_the_strongest():
         ("bert", {"hidden_dim": 24}, "`hidden_dim` must be an integer from 1 to 12"),
         ("bert", {"hidden_dim": 9}, "`num_heads` must divide `hidden_dim`.*Use num_heads=1"),
         ("bert", {"intermediate_dim": 17}, "`intermediate_dim` must be an integer from 1 to 16"),
-        ("llama", {"hidden_dim": 8}, "for BERT, RoBERTa, DistilBERT and GPT-2.*Choose layers only"),
-        ("own_before", {"hidden_dim": 8}, "Choose layers only"),
+        ("llama", {"hidden_dim": 8}, "BERT, RoBERTa, DistilBERT and GPT-2.*Choose only layers"),
+        ("own_before", {"hidden_dim": 8}, "Choose only layers"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_remedy(kind, options, message):
@@ -264,16 +264,16 @@ def test_what_does_not_fit_is_refused_with_the_remedy(kind, options, message):
 def test_layers_that_share_weights_cannot_go():
     options = {"vocabulary_size": 30, "num_layers": 4, "num_heads": 2, "embedding_dim": 4}
     albert = keras_hub.models.AlbertBackbone(**options, hidden_dim=12, intermediate_dim=16)
-    with pytest.raises(ValueError, match="AlbertBackbone cannot be left out one by one, since they share"):
+    with pytest.raises(ValueError, match="AlbertBackbone cannot be removed one by one, since they share"):
         from_layers(albert, 2)
-    with pytest.raises(ValueError, match="is used 4 times, so that its layers share weights"):
+    with pytest.raises(ValueError, match="is used 4 times, so its layers share weights"):
         from_layers(text.sentence_encoder(albert), 2)
 
 
 def test_windows_of_attention_stay_in_turn():
     gemma = hub("Gemma", use_sliding_window_attention=True)
     assert from_layers(gemma, [0, 3]).num_layers == 2
-    with pytest.raises(ValueError, match=r"use_sliding_window_attention.*even and odd numbers in turn"):
+    with pytest.raises(ValueError, match=r"use_sliding_window_attention.*even and odd layers alternating"):
         from_layers(gemma, [0, 2])
 
 

@@ -67,7 +67,7 @@ def test_a_new_student_learns_and_shares_nothing():
 
 
 def test_what_has_no_such_kernels():
-    with pytest.raises(ValueError, match="no convolution whose kernel could have another size"):
+    with pytest.raises(ValueError, match="no convolution whose kernel size can be changed"):
         students.with_kernel_size(keras.Sequential([keras.Input((3,)), layers.Dense(2)]), 3)
     with pytest.raises(ValueError, match="`size` must be an integer of at least 2"):
         students.with_kernel_size(small_network(), 1)

@@ -101,7 +101,7 @@ def test_bad_input():
         students.from_sparsity(small_network())
     model = small_network()
     model.get_layer("conv2").kernel.assign(0 * model.get_layer("conv2").kernel)
-    with pytest.raises(ValueError, match="nothing is left of conv2"):
+    with pytest.raises(ValueError, match="all weights of conv2"):
         students.from_sparsity(model)
 
     class Code(keras.Model):

@@ -186,7 +186,7 @@ def test_what_cannot_be_scaled_is_named():
     inputs = keras.Input((8, 8, 3))
     identity = layers.Add(name="add")([layers.Conv2D(3, 1)(inputs), inputs])
     rigid = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(identity)))
-    with pytest.raises(ValueError, match="do not fit together at 2 times"):
+    with pytest.raises(ValueError, match="are not compatible at 2 times"):
         students.scale_width(rigid, 2)
     inputs = keras.Input((8, 8, 4))
     grouped = layers.Conv2D(4, 3, groups=2, name="grouped")(inputs)

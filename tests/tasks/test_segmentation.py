@@ -51,7 +51,7 @@ def test_what_is_chance_and_what_looks_broken():
     assert task.is_chance(logits_of(np.zeros_like(truth)), truth)
     assert not task.is_chance(logits_of(truth), truth)
     assert task.diagnose(9 * logits_of(truth)) is None
-    assert "hardly looks at its input" in task.diagnose(9 * logits_of(np.zeros_like(truth)))
+    assert "hardly depends on its input" in task.diagnose(9 * logits_of(np.zeros_like(truth)))
     assert "looks untrained" in task.diagnose(0 * TEACHER)
 
 

@@ -191,7 +191,7 @@ def test_soft_losses():
 @pytest.mark.parametrize(
     ("task", "good", "bad", "message"),
     [
-        (Classification((5,)), np.arange(4), np.eye(5)[:4], "4 class numbers from 0 to 4.*argmax"),
+        (Classification((5,)), np.arange(4), np.eye(5)[:4], "4 class indices from 0 to 4.*argmax"),
         (Classification((5,)), np.zeros((4, 1)), np.arange(4) + 2, "from 0 to 4.*Received.*5"),
         (Classification((2,)), [0, 1, 1, 0], [0.5, 1, 1, 0], "from 0 to 1"),
         (MultiLabel((2,)), np.eye(4)[:, :2], np.arange(4), r"0 or 1 for each of 2 labels, \(4, 2\)"),
@@ -218,16 +218,16 @@ def test_what_looks_broken():
     for task in (classes, labels, numbers):
         assert task.diagnose(X) is None
     assert "looks untrained" in classes.diagnose(0.01 * X)
-    assert "hardly looks at its input" in classes.diagnose(X + np.array([20, 0, 0, 0, 0]))
+    assert "hardly depends on its input" in classes.diagnose(X + np.array([20, 0, 0, 0, 0]))
     assert "saturated" in classes.diagnose(1000 * X)
     assert "looks untrained" in labels.diagnose(0.01 * X)
-    assert "5 labels 4 are never on and 1 always: it hardly looks" in labels.diagnose(
+    assert "5 labels, 4 are never on and 1 always: it hardly depends" in labels.diagnose(
         0.1 * X + [9, -9, -9, -9, -9]
     )
     # Some labels may well be rare.
     assert labels.diagnose(0.1 * X + [0, -9, -9, -9, -9]) is None
     assert "saturated" in labels.diagnose(1000 * X)
-    assert "answers about 30 to everything" in numbers.diagnose(30 + 1e-4 * X)
+    assert "outputs about 30 for everything" in numbers.diagnose(30 + 1e-4 * X)
     assert numbers.diagnose(30 + X * [1, 0, 0, 0, 0]) is None
 
 

@@ -190,15 +190,15 @@ def test_tokens_as_targets(kind):
 @pytest.mark.parametrize(
     ("task", "bad", "message"),
     [
-        (TextClassification((2,)), [0, 1, 2, 0], "4 class numbers from 0 to 1"),
+        (TextClassification((2,)), [0, 1, 2, 0], "4 class indices from 0 to 1"),
         (
             MaskedLanguageModel((None, 5)),
             [[0, 5]] * 4,
             r"token ids \(4, tokens\) from 0 to 4, the token that",
         ),
-        (CausalLanguageModel((3, 5)), [[0, 1]] * 4, r"\(4, 3\).*next_tokens makes them"),
+        (CausalLanguageModel((3, 5)), [[0, 1]] * 4, r"\(4, 3\).*see tfkd.tasks.next_tokens"),
         (MaskedLanguageModel((2, 5)), [[-1, 1]] * 4, "-100 where a token does not count"),
-        (MaskedLanguageModel((2, 5)), np.full((4, 2), -100), "have a token that counts"),
+        (MaskedLanguageModel((2, 5)), np.full((4, 2), -100), "have at least one token that counts"),
         (SentenceEmbedding((2,)), np.zeros((4, 3)), r"finite vectors \(4, 2\), such as a teacher's"),
         (SentenceEmbedding((2,)), np.full((4, 2), np.nan), "finite vectors"),
     ],
@@ -211,11 +211,11 @@ def test_labels_that_do_not_fit_are_refused(task, bad, message):
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        (TextClassification, (7, 5), r"one row of logits a text.*\(None, 7, 5\).*masked_language_model"),
+        (TextClassification, (7, 5), r"one row of logits per text.*\(None, 7, 5\).*masked_language_model"),
         (TextClassification, (1,), r"returns \(batch, classes\)"),
         (MaskedLanguageModel, (5,), r"\(batch, tokens, vocabulary\).*\(None, 5\).*text_classification"),
         (CausalLanguageModel, (7, None), "a known vocabulary"),
-        (SentenceEmbedding, (7, 5), r"one vector a text.*Pool.*sentence_encoder"),
+        (SentenceEmbedding, (7, 5), r"one vector per text.*Pool.*sentence_encoder"),
     ],
 )
 def test_outputs_that_do_not_fit_are_refused(kind, shape, message):
@@ -229,12 +229,12 @@ def test_what_looks_broken():
     for task, outputs in ((language, logits), (text, logits[:, 0])):
         assert task.diagnose(outputs) is None
         assert "looks untrained. Check that the texts" in task.diagnose(0.01 * outputs)
-        assert "hardly looks at its input. Check" in task.diagnose(outputs + 50 * np.eye(11)[3])
+        assert "hardly depends on its input. Check" in task.diagnose(outputs + 50 * np.eye(11)[3])
     assert "token takes" in language.diagnose(0.01 * logits)
     assert "it is saturated. Check" in text.diagnose(1000 * logits[:, 0])
     vectors = SentenceEmbedding((8,))
     assert vectors.diagnose(VECTORS[0]) is None
-    assert "(mean cosine 1.000) to everything" in vectors.diagnose(100 + 0.1 * VECTORS[0])
+    assert "(mean cosine 1.000) for everything" in vectors.diagnose(100 + 0.1 * VECTORS[0])
 
 
 def test_words():

@@ -219,7 +219,7 @@ def test_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match=r"text.tflite' cannot be used as a TFLite file"):
         tfkd.load_teacher(tmp_path / "text.tflite")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"nor an \.h5 or \.tflite file or SavedModel folder"):
+    with pytest.raises(ValueError, match=r"is not a \.keras, \.h5 or \.tflite file or a SavedModel folder"):
         tfkd.load_teacher(tmp_path / "empty")
     (tmp_path / "empty" / "saved_model.pb").write_text("no network")
     with pytest.raises(ValueError, match="cannot be used as a SavedModel"):
@@ -263,7 +263,7 @@ def test_black_boxes_of_numbers_and_labels_are_told_apart():
 
 
 def test_a_black_box_does_its_own_scaling(trained):
-    with pytest.raises(ValueError, match="is a black box already"):
+    with pytest.raises(ValueError, match="is already a black box"):
         tfkd.load_teacher(black_box(trained), input_range=(0, 255))
 
 

@@ -56,7 +56,9 @@ def test_scalings_are_those_of_keras_applications(family):
 def test_names_and_weights_that_cannot_be_had(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"Unknown network of keras.app.* 'MobileNetV7'.*'MobileNetV2'"):
         tfkd.load_teacher("keras.applications:MobileNetV7")
-    with pytest.raises(FileNotFoundError, match=r"`weights`: there is no file.*--teacher_weights"):
+    with pytest.raises(
+        FileNotFoundError, match=r"`weights`: the file .* does not exist.*--teacher_weights"
+    ):
         tfkd.load_teacher("keras.applications:MobileNet", weights=tmp_path / "none.h5")
     build = small(monkeypatch)
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
@@ -71,7 +73,7 @@ def test_names_and_weights_that_cannot_be_had(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNet", offline)
     with pytest.raises(ValueError, match=r"could not be downloaded: URL fetch.*--teacher_weights=name"):
         tfkd.load_teacher("keras.applications:MobileNet")
-    with pytest.raises(ValueError, match="`weights` goes with a network by name"):
+    with pytest.raises(ValueError, match="`weights` is for a network by name"):
         tfkd.load_teacher(tmp_path / "model.keras", weights=tmp_path / "other.weights.h5")
 
 
@@ -129,7 +131,9 @@ def test_folders_of_keras_hub_are_not_trusted(saved, tmp_path):
 
 
 def test_presets_that_cannot_be_had(hub, monkeypatch):
-    with pytest.raises(ValueError, match=r"no folder 'resnet_19', nor an image classifier of that name"):
+    with pytest.raises(
+        ValueError, match=r"no folder 'resnet_19' and no keras-hub image classifier of that name"
+    ):
         tfkd.load_teacher("keras_hub:resnet_19")
     name = next(iter(hub.models.ImageClassifier.presets))
 

@@ -48,7 +48,7 @@ def test_the_remedy_of_open_sides_works():
     ("make", "shape"), [(of_flat_pixels, (8, 7, 1)), (of_any_size, (8, 8, 3)), (of_any_size, (8, 8))]
 )
 def test_shapes_that_a_network_does_not_take_are_refused(make, shape):
-    with pytest.raises(ValueError, match="`input_shape` must be of inputs that"):
+    with pytest.raises(ValueError, match="`input_shape` must match the inputs of"):
         tfkd.load_teacher(make(), input_shape=shape)
 
 

@@ -120,7 +120,7 @@ def test_an_ending_that_is_used_elsewhere_too_changes_nothing_there():
     np.testing.assert_allclose(keras.ops.softmax(logits), shared(images), atol=1e-5)
     hidden = sigmoid(layers.Dense(7)(layers.Flatten()(x)))
     shared = keras.Model(inputs, sigmoid(layers.Dense(3)(hidden)))
-    with pytest.raises(ValueError, match="a sigmoid that it also uses elsewhere"):
+    with pytest.raises(ValueError, match="a sigmoid that is also used elsewhere"):
         tfkd.load_teacher(shared)
 
 
@@ -227,9 +227,7 @@ def test_a_wrongly_scaled_teacher_is_suspected(trained):
 def test_broken_weights_are_refused(trained):
     model = keras.models.clone_model(trained)
     model.set_weights([np.full_like(w, np.nan) for w in trained.get_weights()])
-    with pytest.raises(
-        ValueError, match="NaN or infinite, so that nothing can be learned from it; check its"
-    ):
+    with pytest.raises(ValueError, match="NaN or infinite, so nothing can be learned from it; check its"):
         tfkd.load_teacher(model)
 
 
@@ -287,7 +285,7 @@ def of_bytes():
 
 @pytest.mark.filterwarnings("ignore:.*on synthetic images it")
 def test_a_range_that_contradicts_the_networks_own_scaling():
-    with pytest.warns(TeacherWarning, match=r"seems to expect 0 to 255 where it is given -1 to 1"):
+    with pytest.warns(TeacherWarning, match=r"seems to expect 0 to 255 but is given -1 to 1"):
         tfkd.load_teacher(of_bytes(), input_range=(-1, 1))
     for given in ((0, 255), (0, 1)):
         with warnings.catch_warnings(record=True) as caught:
@@ -307,7 +305,7 @@ def autoencoder(flat, ending):
 @pytest.mark.parametrize("ending", ["sigmoid", None])
 def test_an_autoencoder_is_no_classifier(flat, ending):
     network = autoencoder(flat, ending)
-    with pytest.raises(ValueError, match=r"as autoencoders do.*task='regression'"):
+    with pytest.raises(ValueError, match=r"like an autoencoder.*task='regression'"):
         tfkd.load_teacher(network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TeacherWarning)
@@ -359,7 +357,7 @@ def test_one_of_several_outputs(kind, name, place):
         teacher = load_quietly(model, output=output)
         np.testing.assert_allclose(ops.softmax(teacher(x)), expected, rtol=1e-4)
     for output in (None, "kinds", 2):
-        with pytest.raises(ValueError, match=rf"`output` must say.*--teacher_output.*{name}.*{output}"):
+        with pytest.raises(ValueError, match=rf"`output` must select.*--teacher_output.*{name}.*{output}"):
             tfkd.load_teacher(model, output=output)
 
 

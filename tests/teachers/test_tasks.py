@@ -67,7 +67,7 @@ def test_one_sigmoid_is_a_binary_classifier_and_this_is_said():
 
 def test_one_linear_output_is_a_number_and_this_is_said():
     model = network(1)
-    with pytest.warns(TaskWarning, match=r"taken for a number.*task='classification'"):
+    with pytest.warns(TaskWarning, match=r"treated as a number.*task='classification'"):
         teacher = tfkd.load_teacher(model)
     assert repr(task_of(teacher)) == "Regression((1,))"
     np.testing.assert_allclose(teacher(X), model(X), rtol=1e-4)
@@ -199,7 +199,7 @@ def maps(activation=None, reshaped=False):
 
 
 def test_maps_and_sequences_need_a_task_of_their_own():
-    message = r"\(None, 8, 8, 3\) do not show what they mean.*classification, .*multi_label, .*subclass"
+    message = r"\(None, 8, 8, 3\) cannot be inferred.*classification, .*multi_label, .*subclass"
     with pytest.raises(ValueError, match=message):
         tfkd.load_teacher(maps())
     for task in tfkd.tasks.known_tasks().keys() - {"segmentation"}:
@@ -360,5 +360,5 @@ def test_black_boxes_of_every_task():
         ValueError, match=r"must return probabilities, values from 0 to 1\..*from_logits=True"
     ):
         tfkd.BlackBoxTeacher(answers(z), (6,), 3, task="multi_label")(X)
-    with pytest.raises(ValueError, match=r"`classes` must be right for the `task`.*at least two"):
+    with pytest.raises(ValueError, match=r"`classes` must fit the `task`.*at least two"):
         tfkd.BlackBoxTeacher(answers(z), (6,), 1)

@@ -69,8 +69,8 @@ def test_what_tokens_are_for_is_asked():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"input_range": (0, 255)}, "is of images"),
-        ({"mean": 0.5, "layout": "series"}, "is of images.*layout, mean"),
+        ({"input_range": (0, 255)}, "is for images"),
+        ({"mean": 0.5, "layout": "series"}, "is for images.*layout, mean"),
         ({"from_logits": False}, "does not end in a softmax"),
     ],
 )

@@ -121,7 +121,7 @@ BROKEN = [
     (unbiased, "one_example", "Values must be finite for a batch of one"),
     (with_root, "extremes", "must be finite where all of teacher and student is 0"),
     (nan_to_zero, "not_finite", "NaN in the student's values must raise a ValueError"),
-    (without_mask, "padding", "must have the value that they have without padding"),
+    (without_mask, "padding", "must have the same value as without padding"),
     (without_weights, "sample_weight", "count an example of weight w as w copies"),
 ]
 
@@ -172,7 +172,7 @@ def test_an_oracle_that_says_otherwise_is_believed():
     def doubled(teacher, student):
         return 2 * ((teacher - student) ** 2).mean(-1)
 
-    sentence = "mean_squared_error fails 'values': Values must be the oracle's"
+    sentence = "mean_squared_error fails 'values': Values must equal the oracle's"
     with pytest.raises(AssertionError, match=sentence):
         check_loss(losses.mean_squared_error, *SEQUENCES, oracle=doubled)
 

@@ -110,7 +110,7 @@ def test_answers_for_a_whole_vocabulary_are_not_remembered(teacher):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (models.bert_classifier, "GeneratedText has the teacher write, and .* is not a causal language"),
+        (models.bert_classifier, "GeneratedText lets the teacher write, but .* is not a causal language"),
         (models.gpt2_causal, r"`pad_id` must be tokens of .*, below 40. Received: \[40\]"),
     ],
 )

@@ -86,7 +86,7 @@ def change(folder: pathlib.Path, **options):
         ({"model_type": "abacus"}, "no converter for this `model_type`"),
         ({"model_type": None}, "no config.json with a `model_type`"),
         ({"registered_name": "x"}, "keras_hub.models.Backbone.from_preset"),
-        ({"num_hidden_layers": 1}, "weights of .* have 2 layers, and its config.json says 1"),
+        ({"num_hidden_layers": 1}, "weights of .* have 2 layers, but its config.json has 1"),
         (
             {"num_hidden_layers": 3},
             "lack the tensor 'encoder.layer.2.attention.self.query.weight'.*such as",
@@ -94,11 +94,11 @@ def change(folder: pathlib.Path, **options):
         ({"hidden_size": 16}, "cannot be loaded"),
         (
             {"vocab_size": 10**12},
-            "says vocab_size=1000000000000 for hidden states of 8, and its weights are",
+            "has vocab_size=1000000000000 for hidden states of size 8, but its weights have only",
         ),
         (
             {"hidden_act": "relu"},
-            "activation 'relu', and keras-hub's BertBackbone computes an approximated",
+            "activation 'relu', but keras-hub's BertBackbone computes an approximate",
         ),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
     ],
@@ -174,7 +174,7 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path):
     folder = copied("bert", tmp_path)
     with open(folder / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("more\n")
-    with pytest.raises(ValueError, match="has 29 tokens, and its network embeddings of 28"):
+    with pytest.raises(ValueError, match="has 29 tokens, but its network has embeddings for 28"):
         text.load(folder)
 
 
@@ -187,7 +187,7 @@ def test_what_is_no_folder_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "vocab.txt").unlink()
     folder = copied("bert", tmp_path)
     (folder / "vocab.txt").unlink()
-    with pytest.raises(ValueError, match="holds no tokenizer"):
+    with pytest.raises(ValueError, match="contains no tokenizer"):
         text.load(folder)
 
 
@@ -207,7 +207,7 @@ def test_heads_of_masked_language_models_are_read(kind):
 
 def test_a_head_that_is_missing_or_of_another_size_is_refused():
     backbone, _ = text.load(CHECKPOINTS / "bert")
-    with pytest.raises(ValueError, match="has no head of a masked language model"):
+    with pytest.raises(ValueError, match="has no masked language model head"):
         text.masked_language_model(backbone, CHECKPOINTS / "bert")
     with pytest.raises(ValueError, match="Load the backbone from the same folder"):
         text.masked_language_model(backbone, CHECKPOINTS / "masked_roberta")

@@ -127,7 +127,7 @@ def test_pairs_have_segments():
     single = text.classifier(backbone(), 2)
     single.set_weights(model.get_weights())
     np.testing.assert_allclose(single(X), model({**X, "segment_ids": 0 * IDS}), atol=1e-6)
-    with pytest.raises(ValueError, match=r"`pairs`.*reads no `segment_ids`"):
+    with pytest.raises(ValueError, match=r"`pairs`.*has no `segment_ids`"):
         text.classifier(backbone("DistilBert"), 2, pairs=True)
 
 
@@ -151,7 +151,7 @@ def test_layers_that_files_cannot_hold_stay_in_a_nested_backbone(tmp_path):
     model = text.sentence_encoder(backbone("Llama"))
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(X), model(X))
-    with pytest.raises(ValueError, match="Use its language model of keras-hub"):
+    with pytest.raises(ValueError, match="Use keras-hub's own language model"):
         text.causal_language_model(backbone("Llama"))
 
 

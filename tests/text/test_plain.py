@@ -135,12 +135,12 @@ def masked_by_an_embedding():
         (
             lambda: small_models.gpt2(layers=1),
             ValueError,
-            r"\(TransformerDecoder\) is neither.*Take the part",
+            r"\(TransformerDecoder\) is neither.*Use the part",
         ),
         (
             lambda: small_models.bert_masked(layers=1),
             ValueError,
-            "called backwards too.*without its language",
+            "called in reverse.*without its language",
         ),
         (masked_by_an_embedding, ValueError, "'block'.*Call it with `padding_mask`"),
         (lambda: keras.Sequential([layers.Dense(2)]), ValueError, "functional or a built Sequential"),

@@ -115,9 +115,9 @@ def test_layer_and_heads_of_minilm_v2(twelve):
     assert all("transformer_layer_20/" in tap for tap in loss.teacher_layer)
     [loss], _ = text.MiniLMv2(relation_heads=2, teacher_layer=18).losses(large, student)
     assert all("transformer_layer_18/" in tap for tap in loss.teacher_layer)
-    with pytest.raises(ValueError, match=r"`relation_heads` must divide the 4 .*relation_heads=64"):
+    with pytest.raises(ValueError, match=r"`relation_heads` must divide 4.*relation_heads=64"):
         text.MiniLMv2().losses(large, student)
-    with pytest.raises(ValueError, match="`teacher_layer` must be a number from 0 to 11"):
+    with pytest.raises(ValueError, match="`teacher_layer` must be an index from 0 to 11"):
         text.MiniLMv2(teacher_layer=12, relation_heads=2).losses(twelve, student)
 
 
@@ -263,7 +263,7 @@ def test_bad_layers(layers):
 
 
 def test_layers_that_there_are_not():
-    with pytest.raises(ValueError, match="`layers` must be numbers from 0 to 3"):
+    with pytest.raises(ValueError, match="`layers` must be indices from 0 to 3"):
         text.MiniLM(layers=(0, 4)).inherited_layers(4)
 
 

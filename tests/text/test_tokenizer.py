@@ -118,7 +118,7 @@ def test_settings_of_a_folder_are_followed(tmp_path):
 
 def test_long_texts_are_cut_counted_and_told():
     tokenizer = small(max_length=5)
-    with pytest.warns(UserWarning, match="1 of 2 texts have more than 5 tokens and were cut"):
+    with pytest.warns(UserWarning, match="1 of 2 texts have more than 5 tokens and were truncated"):
         encoded = tokenizer(["a film is not a film", "film"])
     assert rows(encoded) == [[2, 6, 7, 9, 3], [2, 7, 3]]
     assert tokenizer.truncated == 1
@@ -190,7 +190,7 @@ def test_what_is_not_a_text_is_refused(texts, pairs, error, message):
 
 def test_a_folder_without_tokenizer_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"holds no tokenizer.*config.json.*AutoTokenizer"):
+    with pytest.raises(ValueError, match=r"contains no tokenizer.*config.json.*AutoTokenizer"):
         Tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"model": 3}')
     with pytest.raises(ValueError, match=r"cannot be read.*AutoTokenizer"):

@@ -1,4 +1,4 @@
-"""How a program ends: its exit statuses, what stands for an error, and what Ctrl-C and SIGTERM do."""
+"""How a program ends: exit statuses, errors, and what Ctrl-C and SIGTERM do."""
 
 import signal
 import threading
@@ -8,22 +8,22 @@ DONE, UNEXPECTED, BAD_INPUT, NOT_TRUSTWORTHY = 0, 1, 2, 3
 
 MEANINGS = {
     "0": "done",
-    "1": "an unexpected error, which is a fault of the program: please report it",
+    "1": "an unexpected error, which is a bug in the program: please report it",
     "2": "bad input: flags, files or the output folder; the message says what to change",
-    "3": "finished, but not to be trusted, such as training that had to stop or a file that is not as good "
-    "as its network; the message says what",
-    "130, 143": "interrupted by Ctrl-C, or by SIGTERM; the message says how to go on",
+    "3": "finished, but the result is not trustworthy, for instance because training had to stop or a file "
+    "is worse than its network; the message says why",
+    "130, 143": "interrupted by Ctrl-C, or by SIGTERM; the message says how to continue",
 }
 
-# Top-level packages whose errors are messages for people.
+# Top-level packages whose errors are meant for users.
 _OURS = ("tfkd", "generators")
 
 
 def status_of(error: Exception) -> int:
-    """The exit status of a program that an error ends.
+    """The exit status of a program that ends with an error.
 
-    Messages for people are what our own code raises, and what the system says of files. An error of the
-    same type from deep inside a library is not expected, and nobody could act on it.
+    Errors raised by our own code, and the system's errors about files, are meant for users. An error of the
+    same type from deep inside a library is unexpected, and users could not act on it.
     """
     if isinstance(error, FloatingPointError):
         return NOT_TRUSTWORTHY
@@ -44,13 +44,12 @@ def _raised_by_us(error):
 
 
 class Interruptions:
-    """A context in which Ctrl-C and SIGTERM raise KeyboardInterrupt, so that files are tidied up.
+    """A context in which Ctrl-C and SIGTERM raise KeyboardInterrupt, so that files are cleaned up.
 
-    A second one ends the program at once. A signal that whoever started the program has it ignore stays
-    ignored.
+    A second one ends the program at once. A signal that the parent process set to be ignored stays ignored.
 
     Attributes:
-        number: the signal that came, or None.
+        number: the signal received, or None.
     """
 
     def __init__(self) -> None:
@@ -58,7 +57,7 @@ class Interruptions:
         self._before = {}
 
     def __enter__(self) -> "Interruptions":
-        # Python lets no other thread set handlers.
+        # Python only lets the main thread set handlers.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) != signal.SIG_IGN:

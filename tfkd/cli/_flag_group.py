@@ -1,4 +1,4 @@
-"""FlagGroup: flags that belong together, for any program that wants them."""
+"""FlagGroup: flags that belong together, reusable by any program."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,16 +7,15 @@ from absl import flags
 
 
 class FlagGroup:
-    """Flags that belong together, and the keyword arguments that they become.
+    """Flags that belong together, and the keyword arguments they translate to.
 
-    Nothing is defined before the group is called, so programs that leave it out can use the names of its
-    flags for their own.
+    No flag is defined until the group is called, so programs that do not use it can reuse its flag names.
 
     Args:
-        name: of the group, for messages.
-        define: defines the flags in the `flags.FlagValues` that it is given.
+        name: name of the group, for messages.
+        define: defines the flags in the given `flags.FlagValues`.
         arguments: reads their values from such an object.
-        named: arguments that have another name than their flag, and the flag's.
+        named: maps arguments to their flags, where the names differ.
 
     Example:
         >>> speed = FlagGroup(
@@ -41,22 +40,22 @@ class FlagGroup:
 
     @property
     def names(self) -> list[str]:
-        """Its flags' names."""
+        """The names of its flags."""
         return list(self._flags)
 
     @property
     def flags(self) -> list[flags.Flag]:
-        """Its flags as absl has them, with their help and defaults."""
+        """Its absl flags, with help and defaults."""
         return [self._flags[name] for name in self.names]
 
     def __call__(self, module: str | None = None) -> "FlagGroup":
-        """Defines the flags, or adopts those that it has defined already; returns the group.
+        """Defines the flags, or reuses those it has already defined; returns the group.
 
         Args:
-            module: the name of the module whose `--help` shows them; None for the one that calls.
+            module: the name of the module whose `--help` shows them; None for the caller's.
 
         Raises:
-            ValueError: if another module has given one of the names another meaning.
+            ValueError: if another module has defined a flag of the same name differently.
         """
         for name in self.names:
             self._define(name, module)
@@ -65,7 +64,7 @@ class FlagGroup:
     def _define(self, name, module):
         flag, known = self._flags[name], flags.FLAGS
         if name not in known:
-            # A run that has ended in this process may have left a value.
+            # An earlier run in this process may have left a value.
             flag.unparse()
             flags.DEFINE_flag(flag, module_name=module)
         elif known[name] is not flag:
@@ -79,13 +78,13 @@ class FlagGroup:
             known.register_key_flag_for_module(module, flag)
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of a pipeline, once the command line has been read."""
+        """The keyword arguments of a pipeline, after the command line has been parsed."""
         return self._arguments(flags.FLAGS)
 
     def values(self) -> dict[str, Any]:
-        """What the flags were given as, by name."""
+        """The values of the flags, by name."""
         return {name: flags.FLAGS[name].value for name in self.names}
 
 
-# Flags belong to the module that asks for them.
+# Flags belong to the module that defines them.
 flags.disclaim_key_flags()

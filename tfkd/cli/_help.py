@@ -1,4 +1,4 @@
-"""What `--help` shows."""
+"""The text of `--help`."""
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +13,15 @@ from tfkd.cli._flag_group import FlagGroup
 
 _WIDTH = 80
 _COMMON = {
-    "flagfile": "a file with flags, a line each",
-    "verbosity": "0 or 1: show also what TensorFlow and the converter log",
-    "help": "show this; --helpfull: with the flags of all libraries",
+    "flagfile": "a file with flags, one per line",
+    "verbosity": "0 or 1: also show the logs of TensorFlow and the converter",
+    "help": "show this; --helpfull adds the flags of all libraries",
     "version": "show the version",
 }
 
 
 def version(name: str) -> str:
-    """A program's version, and those of what it depends on most."""
+    """The versions of a program and of its main dependencies."""
     return (
         f"{name} {tfkd.__version__} (TensorFlow {tf.__version__}, Keras {keras.__version__}, "
         f"Python {platform.python_version()})"
@@ -36,7 +36,7 @@ def short_help(
     groups: Iterable[FlagGroup],
     positional: str | None = None,
 ) -> str:
-    """Usage, an example, the flags by group and the exit statuses of a program, in lines of 80 columns."""
+    """Usage, an example, the flags by group and the exit statuses of a program, wrapped to 80 columns."""
     words = [flag.upper() if flag == positional else f"--{flag}=..." for flag in needed]
     usage = " ".join([name, *words, "[flags]"])
     parts = [
@@ -70,7 +70,7 @@ def _section(title: str, entries: Mapping[str, str]) -> str:
 
 
 def described(flag: flags.Flag) -> tuple[str, str]:
-    """A flag as it is typed, and what it means, with its default."""
+    """A flag as typed, and its help with the default."""
     default = "" if flag.default in (None, False, []) else f"; default: {flag.default_as_str}"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     return name, f"{' '.join(flag.help.split())}{default}"

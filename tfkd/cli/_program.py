@@ -1,4 +1,4 @@
-"""Program: a pipeline that is asked for by flags."""
+"""Program: a pipeline run by flags."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from tfkd.cli._flag_group import FlagGroup
 from tfkd.pipelines import Compressed, Diagnosis, Distilled, Inspection, Searched
 from tfkd.pipelines._run_folder import Interrupted
 
-# They say where a run is and what to do with an earlier one, not what this one is.
+# These locate a run and say what to do with an earlier one; they do not describe the run.
 _PASSING = ("output_dir", "resume", "overwrite")
 
 
@@ -29,14 +29,14 @@ class Program:
     Its exit statuses are those of `tfkd.cli._endings`.
 
     Args:
-        name: what messages call it.
-        purpose: what it does, in a line.
+        name: its name in messages.
+        purpose: what it does, in one line.
         example: a command line.
         pipeline: takes the groups' arguments, `verbose`, `flags` and `command`; its result is None in a
             worker that is not the chief.
-        groups: its flags; `flag_groups.run` is among them if it can be resumed.
-        needed: flags that have to be given.
-        positional: the flag of these that may be given as a word without its name.
+        groups: its flags; they include `flag_groups.run` if a run can be resumed.
+        needed: required flags.
+        positional: the required flag that may be given without its name.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Program:
         return [name for group in self.groups for name in group.names]
 
     def define_flags(self) -> None:
-        """Defines its flags, and nothing else does."""
+        """Defines its flags and does nothing else."""
         for group in self.groups:
             group(module=self.name)
 
@@ -61,7 +61,7 @@ class Program:
         """Runs the program; returns its exit status.
 
         Args:
-            typed: the command line, the program's name first; None for that of this process.
+            typed: the command line, starting with the program's name; None for that of this process.
         """
         typed = sys.argv if typed is None else typed
         self.define_flags()
@@ -77,13 +77,15 @@ class Program:
             except Exception as error:
                 if interruptions.number is None:
                     return self._failed(error)
-                # A library has made another error of the interruption.
+                # A library has turned the interruption into another error.
                 go_on = self._has_begun()
             if sys.stderr.isatty():
-                # Behind the ^C of the terminal.
+                # After the ^C shown by the terminal.
                 print(file=sys.stderr)
             self._say(
-                self._how_to_go_on(typed) if go_on else "interrupted before training began: start again."
+                self._how_to_go_on(typed)
+                if go_on
+                else "interrupted before training began: start the run again."
             )
             return interruptions.status
 
@@ -98,24 +100,24 @@ class Program:
             return BAD_INPUT
         if not flags.FLAGS["verbosity"].present:
             _terminal.only_errors()
-        # What is shown of an unexpected error is all there is.
+        # Show everything about an unexpected error.
         keras.config.disable_traceback_filtering()
         tf.debugging.disable_traceback_filtering()
         result = self._result()
         if result is None:
             return DONE
-        # It begins with what the result lacks.
+        # It starts with what the result lacks.
         print(f"\n{self._in_flags(result.summary())}")
         return NOT_TRUSTWORTHY if result.problem else DONE
 
     def _has_begun(self):
-        """Whether there is a run that could be resumed."""
+        """Whether there is a run to resume."""
         if "output_dir" not in self.flags:
             return False
         return os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
 
     def _asked_for(self, typed):
-        """What is to be shown instead of working, whatever else was typed; None for nothing."""
+        """The text to show instead of running, whatever else was typed; None to run."""
         asked = {_name(word) for word in typed[1:] if word.startswith("-")}
         if "version" in asked:
             return _help.version(self.name)
@@ -127,7 +129,7 @@ class Program:
         return _help.full_help(text, self.name) if "helpfull" in asked else text
 
     def _read(self, typed):
-        """Reads the flags, or raises an error."""
+        """Parses the flags, or raises an error."""
         left = flags.FLAGS(typed)[1:]
         if self.positional and len(left) == 1 and not flags.FLAGS[self.positional].present:
             flags.FLAGS[self.positional].parse(left.pop())
@@ -146,7 +148,7 @@ class Program:
         )
 
     def _command(self):
-        """The command line of this run, those flags that came from files included."""
+        """The command line of this run, including flags read from files."""
         given = (flags.FLAGS[name] for name in self.flags if name not in ("resume", "overwrite"))
         return shlex.join([self.name, *(word for flag in given if flag.present for word in _typed(flag))])
 
@@ -157,13 +159,13 @@ class Program:
             return status
         traceback.print_exception(error)
         self._say(
-            "that is an error nobody expected. Please report it with the lines above, the command, and "
-            f"what {self.name} --version shows."
+            "this is an unexpected error. Please report it with the lines above, the command, and what "
+            f"{self.name} --version shows."
         )
         return status
 
     def _in_flags(self, message):
-        """A message about arguments as one about flags: `folder` is --output_dir here."""
+        """Rewrites a message about arguments to name flags: `folder` becomes --output_dir."""
         flag_of = {name: name for name in self.flags}
         for group in self.groups:
             flag_of |= group.named
@@ -175,24 +177,24 @@ class Program:
 
     def _how_to_go_on(self, typed):
         """The command that resumes a run."""
-        # Where the script is not on the path, as it was called.
+        # If the script is not on the path, as it was called.
         name = typed[0] if os.path.basename(typed[0]) == self.name else self.name
         dropped = ("overwrite", "nooverwrite", "resume", "noresume")
         words = [word for word in typed[1:] if not word.startswith("-") or _name(word) not in dropped]
-        # A file of flags may have it, too.
+        # A flag file may contain it, too.
         kept = ["--nooverwrite"] * (flags.FLAGS.overwrite and any(_name(w) == "flagfile" for w in words))
-        return f"interrupted; go on with: {shlex.join([name, *words, *kept, '--resume'])}"
+        return f"interrupted; continue with: {shlex.join([name, *words, *kept, '--resume'])}"
 
     def _say(self, message):
         print(f"{self.name}: {message}", file=sys.stderr)
 
 
 def _name(word):
-    """The flag that a word of the command line is about."""
+    """The flag that a word of the command line refers to."""
     return word.lstrip("-").partition("=")[0]
 
 
 def _typed(flag):
-    """A flag as it is typed; one that may be repeated for each of its values."""
+    """A flag as typed; a repeatable flag once for each value."""
     first, *others = flag.serialize().split(f"\n--{flag.name}=")
     return [first, *(f"--{flag.name}={value}" for value in others)]

@@ -1,4 +1,4 @@
-"""The strategies of tf.distribute that programs know by name."""
+"""The tf.distribute strategies that programs offer by name."""
 
 import os
 
@@ -10,14 +10,14 @@ _EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"ty
 
 
 def limit_gpus(count: int) -> None:
-    """Has TensorFlow see so many GPUs of this machine, the first ones, and no others.
+    """Limits TensorFlow to the first `count` GPUs of this machine.
 
     Args:
         count: at least 0.
 
     Raises:
         ValueError: if there are fewer.
-        RuntimeError: if TensorFlow has begun to use them.
+        RuntimeError: if TensorFlow is already using them.
     """
     there = tf.config.list_physical_devices("GPU")
     if count > len(there):
@@ -31,21 +31,21 @@ def limit_gpus(count: int) -> None:
 def strategy_named(name: str) -> tf.distribute.Strategy | None:
     """A strategy for the GPUs that TensorFlow sees; None for "none".
 
-    "multi_worker" has to come before anything else that TensorFlow does in the process.
+    "multi_worker" must be created before TensorFlow does anything else in the process.
 
     Args:
         name: one of `STRATEGIES`.
 
     Raises:
-        ValueError: for "multi_worker" without a TF_CONFIG that says who the workers are.
+        ValueError: for "multi_worker" without a TF_CONFIG that lists the workers.
     """
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
     if name == "multi_worker":
         if not os.environ.get("TF_CONFIG"):
             raise ValueError(
-                "`strategy` is multi_worker, and the environment has no TF_CONFIG, by which workers find "
-                f"each other. Set it in each worker's, with another index: TF_CONFIG='{_EXAMPLE}'."
+                "`strategy` is multi_worker, but the environment has no TF_CONFIG, which workers need to "
+                f"find each other. Set it for each worker, with a different index: TF_CONFIG='{_EXAMPLE}'."
             )
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,4 +1,4 @@
-"""What a program prints, and that it goes on where nobody reads it."""
+"""Terminal output of a program, which must not fail when nobody reads it."""
 
 import contextlib
 import logging as python_logging
@@ -13,7 +13,7 @@ from absl import logging
 
 
 class LastingStream:
-    """A text stream that goes on, into nothing, once it cannot be written, as when `head` has closed it.
+    """A text stream that discards its output once it cannot be written, as when `head` closed it.
 
     Args:
         stream: an open text stream.
@@ -35,7 +35,7 @@ class LastingStream:
         try:
             return do()
         except OSError:
-            # What is still in its buffer goes there, too.
+            # Its buffer is discarded, too.
             with open(os.devnull, "wb") as nothing:
                 os.dup2(nothing.fileno(), self._stream.fileno())
             return do()
@@ -43,7 +43,7 @@ class LastingStream:
 
 @contextlib.contextmanager
 def lasting_output() -> Iterator[None]:
-    """Has standard output and error go on without a reader."""
+    """Keeps standard output and error working without a reader."""
     streams = LastingStream(sys.stdout), LastingStream(sys.stderr)
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
         try:
@@ -55,10 +55,10 @@ def lasting_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def short_warnings(in_flags: Callable[[str], str]) -> Iterator[None]:
-    """Shows warnings that are for people, each once and as a line of its own; others are left out.
+    """Shows warnings meant for users, each once on its own line; hides others.
 
     Args:
-        in_flags: makes a message about arguments one about flags.
+        in_flags: rewrites a message about arguments to name flags.
     """
 
     def show(message, category, filename, lineno, file=None, line=None):
@@ -67,14 +67,14 @@ def short_warnings(in_flags: Callable[[str], str]) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("once", UserWarning)
-        # Options of recipes that have a new name.
+        # Renamed options of recipes.
         warnings.filterwarnings("once", category=DeprecationWarning, module="tfkd")
         warnings.showwarning = show
         yield
 
 
 def only_errors() -> None:
-    """Has libraries log errors only: TensorFlow tells at length how it saves and converts."""
+    """Makes libraries log errors only: TensorFlow logs a lot while saving and converting."""
     logging.set_verbosity(logging.ERROR)
     for logger in (tf.get_logger(), python_logging.getLogger("matplotlib")):
         logger.setLevel(python_logging.ERROR)

@@ -1,4 +1,4 @@
-"""The flags of tfkd-distill for texts, and what the others mean beside them."""
+"""The flags of tfkd-distill for texts, and what the other flags mean with them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _NAMES = (
     "teacher_epochs",
     "augment",
 )
-# What speaks of schemes and of images.
+# Flags about schemes and images.
 _REFUSED = (
     "scheme",
     "scheme_options",
@@ -46,44 +46,45 @@ def _define(values):
     flags.DEFINE_string(
         "tokenizer",
         None,
-        "folder of the tokenizer that the teacher was trained with; without, the teacher's folder",
+        "folder of the tokenizer that the teacher was trained with; default: the teacher's folder",
         flag_values=values,
     )
     recipes = ", ".join(sorted(recipe.__name__ for recipe in text_recipes().values()))
     flags.DEFINE_string(
         "recipe",
         None,
-        f"how the student is taught, and which it can be: {recipes}, in any case. Without, BERTToBiLSTM of "
-        "--student=bilstm, EmbeddingDistillation of a sentence encoder, else DistilBERT",
+        f"training recipe, which also determines the possible students: {recipes}, in any letter case. "
+        "Default: BERTToBiLSTM for --student=bilstm, EmbeddingDistillation for a sentence encoder, "
+        "otherwise DistilBERT",
         flag_values=values,
     )
     flags.DEFINE_multi_string(
         "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
     )
     for name, what, usual in (
-        ("text_column", "texts", "text, sentence, review or content, else the first"),
-        ("label_column", "labels", "label, class, category or sentiment, else the second of two"),
+        ("text_column", "texts", "text, sentence, review or content, otherwise the first"),
+        ("label_column", "labels", "label, class, category or sentiment, otherwise the second of two"),
     ):
         flags.DEFINE_string(
             name,
             None,
-            f"name, or number from 0, of the column of {what} in csv and tsv files; without, {usual}",
+            f"name, or index from 0, of the column with {what} in csv and tsv files; default: {usual}",
             flag_values=values,
         )
     flags.DEFINE_integer(
-        "max_length", 64, "tokens at which texts are cut", lower_bound=3, flag_values=values
+        "max_length", 64, "number of tokens at which texts are truncated", lower_bound=3, flag_values=values
     )
     flags.DEFINE_integer(
         "teacher_epochs",
         3,
-        "epochs in which a folder of Hugging Face learns the labels before it teaches",
+        "epochs of fine-tuning a Hugging Face folder on the labels before it teaches",
         lower_bound=1,
         flag_values=values,
     )
     flags.DEFINE_boolean(
         "augment",
         False,
-        "learn also from copies of the texts with words masked and n-grams, by the teacher's answers",
+        "also train on augmented copies of the texts (masked words, n-grams), labelled by the teacher",
         flag_values=values,
     )
 
@@ -94,21 +95,21 @@ def _arguments(values) -> dict[str, Any]:
     foreign = [f"--{name}" for name in (_REFUSED if text else _NAMES) if values[name].present]
     if foreign and text:
         raise ValueError(
-            f"With --task=text there is no {', '.join(foreign)}. Leave that out; --recipe and "
-            "--recipe_options say how a student of texts is taught."
+            f"{', '.join(foreign)} cannot be used with --task=text. Leave it out; --recipe and "
+            "--recipe_options choose how a text student is trained."
         )
     if foreign:
-        raise ValueError(f"{', '.join(foreign)}: only with --task=text. Give that, too, or leave it out.")
+        raise ValueError(f"{', '.join(foreign)}: only with --task=text. Add that flag, or leave this out.")
     return {"text": _of_text(values) if text else None}
 
 
 def _of_text(values):
     if len(values.teacher or ()) != 1:
         raise ValueError(
-            "--teacher: --task=text needs one, a .keras file or a folder of Hugging Face. Received: "
+            "--teacher: --task=text needs a .keras file or a Hugging Face folder. Received: "
             f"{values.teacher or 'none'}."
         )
-    # What these are otherwise is for images.
+    # Their other values are for images.
     typed = {
         name: values[name].value if values[name].present else None
         for name in ("epochs", "batch_size", "learning_rate")
@@ -128,11 +129,11 @@ def _of_text(values):
 
 
 def asked_for(values: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Of the values of all flags those that say what a run on texts is, as it is meant there.
+    """The flag values that define a run on texts, as they apply there.
 
     Args:
-        values: of the flags, by name.
-        arguments: of `distil_text`.
+        values: values of all flags, by name.
+        arguments: arguments of `distil_text`.
     """
     meant = {name: arguments[name] for name in ("epochs", "batch_size", "learning_rate", "tflite")}
     return {name: meant.get(name, value) for name, value in values.items() if name not in _REFUSED}

@@ -1,4 +1,4 @@
-"""tfkd-compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
+"""tfkd-compress: prunes, clusters and quantizes a model into a verified TFLite file."""
 
 import sys
 
@@ -15,13 +15,14 @@ def _define(values):
     flags.DEFINE_string(
         "model",
         None,
-        "trained network to compress: a .keras or .h5 file; --input_range and the like are about it, too",
+        "trained network to compress: a .keras or .h5 file; --input_range and similar flags apply to it, "
+        "too",
         flag_values=values,
     )
     flags.DEFINE_float(
         "prune",
         None,
-        "share of all kernels' weights to become 0",
+        "fraction of all kernel weights to set to 0",
         lower_bound=0.0,
         upper_bound=0.999,
         flag_values=values,
@@ -30,28 +31,28 @@ def _define(values):
         "prune_distribution",
         "lamp",
         sorted(DISTRIBUTIONS),
-        "how zeros are spread over layers: by what weights matter in their layer (lamp), fewer in small "
-        "layers (erk), or the same share in each (uniform)",
+        "how zeros are distributed over layers: by the importance of weights within their layer (lamp), "
+        "fewer in small layers (erk), or the same fraction in each (uniform)",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "cluster", None, "number of distinct weight values per kernel", lower_bound=2, flag_values=values
     )
     flags.DEFINE_boolean(
-        "quantize", False, "train with the rounding of 8 bits, for an int8 file", flag_values=values
+        "quantize", False, "quantization-aware training, for an int8 file", flag_values=values
     )
     flags.DEFINE_boolean(
         "learn_rounding",
         False,
-        "learn which weights are rounded up, for an int8, int16x8, w4a8 or int4 file without --quantize; "
+        "learn which weights to round up, for an int8, int16x8, w4a8 or int4 file without --quantize; "
         "takes minutes",
         flag_values=values,
     )
     flags.DEFINE_string(
         "train_data",
         None,
-        "npz file with x_train and y_train, to train on beside synthesized images; for text models a .csv "
-        "or .tsv file of texts and labels, or an npz file of the model's inputs and y",
+        "npz file with x_train and y_train, to train on in addition to synthesized images; for text models "
+        "a .csv or .tsv file of texts and labels, or an npz file of the model's inputs and y",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -74,7 +75,7 @@ def _arguments(values):
 
 PROGRAM = Program(
     name="tfkd-compress",
-    purpose="a trained network in, pruned, clustered or in 8 bits, a verified TFLite file out.",
+    purpose="prunes, clusters and quantizes a trained network into a verified TFLite file.",
     example="tfkd-compress --model=model.keras --prune=0.8 --output_dir=runs/small",
     pipeline=compress,
     groups=[

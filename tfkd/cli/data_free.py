@@ -1,4 +1,4 @@
-"""tfkd-data-free: a teacher file in, a smaller student, a TFLite file and a report out, no data."""
+"""tfkd-data-free: distils a teacher file into a smaller student and TFLite file, no data."""
 
 import sys
 from typing import Any
@@ -16,7 +16,7 @@ def _distil_one(**arguments: Any) -> Distilled | None:
 
 PROGRAM = Program(
     name="tfkd-data-free",
-    purpose="a trained network in, a smaller student, a TFLite file and a report out, without data.",
+    purpose="distils a trained network without data; writes a smaller student, a TFLite file and a report.",
     example="tfkd-data-free --teacher=teacher.keras --student=0.5x --output_dir=runs/half",
     pipeline=_distil_one,
     groups=[

@@ -1,4 +1,4 @@
-"""tfkd-distill: training data and teachers in, a student and its TFLite file out, by any scheme."""
+"""tfkd-distill: distils teachers into a student and TFLite file on data, by any scheme."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ from tfkd.cli._text import text as text_flags
 from tfkd.pipelines import Distilled, distil_text, distil_with_data
 from tfkd.pipelines._schemes import SCHEMES, options_in_words
 
-_RECIPES = "with --task=text the recipe's unless given"
+_RECIPES = "with --task=text, default: the recipe's"
 
 
 def _define_scheme(values):
@@ -28,9 +28,9 @@ def _define_scheme(values):
         "student",
         None,
         "a .keras file; a factor of the teacher's width (0.5x) or of its residual blocks (0.6deep); or a "
-        "network by name (lenet5_half, resnet20); several, separated by commas, for mutual. Without, 0.5x, "
-        "or networks like the teacher for generations. With --task=text 3layers (the default), "
-        "3layersx192, which is 192 wide, 0,2,5, which are the teacher's layers, or bilstm",
+        "network by name (lenet5_half, resnet20); several, separated by commas, for mutual. Default: 0.5x; "
+        "for generations, networks like the teacher. With --task=text: 3layers (the default), 3layersx192 "
+        "for width 192, 0,2,5 for these layers of the teacher, or bilstm",
         flag_values=values,
     )
     flags.DEFINE_boolean(
@@ -42,21 +42,21 @@ def _define_scheme(values):
     flags.DEFINE_multi_string(
         "losses",
         [],
-        "distillation losses by name in snake case, separated by commas, with options behind colons: "
-        "soft_targets:temperature=4,dist. Those of features take teacher_layer=...:student_layer=... "
-        "JSON will do, too; may be repeated. Without, the scheme's",
+        "distillation losses by name in snake case, separated by commas, with options after colons: "
+        "soft_targets:temperature=4,dist. Feature losses take teacher_layer=...:student_layer=... JSON "
+        "works, too; may be repeated. Default: the scheme's",
         flag_values=values,
     )
     flags.DEFINE_list(
         "loss_weights",
         None,
-        "a number for each loss, or published for those they were published with",
+        "a number for each loss, or published for the published weights",
         flag_values=values,
     )
     flags.DEFINE_float(
         "student_loss_weight",
         None,
-        "share of the labels' loss; without, the scheme's",
+        "weight of the labels' loss; default: the scheme's",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,
@@ -90,14 +90,14 @@ def _define_training(values):
         None,
         "npz file with x_train and y_train; a folder with a folder of images for each class; or a TFRecord "
         "file or a pattern of them, of tf.train.Examples with image (encoded) or image/encoded, and label "
-        "or image/class/label. With --task=text a csv or tsv file of texts and labels, or a txt file with "
-        "a text a line. --eval_data takes the same kinds",
+        "or image/class/label. With --task=text: a csv or tsv file of texts and labels, or a txt file with "
+        "one text per line. --eval_data takes the same formats",
         flag_values=values,
     )
     flags.DEFINE_float(
         "validation_split",
         0.1,
-        "share of the training data that is held out, for choices and to judge files",
+        "fraction of the training data held out for model selection and for checking files",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,
@@ -106,7 +106,7 @@ def _define_training(values):
         "unlabelled_data",
         None,
         "more inputs for noisy_student: npz file with x_train, folder of images, or TFRecord files; with "
-        "--task=text more texts, after which labels do not count",
+        "--task=text more texts, in which case labels are ignored",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -118,13 +118,13 @@ def _define_training(values):
     flags.DEFINE_string(
         "optimizer",
         "adam",
-        "an optimizer of Keras, with options behind colons: sgd:momentum=0.9:nesterov=true",
+        "a Keras optimizer, with options after colons: sgd:momentum=0.9:nesterov=true",
         flag_values=values,
     )
     flags.DEFINE_float(
         "learning_rate",
         1e-3,
-        f"its peak rate, which falls as a cosine; {_RECIPES}",
+        f"peak learning rate, with cosine decay; {_RECIPES}",
         lower_bound=0.0,
         flag_values=values,
     )
@@ -138,7 +138,7 @@ def _training_arguments(values):
 def _distil(
     text: dict[str, Any] | None, flags: dict[str, Any], verbose: int, command: str, **arguments: Any
 ) -> Distilled | None:
-    """Distils texts where flags ask for that, else images and the like."""
+    """Distils texts if the flags say so, otherwise images and other inputs."""
     if text is not None:
         return distil_text(**text, flags=asked_for(flags, text), verbose=verbose, command=command)
     return distil_with_data(**arguments, flags=flags, verbose=verbose, command=command)
@@ -146,8 +146,8 @@ def _distil(
 
 PROGRAM = Program(
     name="tfkd-distill",
-    purpose="training data and teachers in, a student, a TFLite file and a report out, by any scheme, of "
-    "images or texts.",
+    purpose="distils teachers on data, images or texts, by any scheme; writes a student, a TFLite file "
+    "and a report.",
     example="tfkd-distill --teacher=t.keras --train_data=train.npz --output_dir=runs/half",
     pipeline=_distil,
     groups=[

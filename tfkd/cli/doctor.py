@@ -1,4 +1,4 @@
-"""tfkd doctor: whether tfkd works on this machine, and with what."""
+"""tfkd doctor: checks that tfkd works on this machine, and shows versions and devices."""
 
 import sys
 from typing import Any

@@ -1,6 +1,6 @@
-"""The flags that several programs have, in groups; call a group to define its flags.
+"""Groups of flags shared by several programs; call a group to define its flags.
 
-A program of your own takes the groups that it wants beside flags of its own:
+Your own program can combine these groups with its own flags:
 
     TEACHER, RUN = flag_groups.teacher(), flag_groups.run()
     flags.DEFINE_string("student", None, "which student")
@@ -26,7 +26,7 @@ from tfkd.pipelines._recipes import data_free_recipes, recipe_named
 from tfkd.tasks import known_tasks
 from tfkd.teachers._scaling import AUTO, ORDERS
 
-# The task by which a program distils texts.
+# The task for distilling texts.
 TEXT = "text"
 _TEACHER_IS = (
     "trained network: a .keras, .h5 or .tflite file, a SavedModel folder, or a name: "
@@ -41,11 +41,11 @@ def _define_teacher(values):
 
 def _define_teachers(values):
     several = (
-        "; may be repeated where a scheme takes several. With --task=text one .keras file, or a folder of "
-        "Hugging Face"
+        "; may be repeated if a scheme takes several. With --task=text: one .keras file or Hugging Face "
+        "folder"
     )
     flags.DEFINE_multi_string("teacher", None, _TEACHER_IS + several, flag_values=values)
-    _define_teacher_options(values, {TEXT: "; text: texts are distilled, by the flags of that group"})
+    _define_teacher_options(values, {TEXT: "; text: distil texts, with the flags of that group"})
 
 
 def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyType({})):
@@ -53,51 +53,55 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
         "task",
         "auto",
         ["auto", *sorted(known_tasks()), *further],
-        f"what the teacher's outputs are; auto: found from how it ends{''.join(further.values())}",
+        f"meaning of the teacher's outputs; auto: inferred from its last layer{''.join(further.values())}",
         flag_values=values,
     )
     flags.DEFINE_enum(
         "layout",
         "auto",
         ["auto", *LAYOUTS],
-        "what the axes of the teacher's inputs are; auto: found from its first layers and their shape",
+        "meaning of the teacher's input axes; auto: inferred from its first layers and their shape",
         flag_values=values,
     )
     flags.DEFINE_list(
         "input_shape",
         None,
-        "height,width,channels of the teacher's images where it takes them as flat vectors or leaves sides "
-        "open: 28,28,1; without, its own",
+        "height,width,channels of the teacher's images, such as 28,28,1, if it takes them as flat vectors "
+        "or has an open size; default: its own",
         flag_values=values,
     )
     flags.DEFINE_list(
         "input_range",
         ["0", "1"],
-        "low,high: the scale that the teacher's own pipeline starts from; auto: found, with mean and "
-        "order, from its layers and from what it makes of photographs",
+        "low,high: the range of pixels in the teacher's own pipeline, before mean and std; auto: detected, "
+        "with mean and channel order, from its layers and its outputs for photographs",
         flag_values=values,
     )
     flags.DEFINE_list(
         "input_mean",
         ["0"],
-        "what that pipeline subtracts: one value, or one per channel",
+        "mean that the pipeline subtracts: one value, or one per channel",
         flag_values=values,
     )
     flags.DEFINE_list(
-        "input_std", ["1"], "what it then divides by: one value, or one per channel", flag_values=values
+        "input_std",
+        ["1"],
+        "standard deviation that it then divides by: one value, or one per channel",
+        flag_values=values,
     )
     flags.DEFINE_enum(
         "channel_order",
         "rgb",
         ORDERS,
-        "bgr: the teacher takes blue first, and --input_mean and --input_std are in that order",
+        "bgr: the teacher takes channels in the order blue, green, red; --input_mean and --input_std are "
+        "in that order, too",
         flag_values=values,
     )
     flags.DEFINE_enum(
         "from_logits",
         "auto",
         ["auto", "true", "false"],
-        "whether the teacher returns logits; auto: found from how it ends",
+        "whether the teacher returns logits; auto: inferred from its last layer",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -109,21 +113,22 @@ def _define_teacher_options(values, further: Mapping[str, str] = MappingProxyTyp
     flags.DEFINE_string(
         "teacher_weights",
         None,
-        ".h5 file of weights for a teacher keras.applications:NAME; without, ImageNet's are downloaded",
+        ".h5 file of weights for a teacher keras.applications:NAME; default: ImageNet weights are "
+        "downloaded",
         flag_values=values,
     )
     flags.DEFINE_multi_string(
         "import",
         [],
-        "a .py file, or a module, with the classes and functions that the teacher's file names; it is run. "
-        "May be repeated",
+        "a .py file, or a module, with the custom classes and functions in the teacher's file; it is "
+        "executed. May be repeated",
         flag_values=values,
     )
     flags.DEFINE_boolean(
         "trust_files",
         False,
-        "let the teacher's file run what it likes: Lambda layers, and operators of a SavedModel that read "
-        "and write files; only for files of people that you trust",
+        "let the teacher's file run any code: Lambda layers, and SavedModel operators that read and write "
+        "files; only for files from people you trust",
         flag_values=values,
     )
 
@@ -156,7 +161,7 @@ def _scaling(values):
             f"channel. Received: {values.input_range}, {values.input_mean}, {values.input_std}."
         ) from None
     mean, std = (each[0] if len(each) == 1 else each for each in (mean, std))
-    # What was not said is left to `load_teacher`, which warns where it seems to be wrong.
+    # Flags that are not given are left to `load_teacher`, which warns if a value seems wrong.
     said = values["input_range"].present
     return {
         "input_range": input_range if said else None,
@@ -181,7 +186,7 @@ def _two_numbers(typed):
 
 _NAMED = {"mean": "input_mean", "std": "input_std", "weights": "teacher_weights"}
 teacher = FlagGroup("teacher", _define_teacher, _teacher_arguments, named=_NAMED)
-# Those that a program takes several of; the other flags are about all of them.
+# For programs that take several teachers; the other flags apply to all of them.
 teachers = FlagGroup("teacher", _define_teachers, _teacher_arguments, named=_NAMED)
 
 
@@ -211,16 +216,14 @@ student = FlagGroup(
 
 def _define_recipe(values, default="procedural", before=""):
     known = ", ".join(sorted(data_free_recipes()))
-    flags.DEFINE_string(
-        "recipe", default, f"how the student is taught: {before}{known}", flag_values=values
-    )
+    flags.DEFINE_string("recipe", default, f"training recipe: {before}{known}", flag_values=values)
     flags.DEFINE_multi_string(
         "recipe_options", [], "key=value: an option of the recipe; may be repeated", flag_values=values
     )
     flags.DEFINE_string(
         "pictures",
         None,
-        "folder of pictures that the recipe's prior 'pictures' crops; default: those that ship with the "
+        "folder of pictures for the recipe's prior 'pictures' to crop; default: those shipped with the "
         "library",
         flag_values=values,
     )
@@ -228,7 +231,7 @@ def _define_recipe(values, default="procedural", before=""):
         ("epochs", 1, "epochs"),
         ("steps_per_epoch", 1, "steps in an epoch"),
         ("batch_size", 1, "images in each update"),
-        ("memory", 0, "images to keep with the teacher's answers; 0 for none"),
+        ("memory", 0, "images to keep with the teacher's outputs; 0 for none"),
     ):
         flags.DEFINE_integer(
             name, None, f"{what}; default: the recipe's", lower_bound=least, flag_values=values
@@ -247,9 +250,7 @@ recipe = FlagGroup(
 )
 recipe_or_auto = FlagGroup(
     "recipe",
-    lambda values: _define_recipe(
-        values, AUTO_RECIPE, "auto, which is the recipe that suits the teacher, "
-    ),
+    lambda values: _define_recipe(values, AUTO_RECIPE, "auto, the recipe that suits the teacher, "),
     lambda values: {"recipe": recipe_asked_for(values.recipe, values.recipe_options, **_overrides(values))},
 )
 
@@ -259,14 +260,14 @@ def _define_export(values):
         "tflite",
         "int8",
         [*QUANTIZATIONS, "none"],
-        f"kind of TFLite file; {', '.join(LOW_BITS)}: weights of few bits, by the extra aeq",
+        f"kind of TFLite file; {', '.join(LOW_BITS)}: low-bit weights, with the extra aeq",
         flag_values=values,
     )
     flags.DEFINE_float(
         "min_agreement",
         0.9,
-        "share of images, synthesized or held out, on which the TFLite file must give its model's answer; "
-        "where it does not, the next best kind of file that does is written",
+        "fraction of images, synthesized or held out, on which the TFLite file must agree with its model; "
+        "otherwise the next best kind of file that does is written",
         lower_bound=0.0,
         upper_bound=1.0,
         flag_values=values,
@@ -274,7 +275,7 @@ def _define_export(values):
     flags.DEFINE_list(
         "labels",
         None,
-        "names of the classes in their order, or a .txt file with one a line, such as Teachable Machine's "
+        "names of the classes in order, or a .txt file with one per line, such as Teachable Machine's "
         "labels.txt; stored in the TFLite file",
         flag_values=values,
     )
@@ -303,13 +304,13 @@ def _define_distribution(values):
         "none",
         STRATEGIES,
         "replicas that train one student: none; mirrored: one for each GPU of this machine; multi_worker: "
-        "those of all processes that TF_CONFIG names, each of which runs this command",
+        "those of all processes in TF_CONFIG, each of which runs this command",
         flag_values=values,
     )
     flags.DEFINE_integer(
         "gpus",
         None,
-        "how many GPUs this process uses; without, all that TensorFlow finds",
+        "number of GPUs this process uses; default: all that TensorFlow finds",
         lower_bound=0,
         flag_values=values,
     )
@@ -331,7 +332,7 @@ def _define_run(values):
         "npz file with x_test and y_test, for evaluation only",
         flag_values=values,
     )
-    flags.DEFINE_string("output_dir", None, "folder of the results", flag_values=values)
+    flags.DEFINE_string("output_dir", None, "folder for the results", flag_values=values)
     flags.DEFINE_boolean(
         "overwrite", False, "replace an earlier run in the output folder", flag_values=values
     )

@@ -1,4 +1,4 @@
-"""tfkd-inspect: a model in; what it is, how it is scaled and what can be made of it, out."""
+"""tfkd-inspect: describes a model and how to distil it."""
 
 import sys
 from typing import Any
@@ -29,7 +29,7 @@ def _inspect(
 
 PROGRAM = Program(
     name="tfkd-inspect",
-    purpose="a trained network in; what it is, how it is scaled and what can be made of it, out.",
+    purpose="describes a trained network: inputs, outputs, scaling, cost, and possible students.",
     example="tfkd-inspect teacher.keras --report=teacher.html",
     pipeline=_inspect,
     groups=[

@@ -1,4 +1,4 @@
-"""tfkd-search: a teacher in, the best student within a budget and its TFLite file out."""
+"""tfkd-search: finds a teacher's best student within a budget."""
 
 import math
 import sys
@@ -13,39 +13,52 @@ from tfkd.searching import Budget
 from tfkd.searching._budget import TIMED
 from tfkd.searching._strategies import STRATEGIES
 
-# How the choices of each name are typed, and what they are.
+# Type and help of each dimension of the search space.
 _CHOICES = {
     "width": (float, "factors of the teacher's width to choose from, such as 0.25,0.5,1"),
-    "depth": (float, "shares of its residual blocks, such as 0.6,1"),
-    "kernel": (int, "sizes of its convolutions' kernels, such as 3,5"),
-    "exit": (str, "layers of it behind which students end"),
+    "depth": (float, "fractions of its residual blocks to keep, such as 0.6,1"),
+    "kernel": (int, "kernel sizes of its convolutions, such as 3,5"),
+    "exit": (str, "layers of the teacher after which students end"),
 }
-# What is typed for the teacher's own.
+# The value for the teacher's own setting.
 _OWN = "own"
 
 
 def _define(values):
     for name, (_, what) in _CHOICES.items():
-        flags.DEFINE_list(name, None, f"{what}; {_OWN}: as the teacher has it", flag_values=values)
+        flags.DEFINE_list(name, None, f"{what}; {_OWN}: the teacher's", flag_values=values)
     flags.DEFINE_integer(
-        "max_params", None, "parameters that a student may have", lower_bound=1, flag_values=values
+        "max_params", None, "maximum number of parameters of a student", lower_bound=1, flag_values=values
     )
     flags.DEFINE_integer(
-        "max_flops", None, "floating-point operations for one input", lower_bound=1, flag_values=values
+        "max_flops",
+        None,
+        "maximum floating-point operations for one input",
+        lower_bound=1,
+        flag_values=values,
     )
     flags.DEFINE_float(
-        "max_ms", None, "milliseconds of its TFLite file for one input on this machine", flag_values=values
+        "max_ms",
+        None,
+        "maximum milliseconds of its TFLite file for one input on this machine",
+        flag_values=values,
     )
     flags.DEFINE_enum(
-        "timed_as", "float32", TIMED, "kind of TFLite file that students are timed as", flag_values=values
+        "timed_as", "float32", TIMED, "kind of TFLite file for timing students", flag_values=values
     )
-    flags.DEFINE_integer("trials", 20, "students to train at most", lower_bound=1, flag_values=values)
-    flags.DEFINE_enum("strategy", "random", STRATEGIES, "which students come next", flag_values=values)
-    flags.DEFINE_boolean("inherit", False, "students begin with the teacher's weights", flag_values=values)
+    flags.DEFINE_integer(
+        "trials", 20, "maximum number of students to train", lower_bound=1, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "strategy", "random", STRATEGIES, "how the next student is chosen", flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "inherit", False, "initialize students from the teacher's weights", flag_values=values
+    )
     flags.DEFINE_string(
         "train_data",
         None,
-        "npz file with x_train and y_train, a fifth of which judges students; without, they learn by "
+        "npz file with x_train and y_train; a fifth is held out to judge students; default: they learn by "
         "--recipe and are judged by their agreement with the teacher",
         flag_values=values,
     )
@@ -55,7 +68,7 @@ def _arguments(values):
     space = {name: _chosen(name, values[name].value) for name in _CHOICES if values[name].value}
     if not space:
         named = ", ".join(f"--{name}" for name in _CHOICES)
-        raise ValueError(f"There is nothing to choose from: give at least one of {named}.")
+        raise ValueError(f"The search space is empty: give at least one of {named}.")
     budget = Budget(
         parameters=values.max_params,
         flops=values.max_flops,
@@ -68,7 +81,7 @@ def _arguments(values):
         "space": space,
         "budget": budget,
         "training_data": values.train_data,
-        # Of the recipe's flags, since both are about a trial.
+        # From the recipe's flags, since both are about a trial.
         "epochs": values.epochs,
         "batch_size": values.batch_size,
     }
@@ -85,7 +98,7 @@ def _chosen(name, typed):
 
 PROGRAM = Program(
     name="tfkd-search",
-    purpose="a trained network in, the best student within a budget and its TFLite file out.",
+    purpose="finds the best student of a trained network within a budget, and writes its TFLite file.",
     example="tfkd-search --teacher=teacher.keras --width=0.25,0.5 --max_ms=0.5 --output_dir=runs/search",
     pipeline=search,
     groups=[

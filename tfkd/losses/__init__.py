@@ -1,4 +1,4 @@
-"""Knowledge losses: what is transferred. One method a file, a pure function and a thin class.
+"""Knowledge losses: one method per file, each a pure function and a thin class.
 
 Functions take the teacher's values first and return float32 values, one per example, or a scalar where
 the method is defined on the batch.

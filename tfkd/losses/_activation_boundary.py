@@ -1,4 +1,4 @@
-"""AB, activation boundaries: which neurons fire, whatever their strength."""
+"""AB, activation boundaries: which neurons fire, regardless of how strongly."""
 
 import keras
 from keras import ops
@@ -12,18 +12,18 @@ _FACTOR = 3 / 1000
 
 
 def activation_boundary(teacher, student, margin: float = 1.0, mask=None):
-    """AB: squared hinge that asks each neuron to fire where the teacher's does, and only there.
+    """AB: squared hinge loss that makes each neuron fire exactly where the teacher's does.
 
-    Reduction: summed over neurons and multiplied by 3/1000, one value per example, whose mean is the
+    Reduction: summed over neurons and multiplied by 3/1000, one value per example; the mean is the
     published value. No temperature. Direction: only the sign of the teacher's value counts. Where maps
     differ in size, the larger is average-pooled.
 
     Args:
         teacher: the teacher's values before the activation `(batch, ..., channels)`.
-        student: the student's, with as many channels.
+        student: the student's, with the same number of channels.
         margin: above 0.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -35,8 +35,8 @@ def activation_boundary(teacher, student, margin: float = 1.0, mask=None):
         >>> activation_boundary([[2.0, -1.0]], [[0.0, 3.0]])  # [0.003 * (1 + 16)]
 
     Reference:
-        Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries", 2019; the factor is the
-        authors' code's.
+        Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries", 2019; the factor comes
+        from the authors' code.
     """
     check_number("margin", margin, above=0)
     teacher, student = matching_pair(teacher, student)
@@ -48,13 +48,13 @@ def activation_boundary(teacher, student, margin: float = 1.0, mask=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ActivationBoundary(FeatureLoss):
-    """AB: `activation_boundary` as a loss of a distiller; published as a first stage.
+    """AB: `activation_boundary` as a distiller loss; published as a first stage.
 
     With several layers the last has weight 1, the one before it a half, and so on.
 
     Args:
-        teacher_layer: tap of values before an activation (`"relu1:input"`, say), or a list of taps.
-        student_layer: the same of the student.
+        teacher_layer: tap of values before an activation, such as `"relu1:input"`, or a list of taps.
+        student_layer: the same for the student.
         margin: above 0.
         projector: see `FeatureLoss`; True for a 1x1 convolution with batch normalization.
         **kwargs: `name`.

@@ -1,4 +1,4 @@
-"""A loss around another one: what both sides have in common."""
+"""Base class of losses that wrap another loss."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from tfkd.losses._base import Batch, BatchLoss, KnowledgeLoss
 
 
 class LossAround(BatchLoss):
-    """Makes something of another loss; subclasses implement `on_batch(teacher, student, batch)`.
+    """A loss that wraps another; subclasses implement `on_batch(teacher, student, batch)`.
 
     Args:
-        loss: the loss inside, whose taps, parts and published weight are this one's.
-        name: names the loss in `History`; None for the name of the one inside.
+        loss: the wrapped loss; its taps, parts and published weight are used.
+        name: names the loss in `History`; None for the name of the wrapped loss.
 
     Attributes:
-        loss: the loss inside.
+        loss: the wrapped loss.
     """
 
     def __init__(self, loss: KnowledgeLoss, name: str | None = None) -> None:
@@ -45,7 +45,7 @@ class LossAround(BatchLoss):
             self.loss.build(teacher_shape, student_shape)
 
     def inside(self, teacher, student, batch: Batch) -> Any:
-        """The values of the loss inside."""
+        """The values of the wrapped loss."""
         return self.loss(teacher, student, **self.loss.arguments(batch))
 
     def get_config(self) -> dict:

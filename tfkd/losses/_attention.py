@@ -1,4 +1,4 @@
-"""What losses on attention layers have in common: their taps, and rows of queries with padding."""
+"""Base class of losses on attention layers: taps, and rows of queries with padding."""
 
 from collections.abc import Sequence
 
@@ -9,27 +9,27 @@ from tfkd.losses._features import as_list, count_pairs, masks_of
 from tfkd.losses._maps import per_example_mean
 
 _HEADS_REMEDY = (
-    "Heads are compared one by one, on the same tokens. Give the student as many heads as the teacher has, "
-    "or take tfkd.losses.SelfAttentionRelations(..., heads=n), which splits both into n heads."
+    "Heads are compared one by one, on the same tokens. Give the student the same number of heads as the "
+    "teacher, or use tfkd.losses.SelfAttentionRelations(..., heads=n), which splits both into n heads."
 )
 
 
 class AttentionLoss(BatchLoss):
     """A loss on one pair of attention layers, or summed over several pairs.
 
-    Subclasses implement `compare(teacher, student, mask)` for what one tap sees in both networks, which
+    Subclasses implement `compare(teacher, student, mask)` for the values of one tap in both networks, which
     returns `(batch,)`.
 
     Args:
-        teacher_layer: path of an attention layer of the teacher, or of a layer that holds exactly one; a
+        teacher_layer: path of an attention layer of the teacher, or of a layer that contains exactly one; a
             list of paths for several.
-        student_layer: as many of the student.
-        seen: what is looked at in each layer: "queries", "keys", "values" or "scores". A path that ends in
-            `:` and one of these is taken as it is.
+        student_layer: the same number from the student.
+        seen: which values of each layer are used: "queries", "keys", "values" or "scores". A path that ends
+            in `:` and one of these is used unchanged.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if there are not as many student as teacher layers, or a path ends in anything else.
+        ValueError: if the numbers of student and teacher layers differ, or a path ends in anything else.
     """
 
     def __init__(self, teacher_layer: Taps, student_layer: Taps, seen: Sequence[str], **kwargs) -> None:
@@ -48,7 +48,7 @@ class AttentionLoss(BatchLoss):
 
 
 def _taps(layers: Taps, seen: Sequence[str]) -> Taps:
-    """The taps of attention layers: all that is seen of the first, then of the second."""
+    """The taps of attention layers: all taps of the first layer, then all of the second."""
     if layers is None:
         return None
     taps = []
@@ -57,7 +57,7 @@ def _taps(layers: Taps, seen: Sequence[str]) -> Taps:
         if colon and suffix not in seen:
             known = " or ".join(repr(f":{each}") for each in seen)
             raise ValueError(
-                f"Attention layers must be named by their paths alone, or with {known} behind. Received: "
+                f"Attention layers must be named by their paths alone, or with {known} appended. Received: "
                 f"{layer!r}."
             )
         taps += [layer] if colon else [f"{layer}:{each}" for each in seen]
@@ -65,18 +65,18 @@ def _taps(layers: Taps, seen: Sequence[str]) -> Taps:
 
 
 def scores_pair(teacher, student, mask, below: float, filling: float):
-    """Both scores `(batch, heads, tokens, tokens)` in float32, with a filling where they do not count.
+    """Both scores `(batch, heads, tokens, tokens)` in float32, filled where they do not count.
 
     Args:
         teacher: the teacher's scores.
         student: the student's, of the same shape.
-        mask: `(batch, tokens)`, which tokens count, as queries and as keys; None for all.
-        below: scores at or below it do not count either; in half precision what a query may not see is
-            minus infinity.
-        filling: a finite number.
+        mask: `(batch, tokens)`, true where a token counts, as query and as key; None for all.
+        below: scores at or below this do not count either; in half precision masked keys have minus
+            infinity.
+        filling: the finite number that replaces scores that do not count.
 
     Raises:
-        ValueError: if the shapes are others, or differ, or a score that counts is not finite.
+        ValueError: if the shapes are invalid or differ, or a score that counts is not finite.
     """
     filled = []
     for scores, argument in ((teacher, "teacher"), (student, "student")):
@@ -84,7 +84,8 @@ def scores_pair(teacher, student, mask, below: float, filling: float):
         if len(scores.shape) != 4:
             raise ValueError(
                 f"`{argument}` must be attention scores (batch, heads, tokens, tokens). Received: shape "
-                f"{tuple(scores.shape)}. Name an attention layer, as those of tfkd.taps.transformer(model)."
+                f"{tuple(scores.shape)}. Name an attention layer, such as those of "
+                "tfkd.taps.transformer(model)."
             )
         out = scores <= below
         if mask is not None:
@@ -96,5 +97,5 @@ def scores_pair(teacher, student, mask, below: float, filling: float):
 
 
 def mean_over_rows(values, mask):
-    """`(batch,)`: mean of `(batch, heads, queries)` over heads and the queries that count."""
+    """`(batch,)`: the mean of `(batch, heads, queries)` over heads and the queries that count."""
     return per_example_mean(ops.mean(values, axis=1), mask)

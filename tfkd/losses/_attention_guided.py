@@ -1,4 +1,4 @@
-"""FBKD, attention-guided and non-local distillation: features where both networks look, and relations."""
+"""FBKD, attention-guided and non-local distillation of features and relations."""
 
 import keras
 from keras import layers, ops
@@ -21,19 +21,19 @@ def attention_guided(
     """FBKD: distances of attention over positions, of attention over channels, and of masked features.
 
     Attention is the mean absolute activation, over channels for each position and over positions for each
-    channel. Squared differences of features count by two masks: the softmax over positions, and that over
-    channels, of the sum of both networks' attention, times the number of positions or channels. The masks
-    have no gradient. Reduction: Euclidean norms over all axes but the first, one value per example.
-    No temperature factor; symmetric. Where maps differ in size, the larger is average-pooled.
+    channel. Squared differences of features are weighted by two masks: softmaxes of the summed attention of
+    both networks, over positions and over channels, times the number of positions or channels. The masks
+    have no gradient. Reduction: Euclidean norms over all axes but the first, one value per example. No
+    temperature factor; symmetric. Where maps differ in size, the larger is average-pooled.
 
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
-        student: the student's, with as many channels.
+        student: the student's, with the same number of channels.
         attention_weight: weight of the attention's distances, at least 0.
         masked_weight: weight of the masked features' distance, at least 0.
-        temperature: what the attention is divided by, above 0; the lower, the sharper the masks.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        temperature: divides the attention; above 0. Lower values sharpen the masks.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -46,8 +46,8 @@ def attention_guided(
 
     Reference:
         Zhang, Ma, "Improve Object Detection with Feature-based Knowledge Distillation: Towards Accurate and
-        Efficient Detectors", 2021. The norms are those of single examples; mmrazor has one norm over the
-        batch, attention without absolute values, and no mask of channels.
+        Efficient Detectors", 2021. Norms are taken per example; mmrazor takes one norm over the batch, uses
+        attention without absolute values, and has no channel mask.
     """
     check_number("attention_weight", attention_weight, least=0)
     check_number("masked_weight", masked_weight, least=0)
@@ -82,19 +82,19 @@ def _distance(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class AttentionGuided(SoftenedLoss, FeatureLoss):
-    """FBKD: `attention_guided` and non-local distillation, as a loss of a distiller.
+    """FBKD: `attention_guided` and non-local distillation, as a distiller loss.
 
-    A trained non-local block for each network adds to every position what it has to do with all others;
-    the Euclidean distance of the two results is the third part of the loss.
+    A trained non-local block for each network adds to every position its relations with all others. The
+    Euclidean distance between the two results is the third part of the loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         attention_weight: weight of the attention's distances, at least 0.
         masked_weight: weight of the masked features' distance, at least 0.
         non_local_weight: weight of the relations' distance, at least 0.
-        temperature: what the attention is divided by, above 0.
-        projector: see `FeatureLoss`; None or True for a linear one to the teacher's width.
+        temperature: divides the attention; above 0.
+        projector: see `FeatureLoss`; None or True for a linear projector to the teacher's width.
         **kwargs: `name`.
 
     Raises:
@@ -106,9 +106,9 @@ class AttentionGuided(SoftenedLoss, FeatureLoss):
     Reference:
         Zhang, Ma, "Improve Object Detection with Feature-based Knowledge Distillation: Towards Accurate and
         Efficient Detectors", 2021. Weights and temperature are those of two-stage detectors; one-stage
-        detectors have 2e-2, 4e-4, 4e-4 and 0.5. One projector adapts what all parts look at, where the
-        authors' code has an adaptation for each. Both non-local blocks are trained, as there; they begin
-        as identities and have no batch normalization. See `attention_guided`.
+        detectors have 2e-2, 4e-4, 4e-4 and 0.5. One projector serves all parts of the loss; the authors'
+        code has an adaptation layer for each. Both non-local blocks are trained, as in that code; they
+        start as identities and have no batch normalization. See `attention_guided`.
     """
 
     def __init__(
@@ -165,10 +165,10 @@ class AttentionGuided(SoftenedLoss, FeatureLoss):
 
 
 class NonLocal(keras.Layer):
-    """Features `(batch, positions, channels)` and, added to them, what they have to do with each other.
+    """Features `(batch, positions, channels)` plus their relations with each other.
 
-    The relation of two positions is the inner product of an embedding of each, over the number of positions
-    that count; half as many channels embed. The last layer starts at 0.
+    The relation of two positions is the inner product of their embeddings, divided by the number of
+    positions that count. Embeddings have half as many channels. The last layer starts at 0.
     """
 
     def __init__(self, **kwargs) -> None:

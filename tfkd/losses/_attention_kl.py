@@ -1,4 +1,4 @@
-"""MiniLM: attention distributions of the student as the teacher's are."""
+"""MiniLM: the student's attention distributions match the teacher's."""
 
 import keras
 from keras import ops
@@ -16,23 +16,23 @@ def attention_kl(teacher, student, mask=None):
     on one token alone keeps its exact value and gradient.
 
     Args:
-        teacher: the teacher's scores `(batch, heads, tokens, tokens)`, as they enter the softmax: over the
-            root of the heads' width, -1e9 at keys that a query may not see.
+        teacher: the teacher's scores `(batch, heads, tokens, tokens)`, as they enter the softmax: divided
+            by the square root of the head width, -1e9 at keys that a query may not attend to.
         student: the student's, of the same shape.
-        mask: `(batch, tokens)`, which tokens count, as queries and as keys; None for all.
+        mask: `(batch, tokens)`, true where a token counts, as query and as key; None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if the shapes are others, or differ.
+        ValueError: if the shapes are invalid or differ.
 
     Example:
         >>> attention_kl([[[[8.0, 0.0, -2.0]]]], [[[[1.0, 2.0, 0.5]]]])  # [1.46053...]
 
     Reference:
         Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
-        Transformers", 2020, the first term, of the last layer.
+        Transformers", 2020: the first term, for the last layer.
     """
     teacher, student = scores_pair(teacher, student, mask, LEFT_OUT, filling=LEFT_OUT)
     log_t, log_s = ops.log_softmax(teacher, axis=-1), ops.log_softmax(student, axis=-1)
@@ -41,16 +41,16 @@ def attention_kl(teacher, student, mask=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class AttentionKL(AttentionLoss):
-    """MiniLM: `attention_kl` as a loss of a distiller, added up over pairs of layers.
+    """MiniLM: `attention_kl` as a distiller loss, summed over pairs of layers.
 
     Args:
-        teacher_layer: path of an attention layer of the teacher, as those of `tfkd.taps.transformer`; the
-            loss looks at its scores. A list of paths for several.
-        student_layer: as many of the student, with as many heads.
+        teacher_layer: path of an attention layer of the teacher, such as those of `tfkd.taps.transformer`;
+            the loss uses its scores. A list of paths for several.
+        student_layer: the same number from the student, with the same number of heads.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if there are not as many student as teacher layers.
+        ValueError: if the numbers of student and teacher layers differ.
 
     Example:
         >>> theirs, ours = (tfkd.taps.transformer(model).attention[-1] for model in (teacher, student))

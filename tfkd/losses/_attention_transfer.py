@@ -20,8 +20,8 @@ def attention_transfer(teacher, student, power: float = 2.0, mask=None):
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
         student: the student's.
         power: at least 1.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -33,8 +33,8 @@ def attention_transfer(teacher, student, power: float = 2.0, mask=None):
         >>> attention_transfer(teacher_maps, student_maps)
 
     Reference:
-        Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. As in the authors' code; the
-        paper has the norm of the difference, and sums where the code averages.
+        Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017. As in the authors' code. The paper
+        uses the norm of the difference, and sums where the code averages.
     """
     check_number("power", power, least=1)
     teacher, student = (without_padding(flat_positions(x), mask) for x in pooled_pair(teacher, student))
@@ -43,18 +43,18 @@ def attention_transfer(teacher, student, power: float = 2.0, mask=None):
 
 
 def attention_map(features, power: float = 2.0):
-    """`(batch, positions)`: how strong the channels `(batch, positions, channels)` are, normalized."""
+    """`(batch, positions)`: the normalized strength of `(batch, positions, channels)`."""
     strength = ops.abs(features) if power != 2 else features
     return l2_normalized(ops.mean(strength**power, axis=-1), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class AttentionTransfer(FeatureLoss):
-    """AT: `attention_transfer` as a loss of a distiller, added up over pairs of layers.
+    """AT: `attention_transfer` as a distiller loss, summed over pairs of layers.
 
     Args:
-        teacher_layer: tap of the teacher, or a list of taps, one a stage.
-        student_layer: tap of the student, or as many.
+        teacher_layer: tap of the teacher, or a list of taps, one per stage.
+        student_layer: tap of the student, or a list of the same length.
         power: at least 1.
         **kwargs: `projector`, `name`.
 

@@ -1,4 +1,4 @@
-"""What every knowledge loss has in common: where it looks, and that it computes in float32."""
+"""The base class of knowledge losses: their taps, and computation in float32."""
 
 import inspect
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tfkd._core.names import lookup, snake_case
 # A layer's path, several of them, or None for the output; see `KnowledgeLoss`.
 Taps = str | Sequence[str] | None
 
-_LOGITS_REMEDY = "For logits, give the student as many outputs as the teacher has classes."
+_LOGITS_REMEDY = "For logits, give the student one output for each of the teacher's classes."
 
 
 def as_float32(values, argument: str) -> Any:
@@ -28,7 +28,7 @@ def as_float32(values, argument: str) -> Any:
         A float32 tensor.
 
     Raises:
-        ValueError: if a value is NaN or infinite; inside a graph values cannot be looked at.
+        ValueError: if a value is NaN or infinite; values cannot be checked inside a graph.
 
     Example:
         >>> as_float32(ops.ones((2, 3), "bfloat16"), "student").dtype
@@ -37,8 +37,9 @@ def as_float32(values, argument: str) -> Any:
     values = ops.cast(values, "float32")
     if tf.executing_eagerly() and not bool(ops.all(ops.isfinite(values))):
         raise ValueError(
-            f"`{argument}` must be finite. Received: NaN or infinite values. Look for a diverged or badly "
-            "loaded network; masked logits need a large negative number such as -1e9 instead of -inf."
+            f"`{argument}` must be finite. Received: NaN or infinite values. Check for a network that "
+            "diverged or was loaded wrongly; mask logits with a large negative number such as -1e9, not "
+            "-inf."
         )
     return values
 
@@ -49,7 +50,7 @@ def as_float32_pair(teacher, student, remedy: str = _LOGITS_REMEDY) -> tuple[Any
     Args:
         teacher: the teacher's values, any float dtype.
         student: the student's values, of the same shape.
-        remedy: what to do about shapes that differ.
+        remedy: the advice for shapes that differ, for the message.
 
     Returns:
         The two tensors in float32.
@@ -77,8 +78,8 @@ def check_classes(loss: str, logits) -> None:
     """Raises ValueError for logits `(..., classes)` of a single class, whose softmax is always 1.
 
     Args:
-        loss: its class, for the message.
-        logits: of teacher or student.
+        loss: name of the loss class, for the message.
+        logits: the teacher's or the student's.
     """
     if logits.shape[-1] != 1:
         return
@@ -89,18 +90,18 @@ def check_classes(loss: str, logits) -> None:
     )
     if len(logits.shape) > 2:
         remedy = (
-            "build the last layers of teacher and student without an activation, that of the teacher with "
-            "its weights."
+            "rebuild the last layers of teacher and student without an activation, the teacher's with its "
+            "weights."
         )
     raise ValueError(
-        f"`distillation_losses`: {loss} compares softmaxes, and that of one output is always 1, so it "
-        f"would teach nothing. Received: outputs of shape {tuple(logits.shape)}. For a binary classifier "
-        f"or a mask use tfkd.losses.BernoulliTargets on logits: {remedy}"
+        f"`distillation_losses`: {loss} compares softmaxes, and the softmax of a single output is always "
+        f"1, so it would teach nothing. Received: outputs of shape {tuple(logits.shape)}. For a binary "
+        f"classifier or a mask, use tfkd.losses.BernoulliTargets on logits: {remedy}"
     )
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> float:
-    """The temperature; raises a ValueError if it is not above 0 and finite. Tensors pass as they are."""
+    """The temperature; raises ValueError if it is not positive and finite. Tensors pass unchecked."""
     if tf.is_tensor(temperature):
         return temperature
     hint = "1 keeps the probabilities, 4 is a common softening."
@@ -108,15 +109,15 @@ def check_temperature(temperature: float, name: str = "temperature") -> float:
 
 
 class Batch(NamedTuple):
-    """What a loss may look at besides the values of teacher and student.
+    """What a loss may use besides the values of teacher and student.
 
     Args:
-        labels: of the examples; None if the data hold none.
-        index: of each example in the data set `(batch,)`; None if the data hold none.
-        mask: which positions count, `(batch, positions)`; one for each layer where a loss looks at
-            several; None if all count.
+        labels: the examples' labels; None if the data have none.
+        index: the index of each example in the data set `(batch,)`; None if the data have none.
+        mask: `(batch, positions)`, true where a position counts; one mask per layer if a loss uses several;
+            None if all count.
         sample_weight: weights of the examples `(batch,)` or of positions; None for 1 each.
-        training: whether the step trains.
+        training: whether this is a training step.
     """
 
     labels: Any = None
@@ -129,41 +130,41 @@ class Batch(NamedTuple):
 class KnowledgeLoss(keras.Layer):
     """One way of transferring knowledge; a layer, so that trainable parts are tracked and saved.
 
-    Subclasses implement `call(teacher, student, ...)`, which returns one float32 value per example (or
-    per token), or a scalar where the method is defined on the batch. Further parameters of `call` are
-    filled by the distiller according to their names, which are those of `Batch`: `labels`, `index` (of
-    the example in the data set), `mask` (true where a position counts), `sample_weight`, `training`.
-    Those without a default must be there, or the distiller says what is missing; another name is an
-    error. `as_float32_pair` casts and checks what comes in; `tfkd.testing.check_loss` tests a loss.
+    Subclasses implement `call(teacher, student, ...)`, which returns one float32 value per example (or per
+    token), or a scalar where the method is defined on the batch. The distiller fills further parameters of
+    `call` by name. Their names are those of `Batch`: `labels`, `index` (of the example in the data set),
+    `mask` (true where a position counts), `sample_weight`, `training`. If a parameter without a default is
+    missing from the data, the distiller raises an error that names it; any other name is an error.
+    `as_float32_pair` casts and checks the inputs; `tfkd.testing.check_loss` tests a loss.
 
     Args:
-        teacher_layer: tap of the teacher: a layer's path, `:input` appended for inputs; None for the
-            model's output; a list of taps where the method compares several.
+        teacher_layer: tap of the teacher: a layer's path, with `:input` appended for its inputs; None for
+            the model's output; a list of taps if the method compares several.
         student_layer: the same for the student.
         name: names the loss in `History`; defaults to the class's name in snake case.
-        across_replicas: whether a loss `over_batch` is computed over the examples of all replicas under
-            `tf.distribute`, as one replica with the whole batch computes it, or by each over its own. For
-            all, replicas send each other what the taps see of teacher and student, labels, masks and
-            weights, and back the gradient by what the student's taps see: an all-reduce of as many numbers
-            as these have for the whole batch. Each replica then computes the loss of the whole batch.
+        across_replicas: under `tf.distribute`, whether a loss with `over_batch` is computed over the
+            examples of all replicas, as one replica would compute it on the whole batch, or by each replica
+            over its own. For all replicas, they exchange the tapped values of teacher and student, labels,
+            masks and weights, and send back the gradient with respect to the student's tapped values: an
+            all-reduce of these numbers for the whole batch. Each replica then computes the loss of the
+            whole batch.
 
     Attributes:
-        published_weight: the weight the method was published with, beside a weight of 1 of the labels'
-            loss; a distiller uses it if it is given `distillation_loss_weights="published"`.
-        uses_teacher: whether the teacher is looked at.
-        within_student: whether `teacher_layer` is a tap of the student too; see `tfkd.losses.within`.
-        takes_structures: whether `call` takes several outputs at once; else it is called for each
-            output of a model with several, and the values are added.
-        over_classes: whether outputs are taken for the logits of one softmax, which those of independent
-            labels and numbers are not.
-        over_batch: whether the value of an example depends on others in the batch, as that of relations
-            between examples does.
-        needs: names of `Batch` without which the loss cannot be computed, besides the parameters of
-            `call` without a default.
+        published_weight: the weight the method was published with, for a weight of 1 on the labels' loss. A
+            distiller uses it when given `distillation_loss_weights="published"`.
+        uses_teacher: whether the loss uses the teacher.
+        within_student: whether `teacher_layer` is also a tap of the student; see `tfkd.losses.within`.
+        takes_structures: whether `call` takes several outputs at once; otherwise it is called for each
+            output of a model with several, and the values are summed.
+        over_classes: whether outputs are treated as the logits of one softmax, unlike independent labels
+            and numbers.
+        over_batch: whether an example's value depends on other examples in the batch, as with relations
+            between examples.
+        needs: fields of `Batch` that the loss requires, besides the parameters of `call` without a default.
 
     Raises:
-        ValueError: where a subclass is defined, if `call` has a parameter, or `needs` a name, that is
-            not one of `Batch`.
+        ValueError: when a subclass is defined, if a parameter of `call` or a name in `needs` is not a field
+            of `Batch`.
 
     Example:
         >>> class CrossEntropy(KnowledgeLoss):
@@ -183,7 +184,7 @@ class KnowledgeLoss(keras.Layer):
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         known = dict.fromkeys(Batch._fields)
-        # Behind self, teacher and student.
+        # After self, teacher and student.
         parameters = list(inspect.signature(cls.call).parameters.values())[3:]
         for parameter in parameters:
             lookup(known, parameter.name, f"parameter of {cls.__name__}.call")
@@ -201,7 +202,7 @@ class KnowledgeLoss(keras.Layer):
         across_replicas: bool = True,
         **kwargs,
     ) -> None:
-        # float32 whatever the global policy: distillation losses lose too much in half precision.
+        # float32 whatever the global policy: distillation losses are too inaccurate in half precision.
         kwargs.setdefault("dtype", "float32")
         super().__init__(name=name or snake_case(type(self).__name__), autocast=False, **kwargs)
         self.supports_masking = True
@@ -214,14 +215,14 @@ class KnowledgeLoss(keras.Layer):
         raise NotImplementedError(f"{type(self).__name__} must implement call(teacher, student, ...).")
 
     def missing(self, batch: Batch) -> list[str]:
-        """What the loss needs and a batch lacks, by name."""
+        """The names of what the loss needs and the batch lacks."""
         return [name for name in self._needed if getattr(batch, name) is None]
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
-        """What `call` takes of a batch, by name.
+        """The arguments that `call` takes from a batch, by name.
 
         Args:
-            batch: what there is.
+            batch: the available values.
 
         Returns:
             Keyword arguments of `call`.
@@ -238,20 +239,20 @@ class KnowledgeLoss(keras.Layer):
 
         Args:
             student: the student's values.
-            batch: what else there is.
+            batch: the other available values.
 
         Returns:
-            A mask `(batch, positions)`; here that of the batch. None for all.
+            A mask `(batch, positions)`, by default the batch's; None for all.
         """
         return batch.mask
 
     @property
     def title(self) -> str:
-        """What messages call the loss: the class that a user has given."""
+        """The loss's name in messages: the class that the user gave."""
         return type(self).__name__
 
     def computed(self) -> list["KnowledgeLoss"]:
-        """The losses that have the options, such as a temperature: itself, or those it is made of."""
+        """The losses that own the options, such as a temperature: this loss, or the ones it contains."""
         return [self]
 
     def constants(self) -> dict[str, Any]:
@@ -259,11 +260,11 @@ class KnowledgeLoss(keras.Layer):
         return self.get_config()
 
     def compute_mask(self, *args, **kwargs):
-        """Losses have no mask, whatever they were computed from."""
+        """Losses have no mask, whatever their inputs."""
         return None
 
     def build(self, teacher_shape=None, student_shape=None) -> None:
-        """Makes trainable parts for features of these shapes."""
+        """Creates trainable parts for features of these shapes."""
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
         """Takes what it needs from the models themselves; called once when a distiller is built."""
@@ -278,7 +279,7 @@ class KnowledgeLoss(keras.Layer):
 
 
 class BatchLoss(KnowledgeLoss):
-    """A loss that takes all there is of a batch at once: subclasses implement `on_batch`."""
+    """A loss that takes everything about a batch at once: subclasses implement `on_batch`."""
 
     def call(
         self,
@@ -307,8 +308,8 @@ _MISSING = {
     "labels": "`y` is missing: the loss {loss!r} needs labels. Give them to `fit`.",
     "index": "The loss {loss!r} needs the index of each example. Train on tfkd.with_index(dataset) or on a "
     "data set from tfkd.cache_teacher.",
-    "mask": "The loss {loss!r} needs a mask, and no layer it looks at has one. Let the model begin with "
-    "Masking or with Embedding(..., mask_zero=True), or give `mask` the default None.",
+    "mask": "The loss {loss!r} needs a mask, and none of the layers it uses has one. Start the model with "
+    "Masking or Embedding(..., mask_zero=True), or give `mask` the default None.",
     "sample_weight": "`sample_weight` is missing: the loss {loss!r} needs it. Give it to `fit`.",
     "training": "The loss {loss!r} needs `training`. Call it with training=True or training=False.",
 }

@@ -17,7 +17,7 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
     Args:
         teacher: the teacher's logits `(..., labels)`.
         student: the student's logits, of the same shape.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -29,8 +29,8 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
         >>> bernoulli_targets([[2.0, -1.0]], [[0.0, 0.0]])  # [0.4387...]
 
     Reference:
-        Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, for one of two classes
-        at a time; for several labels Yang et al., "Multi-Label Knowledge Distillation", 2023, who call it
+        Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, for two classes at a
+        time; for several labels Yang et al., "Multi-Label Knowledge Distillation", 2023, who call it
         one-versus-all.
     """
     check_temperature(temperature)
@@ -43,10 +43,10 @@ def bernoulli_targets(teacher, student, temperature: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class BernoulliTargets(SoftenedLoss):
-    """`bernoulli_targets` as a loss of a distiller: soft targets where several labels may be right.
+    """`bernoulli_targets` as a distiller loss: soft targets where several labels may be right.
 
     Args:
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""CLM, causal language modelling: the token that follows."""
+"""CLM, causal language modelling: predicting the next token."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from tfkd.losses._masked_language_modeling import masked_language_modeling
 
 
 def causal_language_modeling(student, labels, shift: bool = False):
-    """CLM: cross-entropy of the token that follows each position.
+    """CLM: cross-entropy of the token after each position.
 
-    The labels hold, at each position, the token that the logits there should predict, which is the next
-    one: nothing is shifted, unless `shift` says that the labels are the token ids themselves.
-    Reduction: one value per position, 0 where there is no label; a distiller takes the mean over the
-    labelled positions of the whole batch, whose exponential is the perplexity. No temperature. Computed
-    from logits in float32.
+    At each position, the labels hold the token that the logits should predict, which is the next one.
+    Nothing is shifted unless `shift` is set, which means that the labels are the token ids themselves.
+    Reduction: one value per position, 0 where there is no label. A distiller takes the mean over the
+    labelled positions of the whole batch; its exponential is the perplexity. No temperature. Computed from
+    logits in float32.
 
     Args:
         student: the student's logits `(batch, tokens, vocabulary)`.
@@ -41,26 +41,27 @@ def causal_language_modeling(student, labels, shift: bool = False):
 
 
 def _next(values, last):
-    """What stands one position later in `(batch, tokens)`, and `last` at the last position."""
+    """Values of `(batch, tokens)` shifted left by one, with `last` at the last position."""
     values = ops.convert_to_tensor(values)
     if len(values.shape) != 2:
         raise ValueError(
-            f"`labels` must be token ids (batch, tokens) with shift=True. Received: shape "
-            f"{tuple(values.shape)}. Without shift, labels hold what each position should predict."
+            "`labels` must be token ids (batch, tokens) with shift=True. Received: shape "
+            f"{tuple(values.shape)}. Without shift, labels hold the token that each position should "
+            "predict."
         )
     return ops.concatenate([values[:, 1:], ops.full_like(values[:, :1], last)], axis=1)
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class CausalLanguageModeling(KnowledgeLoss):
-    """CLM: `causal_language_modeling` as a loss of a distiller, which may then have None for a teacher.
+    """CLM: `causal_language_modeling` as a distiller loss, which works without a teacher (None).
 
-    It is the labels' loss, weighed among the knowledge losses; give the distiller
+    This is the labels' loss, weighted among the knowledge losses. Give the distiller
     `student_loss_weight=0.0`, or it counts twice.
 
     Args:
-        shift: whether the labels are token ids, of which each position should predict the next; False for
-            labels that are shifted already, as those of `tfkd.tasks.CausalLanguageModel`.
+        shift: whether the labels are token ids, so that each position predicts the next one; False for
+            labels that are already shifted, such as those of `tfkd.tasks.CausalLanguageModel`.
         **kwargs: `student_layer`, `name`.
 
     Example:
@@ -86,7 +87,7 @@ class CausalLanguageModeling(KnowledgeLoss):
         mask = both(batch.mask, labelled(labels, student)[1])
         if not self.shift or batch.mask is None:
             return mask
-        # Nor does a token of padding count as the next one.
+        # A padding token does not count as the next one either.
         return both(_next(ops.cast(batch.mask, "bool"), False), mask)
 
     def get_config(self) -> dict:

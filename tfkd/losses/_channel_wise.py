@@ -19,10 +19,10 @@ def channel_wise(teacher, student, temperature: float = 4.0, mask=None):
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`:
             features, or logits of dense predictions.
-        student: the student's, with as many channels.
-        temperature: what both are divided by, above 0.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        student: the student's, with the same number of channels.
+        temperature: divides both; above 0.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -44,7 +44,7 @@ def channel_wise(teacher, student, temperature: float = 4.0, mask=None):
 
 
 def _log_shares(scaled, mask):
-    """Log-softmax over positions; those that do not count have the same in all maps, and a share of 0."""
+    """Log-softmax over positions; masked positions are equal in all maps and have probability 0."""
     if mask is None:
         return ops.log_softmax(scaled, axis=1)
     counts = ops.cast(mask, "bool")[..., None]
@@ -54,13 +54,13 @@ def _log_shares(scaled, mask):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ChannelWise(SoftenedLoss, FeatureLoss):
-    """CWD: `channel_wise` as a loss of a distiller.
+    """CWD: `channel_wise` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added; None for the output,
             the logits of dense predictions.
-        student_layer: tap of the student, or as many.
-        temperature: what both are divided by, above 0.
+        student_layer: tap of the student, or a list of the same length.
+        temperature: divides both; above 0.
         projector: see `FeatureLoss`.
         **kwargs: `name`.
 
@@ -73,7 +73,7 @@ class ChannelWise(SoftenedLoss, FeatureLoss):
 
     Reference:
         Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", 2021. The published weight
-        is that of logits; it is 50 for features.
+        is the one for logits; for features it is 50.
     """
 
     published_weight = 3.0

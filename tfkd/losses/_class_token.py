@@ -1,11 +1,11 @@
-"""What losses on the first token, [CLS], have in common."""
+"""Base class of losses on the first token, [CLS]."""
 
 from tfkd.losses._base import Batch
 from tfkd.losses._features import FeatureLoss, Pair, as_list, shape_list
 
 
 class ClassTokenLoss(FeatureLoss):
-    """A feature loss on the first of `(batch, tokens, width)`, or on `(batch, width)` as it is."""
+    """A feature loss on the first of `(batch, tokens, width)`, or on `(batch, width)` directly."""
 
     def build(self, teacher_shape, student_shape) -> None:
         super().build(_each_without_tokens(teacher_shape), _each_without_tokens(student_shape))
@@ -29,6 +29,6 @@ def _each_without_tokens(shapes):
 def _check_rank(shape):
     if len(shape) not in (2, 3):
         raise ValueError(
-            "Features must be tokens (batch, tokens, width), of which the first is [CLS], or (batch, "
-            f"width). Received: shape {tuple(shape)}. Tap a block of a transformer."
+            "Features must be tokens (batch, tokens, width), with [CLS] first, or (batch, width). "
+            f"Received: shape {tuple(shape)}. Tap a block of a transformer."
         )

@@ -1,4 +1,4 @@
-"""[CLS] hint: what a transformer says of the whole input, through a projector."""
+"""[CLS] hint: a transformer's vector for the whole input, through a projector."""
 
 import keras
 from keras import ops
@@ -30,7 +30,7 @@ def cls_hint(teacher, student):
     Reference:
         Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, applied to the first token alone, as
         surveys of distilled transformers describe it. Aguilar et al., "Knowledge Distillation from Internal
-        Representations", 2020, has one minus the cosine of the same vectors instead.
+        Representations", 2020, use one minus the cosine of the same vectors instead.
     """
     teacher, student = matching_pair(teacher, student)
     return ops.mean((teacher - student) ** 2, axis=-1)
@@ -38,14 +38,14 @@ def cls_hint(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class CLSHint(ClassTokenLoss):
-    """[CLS] hint: `cls_hint` as a loss of a distiller, added up over pairs of layers.
+    """[CLS] hint: `cls_hint` as a distiller loss, summed over pairs of layers.
 
     Args:
-        teacher_layer: tap of the teacher, or a list of taps, such as blocks of `tfkd.taps.transformer`. Of
-            tokens `(batch, tokens, width)` the first is compared.
-        student_layer: tap of the student, or as many.
+        teacher_layer: tap of the teacher, or a list of taps, such as blocks of `tfkd.taps.transformer`. For
+            tokens `(batch, tokens, width)` the first one is compared.
+        student_layer: tap of the student, or a list of the same length.
         projector: see `FeatureLoss`; True trains a linear map to the teacher's width, None compares the
-            vectors as they are.
+            vectors unchanged.
         **kwargs: `name`.
 
     Example:

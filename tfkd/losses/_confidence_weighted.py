@@ -1,4 +1,4 @@
-"""Examples weighed by how sure the teacher is of them."""
+"""Examples weighted by the teacher's confidence."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ from tfkd.losses._labels import one_hot_labels
 
 
 def confidence_of_teacher(teacher, labels=None, power: float = 1.0, mask=None):
-    """How much each example counts: the teacher's confidence to a power, with a mean of 1.
+    """Weights of examples: the teacher's confidence to a power, with a mean of 1.
 
     Args:
         teacher: logits `(..., classes)`.
-        labels: true classes, as ints `(...)` or one-hot rows, whose probability is the confidence; None
-            for the largest probability.
-        power: at least 0; 0 for weights of 1.
-        mask: true where a position counts `(...)`; None for everywhere.
+        labels: true classes, as ints `(...)` or one-hot rows; confidence is then the probability of the
+            true class. None for the largest probability.
+        power: at least 0; 0 makes all weights 1.
+        mask: `(...)`, true where a position counts; None for all.
 
     Returns:
-        float32 `(...)`, held fixed.
+        float32 `(...)`, without a gradient.
 
     Raises:
         ValueError: if logits are not finite, or labels do not fit them.
@@ -37,41 +37,44 @@ def confidence_of_teacher(teacher, labels=None, power: float = 1.0, mask=None):
         sure = ops.max(logarithms, axis=-1)
     else:
         sure = ops.sum(one_hot_labels(labels, logarithms) * logarithms, axis=-1)
-    # Divided by the mean as logarithms, so that tiny probabilities keep their proportions.
+    # Divided by the mean in log space, so that tiny probabilities keep their proportions.
     weights = power * sure
     counted = weights if mask is None else ops.where(mask, weights, -1e30)
     count = ops.cast(ops.size(weights), "float32") if mask is None else ops.sum(ops.cast(mask, "float32"))
     mean = ops.logsumexp(counted) - ops.log(ops.maximum(count, 1.0))
-    # Not of what is left out, whose weights could overflow.
+    # Not for masked positions, whose weights could overflow.
     return ops.stop_gradient(ops.exp(counted - mean))
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ConfidenceWeighted(LossAround):
-    """A loss of logits whose examples count the more, the surer the teacher is of them.
+    """A loss on logits whose examples are weighted by the teacher's confidence.
 
-    Each example's value is multiplied by `confidence ** power` over the mean of that in the batch, so that
-    the size of the loss stays what it is. Reduction, temperature factor and direction are the loss's own.
+    Each example's value is multiplied by `confidence ** power`, divided by its mean over the batch, so that
+    the scale of the loss does not change. Reduction, temperature factor and direction are those of the
+    wrapped loss.
 
     Args:
-        loss: a loss of `tfkd.losses` or `keras.distillation` over logits, with a value for each example.
-        power: how much confidence counts, at least 0; 0 for not at all. It may be changed between epochs.
-        of: "likeliest" for the teacher's largest probability; "label" for that of the true class, so that
-            examples that the teacher gets wrong count little.
+        loss: a loss of `tfkd.losses` or `keras.distillation` over logits, with one value per example.
+        power: exponent of the confidence, at least 0; 0 disables the weighting. It may be changed between
+            epochs.
+        of: "likeliest" for the teacher's largest probability; "label" for the probability of the true
+            class, so that examples the teacher gets wrong count little.
         name: names the loss in `History`.
 
     Raises:
         TypeError: if `loss` is not a knowledge loss.
-        ValueError: if it does not compare logits, an option is out of range, or, in a step, the loss is
-            defined on the batch as a whole.
+        ValueError: if the loss does not compare logits or an option is out of range; during a step, if the
+            loss is defined on the batch as a whole.
 
     Example:
         >>> loss = tfkd.losses.ConfidenceWeighted(tfkd.losses.SoftTargets(4.0), power=2.0)
         >>> distiller = tfkd.Distiller(teacher, student, loss)
 
     Reference:
-        Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", 2022, weigh teachers so
-        by labels. Deviation: there is one teacher here, and its examples are weighed against each other.
+        Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", 2022, weight teachers in
+        this way, by labels. Deviation: here there is one teacher, and examples are weighted relative to
+        each other.
     """
 
     over_classes = True
@@ -109,8 +112,8 @@ class ConfidenceWeighted(LossAround):
         values = self.inside(teacher, student, batch)
         if not len(values.shape):
             raise ValueError(
-                f"`loss` {self.loss.title} has one value for the whole batch, whose examples cannot be "
-                "weighed. Use one with a value for each, such as tfkd.losses.SoftTargets."
+                f"`loss` {self.loss.title} has one value for the whole batch, so examples cannot be "
+                "weighted. Use a loss with one value per example, such as tfkd.losses.SoftTargets."
             )
         labels = batch.labels if self.of == "label" else None
         mask = self.counted(student, batch)

@@ -1,4 +1,4 @@
-"""CRD, contrastive representation distillation: the same example among many others."""
+"""CRD, contrastive representation distillation: one example against many others."""
 
 import math
 
@@ -18,19 +18,19 @@ _EPSILON = 1e-7
 def contrastive(scores, examples: int):
     """CRD: noise-contrastive estimation with one positive and many negative scores.
 
-    Reduction: summed over the scores of an example, one value per example, whose mean is the published
-    value. Any temperature is already in the scores.
+    Reduction: summed over the scores of an example, one value per example; the mean is the published value.
+    Any temperature is already in the scores.
 
     Args:
-        scores: `(batch, 1 + negatives)` above 0, exponentials of similarities over their normalizer, the
-            positive one first.
+        scores: `(batch, 1 + negatives)` above 0: exponentials of similarities divided by their normalizer,
+            the positive first.
         examples: how many examples the negatives were drawn from, uniformly.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if there is no negative, or no example to draw from.
+        ValueError: if there are no negatives, or no examples to draw from.
 
     Example:
         >>> contrastive([[1.0, 1.0, 1.0]], examples=100)
@@ -54,22 +54,22 @@ def contrastive(scores, examples: int):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Contrastive(KnowledgeLoss):
-    """CRD: `contrastive` as a loss of a distiller, with trained embeddings and a memory of all examples.
+    """CRD: `contrastive` as a distiller loss, with trained embeddings and a memory of all examples.
 
     Needs the index of each example in the data set: train on `tfkd.with_index(dataset)` or on a data set
     from `tfkd.cache_teacher`. The memories hold `examples` times `dimension` numbers for each network.
-    Under `tf.distribute` each replica keeps both, scores its own examples, and sends the others its
-    embeddings and indexes, `2 * dimension + 1` numbers an example, so that all memories stay the same.
+    Under `tf.distribute` each replica keeps both, scores its own examples, and sends its embeddings and
+    indices to the others (`2 * dimension + 1` numbers per example), so that all memories stay identical.
 
     Args:
-        teacher_layer: tap of the teacher, usually what enters its last layer.
-        student_layer: the same of the student.
+        teacher_layer: tap of the teacher, usually the input of its last layer.
+        student_layer: the same for the student.
         examples: how many examples the data set has.
-        negatives: how many are drawn for each example; published 16,384.
-        temperature: what similarities are divided by, above 0.
-        momentum: share of the old memory that stays at an update, in [0, 1).
-        dimension: of the embeddings.
-        seed: int the draws and the first memory follow from; None for a fresh one.
+        negatives: number drawn for each example; published value 16,384.
+        temperature: divides the similarities; above 0.
+        momentum: fraction of the old memory kept in an update, in [0, 1).
+        dimension: size of the embeddings.
+        seed: int seed of the draws and the initial memory; None for a random one.
         **kwargs: `name`.
 
     Raises:
@@ -83,7 +83,7 @@ class Contrastive(KnowledgeLoss):
 
     Reference:
         Tian, Krishnan, Isola, "Contrastive Representation Distillation", 2020. Negatives are drawn from all
-        examples, as the authors' memory does by itself; their data loader leaves out the example's class.
+        examples, as in the authors' memory module; their data loader excludes the example's own class.
     """
 
     published_weight = 0.8
@@ -120,14 +120,14 @@ class Contrastive(KnowledgeLoss):
         for who, shape in sides:
             if None in shape[1:]:
                 raise ValueError(
-                    f"`{who}_layer` must have a known size. Received: shape {tuple(shape)}. Tap what "
-                    "enters the last layer, such as 'logits:input'."
+                    f"`{who}_layer` must have a known size. Received: shape {tuple(shape)}. Tap the input "
+                    "of the last layer, such as 'logits:input'."
                 )
             dense = layers.Dense(rows[1], dtype="float32", name=f"{who}_embedding")
             dense.build((None, math.prod(shape[1:])))
             start = keras.initializers.RandomUniform(-spread, spread, seed=self.seed_generator)
             memory = self.add_weight(shape=rows, initializer=start, trainable=False, name=f"{who}_memory")
-            # Frozen at the first batch; 0 until then.
+            # Fixed in the first batch; 0 until then.
             scale = self.add_weight(
                 shape=(), initializer="zeros", trainable=False, name=f"{who}_normalizer"
             )
@@ -151,7 +151,7 @@ class Contrastive(KnowledgeLoss):
             scores = ops.exp(similarities / self.options["temperature"])
             value += contrastive(scores / self._normalizer(scale, scores), self.options["examples"])
         if training:
-            # All that was seen anywhere, so that every replica's memory stays the same.
+            # The embeddings of all replicas, so that every replica's memory stays the same.
             seen = gathered({who: ops.stop_gradient(x) for who, x in embedded.items()})
             for who, x in seen.items():
                 self._remember(self.embeddings[who][1], all_indexes, x)

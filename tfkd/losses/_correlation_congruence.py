@@ -19,16 +19,16 @@ def correlation_congruence(
 
     `"consecutive"`: the absolute differences of teacher and student, multiplied with those of the next
     example, summed over the embedding and averaged over the consecutive pairs. `"taylor"`: mean squared
-    difference of the matrices of a Gaussian kernel's Taylor series between normalized embeddings.
-    A scalar. No temperature; symmetric. For a batch of one the first is 0.
+    difference of the matrices of a Gaussian kernel's Taylor series between normalized embeddings. A scalar.
+    No temperature; symmetric. For a batch of one, `"consecutive"` gives 0.
 
     Args:
         teacher: the teacher's embeddings `(batch, ...)`.
         student: the student's embeddings, for `"consecutive"` of the same width.
         kernel: "consecutive" or "taylor".
         order: terms of the Taylor series after the first, at least 1.
-        gamma: of the kernel, above 0.
-        sample_weight: `(batch,)`; a pair counts with the product of its weights.
+        gamma: parameter of the Gaussian kernel, above 0.
+        sample_weight: `(batch,)`; a pair is weighted by the product of its weights.
 
     Returns:
         A float32 scalar, at least 0.
@@ -40,8 +40,8 @@ def correlation_congruence(
         >>> correlation_congruence(teacher_embeddings, student_embeddings)
 
     Reference:
-        Peng et al., "Correlation Congruence for Knowledge Distillation", 2019. "consecutive" is what
-        RepDistiller computes (weight 0.02, after linear embeddings of both networks to 128; here
+        Peng et al., "Correlation Congruence for Knowledge Distillation", 2019. "consecutive" is
+        RepDistiller's version (weight 0.02, after linear embeddings of both networks to 128; here
         `projector` embeds the student to the teacher's width), "taylor" is as in
         Knowledge-Distillation-Zoo.
     """
@@ -73,14 +73,14 @@ def _check(kernel, order, gamma):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class CorrelationCongruence(FeatureLoss):
-    """CC: `correlation_congruence` as a loss of a distiller.
+    """CC: `correlation_congruence` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher's embedding, or a list of taps, whose losses are added.
-        student_layer: tap of the student's, or as many.
+        student_layer: tap of the student's, or a list of the same length.
         kernel: "consecutive" or "taylor".
         order: terms of the Taylor series after the first, at least 1.
-        gamma: of the kernel, above 0.
+        gamma: parameter of the Gaussian kernel, above 0.
         **kwargs: `projector`, `across_replicas`, `name`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Cosine embedding, of DistilBERT: hidden states point the same way."""
+"""Cosine embedding, from DistilBERT: hidden states point in the same direction."""
 
 import keras
 from keras import ops
@@ -35,11 +35,11 @@ def cosine_embedding(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class CosineEmbedding(FeatureLoss):
-    """`cosine_embedding` as a loss of a distiller: what DistilBERT does to hidden states.
+    """`cosine_embedding` as a distiller loss, as DistilBERT uses it on hidden states.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         projector: see `FeatureLoss`.
         **kwargs: `name`.
 

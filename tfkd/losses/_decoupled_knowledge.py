@@ -1,4 +1,4 @@
-"""DKD, decoupled knowledge distillation: the target class apart from the other classes."""
+"""DKD, decoupled knowledge distillation: the target class separately from the others."""
 
 import keras
 from keras import ops
@@ -8,18 +8,18 @@ from tfkd.losses._base import as_float32_pair, check_temperature
 from tfkd.losses._labels import one_hot_labels
 from tfkd.losses._softened import SoftenedLoss
 
-# Takes a class out of a softmax without the NaN that minus infinity brings.
+# Removes a class from a softmax without the NaN that minus infinity would cause.
 _OUT = -1e30
 
 
 def decoupled_knowledge(
     teacher, student, labels, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0
 ):
-    """DKD: divergence of the target class's share plus that among the other classes, weighted apart.
+    """DKD: divergence for target against rest plus divergence among the rest, weighted separately.
 
-    Direction: KL(teacher || student) for both parts. Reduction: summed over classes, one value per
-    example, whose mean is the published value. Factor: `temperature` squared. All in log space, so
-    saturated logits stay finite. With two classes the second part is 0.
+    Direction: KL(teacher || student) for both parts. Reduction: summed over classes, one value per example;
+    the mean is the published value. Factor: `temperature` squared. Computed in log space, so saturated
+    logits stay finite. With two classes the second part is 0.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
@@ -27,7 +27,7 @@ def decoupled_knowledge(
         labels: int target classes `(...)`, or one-hot rows.
         alpha: weight of the target part, at least 0.
         beta: weight of the other classes' part, at least 0.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -65,14 +65,14 @@ def _kl(log_t, log_s):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DecoupledKnowledge(SoftenedLoss):
-    """DKD: `decoupled_knowledge` as a loss of a distiller, which gives it the labels.
+    """DKD: `decoupled_knowledge` as a distiller loss; the distiller passes the labels.
 
     Published with a warm-up of 20 epochs (1 on ImageNet): `tfkd.callbacks.WeightSchedule(warm_up=20)`.
 
     Args:
         alpha: weight of the target part, at least 0.
-        beta: weight of the other classes' part, at least 0; published 0.5 to 8.
-        temperature: what both logits are divided by, above 0.
+        beta: weight of the other classes' part, at least 0; published values 0.5 to 8.
+        temperature: divides both logits; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

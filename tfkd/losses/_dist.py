@@ -1,4 +1,4 @@
-"""DIST, knowledge from a stronger teacher: probabilities correlate, over classes and over examples."""
+"""DIST, knowledge from a stronger teacher: correlation over classes and over examples."""
 
 import keras
 from keras import ops
@@ -24,7 +24,7 @@ def dist(
     """DIST: one minus Pearson's correlation of softened probabilities, over rows and over columns.
 
     Reduction: mean over rows plus mean over columns, a scalar. Factor: `temperature` squared. Symmetric.
-    A batch of one has no correlation over its columns: that part is then the constant `gamma` times
+    For a batch of one there is no correlation over columns; that part is then the constant `gamma` times
     `temperature` squared, with no gradient.
 
     Args:
@@ -32,8 +32,8 @@ def dist(
         student: the student's logits, of the same shape.
         beta: weight of the correlation between classes (rows), at least 0.
         gamma: weight of the correlation between examples (columns), at least 0.
-        temperature: what both logits are divided by, above 0.
-        sample_weight: weights `(...)` of the rows; a weight counts a row as that many copies.
+        temperature: divides both logits; above 0.
+        sample_weight: weights `(...)` of the rows; a row of weight w counts as w copies.
 
     Returns:
         A float32 scalar.
@@ -45,8 +45,8 @@ def dist(
         >>> dist([[8.0, 0.0, -2.0], [0.0, 3.0, 1.0]], [[1.0, 2.0, 0.5], [0.0, 1.0, 0.0]])
 
     Reference:
-        Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. The factor of squared
-        temperature is mmrazor's; the authors' code has no temperature.
+        Huang et al., "Knowledge Distillation from A Stronger Teacher", 2022. The squared temperature factor
+        is mmrazor's; the authors' code has no temperature.
     """
     check_number("beta", beta, least=0)
     check_number("gamma", gamma, least=0)
@@ -60,7 +60,7 @@ def dist(
 
 
 def _pearson(a, b, weights, axis):
-    """Correlation along an axis of values counted by weight."""
+    """Weighted correlation along an axis."""
     total = ops.sum(weights, axis=axis, keepdims=True)
     a, b = (x - ops.divide_no_nan(ops.sum(weights * x, axis=axis, keepdims=True), total) for x in (a, b))
     norms = [safe_root(ops.sum(weights * x * x, axis=axis)) for x in (a, b)]
@@ -69,12 +69,12 @@ def _pearson(a, b, weights, axis):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class DIST(SoftenedLoss):
-    """DIST: `dist` as a loss of a distiller.
+    """DIST: `dist` as a distiller loss.
 
     Args:
         beta: weight of the correlation between classes, at least 0.
         gamma: weight of the correlation between examples, at least 0.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `across_replicas`, `name`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""FT, factor transfer: what a teacher's autoencoder keeps of its features."""
+"""FT, factor transfer: the teacher's features, compressed by an autoencoder."""
 
 import keras
 from keras import layers, ops
@@ -22,7 +22,7 @@ def factor_transfer(teacher, student, power: float = 1.0):
     Args:
         teacher: the paraphrased maps of the teacher `(batch, height, width, channels)`.
         student: the translated maps of the student.
-        power: of the absolute difference, at least 1.
+        power: exponent of the absolute difference, at least 1.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -45,15 +45,15 @@ def factor_transfer(teacher, student, power: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class FactorTransfer(FeatureLoss):
-    """FT: `factor_transfer` as a loss of a distiller, with the teacher's paraphraser and a translator.
+    """FT: `factor_transfer` as a distiller loss, with the teacher's paraphraser and a translator.
 
     The paraphraser is trained first, in a stage with `paraphrasing()` alone; this loss does not change it.
 
     Args:
         teacher_layer: tap of one layer of the teacher.
         student_layer: tap of one layer of the student.
-        power: of the absolute difference, at least 1.
-        rate: width of the factors over the teacher's width, above 0.
+        power: exponent of the absolute difference, at least 1.
+        rate: width of the factors as a fraction of the teacher's width, above 0.
         **kwargs: `name`.
 
     Raises:
@@ -67,8 +67,8 @@ class FactorTransfer(FeatureLoss):
         >>> tfkd.schemes.Stages([paraphrasing, tfkd.schemes.Stage(transfer, 240, "published")])
 
     Reference:
-        Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018.
-        Layers of both as in RepDistiller, but for the batch normalizations in its translator.
+        Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", 2018. Both
+        have RepDistiller's layers, except the batch normalizations in its translator.
     """
 
     published_weight = 200.0
@@ -84,8 +84,8 @@ class FactorTransfer(FeatureLoss):
         super().__init__(teacher_layer, student_layer, **kwargs)
         if self.projector is not None or not isinstance(teacher_layer, str | None):
             raise ValueError(
-                "`FactorTransfer` compares one pair of layers through its own translator. Received: "
-                f"teacher_layer={teacher_layer!r}, projector={self.projector!r}."
+                "`FactorTransfer` takes one pair of layers and no projector: it has its own translator. "
+                f"Received: teacher_layer={teacher_layer!r}, projector={self.projector!r}."
             )
         self.power = check_number("power", power, least=1)
         self.rate = check_number("rate", rate, above=0)
@@ -104,7 +104,7 @@ class FactorTransfer(FeatureLoss):
         return factor_transfer(factors, translated, self.power)
 
     def paraphrasing(self) -> "Paraphrasing":
-        """The loss that trains the paraphraser: how well it restores the teacher's features."""
+        """The loss that trains the paraphraser: the reconstruction error of the teacher's features."""
         return Paraphrasing(self)
 
     def get_config(self) -> dict:
@@ -151,10 +151,10 @@ class Paraphrasing(KnowledgeLoss):
 
 
 class Paraphraser(keras.Layer):
-    """Convolutional autoencoder of feature maps with a narrow middle.
+    """Convolutional autoencoder of feature maps with a bottleneck.
 
     Args:
-        factors: channels of the middle.
+        factors: channels of the bottleneck.
         **kwargs: `name`.
     """
 

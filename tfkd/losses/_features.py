@@ -1,4 +1,4 @@
-"""What losses on inner features have in common: pairs of layers, projectors, padding masks."""
+"""Base class of losses on inner features: pairs of layers, projectors, padding masks."""
 
 import inspect
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ Projector = bool | keras.Layer | Sequence[keras.Layer] | None
 
 
 class Pair(NamedTuple):
-    """What is compared at one pair of layers.
+    """The values compared at one pair of layers.
 
     Args:
         teacher: the teacher's features, 0 at padding.
         student: the student's, projected, 0 at padding.
-        batch: what else there is: the mask of these features, weights of examples `(batch,)`.
+        batch: the rest of the batch: the mask of these features, weights of examples `(batch,)`.
     """
 
     teacher: Any
@@ -35,24 +35,24 @@ class FeatureLoss(BatchLoss):
 
     Subclasses implement `compare(teacher, student, batch)` for one pair, which returns one float32 value
     per example (or per position), or a scalar where the method is defined on the batch. `batch` is a
-    `Batch`. For features `(batch, positions, channels)` with padding, `batch.mask` says which positions
-    count, and both networks' features are 0 at the others: sums over positions need no more, statistics
-    must count by the mask. `batch.sample_weight` is `(batch,)`: a scalar counts an example of weight w as
-    w copies; values per example are weighted afterwards.
+    `Batch`. For features `(batch, positions, channels)` with padding, `batch.mask` marks the positions that
+    count, and both networks' features are 0 elsewhere. Sums over positions therefore need no mask, but
+    statistics do. `batch.sample_weight` is `(batch,)`: if the loss is a scalar, an example of weight w must
+    count as w copies; values per example are weighted afterwards.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps.
-        student_layer: as many of the student.
-        projector: what the student's features go through before they are compared: True for a trained
-            1x1 convolution (maps) or `Dense` layer to the teacher's width, a layer of your own, or one
-            for each pair; None for nothing. Trained and saved with the distiller, no part of the
+        student_layer: the same number from the student.
+        projector: applied to the student's features before the comparison: True for a trained 1x1
+            convolution (maps) or `Dense` layer to the teacher's width, a layer of your own, or one for each
+            pair; None for no projector. It is trained and saved with the distiller and is not part of the
             student.
         **kwargs: `name`.
 
     Raises:
-        TypeError: if a projector is not a layer; where a subclass is defined, if its `compare` takes
-            anything else than `(teacher, student, batch)`.
-        ValueError: if there are not as many student as teacher layers, or projectors as pairs.
+        TypeError: if a projector is not a layer; when a subclass is defined, if its `compare` does not take
+            `(teacher, student, batch)`.
+        ValueError: if the numbers of student layers, teacher layers or projectors differ.
 
     Example:
         >>> class Nearest(FeatureLoss):
@@ -66,8 +66,8 @@ class FeatureLoss(BatchLoss):
         received = tuple(inspect.signature(cls.compare).parameters)
         if received != ("self", "teacher", "student", "batch"):
             raise TypeError(
-                f"{cls.__name__}.compare must take (self, teacher, student, batch), where "
-                f"batch.sample_weight weighs the examples. Received: ({', '.join(received)})."
+                f"{cls.__name__}.compare must take (self, teacher, student, batch); batch.sample_weight "
+                f"holds the weights of the examples. Received: ({', '.join(received)})."
             )
 
     def __init__(
@@ -90,7 +90,7 @@ class FeatureLoss(BatchLoss):
                 projector.build(shape)
 
     def make_projector(self, channels: int, rank: int) -> keras.Layer:
-        """The projector that `projector=True` stands for."""
+        """The projector for `projector=True`."""
         return linear_projector(channels, rank)
 
     def on_batch(self, teacher, student, batch: Batch):
@@ -105,11 +105,11 @@ class FeatureLoss(BatchLoss):
         raise NotImplementedError(f"{type(self).__name__} must implement compare(teacher, student, batch).")
 
     def pairs(self, teacher, student, batch: Batch) -> list[Pair]:
-        """What is compared, the student's features projected, padding set to zero."""
+        """The values to compare: the student's features projected, padding set to zero."""
         teachers, students = as_list(teacher), as_list(student)
         pairs = []
         for i, (t, s, mask) in enumerate(zip(teachers, students, masks_of(batch, students), strict=True)):
-            # A mask is about positions; features that have none left need none.
+            # A mask covers positions; features without positions need none.
             mask = mask if len(s.shape) == 3 else None
             if self.projectors:
                 # The mask is for a batch normalization among the layers.
@@ -136,11 +136,11 @@ class FeatureLoss(BatchLoss):
 
 
 def count_pairs(teacher_layer: Taps, student_layer: Taps) -> int:
-    """How many pairs of layers these are; raises ValueError if they are not as many."""
+    """The number of pairs of layers; raises ValueError if the lists differ in length."""
     counts = [1 if isinstance(t, str | None) else len(t) for t in (teacher_layer, student_layer)]
     if counts[0] != counts[1] or not counts[0]:
         raise ValueError(
-            "`teacher_layer` and `student_layer` must name as many layers each. Received: "
+            "`teacher_layer` and `student_layer` must name the same number of layers. Received: "
             f"teacher_layer={teacher_layer!r}, student_layer={student_layer!r}."
         )
     return counts[0]
@@ -152,14 +152,14 @@ def masks_of(batch: Batch, layers: list) -> list:
 
 
 def linear_projector(channels: int, rank: int) -> keras.Layer:
-    """A 1x1 convolution for maps, else a `Dense` layer, to `channels`."""
+    """A 1x1 convolution for maps, otherwise a `Dense` layer, to `channels`."""
     if rank == 4:
         return layers.Conv2D(channels, 1, dtype="float32", name="projector")
     return layers.Dense(channels, dtype="float32", name="projector")
 
 
 def normalized_projector(channels: int, rank: int) -> keras.Layer:
-    """A 1x1 convolution, or `Dense` layer, without bias and a batch normalization."""
+    """A 1x1 convolution or `Dense` layer without bias, followed by batch normalization."""
     options = {"use_bias": False, "dtype": "float32"}
     linear = layers.Conv2D(channels, 1, **options) if rank == 4 else layers.Dense(channels, **options)
     normalization = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype="float32")
@@ -167,17 +167,17 @@ def normalized_projector(channels: int, rank: int) -> keras.Layer:
 
 
 def float32_stack(stack: Sequence[keras.Layer], name: str | None = None) -> keras.Sequential:
-    """Layers one after another, in float32 whatever the global policy."""
+    """A sequence of layers in float32, whatever the global policy."""
     model = keras.Sequential(stack, name=name)
-    # Or the model itself would round what comes in to the policy's precision.
+    # Otherwise the model itself would cast its inputs to the policy's precision.
     model.autocast = False
-    # As its layers do; Keras would warn of a mask that the model passes on to them.
+    # As its layers do; otherwise Keras would warn about the mask that the model passes to them.
     model.supports_masking = True
     return model
 
 
 def halving_sum(values):
-    """The sum in which the last value counts 1, the one before it a half, and so on."""
+    """The weighted sum: weight 1 for the last value, 1/2 for the one before, and so on."""
     return sum(value / 2**i for i, value in enumerate(reversed(list(values))))
 
 

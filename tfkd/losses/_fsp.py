@@ -20,15 +20,15 @@ def fsp(teacher, student, mask=None):
     """FSP: mean squared difference of the two networks' flow matrices between two layers.
 
     The flow matrix `(low channels, high channels)` is the product of the lower and the higher layer's
-    activations, averaged over positions; of two layers the larger is average-pooled to the smaller.
+    activations, averaged over positions; the larger of the two layers is average-pooled to the smaller.
     Reduction: mean over the matrix, one value per example. No temperature; symmetric.
 
     Args:
         teacher: a pair of the teacher's maps, lower and higher layer,
             each `(batch, height, width, channels)`.
-        student: the student's pair, with as many channels each.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        student: the student's pair, with the same number of channels each.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -56,11 +56,11 @@ def _flow(layers, mask):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class FSP(FeatureLoss):
-    """FSP: `fsp` as a loss of a distiller, added up over successive layers; published as a first stage.
+    """FSP: `fsp` as a distiller loss, summed over successive layers; published as a first stage.
 
     Args:
         teacher_layer: taps of the teacher, at least two, from low to high.
-        student_layer: as many of the student.
+        student_layer: the same number from the student.
         projector: see `FeatureLoss`; needed where the widths differ.
         **kwargs: `name`.
 

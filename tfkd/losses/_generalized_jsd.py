@@ -16,15 +16,16 @@ def generalized_jsd(teacher, student, beta: float = 0.5, temperature: float = 1.
     """JSD: generalized Jensen-Shannon divergence of softened probabilities.
 
     With m = `beta` p_t + (1 - `beta`) p_s it is `beta` KL(p_t || m) + (1 - `beta`) KL(p_s || m). Divided by
-    `beta` it goes to KL(p_t || p_s) for a small `beta`, and divided by 1 - `beta` to KL(p_s || p_t) for one
-    near 1; for 0 and 1 themselves, where it would be 0, these limits are taken. Reduction: summed over
-    classes, one value per position. Factor: `temperature` squared. Computed from log-softmax in float32.
+    `beta` it approaches KL(p_t || p_s) as `beta` goes to 0; divided by 1 - `beta` it approaches KL(p_s ||
+    p_t) as `beta` goes to 1. At 0 and 1 themselves, where it would be 0, these limits are used. Reduction:
+    summed over classes, one value per position. Factor: `temperature` squared. Computed from log-softmax in
+    float32.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
         student: the student's logits, of the same shape.
         beta: weight of the teacher in the mixture, from 0 (`soft_targets`) to 1 (`reverse_kl`).
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0; for a `beta` between 0 and 1 at most ln 2 times the squared
@@ -38,8 +39,8 @@ def generalized_jsd(teacher, student, beta: float = 0.5, temperature: float = 1.
 
     Reference:
         Agarwal et al., "On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes"
-        (GKD), 2024; the limits and the temperature are those of TRL, whose temperature of 0.9 comes
-        without the squared factor.
+        (GKD), 2024; the limits and the temperature are those of TRL, whose temperature of 0.9 has no
+        squared factor.
     """
     check_number("beta", beta, least=0, most=1)
     check_temperature(temperature)
@@ -57,14 +58,14 @@ def generalized_jsd(teacher, student, beta: float = 0.5, temperature: float = 1.
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class GeneralizedJSD(LabelledLoss):
-    """GKD: `generalized_jsd` as a loss of a distiller, on sequences of a data set or of the student's own.
+    """GKD: `generalized_jsd` as a distiller loss, on sequences from a data set or written by the student.
 
     Args:
         beta: weight of the teacher in the mixture: 0 for KL(teacher || student), 1 for KL(student ||
-            teacher), between them the generalized Jensen-Shannon divergence.
-        temperature: what both logits are divided by, above 0.
-        only_labelled: whether only positions count whose label is not -100, such as those behind a prompt;
-            else all that the mask lets count.
+            teacher), otherwise the generalized Jensen-Shannon divergence.
+        temperature: divides both logits; above 0.
+        only_labelled: whether to count only positions whose label is not -100, such as those after a
+            prompt; otherwise all positions in the mask count.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Gradient-based AT, attention transfer: which inputs the loss is sensitive to."""
+"""Gradient-based AT, attention transfer: the loss's sensitivity to the input."""
 
 import keras
 from keras import ops
@@ -9,12 +9,13 @@ from tfkd.taps import INPUT_GRADIENT
 
 
 def gradient_attention(teacher, student):
-    """Gradient-based AT: half the Euclidean distance of the labels' loss's gradients by the input.
+    """Gradient-based AT: half the Euclidean distance between the two networks' input gradients.
 
     Reduction: norm over all axes but the first, one value per example. No temperature; symmetric.
 
     Args:
-        teacher: gradients `(batch, ...)` of the teacher's cross-entropy of each example by its input.
+        teacher: gradients `(batch, ...)` of the teacher's cross-entropy with respect to the input, per
+            example.
         student: the student's, of the same shape.
 
     Returns:
@@ -28,7 +29,7 @@ def gradient_attention(teacher, student):
 
     Reference:
         Zagoruyko, Komodakis, "Paying More Attention to Attention", 2017, section 3.2; the authors released
-        no code for it. Without their variant that averages over horizontal flips.
+        no code for it. Their variant that averages over horizontal flips is not implemented.
     """
     teacher, student = as_float32_pair(teacher, student, remedy="Both networks must see the same inputs.")
     squares = ops.sum((teacher - student) ** 2, axis=tuple(range(1, len(teacher.shape))))
@@ -37,10 +38,10 @@ def gradient_attention(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class GradientAttention(KnowledgeLoss):
-    """Gradient-based AT: `gradient_attention` as a loss of a distiller.
+    """Gradient-based AT: `gradient_attention` as a distiller loss.
 
-    The distiller differentiates the labels' cross-entropy by the input, which costs a second backward
-    pass. Both networks must return logits.
+    The distiller differentiates the labels' cross-entropy with respect to the input, which costs a second
+    backward pass. Both networks must return logits.
 
     Args:
         **kwargs: `name`.

@@ -1,4 +1,4 @@
-"""TinyBERT: hidden states and embeddings of the student as the teacher's are."""
+"""TinyBERT: the student's hidden states and embeddings match the teacher's."""
 
 import keras
 from keras import ops
@@ -14,9 +14,8 @@ _AUTO = "auto"
 def hidden_states(teacher, student):
     """TinyBERT: mean squared difference of hidden states.
 
-    Reduction: mean over the last axis, one value per position; a distiller takes the mean over the
-    positions that count in the whole batch, where `hint` has a mean for each example. No temperature;
-    symmetric.
+    Reduction: mean over the last axis, one value per position. A distiller takes the mean over all
+    positions of the batch that count, whereas `hint` takes a mean per example. No temperature; symmetric.
 
     Args:
         teacher: the teacher's hidden states `(..., width)`.
@@ -41,18 +40,18 @@ def hidden_states(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class HiddenStates(FeatureLoss):
-    """TinyBERT: `hidden_states` as a loss of a distiller, added up over pairs of layers.
+    """TinyBERT: `hidden_states` as a distiller loss, summed over pairs of layers.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, such as the blocks or the embeddings of
             `tfkd.taps.transformer`.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         projector: "auto" for one trained linear map to the teacher's width, shared by all pairs, if the
-            student has another width, and none if it has the same; or what `FeatureLoss` takes.
+            widths differ, and none otherwise; or any value that `FeatureLoss` accepts.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if there are not as many student as teacher layers, or one map cannot fit all pairs.
+        ValueError: if the numbers of student and teacher layers differ, or one map cannot fit all pairs.
 
     Example:
         >>> theirs, ours = (tfkd.taps.transformer(model) for model in (teacher, student))
@@ -61,8 +60,9 @@ class HiddenStates(FeatureLoss):
         >>> tfkd.Distiller(teacher, student, [hidden, embeddings])
 
     Reference:
-        Jiao et al., "TinyBERT", 2020, which has one map for hidden states and another for embeddings; its
-        code has one for both. Both have it for equal widths, too. The map here has a bias, as in the code.
+        Jiao et al., "TinyBERT", 2020, which uses one map for hidden states and another for embeddings; the
+        authors' code uses one for both. Both use a map even for equal widths. The map here has a bias, as
+        in the code.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class HiddenStates(FeatureLoss):
         if len(set(widths)) > 1:
             raise ValueError(
                 '`projector="auto"` is one map for all pairs of layers, which must then have the same '
-                f"widths. Received: widths of teacher and student {widths}. projector=True makes one map "
+                f"widths. Received: widths {widths} of teacher and student. projector=True makes one map "
                 "for each pair."
             )
         shared = linear_projector(widths[0][0], len(ours[0]))

@@ -1,4 +1,4 @@
-"""FitNets: hints, features of the student as the teacher's are."""
+"""FitNets hints: the student's features match the teacher's."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ def hint(teacher, student, mask=None):
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        student: the student's, with as many channels.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        student: the student's, with the same number of channels.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -33,9 +33,9 @@ def hint(teacher, student, mask=None):
         >>> hint([[1.0, 2.0]], [[0.0, 0.0]])  # [2.5]
 
     Reference:
-        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. The paper has half the squared distance,
-        summed; the mean is that of RepDistiller, with weight 100. Its regressor has a batch normalization
-        and a ReLU, the one of projector=True is linear.
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015. The paper uses half the squared distance,
+        summed; the mean is RepDistiller's, with weight 100. RepDistiller's regressor has batch
+        normalization and a ReLU; projector=True makes a linear one.
     """
     teacher, student = matching_pair(teacher, student)
     return per_example_mean((teacher - student) ** 2, mask)
@@ -43,21 +43,22 @@ def hint(teacher, student, mask=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Hint(FeatureLoss):
-    """FitNets: `hint` as a loss of a distiller, usually a stage of its own up to the guided layer.
+    """FitNets: `hint` as a distiller loss, usually in a first stage that trains up to the guided layer.
 
     Args:
         teacher_layer: tap of the teacher (the hint), or a list of taps, whose losses are added.
         student_layer: tap of the student (the guided layer), or as many.
         projector: see `FeatureLoss`; True trains a regressor to the teacher's width.
         channels: which of the teacher's channels are compared, a list for each pair; None for all. For a
-            thinned student, `tfkd.students.kept_channels` tells them.
+            thinned student, `tfkd.students.kept_channels` returns them.
         relative: whether each pair's distance is divided by the mean square of the teacher's features in
-            the batch, so that layers of any scale count alike; where those are all 0, it is 0. Replicas of
-            `tf.distribute` send each other this one number.
+            the batch, so that layers of any scale count equally; 0 if those features are all 0. Under
+            `tf.distribute`, replicas exchange this one number.
         **kwargs: `across_replicas`, `name`.
 
     Raises:
-        ValueError: if there are not as many lists of channels as pairs, or a projector beside them.
+        ValueError: if the number of channel lists differs from the number of pairs, or a projector is given
+            as well.
 
     Example:
         >>> tfkd.Distiller(teacher, student, Hint("block2", "block2", projector=True), [100.0])
@@ -85,8 +86,8 @@ class Hint(FeatureLoss):
             )
         if channels is not None and self.projector is not None:
             raise ValueError(
-                "`projector` must be None where `channels` are chosen: the student's own are compared with "
-                f"them. Received: projector={projector!r}."
+                "`projector` must be None if `channels` is given: the student's own channels are compared "
+                f"with them. Received: projector={projector!r}."
             )
         self.channels = channels
         self.relative = relative

@@ -1,4 +1,4 @@
-"""ICKD, inter-channel correlation: which channels are alike, example by example."""
+"""ICKD, inter-channel correlation: how similar channels are, per example."""
 
 from collections.abc import Sequence
 
@@ -12,33 +12,34 @@ from tfkd.losses._maps import check_maps, flat_positions, l2_normalized, matchin
 
 
 def inter_channel_correlation(teacher, student, grid: Sequence[int] = (1, 1), mask=None):
-    """ICKD: squared difference of the channels' correlation matrices, whose rows are normalized.
+    """ICKD: squared difference of the channels' correlation matrices with normalized rows.
 
     The matrix holds the inner products of all pairs of channels over positions; each row is divided by its
-    Euclidean norm. Reduction: summed over the matrix, divided by the channels, mean over patches, one value
-    per example. No temperature; symmetric. Where maps differ in size, the larger is average-pooled.
+    Euclidean norm. Reduction: summed over the matrix, divided by the number of channels, mean over patches,
+    one value per example. No temperature; symmetric. Where maps differ in size, the larger is
+    average-pooled.
 
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)` or `(batch, steps, channels)`.
-        student: the student's, with as many channels.
-        grid: rows and columns of patches into which maps are cut, each with a matrix of its own, for dense
-            predictions; they must divide height and width. (1, 1) for whole maps.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        student: the student's, with the same number of channels.
+        grid: rows and columns of patches, each with its own matrix, for dense predictions; they must divide
+            height and width. (1, 1) for whole maps.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if the shapes cannot match, or a grid does not fit.
+        ValueError: if the shapes cannot match, or the grid does not divide the maps.
 
     Example:
         >>> inter_channel_correlation([[[1.0, 1.0]]], [[[1.0, 0.0]]])  # [0.7928...]
 
     Reference:
         Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved Knowledge Distillation",
-        2021. As in the authors' code, whose published weight is for it; the paper's formula does not
-        normalize the rows, and divides by the squared number of channels. A row of zeros stays 0.
+        2021. As in the authors' code, which the published weight belongs to; the paper's formula does not
+        normalize the rows and divides by the square of the number of channels. A row of zeros stays 0.
     """
     teacher, student = matching_pair(teacher, student)
     cells = [_cells(maps, *grid) for maps in (teacher, student)]
@@ -50,7 +51,7 @@ def inter_channel_correlation(teacher, student, grid: Sequence[int] = (1, 1), ma
 
 
 def _cells(maps, rows, columns):
-    """The patches of maps; the whole for a grid of one."""
+    """The patches of maps; whole maps for a grid of (1, 1)."""
     if (rows, columns) == (1, 1):
         return [maps]
     check_maps(maps.shape, maps.shape)
@@ -71,14 +72,14 @@ def _correlations(features):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class InterChannelCorrelation(FeatureLoss):
-    """ICKD: `inter_channel_correlation` as a loss of a distiller.
+    """ICKD: `inter_channel_correlation` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         grid: rows and columns of patches, for dense predictions; (1, 1) for whole maps.
-        projector: see `FeatureLoss`; None or True for a 1x1 convolution with batch normalization to the
-            teacher's width.
+        projector: see `FeatureLoss`; None or True for a 1x1 convolution to the teacher's width, with batch
+            normalization.
         **kwargs: `name`.
 
     Raises:

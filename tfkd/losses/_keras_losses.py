@@ -18,7 +18,7 @@ _FEATURES_REMEDY = (
 
 
 def as_knowledge_loss(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss:
-    """A loss of `keras.distillation`, or a tfkd loss as it is, as a tfkd loss.
+    """A `keras.distillation` loss as a tfkd loss; tfkd losses are returned unchanged.
 
     Args:
         loss: a `KnowledgeLoss`, or a `keras.distillation.DistillationLoss`.
@@ -36,7 +36,7 @@ def as_knowledge_loss(loss: KnowledgeLoss | distillation.DistillationLoss) -> Kn
         distillation.FeatureDistillation: KerasFeatures,
     }
     for kind, adapter in adapters.items():
-        # A subclass with a computation of its own keeps it.
+        # A subclass keeps its own computation.
         if isinstance(loss, kind) and type(loss).compute_loss is kind.compute_loss:
             return adapter(loss)
     if isinstance(loss, distillation.DistillationLoss):
@@ -49,10 +49,10 @@ def as_knowledge_loss(loss: KnowledgeLoss | distillation.DistillationLoss) -> Kn
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
-    """A `keras.distillation.DistillationLoss` of the user's own, as both libraries know one.
+    """A user-defined `keras.distillation.DistillationLoss` as a loss of both libraries.
 
-    It is called as Keras calls it, and returns a scalar. Layers and variables among its attributes are
-    trained and saved with the distiller.
+    It is called as Keras would call it, and must return a scalar. Layers and variables among its attributes
+    are trained and saved with the distiller.
 
     Args:
         loss: the Keras loss.
@@ -74,7 +74,7 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
         return type(self.loss).__name__
 
     def constants(self) -> dict[str, Any]:
-        # A loss of the user's own need not have a configuration.
+        # A user-defined loss need not have a config.
         return {name: value for name, value in vars(self.loss).items() if _is_plain(value)}
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
@@ -84,7 +84,7 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
     def build(self, teacher_shape=None, student_shape=None) -> None:
         if all(part.built for part in self.parts):
             return
-        # Keras layers know their shapes once they are called; the values do not matter.
+        # Keras layers are built when called; the values do not matter.
         examples = [_zeros(teacher_shape), _zeros(student_shape)]
         self.loss.compute_loss(*examples)
 
@@ -113,10 +113,10 @@ class KerasCustom(KnowledgeLoss, distillation.DistillationLoss):
 
 
 class KerasOutputs(KerasCustom):
-    """A loss of Keras's own with one Keras loss for each output; subclasses say what `_one` computes."""
+    """A built-in Keras loss with one Keras loss per output; subclasses implement `_one`."""
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
-        """Nothing: taps and outputs are checked as those of all losses are."""
+        """Does nothing: taps and outputs are checked as for all losses."""
 
     def call(self, teacher, student, mask=None):
         return _summed(self.loss.loss, self._one, teacher, student, mask)
@@ -124,7 +124,7 @@ class KerasOutputs(KerasCustom):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
-    """`keras.distillation.LogitsDistillation`: a loss of logits over the temperature, times its square.
+    """`keras.distillation.LogitsDistillation`: a loss on logits over the temperature, times its square.
 
     KL divergence and categorical and binary cross-entropy compare softened probabilities, in log space;
     other losses compare the scaled logits.
@@ -137,7 +137,7 @@ class KerasLogits(KerasOutputs, distillation.LogitsDistillation):
 
     @property
     def temperature(self) -> float:
-        """What both logits are divided by."""
+        """The temperature that divides both logits."""
         return self.loss.temperature
 
     @temperature.setter
@@ -188,7 +188,7 @@ class KerasFeatures(KerasOutputs, distillation.FeatureDistillation):
 
 
 def _is_plain(value):
-    """Whether a value is numbers and words, in lists or not, which a step takes for constants."""
+    """Whether a value is made of numbers and strings, which a step treats as constants."""
     return all(isinstance(leaf, bool | int | float | str) for leaf in tree.flatten(value))
 
 
@@ -198,11 +198,11 @@ def _zeros(shapes):
 
 
 def _restored(config):
-    """The Keras loss of a configuration, a structure of losses inside it included."""
+    """The Keras loss from a config, including nested losses."""
     restore = keras.saving.deserialize_keras_object
     for kind in (distillation.LogitsDistillation, distillation.FeatureDistillation):
         if config["class_name"] == kind.__name__ and config["module"] == "keras.distillation":
-            # Keras's own from_config takes a dictionary of losses for one loss.
+            # Keras's own from_config would read a dictionary of losses as one loss.
             return kind(**{**config["config"], "loss": restore(config["config"]["loss"])})
     return restore(config)
 
@@ -219,19 +219,19 @@ def _summed(losses, one, teacher, student, mask):
 
 
 def _values(loss, teacher, student):
-    """What a Keras loss function, or the function inside a loss object, says of each example."""
+    """The values per example of a Keras loss function or of the function in a loss object."""
     if not isinstance(loss, keras.losses.Loss):
         return loss(teacher, student)
     return _as_reduced(loss, loss.call(teacher, student))
 
 
 def _as_reduced(loss, values):
-    """Values whose mean over the batch is what a loss object's own reduction gives."""
+    """Values whose mean over the batch equals the loss object's own reduction."""
     if getattr(loss, "reduction", None) == "sum":
         return values * ops.cast(ops.size(values), "float32")
     return values
 
 
 def _per_example(values, mask):
-    """`(batch,)`: the mean over what positions count."""
+    """`(batch,)`: the mean over the positions that count."""
     return values if len(values.shape) == 1 else per_example_mean(values, mask)

@@ -9,8 +9,8 @@ from tfkd.losses._base import KnowledgeLoss, as_float32_pair
 def l1_logits(teacher, student):
     """Mean absolute difference of the logits.
 
-    Reduction: mean over classes, one value per example, whose mean is the published value (mean
-    over batch and classes). No temperature factor; symmetric.
+    Reduction: mean over classes, one value per example; the mean is the published value (over batch and
+    classes). No temperature factor; symmetric.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
@@ -34,7 +34,7 @@ def l1_logits(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class L1Logits(KnowledgeLoss):
-    """`l1_logits` as a loss of a distiller.
+    """`l1_logits` as a distiller loss.
 
     Args:
         **kwargs: `teacher_layer`, `student_layer`, `name`.

@@ -1,4 +1,4 @@
-"""Labels of tokens, of which those that are -100 do not count."""
+"""Labels of tokens, where -100 does not count."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from keras import ops
 from tfkd.losses._base import Batch
 from tfkd.losses._softened import SoftenedLoss
 
-# What the libraries of language models have for "no label here".
+# The usual marker in language-model libraries for "no label".
 IGNORED = -100
 
 
 def labelled(labels, logits):
-    """Labels of positions, and where there is one.
+    """Labels of positions, and a mask of those that have one.
 
     Args:
         labels: int `(...)`, -100 for none.
@@ -30,23 +30,23 @@ def labelled(labels, logits):
     if len(labels.shape) != len(logits.shape) - 1 or not same:
         raise ValueError(
             f"`labels` must be one int for each position of logits of shape {tuple(logits.shape)}, -100 "
-            f"where there is none. Received: shape {tuple(labels.shape)}."
+            f"where there is no label. Received: shape {tuple(labels.shape)}."
         )
     there = ops.not_equal(labels, IGNORED)
     return ops.where(there, labels, 0), there
 
 
 def both(mask, other):
-    """What two masks let count, of which the first may be None."""
+    """The conjunction of two masks; the first may be None."""
     return other if mask is None else ops.logical_and(ops.cast(mask, "bool"), other)
 
 
 class LabelledLoss(SoftenedLoss):
-    """A loss with a temperature and a value for each position, of which it may count those with a label.
+    """A loss with a temperature and a value per position; it may count only labelled positions.
 
     Args:
-        temperature: what logits are divided by, above 0.
-        only_labelled: whether only positions count whose label is not -100.
+        temperature: divides the logits; above 0.
+        only_labelled: whether to count only positions whose label is not -100.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

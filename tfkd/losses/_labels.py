@@ -1,4 +1,4 @@
-"""Labels as losses need them."""
+"""Labels in the form that losses need."""
 
 from keras import ops
 
@@ -7,8 +7,8 @@ def one_hot_labels(labels, logits):
     """Labels as float32 one-hot rows.
 
     Args:
-        labels: int classes, shaped as the logits without their last axis (a last axis of 1 is taken
-            off), or already one row of `classes` numbers each.
+        labels: int classes, shaped like the logits without their last axis (a last axis of 1 is removed),
+            or one row of `classes` numbers each.
         logits: `(..., classes)`.
 
     Returns:

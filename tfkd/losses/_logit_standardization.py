@@ -11,15 +11,15 @@ _EPSILON = 1e-7
 
 
 def logit_standardization(teacher, student, temperature: float = 2.0):
-    """LSKD: `soft_targets` of logits from which the mean is taken and which are divided by their deviation.
+    """LSKD: `soft_targets` of logits standardized to z-scores over the classes.
 
     Direction: KL(teacher || student). Reduction: summed over classes, one value per example. Factor:
-    `temperature` squared. The deviation divides by classes - 1, plus 1e-7.
+    `temperature` squared. The standard deviation divides by classes - 1; 1e-7 is added to it.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
         student: the student's logits, of the same shape.
-        temperature: what the z-scores are divided by, above 0.
+        temperature: divides the z-scores; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -45,10 +45,10 @@ def _z_score(logits):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class LogitStandardization(SoftTargets):
-    """LSKD: `logit_standardization` as a loss of a distiller; published beside 0.1 of the labels' loss.
+    """LSKD: `logit_standardization` as a distiller loss; published with weight 0.1 on the labels' loss.
 
     Args:
-        temperature: what the z-scores are divided by, above 0.
+        temperature: divides the z-scores; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Bringing feature maps of teacher and student to one size and one precision."""
+"""Feature maps of teacher and student at the same size and precision."""
 
 import math
 
@@ -7,13 +7,13 @@ from keras import ops
 
 from tfkd.losses._base import as_float32, as_float32_pair
 
-PROJECTOR_REMEDY = "Where the widths differ, give the loss projector=True or a layer of your own."
+PROJECTOR_REMEDY = "If the widths differ, give the loss projector=True or a layer of your own."
 
-# Leaves a position out of a softmax; not -inf, whose differences are NaN.
+# Masks a position in a softmax; not -inf, whose differences are NaN.
 LEFT_OUT = -1e30
 
 TOKENS_REMEDY = (
-    "Tap layers of the same kind; with ':map' behind a tap, as in 'block3:map', tokens are a map."
+    "Tap layers of the same kind; with ':map' after a tap, as in 'block3:map', tokens become a map."
 )
 
 
@@ -21,7 +21,7 @@ def pooled_pair(teacher, student):
     """Casts two maps to float32 and average-pools the larger one to the size of the smaller.
 
     Args:
-        teacher: `(batch, height, width, channels)`; other ranks pass as they are.
+        teacher: `(batch, height, width, channels)`; other ranks pass unchanged.
         student: the same; channels may differ.
 
     Returns:
@@ -34,22 +34,22 @@ def pooled_pair(teacher, student):
     ranks = len(teacher.shape), len(student.shape)
     if ranks == (4, 4):
         sizes = teacher.shape[1:3], student.shape[1:3]
-        # Sizes that only the data tell must agree.
+        # Sizes that are unknown before run time must agree.
         if None not in (*sizes[0], *sizes[1]):
             size = [min(t, s) for t, s in zip(*sizes, strict=True)]
             teacher, student = average_pool_to(teacher, *size), average_pool_to(student, *size)
     steps = teacher.shape[1:2] + student.shape[1:2]
     if ranks[0] != ranks[1] or (ranks[0] == 3 and None not in steps and steps[0] != steps[1]):
         raise ValueError(
-            "`teacher` and `student` must both be maps (batch, height, width, channels), or agree but "
-            f"for the last axis. Received: teacher {tuple(teacher.shape)}, student "
-            f"{tuple(student.shape)}. {TOKENS_REMEDY}"
+            "`teacher` and `student` must both be maps (batch, height, width, channels), or agree except "
+            f"in the last axis. Received: teacher {tuple(teacher.shape)}, student {tuple(student.shape)}. "
+            f"{TOKENS_REMEDY}"
         )
     return teacher, student
 
 
 def matching_pair(teacher, student):
-    """`pooled_pair` of features that must then have the same shape, channels included."""
+    """`pooled_pair` for features that must have the same shape afterwards, including channels."""
     return as_float32_pair(*pooled_pair(teacher, student), remedy=PROJECTOR_REMEDY)
 
 
@@ -79,11 +79,11 @@ def per_example_mean(values, mask=None):
 
     Args:
         values: `(batch, ...)`.
-        mask: `(batch, positions)`, which of the positions, the second axis of the values, count; None
-            for all.
+        mask: `(batch, positions)`, true where a position, the second axis of the values, counts; None for
+            all.
 
     Returns:
-        `(batch,)`, 0 for an example without a position that counts.
+        `(batch,)`, 0 for an example in which no position counts.
     """
     axes = tuple(range(1, len(values.shape)))
     if mask is None:
@@ -94,7 +94,7 @@ def per_example_mean(values, mask=None):
 
 
 def pooled_positions(features, mask=None):
-    """Mean of features `(batch, ..., channels)` over their positions, those that the mask lets count."""
+    """Mean of features `(batch, ..., channels)` over the positions that count."""
     features = as_float32(features, "features")
     positions = tuple(range(1, len(features.shape) - 1))
     if mask is None or len(positions) != 1:
@@ -104,7 +104,7 @@ def pooled_positions(features, mask=None):
 
 
 def without_padding(values, mask):
-    """Values `(batch, positions, ...)` with 0 where the mask `(batch, positions)` leaves them out."""
+    """Values `(batch, positions, ...)` with 0 where the mask `(batch, positions)` is false."""
     if mask is None:
         return values
     counts = ops.expand_dims(ops.cast(mask, "bool"), tuple(range(2, len(values.shape))))
@@ -116,14 +116,14 @@ def check_maps(teacher_shape, student_shape) -> None:
     for who, shape in (("teacher", teacher_shape), ("student", student_shape)):
         if len(shape) != 4:
             raise ValueError(
-                f"`{who}_layer` must have maps (batch, height, width, channels), for convolutions. "
-                f"Received: shape {tuple(shape)}. Tap a layer with maps (':map' behind a tap makes one of "
-                "tokens), or take a loss such as tfkd.losses.Hint."
+                f"`{who}_layer` must have maps (batch, height, width, channels), since the loss has "
+                f"convolutions. Received: shape {tuple(shape)}. Tap a layer with maps (':map' after a tap "
+                "turns tokens into a map), or use a loss such as tfkd.losses.Hint."
             )
 
 
 def flat_positions(maps):
-    """`(batch, height, width, channels)` to `(batch, positions, channels)`; rank 3 stays."""
+    """`(batch, height, width, channels)` to `(batch, positions, channels)`; rank 3 is unchanged."""
     if len(maps.shape) == 3:
         return maps
     if len(maps.shape) == 4:
@@ -137,14 +137,14 @@ def flat_positions(maps):
 
 
 def with_one_axis_from(values, axis: int):
-    """The axes from one on as a single axis, whose length stays known where theirs are known."""
+    """Merges all axes from `axis` on; the length stays known if theirs are."""
     sizes = values.shape[axis:]
     length = -1 if None in sizes else math.prod(sizes)
     return ops.reshape(values, (*ops.shape(values)[:axis], length))
 
 
 def l2_normalized(values, axis: int, epsilon: float = 1e-12):
-    """Values over their Euclidean norm; 0, without a gradient, where that is not above `epsilon`."""
+    """Values divided by their Euclidean norm; 0, without a gradient, where it is at most `epsilon`."""
     squares = ops.sum(ops.square(values), axis=axis, keepdims=True)
     positive = squares > epsilon**2
     return values * ops.where(positive, ops.rsqrt(ops.where(positive, squares, 1.0)), 0.0)

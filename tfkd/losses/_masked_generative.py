@@ -1,4 +1,4 @@
-"""MGD, masked generative distillation: the teacher's features from some of the student's."""
+"""MGD, masked generative distillation: the teacher's features generated from masked ones."""
 
 import keras
 from keras import layers, ops
@@ -12,12 +12,13 @@ from tfkd.losses._maps import check_maps, matching_pair
 def masked_generative(teacher, generated):
     """MGD: squared distance of the teacher's features from those generated out of masked ones.
 
-    Reduction: summed over all axes but the first, one value per example, whose mean is the published value.
+    Reduction: summed over all axes but the first, one value per example; the mean is the published value.
     No temperature; symmetric. Where maps differ in size, the larger is average-pooled.
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        generated: what the generation block makes of the student's masked features, with as many channels.
+        generated: the output of the generation block for the student's masked features, with the same
+            number of channels.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -37,21 +38,22 @@ def masked_generative(teacher, generated):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MaskedGenerative(FeatureLoss):
-    """MGD: `masked_generative` as a loss of a distiller, with a trained generation block.
+    """MGD: `masked_generative` as a distiller loss, with a trained generation block.
 
     Random positions of the student's maps are set to 0 in all channels; two 3x3 convolutions with a ReLU
     between them generate the teacher's maps from the rest.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         masked: probability that a position is masked (lambda), at least 0 and below 1.
         projector: see `FeatureLoss`.
-        seed: int the masks follow from; None for a fresh one.
+        seed: int seed of the masks; None for a random one.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if the probability is out of its range, or, when it is built, if features are not maps.
+        ValueError: if the probability is out of its range; when the loss is built, if features are not
+            maps.
 
     Example:
         >>> mgd = MaskedGenerative("block3", "block3", projector=True)
@@ -59,7 +61,7 @@ class MaskedGenerative(FeatureLoss):
 
     Reference:
         Yang et al., "Masked Generative Distillation", 2022. Weight (alpha) and probability are those of the
-        paper for classification; it has 2e-5 and 0.65 for one-stage detectors. The authors' code for
+        paper for classification; for one-stage detectors it uses 2e-5 and 0.65. The authors' code for
         classification masks whole channels instead, with probability 0.15.
     """
 
@@ -99,7 +101,7 @@ class MaskedGenerative(FeatureLoss):
         return total
 
     def _kept(self, maps, training):
-        """`(batch, height, width, 1)`, 0 for the positions that are masked; the same ones in evaluation."""
+        """`(batch, height, width, 1)`, 0 at masked positions; evaluation always masks the same ones."""
         shape = (*ops.shape(maps)[:3], 1)
         drawn = keras.random.uniform(shape, seed=0 if training is False else self.seed_generator)
         return ops.cast(drawn >= self.masked, "float32")

@@ -1,4 +1,4 @@
-"""MLM, masked language modelling: the words that were masked."""
+"""MLM, masked language modelling: predicting the masked tokens."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def masked_language_modeling(student, labels):
 
     Args:
         student: the student's logits `(..., vocabulary)`.
-        labels: int `(...)`, the token that stood at each position, -100 where it does not count.
+        labels: int `(...)`, the original token at each position, -100 where it does not count.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -29,8 +29,8 @@ def masked_language_modeling(student, labels):
         >>> masked_language_modeling([[[0.0, 0.0], [9.0, 0.0]]], [[1, -100]])
 
     Reference:
-        Devlin et al., "BERT", 2019; Sanh et al., "DistilBERT", 2019, has it with weight 2 beside soft
-        targets with weight 5 and the cosine of hidden states with weight 1.
+        Devlin et al., "BERT", 2019; Sanh et al., "DistilBERT", 2019, uses weight 2, with 5 for soft targets
+        and 1 for the cosine of hidden states.
     """
     student = as_float32(student, "student")
     labels, there = labelled(labels, student)
@@ -40,9 +40,9 @@ def masked_language_modeling(student, labels):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MaskedLanguageModeling(KnowledgeLoss):
-    """MLM: `masked_language_modeling` as a loss of a distiller, which may then have None for a teacher.
+    """MLM: `masked_language_modeling` as a distiller loss, which works without a teacher (None).
 
-    It is the labels' loss, weighed among the knowledge losses; give the distiller
+    This is the labels' loss, weighted among the knowledge losses. Give the distiller
     `student_loss_weight=0.0`, or it counts twice.
 
     Args:

@@ -1,4 +1,4 @@
-"""Mean squared error: the student gives the teacher's numbers."""
+"""Mean squared error: the student reproduces the teacher's numbers."""
 
 import keras
 from keras import ops
@@ -26,8 +26,8 @@ def mean_squared_error(teacher, student):
 
     Reference:
         Ba, Caruana, "Do Deep Nets Really Need to be Deep?", 2014, for logits. Deviation: the mean over
-        outputs, where the paper has half the sum. Tang et al., "Distilling Task-Specific Knowledge from
-        BERT into Simple Neural Networks", 2019, has the sum for a BiLSTM, its code the mean.
+        outputs instead of half the sum. Tang et al., "Distilling Task-Specific Knowledge from BERT into
+        Simple Neural Networks", 2019, use the sum for a BiLSTM; their code uses the mean.
     """
     teacher, student = as_float32_pair(teacher, student)
     return ops.mean((teacher - student) ** 2, axis=-1)
@@ -35,7 +35,7 @@ def mean_squared_error(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MeanSquaredError(KnowledgeLoss):
-    """`mean_squared_error` as a loss of a distiller, for regression and for logits.
+    """`mean_squared_error` as a distiller loss, for regression and for logits.
 
     Args:
         **kwargs: `teacher_layer`, `student_layer`, `name`.

@@ -1,4 +1,4 @@
-"""MLLD, multi-level logits: single examples, relations in the batch and relations of classes."""
+"""MLLD, multi-level logits: examples, relations in the batch, relations of classes."""
 
 from collections.abc import Sequence
 
@@ -25,19 +25,19 @@ def multi_level_logits(
 ):
     """MLLD: soft targets, Gram matrices of examples and Gram matrices of classes, at several temperatures.
 
-    For each temperature and its probabilities p `(batch, classes)`: the mean of `soft_targets`, the
-    squared difference of p pᵀ over the batch size, and that of pᵀ p over the number of classes. Direction
-    of the first: KL(teacher || student), with its factor of squared temperature; the others have none.
+    For each temperature and its probabilities p `(batch, classes)`: the mean of `soft_targets`, the squared
+    difference of p pᵀ divided by the batch size, and that of pᵀ p divided by the number of classes. The
+    first has direction KL(teacher || student) and the squared temperature factor; the others have neither.
     Reduction: summed over temperatures and levels, a scalar.
 
     Args:
         teacher: the teacher's logits `(..., classes)`; all axes but the last count as rows.
         student: the student's logits, of the same shape.
-        temperatures: what both logits are divided by, each above 0.
-        instance: weight of the single examples, at least 0.
+        temperatures: divide both logits; each above 0.
+        instance: weight of the soft targets of single examples, at least 0.
         batch: weight of the relations between examples, at least 0.
         classes: weight of the relations between classes, at least 0.
-        sample_weight: weights `(...)` of the rows; a weight counts a row as that many copies.
+        sample_weight: weights `(...)` of the rows; a row of weight w counts as w copies.
 
     Returns:
         A float32 scalar, at least 0.
@@ -50,8 +50,8 @@ def multi_level_logits(
 
     Reference:
         Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. The authors' code adds a strongly augmented
-        view and masks by the teacher's confidence; here views are what is in the batch, and
-        `sample_weight` can leave examples out.
+        view and masks by the teacher's confidence; here the views are those in the batch, and
+        `sample_weight` can exclude examples.
     """
     _check(temperatures, instance, batch, classes)
     teacher, student = as_float32_pair(teacher, student)
@@ -70,7 +70,7 @@ def _of_examples(p_t, p_s, weights):
 
 
 def _of_classes(p_t, p_s, weights):
-    """The squared difference of two matrices `(classes, classes)`, from products of whatever is fewer."""
+    """The squared difference of two matrices `(classes, classes)`, by the smaller products."""
     classes, examples = p_t.shape[-1], p_t.shape[0]
     if examples is not None and examples >= classes:
         gram_t, gram_s = (ops.matmul(ops.transpose(p * weights[:, None]), p) for p in (p_t, p_s))
@@ -95,11 +95,11 @@ def _check(temperatures, instance, batch, classes):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MultiLevelLogits(KnowledgeLoss):
-    """MLLD: `multi_level_logits` as a loss of a distiller; published with weight 9 to the labels' 1.
+    """MLLD: `multi_level_logits` as a distiller loss; published with weight 9 against 1 for the labels.
 
     Args:
-        temperatures: what both logits are divided by, each above 0.
-        instance: weight of the single examples, at least 0.
+        temperatures: divide both logits; each above 0.
+        instance: weight of the soft targets of single examples, at least 0.
         batch: weight of the relations between examples, at least 0.
         classes: weight of the relations between classes, at least 0.
         **kwargs: `teacher_layer`, `student_layer`, `across_replicas`, `name`.
@@ -111,8 +111,7 @@ class MultiLevelLogits(KnowledgeLoss):
         >>> tfkd.Distiller(teacher, student, MultiLevelLogits(), student_loss_weight=0.1)
 
     Reference:
-        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. See `multi_level_logits` for what is left
-        out.
+        Jin, Wang, Lin, "Multi-Level Logit Distillation", 2023. See `multi_level_logits` for the deviations.
     """
 
     over_classes = True

@@ -1,4 +1,4 @@
-"""NST, neuron selectivity transfer: where the single neurons of a layer are active."""
+"""NST, neuron selectivity transfer: where each neuron of a layer is active."""
 
 import keras
 from keras import ops
@@ -28,8 +28,8 @@ def neuron_selectivity(teacher, student):
         >>> neuron_selectivity(teacher_maps, student_maps)
 
     Reference:
-        Huang, Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", 2017. The
-        full form, with the teacher's own term, which has no gradient.
+        Huang, Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer", 2017. The full
+        form, including the teacher-teacher term, which has no gradient.
     """
     teacher, student = (flat_positions(maps) for maps in pooled_pair(teacher, student))
     teacher, student = l2_normalized(teacher, axis=1), l2_normalized(student, axis=1)
@@ -42,11 +42,11 @@ def _kernel(a, b):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class NeuronSelectivity(FeatureLoss):
-    """NST: `neuron_selectivity` as a loss of a distiller.
+    """NST: `neuron_selectivity` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         **kwargs: `projector`, `name`.
 
     Example:

@@ -1,4 +1,4 @@
-"""OFD, overhaul of feature distillation: features before the ReLU, without what it throws away."""
+"""OFD, overhaul of feature distillation: pre-ReLU features, without what the ReLU discards."""
 
 import math
 
@@ -26,12 +26,12 @@ def overhaul(teacher, student, margin):
 
     The teacher's values are raised to the margin where they are below it. Differences count where the
     student is above the result, or the teacher above 0. Reduction: summed over all axes but the first and
-    divided by 1000, one value per example, whose mean is the published value. No temperature. Where
-    maps differ in size, the larger is average-pooled.
+    divided by 1000, one value per example; the mean is the published value. No temperature. Where maps
+    differ in size, the larger is average-pooled.
 
     Args:
         teacher: the teacher's values before the ReLU `(batch, ..., channels)`.
-        student: the student's, with as many channels.
+        student: the student's, with the same number of channels.
         margin: negative, `(channels,)` or one number.
 
     Returns:
@@ -61,8 +61,8 @@ def batch_norm_margin(layer: keras.layers.BatchNormalization) -> np.ndarray:
         layer: a built batch normalization.
 
     Returns:
-        float32 margins `(channels,)`; three deviations below 0 where negative values are rarer than
-        one in a thousand.
+        float32 margins `(channels,)`; three standard deviations below 0 if fewer than one value in a
+        thousand is negative.
     """
     channels = layer.moving_mean.shape[0]
     deviations = np.abs(layer.gamma.numpy()) if layer.scale else np.ones(channels)
@@ -72,7 +72,7 @@ def batch_norm_margin(layer: keras.layers.BatchNormalization) -> np.ndarray:
 
 
 def _negative_mean(mean, deviation):
-    """Mean of a Gaussian cut off above 0."""
+    """Mean of a Gaussian truncated to negative values."""
     if deviation == 0:
         return min(mean, 0.0)
     z = mean / deviation
@@ -84,18 +84,18 @@ def _negative_mean(mean, deviation):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Overhaul(FeatureLoss):
-    """OFD: `overhaul` as a loss of a distiller, with margins from the teacher's batch normalizations.
+    """OFD: `overhaul` as a distiller loss, with margins from the teacher's batch normalizations.
 
     With several layers the last has weight 1, the one before it a half, and so on.
 
     Args:
         teacher_layer: path of a `BatchNormalization` before a ReLU, or a list of paths.
-        student_layer: taps of values before a ReLU, as many.
+        student_layer: taps of values before a ReLU, the same number.
         projector: see `FeatureLoss`; None or True for a 1x1 convolution with batch normalization.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if a layer of the teacher is no batch normalization.
+        ValueError: if a layer of the teacher is not a batch normalization.
 
     Example:
         >>> tfkd.Distiller(teacher, student, Overhaul("block3/norm", "block3/norm"))
@@ -117,7 +117,7 @@ class Overhaul(FeatureLoss):
     def build(self, teacher_shape, student_shape) -> None:
         super().build(teacher_shape, student_shape)
         if not self.margins:
-            # Without a teacher yet, as when a file is loaded: the margins come with the weights.
+            # No teacher yet, as when loading a file: the margins come with the weights.
             self._set_margins([np.zeros(shape[-1], "float32") for shape in shape_list(teacher_shape)])
 
     def _set_margins(self, values):
@@ -140,7 +140,7 @@ def _margin_of(teacher, path):
     layer = taps.resolve(teacher, path)
     if not isinstance(layer, keras.layers.BatchNormalization) or path.endswith(":input"):
         raise ValueError(
-            "`teacher_layer` must be the path of a BatchNormalization layer, whose statistics give the "
+            "`teacher_layer` must be the path of a BatchNormalization layer: its statistics give the "
             f"margin. Received: {path!r}, a {type(layer).__name__}."
         )
     return batch_norm_margin(layer)

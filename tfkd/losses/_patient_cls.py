@@ -10,15 +10,15 @@ from tfkd.losses._maps import l2_normalized, matching_pair
 def patient_cls(teacher, student):
     """Patient KD: mean squared difference of normalized [CLS] vectors.
 
-    Both are divided by their Euclidean norm. Reduction: mean over the width, one value per example, which
-    is twice one minus the cosine, over the width. No temperature; symmetric.
+    Both are divided by their Euclidean norm. Reduction: mean over the width, one value per example, equal
+    to 2 (1 - cosine) / width. No temperature; symmetric.
 
     Args:
         teacher: the teacher's [CLS] vectors `(batch, width)`.
         student: the student's, of the same width.
 
     Returns:
-        A float32 tensor `(batch,)`, from 0 to 4 over the width.
+        A float32 tensor `(batch,)`, from 0 to 4 / width.
 
     Raises:
         ValueError: if the shapes cannot match.
@@ -28,7 +28,8 @@ def patient_cls(teacher, student):
 
     Reference:
         Sun et al., "Patient Knowledge Distillation for BERT Model Compression", 2019. The paper sums over
-        width and layers; the mean is that of the authors' code, which their weights of 10 to 1,000 are for.
+        width and layers; the mean is that of the authors' code, which their weights of 10 to 1,000 belong
+        to.
     """
     teacher, student = matching_pair(teacher, student)
     return ops.mean((l2_normalized(teacher, -1) - l2_normalized(student, -1)) ** 2, axis=-1)
@@ -36,14 +37,15 @@ def patient_cls(teacher, student):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class PatientCLS(ClassTokenLoss):
-    """Patient KD: `patient_cls` as a loss of a distiller, the mean over pairs of layers.
+    """Patient KD: `patient_cls` as a distiller loss, the mean over pairs of layers.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, such as blocks of `tfkd.taps.transformer`:
-            every second one is PKD-Skip, those below the last are PKD-Last. Of tokens
-            `(batch, tokens, width)` the first is compared.
-        student_layer: tap of the student, or as many; all but its last block in the paper.
-        **kwargs: `projector`, where the widths differ, which the paper does not have; `name`.
+            every second block is PKD-Skip, the last ones are PKD-Last. For tokens `(batch, tokens, width)`
+            the first one is compared.
+        student_layer: tap of the student, or a list of the same length; all but its last block in the
+            paper.
+        **kwargs: `projector`, for different widths, which the paper does not have; `name`.
 
     Example:
         >>> theirs, ours = (tfkd.taps.transformer(model).hidden for model in (teacher, student))

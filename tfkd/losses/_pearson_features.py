@@ -1,4 +1,4 @@
-"""PKD, Pearson features: each channel rises and falls as the teacher's does, whatever its scale."""
+"""PKD, Pearson features: each channel correlates with the teacher's, whatever its scale."""
 
 import keras
 from keras import ops
@@ -10,17 +10,17 @@ from tfkd.losses._rows import as_rows, row_weights
 
 
 def pearson_features(teacher, student, sample_weight=None):
-    """PKD: half the mean squared difference of features that are standardized channel by channel.
+    """PKD: half the mean squared difference of features standardized per channel.
 
-    Mean and variance are those over all examples and positions of the batch, so that the value is one minus
-    Pearson's correlation, as a mean over channels. Reduction: a scalar. No temperature; symmetric. Where
+    Mean and variance are taken over all examples and positions of the batch, so the value is one minus
+    Pearson's correlation, averaged over channels. Reduction: a scalar. No temperature; symmetric. Where
     maps differ in size, the larger is average-pooled. A constant channel is 0 when standardized.
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        student: the student's, with as many channels.
-        sample_weight: weights `(batch, ...)` of the examples and positions; a weight counts a position as
-            that many copies.
+        student: the student's, with the same number of channels.
+        sample_weight: weights `(batch, ...)` of the examples and positions; a position of weight w counts
+            as w copies.
 
     Returns:
         A float32 scalar, at least 0.
@@ -33,8 +33,8 @@ def pearson_features(teacher, student, sample_weight=None):
 
     Reference:
         Cao et al., "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
-        Coefficient", 2022. Student maps are not interpolated to the teacher's size, as in mmrazor, but the
-        larger are pooled; 1e-6 is added to the variance, not to the deviation.
+        Coefficient", 2022. mmrazor interpolates student maps to the teacher's size; here the larger maps
+        are pooled. 1e-6 is added to the variance, not to the standard deviation.
     """
     teacher, student, weights = as_rows(*matching_pair(teacher, student), sample_weight)
     difference = standardized(teacher, weights) - standardized(student, weights)
@@ -43,11 +43,11 @@ def pearson_features(teacher, student, sample_weight=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class PearsonFeatures(FeatureLoss):
-    """PKD: `pearson_features` as a loss of a distiller.
+    """PKD: `pearson_features` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:
@@ -55,7 +55,7 @@ class PearsonFeatures(FeatureLoss):
 
     Reference:
         Cao et al., "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
-        Coefficient", 2022. The published weight is that of each level of a two-stage detector. See
+        Coefficient", 2022. The published weight is the one for each level of a two-stage detector. See
         `pearson_features`.
     """
 

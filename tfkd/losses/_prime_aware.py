@@ -1,4 +1,4 @@
-"""PAD, prime-aware distillation: features count less where the student says that it cannot match them."""
+"""PAD, prime-aware distillation: features count less where the student predicts a mismatch."""
 
 import keras
 from keras import ops
@@ -12,18 +12,18 @@ _EPSILON = 1e-6
 
 
 def prime_aware(teacher, student, log_variance, mask=None):
-    """PAD: squared difference of features over a variance, plus the variance's logarithm.
+    """PAD: squared difference of features divided by a variance, plus its logarithm.
 
     Reduction: mean over all axes but the first, one value per example. No temperature. Where maps differ
     in size, the larger is average-pooled. Can be negative.
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        student: the student's, with as many channels.
+        student: the student's, with the same number of channels.
         log_variance: logarithm of the variance, predicted from the student; of the student's shape, or
-            one that broadcasts to it.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+            broadcastable to it.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`.
@@ -35,8 +35,8 @@ def prime_aware(teacher, student, log_variance, mask=None):
         >>> prime_aware([[1.0, 2.0]], [[0.0, 2.0]], [[0.0, 0.0]])  # [0.5]
 
     Reference:
-        Zhang et al., "Prime-Aware Adaptive Distillation", 2020. Mean over the features, and 1e-6 beside the
-        variance, as torchdistill has it of the authors.
+        Zhang et al., "Prime-Aware Adaptive Distillation", 2020. Takes the mean over features and adds 1e-6
+        to the variance, as the authors' code in torchdistill does.
     """
     teacher, student = matching_pair(teacher, student)
     log_variance = as_float32(log_variance, "log_variance")
@@ -46,15 +46,15 @@ def prime_aware(teacher, student, log_variance, mask=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class PrimeAware(FeatureLoss):
-    """PAD: `prime_aware` as a loss of a distiller, with a trained estimator of the variance.
+    """PAD: `prime_aware` as a distiller loss, with a trained estimator of the variance.
 
     The estimator is a linear layer (a 1x1 convolution for maps) with batch normalization on the student's
-    features, after the projector if there is one. The student sees its gradient too.
+    features, after the projector if there is one. Its gradient also reaches the student.
 
     Args:
-        teacher_layer: tap of the teacher, usually what enters its last layer, or a list of taps, whose
+        teacher_layer: tap of the teacher, usually the input of its last layer, or a list of taps, whose
             losses are added.
-        student_layer: the same of the student.
+        student_layer: the same for the student.
         projector: see `FeatureLoss`.
         **kwargs: `name`.
 
@@ -64,8 +64,8 @@ class PrimeAware(FeatureLoss):
         >>> tfkd.schemes.Stages([hints, tfkd.schemes.Stage(PrimeAware(*at, projector=True), epochs=30)])
 
     Reference:
-        Zhang et al., "Prime-Aware Adaptive Distillation", 2020, which starts from a student that has been
-        trained without variances. See `prime_aware`.
+        Zhang et al., "Prime-Aware Adaptive Distillation", 2020, which starts from a student trained without
+        variances. See `prime_aware`.
     """
 
     def __init__(

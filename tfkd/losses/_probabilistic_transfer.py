@@ -1,4 +1,4 @@
-"""PKT, probabilistic knowledge transfer: the chance that one example is another's neighbour."""
+"""PKT, probabilistic knowledge transfer: probabilities that examples are neighbours."""
 
 import keras
 from keras import ops
@@ -13,14 +13,14 @@ _EPSILON = 1e-7
 def probabilistic_transfer(teacher, student, sample_weight=None):
     """PKT: divergence of neighbourhood probabilities by cosine similarity.
 
-    Cosines are brought to [0, 1] and each row is divided by its sum. Direction: KL(teacher || student).
-    Reduction: mean over all pairs, a scalar. No temperature; widths may differ. For a batch of one the
-    value is 0.
+    Cosines are mapped to [0, 1] and each row is divided by its sum. Direction: KL(teacher || student).
+    Reduction: mean over all pairs, a scalar. No temperature; widths may differ. The value is 0 for a batch
+    of one.
 
     Args:
         teacher: the teacher's features `(batch, ...)`.
         student: the student's features `(batch, ...)`.
-        sample_weight: `(batch,)`; a weight counts an example as that many copies.
+        sample_weight: `(batch,)`; an example of weight w counts as w copies.
 
     Returns:
         A float32 scalar.
@@ -49,11 +49,11 @@ def _neighbourhood(features, weights):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ProbabilisticTransfer(FeatureLoss):
-    """PKT: `probabilistic_transfer` as a loss of a distiller.
+    """PKT: `probabilistic_transfer` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:

@@ -19,16 +19,16 @@ def relational(
 ):
     """RKD: Huber distance of relative pairwise distances, plus that of the cosines in triplets.
 
-    Distances are divided by their mean over the pairs that differ. Reduction: mean over all pairs, and
-    over all triplets, equal indices included; a scalar. No temperature; symmetric; widths may differ.
-    A batch of one has no relations: the value is 0. Memory grows with the cube of the batch.
+    Distances are divided by their mean over pairs of different examples. Reduction: mean over all pairs,
+    and over all triplets, equal indices included; a scalar. No temperature; symmetric; widths may differ. A
+    batch of one has no relations: the value is 0. Memory grows with the cube of the batch.
 
     Args:
         teacher: the teacher's embeddings `(batch, ...)`.
         student: the student's embeddings `(batch, ...)`.
         distance_weight: weight of the pairs, at least 0.
         angle_weight: weight of the triplets, at least 0.
-        sample_weight: `(batch,)`; a weight counts an example as that many copies.
+        sample_weight: `(batch,)`; an example of weight w counts as w copies.
 
     Returns:
         A float32 scalar, at least 0.
@@ -40,8 +40,8 @@ def relational(
         >>> relational(teacher_embeddings, student_embeddings)
 
     Reference:
-        Park et al., "Relational Knowledge Distillation", 2019. Weights 25 and 50 are RepDistiller's; the
-        authors' own are 1 and 2.
+        Park et al., "Relational Knowledge Distillation", 2019. The weights 25 and 50 are RepDistiller's;
+        the authors use 1 and 2.
     """
     check_number("distance_weight", distance_weight, least=0)
     check_number("angle_weight", angle_weight, least=0)
@@ -56,12 +56,12 @@ def relational(
 
 
 def geometry(features):
-    """Dot products after centring, which keeps them small, and distances, all `(batch, batch)`."""
+    """Dot products after centring, which keeps them small, and distances; both `(batch, batch)`."""
     features = features - ops.mean(features, axis=0)
     dots = ops.matmul(features, ops.transpose(features))
     squares = ops.diagonal(dots)
     squared = squares[:, None] + squares[None] - 2 * dots
-    # Rounding leaves tiny numbers where examples are equal.
+    # Rounding leaves tiny numbers for equal examples.
     apart = squared > 1e-6 * ops.maximum(squares[:, None] + squares[None], 1e-6)
     return dots, safe_root(ops.where(apart, squared, 0.0))
 
@@ -86,11 +86,11 @@ def _huber(difference):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Relational(FeatureLoss):
-    """RKD: `relational` as a loss of a distiller.
+    """RKD: `relational` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher's embedding, or a list of taps, whose losses are added.
-        student_layer: tap of the student's, or as many.
+        student_layer: tap of the student's, or a list of the same length.
         distance_weight: weight of the pairs, at least 0.
         angle_weight: weight of the triplets, at least 0.
         **kwargs: `projector`, `across_replicas`, `name`.

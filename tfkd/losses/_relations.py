@@ -5,7 +5,7 @@ from keras import ops
 from tfkd.losses._base import as_float32
 from tfkd.losses._maps import with_one_axis_from
 
-# Of a variance, so that a constant feature has a bounded gradient.
+# Added to a variance, so that a constant feature has a bounded gradient.
 _EPSILON = 1e-6
 
 
@@ -41,7 +41,7 @@ def example_weights(sample_weight, like):
 
 
 def per_row(sample_weight, rank: int, mask=None):
-    """float32 weights of at most `rank` axes: the mean over those behind, such as tokens that count."""
+    """float32 weights of at most `rank` axes: the mean over later axes, such as tokens that count."""
     weights = ops.cast(sample_weight, "float32")
     extra = tuple(range(rank, len(weights.shape)))
     if not extra:
@@ -53,18 +53,18 @@ def per_row(sample_weight, rank: int, mask=None):
 
 
 def pair_mean(values, weights):
-    """Mean of `(batch, batch)` values, each pair counted with the product of its weights."""
+    """Mean of `(batch, batch)` values, each pair weighted by the product of its weights."""
     total = ops.square(ops.sum(weights))
     return ops.divide_no_nan(ops.einsum("ij,i,j->", values, weights, weights), total)
 
 
 def example_mean(values, weights):
-    """Mean of `(batch,)` values by weight."""
+    """Weighted mean of `(batch,)` values."""
     return ops.divide_no_nan(ops.sum(values * weights), ops.sum(weights))
 
 
 def standardized(values, weights):
-    """Values `(rows, features)` less their mean and over their deviation, rows counted by weight."""
+    """Values `(rows, features)` standardized by their weighted mean and standard deviation."""
     shares = ops.divide_no_nan(weights, ops.sum(weights))[:, None]
     centred = values - ops.sum(shares * values, axis=0, keepdims=True)
     variance = ops.sum(shares * centred**2, axis=0, keepdims=True)

@@ -1,4 +1,4 @@
-"""Relative dissimilarity: which of two examples several teachers find nearer to a third."""
+"""Relative dissimilarity: which of two examples is closer to a third, by teachers' votes."""
 
 from collections.abc import Sequence
 
@@ -16,21 +16,21 @@ from tfkd.losses._relations import example_mean, example_weights, flat_pair, per
 def relative_dissimilarity(
     teachers: Sequence, student, margin: float = 0.1, triplets=None, sample_weight=None
 ):
-    """The hinge loss of the student's distances in triplets, ordered as most teachers order them.
+    """Hinge loss on the student's triplet distances, in the order that most teachers give.
 
-    For examples i, j, k and Euclidean distances d each teacher votes for the smaller one of d(i, j) and
-    d(i, k). Where most votes are for d(i, j), the value is max(0, d(i, j) - d(i, k) + margin) of the
-    student's distances. Triplets without a majority, and those with two examples that are equal to all
-    teachers, do not count. Reduction: mean over the triplets that count; a scalar, 0 if none does. No
-    temperature; distances are not scaled; widths may differ. Memory grows with the cube of the batch, 8 MiB
-    for each network at 128 examples, or with the number of given triplets.
+    For examples i, j, k and Euclidean distances d, each teacher votes for the smaller of d(i, j) and d(i,
+    k). If most vote for d(i, j), the value is max(0, d(i, j) - d(i, k) + margin) in the student's
+    distances. Triplets without a majority do not count, nor do those with two examples that are equal for
+    all teachers. Reduction: mean over the triplets that count; a scalar, 0 if none does. No temperature;
+    distances are not scaled; widths may differ. Memory grows with the cube of the batch, 8 MiB for each
+    network at 128 examples, or with the number of given triplets.
 
     Args:
         teachers: the representations `(batch, ...)` of each teacher.
         student: the student's `(batch, ...)`.
-        margin: by how much the order must be kept, in units of the student's distances, at least 0.
-        triplets: int `(n, 3)`, places i, j, k in the batch; None for all triplets of the batch.
-        sample_weight: `(batch,)`; a weight counts an example as that many copies.
+        margin: how clearly the order must be kept, in units of the student's distances, at least 0.
+        triplets: int `(n, 3)`, indices i, j, k in the batch; None for all triplets of the batch.
+        sample_weight: `(batch,)`; an example of weight w counts as w copies.
 
     Returns:
         A float32 scalar, at least 0.
@@ -43,9 +43,9 @@ def relative_dissimilarity(
 
     Reference:
         You, Xu, Xu, Tao, "Learning from Multiple Teacher Networks", 2017. The default margin, the mean over
-        triplets, and that draws do not count, are this project's. Averaged soft targets, which the paper
-        adds, are `tfkd.losses.WeightedTeachers(tfkd.losses.SoftTargets(temperature), ...)`: sums of their
-        cross-entropies are cross-entropies of the mean, so gradients are the published ones.
+        triplets and ignoring ties are choices of this project. Averaged soft targets, which the paper adds,
+        are `tfkd.losses.WeightedTeachers(tfkd.losses.SoftTargets(temperature), ...)`: the weighted sum of
+        the cross-entropies equals the cross-entropy with the mean, so the gradients are the published ones.
     """
     check_number("margin", margin, least=0)
     if not len(teachers):
@@ -64,7 +64,7 @@ def relative_dissimilarity(
 
 
 def _edges(distances, triplets):
-    """The distances d(i, j) and d(i, k) of the triplets, of shapes that go together."""
+    """The distances d(i, j) and d(i, k) of the triplets, in shapes that broadcast."""
     if triplets is None:
         return distances[:, :, None], distances[:, None, :]
     i, j, k = ops.unstack(triplets, axis=1)
@@ -81,16 +81,16 @@ def _triplet_weights(weights, triplets):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class RelativeDissimilarity(KnowledgeLoss):
-    """`relative_dissimilarity` as a loss of a distiller with several teachers.
+    """`relative_dissimilarity` as a distiller loss with several teachers.
 
     Args:
         teacher_layer: the tap of each teacher's representations, such as `["first/pool", "second/pool"]` in
             a `tfkd.schemes.EnsembleTeacher`; one tap for one teacher.
         student_layer: the student's tap.
-        margin: by how much the order must be kept, in units of the student's distances, at least 0.
-        triplets: how many triplets are drawn from each batch, uniformly and with repetition, at least 1;
-            None for all of the batch, whose memory grows with its cube.
-        seed: int the draws follow from; None for a fresh one.
+        margin: how clearly the order must be kept, in units of the student's distances, at least 0.
+        triplets: number of triplets drawn from each batch, uniformly with replacement, at least 1; None for
+            all, whose memory grows with the cube of the batch.
+        seed: int seed of the draws; None for a random one.
         **kwargs: `across_replicas`, `name`.
 
     Raises:
@@ -141,7 +141,7 @@ class RelativeDissimilarity(KnowledgeLoss):
         examples = ops.shape(student)[0]
         places = keras.random.uniform((self.triplets, 3), seed=self.seed_generator)
         places = ops.cast(places * ops.cast(examples, "float32"), "int32")
-        # A number just below 1 may be rounded up to the batch's size.
+        # A number just below 1 may round up to the batch size.
         return ops.minimum(places, examples - 1)
 
     def get_config(self) -> dict:

@@ -1,4 +1,4 @@
-"""Reverse KL, of MiniLLM: the student keeps to what the teacher finds likely."""
+"""Reverse KL, from MiniLLM: the student stays within what the teacher finds likely."""
 
 import keras
 from keras import ops
@@ -10,14 +10,14 @@ from tfkd.losses._labelled import LabelledLoss
 def reverse_kl(teacher, student, temperature: float = 1.0):
     """Reverse KL: divergence of the student's softened probabilities from the teacher's.
 
-    Direction: KL(student || teacher), which seeks modes: a student too small for all the teacher knows
-    drops what it cannot hold. Reduction: summed over classes, one value per position. Factor: `temperature`
-    squared. Computed from log-softmax in float32.
+    Direction: KL(student || teacher), which is mode-seeking: a student too small to match the teacher
+    everywhere drops the less likely modes. Reduction: summed over classes, one value per position. Factor:
+    `temperature` squared. Computed from log-softmax in float32.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
         student: the student's logits, of the same shape.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -31,7 +31,7 @@ def reverse_kl(teacher, student, temperature: float = 1.0):
     Reference:
         Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", 2024: the single-step part of
         its gradient, exact over the vocabulary, on sequences that the student samples. Its long-term part,
-        the policy gradient of what follows, is left out, as in Agarwal et al., "On-Policy Distillation of
+        the policy gradient of later tokens, is left out, as in Agarwal et al., "On-Policy Distillation of
         Language Models" (GKD), 2024.
     """
     check_temperature(temperature)
@@ -43,12 +43,12 @@ def reverse_kl(teacher, student, temperature: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ReverseKL(LabelledLoss):
-    """Reverse KL: `reverse_kl` as a loss of a distiller.
+    """Reverse KL: `reverse_kl` as a distiller loss.
 
     Args:
-        temperature: what both logits are divided by, above 0.
-        only_labelled: whether only positions count whose label is not -100, such as those behind a prompt;
-            else all that the mask lets count.
+        temperature: divides both logits; above 0.
+        only_labelled: whether to count only positions whose label is not -100, such as those after a
+            prompt; otherwise all positions in the mask count.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

@@ -14,12 +14,12 @@ _GRIDS = (4, 2, 1)
 def review_kd(teacher, student):
     """ReviewKD: mean squared difference of maps, also pooled to 4x4, 2x2 and 1x1 with halving weights.
 
-    Divided by the sum of the weights; grids that are not smaller than the map are left out. Reduction:
-    mean over all axes but the first, one value per example. No temperature; symmetric.
+    Divided by the sum of the weights; grids not smaller than the map are skipped. Reduction: mean over all
+    axes but the first, one value per example. No temperature; symmetric.
 
     Args:
         teacher: the teacher's maps `(batch, height, width, channels)`.
-        student: the student's, with as many channels; the larger map is average-pooled first.
+        student: the student's, with the same number of channels; the larger map is average-pooled first.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -52,24 +52,24 @@ def as_maps(features):
     return features[:, None, None, :] if len(features.shape) == 2 else features
 
 
-# Under the name it had in files that were saved before.
+# Registered under its old name, for files saved earlier.
 @keras.saving.register_keras_serializable(package="tfkd", name="Review")
 class ReviewKD(FeatureLoss):
-    """ReviewKD: `review_kd` of fused student stages, as a loss of a distiller.
+    """ReviewKD: `review_kd` of fused student stages, as a distiller loss.
 
-    From the deepest stage up, each stage of the student is fused by attention with what came from the
-    stages below it, and compared with the teacher's stage (ABF).
+    From the deepest stage up, each stage of the student is fused by attention with the result of the deeper
+    stages, and compared with the teacher's stage (ABF).
 
     Args:
         teacher_layer: taps of the teacher's stages, from shallow to deep; embeddings of rank 2 count as
             maps of one pixel.
-        student_layer: as many of the student.
-        width: channels in which stages are fused; None for those of the student's deepest stage, 512
-            at most.
+        student_layer: the same number from the student.
+        width: number of channels in which stages are fused; None for that of the student's deepest stage,
+            at most 512.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if the layers are not as many.
+        ValueError: if the numbers of layers differ.
 
     Example:
         >>> stages = ["stage1", "stage2", "stage3"]
@@ -86,8 +86,8 @@ class ReviewKD(FeatureLoss):
         super().__init__(teacher_layer, student_layer, **kwargs)
         if self.projector is not None:
             raise ValueError(
-                "`projector` is not for `ReviewKD`, whose fusion brings the student's stages to the "
-                "teacher's widths. Leave it out."
+                "`ReviewKD` takes no `projector`: its fusion brings the student's stages to the teacher's "
+                "widths. Leave it out."
             )
         self.width = width if width is None else check_int("width", width)
         self.fusions: list[Fusion] = []
@@ -118,12 +118,12 @@ class ReviewKD(FeatureLoss):
 
 
 class Fusion(keras.Layer):
-    """Attention-based fusion of one stage with what the deeper stages carry up.
+    """Attention-based fusion of one stage with the result of the deeper stages.
 
     Args:
-        width: channels of what is carried up.
+        width: channels of the fused features.
         channels: channels of the output.
-        fuse: whether anything is carried to this stage.
+        fuse: whether there is a deeper stage to fuse.
         **kwargs: `name`.
     """
 
@@ -159,10 +159,10 @@ def _convolution(channels, kernel):
 
 
 def _nearest(maps, size):
-    """The maps at another size, each value taken over from the pixel it falls on."""
+    """Nearest-neighbour resizing of maps."""
     for axis, wanted in zip((1, 2), size, strict=True):
         now = maps.shape[axis]
         if now != wanted:
-            # Not a resize, whose gradient XLA has not.
+            # Not a resize op: XLA has no gradient for it.
             maps = ops.take(maps, [i * now // wanted for i in range(wanted)], axis=axis)
     return maps

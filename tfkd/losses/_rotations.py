@@ -4,23 +4,23 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-# Rows of a batch for each image: the image and three rotations.
+# Rows per image in a batch: the image and three rotations.
 VIEWS = 4
 
 
 def with_rotations(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Batches of images with three rotations behind each image, for `SelfSupervised`.
+    """Batches of images, each followed by three rotations, for `SelfSupervised`.
 
-    The rotations, by 90, 180 and 270 degrees, have the image's label and a weight of 0, the image itself a
-    weight of 4 (times its own): labels and other losses count images alone, with the mean that they had.
-    Replicas of `tf.distribute` need whole images: batch as many as they divide.
+    The rotations, by 90, 180 and 270 degrees, have the image's label and weight 0; the image itself has
+    weight 4 (times its own). Labels and other losses therefore count images only, with the same mean as
+    before. Under `tf.distribute`, choose a batch size that splits into whole images.
 
     Args:
         dataset: yields batches `images`, `(images, y)` or `(images, y, sample_weight)`, with images
             `(batch, size, size, channels)`.
 
     Returns:
-        A data set of `(images, y, sample_weight)`, four rows for each row of the first.
+        A data set of `(images, y, sample_weight)`, four rows for each row of `dataset`.
 
     Raises:
         ValueError: if it does not yield batches of square images.
@@ -36,7 +36,7 @@ def with_rotations(dataset: tf.data.Dataset) -> tf.data.Dataset:
     if shape is None or len(shape) != 4 or shape[1] != shape[2]:
         raise ValueError(
             "`dataset` must yield batches of square images (batch, size, size, channels). Received: "
-            f"{spec}. Resize or crop them, and call .batch(...) before."
+            f"{spec}. Resize or crop them, and call .batch(...) first."
         )
 
     def rotated(*element):

@@ -6,7 +6,7 @@ from tfkd.losses._relations import example_weights
 
 
 def as_rows(teacher, student, weights=None):
-    """Both as `(rows, classes)`, and the weights of the rows, ones where none are given."""
+    """Both as `(rows, classes)`, and the row weights, ones if none are given."""
     classes = student.shape[-1]
     teacher, student = (ops.reshape(values, (-1, classes)) for values in (teacher, student))
     weights = None if weights is None else ops.reshape(weights, (-1,))

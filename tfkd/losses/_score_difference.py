@@ -1,4 +1,4 @@
-"""Score difference: what keeps a tolerant teacher from being sure of a single class."""
+"""Score difference: keeps a tolerant teacher from being certain of a single class."""
 
 import keras
 from keras import ops
@@ -10,13 +10,13 @@ from tfkd.losses._base import KnowledgeLoss, as_float32
 def score_difference(logits, k: int = 3):
     """By how much the highest class probability exceeds the mean of the next `k - 1`.
 
-    A network that minimizes it beside the labels' cross-entropy leaves probability to the classes that
-    resemble the right one, which is what its students learn from. There is no target, so there is no
+    A network that minimizes it together with the labels' cross-entropy leaves some probability to classes
+    that resemble the right one, which is what its students learn from. There is no target and so no
     direction. Reduction: one value per example. No temperature.
 
     Args:
-        logits: of the network that is trained, `(..., classes)`, any float dtype.
-        k: how many of the highest probabilities are looked at, from 2 to the number of classes.
+        logits: logits `(..., classes)` of the network in training, any float dtype.
+        k: how many of the highest probabilities are compared, from 2 to the number of classes.
 
     Returns:
         A float32 tensor `(...)`, from 0 to 1.
@@ -32,7 +32,7 @@ def score_difference(logits, k: int = 3):
         Students", 2018.
     """
     logits = as_float32(logits, "logits")
-    remedy = "It counts the highest class probabilities that are compared."
+    remedy = "`k` is how many of the highest class probabilities are compared."
     check_int("k", k, least=2, most=logits.shape[-1], remedy=remedy)
     scores = ops.top_k(ops.softmax(logits, axis=-1), k)[0]
     return scores[..., 0] - ops.mean(scores[..., 1:], axis=-1)
@@ -40,14 +40,14 @@ def score_difference(logits, k: int = 3):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ScoreDifference(KnowledgeLoss):
-    """`score_difference` as a loss of a teacher's own training, which has no teacher.
+    """`score_difference` as a loss for training a teacher, which itself has no teacher.
 
     Args:
-        k: how many of the highest class probabilities are looked at, from 2 to the number of classes.
+        k: how many of the highest class probabilities are compared, from 2 to the number of classes.
         **kwargs: `student_layer`, `name`.
 
     Raises:
-        ValueError: if `k` is below 2, or in a step, if it is above the number of classes.
+        ValueError: if `k` is below 2; during a step, if it is above the number of classes.
 
     Example:
         >>> tolerant = tfkd.Distiller(None, teacher, [ScoreDifference()], student_loss_weight=0.5)
@@ -56,8 +56,9 @@ class ScoreDifference(KnowledgeLoss):
 
     Reference:
         Yang et al., "Training Deep Neural Networks in Generations: A More Tolerant Teacher Educates Better
-        Students", 2018. There the labels' loss counts 1 and this loss the weight η. Here the two share the
-        sum of 1, so that a share of 0.5 for the labels and the weight η make half of the published loss.
+        Students", 2018. There the labels' loss has weight 1 and this loss has weight η. Here
+        `student_loss_weight` is a share of 1, so 0.5 for the labels and weight η for this loss make half of
+        the published loss.
     """
 
     over_classes = True

@@ -18,50 +18,51 @@ def self_attention_relations(teacher, student, heads: int | None = None, mask=No
     """MiniLM: divergence of the relations between the values, queries or keys of a sequence.
 
     The relation of a sequence with itself is softmax(x x' / sqrt(width)), where x are the values (queries,
-    keys) of one head. With `heads`, the vectors of all heads of a token are joined and split anew into as
-    many relation heads, so that teacher and student may have any heads and widths. Direction:
+    keys) of one head. With `heads`, the vectors of all heads of a token are concatenated and split into
+    that many relation heads, so teacher and student may have any number of heads and any width. Direction:
     KL(teacher || student). Reduction: mean over relation heads and tokens, one value per example. No
     temperature. Computed from log-softmax in float32.
 
     Args:
         teacher: the teacher's values, or queries or keys, `(batch, tokens, heads, width)`.
         student: the student's.
-        heads: number of relation heads, which divides heads times width of both; None for the heads there
-            are, of which the student must then have as many as the teacher.
-        mask: `(batch, tokens)`, which tokens count; None for all.
+        heads: number of relation heads, which must divide heads times width of both; None for the existing
+            heads, which must then be equal in number.
+        mask: `(batch, tokens)`, true where a token counts; None for all.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
 
     Raises:
-        ValueError: if the shapes are others, the heads differ, or `heads` does not divide the widths.
+        ValueError: if the shapes are invalid, the heads differ, or `heads` does not divide the widths.
 
     Example:
         >>> self_attention_relations(teacher_values, student_values, heads=48)
 
     Reference:
-        Wang et al., "MiniLM: Deep Self-Attention Distillation", 2020, for values and the heads there are;
-        Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation", 2021, for relation heads.
+        Wang et al., "MiniLM: Deep Self-Attention Distillation", 2020, for values and existing heads; Wang
+        et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation", 2021, for relation heads.
     """
     teacher = _relations(teacher, "teacher", heads, mask)
     student = _relations(student, "student", heads, mask)
     ours, theirs = student.shape[1], teacher.shape[1]
     if None not in (ours, theirs) and ours != theirs:
         raise ValueError(
-            f"`heads` must be given where the student has other heads than the teacher. Received: "
-            f"heads=None, teacher with {theirs}, student with {ours}. Take a number that divides heads "
+            "`heads` must be given if student and teacher have different numbers of heads. Received: "
+            f"heads=None, teacher with {theirs}, student with {ours}. Use a number that divides heads "
             "times width of both, such as 12."
         )
     return attention_kl(teacher, student, mask)
 
 
 def _relations(vectors, argument, heads, mask):
-    """Scores `(batch, heads, tokens, tokens)` of the vectors of a sequence with each other."""
+    """Scores `(batch, heads, tokens, tokens)` between the vectors of a sequence."""
     vectors = ops.cast(vectors, "float32")
     if len(vectors.shape) != 4:
         raise ValueError(
             f"`{argument}` must be queries, keys or values (batch, tokens, heads, width). Received: shape "
-            f"{tuple(vectors.shape)}. Name an attention layer, as those of tfkd.taps.transformer(model)."
+            f"{tuple(vectors.shape)}. Name an attention layer, such as those of "
+            "tfkd.taps.transformer(model)."
         )
     vectors = as_float32(without_padding(vectors, mask), argument)
     if heads is not None:
@@ -78,21 +79,21 @@ def _relations(vectors, argument, heads, mask):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SelfAttentionRelations(AttentionLoss):
-    """MiniLM: `self_attention_relations` as a loss of a distiller, added up over kinds and pairs of layers.
+    """MiniLM: `self_attention_relations` as a distiller loss, summed over kinds and pairs of layers.
 
     Args:
-        teacher_layer: path of an attention layer of the teacher, as those of `tfkd.taps.transformer`; the
-            loss looks at what `of` says. A list of paths for several.
-        student_layer: as many of the student.
-        of: which relations: any of "queries", "keys" and "values". MiniLM has the values alone, beside
-            `AttentionKL`, MiniLMv2 all three.
-        heads: number of relation heads; None for the heads there are. MiniLMv2 has 48 for teachers of 768
-            numbers and 64 for those of 1,024. Keys and values that several heads share, as in grouped-query
-            attention, count once for each.
+        teacher_layer: path of an attention layer of the teacher, such as those of `tfkd.taps.transformer`;
+            `of` selects the values. A list of paths for several.
+        student_layer: the same number from the student.
+        of: which relations: any of "queries", "keys" and "values". MiniLM uses the values alone, with
+            `AttentionKL`; MiniLMv2 uses all three.
+        heads: number of relation heads; None for the existing heads. MiniLMv2 uses 48 for teachers of width
+            768 and 64 for width 1,024. Keys and values shared by several heads, as in grouped-query
+            attention, count once per head.
         **kwargs: `name`.
 
     Raises:
-        ValueError: if there are not as many student as teacher layers, or an option is out of its range.
+        ValueError: if the numbers of student and teacher layers differ, or an option is out of its range.
 
     Example:
         >>> theirs, ours = (tfkd.taps.transformer(model).attention[-1] for model in (teacher, student))
@@ -113,7 +114,7 @@ class SelfAttentionRelations(AttentionLoss):
     ) -> None:
         self.of = [check_choice("of", kind, _KINDS) for kind in ([of] if isinstance(of, str) else of)]
         if not self.of or len(set(self.of)) < len(self.of):
-            raise ValueError(f"`of` must name at least one of {_KINDS}, none twice. Received: of={of!r}.")
+            raise ValueError(f"`of` must name at least one of {_KINDS}, each once. Received: of={of!r}.")
         super().__init__(teacher_layer, student_layer, self.of, **kwargs)
         self.heads = None if heads is None else check_int("heads", heads)
 

@@ -1,4 +1,4 @@
-"""SSKD, distillation meets self-supervision: what a teacher makes of rotated images."""
+"""SSKD, distillation meets self-supervision: the teacher's outputs for rotated images."""
 
 import math
 from typing import Any
@@ -27,12 +27,12 @@ def self_supervised(
     kept: float = 0.75,
     sample_weight=None,
 ):
-    """SSKD: soft targets of rotated images, and of which image each of them was made from.
+    """SSKD: soft targets for rotated images, and for which image each was made from.
 
-    A batch holds four rows for each image, one after another: the image and three rotations of it. The
-    first part is `soft_targets` of the rotations. The second compares, for each rotation, the softmax of
-    its cosine similarities with all images of the batch. Of the rotations for which the teacher ranks
-    another image first, only the share `kept` with the best ranks counts in the second part.
+    A batch holds four consecutive rows for each image: the image and three rotations of it. The first part
+    is `soft_targets` of the rotations. The second compares, for each rotation, the softmax of its cosine
+    similarities with all images of the batch. Among rotations for which the teacher ranks another image
+    first, only the fraction `kept` with the best ranks counts in the second part.
 
     Direction: KL(teacher || student) in both. Reduction: summed over classes or images, mean over the
     rotations that count, a scalar. Factor: squared temperature of each part. A single image teaches nothing
@@ -43,24 +43,25 @@ def self_supervised(
         student: the student's; embeddings may have another width.
         transformation_weight: weight of the first part, at least 0.
         similarity_weight: weight of the second part, at least 0.
-        temperature: what logits are divided by, above 0.
-        similarity_temperature: what similarities are divided by, above 0.
-        kept: share, in [0, 1], of the rotations that the teacher takes for another image.
-        sample_weight: `(batch,)`; an image weighs the mean of its rows. All images are compared with.
+        temperature: divides the logits; above 0.
+        similarity_temperature: divides the similarities; above 0.
+        kept: fraction, in [0, 1], of the rotations for which the teacher ranks another image first.
+        sample_weight: `(batch,)`; an image has the mean weight of its rows. Similarities are with all
+            images.
 
     Returns:
         A float32 scalar, at least 0.
 
     Raises:
-        ValueError: if the batch is not of four rows an image, shapes differ, or a number is out of its
+        ValueError: if the batch does not have four rows per image, shapes differ, or a number is out of its
             range.
 
     Example:
         >>> self_supervised([teacher_embeddings, teacher_logits], [student_embeddings, student_logits])
 
     Reference:
-        Xu et al., "Knowledge Distillation Meets Self-Supervision", 2020. The paper can also leave out
-        rotations that the teacher classifies wrongly from the first part; its best share there is 1, all.
+        Xu et al., "Knowledge Distillation Meets Self-Supervision", 2020. The paper can also drop rotations
+        that the teacher misclassifies from the first part; the best fraction to keep was 1, that is, all.
     """
     check_number("transformation_weight", transformation_weight, least=0)
     check_number("similarity_weight", similarity_weight, least=0)
@@ -85,13 +86,14 @@ def pretext_task(embeddings, sample_weight=None):
 
     Args:
         embeddings: `(batch, features)`, four rows for each image: the image and three rotations of it.
-        sample_weight: `(batch,)`; an image weighs the mean of its rows. All images are compared with.
+        sample_weight: `(batch,)`; an image has the mean weight of its rows. Similarities are with all
+            images.
 
     Returns:
         A float32 scalar, at least 0.
 
     Raises:
-        ValueError: if the batch is not of four rows an image.
+        ValueError: if the batch does not have four rows per image.
 
     Example:
         >>> pretext_task(embeddings)
@@ -124,7 +126,7 @@ def _similarities(embeddings):
 
 
 def _own_images(similarities):
-    """Which image each rotation was made from."""
+    """The index of the image each rotation was made from."""
     return ops.arange(ops.shape(similarities)[0], dtype="int32") // (VIEWS - 1)
 
 
@@ -137,15 +139,15 @@ def _rotation_weights(sample_weight, rows):
 
 
 def _best_ranked(similarities, kept):
-    """float32 `(rotations,)`, 1 where the own image ranks first, and for the share of the others."""
+    """float32 `(rotations,)`: 1 if its own image ranks first, and for the kept fraction of the rest."""
     images = ops.shape(similarities)[1]
     own = ops.one_hot(_own_images(similarities), images, dtype="float32")
     similarity = ops.sum(own * similarities, axis=1, keepdims=True)
-    # The own image is no other, whatever rounding says.
+    # A rotation's own image is not another one, despite rounding.
     nearer = ops.where(own > 0, False, similarities > similarity)
     ranks = ops.sum(ops.cast(nearer, "int32"), axis=1)
     rotations = ops.shape(ranks)[0]
-    # Ranks without ties: of equal ones the first come first.
+    # Ranks without ties: equal ones are ordered by index.
     places = ranks * rotations + ops.arange(rotations, dtype="int32")
     wrong = ops.sum(ops.cast(ranks > 0, "int32"))
     count = rotations - wrong + ops.cast(ops.floor(kept * ops.cast(wrong, "float32")), "int32")
@@ -155,23 +157,23 @@ def _best_ranked(similarities, kept):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SelfSupervised(SoftenedLoss):
-    """SSKD: `self_supervised` as a loss of a distiller, with a trained head for each network's embeddings.
+    """SSKD: `self_supervised` as a distiller loss, with a trained head for each network's embeddings.
 
-    The data hold four rows for each image, as `with_rotations` makes them. The teacher's head is trained
-    first, in a stage with `pretext_task()` alone; this loss does not change it.
+    The data need four rows per image, as `with_rotations` makes them. The teacher's head is trained first,
+    in a stage with `pretext_task()` alone; this loss does not change it.
 
     Args:
-        teacher_layer: taps of the teacher's embeddings, usually what enters its last layer, and logits.
-        student_layer: the same of the student.
+        teacher_layer: taps of the teacher's embeddings, usually the input of its last layer, and logits.
+        student_layer: the same for the student.
         transformation_weight: weight of the soft targets of rotations, at least 0.
         similarity_weight: weight of the similarities, at least 0.
-        temperature: what logits are divided by, above 0.
-        similarity_temperature: what similarities are divided by, above 0.
-        kept: share, in [0, 1], of the rotations that the teacher takes for another image.
+        temperature: divides the logits; above 0.
+        similarity_temperature: divides the similarities; above 0.
+        kept: fraction, in [0, 1], of the rotations for which the teacher ranks another image first.
         **kwargs: `across_replicas`, `name`.
 
     Raises:
-        ValueError: if a number is out of its range, or there are not two taps of each network.
+        ValueError: if a number is out of its range, or a network does not have two taps.
 
     Example:
         >>> at = ["logits:input", "logits"]
@@ -187,7 +189,7 @@ class SelfSupervised(SoftenedLoss):
 
     Reference:
         Xu et al., "Knowledge Distillation Meets Self-Supervision", 2020. Weights are the published ones
-        over that of the labels, 0.1. See `self_supervised`.
+        divided by the labels' weight, 0.1. See `self_supervised`.
     """
 
     published_weight = 10.0
@@ -234,11 +236,11 @@ class SelfSupervised(SoftenedLoss):
         )
 
     def embed_teacher(self, embeddings) -> Any:
-        """What the teacher's head makes of its embeddings."""
+        """The output of the teacher's head for its embeddings."""
         return self.teacher_head(_flat(embeddings, "teacher"))
 
     def pretext_task(self) -> "PretextTask":
-        """The loss that trains the teacher's head: how well it finds the image of a rotation."""
+        """The loss that trains the teacher's head: finding the image of each rotation."""
         return PretextTask(self)
 
     def get_config(self) -> dict:
@@ -285,7 +287,7 @@ class PretextTask(KnowledgeLoss):
 
 
 def _head(shape, name):
-    """Two dense layers as wide as the embeddings."""
+    """Two dense layers of the embeddings' width."""
     features = math.prod(shape[1:])
     hidden = layers.Dense(features, activation="relu", dtype="float32")
     head = float32_stack([hidden, layers.Dense(features, dtype="float32")], name)

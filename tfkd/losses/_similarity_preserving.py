@@ -17,7 +17,7 @@ def similarity_preserving(teacher, student, sample_weight=None):
     Args:
         teacher: the teacher's features `(batch, ...)`.
         student: the student's features `(batch, ...)`.
-        sample_weight: `(batch,)`; a weight counts an example as that many copies.
+        sample_weight: `(batch,)`; an example of weight w counts as w copies.
 
     Returns:
         A float32 scalar, at least 0.
@@ -33,7 +33,7 @@ def similarity_preserving(teacher, student, sample_weight=None):
     """
     teacher, student = flat_pair(teacher, student)
     weights = example_weights(sample_weight, student)
-    # The roots of the weights inside the norm make it that of a batch with copies.
+    # With the square roots of the weights, the norm equals that of a batch with copies.
     columns = ops.sqrt(ops.maximum(weights, 0.0))
     difference = _similarities(teacher, columns) - _similarities(student, columns)
     return pair_mean(difference**2, weights)
@@ -47,11 +47,11 @@ def _similarities(features, columns):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SimilarityPreserving(FeatureLoss):
-    """SP: `similarity_preserving` as a loss of a distiller.
+    """SP: `similarity_preserving` as a distiller loss.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
+        student_layer: tap of the student, or a list of the same length.
         **kwargs: `projector`, `across_replicas`, `name`.
 
     Example:

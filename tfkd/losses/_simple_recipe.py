@@ -15,21 +15,21 @@ _EPSILON = 1e-5
 def simple_recipe(teacher, student, exponent: float = 4.0, sample_weight=None, mask=None):
     """SRD: logarithm of the sum of powers of differences of standardized embeddings.
 
-    Each feature is standardized over the batch, as a batch normalization without scale and offset does in
-    training. Features with positions are averaged over them first. Reduction: summed over examples and
+    Each feature is standardized over the batch, like a batch normalization in training, without scale and
+    offset. Features with positions are averaged over them first. Reduction: summed over examples and
     features inside the logarithm, a scalar, which can be negative. No temperature; symmetric.
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        student: the student's, with as many channels.
-        exponent: of the absolute difference, at least 1; the higher it is, the more the largest
-            differences count.
-        sample_weight: `(batch,)`; a weight counts an example as that many copies.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        student: the student's, with the same number of channels.
+        exponent: applied to the absolute differences, at least 1; higher values emphasize the largest
+            differences.
+        sample_weight: `(batch,)`; an example of weight w counts as w copies.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
-        A float32 scalar, at least log(1e-5), which it is for a batch of one.
+        A float32 scalar, at least log(1e-5), its value for a batch of one.
 
     Raises:
         ValueError: if the shapes cannot match or the exponent is below 1.
@@ -53,13 +53,13 @@ def simple_recipe(teacher, student, exponent: float = 4.0, sample_weight=None, m
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SimpleRecipe(FeatureLoss):
-    """SRD: `simple_recipe` as a loss of a distiller, with a linear projector.
+    """SRD: `simple_recipe` as a distiller loss, with a linear projector.
 
     Args:
-        teacher_layer: tap of the teacher, usually what enters its last layer, or a list of taps, whose
+        teacher_layer: tap of the teacher, usually the input of its last layer, or a list of taps, whose
             losses are added.
-        student_layer: the same of the student.
-        exponent: of the absolute difference, at least 1.
+        student_layer: the same for the student.
+        exponent: applied to the absolute differences, at least 1.
         projector: see `FeatureLoss`; None or True for a linear one to the teacher's width.
         **kwargs: `across_replicas`, `name`.
 

@@ -11,9 +11,9 @@ from tfkd.losses._base import Taps, as_float32, as_float32_pair
 from tfkd.losses._features import FeatureLoss, check_several
 from tfkd.losses._maps import PROJECTOR_REMEDY, flat_positions, l2_normalized
 
-# How many singular vectors more are looked at in the student, and the width of the kernel.
+# Number of extra singular vectors of the student to search, and the width of the kernel.
 _EXTRA, _KERNEL = 3, 8.0
-# What counts as a singular value of 0, over the largest.
+# A singular value counts as 0 below this fraction of the largest.
 _NONE = 1e-6
 
 
@@ -21,15 +21,14 @@ def singular_values(teacher, student, k: int = 1):
     """KD-SVD: squared difference of the kernels between the main singular vectors of successive layers.
 
     The features of an example are a matrix `(positions, channels)`; its first `k` right singular vectors,
-    scaled by the teacher's normalized singular values, stand for the layer. The student's are those of
-    its first `k + 3` that lie nearest, with their sign. Between one layer and the next an RBF kernel
-    compares all pairs of entries. Reduction: summed over entries and layers, one value per example. No
-    temperature.
+    scaled by the teacher's normalized singular values, stand for the layer. For the student, the nearest of
+    its first `k + 3` are used, with matching sign. Between one layer and the next an RBF kernel compares
+    all pairs of entries. Reduction: summed over entries and layers, one value per example. No temperature.
 
     Args:
         teacher: a list of at least two of the teacher's maps `(batch, height, width, channels)`.
-        student: as many of the student's, with as many channels each.
-        k: how many singular vectors, at least 1.
+        student: as many of the student's, with the same number of channels each.
+        k: number of singular vectors, at least 1.
 
     Returns:
         A float32 tensor `(batch,)`, at least 0.
@@ -42,12 +41,13 @@ def singular_values(teacher, student, k: int = 1):
 
     Reference:
         Lee, Kim, Song, "Self-supervised Knowledge Distillation Using Singular Value Decomposition", 2018,
-        as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open; here
-        their entries add up to a positive number, as they do up to a common sign for features after a ReLU.
+        as in RepDistiller. The value depends on the vectors' signs, which a decomposition leaves open. Here
+        the sign is chosen so that the entries have a positive sum; for features after a ReLU all entries
+        share a sign.
     """
     check_int("k", k)
     if not isinstance(teacher, list | tuple) or len(teacher) < 2 or len(teacher) != len(student):
-        raise ValueError("`teacher` and `student` must be lists of the same two or more layers' maps.")
+        raise ValueError("`teacher` and `student` must be lists of maps of the same two or more layers.")
     layers = [_aligned_vectors(t, s, k) for t, s in zip(teacher, student, strict=True)]
     total = 0.0
     for (low_t, low_s), (high_t, high_s) in itertools.pairwise(layers):
@@ -61,7 +61,7 @@ def _aligned_vectors(teacher, student, k):
     as_float32_pair(teacher[:, :1], student[:, :1], remedy=PROJECTOR_REMEDY)
     (values, of_teacher), (strengths, of_student) = _svd(teacher, k), _svd(student, k + _EXTRA)
     cosines = ops.einsum("bci,bcj->bij", of_student, of_teacher)
-    # Beyond the rank, as with fewer positions than vectors, vectors are arbitrary.
+    # Vectors beyond the rank are arbitrary, for instance if positions are fewer than vectors.
     real = strengths > _NONE * strengths[:, :1]
     sizes = ops.where(real[:, :, None], ops.abs(cosines), -1.0)
     nearest = sizes == ops.max(sizes, axis=1, keepdims=True)
@@ -87,12 +87,12 @@ def _kernel(high, low):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SingularValues(FeatureLoss):
-    """KD-SVD: `singular_values` as a loss of a distiller.
+    """KD-SVD: `singular_values` as a distiller loss.
 
     Args:
         teacher_layer: taps of the teacher, at least two, from low to high.
-        student_layer: as many of the student.
-        k: how many singular vectors, at least 1.
+        student_layer: the same number from the student.
+        k: number of singular vectors, at least 1.
         **kwargs: `projector` (needed where the widths differ), `name`.
 
     Raises:

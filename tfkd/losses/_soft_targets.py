@@ -10,14 +10,14 @@ from tfkd.losses._labelled import LabelledLoss
 def soft_targets(teacher, student, temperature: float = 1.0):
     """KD: Kullback-Leibler divergence of softened probabilities, times the squared temperature.
 
-    Direction: KL(teacher || student). Reduction: summed over classes, one value per example, whose
-    mean is the published "batchmean". Factor: `temperature` squared. Computed from log-softmax in
-    float32, so saturated logits keep their exact value and gradient.
+    Direction: KL(teacher || student). Reduction: summed over classes, one value per example; the mean is
+    the published "batchmean". Factor: `temperature` squared. Computed from log-softmax in float32, so
+    saturated logits keep their exact value and gradient.
 
     Args:
         teacher: the teacher's logits `(..., classes)`.
         student: the student's logits, of the same shape.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -40,12 +40,12 @@ def soft_targets(teacher, student, temperature: float = 1.0):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class SoftTargets(LabelledLoss):
-    """KD: `soft_targets` as a loss of a distiller.
+    """KD: `soft_targets` as a distiller loss.
 
     Args:
-        temperature: what both logits are divided by, above 0.
-        only_labelled: whether only positions count whose label is not -100, as masked tokens; else all that
-            the mask lets count. DistilBERT has both ways ("restrict_ce_to_mask").
+        temperature: divides both logits; above 0.
+        only_labelled: whether to count only positions whose label is not -100, such as masked tokens;
+            otherwise all positions in the mask count. DistilBERT offers both ("restrict_ce_to_mask").
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

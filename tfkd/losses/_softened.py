@@ -1,4 +1,4 @@
-"""Losses with a temperature that may change while they train."""
+"""Losses with a temperature that may change during training."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from tfkd.losses._base import KnowledgeLoss, check_temperature
 class SoftenedLoss(KnowledgeLoss):
     """A knowledge loss with a temperature.
 
-    `temperature` can be set at any time and holds from the next step on, without a new trace, since steps
-    read it from a variable. It is an option of the loss, so `get_config` has it and weights do not.
+    `temperature` can be set at any time and takes effect in the next step, without retracing, since steps
+    read it from a variable. It is an option of the loss: it is part of `get_config`, not of the weights.
 
     Args:
-        temperature: what logits are divided by, above 0.
+        temperature: divides the logits; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:
@@ -23,14 +23,14 @@ class SoftenedLoss(KnowledgeLoss):
 
     def __init__(self, temperature: float, **kwargs) -> None:
         super().__init__(**kwargs)
-        # A loss that is made while a step is traced is a constant of that step.
+        # In a loss created while a step is traced, it is a constant of that step.
         eagerly = tf.executing_eagerly()
         self._divisor = tf.Variable(tf.ones(()), trainable=False) if eagerly else None
         self.temperature = temperature
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by."""
+        """The temperature that divides the logits."""
         return self._temperature
 
     @temperature.setter

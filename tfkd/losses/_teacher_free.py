@@ -1,4 +1,4 @@
-"""Tf-KD, teacher-free distillation: a virtual teacher that is right with a fixed probability."""
+"""Tf-KD, teacher-free distillation: a virtual teacher with a fixed probability of the label."""
 
 import keras
 from keras import ops
@@ -13,15 +13,15 @@ def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20
     """Tf-KD: divergence of the student's probabilities from a virtual teacher's.
 
     The virtual teacher gives the label the probability `correct` and the others equal shares; these
-    probabilities are softened once more by a softmax at `temperature`, the student's are not.
-    Direction: KL(teacher || student). Reduction: mean over classes ("elem"), one value per example;
-    published weights of 1 to 100 are for that reduction. No temperature factor.
+    probabilities are softened by another softmax at `temperature`; the student's are not. Direction:
+    KL(teacher || student). Reduction: mean over classes ("elem"), one value per example; published weights
+    of 1 to 100 belong to that reduction. No temperature factor.
 
     Args:
         student: the student's logits `(..., classes)`.
         labels: int target classes `(...)`, or one-hot rows.
         correct: probability of the label, above 0 and below 1.
-        temperature: what the virtual probabilities are divided by, above 0.
+        temperature: divides the virtual probabilities; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -49,11 +49,11 @@ def teacher_free(student, labels, correct: float = 0.99, temperature: float = 20
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class TeacherFree(SoftenedLoss):
-    """Tf-KD: `teacher_free` as a loss of a distiller, which may then have None for a teacher.
+    """Tf-KD: `teacher_free` as a distiller loss, which works without a teacher (None).
 
     Args:
         correct: probability the virtual teacher gives the label, above 0 and below 1.
-        temperature: what the virtual probabilities are divided by, above 0.
+        temperature: divides the virtual probabilities; above 0.
         **kwargs: `student_layer`, `name`.
 
     Raises:
@@ -68,7 +68,7 @@ class TeacherFree(SoftenedLoss):
 
     over_classes = True
 
-    # A share of 0.1 with the multiplier 100, to 0.9 of the labels.
+    # A share of 0.1 times the multiplier 100, against 0.9 for the labels.
     published_weight = 100 / 9
     uses_teacher = False
 

@@ -1,4 +1,4 @@
-"""How much each of several teachers counts."""
+"""Weights of several teachers."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def as_shares(weights: Sequence[float] | None, teachers: int) -> list[float]:
         teachers: how many there are.
 
     Raises:
-        ValueError: for another number of weights, a negative one, or if all are 0.
+        ValueError: if the number of weights is wrong, one is negative, or all are 0.
     """
     weights = [1.0] * teachers if weights is None else list(weights)
     if len(weights) != teachers:
@@ -32,14 +32,14 @@ def as_shares(weights: Sequence[float] | None, teachers: int) -> list[float]:
 
 
 def confidence_weights(outputs, labels=None):
-    """How far each teacher is to be believed about each example: the surer of what is right, the further.
+    """Weights of teachers per example: higher for teachers more confident in the right class.
 
     Args:
         outputs: the logits `(..., classes)` of each of at least two teachers.
-        labels: true classes, as ints or one-hot rows; None to go by how sure the teachers are.
+        labels: true classes, as ints or one-hot rows; None to use the entropy of each teacher's output.
 
     Returns:
-        float32 `(teachers, ...)`, which sum to 1 over the teachers; none is above 1 / (teachers - 1).
+        float32 `(teachers, ...)`, which sum to 1 over the teachers; none exceeds 1 / (teachers - 1).
     """
     logarithms = [ops.log_softmax(as_float32(logits, "teacher"), axis=-1) for logits in outputs]
     if labels is None:

@@ -1,4 +1,4 @@
-"""VID, variational information distillation: how well the teacher's features follow from the student's."""
+"""VID, variational information distillation: predicting the teacher's features."""
 
 import math
 
@@ -21,10 +21,10 @@ def variational_information(teacher, mean, variance, mask=None):
 
     Args:
         teacher: the teacher's features `(batch, ..., channels)`.
-        mean: the Gaussian's mean, predicted from the student, with as many channels.
+        mean: the Gaussian's mean, predicted from the student, with the same number of channels.
         variance: above 0, `(channels,)` or of the mean's shape.
-        mask: `(batch, positions)`, which positions of features `(batch, positions, channels)` count; None
-            for all.
+        mask: bool `(batch, positions)`, true where a position of `(batch, positions, channels)` counts;
+            None for all.
 
     Returns:
         A float32 tensor `(batch,)`.
@@ -45,12 +45,12 @@ def variational_information(teacher, mean, variance, mask=None):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class VariationalInformation(FeatureLoss):
-    """VID: `variational_information` as a loss of a distiller, with trained regressors and variances.
+    """VID: `variational_information` as a distiller loss, with trained regressors and variances.
 
     Args:
         teacher_layer: tap of the teacher, or a list of taps, whose losses are added.
-        student_layer: tap of the student, or as many.
-        initial_variance: of every channel, above 1e-5.
+        student_layer: tap of the student, or a list of the same length.
+        initial_variance: initial variance of every channel, above 1e-5.
         projector: predicts the mean from the student's features; None or True for three 1x1 convolutions
             with ReLUs between, or see `FeatureLoss`.
         **kwargs: `name`.
@@ -63,7 +63,7 @@ class VariationalInformation(FeatureLoss):
 
     Reference:
         Ahn et al., "Variational Information Distillation for Knowledge Transfer", 2019, as in RepDistiller,
-        which pools larger student maps before the regressor, not after it.
+        which pools larger student maps before the regressor; here they are pooled after it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""WSLD, weighted soft labels: soft targets count less where the student does better than the teacher."""
+"""WSLD, weighted soft labels: soft targets count less where the student beats the teacher."""
 
 import keras
 from keras import ops
@@ -12,10 +12,10 @@ _EPSILON = 1e-7
 
 
 def weighted_soft_targets(teacher, student, labels, temperature: float = 2.0):
-    """WSLD: soft targets, weighted by how much worse than the teacher the student knows the label.
+    """WSLD: soft targets weighted by how much worse the student predicts the label.
 
-    The weight of an example is `1 - exp(-c)`, where c is the student's cross-entropy with the label over
-    the teacher's, both without a temperature; the weight has no gradient. Direction: KL(teacher ||
+    The weight of an example is `1 - exp(-c)`, where c is the student's cross-entropy with the label divided
+    by the teacher's, both without a temperature; the weight has no gradient. Direction: KL(teacher ||
     student). Reduction: summed over classes, one value per example. Factor: `temperature` squared.
     Saturated logits stay finite.
 
@@ -23,7 +23,7 @@ def weighted_soft_targets(teacher, student, labels, temperature: float = 2.0):
         teacher: the teacher's logits `(..., classes)`.
         student: the student's logits, of the same shape.
         labels: int target classes `(...)`, or one-hot rows.
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
 
     Returns:
         A float32 tensor `(...)`, at least 0.
@@ -36,8 +36,8 @@ def weighted_soft_targets(teacher, student, labels, temperature: float = 2.0):
 
     Reference:
         Zhou et al., "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff
-        Perspective", 2021. The paper weights the cross-entropy with the soft labels. The divergence here is
-        smaller by the teacher's entropy, which changes no gradient.
+        Perspective", 2021. The paper weights the cross-entropy with the soft labels. Here it is the
+        divergence, smaller by the teacher's entropy, which does not change the gradient.
     """
     teacher, student = as_float32_pair(teacher, student)
     target = one_hot_labels(labels, teacher)
@@ -52,10 +52,10 @@ def _cross_entropy(target, logits):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class WeightedSoftTargets(SoftenedLoss):
-    """WSLD: `weighted_soft_targets` as a loss of a distiller, which gives it the labels.
+    """WSLD: `weighted_soft_targets` as a distiller loss; the distiller passes the labels.
 
     Args:
-        temperature: what both logits are divided by, above 0.
+        temperature: divides both logits; above 0.
         **kwargs: `teacher_layer`, `student_layer`, `name`.
 
     Raises:

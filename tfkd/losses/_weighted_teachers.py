@@ -1,4 +1,4 @@
-"""One loss for each of several teachers, with weights that are given, learned, or follow confidence."""
+"""One loss for each of several teachers, with given, learned or confidence weights."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def weighted_teachers(
     """CA-MKD: the weighted sum of one loss for each teacher, w_1 loss(t_1, s) + w_2 loss(t_2, s) + ...
 
     Weights sum to 1. With `weights="confidence"` each example has its own: with the cross-entropy CE_k of
-    the labels under teacher k, or without labels the entropy of its answer, w_k = (1 - exp(CE_k) / sum_j
+    the labels under teacher k, or without labels the entropy of its output, w_k = (1 - exp(CE_k) / sum_j
     exp(CE_j)) / (K - 1). Reduction, temperature factor and direction are those of `loss`.
 
     Args:
@@ -38,20 +38,21 @@ def weighted_teachers(
         student: the student's, of the same shape.
         loss: a function of `(teacher, student)` that returns one value per example.
         weights: one for each teacher, at least 0, divided by their sum; None for equal ones; "confidence".
-        labels: true classes, ints or one-hot rows, for weights by confidence; None to do without.
+        labels: true classes, ints or one-hot rows, for weights by confidence; None for weights without
+            labels.
 
     Returns:
-        What `loss` returns.
+        The weighted sum, shaped like the result of `loss`.
 
     Raises:
-        ValueError: if there are fewer than two teachers, or the weights are not such.
+        ValueError: if there are fewer than two teachers, or the weights are invalid.
 
     Example:
         >>> weighted_teachers([[[2.0, 0.0]], [[0.0, 1.0]]], [[0.0, 0.0]], weights=[3, 1])  # [0.273...]
 
     Reference:
         Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", 2022, equations 2 and 3.
-        Entropies in place of cross-entropies, where there are no labels, are this project's.
+        Using entropies when there are no labels is this project's addition.
     """
     teachers = list(teachers)
     _check_several(teachers)
@@ -73,37 +74,38 @@ def _check_several(teachers):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class WeightedTeachers(BatchLoss):
-    """One loss for each of several teachers, weighted and added up.
+    """The weighted sum of one loss for each of several teachers.
 
     For a distiller of a `tfkd.schemes.EnsembleTeacher`, whose taps begin with the names of its members;
     `ensemble.per_teacher(loss, weights)` fills them in. Trained parts, such as projectors, are made for
     each teacher. Weights sum to 1 and come from one of three rules:
 
     - numbers, as given;
-    - "confidence": for each example, `tfkd.losses.weighted_teachers`, by labels where there are some. Of a
-      loss that is a scalar each teacher's share counts as a weight of examples.
+    - "confidence": for each example, `tfkd.losses.weighted_teachers`, using labels if there are any. For a
+      scalar loss, each teacher's share is used as sample weights.
     - "learned": a softmax of trained numbers, equal at first. They do not minimize the loss, which would
-      choose the teacher that is nearest to the student, whatever it knows. They minimize the squared norm
-      of the weighted sum of the losses' gradients by what the student's tap sees, example by example, over
-      the mean of the teachers' own squared norms: at the minimum the sum is a direction in which all
-      teachers' losses fall, and of teachers that agree on it those with shorter gradients weigh more. The
-      value of the loss stays what it is, and these gradients are computed up to the tap, not through the
-      student.
+      favour the teacher closest to the student, however poor. They minimize the squared norm of the
+      weighted sum of the losses' gradients with respect to the student's tapped values, per example,
+      divided by the mean of the teachers' own squared norms. At the minimum, the sum is a direction in
+      which all teachers' losses decrease; among teachers that agree on it, those with shorter gradients
+      weigh more. The value of the loss does not change, and these gradients are computed only up to the
+      tap, not through the student.
 
     Args:
-        loss: a loss of outputs or inner layers, of `tfkd.losses` or `keras.distillation`, that is copied
-            for each teacher; its `student_layer` counts, its `teacher_layer` does not.
-        teachers: for each of at least two teachers the tap of what the loss compares: a path, or a list of
-            them for a loss of several layers.
+        loss: a loss of `tfkd.losses` or `keras.distillation`, on outputs or inner layers. It is copied for
+            each teacher; its `student_layer` is used, its `teacher_layer` is not.
+        teachers: for each of at least two teachers, the tap that the loss compares: a path, or a list of
+            paths for a loss on several layers.
         weights: one for each teacher, at least 0, divided by their sum; None for equal ones; "learned"; or
             "confidence".
-        outputs: for each teacher the tap of its logits, which "confidence" needs; None if the loss compares
-            these.
+        outputs: for each teacher, the tap of its logits, which "confidence" needs; None if the loss
+            compares the logits.
         name: names the loss in `History`.
 
     Raises:
         TypeError: if `loss` is not a knowledge loss.
-        ValueError: if there are fewer than two teachers, not as many `outputs`, or weights are not such.
+        ValueError: if there are fewer than two teachers, the number of `outputs` differs, or the weights
+            are invalid.
 
     Example:
         >>> loss = WeightedTeachers(tfkd.losses.SoftTargets(4.0), ["first", "second"], "confidence")
@@ -111,11 +113,11 @@ class WeightedTeachers(BatchLoss):
 
     Reference:
         "confidence": Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", 2022. The
-        paper weighs losses of inner layers by what the teacher's classifier makes of the student's
-        features; here the weights of the outputs hold for them too. "learned": Du et al., "Agree to
-        Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space", 2020, solve that problem anew
-        for each batch, of gradients averaged over it, no weight above a tolerance; here the weights are
-        trained from batch to batch by the distiller's optimizer, and have no other bound than the softmax.
+        paper weights losses of inner layers by the outputs of the teacher's classifier for the student's
+        features; here the weights of the outputs are used for them too. "learned": Du et al., "Agree to
+        Disagree: Adaptive Ensemble Knowledge Distillation in Gradient Space", 2020, solve that problem for
+        each batch, with averaged gradients and a maximum weight; here the weights are trained from batch to
+        batch by the distiller's optimizer, bounded only by the softmax.
     """
 
     def __init__(
@@ -154,17 +156,17 @@ class WeightedTeachers(BatchLoss):
 
     @property
     def over_classes(self) -> bool:
-        """Whether the loss takes outputs for the logits of one softmax."""
+        """Whether the loss treats outputs as the logits of one softmax."""
         return self.parts[0].over_classes
 
     @property
     def over_batch(self) -> bool:
-        """Whether the loss is; learned weights compare examples of a batch, too."""
+        """Whether the wrapped loss is, or weights are learned: these compare examples of a batch."""
         return self.rule == "learned" or self.parts[0].over_batch
 
     @property
     def published_weight(self) -> float:
-        """That of the loss."""
+        """The published weight of the wrapped loss."""
         return self.parts[0].published_weight
 
     @property
@@ -173,7 +175,7 @@ class WeightedTeachers(BatchLoss):
 
     @property
     def teacher_weights(self) -> list[float] | None:
-        """The weights of the teachers as they are now; None where each example has its own."""
+        """The weights of the teachers as they are now; None if each example has its own."""
         if self.importance is None:
             return self.shares or None
         return ops.convert_to_numpy(ops.softmax(self.importance)).tolist()
@@ -216,7 +218,7 @@ class WeightedTeachers(BatchLoss):
         return range(len(self.parts))
 
     def _of_each(self, values):
-        """What belongs to each teacher out of what all taps see: one value, or a list."""
+        """Splits the values of all taps by teacher: one value each, or a list."""
         values, each = list(values), []
         for layer in self.teachers:
             count = len(as_list(layer))
@@ -254,11 +256,11 @@ class WeightedTeachers(BatchLoss):
         flat, none = tree.flatten(student), tf.UnconnectedGradients.ZERO
         slopes = [tape.gradient(value, flat, unconnected_gradients=none) for value in values]
         disagreement = _relative_norm(shares, slopes, len(values[0].shape))
-        # Of value 0: only its gradient by the weights counts.
+        # Its value is 0; only its gradient with respect to the weights matters.
         return total + disagreement - ops.stop_gradient(disagreement)
 
     def get_config(self) -> dict:
-        # As the first part is by now, with a temperature that was set later.
+        # From the first part as it is now, since its temperature may have been set later.
         loss = clone(self.parts[0])
         loss.teacher_layer = self._given_layer
         return {
@@ -275,12 +277,12 @@ class WeightedTeachers(BatchLoss):
 
 
 def _relative_norm(shares, slopes, rank):
-    """The squared norm of a weighted sum of gradients over the mean of their own, for each example.
+    """The squared norm of a weighted sum of gradients over the mean of their own, per example.
 
     Args:
         shares: weights `(teachers,)`.
-        slopes: for each teacher its gradients by each of the student's values.
-        rank: axes of the result: 0 for that of all examples together.
+        slopes: for each teacher, its gradients with respect to each of the student's values.
+        rank: number of axes of the result; 0 for all examples together.
     """
 
     def norm(gradients):

@@ -1,4 +1,4 @@
-"""Losses between two layers of one network: the deep one teaches the shallow one."""
+"""Losses between two layers of one network: the deeper one teaches the shallower one."""
 
 import keras
 from keras import ops, tree
@@ -12,19 +12,19 @@ from tfkd.losses._keras_losses import as_knowledge_loss
 def within(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss:
     """A loss between two layers of the student, which then needs no teacher.
 
-    Both taps are the student's: `teacher_layer` names the layer that teaches, usually a deep one, and is
-    held fixed: no gradient flows back through it. Values, reduction, masks and weights are the loss's own.
+    Both taps are in the student. `teacher_layer` names the layer that teaches, usually a deep one; no
+    gradient flows back through it. Values, reduction, masks and weights are those of the wrapped loss.
 
     Args:
-        loss: any loss of `tfkd.losses` or `keras.distillation` that looks at a teacher, with other taps for
-            `student_layer` than for `teacher_layer`; None is the student's output.
+        loss: any loss of `tfkd.losses` or `keras.distillation` that uses a teacher, with different taps for
+            `student_layer` and `teacher_layer`; None is the student's output.
 
     Returns:
-        A loss of the same name for `tfkd.Distiller` and schemes; its parts are trained and saved with them.
+        A loss of the same name for `tfkd.Distiller` and schemes; its trainable parts are saved with them.
 
     Raises:
-        TypeError: if it is not a loss.
-        ValueError: if the loss looks at no teacher, or both taps are the same.
+        TypeError: if `loss` is not a knowledge loss.
+        ValueError: if the loss does not use a teacher, or both taps are the same.
 
     Example:
         >>> soft = SoftTargets(4.0, teacher_layer="logits", student_layer="exit_1")
@@ -32,14 +32,14 @@ def within(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss
         >>> tfkd.Distiller(None, model_with_exits, [within(soft), within(features)])
 
     Reference:
-        Zhang et al., "Be Your Own Teacher", 2019, is the first to distil so.
+        Zhang et al., "Be Your Own Teacher", 2019, was the first to distil this way.
     """
     return _Within(as_knowledge_loss(loss))
 
 
 @keras.saving.register_keras_serializable(package="tfkd", name="Within")
 class _Within(LossAround):
-    """What `within` returns: a loss that finds both of its sides in the student."""
+    """The result of `within`: a loss whose two taps are both in the student."""
 
     uses_teacher = False
     within_student = True
@@ -47,13 +47,13 @@ class _Within(LossAround):
     def __init__(self, loss: KnowledgeLoss, name: str | None = None) -> None:
         if not loss.uses_teacher:
             raise ValueError(
-                "`loss` must compare two layers. Received: "
-                f"{loss.title}, which looks at the student alone. Give it to the distiller as it is."
+                f"`loss` must compare two layers. Received: {loss.title}, which uses the student alone. "
+                "Give it to the distiller directly."
             )
         if loss.teacher_layer == loss.student_layer:
             raise ValueError(
-                "`loss` must have another `student_layer` than `teacher_layer`, since both are of "
-                f"the student. Received: {loss.title} with {loss.teacher_layer!r} for both."
+                "`loss` must have different `student_layer` and `teacher_layer`, since both are in the "
+                f"student. Received: {loss.title} with {loss.teacher_layer!r} for both."
             )
         super().__init__(loss, name)
         self.over_classes, self.takes_structures = loss.over_classes, loss.takes_structures

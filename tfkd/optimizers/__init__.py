@@ -1,4 +1,4 @@
-"""Optimizers that Keras lacks, and those that several recipes share."""
+"""Optimizers that Keras lacks, and optimizers shared by several recipes."""
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.optimizers._dot import DOT

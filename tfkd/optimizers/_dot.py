@@ -1,4 +1,4 @@
-"""DOT: separate momenta for the labels' loss and for what the teacher teaches."""
+"""DOT: separate momenta for the labels' loss and the distillation losses."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from tfkd.optimizers._group import OptimizerGroup
 class DOT(OptimizerGroup):
     """DOT, the Distillation-Oriented Trainer: SGD with a larger momentum for the distillation losses.
 
-    The gradients of both terms go through momenta of their own, `momentum - delta` for the labels' loss
-    (with regularization) and `momentum + delta` for the distillation losses, and move the weights together.
-    A step costs a second backward pass. For `tfkd.Distiller`; networks in float16 need another optimizer.
+    Each term has its own momentum, `momentum - delta` for the labels' loss (with regularization) and
+    `momentum + delta` for the distillation losses; their updates are added. A step costs a second backward
+    pass. For `tfkd.Distiller`; float16 networks need another optimizer.
 
     Args:
-        optimizer: SGD with a momentum, whose rate, decay and Nesterov's look-ahead hold for both.
-        delta: difference of the momenta from the given one, at least 0.
+        optimizer: SGD with a momentum; its learning rate, weight decay and Nesterov setting apply to both.
+        delta: how far the momenta differ from the given one, at least 0.
         name: name of the optimizer.
 
     Raises:
@@ -33,14 +33,14 @@ class DOT(OptimizerGroup):
 
     Reference:
         Zhao et al., "DOT: A Distillation-Oriented Trainer", 2023: delta 0.075, 0.09 on ImageNet.
-        Deviations: weights decay as in Keras, apart from momenta; trained parts of the losses, which one
-        term alone trains, have its momentum, where the authors' code has the mean of both.
+        Deviations: weight decay is Keras's, decoupled from the momenta. Trained parts of the losses, which
+        get gradients from one term only, use its momentum; the authors' code uses the mean of both.
     """
 
     def __init__(self, optimizer: keras.optimizers.SGD, delta: float = 0.075, name: str = "dot") -> None:
         if not isinstance(optimizer, keras.optimizers.SGD):
             raise TypeError(
-                "`optimizer` must be a keras.optimizers.SGD, whose momentum is split. Received: "
+                "`optimizer` must be a keras.optimizers.SGD, since its momentum is split. Received: "
                 f"{optimizer!r} of type {type(optimizer)}."
             )
         check_number("delta", delta, least=0)
@@ -52,24 +52,24 @@ class DOT(OptimizerGroup):
             )
         config = optimizer.get_config()
         of_labels = keras.optimizers.SGD.from_config({**config, "momentum": low})
-        # Weights decay once a step.
+        # Weights decay once per step.
         of_teacher = {**config, "momentum": high, "weight_decay": None, "name": f"{config['name']}_teacher"}
         super().__init__([of_labels, keras.optimizers.SGD.from_config(of_teacher)], name)
         self.optimizer, self.delta = optimizer, delta
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes both momenta of each variable."""
+        """Creates both momenta of each variable."""
         super().build([variables, variables])
 
     def apply_terms(self, of_labels: Sequence, of_teacher: Sequence, variables: Sequence) -> None:
-        """One step.
+        """Applies one update.
 
         Args:
             of_labels: gradients of the labels' loss; None where it does not depend on a variable.
-            of_teacher: those of the distillation losses.
-            variables: what is trained.
+            of_teacher: gradients of the distillation losses.
+            variables: the trained variables.
         """
-        # What the labels say nothing of decays all the same.
+        # Variables without a gradient from the labels' loss still decay.
         pairs = zip(of_labels, of_teacher, strict=True)
         of_labels = [
             ops.zeros_like(variable) if own is None and other is not None else own
@@ -82,8 +82,8 @@ class DOT(OptimizerGroup):
 
     def apply(self, grads, trainable_variables=None) -> None:
         raise TypeError(
-            "tfkd.optimizers.DOT needs the gradients of labels and teacher apart, as tfkd.Distiller.fit on "
-            "data gives them. Use another optimizer here, such as the SGD that it was made from."
+            "tfkd.optimizers.DOT needs separate gradients of labels and teacher, as tfkd.Distiller.fit "
+            "gives them when training on data. Use another optimizer here, such as the SGD it wraps."
         )
 
     def get_config(self) -> dict:

@@ -1,4 +1,4 @@
-"""OptimizerGroup: several optimizers that callbacks and files see as one."""
+"""OptimizerGroup: several optimizers that look like one to callbacks and files."""
 
 from collections.abc import Sequence
 
@@ -11,26 +11,26 @@ from tfkd._core.keras_internals import trained_by
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class OptimizerGroup(keras.optimizers.Optimizer):
-    """The optimizers of several networks that are trained by one `fit`.
+    """The optimizers of several networks trained by one `fit`.
 
-    A learning rate that is set, as `LearningRateScheduler` and `ReduceLROnPlateau` do, is that of the first
-    optimizer; the others' change with it, in the proportion they were made in. Whoever trains the networks
-    calls each of `members` itself.
+    Setting the learning rate, as `LearningRateScheduler` and `ReduceLROnPlateau` do, sets that of the first
+    optimizer; the others scale in proportion to their initial rates. The training step calls each of
+    `members` itself.
 
     Args:
         optimizers: Keras optimizers, at least one.
         name: name of the group.
 
     Attributes:
-        members: the optimizers, in order. Keras's callbacks set the rate of each of an optimizer's
-            `optimizers` by itself, whatever their proportion, so it is not that name.
+        members: the optimizers, in order. Not called `optimizers`, because Keras callbacks set the rate of
+            each of an optimizer's `optimizers` separately, regardless of proportions.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if `optimizers` is empty.
 
     Example:
         >>> group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.Adam(2e-3)])
-        >>> group.learning_rate = 1e-4  # that of the second is 2e-4 now
+        >>> group.learning_rate = 1e-4  # the second's is now 2e-4
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class OptimizerGroup(keras.optimizers.Optimizer):
         self._proportions = [rate / rates[0] if rates[0] else 1.0 for rate in rates]
 
     def build(self, variables: Sequence[Sequence[keras.Variable]]) -> None:
-        """Makes the optimizers' variables.
+        """Creates the optimizers' variables.
 
         Args:
-            variables: for each optimizer, what it trains.
+            variables: for each optimizer, the variables it trains.
         """
         for each, own in zip(self.members, variables, strict=True):
             if not each.built:
@@ -72,17 +72,19 @@ class OptimizerGroup(keras.optimizers.Optimizer):
             each.learning_rate = learning_rate * proportion
 
     def apply(self, grads, trainable_variables=None) -> None:
-        raise NotImplementedError("Of a group, each optimizer is applied to the gradients of its own.")
+        raise NotImplementedError(
+            "A group cannot be applied as a whole; apply each of its `members` to its own gradients."
+        )
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         for each in self.members:
             each.finalize_variable_values(trained_by(each))
 
     def save_own_variables(self, store) -> None:
-        """Nothing: files hold the optimizers as parts of the group."""
+        """Does nothing: files store the optimizers as parts of the group."""
 
     def load_own_variables(self, store) -> None:
-        """Nothing, likewise."""
+        """Does nothing: files load the optimizers as parts of the group."""
 
     def get_config(self) -> dict:
         serialized = [keras.saving.serialize_keras_object(each) for each in self.members]

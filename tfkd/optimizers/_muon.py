@@ -9,7 +9,7 @@ from keras import ops
 # Newton-Schulz coefficients that drive singular values towards 1 fastest (Jordan et al.).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
-# Root-mean-square of an update before the learning rate, about that of Adam's (Liu et al.).
+# Root mean square of an update before the learning rate, about that of Adam (Liu et al.).
 _UPDATE_SIZE = 0.2
 
 
@@ -35,15 +35,15 @@ def orthogonalized(matrix):
 class Muon(keras.optimizers.Adam):
     """Muon: kernels move by their orthogonalized momentum, biases and scales by Adam.
 
-    A kernel of any rank is taken as the matrix from its inputs (kernel window and channels together)
-    to its outputs; `keras.optimizers.Muon` leaves convolutions to Adam. Updates have the size of
-    Adam's, so learning rates carry over, though larger ones are stable.
+    A kernel of any rank is treated as the matrix from its inputs (kernel window and channels together) to
+    its outputs; `keras.optimizers.Muon` leaves convolutions to Adam. Updates have the size of Adam's, so
+    learning rates carry over, although larger ones are stable.
 
     Args:
         learning_rate: float or a Keras schedule.
-        momentum: of the kernels' gradients, with Nesterov's look-ahead.
+        momentum: momentum of the kernels' gradients, with Nesterov look-ahead.
         name: name of the optimizer.
-        **kwargs: those of `keras.optimizers.Adam`.
+        **kwargs: arguments of `keras.optimizers.Adam`.
 
     Example:
         >>> distiller.compile(tfkd.optimizers.Muon(1.5e-2))
@@ -67,7 +67,7 @@ class Muon(keras.optimizers.Adam):
         self.momentum = momentum
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
-        """The step of Keras's TensorFlow optimizers, where all gradients are there together."""
+        """The step of Keras's TensorFlow optimizers in which all gradients are available together."""
         vectors, kernels = [], defaultdict(list)
         for gradient, variable in grads_and_vars:
             if len(variable.shape) < 2:
@@ -77,7 +77,7 @@ class Muon(keras.optimizers.Adam):
         super()._distributed_tf_update_step(distribution, vectors, learning_rate)
         for alike in kernels.values():
             gradients, variables = zip(*alike, strict=True)
-            # Called for each device, with that device's copies.
+            # Called for each device with its copies.
             distribution.extended.update(
                 variables[0],
                 lambda _, *copies: self._update_kernels(*copies),
@@ -86,7 +86,7 @@ class Muon(keras.optimizers.Adam):
             )
 
     def _update_kernels(self, gradients, variables, learning_rate):
-        """Moves kernels whose matrices have one shape, whether they stand or lie."""
+        """Updates kernels whose matrices have the same shape, transposed or not."""
         matrices = [
             _tall(self._look_ahead(gradient, variable))
             for gradient, variable in zip(gradients, variables, strict=True)
@@ -98,7 +98,7 @@ class Muon(keras.optimizers.Adam):
             self.assign_sub(variable, rate * ops.reshape(update, variable.shape))
 
     def _look_ahead(self, gradient, variable):
-        """The gradient with the momentum that it moves, after Nesterov, as a matrix."""
+        """Updates the momentum and returns the Nesterov look-ahead gradient as a matrix."""
         gradient = ops.cast(gradient, variable.dtype)
         velocity = self._momentums[self._get_variable_index(variable)]
         following = self.momentum * velocity + gradient
@@ -110,10 +110,10 @@ class Muon(keras.optimizers.Adam):
 
 
 def _orthogonalized_together(matrices):
-    """Each of some matrices of one shape orthogonalized.
+    """Orthogonalizes several matrices of the same shape.
 
-    In a stack, since small products cost more to compile and start than to compute; stacking a lone one
-    would only add operations.
+    They are stacked, since small products cost more to compile and launch than to compute; a single matrix
+    is not stacked.
     """
     if len(matrices) == 1:
         return [orthogonalized(matrices[0])]

@@ -1,4 +1,4 @@
-"""Optimizers and learning rates that several recipes share."""
+"""Optimizers and learning-rate schedules shared by several recipes."""
 
 import math
 
@@ -8,14 +8,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class WarmedUpCosine(keras.optimizers.schedules.CosineDecay):
-    """A rate that rises linearly and then decays as a cosine; in a compiled step it leaves no conditional.
+    """Linear warm-up, then cosine decay, without a conditional in a compiled step.
 
     Args:
-        initial_learning_rate: the rate of the first update.
-        decay_steps: updates in which the rate decays, at least 1.
-        warmup_target: the highest rate.
-        warmup_steps: updates in which the rate rises, before those in which it decays.
-        alpha: the last rate's share of the highest one.
+        initial_learning_rate: learning rate of the first update.
+        decay_steps: number of updates of the decay, at least 1.
+        warmup_target: the peak learning rate.
+        warmup_steps: number of warm-up updates, before the decay.
+        alpha: final rate as a fraction of the peak.
         name: name of the schedule.
 
     Example:
@@ -45,11 +45,11 @@ class WarmedUpCosine(keras.optimizers.schedules.CosineDecay):
 
 
 def warmed_up_cosine(peak: float, updates: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A rate that rises for the first 5 % of the updates and then decays to 0 as a cosine.
+    """A schedule with warm-up over the first 5 % of the updates, then cosine decay to 0.
 
     Args:
-        peak: the highest rate, above 0.
-        updates: of the whole run.
+        peak: peak learning rate, above 0.
+        updates: number of updates in the whole run.
 
     Returns:
         A Keras schedule.
@@ -59,11 +59,11 @@ def warmed_up_cosine(peak: float, updates: int) -> keras.optimizers.schedules.Le
 
 
 def cosine_nesterov(rate: float, updates: int) -> keras.optimizers.Optimizer:
-    """Nesterov SGD with momentum 0.9 whose rate decays to 0 as a cosine.
+    """Nesterov SGD with momentum 0.9 and cosine decay to 0.
 
     Args:
-        rate: learning rate at the beginning, above 0.
-        updates: of the whole run.
+        rate: initial learning rate, above 0.
+        updates: number of updates in the whole run.
 
     Returns:
         A new optimizer.
@@ -75,14 +75,14 @@ def cosine_nesterov(rate: float, updates: int) -> keras.optimizers.Optimizer:
 def sgd_with_coupled_decay(
     rate: float | keras.optimizers.schedules.LearningRateSchedule, weight_decay: float
 ) -> keras.optimizers.Optimizer:
-    """SGD with momentum 0.9 and weight decay in the gradient, as PyTorch has it.
+    """SGD with momentum 0.9 and weight decay added to the gradient, as in PyTorch.
 
-    Keras decays weights apart from the momentum, which in the long run takes a tenth of what decay
-    that goes through a momentum of 0.9 takes.
+    Keras decouples weight decay from the momentum. In the long run that decay is a tenth as strong as decay
+    that passes through a momentum of 0.9.
 
     Args:
         rate: learning rate or schedule.
-        weight_decay: PyTorch's.
+        weight_decay: weight decay as defined by PyTorch.
 
     Returns:
         A new optimizer.

@@ -1,4 +1,4 @@
-"""Whole jobs as functions: from a trained network to its students, files and report."""
+"""Complete workflows as functions: from a trained network to students, files and a report."""
 
 from tfkd.pipelines._compress import compress
 from tfkd.pipelines._diagnosis import Diagnosis, diagnose

@@ -1,4 +1,4 @@
-"""What runs write for TensorBoard beside Keras's own callback: hyperparameters, and curves of many fits."""
+"""TensorBoard output beyond Keras's callback: hyperparameters, and curves of several fits."""
 
 import json
 import os
@@ -17,13 +17,13 @@ BOARD = "tensorboard"
 
 
 def write_hparams(folder: RunFolder, **more: Any) -> None:
-    """Writes what a run was asked for as hyperparameters, once: a run that goes on has them already.
+    """Writes a run's settings as hyperparameters, once: a resumed run already has them.
 
     Nested settings are called `outer.inner`; those that are None are left out.
 
     Args:
-        folder: of the run.
-        **more: what was chosen by the run itself.
+        folder: the run's folder.
+        **more: values chosen by the run itself.
     """
     _write_session(folder.file(BOARD), _flat({**folder.settings, **more}))
 
@@ -51,9 +51,7 @@ def _write_session(
 
 
 def training_curves(folder: RunFolder | None) -> list[keras.callbacks.Callback]:
-    """What writes the curves of a run that trains on data, hyperparameters beside them; nothing without a
-    folder.
-    """
+    """Callbacks that write curves and hyperparameters of a run on data; none without a folder."""
     if folder is None:
         return []
     write_hparams(folder)
@@ -72,13 +70,13 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int
 
 
 class TrainingCurves(keras.callbacks.Callback):
-    """Writes the figures of each epoch, of each network that is trained, by `keras.callbacks.TensorBoard`.
+    """Writes each epoch's figures of each trained network, with `keras.callbacks.TensorBoard`.
 
-    The first network's are in `train` and `validation`, those of the next, whose epochs are counted from 0
+    Those of the first network are in `train` and `validation`, those of the next, whose epochs start from 0
     again, in `network_2/train` and so on.
 
     Args:
-        folder: of TensorBoard's events.
+        folder: folder for TensorBoard's events.
     """
 
     def __init__(self, folder: str) -> None:
@@ -87,7 +85,7 @@ class TrainingCurves(keras.callbacks.Callback):
         self._writer: keras.callbacks.TensorBoard | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        # An interrupted training goes on where it was, and a stage after the stage before it.
+        # A resumed run continues its curve, and a stage continues that of the previous stage.
         writer = self._writer or self._begun(self._place(new=epoch == 0))
         writer.on_epoch_end(epoch, logs)
         self._writer = writer

@@ -1,4 +1,4 @@
-"""Losses and optimizers by name, with options as they are typed."""
+"""Losses and optimizers by name, with options as typed."""
 
 import inspect
 import json
@@ -18,7 +18,7 @@ def known_losses() -> dict[str, type]:
 
 
 def known_optimizers() -> dict[str, type]:
-    """Keras's optimizers that need nothing but a learning rate, by name in lower case."""
+    """Keras optimizers that need only a learning rate, by lower-case name."""
     return {
         name.lower(): cls
         for name, cls in vars(keras.optimizers).items()
@@ -31,20 +31,19 @@ def known_optimizers() -> dict[str, type]:
 
 
 def losses_named(given: Any) -> list[KnowledgeLoss] | None:
-    """Losses that were given as such or by name.
+    """Losses given as objects or by name.
 
     Args:
         given: a loss, a string, a list of both, or None. A string holds names separated by commas, each
-            with options behind colons, `soft_targets:temperature=4,hint:teacher_layer=a:student_layer=b`;
-            or it is JSON, `{"name": "hint", "teacher_layer": ["a", "b"], "student_layer": ["c", "d"]}`,
-            where options that are losses are written likewise.
+            with options after colons, `soft_targets:temperature=4,hint:teacher_layer=a:student_layer=b`; or
+            it is JSON, `{"name": "hint", "teacher_layer": ["a", "b"], "student_layer": ["c", "d"]}`, where
+            options that are losses are written the same way.
 
     Returns:
-        New losses, and those that were given as such; None for none.
+        New losses, and those given as objects; None if `given` is None.
 
     Raises:
-        ValueError: for an unknown name or option, with close matches, a missing option or a value that does
-            not fit.
+        ValueError: for an unknown name or option, with close matches, a missing option or an invalid value.
 
     Example:
         >>> losses_named("soft_targets:temperature=4,similarity_preserving")
@@ -59,23 +58,25 @@ def losses_named(given: Any) -> list[KnowledgeLoss] | None:
 
 
 def optimizer_named(given: Any, learning_rate: Any) -> keras.optimizers.Optimizer:
-    """An optimizer by its name, with options behind colons, such as `sgd:momentum=0.9:nesterov=true`.
+    """An optimizer by name, with options after colons, such as `sgd:momentum=0.9:nesterov=true`.
 
     Args:
         given: a string.
         learning_rate: a number or a schedule.
 
     Raises:
-        ValueError: for an unknown name or option, with close matches, or a value that does not fit.
+        ValueError: for an unknown name or option, with close matches, or an invalid value.
     """
     (typed,) = _typed(given, "optimizer") or [given]
     if isinstance(typed, dict) and "learning_rate" in typed:
-        raise ValueError("`optimizer`: give its rate as `learning_rate`, not as one of its options.")
+        raise ValueError(
+            "`optimizer`: set the learning rate by `learning_rate`, not as an option of the optimizer."
+        )
     return _made(known_optimizers(), typed, "optimizer", "optimizer", learning_rate=learning_rate)
 
 
 def _typed(given, argument) -> list[Any]:
-    """Each thing that a string names, as a dictionary; what is not a string as it is."""
+    """The entries of a string as dictionaries; other values unchanged."""
     if not isinstance(given, str):
         return [given]
     if not given.lstrip().startswith(("{", "[")):
@@ -99,7 +100,7 @@ def _from_colons(text, argument):
         if equals:
             options[key.strip()] = value.strip()
         elif options:
-            # Of a tap, such as `conv1:input`.
+            # Part of a tap, such as `conv1:input`.
             options[list(options)[-1]] += f":{part.strip()}"
         else:
             raise ValueError(f"`{argument}` must be name:key=value:key=value. Received: {text!r}.")
@@ -107,7 +108,7 @@ def _from_colons(text, argument):
 
 
 def _value(text):
-    """A number, true, false or null; any other text is a name."""
+    """A number, true, false or null; any other text is a string."""
     try:
         return json.loads(text)
     except ValueError:
@@ -138,13 +139,13 @@ def _made(known: Mapping[str, type], given: Any, what: str, argument: str, **mor
 
 
 def _needed(cls: type, options: Mapping[str, Any]) -> list[str]:
-    """What a class cannot be made without, and the options lack."""
+    """The required arguments of a class that the options lack."""
     parameters = _parameters(cls).items()
     return [key for key, each in parameters if each.default is each.empty and key not in options]
 
 
 def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
-    """What may be given to a class, those of its base where it passes on the rest."""
+    """The arguments of a class, including those of its base if it passes on the rest."""
     found: dict[str, inspect.Parameter] = {}
     variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     for base in cls.__mro__:

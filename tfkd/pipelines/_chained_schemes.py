@@ -13,16 +13,16 @@ from tfkd.pipelines._scheme import Scheme
 from tfkd.tasks import ClassTask
 
 _TEMPERATURE = 4.0
-# Decoded examples that a scheme holds to shuffle take no more than this.
+# Limit, in bytes, of the decoded examples that a scheme keeps for shuffling.
 _BYTES, _MOST_SHUFFLED = 2**29, 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assistants(Scheme):
-    """Teacher assistants (TAKD): networks of sizes in between hand the teacher's knowledge down.
+    """Teacher assistants (TAKD): networks of intermediate size between teacher and student.
 
     Args:
-        sizes: of the assistants, from large to small, as students are named.
+        sizes: sizes of the assistants, from large to small, in the notation for students.
     """
 
     sizes: tuple[str, ...] = ("0.75x",)
@@ -43,14 +43,15 @@ class Assistants(Scheme):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generations(Scheme):
-    """Born-again networks (BAN): each generation is taught by the one before, the last is the result.
+    """Born-again networks (BAN): each generation is taught by the previous one; the last is the result.
 
-    Without a student they have the teacher's layers; without a teacher the first one learns from labels.
+    If no student is given, they have the teacher's architecture; without a teacher the first one learns
+    from labels.
 
     Args:
-        generations: how many are taught by a teacher.
-        tolerance: weight of `tfkd.losses.ScoreDifference` where the first teacher is trained here.
-        k: how many of the highest probabilities that loss looks at.
+        generations: number of generations taught by a teacher.
+        tolerance: weight of `tfkd.losses.ScoreDifference` if the first teacher is trained here.
+        k: how many of the highest probabilities that loss compares.
     """
 
     teachers = (0, 1)
@@ -80,17 +81,17 @@ class Generations(Scheme):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Noisy(Scheme):
-    """Noisy Student: students learn under noise from labels and from pseudo-labels of the one before.
+    """Noisy Student: students learn under noise from labels and from the previous student's pseudo-labels.
 
     Args:
-        iterations: how many students.
-        hard: whether pseudo-labels are the likeliest class, else probabilities.
-        least: the lowest confidence of a pseudo-label that is taken.
-        per_class: how many pseudo-labelled examples each class is brought to; None for those there are.
-        unlabelled_ratio: pseudo-labelled examples in a batch for each labelled one.
-        augment: whether inputs, which have to be images then, are changed by RandAugment.
-        dropout: rate before the student's last layer.
-        depth: rate of stochastic depth of the last residual block.
+        iterations: number of students.
+        hard: whether pseudo-labels are the most likely class instead of probabilities.
+        least: minimum confidence of a pseudo-label.
+        per_class: number of pseudo-labelled examples that each class is balanced to; None for no balancing.
+        unlabelled_ratio: number of pseudo-labelled examples per labelled one in a batch.
+        augment: whether inputs, which must then be images, are augmented by RandAugment.
+        dropout: dropout rate before the student's last layer.
+        depth: stochastic depth rate of the last residual block.
     """
 
     teachers = (0, 1)
@@ -109,7 +110,7 @@ class Noisy(Scheme):
         assert data.unlabelled is not None
         if not isinstance(course.task, ClassTask):
             raise ValueError(
-                "`scheme` 'noisy_student' labels inputs with classes, and the network is of the task "
+                "`scheme` 'noisy_student' labels inputs with classes, but the network has the task "
                 f"{course.task.name!r}. Use another scheme."
             )
         scheme = schemes.NoisyStudent(
@@ -130,7 +131,7 @@ class Noisy(Scheme):
             seed=course.seed,
             task=course.task,
         )
-        # If all pseudo-labels are taken, an epoch shows so many labelled examples.
+        # The number of labelled examples per epoch if all pseudo-labels are used.
         longest = max(data.training.count, -(-data.unlabelled.count // self.unlabelled_ratio))
         history = scheme.fit(
             data.training.batches(size),

@@ -1,4 +1,4 @@
-"""compress: a model in, pruned, clustered and quantization-aware, a verified TFLite file out."""
+"""compress: prunes, clusters and quantizes a model into a verified TFLite file."""
 
 import contextlib
 import os
@@ -60,69 +60,68 @@ def compress(
     flags: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> Compressed:
-    """Makes a trained model small without data: pruned, clustered, quantized, measured after each stage.
+    """Compresses a trained model without data: prunes, clusters, quantizes; measures each stage.
 
-    What the program `tfkd-compress` does. Stages come in the order prune, cluster, quantize. In each the
-    model learns from the model as it was, or from another teacher, by a data-free recipe, and keeps what
-    the stage before has done. Only the first stage has the recipe's warm-up.
+    This is the function behind the program `tfkd-compress`. Stages come in the order prune, cluster,
+    quantize. In each the model learns from the model as it was, or from another teacher, by a data-free
+    recipe, and preserves the result of the previous stage. Only the first stage has the recipe's warm-up.
 
-    `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does.
+    `seed` also seeds Keras, NumPy and Python, like `keras.utils.set_random_seed`.
 
     Args:
-        model: a file or a Keras model, as `tfkd.load_teacher` takes them; it stays as it is. Of a text
-            model (inputs `token_ids` and others by name) `tfkd.text.plain` is compressed.
-        teacher: likewise, what is learned from; None for the model itself.
-        prune: share of all kernels' weights to become 0, at least 0 and below 1; None for no pruning.
-        prune_distribution: how zeros are spread over layers: "lamp", "erk" or "uniform", as in
+        model: a file or a Keras model, as for `tfkd.load_teacher`; it is not changed. For a text model
+            (inputs `token_ids` and others by name), `tfkd.text.plain` of it is compressed.
+        teacher: the same, for the teacher to learn from; None for the model itself.
+        prune: fraction of all kernel weights to set to 0, at least 0 and below 1; None for no pruning.
+        prune_distribution: how zeros are distributed over layers: "lamp", "erk" or "uniform", as in
             `tfkd.compression.prune`.
         cluster: number of distinct weight values in each kernel, at least 2; None for no clustering.
-        quantize: whether to train with the rounding of 8 bits, for an int8 file.
-        learn_rounding: whether to learn, layer by layer and in minutes, which weights of a trained model
-            are rounded up, for a file of "int8", "int16x8", "w4a8" or "int4"
+        quantize: whether to use quantization-aware training, for an int8 file.
+        learn_rounding: whether to learn, layer by layer and within minutes, which weights of a trained
+            model to round up, for a file of "int8", "int16x8", "w4a8" or "int4"
             (`tfkd.compression.learn_rounding`).
         recipe: a `tfkd.datafree` recipe, or the name of one; "auto" for the one that suits the teacher, as
-            `tfkd.datafree.choose_recipe` has it; for text models "procedural_text", which "procedural" then
-            stands for.
+            chosen by `tfkd.datafree.choose_recipe`; for text models "procedural_text", which is also what
+            "procedural" then means.
         teacher_options: arguments of `tfkd.load_teacher` for model and teacher, such as
             `{"input_range": (0, 255)}`.
-        training_data: an npz file with `x_train` and `y_train`, or these two arrays, to put beside the
-            synthesized inputs; None for none. For text models a `.csv` or `.tsv` file of texts and
-            labels, an npz file of the model's inputs by name and labels `y`, or (texts, labels), where
-            texts are strings or a dictionary of the inputs; they learn on these alone.
-        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays, or texts as of
+        training_data: an npz file with `x_train` and `y_train`, or these two arrays, to mix with the
+            synthesized inputs; None for none. For text models a `.csv` or `.tsv` file of texts and labels,
+            an npz file of the model's inputs by name and labels `y`, or (texts, labels), where texts are
+            strings or a dictionary of the inputs; text models learn on these alone.
+        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays, or texts as for
             `training_data`: for evaluation only.
-        learning_rate: peak rate of Adam in each stage; trained weights want smaller steps than new ones.
-        seed: what all randomness follows from.
-        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none. Text models that are
-            not trained for "int8" become "dynamic" instead of it.
-        min_agreement: share of synthesized inputs, in [0, 1], on which the file has to answer as the model
-            that it was made from; where it does not, the next best kind of file that does is the result's,
-            and the reason is its `problem`.
-        labels: names of the classes in their order, for the TFLite file to carry.
-        tokenizer: of text models, or the folder that it is in; needed where texts are strings, and for
-            words to ask the model about.
+        learning_rate: peak rate of Adam in each stage; trained weights need smaller steps than new ones.
+        seed: int seed of all randomness.
+        tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none. Text models not
+            trained for "int8" are written as "dynamic" instead.
+        min_agreement: fraction of synthesized inputs, in [0, 1], on which the file must agree with its
+            model; otherwise the result has the next best kind of file that does, and `problem` says why.
+        labels: names of the classes in order, to store in the TFLite file.
+        tokenizer: the tokenizer of a text model, or its folder; needed for texts given as strings, and for
+            drawing words to query the model with.
         folder: where to write `model.keras`, `model.tflite`, `calibration.npz`
             (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
-            `model_card.json`; None for nowhere.
-        resume: whether to go on with a run in `folder` that was interrupted, to the same weights: stages
-            that have ended are not trained again.
+            `model_card.json`; None to write nothing.
+        resume: whether to continue an interrupted run in `folder`; it ends with the same weights; completed
+            stages are not trained again.
         overwrite: whether to replace a run in `folder`.
-        jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
+        jit_compile: as for `tfkd.DataFreeDistiller.compile`.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
-        flags: the values of all flags that this was asked for by, for records; None if there were none.
-        command: the command line, likewise.
+        flags: values of all flags of the command line, for the records; None if there was none.
+        command: the command line itself, or None.
 
     Returns:
         A `Compressed`.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ImportError: if what files or reports need is not installed.
-        ValueError: if an argument does not fit, another run is writing to the folder, the model has a layer
-            that tfmot cannot wrap, or it is no better than chance or its answers are not finite.
-        FloatingPointError: if the loss of a stage is no longer finite.
-        RuntimeError: if the model, as it is or after a stage, cannot be converted.
-        OSError: if the folder cannot be written, or is removed in mid-run.
+        FileNotFoundError: if a file does not exist.
+        ImportError: if a package for files or reports is not installed.
+        ValueError: if an argument is invalid, another run is writing to the folder, the model has a layer
+            that tfmot cannot wrap, or the model is no better than chance or its outputs are not finite.
+        FloatingPointError: if the loss of a stage becomes NaN or infinite.
+        RuntimeError: if the model, before or after a stage, cannot be converted.
+        OSError: if the folder cannot be written, or is removed during the run.
 
     Example:
         >>> small = tfkd.pipelines.compress("model.keras", prune=0.8, quantize=True)
@@ -136,10 +135,10 @@ def compress(
     if quantize and tflite not in ("int8", None):
         raise ValueError(f"`quantize` trains for an int8 file. Received: `tflite`={tflite!r}.")
     check_rounding(learn_rounding, quantize, tflite)
-    # Variants are measured as files, whether one is asked for or not.
+    # Variants are measured as files, even if no file was requested.
     check_outputs(tflite or "int8", folder)
     if resume and folder is None:
-        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+        raise ValueError("`resume` needs the `folder` of the interrupted run.")
     opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
     with opened as place, progress.showing(verbose):
         if resume and place and place.finished:
@@ -149,11 +148,11 @@ def compress(
         keras.utils.set_random_seed(seed)
         say(f"loading the model: {named(model)}")
         original = as_teacher(model, teacher_options, "model")
-        # A teacher is frozen, and the model has to learn.
+        # A teacher is frozen, but the model must be trainable.
         source = copied(original) if teacher is None else as_teacher(teacher, teacher_options)
         check_labels(labels, original)
         task = task_of(original)
-        # Compressed, the model has its own layers still, and can learn its own features.
+        # The compressed model still has its own layers, so it can learn its own features.
         recipe, reason = chosen_recipe(asked, source, inherits=teacher is None)
         say(f"recipe {recipe.name}: {reason}")
         check_something_to_teach(recipe)
@@ -162,15 +161,15 @@ def compress(
             original = text.plain(original)
             recipe, examples, data = _texts_of(original, recipe, tokenizer, given)
             if tflite == "int8" and not quantize:
-                say("texts are written as 'dynamic': 'int8' takes training (`quantize`)")
+                say("text models are written as 'dynamic': 'int8' needs training (`quantize`)")
                 tflite = "dynamic"
                 check_rounding(learn_rounding, quantize, tflite)
         else:
             examples, data = _images_of(original, given)
         if data is not None:
             check_better_than_chance(original, data, "model", say)
-        say("making inputs to measure on")
-        with progress.work("making inputs to measure on"):
+        say("synthesizing inputs to measure on")
+        with progress.work("synthesizing inputs to measure on"):
             made = synthetic_inputs(original, source, seed, recipe)
         variants = CompressionVariants(data, *made, labels, task)
         taught_on_texts = examples is not None and takes_texts(original)
@@ -178,7 +177,7 @@ def compress(
         stages = CompressionStages(lessons, examples, learning_rate, jit_compile, place, verbose, say)
         if place:
             place.begin()
-        say("converting and measuring the model as it is")
+        say("converting and measuring the original model")
         variants.measure_original(original, smaller=tflite == "int8" or takes_texts(original))
         wrapped = plan.apply(original, stages, variants, say)
         plain = compression.strip(wrapped) if isinstance(wrapped, compression.BridgedModel) else wrapped
@@ -186,7 +185,7 @@ def compress(
             place.save_model("model.keras", plain)
         chosen = Chosen()
         if tflite is not None:
-            say(f"converting what came of it to {tflite}")
+            say(f"converting the result to {tflite}")
             described = {"name": "written file", "sparsity": compression.sparsity(plain)}
             chosen = variants.choose(described, wrapped, tflite, min_agreement, say, learn_rounding)
         metrics = {
@@ -227,14 +226,14 @@ def compress(
 
 
 def _images_of(model, given):
-    """Real examples of inputs other than texts: to learn from, and to measure on; None for none."""
+    """Real examples other than texts, for training and for evaluation; None for none."""
     training, evaluation = given["training_data"], given["evaluation_data"]
     examples = load_examples(training, model, "train", "training_data") if training else None
     return examples, None if evaluation is None else load_examples(evaluation, model)
 
 
 def _texts_of(model, recipe, tokenizer, given):
-    """The recipe with words, and real texts to learn from and to measure on, all of one length."""
+    """The recipe with words, and real texts for training and evaluation, all of the same length."""
     tokenizer = as_tokenizer(tokenizer)
     texts = {
         argument: None if source is None else load_texts(source, model, tokenizer, argument)

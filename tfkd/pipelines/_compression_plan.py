@@ -1,4 +1,4 @@
-"""What a compression consists of: prune, cluster, quantize, in this order."""
+"""The stages of a compression: prune, cluster, quantize, in this order."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from tfkd.pipelines._networks import copied
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompressionPlan:
-    """Which stages there are.
+    """The stages of a compression.
 
     Args:
-        prune: share of all kernels' weights to become 0, or None.
-        prune_distribution: how zeros are spread over layers.
+        prune: fraction of all kernel weights to set to 0, or None.
+        prune_distribution: how zeros are distributed over layers.
         cluster: number of distinct weight values in each kernel, or None.
-        quantize: whether to train with the rounding of 8 bits.
+        quantize: whether to use quantization-aware training.
 
     Raises:
         ValueError: if a value is out of its range.
@@ -41,13 +41,13 @@ class CompressionPlan:
             check_int("cluster", self.cluster, least=2)
 
     def not_reached(self, model: keras.Model) -> str | None:
-        """What a compressed model lacks of the plan, in words; None if nothing."""
+        """How a compressed model falls short of the plan, in words; None if it does not."""
         reached = compression.sparsity(model)
         if self.prune is None or reached >= self.prune - TOLERATED:
             return None
         return (
-            f"the sparsity asked for, {self.prune:.1%}, was not reached: {reached:.1%} of all kernels' "
-            "weights are 0; layers that are frozen, or that tfmot does not prune, have kept theirs"
+            f"the requested sparsity, {self.prune:.1%}, was not reached: {reached:.1%} of all kernel "
+            "weights are 0; layers that are frozen, or that tfmot does not prune, kept theirs"
         )
 
     def apply(
@@ -59,17 +59,17 @@ class CompressionPlan:
     ) -> keras.Model:
         """Compresses a model.
 
-        Zeros stay from stage to stage, and so do those that the model came with. Students learn without
-        dropout.
+        Zeros are kept from stage to stage, including those the model came with. Students are trained
+        without dropout.
 
         Args:
-            model: stays as it is.
+            model: the model; not changed.
             stages: trains the student of each stage.
-            variants: measures the plain model after each stage but quantization.
-            say: prints a line, or does not.
+            variants: measures the plain model after each stage except quantization.
+            say: prints a line, or does nothing.
 
         Returns:
-            The model after the last stage, still wrapped; the given one where nothing was asked for.
+            The model after the last stage, still wrapped; the given model if there are no stages.
         """
         if self.prune is None and self.cluster is None and not self.quantize:
             return model
@@ -95,5 +95,5 @@ class CompressionPlan:
             )
             stages.run("quantization-aware", wrapped)
             if left := compression.float_layers(wrapped):
-                say(f"in float, since tfmot cannot quantize them: {', '.join(left)}")
+                say(f"kept in float, since tfmot cannot quantize them: {', '.join(left)}")
         return wrapped

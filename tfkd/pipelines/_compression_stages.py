@@ -1,4 +1,4 @@
-"""The stages of a compression: wrapped students that learn one after the other."""
+"""The stages of a compression: wrapped students, trained one after another."""
 
 import os
 import time
@@ -20,23 +20,23 @@ from tfkd.pipelines._text_lessons import TextLessons
 
 
 class CompressionStages:
-    """Trains one wrapped student after the other, each by the same recipe.
+    """Trains wrapped students one after another, each with the same recipe.
 
-    What makes images goes on from stage to stage, so that only the first warms up. Stages that an
-    interrupted run has saved are gone on from, or taken as they ended.
+    The source of images continues from stage to stage, so only the first one warms up. Stages saved by an
+    interrupted run are resumed, or reused if complete.
 
     Args:
         warm_up: makes the students' distillers.
-        examples: real `(inputs, labels)` to put beside synthesized inputs, or to learn on; or None.
+        examples: real `(inputs, labels)` to mix with synthesized inputs, or to train on alone; or None.
         learning_rate: peak rate of Adam in each stage.
-        jit_compile: as `DataFreeDistiller.compile` takes it.
-        folder: where the state of each stage goes, and is found by a resumed run; None to keep none.
+        jit_compile: as for `DataFreeDistiller.compile`.
+        folder: where the state of each stage is saved and found by a resumed run; None to save nothing.
         verbose: as in `keras.Model.fit`.
-        say: prints a line, or does not.
+        say: prints a line, or does nothing.
 
     Attributes:
-        rows: for each stage its name, seconds, updates, last loss and agreement.
-        earlier_seconds: training time of processes that were interrupted.
+        rows: for each stage, its name, seconds, updates, last loss and agreement.
+        earlier_seconds: training time of earlier, interrupted processes.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class CompressionStages:
 
     @property
     def passes(self) -> int:
-        """How often the student of the next stage sees a batch: each part that it learns in is a pass."""
+        """The number of forward passes of the next stage's student per batch: one for each part."""
         return self.warm_up.student_updates * self.warm_up.recipe.microbatches
 
     def run(self, name: str, student: keras.Model) -> keras.Model:
         """Trains a student; returns it.
 
         Raises:
-            FloatingPointError: if the loss is no longer finite.
+            FloatingPointError: if the loss becomes NaN or infinite.
         """
         recipe, start = self.warm_up.recipe, time.perf_counter()
         steps_per_epoch = self.warm_up.steps_per_epoch
@@ -72,12 +72,12 @@ class CompressionStages:
         distiller.compile(keras.optimizers.Adam(rate), jit_compile=self.jit_compile)
         done = self._resumed(name, distiller) // steps_per_epoch
         epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
-        self._say(f"{name}: {epochs}" + f", {done} of them done before" * (done > 0))
+        self._say(f"{name}: {epochs}" + f", {done} of them done earlier" * (done > 0))
         history = RunHistory(self._file(name, "json"))
         if done < recipe.epochs:
             self._fit(name, distiller, done, history)
         self.warm_up.ended(distiller)
-        # A stage that is not trained again leaves what comes next the same random numbers.
+        # A stage that is not trained again must not change later random numbers.
         keras.utils.set_random_seed(self.warm_up.seed)
         self.earlier_seconds += history.earlier_seconds
         self.rows.append(
@@ -86,14 +86,14 @@ class CompressionStages:
                 "seconds": time.perf_counter() - start + history.earlier_seconds,
                 "updates": int(distiller.optimizer.iterations.numpy()),
                 "loss": history.rows[-1]["loss"],
-                # Nobody has measured it where students learn on real texts.
+                # It is not measured for students trained on real texts.
                 "agreement": history.rows[-1].get("agreement"),
             }
         )
         return student
 
     def _resumed(self, name, distiller):
-        """Restores a stage that was interrupted or has ended; returns how many steps were taken in it."""
+        """Restores an interrupted or complete stage; returns the number of steps taken."""
         first_step, state = self.warm_up.steps_done(distiller), self._file(name, "weights.h5")
         if state is not None and os.path.exists(state):
             distiller.load_weights(state)
@@ -107,7 +107,7 @@ class CompressionStages:
             write_hparams(self.folder)
             board = keras.callbacks.TensorBoard(self.folder.file(f"{BOARD}/{name}"), write_graph=False)
             saving = [FolderCheck(self.folder), board, SaveState(state)]
-        # Keras would shuffle examples and warns that it cannot; their order changes anyway.
+        # Keras would warn that it cannot shuffle the examples; their order changes anyway.
         order = {} if self.examples is None else {"shuffle": False}
         with ShownProgress(self.verbose) as progress:
             distiller.fit(
@@ -122,7 +122,7 @@ class CompressionStages:
         if keep.stopped_epoch is None:
             return
         if state is not None:
-            # Nothing to go on from.
+            # Nothing to continue from.
             os.remove(state)
         raise FloatingPointError(
             f"Stage {name!r}: the loss was no longer finite in epoch {keep.stopped_epoch + 1}. Use a "
@@ -133,10 +133,10 @@ class CompressionStages:
         return None if self.folder is None else self.folder.file(f"state/{name}.{ending}")
 
     def _examples_again_and_again(self, seen):
-        """Real examples without end, so that a stage is as long as without them; None if there are none.
+        """Real examples, repeated endlessly so that a stage keeps its length; None if there are none.
 
         Args:
-            seen: how many batches of them an interrupted run has had.
+            seen: number of batches that an interrupted run has already used.
         """
         if self.examples is None:
             return None

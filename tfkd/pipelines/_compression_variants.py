@@ -1,4 +1,4 @@
-"""The variants of a model that is compressed, from the original to the file that was asked for."""
+"""The variants of a compressed model, from the original to the requested file."""
 
 import math
 from typing import Any
@@ -14,27 +14,27 @@ from tfkd.datafree.recipes._choosing import calibrating_recipe
 from tfkd.pipelines._variants import Variants
 
 _CALIBRATION_IMAGES, _JUDGING_IMAGES = 256, 1000
-# Of large images, which take long to make, there are fewer to judge by.
+# Large images take long to make, so fewer are used for comparison.
 _BYTES, _LEAST_IMAGES = 2**26, 200
 
 
 class CompressionVariants(Variants):
-    """Measures a model after each stage, as files in float32 and the smaller kind that suits it."""
+    """Measures a model after each stage, as a float32 file and the smaller kind that suits it."""
 
     @property
     def _smaller(self):
-        # Rounded after training, texts lose too much.
+        # Text models lose too much when quantized after training.
         return "dynamic" if isinstance(self.calibration, dict) else "int8"
 
     def measure_original(self, model: keras.Model, smaller: bool) -> None:
-        """Measures the model as it was, and in the smaller kind; in int8 with ranges from noise, too."""
+        """Measures the original model, and as the smaller kind; for int8 also with ranges from noise."""
         self._measure("original", model, "float32")
         if not smaller:
             return
         self._measure("original", model, self._smaller)
         if self._smaller == "int8":
             noise = np.random.default_rng(0).uniform(size=self.calibration.shape).astype("float32")
-            self._measure("original, calibrated by noise", model, "int8", calibration=noise)
+            self._measure("original, calibrated on noise", model, "int8", calibration=noise)
 
     def measure_stage(self, name: str, model: keras.Model) -> None:
         """Measures the plain model after a stage."""
@@ -49,14 +49,14 @@ class CompressionVariants(Variants):
 def synthetic_inputs(
     model: keras.Model, teacher: keras.Model, seed: int, recipe: Recipe | None = None
 ) -> tuple[Any, Any]:
-    """Inputs that are typical of a teacher, to take ranges from, and others to compare files on.
+    """Inputs typical of a teacher, for calibration, and others for comparing files.
 
     Args:
-        model: takes the inputs.
-        teacher: what they are balanced and refined by.
-        seed: what they follow from.
-        recipe: whose generators make the words of a text model, and whose pictures are cropped; nothing
-            else of it has to do with these inputs.
+        model: the model that takes the inputs.
+        teacher: the network that balances and refines them.
+        seed: int seed.
+        recipe: its generators make the words for a text model, and its pictures are cropped; nothing else
+            of it is used.
     """
     judging = _JUDGING_IMAGES
     if recipe is not None and takes_texts(model):

@@ -1,4 +1,4 @@
-"""Course: all that a scheme trains students with."""
+"""Course: everything a scheme needs to train students."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from tfkd.tasks import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Taught:
-    """What came of a scheme.
+    """The result of a scheme.
 
     Attributes:
-        student: the network to leave with.
-        history: of all epochs.
-        teacher: who is measured beside the student, or None.
-        networks: all that were trained, by what they are called in files; empty if it is the student alone.
+        student: the resulting network.
+        history: logs of all epochs.
+        teacher: the teacher to measure for comparison, or None.
+        networks: all trained networks, by their names in files; empty if there is only the student.
     """
 
     student: keras.Model
@@ -37,25 +37,26 @@ class Taught:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Course:
-    """Data, networks and numbers of a run, and how `fit` is called with them.
+    """Data, networks and settings of a run, and how `fit` is called with them.
 
     Args:
         teachers: trained networks; may be empty.
-        make_students: functions that return a new student each time, one for each that was asked for; empty
-            for the scheme's own.
-        data: what is learned from, and what was held out.
+        make_students: functions that each return a new student, one per requested student; empty for the
+            scheme's own.
+        data: training data and held-out data.
         losses: distillation losses; None for the scheme's own.
-        loss_weights: of them; None for the scheme's own.
-        student_loss_weight: share of the labels' loss; None for the scheme's own.
-        task: what outputs mean.
-        epochs: how many, for each network that is trained.
+        loss_weights: weights of the losses; None for the scheme's own.
+        student_loss_weight: weight of the labels' loss; None for the scheme's own.
+        task: the task of the outputs.
+        epochs: number of epochs for each trained network.
         batch_size: examples in an update.
-        optimizer: its name, with options.
-        learning_rate: peak rate; it rises for the first 5 % of a network's updates and falls as a cosine.
-        seed: what all randomness follows from.
-        jit_compile: as of `keras.Model.compile`.
+        optimizer: name of the optimizer, with options.
+        learning_rate: peak learning rate; warm-up over the first 5 % of a network's updates, then cosine
+            decay.
+        seed: int seed of all randomness.
+        jit_compile: as for `keras.Model.compile`.
         callbacks: for all `fit`s.
-        backup_dir: folder that an interrupted run goes on from, or None.
+        backup_dir: folder for resuming an interrupted run, or None.
     """
 
     teachers: Sequence[keras.Model]
@@ -80,28 +81,28 @@ class Course:
         return self.teachers[0] if self.teachers else None
 
     def student(self) -> keras.Model:
-        """A new student, of the first kind that was asked for."""
+        """A new student, of the first requested kind."""
         return self.make_students[0]()
 
     def losses_or_soft(self, temperature: float) -> list[KnowledgeLoss]:
-        """The losses that were asked for, or that of the task for a teacher's outputs."""
+        """The requested losses, or the task's loss for a teacher's outputs."""
         return [self.task.soft_loss(temperature)] if self.losses is None else list(self.losses)
 
     def losses_within(self) -> list[KnowledgeLoss]:
-        """The losses that were asked for, between layers of the student."""
+        """The requested losses, between layers of the student."""
         return [within(loss) for loss in self.losses or ()]
 
     def steps(self, count: int | None = None) -> int:
-        """Updates of a network whose epochs have so many examples; None for the training data."""
+        """Number of updates for epochs of `count` examples; None for the training data."""
         return self.epochs * -(-(count or self.data.training.count) // self.batch_size)
 
     def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
-        """An optimizer for so many updates; None for those of the training data."""
+        """An optimizer for that many updates; None for those of the training data."""
         rate = warmed_up_cosine(self.learning_rate, self.steps() if steps is None else steps)
         return optimizer_named(self.optimizer, rate)
 
     def for_fit(self) -> dict[str, Any]:
-        """Keyword arguments of `fit` of stages and chains, data included."""
+        """Keyword arguments for `fit` of stages and chains, including the data."""
         seeds = EpochSeed((self.seed, 0))
         return {
             "x": self.data.training.shuffled_batches(self.batch_size, seeds),
@@ -126,10 +127,10 @@ class Course:
         """Trains a student in one stage.
 
         Args:
-            teacher: whom it learns from, or None.
+            teacher: the teacher, or None.
             student: the built network.
-            losses: what it learns.
-            scheme: as of `tfkd.schemes.Stage`.
+            losses: the distillation losses.
+            scheme: as for `tfkd.schemes.Stage`.
             callbacks: for the stage.
 
         Returns:
@@ -149,7 +150,7 @@ class Course:
         return stages.distiller, history
 
     def best(self, networks: Sequence[keras.Model]) -> int:
-        """The number of the network that is most right on examples that were held out."""
+        """The index of the network that is best on held-out examples."""
         x, y = self.data.judging
         loss = self.task.label_loss()
         return int(np.argmin([float(loss(tf.constant(y), predict(network, x))) for network in networks]))

@@ -1,4 +1,4 @@
-"""The examples of a run, by what each is for: to learn from, to choose by, to measure on."""
+"""The examples of a run by purpose: training, selection, evaluation."""
 
 import contextlib
 import dataclasses
@@ -13,23 +13,23 @@ from tfkd.pipelines._datasets import TrainingData, load_data, load_unlabelled, r
 from tfkd.pipelines._examples import Examples
 from tfkd.tasks import Task
 
-# Arrays of examples have no more than so many bytes, or so many examples.
+# Limits on arrays of examples: bytes, and number of examples.
 _MEASURED_BYTES, _HELD_BYTES = 2**31, 2**28
 _JUDGING, _CALIBRATION = 2000, 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataOfRun:
-    """Examples that do not overlap, but for `judging`.
+    """Examples that do not overlap, except `judging`.
 
     Attributes:
         whole: all training data.
-        training: what is learned from.
-        validation: the share that was held out.
-        judging: some of that as arrays, which files are compared on and choices are made by.
-        evaluation: arrays that nothing but figures come from, or None.
+        training: the part used for training.
+        validation: the held-out part.
+        judging: some of the held-out part as arrays, for comparing files and making choices.
+        evaluation: arrays for evaluation only, or None.
         unlabelled: inputs without labels, or None.
-        seed: what was drawn by.
+        seed: int seed of the split and samples.
     """
 
     whole: TrainingData
@@ -42,30 +42,30 @@ class DataOfRun:
 
     @property
     def measured(self) -> Examples:
-        """What figures are of: `evaluation`, or what was held out."""
+        """The examples to measure on: `evaluation`, or the held-out ones."""
         return self.judging if self.evaluation is None else self.evaluation
 
     @property
     def measured_on(self) -> str:
-        """What that is, in words."""
+        """A description of those examples."""
         return "held-out training examples" if self.evaluation is None else "evaluation examples"
 
     @property
     def measured_of(self) -> str:
-        """The argument that it comes from."""
+        """The argument they come from."""
         return "training_data" if self.evaluation is None else "evaluation_data"
 
     def calibration(self) -> Any:
-        """Some inputs that were learned from, as an array."""
+        """Some training inputs, as an array."""
         x, _ = self.training.sample(_affordable(self.training, _HELD_BYTES, _CALIBRATION), self.seed)
         return x
 
     def readable(self) -> contextlib.AbstractContextManager[None]:
-        """Has an image that cannot be decoded be an error that names it."""
+        """Turns a failure to decode an image into an error that names it."""
         return readable(training_data=self.whole, unlabelled_data=self.unlabelled)
 
     def counts(self) -> dict[str, int | None]:
-        """How many examples there are of each, for records."""
+        """The number of examples of each kind, for the records."""
         return {
             "training_images": self.training.count,
             "validation_images": self.validation.count,
@@ -88,19 +88,19 @@ def load_data_of_run(
     """Finds all examples of a run.
 
     Args:
-        training_data: as of `distil_with_data`.
-        evaluation_data: likewise, or None.
-        unlabelled_data: likewise, or None.
-        validation_split: share of the training data to hold out.
+        training_data: as for `distil_with_data`.
+        evaluation_data: the same, or None.
+        unlabelled_data: the same, or None.
+        validation_split: fraction of the training data to hold out.
         labels: names of the classes, or None.
-        model: takes the inputs.
-        task: what labels mean.
-        seed: what is drawn by.
-        say: prints a line, or does not.
+        model: the model that takes the inputs.
+        task: the task, which defines the labels.
+        seed: int seed of the split and samples.
+        say: prints a line, or does nothing.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: as of `load_data`.
+        FileNotFoundError: if a file does not exist.
+        ValueError: as for `load_data`.
     """
     by_name = isinstance(training_data, str | os.PathLike)
     say(f"reading {os.fspath(training_data) if by_name else 'training data'}")
@@ -125,21 +125,21 @@ def load_data_of_run(
 
 
 def _evaluation(source, model, task, folders, labels, seed, say) -> Examples:
-    """Examples to measure on, all of them or as many as memory holds."""
+    """Examples to measure on, all of them or as many as fit in memory."""
     data = load_data(source, model, task, "test", "evaluation_data", folders or labels)
     if folders and data.class_names and folders != data.class_names:
         raise ValueError(
-            "`evaluation_data`: its folders must be those of the training data, "
+            "`evaluation_data`: its folders must have the names of those in the training data, "
             f"{', '.join(folders)}. Received: {', '.join(data.class_names)}."
         )
     count = _affordable(data, _MEASURED_BYTES, data.count)
     if count < data.count:
-        say(f"measuring on {count:,} of {data.count:,} evaluation examples, which is what memory holds")
+        say(f"measuring on {count:,} of {data.count:,} evaluation examples, which is what fits in memory")
     with readable(evaluation_data=data):
         return data.sample(count, seed)
 
 
 def _affordable(data: TrainingData, most_bytes: int, most: int) -> int:
-    """How many examples there are of so many, that take no more than so many bytes."""
+    """How many of `most` examples fit in the given number of bytes."""
     spec: Any = keras.tree.flatten(data.examples().element_spec)[0]
     return min(most, data.count, max(1, most_bytes // (spec.dtype.size * math.prod(spec.shape))))

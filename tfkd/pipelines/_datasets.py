@@ -1,4 +1,4 @@
-"""Training data from npz files, folders of images or TFRecord files, decoded as they are needed."""
+"""Training data from npz files, folders of images or TFRecord files, decoded on demand."""
 
 import contextlib
 import dataclasses
@@ -21,21 +21,21 @@ from tfkd.tasks import Classification, Task
 
 Source = str | os.PathLike | np.ndarray | tuple[np.ndarray, np.ndarray]
 
-# How many records of TFRecord files are held to be shuffled, still encoded.
+# Size of the shuffle buffer of encoded TFRecord records.
 _SHUFFLED_RECORDS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """Examples that are decoded as they are needed, each time in the same order unless it is shuffled.
+    """Examples that are decoded on demand, in the same order every time unless shuffled.
 
     Args:
-        records: what is cheap to hold: numbers of examples, or encoded ones.
-        decode: makes of a record the float32 input, or that and its label.
-        count: how many there are.
-        buffer: how many records are held to be shuffled.
-        called: what messages call the record of a number.
-        class_names: names of the classes in their order, where the source has them.
+        records: a cheap form of the examples: indices, or encoded examples.
+        decode: turns a record into a float32 input, or an input and its label.
+        count: number of examples.
+        buffer: size of the shuffle buffer.
+        called: name of the record with a given index, for messages.
+        class_names: names of the classes in order, if the source has them.
     """
 
     records: tf.data.Dataset
@@ -46,7 +46,7 @@ class TrainingData:
     class_names: list[str] | None = None
 
     def examples(self) -> tf.data.Dataset:
-        """One after another, in order."""
+        """All examples, one by one, in order."""
         decoded = self.records.map(self.decode, num_parallel_calls=tf.data.AUTOTUNE)
         return decoded.apply(tf.data.experimental.assert_cardinality(self.count))
 
@@ -55,37 +55,37 @@ class TrainingData:
         return _shared(self.examples().batch(size))
 
     def shuffled_batches(self, size: int, seeds: EpochSeed) -> tf.data.Dataset:
-        """In an order that follows from the epoch's number, so that a resumed run has the same.
+        """Batches in an order determined by the epoch, so that a resumed run has the same order.
 
         Args:
-            size: examples in a batch; the last has what is left.
-            seeds: the callback that knows the epoch, which `fit` is to be given, too.
+            size: examples in a batch; the last one has the remainder.
+            seeds: the callback that tracks the epoch; pass it to `fit` as well.
         """
         order = seeds.dataset(lambda seed: shuffled(self.records, self.buffer, seed))
         batches = order.map(self.decode, num_parallel_calls=tf.data.AUTOTUNE).batch(size)
-        # Progress bars and schedules want to know how long an epoch is.
+        # Progress bars and schedules need the length of an epoch.
         known = tf.data.experimental.assert_cardinality(-(-self.count // size))
         return _shared(batches.apply(known))
 
     def split(self, share: float, seed: int) -> tuple[Self, Self]:
-        """Examples to learn from, and a share of all that is held out, drawn by a seed.
+        """A training part and a random held-out fraction.
 
         Raises:
-            ValueError: if the share is not between 0 and 1, or one of both would be empty.
+            ValueError: if the fraction is not between 0 and 1, or a part would be empty.
         """
         check_number("validation_split", share, above=0, below=1)
         held_out = max(1, round(share * self.count))
         if held_out >= self.count:
             raise ValueError(
-                f"`validation_split`={share!r} of {self.count} examples leaves none to learn from. Give "
-                "more `training_data`, or a smaller share."
+                f"`validation_split`={share!r} of {self.count} examples leaves none for training. Give "
+                "more `training_data`, or a smaller fraction."
             )
         drawn = np.zeros(self.count, bool)
         drawn[np.random.default_rng(seed).permutation(self.count)[:held_out]] = True
         return self._only(~drawn), self._only(drawn)
 
     def unreadable(self) -> int | None:
-        """The number of the first record that cannot be decoded, or None."""
+        """The index of the first record that cannot be decoded, or None."""
         for number, record in enumerate(self.records):
             try:
                 self.decode(record)
@@ -100,7 +100,7 @@ class TrainingData:
         return dataclasses.replace(self, records=records, count=int(chosen.sum()))
 
     def sample(self, most: int, seed: int) -> Examples:
-        """Up to so many examples as arrays, drawn by a seed."""
+        """Up to `most` randomly drawn examples, as arrays."""
         some = self
         if most < self.count:
             drawn = np.zeros(self.count, bool)
@@ -112,9 +112,9 @@ class TrainingData:
 
 
 def _shared(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Batches that are made ahead of time, and of which each of several workers takes its part.
+    """Prefetched batches, of which each of several workers takes its part.
 
-    Files are not divided among them: what is held out is known by its number among all examples.
+    Files are not divided among workers: held-out examples are identified by their index among all.
     """
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -123,10 +123,10 @@ def _shared(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 @contextlib.contextmanager
 def readable(**sources: TrainingData | None) -> Iterator[None]:
-    """Has an image that cannot be decoded, met anywhere in the block, be an error that names it.
+    """Turns a failure to decode an image within the block into an error that names it.
 
     Args:
-        **sources: what the block reads, by argument.
+        **sources: the data the block reads, by argument.
 
     Raises:
         ValueError: for the first such image.
@@ -139,7 +139,7 @@ def readable(**sources: TrainingData | None) -> Iterator[None]:
             if data is not None and number is not None:
                 raise ValueError(
                     f"`{argument}`: {data.called(number)} cannot be decoded as an image. Save it again, or "
-                    "take it away."
+                    "remove it."
                 ) from None
         raise error
 
@@ -152,24 +152,24 @@ def load_data(
     argument: str,
     names: Sequence[str] | None = None,
 ) -> TrainingData:
-    """Examples with labels, as a model takes them.
+    """Examples with labels, in the form a model takes.
 
     Args:
-        source: `(inputs, labels)`, or an npz file, as of `load_examples`; a folder with a folder of PNG,
-            JPEG, GIF or BMP images for each class; or a
-            TFRecord file, or a pattern of such files as of `glob`. Records are `tf.train.Example`s with
-            "image" or "image/encoded", an encoded image, and "label" or "image/class/label", its class
-            number. Images are brought to the model's size and to [0, 1].
+        source: `(inputs, labels)`, or an npz file, as for `load_examples`; a folder with one folder of PNG,
+            JPEG, GIF or BMP images per class; or a TFRecord file, or a `glob` pattern of such files.
+            Records are `tf.train.Example`s with "image" or "image/encoded", an encoded image, and "label"
+            or "image/class/label", its class index. Images are resized to the model's size and scaled to
+            [0, 1].
         model: takes the inputs.
         task: what labels mean.
         part: "train" or "test", of the arrays in an npz file.
-        argument: what messages call the examples.
-        names: of the classes; folders are in this order if they are named so, else sorted by name.
+        argument: name of the argument with the examples, for messages.
+        names: names of the classes; folders with these names are in this order, otherwise sorted by name.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if there is nothing in it, images cannot be brought to what the model takes, or labels
-            are not of the model's classes.
+        FileNotFoundError: if the file or folder does not exist.
+        ValueError: if it is empty, images cannot be converted to the model's input, or labels are not
+            classes of the model.
     """
     what = f"`{argument}`"
     if not _holds_images(source):
@@ -178,8 +178,8 @@ def load_data(
     path = os.fspath(source)
     if not isinstance(task, Classification):
         raise ValueError(
-            f"{what}: {path!r} has a class for each image, and the network is of the task {task.name!r}. "
-            "Give an npz file."
+            f"{what}: {path!r} has one class per image, but the network has the task {task.name!r}. Give "
+            "an npz file."
         )
     reader = ImageReader(model, what)
     if os.path.isdir(path):
@@ -197,17 +197,17 @@ def load_data(
 
 
 def load_unlabelled(source: Any, model: keras.Model, argument: str) -> TrainingData:
-    """Inputs without labels, as a model takes them.
+    """Inputs without labels, in the form a model takes.
 
     Args:
-        source: inputs `(n, ...)`, or an npz file with `x_train`; a folder with images, however deep; or
-            TFRecord files with images, as of `load_data`. Labels in them are not looked at.
+        source: inputs `(n, ...)`, or an npz file with `x_train`; a folder with images at any depth; or
+            TFRecord files with images, as for `load_data`. Labels in them are ignored.
         model: takes the inputs.
-        argument: what messages call them.
+        argument: name of the argument, for messages.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if there is nothing in it, or images cannot be brought to what the model takes.
+        FileNotFoundError: if the file or folder does not exist.
+        ValueError: if it is empty, or images cannot be converted to the model's input.
     """
     what = f"`{argument}`"
     if not _holds_images(source):
@@ -267,8 +267,8 @@ def _check_classes(labels, task, what, names=None):
     """Raises ValueError for labels that are not the network's classes."""
     if names is not None and len(names) != task.classes:
         raise ValueError(
-            f"{what} has {len(names)} folders, and the network tells {task.classes} classes apart. There "
-            "must be a folder for each class, in the order of its classes. Received: "
+            f"{what} has {len(names)} folders, but the network has {task.classes} classes. There must be a "
+            "folder for each class, in the order of its classes. Received: "
             f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
         )
     task.check_labels(labels, len(labels), f"the labels of {what}")

@@ -1,4 +1,4 @@
-"""diagnose: whether tfkd works on this machine, and with what."""
+"""diagnose: whether tfkd works on this machine, and with which versions and devices."""
 
 import dataclasses
 import importlib.metadata
@@ -17,20 +17,20 @@ from tfkd.datafree import DataFreeDistiller, Procedural
 from tfkd.export import export_tflite
 from tfkd.pipelines._machine import device, versions
 
-# Extras that are made of others, or of what only development needs.
+# Extras that combine others, or are only for development.
 _NOT_MISSED = ("all", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """What `tfkd.pipelines.diagnose` found out.
+    """The result of `tfkd.pipelines.diagnose`.
 
     Attributes:
-        versions: of tfkd, Python and the libraries that a result depends on.
+        versions: versions of tfkd, Python and the libraries that results depend on.
         device: the GPUs in use, or how many CPU cores there are.
-        missing: requirements that are not installed, or in another version, by extra.
-        failures: what did not work, with the error; empty if all did.
-        seconds: how long the self-test took.
+        missing: requirements that are not installed, or in a wrong version, by extra.
+        failures: what did not work, with the error; empty if everything did.
+        seconds: duration of the self-test.
 
     Example:
         >>> diagnosis = tfkd.pipelines.diagnose()
@@ -45,11 +45,11 @@ class Diagnosis:
 
     @property
     def problem(self) -> str | None:
-        """What failed, in a line; None if all works."""
+        """What failed, in one line; None if everything works."""
         return f"These failed: {', '.join(self.failures)}." if self.failures else None
 
     def summary(self) -> str:
-        """All of it as lines of text."""
+        """The whole diagnosis as lines of text."""
         lines = [f"{name} {version}" for name, version in self.versions.items()]
         lines += [f"device: {self.device}"]
         for extra, requirements in self.missing.items():
@@ -62,7 +62,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Looks at versions, devices and extras, and tries what tfkd does: trains, compiles, converts.
+    """Checks versions, devices and extras, and runs a self-test: training, XLA, conversion.
 
     Returns:
         A `Diagnosis`.
@@ -76,13 +76,13 @@ def diagnose() -> Diagnosis:
     for what, attempt in _ATTEMPTS.items():
         try:
             attempt()
-        except Exception as error:  # Whatever is wrong with a machine is what was asked for.
+        except Exception as error:  # Any failure is a finding.
             failures[what] = f"{type(error).__name__}: {error}".splitlines()[0]
     return Diagnosis(versions(), device(), _missing_extras(), failures, time.perf_counter() - start)
 
 
 def _missing_extras():
-    """Requirements of tfkd's extras that are not met; a source tree that is not installed has no extras."""
+    """Unmet requirements of tfkd's extras; an uninstalled source tree has no extras."""
     try:
         installed = importlib.metadata.distribution("tfkd")
     except importlib.metadata.PackageNotFoundError:
@@ -126,7 +126,7 @@ def _convert():
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
     with tempfile.TemporaryDirectory() as folder:
-        # It compares the file's answers with the model's.
+        # This compares the file's outputs with the model's.
         export_tflite(model, os.path.join(folder, "model.tflite"), "float32")
 
 

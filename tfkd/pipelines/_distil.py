@@ -1,4 +1,4 @@
-"""distil: a teacher in, smaller students and their TFLite files out, no data."""
+"""distil: distils a teacher into smaller students and their TFLite files, without data."""
 
 import contextlib
 import os
@@ -49,58 +49,58 @@ def distil(
     flags: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> Distilled | list[Distilled] | None:
-    """Teaches students what a trained network knows, without data, and makes their TFLite files.
+    """Distils a trained network into students without data, and makes their TFLite files.
 
-    What the program `tfkd-data-free` does: the teacher is loaded, each student is trained by the recipe,
-    measured, given the batch statistics that agree best with the teacher, and converted to a TFLite file
-    that is run and compared. Several students share the recipe's warm-up: each goes on with the generators,
-    chains and memory that the run before it left, and is taught in as many steps.
+    This is the function behind the program `tfkd-data-free`. The teacher is loaded; each student is trained
+    with the recipe, measured, given the batch statistics that agree best with the teacher, and converted to
+    a TFLite file that is run and compared. Several students share the recipe's warm-up: each continues with
+    the generators, chains and memory of the run before it, and has the same number of training steps.
 
-    `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does.
+    `seed` also seeds Keras, NumPy and Python, like `keras.utils.set_random_seed`.
 
     Args:
-        teacher: a file or a Keras model, as `tfkd.load_teacher` takes them. A model that returns logits
-            already is taken as it is.
-        students: a student, or several of them. Each is a Keras model, which is trained in place, or what
-            `tfkd.students.student_named` takes: a `.keras` file, "0.5x", "0.6deep", "resnet20" and so on.
+        teacher: a file or a Keras model, as for `tfkd.load_teacher`. A model that already returns logits is
+            used unchanged.
+        students: one or several students. Each is a Keras model, which is trained in place, or an argument
+            of `tfkd.students.student_named`: a `.keras` file, "0.5x", "0.6deep", "resnet20" and so on.
         recipe: a `tfkd.datafree` recipe, or the name of one; "auto" for the one that suits the teacher, as
-            `tfkd.datafree.choose_recipe` finds it.
+            chosen by `tfkd.datafree.choose_recipe`.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
-        inherit: whether to initialize students by a factor ("0.5x") from the teacher's weights.
-        seed: what all randomness follows from.
+        inherit: whether to initialize scaled students ("0.5x") from the teacher's weights.
+        seed: int seed of all randomness.
         evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: for evaluation only,
-            never for training or for choosing anything.
+            never for training or model selection.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
-        min_agreement: share of synthesized inputs, in [0, 1], on which the TFLite file has to answer as the
-            student; where it does not, the next best kind of file that does is the result's, and the reason
-            is its `problem`.
-        labels: names of the classes in their order, for the TFLite file to carry.
+        min_agreement: fraction of synthesized inputs, in [0, 1], on which the TFLite file must agree with
+            the student; otherwise the result has the next best kind of file that does, and `problem` says
+            why.
+        labels: names of the classes in order, to store in the TFLite file.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`
             (`tfkd.export.read_calibration`), `metrics.json`, `report.html`, `MODEL_CARD.md` and
-            `model_card.json`, pictures and TensorBoard's events; None for nowhere. Several students get a
-            folder each inside of it.
-        resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
+            `model_card.json`, pictures and TensorBoard's events; None to write nothing. Several students
+            get one subfolder each.
+        resume: whether to continue an interrupted run in `folder`; it ends with the same weights.
         overwrite: whether to replace a run in `folder`.
-        jit_compile: as `tfkd.DataFreeDistiller.compile` takes it.
-        strategy: of `tf.distribute`, under which copies of teacher and student train; None for one device.
-            It takes one student. Each replica makes and learns from `batch_size` inputs of its own. Of
-            several workers the chief alone measures, prints and writes, and each other one keeps what it
-            needs to go on in `state` within its `folder`.
+        jit_compile: as for `tfkd.DataFreeDistiller.compile`.
+        strategy: a `tf.distribute` strategy under which copies of teacher and student train; None for one
+            device. Only one student is allowed. Each replica makes and trains on its own `batch_size`
+            inputs. With several workers, only the chief measures, prints and writes; each other worker
+            keeps what it needs to resume in `state` within its `folder`.
         verbose: as in `keras.Model.fit`; 0 prints nothing.
-        flags: the values of all flags that this was asked for by, for records; None if there were none.
-        command: the command line, likewise.
+        flags: values of all flags of the command line, for the records; None if there was none.
+        command: the command line itself, or None.
 
     Returns:
-        A `Distilled`, or a list of them where several students were given; None in a worker that is not the
+        A `Distilled`, or a list of them if several students were given; None in a worker that is not the
         chief.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ImportError: if what files or reports need is not installed.
+        FileNotFoundError: if a file does not exist.
+        ImportError: if a package for files or reports is not installed.
         RuntimeError: if another worker has ended.
-        ValueError: if an argument does not fit, another run is writing to the folder, or the teacher is no
-            better than chance or its answers are not finite.
-        OSError: if the folder cannot be written, or is removed in mid-run.
+        ValueError: if an argument is invalid, another run is writing to the folder, or the teacher is no
+            better than chance or its outputs are not finite.
+        OSError: if the folder cannot be written, or is removed during the run.
 
     Example:
         >>> distilled = tfkd.pipelines.distil("teacher.keras", "0.5x", inherit=True, seed=1)
@@ -117,12 +117,12 @@ def distil(
     students = _listed(students) if several else [students]
     if strategy is not None and len(students) > 1:
         raise ValueError(
-            f"`strategy` takes one student at a time. Received: {len(students)}. Call `distil` once for "
-            "each, with a `folder` of its own."
+            f"`strategy` takes one student at a time. Received: {len(students)}. Call `distil` once per "
+            "student, each with its own `folder`."
         )
     check_outputs(tflite, folder)
     if resume and folder is None:
-        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+        raise ValueError("`resume` needs the `folder` of the interrupted run.")
     with contextlib.ExitStack() as open_folders:
         open_folders.enter_context(team.together())
         open_folders.enter_context(progress.showing(verbose))
@@ -165,7 +165,7 @@ def distil(
             results = []
             for number, (student, each) in enumerate(zip(students, folders, strict=True)):
                 if number:
-                    # A student begins with the same weights, whether others came before or not.
+                    # A student starts with the same weights, whether or not others came before it.
                     keras.utils.set_random_seed(seed)
                     start = time.perf_counter()
                 say(f"building the student: {named(student)}")
@@ -179,7 +179,7 @@ def distil(
 def _listed(students):
     students = list(students)
     if not students:
-        raise ValueError("`students` must be at least one student. Received: an empty list.")
+        raise ValueError("`students` must contain at least one student. Received: an empty list.")
     return students
 
 

@@ -1,4 +1,4 @@
-"""distil_text: texts and a transformer in, a small student and its TFLite file out."""
+"""distil_text: distils a transformer on texts into a small student and its TFLite file."""
 
 import contextlib
 import dataclasses
@@ -62,61 +62,63 @@ def distil_text(
     flags: dict[str, Any] | None = None,
     command: str | None = None,
 ) -> Distilled:
-    """Teaches a student of a transformer on texts, and makes its TFLite file.
+    """Distils a transformer into a student on texts, and makes its TFLite file.
 
-    What the program `tfkd-distill --task=text` does. With labels the teacher is a classifier; a folder of
-    Hugging Face gets a new head, which is fine-tuned first. Without labels the teacher is what its file
-    says, and a folder is a sentence encoder. A share of the training texts is held out to measure on.
+    This is the function behind the program `tfkd-distill --task=text`. With labels, the teacher is a
+    classifier; a Hugging Face folder gets a new head and is fine-tuned first. Without labels, a file
+    determines its own task, and a folder is a sentence encoder. A fraction of the training texts is held
+    out for evaluation.
 
     Args:
         teacher: a `.keras` file or a model of texts; or a folder with `config.json`, `model.safetensors`
             and a tokenizer.
-        student: "3layers", "3layersx192" (of that width), "0,2,5" (of these layers of the teacher),
-            "bilstm", a `.keras` file, or a model, which is trained in place. None for "3layers", or for
-            what a recipe that is an object says.
-        recipe: a recipe of `tfkd.text`, or its name; None for `BERTToBiLSTM` of a "bilstm",
-            `EmbeddingDistillation` of a sentence encoder, else `DistilBERT`.
-        training_data: a `.csv` or `.tsv` file of texts, with labels or without, or a `.txt` file with a
-            text a line.
+        student: "3layers", "3layersx192" (of width 192), "0,2,5" (these layers of the teacher), "bilstm", a
+            `.keras` file, or a model, which is trained in place. None for "3layers", or for the student
+            that a recipe object defines.
+        recipe: a recipe of `tfkd.text`, or its name; None for `BERTToBiLSTM` with "bilstm",
+            `EmbeddingDistillation` for a sentence encoder, otherwise `DistilBERT`.
+        training_data: a `.csv` or `.tsv` file of texts, with or without labels, or a `.txt` file with one
+            text per line.
         tokenizer: folder of the tokenizer; None for the teacher's folder.
-        recipe_options: `key=value` strings, options of a recipe that is given by its name.
-        unlabelled_data: more texts, in a file like `training_data`, whose labels are not looked at.
+        recipe_options: `key=value` strings: options of a recipe given by name.
+        unlabelled_data: more texts, in a file like `training_data`; its labels are ignored.
         evaluation_data: texts to measure on at the end, in a file like `training_data`.
-        text_column: name or number, from 0, of the texts' column; None for one called "text" or the like,
-            else the first.
-        label_column: likewise of the labels; None for one called "label" or the like, else the second of
-        two. labels: the classes in their order; None for those in the file, sorted.
-        augment: whether the student also learns from sentences that are made of the training texts: copies
-            with words masked and n-grams, three of each or as `BERTToBiLSTM` has it
-            (`tfkd.text.augment_words`). With them or `unlabelled_data` labels do not count, only the
-            teacher's answers.
-        max_length: tokens at which texts are cut, at least 3; the TFLite file has this length.
-        teacher_epochs: of fine-tuning, where the teacher is a folder and there are labels.
-        validation_split: share of the training texts that is held out, above 0 and below 1.
-        epochs: of the student; None for the recipe's.
+        text_column: name, or index from 0, of the column with texts; None for one called "text" or similar,
+            otherwise the first.
+        label_column: the same for labels; None for one called "label" or similar, otherwise the second of
+            two.
+        labels: the classes in order; None for those in the file, sorted.
+        augment: whether the student also learns from augmented training texts: copies with words masked,
+            and n-grams, three of each or as `BERTToBiLSTM` defines (`tfkd.text.augment_words`). With these
+            or `unlabelled_data`, labels are not used, only the teacher's outputs.
+        max_length: number of tokens at which texts are truncated, at least 3; the TFLite file has this
+            input length.
+        teacher_epochs: epochs of fine-tuning, if the teacher is a folder and there are labels.
+        validation_split: fraction of the training texts to hold out, above 0 and below 1.
+        epochs: epochs of the student; None for the recipe's.
         batch_size: texts in an update; None for the recipe's.
-        learning_rate: the highest one; None for the recipe's.
-        seed: what all randomness follows from.
+        learning_rate: peak learning rate; None for the recipe's.
+        seed: int seed of all randomness.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
-        min_agreement: how far the file has to answer held-out texts as the student, in [0, 1]; where it
-            does not, the next best kind of file that does is the result's.
+        min_agreement: minimum agreement of the file with the student on held-out texts, in [0, 1];
+            otherwise the result has the next best kind of file that reaches it.
         folder: where to write `student.keras`, `student.tflite`, `tokenizer`, `metrics.json`,
-            `report.html`, `MODEL_CARD.md`, `model_card.json`, TensorBoard's events and, of training texts,
-            `calibration.npz`; None for nowhere.
-        resume: whether to go on with a run in `folder` that was interrupted.
+            `report.html`, `MODEL_CARD.md`, `model_card.json`, TensorBoard's events and, from training
+            texts, `calibration.npz`; None to write nothing.
+        resume: whether to continue an interrupted run in `folder`.
         overwrite: whether to replace a run in `folder`.
-        jit_compile: as of `tfkd.Distiller.compile`.
+        jit_compile: as for `tfkd.Distiller.compile`.
         verbose: 0 prints nothing.
-        flags: the values of all flags that this was asked for by, for records; None if there were none.
-        command: the command line, likewise.
+        flags: values of all flags of the command line, for the records; None if there was none.
+        command: the command line itself, or None.
 
     Returns:
         A `Distilled`.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ImportError: if the extra `text`, or what files or reports need, is not installed.
-        ValueError: if an argument does not fit, or another run is writing to the folder.
+        FileNotFoundError: if a file does not exist.
+        ImportError: if the extra `text`, or a package for files or reports, is not installed.
+        ValueError: if an argument is invalid, or another run is writing to the folder.
         OSError: if the folder cannot be written.
 
     Example:
@@ -131,7 +133,7 @@ def distil_text(
     check_number("min_agreement", min_agreement, least=0, most=1)
     check_outputs(tflite, folder)
     if resume and folder is None:
-        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+        raise ValueError("`resume` needs the `folder` of the interrupted run.")
     opened = RunFolder(folder, request.settings, resume, overwrite) if folder else contextlib.nullcontext()
     with opened as place, progress.showing(verbose):
         if resume and place and place.finished:
@@ -156,14 +158,14 @@ def distil_text(
         data = data.for_task(task_of(network))
         overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
         chosen = recipe_for(recipe, student, network, recipe_options, **overrides)
-        # What cannot be made is refused before the teacher learns anything.
+        # Refuse impossible students before training the teacher.
         learner = text_student(student, chosen, network)
         if place:
             place.begin()
             words.save(place.file("tokenizer"))
         if new:
             fine_tune(network, data, teacher_epochs, seed, place, say)
-            # The student begins alike, whether or not the teacher was trained in this process.
+            # The student starts the same, whether or not the teacher was trained in this process.
             keras.utils.set_random_seed(seed)
             learner = text_student(student, chosen, network)
         taught, log = data.to_learn_from(chosen, augment, seed), TrainingLog(say)

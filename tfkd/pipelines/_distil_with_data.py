@@ -1,4 +1,4 @@
-"""distil_with_data: training data and teachers in, a student and its TFLite file out, by any scheme."""
+"""distil_with_data: distils teachers on data into a student and its TFLite file."""
 
 import contextlib
 import dataclasses
@@ -74,75 +74,75 @@ def distil_with_data(
     flags: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> Distilled | None:
-    """Teaches a student on training data by a scheme of `tfkd.schemes`, and makes its TFLite file.
+    """Trains a student on data by a scheme of `tfkd.schemes`, and makes its TFLite file.
 
-    What the program `tfkd-distill` does. A share of the training data is held out: it measures every epoch,
-    chooses where a scheme chooses, and judges the TFLite file. `evaluation_data` measures at the end alone.
+    This is the function behind the program `tfkd-distill`. A fraction of the training data is held out for
+    validation after every epoch, for choices that a scheme makes, and for checking the TFLite file.
+    `evaluation_data` is used only at the end.
 
-    `seed` seeds Keras, NumPy and Python, too, as `keras.utils.set_random_seed` does. An interrupted run
-    goes on to the same weights on the same machine.
+    `seed` also seeds Keras, NumPy and Python, like `keras.utils.set_random_seed`. A resumed run ends with
+    the same weights on the same machine.
 
     Args:
-        teacher: a file or a Keras model, as `tfkd.load_teacher` takes them; several for the scheme
-            "ensemble"; None where a scheme needs none.
-        students: a Keras model, which is trained in place, or what `tfkd.students.student_named` takes;
+        teacher: a file or a Keras model, as for `tfkd.load_teacher`; several for the scheme "ensemble";
+            None if the scheme needs none.
+        students: a Keras model, which is trained in place, or an argument of `tfkd.students.student_named`;
             several for "mutual". None for "0.5x", or in "generations" for networks like the teacher.
         scheme: "distil", "mutual", "self", "ensemble", "assistants", "generations", "eskd" or
             "noisy_student".
-        training_data: inputs and labels; an npz file with `x_train` and `y_train`; a folder with a folder
-            of images for each class, in the order of `labels` if these are their names, else sorted; or a
-            TFRecord file, or a pattern of such files, whose examples have
-            "image" or "image/encoded" and "label" or "image/class/label". Images are brought to the
-            network's size and to [0, 1].
+        training_data: inputs and labels; an npz file with `x_train` and `y_train`; a folder with one folder
+            of images per class, in the order of `labels` if these are their names, otherwise sorted; or a
+            TFRecord file, or a pattern of such files, whose examples have "image" or "image/encoded" and
+            "label" or "image/class/label". Images are resized to the network's size and scaled to [0, 1].
         scheme_options: options of the scheme by name, or `key=value` strings.
-        losses: distillation losses; or their names in snake case, with options behind colons, such as
+        losses: distillation losses; or their names in snake case, with options after colons, such as
             "soft_targets:temperature=4,hint:teacher_layer=conv2:student_layer=conv2", or JSON. None for the
             scheme's.
         loss_weights: one for each loss, or "published"; None for the scheme's.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for the scheme's.
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for the scheme's.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
-        inherit: whether students by a factor ("0.5x") begin with the teacher's weights.
-        validation_split: share of the training data that is held out, above 0 and below 1.
+        inherit: whether to initialize scaled students ("0.5x") from the teacher's weights.
+        validation_split: fraction of the training data to hold out, above 0 and below 1.
         unlabelled_data: more inputs for "noisy_student": an array, an npz file with `x_train`, a folder of
             images, or TFRecord files.
-        epochs: for each network that is trained.
+        epochs: number of epochs for each trained network.
         batch_size: examples in an update.
-        optimizer: an optimizer of Keras by name, with options behind colons: "sgd:momentum=0.9".
-        learning_rate: its peak rate, above 0; it rises for the first 5 % of updates, and falls as a cosine.
-        seed: what all randomness follows from.
+        optimizer: a Keras optimizer by name, with options after colons: "sgd:momentum=0.9".
+        learning_rate: peak learning rate, above 0; warm-up over the first 5 % of updates, then cosine
+            decay.
+        seed: int seed of all randomness.
         evaluation_data: like `training_data`, with `x_test` and `y_test` in an npz file: for evaluation
-            only. What takes more than 2 GiB is measured by a sample.
+            only. If it takes more than 2 GiB, a sample is used.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
-        min_agreement: share of held-out inputs, in [0, 1], on which the file has to answer as the student;
-            where it does not, the next best kind of file that does is the result's, and the reason is its
-            `problem`.
-        labels: names of the classes in their order, for the file to carry; None for those of the training
+        min_agreement: fraction of held-out inputs, in [0, 1], on which the file must agree with the
+            student; otherwise the result has the next best kind of file that does, and `problem` says why.
+        labels: names of the classes in order, to store in the file; None for the names of the training
             data's folders.
         folder: where to write `student.keras`, `student.tflite`, `metrics.json`, `report.html`,
-            `MODEL_CARD.md`, `model_card.json`, of training inputs `calibration.npz`
-            (`tfkd.export.read_calibration`), TensorBoard's events and, where a scheme trains several
-            networks, `students`; None for nowhere.
-        resume: whether to go on with a run in `folder` that was interrupted, to the same weights.
+            `MODEL_CARD.md`, `model_card.json`, `calibration.npz` from training inputs
+            (`tfkd.export.read_calibration`), TensorBoard's events and, if a scheme trains several networks,
+            `students`; None to write nothing.
+        resume: whether to continue an interrupted run in `folder`; it ends with the same weights.
         overwrite: whether to replace a run in `folder`.
-        jit_compile: as of `tfkd.Distiller.compile`.
-        strategy: of `tf.distribute`, under which copies of the networks train; None for one device. For the
-            schemes "distil" and "eskd". Each batch is divided among the replicas. Of several workers the
-            chief alone measures, prints and writes, and each other one keeps what it needs to go on in
-            `state` within its `folder`.
+        jit_compile: as for `tfkd.Distiller.compile`.
+        strategy: a `tf.distribute` strategy under which copies of the networks train; None for one device.
+            For the schemes "distil" and "eskd". Each batch is divided among the replicas. With several
+            workers, only the chief measures, prints and writes; each other worker keeps what it needs to
+            resume in `state` within its `folder`.
         verbose: 0 prints nothing.
-        flags: the values of all flags that this was asked for by, for records; None if there were none.
-        command: the command line, likewise.
+        flags: values of all flags of the command line, for the records; None if there was none.
+        command: the command line itself, or None.
 
     Returns:
         A `Distilled`; None in a worker that is not the chief.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ImportError: if what files or reports need is not installed.
+        FileNotFoundError: if a file does not exist.
+        ImportError: if a package for files or reports is not installed.
         RuntimeError: if another worker has ended.
-        ValueError: if an argument does not fit, the scheme needs what is not given, another run is writing
+        ValueError: if an argument is invalid, something the scheme needs is missing, another run is writing
             to the folder, or the teacher is no better than chance.
-        OSError: if the folder cannot be written, or is removed in mid-run.
+        OSError: if the folder cannot be written, or is removed during the run.
 
     Example:
         >>> distilled = tfkd.pipelines.distil_with_data(
@@ -164,7 +164,7 @@ def distil_with_data(
     check_number("min_agreement", min_agreement, least=0, most=1)
     check_outputs(tflite, folder)
     if resume and folder is None:
-        raise ValueError("`resume` needs a `folder`: the one of the run that was interrupted.")
+        raise ValueError("`resume` needs the `folder` of the interrupted run.")
     teachers, wanted = _listed(teacher), _listed(students)
     check_needs(
         scheme, chosen_scheme, teachers, wanted, unlabelled_data, student_loss_weight=student_loss_weight
@@ -189,7 +189,7 @@ def distil_with_data(
             say(f"loading the teacher: {named(each)}")
             loaded.append(as_teacher(each, teacher_options))
         make = _makers(wanted, loaded, inherit, chosen_scheme)
-        # What says shapes and classes.
+        # Determines shapes and classes.
         model = loaded[0] if loaded else make[0]()
         task = task_of(model)
         check_labels(labels, model)
@@ -236,7 +236,7 @@ def distil_with_data(
                 ],
                 backup_dir=place.file("state/scheme") if place else None,
             )
-            # Students begin alike, whatever was drawn to read the data.
+            # Students start the same, however many random numbers reading the data took.
             keras.utils.set_random_seed(seed)
             taught = chosen_scheme.run(course)
         history = log.rows(taught.history)
@@ -296,7 +296,7 @@ def _listed(sources: Any) -> list[Source]:
 def _makers(
     wanted: Sequence[Source], teachers: Sequence[keras.Model], inherit: bool, scheme: Scheme
 ) -> list[Callable[[], keras.Model]]:
-    """What makes each kind of student that was asked for; the first is half as wide unless it is said."""
+    """A function for each requested kind of student; by default a half-width one."""
     if not wanted and scheme.default_student is not None:
         wanted = [scheme.default_student]
     teacher = teachers[0] if teachers else None
@@ -308,7 +308,7 @@ def _replicated(make: Callable[[], keras.Model], team: Team) -> keras.Model:
 
 
 def _plain(taught: Taught, student: keras.Model, teachers: Sequence[keras.Model]) -> Taught:
-    """What came of a scheme under a strategy, with networks outside of it."""
+    """The result of a scheme run under a strategy, with networks outside the strategy."""
     copy_weights(taught.student, student)
     return dataclasses.replace(taught, student=student, teacher=teachers[0])
 

@@ -1,4 +1,4 @@
-"""How right networks are, and how far they agree, by their task."""
+"""Accuracy of networks, and their agreement, according to their task."""
 
 import os
 from collections.abc import Callable
@@ -19,13 +19,13 @@ def predict(model: keras.Model, x: Any) -> np.ndarray:
 
 
 def agreement(task: Task, teacher_outputs: np.ndarray, student_outputs: np.ndarray) -> float:
-    """How far two networks' outputs agree on average, in [0, 1]."""
+    """Mean agreement of two networks' outputs, in [0, 1]."""
     each = task.agreement(teacher_outputs, student_outputs)
     return float(np.mean(np.asarray(each, "float64")))
 
 
 def scores(task: Task, outputs: np.ndarray, data: Examples | None) -> dict[str, Any]:
-    """How right outputs for real examples are: all figures of the task as "scores", and the "accuracy"."""
+    """Figures of outputs for real examples: all the task's as "scores", and the "accuracy"."""
     figures = {} if data is None else task.score(outputs, data[1])
     return {"accuracy": figures.get("accuracy"), "scores": figures}
 
@@ -33,13 +33,13 @@ def scores(task: Task, outputs: np.ndarray, data: Examples | None) -> dict[str, 
 def evaluation_examples(
     source: str | os.PathLike | tuple | None, model: keras.Model, role: str, say: Callable[[str], None]
 ) -> Examples | None:
-    """Real examples to measure on, after saying how right a network is on them.
+    """Real examples for evaluation; first reports a network's accuracy on them.
 
     Args:
-        source: as `load_examples` takes it; None for none.
+        source: as for `load_examples`; None for none.
         model: a trained network.
-        role: what the network is called in messages.
-        say: prints a line, or does not.
+        role: name of the network in messages.
+        say: prints a line, or does nothing.
 
     Returns:
         The examples, or None.
@@ -61,14 +61,14 @@ def check_better_than_chance(
     say: Callable[[str], None],
     argument: str = "evaluation_data",
 ) -> None:
-    """Says how right a network is on real examples.
+    """Reports a network's accuracy on real examples.
 
     Args:
         model: a trained network.
-        examples: to measure on.
-        role: what the network is called in messages.
-        say: prints a line, or does not.
-        argument: what the examples are of.
+        examples: the examples to measure on.
+        role: name of the network in messages.
+        say: prints a line, or does nothing.
+        argument: name of the argument with the examples.
 
     Raises:
         ValueError: if it is no better than chance.

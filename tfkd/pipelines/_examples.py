@@ -1,4 +1,4 @@
-"""Real examples: read from npz files or taken as arrays, and checked against the model they are for."""
+"""Real examples from npz files or arrays, checked against the model they are for."""
 
 import os
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ def load_examples(
     part: str = "test",
     argument: str = "evaluation_data",
 ) -> Examples:
-    """Inputs and labels from an npz file, or arrays, as a model takes them.
+    """Inputs and labels from an npz file or arrays, in the form a model takes.
 
     Args:
-        source: an npz file with `x_test` and `y_test`, or these two arrays. Inputs are `(n, ...)`, as the
-            model takes them, uint8 or floats; images are floats in [0, 1] and may lack a single channel.
-            Labels go by the model's task, for classification `n` class numbers.
-        model: the model, whose task says what labels are.
-        part: "test", or "train" for `x_train` and `y_train` of a file.
-        argument: what messages call the examples.
+        source: an npz file with `x_test` and `y_test`, or these two arrays. Inputs are `(n, ...)` in the
+            model's shape, uint8 or floats; float images are in [0, 1], and a single channel axis may be
+            missing. Labels depend on the model's task: for classification, `n` class indices.
+        model: the model; its task defines the labels.
+        part: "test", or "train" for `x_train` and `y_train` in a file.
+        argument: name of the argument with the examples, for messages.
 
     Returns:
-        float32 inputs, uint8 ones divided by 255, and labels.
+        float32 inputs (uint8 ones divided by 255) and labels.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an npz file, lacks an array, or shapes or values do not fit.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not an npz file, lacks an array, or shapes or values are invalid.
 
     Example:
         >>> x, y = tfkd.pipelines.load_examples("mnist.npz", teacher)
@@ -55,16 +55,16 @@ def load_examples(
 
 
 def load_inputs(source: str | os.PathLike | np.ndarray, model: keras.Model, argument: str) -> np.ndarray:
-    """Inputs alone, as a model takes them: `x_train` of an npz file, or an array.
+    """Inputs alone, in the form a model takes: `x_train` of an npz file, or an array.
 
     Args:
-        source: the file, or inputs `(n, ...)` as of `load_examples`.
-        model: what takes them.
-        argument: what messages call them.
+        source: the file, or inputs `(n, ...)` as for `load_examples`.
+        model: the model that takes them.
+        argument: name of the argument, for messages.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an npz file, lacks the array, or the shape or values do not fit.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not an npz file, lacks the array, or the shape or values are invalid.
     """
     what = f"`{argument}`"
     if isinstance(source, (str, os.PathLike)):
@@ -73,19 +73,19 @@ def load_inputs(source: str | os.PathLike | np.ndarray, model: keras.Model, argu
 
 
 def read_arrays(path: str, wanted: Sequence[str], what: str) -> list[np.ndarray]:
-    """Arrays of an npz file, in the order of their names.
+    """Arrays of an npz file, in the order of `wanted`.
 
     Args:
         path: the file.
-        wanted: names of arrays.
+        wanted: names of the arrays.
         what: the argument that gave the file, for messages.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not an npz file, or lacks an array.
     """
     if not os.path.exists(path):
-        raise FileNotFoundError(f"{what}: there is no file {path!r}.")
+        raise FileNotFoundError(f"{what}: the file {path!r} does not exist.")
     what = f"{what}: {path!r}"
     try:
         untrusted.check_arrays(path, what, wanted)
@@ -110,8 +110,8 @@ def _inputs(x, shape, what):
         x = x[..., None]
     if x.shape[1:] != shape or not len(x):
         raise ValueError(
-            f"The inputs of {what} must be of shape (n, {', '.join(map(str, shape))}), which is what the "
-            f"model takes. Received: {given}."
+            f"The inputs of {what} must have the shape (n, {', '.join(map(str, shape))}) that the model "
+            f"takes. Received: {given}."
         )
     if x.dtype == np.uint8:
         return x.astype("float32") / 255.0

@@ -1,4 +1,4 @@
-"""Teachers of texts that learn their labels before they teach."""
+"""Fine-tuning of text teachers before they teach."""
 
 import os
 from collections.abc import Callable
@@ -22,17 +22,17 @@ def fine_tune(
     place: RunFolder | None,
     say: Callable[[str], None],
 ) -> None:
-    """Teaches a classifier the labels, or gives it the weights that an interrupted run has kept.
+    """Fine-tunes a classifier, or restores the weights saved by an interrupted run.
 
-    An interruption in the midst of it begins it again, with the same outcome.
+    If interrupted midway, it starts from the beginning, with the same outcome.
 
     Args:
         teacher: a classifier with a new head; it is trained in place.
         data: the texts.
-        epochs: how many.
-        seed: what the order of the texts follows from.
-        place: where it is kept as `teacher.keras`; None for nowhere.
-        say: prints a line, or does not.
+        epochs: number of epochs.
+        seed: int seed of the order of the texts.
+        place: where to save it as `teacher.keras`; None to write nothing.
+        say: prints a line, or does nothing.
     """
     path = place and place.file("teacher.keras")
     if path and os.path.exists(path):

@@ -1,4 +1,4 @@
-"""The history of a run: one row an epoch, in a file that survives interruption."""
+"""The history of a run: one row per epoch, in a file that survives interruption."""
 
 import json
 import os
@@ -13,12 +13,12 @@ class RunHistory(keras.callbacks.Callback):
     """Keeps one row of logs and training seconds per epoch.
 
     Args:
-        path: a JSON file, read at the beginning and rewritten whole after each epoch; None to keep the
-            rows in memory only.
+        path: a JSON file, read at the start and rewritten after each epoch; None to keep the rows in memory
+            only.
 
     Attributes:
         rows: dictionaries of the epoch (from 1), its seconds and its logs.
-        resumed_rows: how many rows earlier processes have noted.
+        resumed_rows: number of rows from earlier processes.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -31,14 +31,14 @@ class RunHistory(keras.callbacks.Callback):
         self.resumed_rows: int | None = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        # An epoch that a killed run had noted but not saved is run, and noted, again.
+        # An epoch that a killed run recorded but did not save is run and recorded again.
         self.rows = [row for row in self.rows if row["epoch"] <= epoch]
         if self.resumed_rows is None:
             self.resumed_rows = len(self.rows)
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        # What follows the last step, validation and other callbacks, is not training.
+        # Validation and other callbacks after the last step are not training time.
         self._end = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -50,7 +50,7 @@ class RunHistory(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Training time so far, validation left out, interrupted parts included."""
+        """Training time so far, without validation, including interrupted parts."""
         return sum(row["seconds"] for row in self.rows)
 
     @property

@@ -1,4 +1,4 @@
-"""Images in files: found, decoded, and brought to what a network takes."""
+"""Image files: finding, decoding, and converting them to a network's input."""
 
 import os
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from generators._picture_files import ENDINGS, check_pictures
 
 
 class ImageReader:
-    """Decodes images and brings them to a network's size, in [0, 1].
+    """Decodes images and resizes them to a network's size, in [0, 1].
 
-    TensorFlow decodes no image of more than half a gigabyte.
+    TensorFlow cannot decode an image of more than half a gigabyte.
 
     Args:
         model: takes images `(height, width, channels)`.
         what: the argument, for messages.
 
     Raises:
-        ValueError: if the model does not take images of one size, grey or in colour.
+        ValueError: if the model does not take images of a fixed size, greyscale or colour.
     """
 
     def __init__(self, model: keras.Model, what: str) -> None:
         shape = tuple(model.input_shape[1:])
         if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
             raise ValueError(
-                f"{what}: files of images go with a network that takes them as (height, width, 1 or 3). "
-                f"Received: one that takes {shape}. Give an npz file of what it takes."
+                f"{what}: image files need a network that takes (height, width, 1 or 3). Received: a "
+                f"network that takes {shape}. Give an npz file with inputs of that shape."
             )
         self.size, self.channels = shape[:2], shape[2]
 
@@ -40,7 +40,7 @@ class ImageReader:
             content: the encoded image, a string tensor.
 
         Returns:
-            float32 `(height, width, channels)`; other proportions are stretched.
+            float32 `(height, width, channels)`; other aspect ratios are stretched.
         """
         image = tf.io.decode_image(content, self.channels, expand_animations=False)
         image = tf.image.resize(image, self.size, antialias=True)
@@ -51,15 +51,15 @@ class ImageReader:
 def folder_of_classes(
     path: str, what: str, order: Sequence[str] | None
 ) -> tuple[list[str], np.ndarray, list[str]]:
-    """The images of a folder that has a folder for each class.
+    """The images of a folder with one subfolder per class.
 
     Args:
         path: the folder.
         what: the argument, for messages.
-        order: of the classes, if these are their names; else they are sorted.
+        order: order of the classes, if these are their names; otherwise they are sorted.
 
     Returns:
-        Paths of the images, their class numbers and the names of the classes.
+        Paths of the images, their class indices and the names of the classes.
 
     Raises:
         ValueError: if there are fewer than two classes, one has no image, or a file is not an image.
@@ -69,10 +69,10 @@ def folder_of_classes(
         names = list(order)
     if len(names) < 2:
         raise ValueError(
-            f"{what}: {path!r} must hold a folder of images for each of at least two classes. Received: "
+            f"{what}: {path!r} must contain a folder of images for each of at least two classes. Received: "
             f"{', '.join(names) or 'none'}."
         )
-    # Finds images as Keras does, in folders inside of these, too.
+    # Finds images as Keras does, including in nested folders.
     found = keras.utils.image_dataset_from_directory(
         path, class_names=names, shuffle=False, batch_size=None, verbose=False
     )
@@ -82,8 +82,8 @@ def folder_of_classes(
     labels = np.array([numbers[file[lengths:].split(os.sep)[0]] for file in files], "int64")
     if empty := [name for number, name in enumerate(names) if number not in labels]:
         raise ValueError(
-            f"{what}: {path!r} has no image ({', '.join(ENDINGS)}) in {', '.join(empty[:5])}. Put "
-            "images there, or take the folder away."
+            f"{what}: {path!r} has no image ({', '.join(ENDINGS)}) in {', '.join(empty[:5])}. Put images "
+            "there, or remove the folder."
         )
     check_pictures(files, what)
     return files, labels, names

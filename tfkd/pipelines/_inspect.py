@@ -1,4 +1,4 @@
-"""inspect_model: what a trained network is, how it is scaled, and what can be made of it."""
+"""inspect_model: describes a trained network, its scaling, and its possible students."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ from tfkd.teachers._opened import opened
 from tfkd.teachers._scaling import AUTO, RGB
 
 _SCALING = ("input_range", "mean", "std", "channel_order")
-# Options of `load_teacher` that are flags of the programs, too.
+# Options of `load_teacher` that are also flags of the programs.
 _FLAGS = {
     "task": "task",
     "layout": "layout",
@@ -37,31 +37,31 @@ _FLAGS = {
     "from_logits": "from_logits",
     "weights": "teacher_weights",
 }
-# Options that say how a file is read.
+# Options for reading a file.
 _OF_FILES = ("trust_files", "weights")
 
 
 def inspect_model(
     teacher: Source, *, teacher_options: Mapping[str, Any] | None = None, verbose: int = 0
 ) -> Inspection:
-    """Finds out what a trained network is, how its inputs are scaled, and what can be made of it.
+    """Describes a trained network: its inputs and outputs, scaling, cost and possible students.
 
-    What the program `tfkd-inspect` does. Nothing of a file runs before `load_teacher` would run it. What
-    cannot be found out is "not known", with the reason.
+    This is the function behind the program `tfkd-inspect`. Nothing in a file runs that `load_teacher` would
+    not run. What cannot be determined is "not known", with the reason.
 
     Args:
-        teacher: a file or a Keras model, as `tfkd.load_teacher` takes them.
+        teacher: a file or a Keras model, as for `tfkd.load_teacher`.
         teacher_options: arguments of `tfkd.load_teacher`; without `input_range`, or with "auto", the
-            scaling is found out.
-        verbose: 0 prints nothing, else what is being done.
+            scaling is detected.
+        verbose: 0 prints nothing, otherwise each step.
 
     Returns:
         An `Inspection`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        TypeError: if it is a model of tf_keras.
-        ValueError: if the file holds no model that can be read, or asks for more than tfkd allows.
+        FileNotFoundError: if the file does not exist.
+        TypeError: if it is a tf_keras model.
+        ValueError: if the file contains no readable model, or needs more than tfkd allows.
 
     Example:
         >>> print(tfkd.inspect_model("teacher.keras").summary())
@@ -85,8 +85,8 @@ def _read(source, trusted, weights):
 
 
 def _inspected(source, loaded, options, say):
-    say("finding out how its inputs are scaled")
-    with progress.work("finding out how inputs are scaled"):
+    say("detecting how its inputs are scaled")
+    with progress.work("detecting how inputs are scaled"):
         scaling, options = _with_scaling(source, loaded, options)
     network, reason, notes = loaded, None, []
     with warnings.catch_warnings(record=True) as caught:
@@ -94,22 +94,24 @@ def _inspected(source, loaded, options, say):
         try:
             network = _teacher(source, loaded, options)
         except Exception as error:
-            # Such as a layout that has to be said: the rest is found out all the same.
+            # For example an unspecified layout: everything else is still determined.
             check_not_interrupted(error)
             reason = str(error)
         notes += [str(each.message) for each in caught if each.category.__module__.startswith("tfkd")]
     if scaling.value and scaling.value.get("sure") is False:
-        notes.append("Its scaling is not certain. Check it before you go on.")
+        notes.append("Its scaling is not certain. Check it before you continue.")
     if reason is not None:
-        notes.append(f"It cannot be a teacher as it is: {reason}")
+        notes.append(f"It cannot be used as a teacher as is: {reason}")
 
     def seen(look: Callable[[Network], Finding]) -> Finding:
         return probed(lambda: look(loaded))
 
     def taught(look: Callable[[keras.Model], Finding]) -> Finding:
-        return not_known("it cannot be a teacher as it is") if reason else probed(lambda: look(network))
+        return (
+            not_known("it cannot be used as a teacher as is") if reason else probed(lambda: look(network))
+        )
 
-    say("measuring what it costs, and trying what can be made of it")
+    say("measuring its cost, and trying possible students")
     with progress.work("measuring and trying"):
         thinning = taught(of_teacher.thinning_of)
         inherits = thinning.value == of_teacher.INHERITED
@@ -135,11 +137,11 @@ def _inspected(source, loaded, options, say):
 
 
 def _with_scaling(source, loaded, options):
-    """The finding about the scaling, and the options with it."""
+    """The finding about the scaling, and the options that include it."""
     if takes_texts(loaded):
         return Finding("none: it takes token ids", {}), options
     if isinstance(loaded, BlackBoxTeacher):
-        return Finding("as its function has it", {}), options
+        return Finding("as its function defines it", {}), options
     if given := _given_scaling(options):
         words = ", ".join(f"{name}={value}" for name, value in given.items())
         return Finding(f"as given: {words}", given), options
@@ -158,7 +160,7 @@ def _with_scaling(source, loaded, options):
 
 
 def _given_scaling(options):
-    """What was said of the scaling, as JSON can hold it."""
+    """The given scaling, in a JSON-compatible form."""
     usual = {"input_range": (None, AUTO), "mean": (0.0,), "std": (1.0,), "channel_order": (RGB,)}
     given = {name: options[name] for name in usual if name in options}
     plain = {
@@ -184,15 +186,15 @@ def _how_found(loaded, task, options):
     if options.get("task") is not None:
         return "as given"
     if not isinstance(loaded, keras.Model):
-        return "by its answers to synthetic inputs"
+        return "from its outputs for synthetic inputs"
     if marked_task(loaded) is not None:
-        return "as the model says"
+        return "as the model declares"
     ending = probabilities_ending(loaded, task)
     return f"it {ending}" if ending else "it ends without an activation"
 
 
 def _command(source, loaded, options, thinned, inherits):
-    """What makes a smaller student, as it can be typed."""
+    """The command that trains a smaller student."""
     in_memory = isinstance(source, keras.Model)
     path = f"{source.name}.keras" if in_memory else os.fspath(source)
     name = os.path.splitext(os.path.basename(os.path.abspath(path.rpartition(":")[2])))[0]

@@ -1,4 +1,4 @@
-"""What a network is and what it costs: findings about the network as somebody built it."""
+"""Findings about a network as built: its structure and cost."""
 
 import os
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from tfkd.searching._timing import file_of, timed_rounds
 from tfkd.teachers._by_name import is_name
 from tfkd.teachers._older_files import is_of_keras_2
 
-# A Keras model, or a file that only answers, a `TFLiteFile` or a `SavedModelFolder`.
+# A Keras model, or a black-box file: a `TFLiteFile` or a `SavedModelFolder`.
 Network = Any
 
 
 def probed(look: Callable[[], Finding]) -> Finding:
-    """What a probe finds, or why it finds nothing: strangers' networks fail in ways of their own."""
+    """The finding of a probe, or why it failed: networks can fail in unexpected ways."""
     try:
         return look()
     except Exception as error:
@@ -32,14 +32,18 @@ def probed(look: Callable[[], Finding]) -> Finding:
 
 
 def check_not_interrupted(error: Exception) -> None:
-    """Raises an error again that a library has made of an interruption."""
+    """Re-raises an error that a library made from an interruption."""
     if "KeyboardInterrupt" in str(error):
         raise error
 
 
 def format_of(source: Any, network: Network) -> Finding:
-    """What kind of file a network was read from."""
-    only = "rebuilt with its layers" if isinstance(network, keras.Model) else "which only answers"
+    """The kind of file a network was read from."""
+    only = (
+        "rebuilt with its layers"
+        if isinstance(network, keras.Model)
+        else "a black box that only makes predictions"
+    )
     if isinstance(source, keras.Model):
         return Finding("a Keras model in memory", "model")
     path = os.fspath(source)
@@ -57,14 +61,14 @@ def format_of(source: Any, network: Network) -> Finding:
 
 
 def architecture_of(network: Network) -> Finding:
-    """Which kind of model it is, and of how many layers."""
+    """The kind of model, and its number of layers."""
     if isinstance(network, TFLiteFile | SavedModelFolder):
-        words = f"a black box: answers, but no gradients and no layers; {network.reason}"
+        words = f"a black box: predictions only, no gradients or layers; {network.reason}"
         return Finding(words, "black_box")
     inner = [each for each in network.layers if isinstance(each, keras.Model)]
     leaves = [each for each in flatten_layers(network, include_self=False) if not _holds_layers(each)]
     kind = _kind(network)
-    nested = f", {len(inner)} of them models inside of it" if inner else ""
+    nested = f", {len(inner)} of them models" if inner else ""
     return Finding(
         f"{kind} {network.name!r} of {len(network.layers)} layers{nested}; {_most(leaves)}", kind
     )
@@ -81,14 +85,14 @@ def _holds_layers(layer):
 
 
 def _most(leaves):
-    """The commonest kinds of layers, in words."""
+    """The most common kinds of layers, in words."""
     kinds = [type(each).__name__ for each in leaves if each.weights]
     counts = sorted({kind: kinds.count(kind) for kind in kinds}.items(), key=lambda each: -each[1])
     return ", ".join(f"{count} {kind}" for kind, count in counts[:5]) or "nothing with weights"
 
 
 def inputs_of(network: Network) -> Finding:
-    """Names, shapes and dtypes of what it takes."""
+    """Names, shapes and dtypes of its inputs."""
     if isinstance(network, TFLiteFile):
         return _tensors(
             (name, shape, dtype)
@@ -100,7 +104,7 @@ def inputs_of(network: Network) -> Finding:
 
 
 def outputs_of(network: Network) -> Finding:
-    """Names, shapes and dtypes of what it returns."""
+    """Names, shapes and dtypes of its outputs."""
     if not isinstance(network, keras.Model):
         shapes = network.output_shapes
         floats = ["float32"] * len(shapes)
@@ -119,9 +123,9 @@ def _tensors(described):
 
 
 def parameters_of(network: Network) -> Finding:
-    """How many numbers it has learned."""
+    """The number of its parameters."""
     if not isinstance(network, keras.Model):
-        return not_known("a black box does not tell")
+        return not_known("a black box does not show it")
     count = network.count_params()
     return Finding(f"{count:,}", count)
 
@@ -129,13 +133,13 @@ def parameters_of(network: Network) -> Finding:
 def flops_of(network: Network) -> Finding:
     """Floating-point operations for one input."""
     if not isinstance(network, keras.Model):
-        return not_known("a black box does not tell")
+        return not_known("a black box does not show it")
     count = count_flops(network)
     return Finding(f"{count:,} for one input, a multiply-add as two", count)
 
 
 def tflite_of(network: Network) -> Finding:
-    """Bytes and milliseconds as a TFLite file: as it is where it is one, else of float32."""
+    """Bytes and milliseconds as a TFLite file: the file itself if it is one, otherwise float32."""
     if isinstance(network, SavedModelFolder):
         return not_known("a SavedModel is not converted")
     require_litert()
@@ -145,14 +149,14 @@ def tflite_of(network: Network) -> Finding:
     milliseconds = 1000 * float(np.median(timed_rounds([content])))
     value = {"bytes": len(content), "milliseconds": milliseconds}
     return Finding(
-        f"{len(content):,} bytes {kind}, {milliseconds:.3g} ms for one input at one thread", value
+        f"{len(content):,} bytes {kind}, {milliseconds:.3g} ms for one input on one thread", value
     )
 
 
 def normalizations_of(network: Network) -> Finding:
-    """How many batch normalizations it has."""
+    """The number of its batch normalizations."""
     if not isinstance(network, keras.Model):
-        return not_known("a black box does not tell")
+        return not_known("a black box does not show it")
     count = sum(isinstance(each, layers.BatchNormalization) for each in flatten_layers(network))
     use = "" if count else "; recipes that match batch statistics leave them out"
     return Finding(f"{count}{use}", count)

@@ -1,4 +1,4 @@
-"""What can be made of a teacher: findings about students, compression, recipes and their time."""
+"""Findings about a teacher's students, compression, recipes and their time."""
 
 import math
 import time
@@ -21,27 +21,27 @@ from tfkd.tasks import task_of
 from tfkd.teachers import BlackBoxTeacher
 
 _FACTOR = 0.5
-# What students at half the width can begin with.
+# Possible initial weights of half-width students.
 INHERITED, AFRESH = "inherited", "afresh"
 _BLACK_BOX = "refused: a black box has no layers"
-# Pixels of a timed batch at most, and images at least.
+# Maximum pixels and minimum images of a timed batch.
 _PIXELS, _LEAST_IMAGES, _TIMED_STEPS = 1_000_000, 4, 3
 
 
 def thinning_of(teacher: keras.Model) -> Finding:
-    """What `--student=0.5x` can begin with: INHERITED weights, AFRESH, or None where it is refused."""
+    """Initial weights of `--student=0.5x`: INHERITED, AFRESH (new), or None if it is refused."""
     if isinstance(teacher, BlackBoxTeacher):
         return Finding(_BLACK_BOX, None)
     try:
         student = students.scale_width(teacher, _FACTOR)
     except (TypeError, ValueError) as error:
         return Finding(f"refused: {error}", None)
-    text = f"half its width has {student.count_params():,} parameters (--student={_FACTOR:g}x)"
+    text = f"a half-width student has {student.count_params():,} parameters (--student={_FACTOR:g}x)"
     try:
         students.scale_width(teacher, _FACTOR, inherit=True)
     except (TypeError, ValueError) as error:
-        return Finding(f"{text}; not with its weights (--inherit): {error}", AFRESH)
-    return Finding(f"{text}, and can begin with its weights (--inherit)", INHERITED)
+        return Finding(f"{text}; it cannot inherit weights (--inherit): {error}", AFRESH)
+    return Finding(f"{text}, and can inherit the teacher's weights (--inherit)", INHERITED)
 
 
 def pruning_of(teacher: keras.Model) -> Finding:
@@ -54,12 +54,12 @@ def pruning_of(teacher: keras.Model) -> Finding:
 
 
 def quantization_of(teacher: keras.Model) -> Finding:
-    """Which layers can be trained in 8 bits, and which stay in float."""
+    """Which layers can be quantized in training, and which stay in float."""
 
     def able(layer, registry):
         return is_quantizable(layer, registry)
 
-    return _of_layers(teacher, able, "trained in 8 bits", "tfkd-compress --quantize")
+    return _of_layers(teacher, able, "quantized in training", "tfkd-compress --quantize")
 
 
 def _of_layers(teacher, able, what, how):
@@ -87,7 +87,7 @@ def _is_folded(layer, chosen):
 
 
 def recipe_of(teacher: keras.Model, inherits: bool) -> Finding:
-    """What a student of this teacher is taught by, why, and what is left out for it."""
+    """The recipe for a student of this teacher, why, and what is left out."""
     recipe, reason = choose_recipe(teacher, inherits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -98,25 +98,25 @@ def recipe_of(teacher: keras.Model, inherits: bool) -> Finding:
 
 
 def time_of(teacher: keras.Model) -> Finding:
-    """Roughly how long the default recipe takes, by some updates of a student at half the width."""
+    """A rough time for the default recipe, from a few updates of a half-width student."""
     if takes_texts(teacher):
-        return not_known("it depends on how long texts are")
+        return not_known("it depends on the length of the texts")
     if isinstance(teacher, BlackBoxTeacher):
-        return not_known("a black box has no student of half its width; it depends on the one you give")
+        return not_known("a black box has no half-width student; it depends on the student you give")
     recipe, student = choose_recipe(teacher).recipe, students.scale_width(teacher, _FACTOR)
     pixels = math.prod(teacher.input_shape[1:])
     images = probes(teacher, max(_LEAST_IMAGES, min(recipe.batch_size, _PIXELS // pixels)))
     seconds = _seconds_of_update(teacher, student, images) * recipe.batch_size / len(images)
     updates = recipe.student_updates(recipe.epochs * recipe.steps_per_epoch)
     return Finding(
-        f"roughly {_in_words(seconds * updates)} for {updates:,} updates on batches of {recipe.batch_size}"
-        f", by {_TIMED_STEPS} updates of a student at {_FACTOR:g}x",
+        f"roughly {_in_words(seconds * updates)} for {updates:,} updates on batches of "
+        f"{recipe.batch_size}, estimated from {_TIMED_STEPS} updates of a student at {_FACTOR:g}x",
         {"seconds": seconds * updates, "updates": updates},
     )
 
 
 def _in_words(seconds):
-    """A rough time: in seconds, minutes or hours, two digits of it."""
+    """A rough time in seconds, minutes or hours, to two digits."""
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"{float(f'{seconds / size:.2g}'):g} {unit}"
@@ -124,16 +124,16 @@ def _in_words(seconds):
 
 
 def _seconds_of_update(teacher, student, images):
-    """Seconds of one update: the teacher's answers, the student's, and its gradients."""
+    """Seconds of one update: forward passes of teacher and student, and the student's gradients."""
     optimizer = keras.optimizers.SGD(1e-3)
-    # What is made in a first step would have it traced twice.
+    # Variables created in a first step would cause retracing.
     optimizer.build(student.trainable_variables)
 
     @tf.function(autograph=False)
     def update(x):
         answers = teacher(x, training=False)
         with tf.GradientTape() as tape:
-            # Which loss it is takes no time that would count.
+            # The choice of loss makes no measurable difference.
             loss = tf.reduce_mean((answers - student(x, training=True)) ** 2)
         optimizer.apply(tape.gradient(loss, student.trainable_variables), student.trainable_variables)
 
@@ -144,5 +144,5 @@ def _seconds_of_update(teacher, student, images):
         begin = time.perf_counter()
         update(x)
         seconds.append(time.perf_counter() - begin)
-    # Whatever else the machine does only makes them longer.
+    # Other load on the machine only makes it slower.
     return min(seconds)

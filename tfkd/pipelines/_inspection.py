@@ -1,4 +1,4 @@
-"""Inspection: what was found out about a trained network, as text, JSON and HTML."""
+"""Inspection: findings about a trained network, as text, JSON and HTML."""
 
 import dataclasses
 import io
@@ -18,11 +18,11 @@ _WIDTH = 108
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was found out about one thing.
+    """One finding.
 
     Attributes:
-        text: it in words; "not known: " and the reason where it could not be found out.
-        value: it as JSON can hold it; None where it is not known.
+        text: the finding in words; "not known: " and the reason if it could not be determined.
+        value: the finding in a JSON-compatible form; None if not known.
     """
 
     text: str
@@ -30,32 +30,32 @@ class Finding:
 
 
 def not_known(reason: object) -> Finding:
-    """A finding that something could not be found out, and why."""
+    """A finding that something could not be determined, and why."""
     return Finding(f"not known: {' '.join(str(reason).split())}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What `tfkd.inspect_model` found out about a trained network; each attribute is a `Finding`.
+    """The findings of `tfkd.inspect_model` about a trained network; each attribute is a `Finding`.
 
     Attributes:
-        format: what it was read from.
-        architecture: which kind of model it is.
+        format: the format it was read from.
+        architecture: the kind of model.
         inputs: names, shapes and dtypes.
-        outputs: likewise.
-        task: what its outputs mean, and how that was found.
+        outputs: names, shapes and dtypes.
+        task: the meaning of its outputs, and how that was determined.
         scaling: how its inputs are scaled, with the evidence.
-        parameters: how many numbers it has learned.
+        parameters: number of parameters.
         flops: floating-point operations for one input.
         tflite: bytes and milliseconds as a float32 TFLite file.
-        normalizations: how many batch normalizations it has.
-        thinning: whether it can be a student at half its width.
+        normalizations: number of batch normalizations.
+        thinning: whether it can have a half-width student.
         pruning: which layers can be pruned.
-        quantization: which layers can be trained in 8 bits.
+        quantization: which layers can be quantized in training.
         recipe: how `tfkd-data-free` teaches its student by default.
-        time: roughly how long that takes on this machine.
-        command: the command line that makes a smaller student of it.
-        notes: what has to be said of it as a teacher: a list of sentences.
+        time: rough duration of that on this machine.
+        command: the command line that trains a smaller student.
+        notes: remarks about it as a teacher: a list of sentences.
 
     Example:
         >>> inspection = tfkd.inspect_model("teacher.keras")
@@ -81,16 +81,16 @@ class Inspection:
     command: Finding
     notes: tuple[str, ...] = ()
 
-    # It says what it found, and lacks nothing that was asked for.
+    # It reports what it found; nothing requested is missing.
     problem = None
 
     @classmethod
     def names(cls) -> list[str]:
-        """The names of all findings, in their order."""
+        """The names of all findings, in order."""
         return [field.name for field in dataclasses.fields(cls) if field.name != "notes"]
 
     def rows(self) -> list[tuple[str, str]]:
-        """Names and texts of all findings but the command."""
+        """Names and texts of all findings except the command."""
         return [(name, getattr(self, name).text) for name in self.names() if name != "command"]
 
     def summary(self) -> str:
@@ -111,7 +111,7 @@ class Inspection:
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     def write_json(self, path: str | os.PathLike) -> None:
-        """Writes `to_json()` to a file, whole or not at all.
+        """Writes `to_json()` to a file atomically.
 
         Raises:
             OSError: if the file cannot be written.
@@ -123,7 +123,7 @@ class Inspection:
 
         Args:
             path: the file to write.
-            repeat: the command line that this was found out by; None if there was none.
+            repeat: the command line of the inspection; None if there was none.
 
         Raises:
             ImportError: if jinja2 is missing.
@@ -133,5 +133,5 @@ class Inspection:
 
 
 def _printable(text):
-    """A text without what would command a terminal: names come from files of strangers."""
+    """A text without terminal control characters: names come from untrusted files."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""Devices and versions of a run."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import tfkd
 
 
 def device() -> str:
-    """The names of the GPUs that are used, or how many CPU cores there are."""
+    """The names of the GPUs in use, or the number of CPU cores."""
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         for gpu in tf.config.get_visible_devices("GPU")
@@ -20,7 +20,7 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a result depends on."""
+    """Versions of the libraries that results depend on."""
     return {
         "tfkd": tfkd.__version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""Teachers and students as pipelines take them: networks, files or names."""
+"""Teachers and students given to pipelines as networks, files or names."""
 
 import os
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ def as_teacher(source: Source, options: Mapping[str, Any] | None, argument: str 
     """A trained network that returns logits, or numbers.
 
     Args:
-        source: a file, or a Keras model. One that returns logits already is taken as it is if no options
+        source: a file, or a Keras model. One that already returns logits is used unchanged if no options
             are given.
-        options: of `tfkd.load_teacher`.
-        argument: what messages call it.
+        options: options of `tfkd.load_teacher`.
+        argument: name of the argument, for messages.
 
     Raises:
-        ValueError: if it cannot be read, or its answers to synthetic inputs are not finite.
+        ValueError: if it cannot be read, or its outputs for synthetic inputs are not finite.
     """
     if isinstance(source, keras.Model) and not options and _is_ready(source):
         diagnose(source)
@@ -45,7 +45,7 @@ def _is_ready(model):
 
 
 def copied(model: keras.Model) -> keras.Model:
-    """A model of the same layers, weights and task, which learns even if the other was frozen whole."""
+    """A trainable copy of a model with its layers, weights and task, even if it was frozen."""
 
     def copied_layer(layer):
         config = layer.get_config() if model.trainable else trainable_config(layer)
@@ -59,18 +59,18 @@ def copied(model: keras.Model) -> keras.Model:
 
 
 def as_student(source: Source, teacher: keras.Model, inherit: bool) -> keras.Model:
-    """A student that was given as one or by its name."""
+    """A student given as a model or by name."""
     check_keras_3("students", source)
     if not isinstance(source, keras.Model):
         return student_named(source, teacher, inherit)
     if inherit:
         raise ValueError(
-            "`inherit`: only a student by a factor, such as '0.5x', has a part of the teacher's weights. "
+            "`inherit`: only a scaled student, such as '0.5x', can inherit the teacher's weights. "
             f"Received: the network {named(source)!r}."
         )
     return source
 
 
 def named(source: Source) -> str:
-    """What a network is called in records: its file, or its name."""
+    """The name of a network in records: its file, or its own name."""
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else source.name

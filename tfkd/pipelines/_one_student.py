@@ -1,4 +1,4 @@
-"""From an untrained student to its result: trained, measured and converted."""
+"""From an untrained student to its result: training, measurement, conversion."""
 
 import dataclasses
 import time
@@ -26,21 +26,21 @@ _NOT_YET = "the run ended before its TFLite file was made; --resume makes it"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StudentRuns:
-    """Makes the result of one student of a teacher after the other.
+    """Produces the results of a teacher's students, one after another.
 
     Args:
-        teacher: whom they learn from.
+        teacher: their teacher.
         warm_up: makes the students' distillers.
-        team: the processes that train each student, by copies of teacher and student under a strategy.
-        data: real examples, only to measure, or None.
-        teacher_file: what the teacher was loaded from.
+        team: the processes that train each student, with copies of teacher and student under a strategy.
+        data: real examples for evaluation only, or None.
+        teacher_file: the file the teacher was loaded from.
         tflite: kind of TFLite file, or None for none.
-        min_agreement: share of synthesized inputs on which the file has to answer as the student does.
-        labels: names of the classes for the file to carry, or None.
-        jit_compile: as `DataFreeDistiller.compile` takes it.
-        records: what else is to stand in the metrics.
+        min_agreement: fraction of synthesized inputs on which the file must agree with the student.
+        labels: names of the classes to store in the file, or None.
+        jit_compile: as for `DataFreeDistiller.compile`.
+        records: further entries for the metrics.
         verbose: as in `keras.Model.fit`.
-        say: prints a line, or does not.
+        say: prints a line, or does nothing.
     """
 
     teacher: keras.Model
@@ -57,11 +57,12 @@ class StudentRuns:
     say: Callable[[str], None]
 
     def result(self, student: keras.Model, folder: RunFolder | None, start: float) -> Distilled | None:
-        """Trains a student and makes its result, or reads that of a complete run.
+        """Trains a student and produces its result, or reads that of a complete run.
 
         Args:
             student: the network to train.
-            folder: where files go, and what is there already is gone on from; None to write nothing.
+            folder: where files are written, and where an earlier run is resumed from; None to write
+                nothing.
             start: `time.perf_counter()` when the work on this student began.
 
         Returns:
@@ -112,7 +113,7 @@ class StudentRuns:
             return self._collected(outcome, training.history.rows, metrics, chosen, folder)
 
         if folder is not None and self.tflite is not None:
-            # Whatever conversion does, what was learned and measured is there.
+            # Whatever happens in conversion, training and measurements are saved.
             self._write(result_with([], Chosen(problem=_NOT_YET), complete=False), folder, outcome)
         result = result_with(*self._files(outcome))
         if folder is not None:
@@ -124,7 +125,7 @@ class StudentRuns:
         return distiller
 
     def _plain(self, distiller, student):
-        """The distiller as it would be without the strategy, around the student that was given."""
+        """The equivalent distiller without the strategy, with the given student."""
         if self.team.strategy is None:
             return distiller
         recipe, seed = self.warm_up.recipe, self.warm_up.seed
@@ -150,7 +151,7 @@ class StudentRuns:
         write(result, folder, outcome.student, "student", outcome.task)
 
     def _files(self, outcome: Outcome) -> tuple[list[dict], Chosen]:
-        """The variants' rows, and the file that a person leaves with."""
+        """The variants' rows, and the chosen file."""
         if self.tflite is None:
             return [], Chosen()
         variants = Variants(self.data, outcome.calibration, outcome.judging, self.labels, outcome.task)
@@ -163,7 +164,7 @@ class StudentRuns:
         return variants.rows, chosen
 
     def _compare(self, variants, role, model):
-        """Adds a float32 file to the variants; where there cannot be one, that is said."""
+        """Adds a float32 file to the variants; reports if that is impossible."""
         self.say(f"converting the {role} to TFLite, float32")
         try:
             variants.add(_described(role, model), model, "float32")

@@ -1,4 +1,4 @@
-"""A trained student beside its teacher: what both answer, and what is measured by that."""
+"""A trained student compared with its teacher: their outputs, and measurements of them."""
 
 import math
 import os
@@ -22,24 +22,24 @@ from tfkd.tasks import ClassTask, task_of
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
-# Half of them for the statistics of batch normalization, the others to judge these by.
+# Half of them for the batch normalization statistics, the others for judging these.
 _STATISTICS_IMAGES = 2000
-# Of large images there are fewer, so that they take no more than this with the answers to them.
+# Fewer for large images, so that images and outputs take no more than this.
 _BYTES, _LEAST_IMAGES = 2**28, 64
 
 
 class Outcome:
-    """What a student came to.
+    """Measurements of a trained student.
 
-    Its batch statistics are chosen here, so ask it nothing before.
+    Its batch statistics are chosen here, so do not use the student before.
 
     Args:
         distiller: the distiller after training.
-        data: real examples to measure on, or None.
+        data: real examples for evaluation, or None.
 
     Attributes:
-        calibration: synthetic inputs to take ranges from.
-        judging: other synthetic inputs, to compare files on.
+        calibration: synthetic inputs for calibration.
+        judging: other synthetic inputs, for comparing files.
     """
 
     def __init__(self, distiller: DataFreeDistiller, data: Examples | None) -> None:
@@ -64,11 +64,11 @@ class Outcome:
         }
 
     def metrics(self, training: Training, teacher_file: str) -> dict[str, Any]:
-        """What was measured of the networks and the run, but for files.
+        """All measurements of the networks and the run except files.
 
         Args:
             training: the run.
-            teacher_file: what the teacher was loaded from.
+            teacher_file: the file the teacher was loaded from.
         """
         return {
             **{
@@ -98,7 +98,7 @@ class Outcome:
         }
 
     def _rarest_class_share(self):
-        """How often the rarest class is seen in synthetic inputs; None of a task without classes."""
+        """Frequency of the rarest class in synthetic inputs; None for a task without classes."""
         return float(self.task.shares(self._seen).min()) if isinstance(self.task, ClassTask) else None
 
     def _counts(self, first_step):
@@ -117,7 +117,7 @@ class Outcome:
         }
 
     def reporter(self) -> Callable[[str, dict, Sequence[dict]], None]:
-        """A function of path, metrics and history that writes the report and keeps no distiller alive."""
+        """A function of path, metrics and history that writes the report; holds no distiller."""
         shown, teacher, task = self._synthetic[:_SHOWN_IMAGES], self.teacher, self.task
         answers = self._seen, *self._answers.values()
 
@@ -129,7 +129,7 @@ class Outcome:
 
 
 def _affordable(images: int, model: keras.Model) -> int:
-    """How many images there are of so many, an even number."""
+    """How many of `images` are affordable, rounded to an even number."""
     of_one = 4 * (math.prod(model.input_shape[1:]) + math.prod(model.output_shape[1:]))
     return min(images, max(_LEAST_IMAGES, _BYTES // of_one // 2 * 2))
 

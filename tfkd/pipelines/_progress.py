@@ -1,4 +1,4 @@
-"""What a person sees of training: a line for each epoch, and in a terminal a bar for all of them."""
+"""Progress of training: a line for each epoch, and a bar in a terminal."""
 
 import time
 
@@ -10,14 +10,14 @@ from tfkd.datafree._distiller import FIRST_STEP
 
 
 class ShownProgress(keras.callbacks.Callback):
-    """Shows the essential figures of each epoch, in lines of up to 80 columns; logs have the others.
+    """Shows the main figures of each epoch in lines of up to 80 columns; the logs have all.
 
-    A callback that belongs behind those whose figures it shows, for a `fit` with `verbose=0`, and a context
-    around it: at its end the bar is gone.
+    A callback for `fit` with `verbose=0`, placed after the callbacks whose figures it shows, and a context
+    manager that removes the bar at its end.
 
     Args:
-        verbose: 0 shows nothing; 1 lines, and a bar where there is a terminal; 2 lines only.
-        health: what judges the run, or None.
+        verbose: 0 shows nothing; 1 shows lines, and a bar in a terminal; 2 lines only.
+        health: the `Health` callback of the run, or None.
 
     Example:
         >>> with ShownProgress(verbose, health) as progress:
@@ -36,7 +36,7 @@ class ShownProgress(keras.callbacks.Callback):
             transient=True,
             disable=verbose != 1,
         )
-        # Elsewhere it would be written as one more line.
+        # Elsewhere it would appear as an extra line.
         self._bar.disable |= not self._bar.console.is_terminal
 
     def __enter__(self) -> "ShownProgress":
@@ -51,7 +51,7 @@ class ShownProgress(keras.callbacks.Callback):
         self._task = self._bar.add_task("starting", total=None)
 
     def on_train_end(self, logs=None):
-        # The next network's run has a bar of its own.
+        # The next network's run has its own bar.
         self._bar.remove_task(self._task)
 
     def on_epoch_begin(self, epoch, logs=None):

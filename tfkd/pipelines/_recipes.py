@@ -1,4 +1,4 @@
-"""Recipes by name and with options as they are typed."""
+"""Recipes by name, with options as typed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +15,12 @@ def data_free_recipes() -> dict[str, type[Recipe]]:
 
 
 def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Recipe:
-    """A recipe that needs no data, by its name.
+    """A data-free recipe by name.
 
     Args:
-        name: in any case.
+        name: the name, in any letter case.
         options: `key=value` strings; lists are separated by commas, tables are `.npy` files.
-        **overrides: further options, which stand over these; None leaves an option alone.
+        **overrides: further options, which take precedence; None leaves an option alone.
 
     Returns:
         The recipe.
@@ -38,17 +38,18 @@ def recipe_named(name: str, options: Sequence[str] = (), **overrides: Any) -> Re
 def options_as_typed(
     recipe: Recipe | type[Recipe], name: str, typed: Sequence[str], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Options of a recipe that were typed, and those that stand over them; None leaves one alone.
+    """Typed options of a recipe, and overrides; None leaves an option alone.
 
     Raises:
-        ValueError: for an option that the recipe does not have, with close matches, or one of another type.
+        ValueError: for an option that the recipe does not have, with close matches, or a value of the wrong
+            type.
     """
     values = typed_options(recipe.options(old_names=True), typed, f"recipe {name!r}", "recipe_options")
     return values | {key: value for key, value in overrides.items() if value is not None}
 
 
 def as_recipe(recipe: Recipe | str) -> Recipe:
-    """A recipe that was given as one or by its name.
+    """A recipe given as an object or by name.
 
     Raises:
         TypeError: if it is neither.
@@ -62,7 +63,7 @@ def as_recipe(recipe: Recipe | str) -> Recipe:
         )
     if recipe.needs_examples:
         raise ValueError(
-            f"`recipe`: {type(recipe).__name__} makes its inputs of real examples. Give them to "
+            f"`recipe`: {type(recipe).__name__} makes its inputs from real examples. Give them to "
             "tfkd.DataFreeDistiller.fit, or use another recipe."
         )
     return recipe

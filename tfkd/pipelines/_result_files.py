@@ -1,4 +1,4 @@
-"""The files of a complete run: written, and read again."""
+"""Writing and reading the files of a complete run."""
 
 import os
 import pathlib
@@ -18,14 +18,14 @@ _CALIBRATION = "calibration.npz"
 
 
 def write(result: Result, folder: RunFolder, network: keras.Model, name: str, task: Task) -> None:
-    """Writes all but the network, the metrics last: where they stand, the run is complete.
+    """Writes all but the network, the metrics last: their presence marks a complete run.
 
     Args:
-        result: what to write.
-        folder: where; its network is there already.
+        result: the result to write.
+        folder: the folder, which already contains the network.
         network: the network.
-        name: what its files are called, without an ending.
-        task: what its outputs mean.
+        name: base name of the files.
+        task: the task of its outputs.
     """
     folder.check()
     if result.tflite is not None:
@@ -39,7 +39,7 @@ def write(result: Result, folder: RunFolder, network: keras.Model, name: str, ta
 
 
 def _sizes(folder, name):
-    """Bytes of the files that somebody may take along, by their names in the folder."""
+    """Sizes in bytes of the files to take along, by their names in the folder."""
     root = pathlib.Path(folder.path)
     taken = (f"{name}.keras", f"{name}.tflite", _CALIBRATION, "students/*", "tokenizer/*")
     paths = [path for pattern in taken for path in sorted(root.glob(pattern))]
@@ -75,7 +75,7 @@ def _measured(folder, tflite):
         "metrics": metrics,
         "tflite": pathlib.Path(folder.file(tflite)).read_bytes() if check else None,
         "tflite_check": TFLiteCheck(**check) if check else None,
-        # Runs of earlier versions have left none.
+        # Runs of earlier versions did not write it.
         "calibration": load_calibration(calibration) if os.path.exists(calibration) else None,
         "problem": metrics["problem"],
         "folder": folder.path,

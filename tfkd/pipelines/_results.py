@@ -1,4 +1,4 @@
-"""What pipelines return."""
+"""Results of pipelines."""
 
 import dataclasses
 import os
@@ -16,13 +16,13 @@ class Result:
     """What a pipeline returns.
 
     Attributes:
-        metrics: all that was measured; what `metrics.json` holds.
-        tflite: the content of the TFLite file; None if none was asked for, or there is a problem with it.
-        tflite_check: how that file compares with the network, or None.
-        problem: what the result lacks and why, or None.
-        folder: where the files of the run are, or None.
-        calibration: the inputs that ranges of a TFLite file are taken from, by the file's names, arrays
-            `(n, ...)`, whatever kind it is; what `calibration.npz` holds. None without a file.
+        metrics: all measurements, the content of `metrics.json`.
+        tflite: the content of the TFLite file; None if none was requested, or none could be made.
+        tflite_check: comparison of that file with the network, or None.
+        problem: what the result lacks, and why, or None.
+        folder: the folder with the files of the run, or None.
+        calibration: inputs for calibrating a TFLite file of any kind, arrays `(n, ...)` by the file's input
+            names; the content of `calibration.npz`. None without a file.
     """
 
     metrics: dict = dataclasses.field(repr=False)
@@ -34,7 +34,7 @@ class Result:
     calibration: dict[str, np.ndarray] | None = dataclasses.field(default=None, repr=False)
 
     def report(self, path: str | os.PathLike) -> None:
-        """Writes the report, one HTML file with everything in it.
+        """Writes the report as one self-contained HTML file.
 
         Args:
             path: the file to write.
@@ -48,11 +48,11 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distilled(Result):
-    """A student that `distil` or `distil_with_data` has taught.
+    """A student trained by `distil` or `distil_with_data`.
 
     Attributes:
         student: the trained student, from inputs in [0, 1] to logits.
-        history: a row of logs for each epoch.
+        history: one row of logs per epoch.
         metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline.
 
     Example:
@@ -65,7 +65,7 @@ class Distilled(Result):
     history: list[dict] = dataclasses.field(repr=False)
 
     def summary(self) -> str:
-        """The main figures, a line each, behind what the result lacks."""
+        """The main figures, one per line, after what the result lacks."""
         metrics = self.metrics
         lines = _attention(self)
         lines += [
@@ -83,7 +83,7 @@ class Distilled(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compressed(Result):
-    """A model that `compress` has made smaller.
+    """A model compressed by `compress`.
 
     Attributes:
         model: the compressed model, a plain Keras model.
@@ -97,7 +97,7 @@ class Compressed(Result):
     model: keras.Model
 
     def summary(self) -> str:
-        """The variants of the model, a line each, behind what the result lacks."""
+        """The variants of the model, one per line, after what the result lacks."""
         rows = self.metrics["variants"]
         names = [f"{row['name']}, {row['quantization']}" for row in rows]
         width = max(map(len, names))
@@ -114,12 +114,12 @@ class Compressed(Result):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Searched(Result):
-    """The best student that `search` has found.
+    """The best student found by `search`.
 
     Attributes:
         student: the student after its trial.
-        metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline;
-            "search" of the metrics has all trials.
+        metrics, tflite, tflite_check, problem, folder, calibration: as in every result of a pipeline; all
+            trials are in the metrics under "search".
 
     Example:
         >>> searched = tfkd.pipelines.search("teacher.keras", {"width": [0.25, 0.5]}, folder="runs/search")
@@ -129,7 +129,7 @@ class Searched(Result):
     student: keras.Model
 
     def summary(self) -> str:
-        """All trials, the best first, behind what the result lacks."""
+        """All trials, best first, after what the result lacks."""
         metrics = self.metrics
         lines = [*_attention(self), metrics["table"], ""]
         lines += [
@@ -144,7 +144,7 @@ def _attention(result):
 
 
 def _right(entry):
-    """How right something is by the main figure of the task, where that was measured."""
+    """The main figure of the task, if it was measured."""
     return "" if score(entry) is None else f"   {score_name(entry)} {score_text(entry)}"
 
 

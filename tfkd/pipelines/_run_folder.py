@@ -1,4 +1,4 @@
-"""The output folder of a run: refused, cleared, continued or made."""
+"""The output folder of a run: refused, cleared, resumed or created."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import keras
 from tfkd._core import files
 from tfkd.pipelines._run_lock import LOCK, RunLock
 
-# All that runs leave, and so all that is cleared away for another one.
+# Everything that runs write, and so everything that is cleared for another run.
 CONTENTS = frozenset(
     {
         "run.json",
@@ -37,43 +37,43 @@ CONTENTS = frozenset(
     }
 )
 
-# Where files of ours alone are written.
+# Folders that contain only files written by runs.
 _FOLDERS = ("state", "images")
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was interrupted that `resume` goes on with."""
+    """An interrupted run that can be resumed."""
 
 
 class RunFolder:
-    """Where a run writes, and what earlier writing there means; no run is changed before `begin`.
+    """The folder a run writes to, and the state of earlier runs there; unchanged before `begin`.
 
-    A context, at whose end other runs may enter the folder.
+    A context manager; at its end other runs may use the folder.
 
     Args:
         path: the folder.
-        settings: what the run is asked for, as JSON can hold it; kept in `run.json`, so that only the same
-            run is continued.
-        resume: continue an interrupted run.
-        overwrite: clear an earlier run away first.
+        settings: the settings of the run, JSON-compatible; stored in `run.json`, so that only the same run
+            is resumed.
+        resume: whether to continue an interrupted run.
+        overwrite: whether to clear an earlier run first.
 
     Raises:
-        ValueError: if the folder holds something and neither `resume` nor `overwrite` was given, what is
-            to be continued is another run, or another run is writing there.
+        ValueError: if the folder is not empty and neither `resume` nor `overwrite` was given, the run to
+            resume had other settings, or another run is writing there.
         OSError: if it cannot be written.
     """
 
     def __init__(
         self, path: str | os.PathLike, settings: Mapping[str, Any], resume: bool, overwrite: bool
     ) -> None:
-        # As JSON gives it back, so that it can be compared with what an earlier run has noted.
+        # Round-tripped through JSON, for comparison with an earlier run.
         self.path, self.settings = os.fspath(path), json.loads(json.dumps(settings))
         self._stale, self._begun = False, resume
         if resume and overwrite:
             raise ValueError("`resume` and `overwrite` exclude each other.")
         if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise ValueError(f"`folder`: {self.path!r} is a file; name a folder.")
-        # Better known now than after the training.
+        # Better to find out now than after training.
         try:
             os.makedirs(self.path, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -99,7 +99,7 @@ class RunFolder:
             raise Interrupted from error
 
     def begin(self) -> None:
-        """Clears an earlier run away, if that was asked for, and makes the folder this run's."""
+        """Clears an earlier run, if requested, and claims the folder for this run."""
         if self._stale:
             self._clear()
             self._stale = False
@@ -108,7 +108,7 @@ class RunFolder:
         self._begun = True
 
     def check(self) -> None:
-        """Raises OSError if the folder was removed since the run has begun."""
+        """Raises OSError if the folder was removed since the run began."""
         self._lock.check()
 
     def _enter_used(self, resume, overwrite):
@@ -119,7 +119,7 @@ class RunFolder:
             self._stale = True
         else:
             remedy = (
-                "it does not hold a run of tfkd, so name another folder"
+                "it does not contain a tfkd run, so name another folder"
                 if earlier is None
                 else "continue it with `resume`, or replace it with `overwrite`"
             )
@@ -127,7 +127,7 @@ class RunFolder:
 
     def _check_same(self, earlier):
         if earlier is None:
-            raise ValueError(f"`resume`: {self.path!r} does not hold a run of tfkd.")
+            raise ValueError(f"`resume`: {self.path!r} does not contain a tfkd run.")
         names = sorted(self.settings.keys() | earlier.keys())
         if changed := [name for name in names if self.settings.get(name) != earlier.get(name)]:
             was = ", ".join(f"`{name}`={earlier.get(name)}" for name in changed)
@@ -151,7 +151,7 @@ class RunFolder:
                 os.remove(path)
 
     def _clear_temporaries(self):
-        """Removes what a killed run had begun to write."""
+        """Removes partially written files of a killed run."""
         for name in os.listdir(self.path):
             if files.temporary_of(name) in CONTENTS:
                 os.remove(os.path.join(self.path, name))
@@ -162,23 +162,23 @@ class RunFolder:
                     os.remove(os.path.join(path, name))
 
     def file(self, name: str) -> str:
-        """The path of something in the folder; only of what `CONTENTS` names, or what is inside of it."""
+        """The path of a file in the folder; it must be in `CONTENTS`, or inside an entry of it."""
         if name.split("/")[0] not in CONTENTS:
             raise KeyError(name)
         return os.path.join(self.path, name)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file whole or not at all."""
+        """Writes a JSON file atomically."""
         self.check()
         files.write_text(self.file(name), json.dumps(value, indent=2) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """What a JSON file holds."""
+        """The content of a JSON file."""
         with open(self.file(name), encoding="utf-8") as file:
             return json.load(file)
 
     def save_model(self, name: str, model: keras.Model) -> None:
-        """Saves a model as a `.keras` file, whole or not at all."""
+        """Saves a model as a `.keras` file atomically."""
         self.check()
         with files.replacing(self.file(name)) as temporary:
             model.save(temporary)
@@ -187,7 +187,7 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run is complete."""
         written = not self._stale and os.path.exists(self.file("metrics.json"))
-        # Metrics are written before the TFLite file is made, too.
+        # Metrics are also written before the TFLite file is made.
         return written and self.read_json("metrics.json").get("complete", True)
 
     @property
@@ -197,7 +197,7 @@ class RunFolder:
         return path if os.path.exists(path) else None
 
     def finish(self) -> None:
-        """Drops what only an interrupted run needs."""
+        """Removes files that only an interrupted run needs."""
         self._clear_temporaries()
         shutil.rmtree(self.file("state"), ignore_errors=True)
 

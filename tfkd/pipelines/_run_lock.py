@@ -10,8 +10,8 @@ LOCK = "run.lock"
 class RunLock:
     """Holds a folder for one run.
 
-    The system lets go of the lock with the process, however that ends, so what a killed run leaves on this
-    host is taken over. What runs on another host cannot be told from here.
+    The system releases the lock when the process ends, however it ends, so the lock of a killed run on this
+    host is taken over. Whether a run on another host is alive cannot be known.
 
     Args:
         folder: an existing folder.
@@ -24,12 +24,12 @@ class RunLock:
     def __init__(self, folder: str) -> None:
         self._folder, self.path = folder, os.path.join(folder, LOCK)
         self._file = None
-        # The run that has made the file may end, and remove it, between opening and locking.
+        # The run that created the file may end, and remove it, between opening and locking.
         while self._file is None:
             self._file = self._locked()
 
     def _locked(self):
-        # Not truncated before it is ours.
+        # Not truncated before the lock is held.
         file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8")
         try:
             self._take(file)
@@ -46,14 +46,15 @@ class RunLock:
             _lock(file)
         except BlockingIOError:
             raise ValueError(
-                f"`folder`: {self._folder!r} is in use by another run, {_named(_holder(file))}. Wait for "
-                "its end, or name another folder."
+                f"`folder`: {self._folder!r} is in use by another run, {_named(_holder(file))}. Wait until "
+                "it ends, or name another folder."
             ) from None
         holder = _holder(file)
         if holder and holder["host"] != socket.gethostname():
             raise ValueError(
                 f"`folder`: {self._folder!r} is in use by a run on another host, {_named(holder)}, or was "
-                f"when that was killed. If it no longer runs, remove {self.path!r}; or name another folder."
+                f"when that run was killed. If it no longer runs, remove {self.path!r}; or name another "
+                "folder."
             )
         file.seek(0)
         file.truncate()
@@ -71,11 +72,11 @@ class RunLock:
         if self._file is None or not self._is_there(self._file):
             raise OSError(
                 f"`folder`: {self._folder!r} was removed or replaced while a run was writing to it, so the "
-                "run ends. Start it again, and leave the folder alone until its end."
+                "run ends. Start it again, and do not touch the folder until it ends."
             )
 
     def release(self) -> None:
-        """Lets others in; what comes after the first call does nothing."""
+        """Releases the lock; further calls do nothing."""
         if self._file is None:
             return
         if self._is_there(self._file):
@@ -89,13 +90,13 @@ def _lock(file):
     try:
         import fcntl
     except ImportError:
-        # Windows lets nobody remove a file that is open, but two runs of a host go unnoticed there.
+        # Windows does not allow removing an open file; there, two runs on one host go undetected.
         return
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _holder(file):
-    """What the run that wrote a lock has told of itself; None if that cannot be read."""
+    """The holder recorded in a lock file; None if it cannot be read."""
     file.seek(0)
     try:
         told = json.load(file)

@@ -1,4 +1,4 @@
-"""What a run saves as it goes, its state and pictures of its images, and that it can."""
+"""Callbacks that save a run's state and images as it goes."""
 
 import os
 
@@ -11,10 +11,10 @@ from tfkd.pipelines._run_folder import RunFolder
 
 
 class FolderCheck(keras.callbacks.Callback):
-    """Ends training if the folder of the run was removed, rather than have it come again, half empty.
+    """Ends training if the folder of the run was removed, instead of recreating it half empty.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -26,7 +26,7 @@ class FolderCheck(keras.callbacks.Callback):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Saves everything the distiller needs to go on, after each epoch, whole or not at all.
+    """Saves everything the distiller needs to resume, after each epoch, atomically.
 
     Args:
         path: a `.weights.h5` file.
@@ -39,17 +39,17 @@ class SaveState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with files.replacing(self.path) as temporary:
             self.model.save_weights(temporary)
-            # Workers that are killed have kept the same epoch.
+            # If workers are killed, all have saved the same epoch.
             from_all(self.model.distribute_strategy, epoch)
 
 
 class ImageGrids(keras.callbacks.Callback):
-    """Saves a labelled grid of synthesized images a few times in a run.
+    """Saves a labelled grid of synthesized images a few times per run.
 
     Args:
-        folder: where the PNG files go.
-        epochs: epochs of the run.
-        times: about how many grids.
+        folder: folder for the PNG files.
+        epochs: number of epochs in the run.
+        times: approximate number of grids.
     """
 
     def __init__(self, folder: str, epochs: int, times: int = 4) -> None:

@@ -13,12 +13,12 @@ class Scheme(Options):
     """How networks are trained; a subclass is a scheme, and its fields are options.
 
     Attributes:
-        teachers: how many teachers it needs, and takes at most; None for any number.
-        students: likewise for the students that are asked for.
-        default_student: the student where none is asked for; None if the scheme makes its own.
-        needs_unlabelled: whether it needs inputs without labels; else it takes none.
-        under_strategies: whether replicas of `tf.distribute` can train its one student by one teacher.
-        no_effect: arguments of the pipeline that mean nothing here, and why.
+        teachers: minimum and maximum number of teachers; None for any number.
+        students: the same for requested students.
+        default_student: the student if none is requested; None if the scheme makes its own.
+        needs_unlabelled: whether it needs unlabelled inputs; otherwise it takes none.
+        under_strategies: whether replicas under `tf.distribute` can train its one student with one teacher.
+        no_effect: arguments of the pipeline that have no effect here, and why.
     """
 
     teachers: ClassVar[tuple[int, int | None]] = (1, 1)
@@ -29,5 +29,5 @@ class Scheme(Options):
     no_effect: ClassVar[Mapping[str, str]] = {}
 
     def run(self, course: Course) -> Taught:
-        """Trains what there is to train."""
+        """Trains the networks of the scheme."""
         raise NotImplementedError(f"{type(self).__name__} must implement run(course).")

@@ -1,4 +1,4 @@
-"""The registry of schemes; one of your own is a class and a line here."""
+"""The registry of schemes; to add one, write a class and register it here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,11 +22,11 @@ SCHEMES: dict[str, type[Scheme]] = {
 
 
 def scheme_named(name: str, options: Sequence[str] | Mapping[str, Any] | None = None) -> Scheme:
-    """A scheme by its name.
+    """A scheme by name.
 
     Args:
         name: one of `SCHEMES`.
-        options: by name; or `key=value` strings, lists separated by commas. None for none.
+        options: options by name, or `key=value` strings with lists separated by commas; None for none.
 
     Raises:
         ValueError: for an unknown name or option, with close matches, or a value out of range.
@@ -38,6 +38,6 @@ def scheme_named(name: str, options: Sequence[str] | Mapping[str, Any] | None = 
 
 
 def options_in_words() -> str:
-    """Which options each scheme has."""
+    """The options of each scheme, as text."""
     known = {name: ", ".join(cls.options()) for name, cls in SCHEMES.items() if cls.options()}
     return "; ".join(f"{name}: {options}" for name, options in known.items())

@@ -1,4 +1,4 @@
-"""search: a teacher in, the best student within a budget and its TFLite file out."""
+"""search: finds a teacher's best student within a budget, and makes its TFLite file."""
 
 import os
 import pathlib
@@ -58,49 +58,48 @@ def search(
 ) -> Searched:
     """Searches for the best student within a budget, and makes its TFLite file.
 
-    What the program `tfkd-search` does: the teacher is loaded, students of its architecture are tried as
-    `tfkd.search` does, and the best one is measured, saved and converted as it is after its short training.
-    A longer one makes it better: `tfkd.pipelines.distil(teacher, "folder/student.keras")`.
+    This is the function behind the program `tfkd-search`. The teacher is loaded, students of its
+    architecture are tried as in `tfkd.search`, and the best one is measured, saved and converted after its
+    short training. Train it longer with `tfkd.pipelines.distil(teacher, "folder/student.keras")`.
 
     Args:
-        teacher: a file or a Keras model, as `tfkd.load_teacher` takes them.
-        space: choices of "width", "depth", "kernel" and "exit", as of `tfkd.search`.
-        budget: what a student may cost; None for no limit.
+        teacher: a file or a Keras model, as for `tfkd.load_teacher`.
+        space: choices of "width", "depth", "kernel" and "exit", as for `tfkd.search`.
+        budget: limits on the student's cost; None for no limit.
         folder: where to write `student.keras`, `student.tflite`, `calibration.npz`, `metrics.json`,
             `report.html`, `MODEL_CARD.md`, `model_card.json`, `pareto.png`, the trials for TensorBoard and,
             in `search`, all students.
         teacher_options: arguments of `tfkd.load_teacher`, such as `{"input_range": (0, 255)}`.
-        inherit: whether students begin with the teacher's weights.
-        trials: how many students to train at most.
+        inherit: whether to initialize students from the teacher's weights.
+        trials: maximum number of students to train.
         strategy: "random", "grid" or "bayesian".
-        training_data: an npz file with `x_train` and `y_train`, or these two arrays, a fifth of which is
-            held out to judge students by; None to search without data.
-        recipe: how students learn without data; has no effect with `training_data`.
-        epochs: of each trial; None for 3 on data, and the recipe's without.
-        batch_size: of each update on data; None for 128.
-        seed: what all randomness follows from.
-        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: to measure the best
-            student on at the end, never to choose one.
+        training_data: an npz file with `x_train` and `y_train`, or these two arrays; a fifth is held out
+            for judging students; None to search without data.
+        recipe: recipe for training without data; has no effect with `training_data`.
+        epochs: epochs of each trial; None for 3 on data, and the recipe's without data.
+        batch_size: batch size on data; None for 128.
+        seed: int seed of all randomness.
+        evaluation_data: an npz file with `x_test` and `y_test`, or these two arrays: to evaluate the best
+            student at the end, never to choose one.
         tflite: kind of TFLite file, one of `tfkd.export.QUANTIZATIONS`; None for none.
-        min_agreement: share of synthesized inputs, in [0, 1], on which the file has to answer as the
-            student; where it does not, the next best kind of file that does is the result's.
-        labels: names of the classes in their order, for the file to carry.
-        resume: whether to go on with a run in `folder` that was interrupted; trials that have ended are not
-            repeated.
+        min_agreement: fraction of synthesized inputs, in [0, 1], on which the file must agree with the
+            student; otherwise the result has the next best kind of file that does.
+        labels: names of the classes in order, to store in the file.
+        resume: whether to continue an interrupted run in `folder`; completed trials are not repeated.
         overwrite: whether to replace a run in `folder`.
-        jit_compile: as of `tfkd.search`.
+        jit_compile: as for `tfkd.search`.
         verbose: 0 prints nothing.
-        flags: the values of all flags that this was asked for by, for records; None if there were none.
-        command: the command line, likewise.
+        flags: values of all flags of the command line, for the records; None if there was none.
+        command: the command line itself, or None.
 
     Returns:
         A `Searched`.
 
     Raises:
-        FileNotFoundError: if a file is not there.
+        FileNotFoundError: if a file does not exist.
         FloatingPointError: if no student's outputs were finite.
-        ImportError: if what search, files or reports need is not installed.
-        ValueError: if an argument does not fit, nothing is within the budget, another run is writing to the
+        ImportError: if a package for search, files or reports is not installed.
+        ValueError: if an argument is invalid, nothing is within the budget, another run is writing to the
             folder, or the teacher is no better than chance.
         OSError: if the folder cannot be written.
 

@@ -1,4 +1,4 @@
-"""What a run was asked for, in a form that can be written and compared."""
+"""The settings of a run, in a form that can be stored and compared."""
 
 import dataclasses
 import hashlib
@@ -17,21 +17,21 @@ from tfkd.pipelines._automatic import AutomaticRecipe
 from tfkd.searching import Budget
 from tfkd.text import TextRecipe, Tokenizer
 
-# These say where results go and how much is said, not what they are.
+# These say where results go and how verbose the run is, not what the results are.
 _PASSING = frozenset({"folder", "resume", "overwrite", "verbose", "flags", "command"})
 
 
 class Request:
-    """What a run is asked for.
+    """The request for a run.
 
     Args:
         pipeline: the function that is called.
-        arguments: its arguments by name, `flags` and `command` among them.
+        arguments: its arguments by name, including `flags` and `command`.
 
     Attributes:
-        settings: what makes the run what it is, as JSON can hold it: flags, or arguments. Networks are
-            known by their names, arrays and tokenizers by a digest.
-        records: what the metrics say of it: "pipeline", "flags" and "command", which repeats the run.
+        settings: what defines the run, JSON-compatible: flags, or arguments. Networks are represented by
+            their names, arrays and tokenizers by a digest.
+        records: entries for the metrics: "pipeline", "flags" and "command", which repeats the run.
     """
 
     def __init__(self, pipeline: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Request:
 
 
 def _call(pipeline, arguments):
-    """The call in Python, without arguments that have their defaults."""
+    """The call in Python, without default arguments."""
     defaults = {name: each.default for name, each in inspect.signature(pipeline).parameters.items()}
     dropped = _PASSING - {"folder"}
     given = [
@@ -59,12 +59,12 @@ def _call(pipeline, arguments):
 
 
 def _same(value, default):
-    # Of arrays == is not one answer.
+    # For arrays, == does not give a single bool.
     return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def _written(value):
-    """A value as Python has it; in angle brackets what has to be given as an object."""
+    """A value as Python code; in angle brackets if it must be given as an object."""
     if isinstance(value, os.PathLike):
         return repr(os.fspath(value))
     if value is None or isinstance(value, str | bool | int | float):
@@ -115,5 +115,5 @@ def _plain(value):
 
 
 def teller(verbose: int) -> Callable[[str], None]:
-    """What prints lines of progress, or does not."""
+    """A function that prints lines of progress, or does nothing."""
     return (lambda line: print(line, flush=True)) if verbose else (lambda line: None)

@@ -1,4 +1,4 @@
-"""Schemes in which one model trains all there is to train."""
+"""Schemes in which a single `fit` trains everything."""
 
 import dataclasses
 from typing import Annotated
@@ -15,7 +15,7 @@ _TEMPERATURE = 4.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distil(Scheme):
-    """A teacher teaches a student."""
+    """One teacher teaches one student."""
 
     under_strategies = True
 
@@ -25,10 +25,10 @@ class Distil(Scheme):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnsembleScheme(Scheme):
-    """Several teachers answer as one.
+    """Several teachers combined into one.
 
     Args:
-        of: what is averaged, "logits" or "probabilities".
+        of: the outputs to average, "logits" or "probabilities".
         weights: one for each teacher; None for equal ones.
     """
 
@@ -42,11 +42,11 @@ class EnsembleScheme(Scheme):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EarlyStopped(Scheme):
-    """Distillation that stops early (ESKD): from then on the student learns from labels alone.
+    """Distillation that stops early (ESKD); then the student learns from labels alone.
 
     Args:
-        stop_epoch: after how many epochs; None to wait for `patience`.
-        patience: after how many epochs in which the validation loss has not improved.
+        stop_epoch: number of epochs of distillation; None to use `patience`.
+        patience: number of epochs without improvement of the validation loss.
     """
 
     under_strategies = True
@@ -65,7 +65,7 @@ class EarlyStopped(Scheme):
         if stop >= course.epochs:
             raise ValueError(
                 f"`scheme_options`: stop_epoch must be below the {course.epochs} `epochs`, or distillation "
-                f"goes on to the end. Received: stop_epoch={stop}."
+                f"continues to the end. Received: stop_epoch={stop}."
             )
         switch = StudentLossWeightSchedule(lambda epoch: share if epoch < stop else 1.0)
         return _taught_by(course.teacher, course, [switch])
@@ -73,15 +73,15 @@ class EarlyStopped(Scheme):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mutual(Scheme):
-    """Students teach each other (DML); the result is the one that is best on what was held out.
+    """Students teach each other (DML); the result is the best one on held-out data.
 
     Args:
-        together: whether all are updated on what they answered at the beginning of a step.
+        together: whether all students are updated from the outputs at the beginning of a step.
     """
 
     teachers = (0, 1)
     students = (2, None)
-    no_effect = {"student_loss_weight": "students that teach each other have both losses in full"}
+    no_effect = {"student_loss_weight": "students that teach each other use both losses in full"}
     together: bool = True
 
     def run(self, course: Course) -> Taught:
@@ -98,7 +98,7 @@ class Mutual(Scheme):
 
 
 class _MutualDistillers:
-    """A stage's scheme: the students, whoever of them is the stage's."""
+    """A stage's scheme: all students, whichever one the stage has."""
 
     def __init__(self, networks, loss_weights, together):
         self.networks, self.loss_weights, self.together = networks, loss_weights, together
@@ -112,12 +112,12 @@ class _MutualDistillers:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SelfTaught(Scheme):
-    """A network with exits at inner layers, of which the deep ones teach the shallow ones.
+    """A network with exits at inner layers; deep exits teach shallow ones.
 
     Args:
-        exits: paths of the layers to attach exits to; needed.
+        exits: paths of the layers to attach exits to; required.
         method: "byot", "ensemble", "imta" or "multi_exit".
-        gradient_equilibrium: as of `tfkd.schemes.SelfDistiller`.
+        gradient_equilibrium: as for `tfkd.schemes.SelfDistiller`.
     """
 
     teachers = (0, 1)
@@ -145,7 +145,7 @@ class SelfTaught(Scheme):
 
 @dataclasses.dataclass(frozen=True)
 class _SelfDistillers:
-    """A stage's scheme; the share of the labels' loss is the method's unless it was asked for."""
+    """A stage's scheme; the labels' loss has the method's weight unless one was requested."""
 
     options: SelfTaught
     share: float | None

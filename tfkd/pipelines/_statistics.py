@@ -1,4 +1,4 @@
-"""Which batch statistics a trained student is given: those of training, or new ones."""
+"""Choice of a trained student's batch statistics: those of training, or new ones."""
 
 import keras
 import numpy as np
@@ -17,18 +17,18 @@ def choose_statistics(
     judging: np.ndarray,
     data: Examples | None,
 ) -> dict | None:
-    """Estimates the student's batch statistics again and keeps those that agree more with the teacher.
+    """Re-estimates the student's batch statistics and keeps those that agree more with the teacher.
 
     Args:
         teacher: a model from images to logits or numbers.
-        student: the student after training; has the statistics that were kept afterwards.
-        images: synthetic images the statistics are estimated on.
-        judging: other synthetic images, on which agreement decides; a tie changes nothing.
-        data: real examples, only to measure, or None.
+        student: the student after training; afterwards it has the statistics that were kept.
+        images: synthetic images for estimating the statistics.
+        judging: other synthetic images, on which agreement is measured; a tie changes nothing.
+        data: real examples for evaluation only, or None.
 
     Returns:
-        Agreement and figures on real data "as_trained" and "reestimated", and which of them was "kept";
-        None where there is nothing to estimate.
+        Agreement and figures on real data "as_trained" and "reestimated", and which was "kept"; None if
+        there is nothing to estimate.
     """
     task, answers = task_of(teacher), predict(teacher, judging)
 

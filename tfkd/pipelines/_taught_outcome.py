@@ -1,4 +1,4 @@
-"""What a scheme came to: networks measured, files made, a report written."""
+"""The outcome of a scheme: measurements, files and report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ _SHOWN = 36
 
 
 class TaughtOutcome:
-    """A student beside its teacher.
+    """A student compared with its teacher.
 
     Args:
-        taught: what came of the scheme.
-        task: what outputs mean.
-        data: what figures are of, and files are compared on.
-        files: their files by role, for records.
+        taught: the result of the scheme.
+        task: the task of the outputs.
+        data: examples for measurements and for comparing files.
+        files: the networks' files by role, for the records.
     """
 
     def __init__(self, taught: Taught, task: Task, data: DataOfRun, files: Mapping[str, str]) -> None:
@@ -35,7 +35,7 @@ class TaughtOutcome:
         self._answers = {role: predict(model, measured[0]) for role, model in self.roles.items()}
 
     def metrics(self) -> dict[str, Any]:
-        """What was measured of the networks, but for files."""
+        """All measurements of the networks except files."""
         answers = list(self._answers.values())
         about: dict[str, Any] = dict.fromkeys(("teacher", "student"))
         for role, model in self.roles.items():
@@ -68,13 +68,13 @@ class TaughtOutcome:
         min_agreement: float,
         say: Callable[[str], None],
     ) -> tuple[list[dict], Chosen]:
-        """The rows of the files that are compared, and the file that a person leaves with.
+        """The rows of the compared files, and the chosen file.
 
         Args:
             quantization: kind of TFLite file, or None for none.
             labels: names of the classes, or None.
-            min_agreement: as of `distil_with_data`.
-            say: prints a line, or does not.
+            min_agreement: as for `distil_with_data`.
+            say: prints a line, or does nothing.
         """
         if quantization is None:
             return [], Chosen()
@@ -118,5 +118,5 @@ class TaughtOutcome:
 
 
 def _plain(network: keras.Model) -> keras.Model:
-    """A network without the exits that it was trained with."""
+    """A network without its training exits."""
     return drop_exits(network) if len(network.outputs) > 1 else network

@@ -1,4 +1,4 @@
-"""Team: the processes that train one student together, and what each of them does."""
+"""Team: the processes that train one student together."""
 
 import contextlib
 import os
@@ -20,17 +20,17 @@ from tfkd.pipelines._worker_folder import WorkerFolder
 class Team:
     """The processes that train one student together under a strategy.
 
-    All of them call the same methods in the same order. The chief alone measures, converts and writes, by
-    networks outside of the strategy.
+    All of them call the same methods in the same order. Only the chief measures, converts and writes, with
+    networks outside the strategy.
 
     Args:
-        strategy: of `tf.distribute`; None to train outside of any.
+        strategy: a `tf.distribute` strategy; None to train without one.
 
     Attributes:
         is_chief: whether this is the process that writes.
 
     Raises:
-        TypeError: if that is not a strategy.
+        TypeError: if `strategy` is not a strategy.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None) -> None:
@@ -44,11 +44,11 @@ class Team:
 
     @property
     def replicas(self) -> int:
-        """How many replicas learn, in all processes."""
+        """The number of replicas in all processes."""
         return 1 if self.strategy is None else self.strategy.num_replicas_in_sync
 
     def description(self) -> str | None:
-        """How many replicas learn, and on what, in a line; None without a strategy."""
+        """The number of replicas and their devices, in one line; None without a strategy."""
         if self.strategy is None:
             return None
         count, devices = self.replicas, self.strategy.extended.worker_devices
@@ -61,7 +61,7 @@ class Team:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """A context of the whole run, in which the chief alone warns.
+        """A context manager for the whole run, in which only the chief warns.
 
         Raises:
             RuntimeError: if another worker has ended.
@@ -73,24 +73,24 @@ class Team:
                 yield
             except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
                 raise RuntimeError(
-                    "Another worker has ended or cannot be reached, so this one ends, too. Its own message "
-                    "says why. Start all workers again, with `resume`."
+                    "Another worker has ended or cannot be reached, so this one ends, too. Check that "
+                    "worker's message for the reason. Start all workers again, with `resume`."
                 ) from error
 
     def chief_says(self, value: int) -> int:
-        """The chief's value in all processes, once all are here."""
+        """The chief's value in all processes; waits for all of them."""
         return value if self.strategy is None else from_all(self.strategy, value)[0]
 
     def folder(
         self, path: str | os.PathLike, settings: Mapping[str, Any], resume: bool, overwrite: bool
     ) -> RunFolder:
-        """Where this process writes; arguments as of `RunFolder`."""
+        """The folder this process writes to; arguments as for `RunFolder`."""
         if self.is_chief:
             return RunFolder(path, settings, resume, overwrite)
         return WorkerFolder(path, self.strategy.cluster_resolver.task_id, resume)
 
     def begin(self, folder: RunFolder) -> None:
-        """Begins to write: the chief first, who may clear an earlier run away."""
+        """Starts writing: the chief first, which may clear an earlier run."""
         if self.is_chief:
             folder.begin()
         self.chief_says(0)
@@ -98,17 +98,17 @@ class Team:
             folder.begin()
 
     def finish(self, folders: Sequence[RunFolder]) -> None:
-        """Ends a run once the chief has come here, which until then may have to go on with it again."""
+        """Ends a run once the chief is done; until then it may have to be resumed."""
         self.chief_says(0)
         for folder in folders:
             folder.finish()
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Where networks and distillers that train are made."""
+        """The scope in which trained networks and distillers are created."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
     def replicated(self, model: keras.Model) -> keras.Model:
-        """A copy of a network under the strategy; without one, the network itself."""
+        """A copy of a network under the strategy; without a strategy, the network itself."""
         if self.strategy is None:
             return model
         with self.scope():
@@ -116,11 +116,11 @@ class Team:
 
 
 def take_values(own: DataFreeDistiller, replicated: DataFreeDistiller) -> None:
-    """Gives a distiller, its networks included, the values of an equal one of this process's first replica.
+    """Copies the values of this process's first replica into an equal distiller and its networks.
 
     Args:
-        own: compiled, outside of any strategy.
-        replicated: compiled and trained under one.
+        own: the compiled distiller outside any strategy.
+        replicated: the distiller compiled and trained under a strategy.
     """
 
     def state(distiller):

@@ -1,4 +1,4 @@
-"""The texts of a run, by what each is for: to learn from, to choose by, to measure on."""
+"""The texts of a run by purpose: training, selection, evaluation."""
 
 import dataclasses
 import os
@@ -15,20 +15,20 @@ from tfkd.tasks import ClassTask, SentenceEmbedding, Task
 from tfkd.text import BERTToBiLSTM, EpochSeed, TextRecipe, Tokenizer
 from tfkd.text._tokenizer import padded
 
-# Texts that files are compared on, and that int8 files take their ranges from.
+# Numbers of texts for comparing files, and for calibrating int8 files.
 _JUDGING, _CALIBRATION = 2000, 256
-# Copies that are made of each training text where the recipe does not say.
+# Copies per training text if the recipe does not say.
 _COPIES = 3
 
 
 class Taught(NamedTuple):
-    """What a student learns from.
+    """The training data of a student.
 
     Args:
-        dataset: batches of texts, with labels or without.
-        seeds: a callback for `fit` that the order of the data follows.
+        dataset: batches of texts, with or without labels.
+        seeds: a callback for `fit` that determines the order of the data.
         labelled: whether there are labels.
-        count: how many texts.
+        count: number of texts.
     """
 
     dataset: tf.data.Dataset
@@ -42,12 +42,12 @@ class TextData:
     """Texts that do not overlap.
 
     Attributes:
-        training: what is learned from.
+        training: the training texts.
         validation: the share that was held out.
-        evaluation: texts that nothing but figures come from, or None.
-        unlabelled: further texts to learn from.
-        tokenizer: of all of them.
-        class_names: the classes in their order; None where there are no labels.
+        evaluation: texts for evaluation only, or None.
+        unlabelled: further training texts.
+        tokenizer: the tokenizer of all texts.
+        class_names: the classes in order; None without labels.
     """
 
     training: Texts
@@ -59,21 +59,21 @@ class TextData:
 
     @property
     def classes(self) -> int | None:
-        """How many classes there are; None without labels."""
+        """The number of classes; None without labels."""
         return None if self.class_names is None else len(self.class_names)
 
     @property
     def measured(self) -> Texts:
-        """What figures are of: `evaluation`, or what was held out."""
+        """The texts to measure on: `evaluation`, or the held-out ones."""
         return self.validation if self.evaluation is None else self.evaluation
 
     @property
     def measured_on(self) -> str:
-        """What that is, in words."""
+        """A description of those texts."""
         return "held-out training texts" if self.evaluation is None else "evaluation texts"
 
     def for_task(self, task: Task) -> "TextData":
-        """The same texts, with their labels if the teacher's task is about classes.
+        """The same texts, with labels if the teacher's task has classes.
 
         Raises:
             ValueError: if the teacher has other classes, or is neither a classifier nor a sentence encoder.
@@ -88,9 +88,9 @@ class TextData:
             )
         if self.class_names is not None and len(self.class_names) != task.classes:
             raise ValueError(
-                f"`training_data` has {self.classes} classes ({', '.join(self.class_names)[:200]}), and "
-                f"the teacher tells {task.classes} apart. Name all of its classes in their order with "
-                "`labels`, or give the data that it was trained for."
+                f"`training_data` has {self.classes} classes ({', '.join(self.class_names)[:200]}), but "
+                f"the teacher has {task.classes}. Name all of its classes in order with `labels`, or give "
+                "data that it was trained for."
             )
         return self
 
@@ -98,7 +98,7 @@ class TextData:
         return {name: getattr(self, name) for name in ("training", "validation", "evaluation")}
 
     def batches(self, texts: Texts, seeds: EpochSeed, size: int) -> tf.data.Dataset:
-        """Texts of like lengths in an order that follows the epoch."""
+        """Batches of texts of similar length, in an order determined by the epoch."""
         return text.batches(
             texts.texts,
             texts.labels,
@@ -125,12 +125,12 @@ class TextData:
         return [each for each in (16, 24, 32, 48, 64, 96, 128, 256) if each < longest] or [longest]
 
     def to_learn_from(self, recipe: TextRecipe, augment: bool, seed: int) -> Taught:
-        """What the student learns from; with other texts than the labelled ones, without labels.
+        """The student's training data; without labels if it includes unlabelled texts.
 
         Args:
-            recipe: says the size of batches, and, for a BiLSTM, how copies are made.
-            augment: whether copies of the training texts are learned from, too.
-            seed: what the order and the copies follow from.
+            recipe: the recipe: its batch size and, for a BiLSTM, its augmentation.
+            augment: whether to add augmented copies of the training texts.
+            seed: int seed of the order and the copies.
         """
         texts, seeds = self.training, EpochSeed((seed, 0))
         if augment or self.unlabelled:
@@ -144,7 +144,7 @@ class TextData:
         mask = self.tokenizer.mask_id
         if mask is None:
             raise ValueError(
-                "`augment` masks words, and the tokenizer has no token for that. Leave `augment` out."
+                "`augment` masks words, but the tokenizer has no mask token. Leave `augment` out."
             )
         options = {"mask_token": self.tokenizer.vocabulary[mask], "seed": seed}
         if isinstance(recipe, BERTToBiLSTM):
@@ -152,8 +152,8 @@ class TextData:
         return text.augment_words(self.training.texts, copies=_COPIES, **options).texts
 
     def inputs(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Texts as networks and files take them, all of the same length."""
-        # Asked directly, the tokenizer would warn of cut texts each time.
+        """Texts as inputs of networks and files, all of the same length."""
+        # Called directly, the tokenizer would warn about truncated texts each time.
         ids, _, _ = self.tokenizer.encode(texts)
         width = self.tokenizer.max_length
         return {
@@ -162,15 +162,15 @@ class TextData:
         }
 
     def judging(self) -> dict[str, np.ndarray]:
-        """Held-out texts that files are compared on."""
+        """Held-out texts for comparing files."""
         return self.inputs(self.validation.texts[:_JUDGING])
 
     def calibration(self) -> dict[str, np.ndarray]:
-        """Some texts that were learned from."""
+        """Some of the training texts."""
         return self.inputs(self.training.texts[:_CALIBRATION])
 
     def counts(self, taught: Taught) -> dict[str, int | None]:
-        """How many texts there are of each kind, for records."""
+        """The number of texts of each kind, for the records."""
         return {
             "training_images": taught.count,
             "validation_images": len(self.validation.texts),
@@ -194,19 +194,19 @@ def load_text_data(
     """Reads all texts of a run.
 
     Args:
-        training_data: as of `distil_text`.
-        unlabelled_data: likewise.
-        evaluation_data: likewise.
-        columns: of the texts and of the labels.
-        class_names: the classes in their order, or None.
-        tokenizer: of the texts.
-        validation_split: share of the training texts to hold out.
-        seed: what is drawn by.
-        say: prints a line, or does not.
+        training_data: as for `distil_text`.
+        unlabelled_data: the same.
+        evaluation_data: the same.
+        columns: the columns with texts and labels.
+        class_names: the classes in order, or None.
+        tokenizer: the tokenizer of the texts.
+        validation_split: fraction of the training texts to hold out.
+        seed: int seed of the split.
+        say: prints a line, or does nothing.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a file or an argument does not fit.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file or an argument is invalid.
     """
     check_number("validation_split", validation_split, above=0, below=1)
     say(f"reading {os.fspath(training_data)}")
@@ -215,8 +215,8 @@ def load_text_data(
     held_out = max(1, round(validation_split * count))
     if held_out >= count:
         raise ValueError(
-            f"`validation_split`={validation_split!r} of {count} texts leaves none to learn from. Give "
-            "more `training_data`."
+            f"`validation_split`={validation_split!r} of {count} texts leaves none for training. Give more "
+            "`training_data`."
         )
     order = np.random.default_rng(seed).permutation(count)
     evaluation: Any = None

@@ -1,4 +1,4 @@
-"""Several students of one teacher, each taught on the same texts."""
+"""Several students of one teacher, each trained on the same texts."""
 
 import keras
 
@@ -8,12 +8,12 @@ from tfkd.tasks import task_of
 
 
 class TextLessons:
-    """Makes distillers of students that learn the teacher's answers to real texts, in place of a warm-up.
+    """Makes distillers for students that learn from real texts, in place of a warm-up.
 
     Args:
-        teacher: whom all students learn from.
-        recipe: how long, in which batches, at which temperature.
-        seed: of the texts' order.
+        teacher: the teacher of all students.
+        recipe: defines length, batch size and temperature.
+        seed: seed of the order of the texts.
     """
 
     def __init__(self, teacher: keras.Model, recipe: Recipe, seed: int) -> None:
@@ -22,17 +22,17 @@ class TextLessons:
 
     @property
     def student_updates(self) -> int:
-        """The updates of each student."""
+        """The number of updates of each student."""
         return self.recipe.epochs * self.steps_per_epoch
 
     def distiller(self, student: keras.Model) -> Distiller:
-        """A distiller for a student, still to be compiled."""
+        """A distiller for a student, not yet compiled."""
         loss = task_of(self.teacher).soft_loss(self.recipe.temperature)
         return Distiller(self.teacher, student, loss, student_loss_weight=0.0)
 
     def steps_done(self, distiller: Distiller) -> int:
-        """How many steps a distiller has taken."""
+        """The number of steps a distiller has taken."""
         return int(distiller.optimizer.iterations.numpy())
 
     def ended(self, distiller: Distiller) -> None:
-        """Nothing goes on from student to student."""
+        """Does nothing: students share no state."""

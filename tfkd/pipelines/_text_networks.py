@@ -1,4 +1,4 @@
-"""Teachers, students and recipes of texts as they are asked for by name."""
+"""Text teachers, students and recipes by name."""
 
 import os
 import re
@@ -19,18 +19,18 @@ _LAYERS = re.compile(r"(\d+)layers(?:x(\d+))?")
 
 
 def text_recipes() -> dict[str, type[TextRecipe]]:
-    """The recipes for classifiers and sentence encoders by their classes' names in small letters."""
+    """The recipes for classifiers and sentence encoders, by lower-case class name."""
     recipes = names.members(text, TextRecipe).values()
     return {recipe.__name__.lower(): recipe for recipe in recipes if not recipe.of_language_models}
 
 
 def is_folder_of_hub(source: Source) -> bool:
-    """Whether a teacher is a folder of Hugging Face."""
+    """Whether a teacher is a Hugging Face folder."""
     return not isinstance(source, keras.Model) and os.path.isfile(os.path.join(source, "config.json"))
 
 
 def tokenizer_for(folder: str | os.PathLike | None, teacher: Source, max_length: int) -> Tokenizer:
-    """The tokenizer of a folder, or of the teacher's if that is one.
+    """The tokenizer of a folder, or of the teacher if that is a folder.
 
     Raises:
         ValueError: if there is none.
@@ -38,8 +38,8 @@ def tokenizer_for(folder: str | os.PathLike | None, teacher: Source, max_length:
     if folder is None:
         if not is_folder_of_hub(teacher):
             raise ValueError(
-                f"`tokenizer` is needed: the teacher {named(teacher)!r} is a network without one. Give the "
-                "folder of the tokenizer that it was trained with."
+                f"`tokenizer` is needed: the teacher {named(teacher)!r} is a network without a tokenizer. "
+                "Give the folder of the tokenizer that it was trained with."
             )
         folder = os.fspath(teacher)  # pyright: ignore[reportArgumentType]
     return Tokenizer(folder, max_length=max_length)
@@ -48,17 +48,17 @@ def tokenizer_for(folder: str | os.PathLike | None, teacher: Source, max_length:
 def text_teacher(
     source: Source, tokenizer: Tokenizer, classes: int | None, max_length: int
 ) -> tuple[keras.Model, bool]:
-    """A teacher, and whether it has to be fine-tuned first.
+    """A teacher, and whether it must be fine-tuned first.
 
     Args:
-        source: a file or a model; or a folder of Hugging Face, which becomes a sentence encoder, or with
-            classes a classifier with a new head.
-        tokenizer: of the texts.
-        classes: how many there are in the training data; None for texts alone.
-        max_length: tokens at which texts are cut.
+        source: a file or a model; or a Hugging Face folder, which becomes a sentence encoder or, with
+            classes, a classifier with a new head.
+        tokenizer: the tokenizer of the texts.
+        classes: number of classes in the training data; None for texts alone.
+        max_length: number of tokens at which texts are truncated.
 
     Raises:
-        ValueError: if it cannot be read, or reads the ids of another tokenizer.
+        ValueError: if it cannot be read, or was trained with another tokenizer.
     """
     new = False
     if is_folder_of_hub(source):
@@ -66,7 +66,7 @@ def text_teacher(
         backbone, new = text.load(folder, max_length=max_length).backbone, classes is not None
         if classes is not None:
             teacher = text.classifier(backbone, classes, pooling="mean", name="teacher")
-            # Most of a small encoder's weights, which few texts would only wear down.
+            # These are most of a small encoder's weights, and few texts would only degrade them.
             teacher.get_layer("token_embedding").trainable = False
         else:
             teacher = text.sentence_encoder(backbone)
@@ -88,20 +88,20 @@ def recipe_for(
     options: Sequence[str] = (),
     **overrides: Any,
 ) -> TextRecipe:
-    """A recipe that makes the student that was asked for.
+    """A recipe that makes the requested student.
 
     Args:
-        recipe: one, which says all; or its name, in any case and with or without underscores; None for the
-            usual one: "BERTToBiLSTM" of a "bilstm", "EmbeddingDistillation" of sentence encoders, else
-            "DistilBERT".
-        student: "3layers", "3layersx192", "0,2,5" (numbers of the teacher's layers), "bilstm", a file or a
-            model; None for the recipe's, or "3layers" of one that is given by its name.
+        recipe: a recipe, which defines everything; or its name, in any letter case, with or without
+            underscores; None for the usual one: "BERTToBiLSTM" for "bilstm", "EmbeddingDistillation" for
+            sentence encoders, otherwise "DistilBERT".
+        student: "3layers", "3layersx192", "0,2,5" (indices of the teacher's layers), "bilstm", a file or a
+            model; None for the recipe's, or "3layers" for a recipe given by name.
         teacher: the teacher.
         options: `key=value` strings.
-        **overrides: further options; None leaves one alone.
+        **overrides: further options; None leaves an option alone.
 
     Raises:
-        ValueError: for an unknown name or option, with close matches, or a student that the recipe does not
+        ValueError: for an unknown name or option, with close matches, or a student that the recipe cannot
             make.
     """
     changed = {name: value for name, value in overrides.items() if value is not None}
@@ -109,8 +109,8 @@ def recipe_for(
         if not (student is None or _is_network(student)) or options or changed:
             given = [*([] if _is_network(student) else [f"student={student!r}"]), *options, *changed]
             raise ValueError(
-                "`recipe` is an object, which says the student and all options itself. Received beside it: "
-                f"{', '.join(given)}. Put them into the recipe, or give its name."
+                "`recipe` is an object, which already defines the student and all options. Also received: "
+                f"{', '.join(given)}. Set them in the recipe, or give the recipe by name."
             )
         return recipe
     if recipe is None:
@@ -124,7 +124,7 @@ def recipe_for(
 
 
 def _student_options(word, known, recipe):
-    """The options of a recipe that make the student of a name."""
+    """The options of a recipe for a named student."""
     if word == "bilstm":
         if "network" in known:
             return {"network": "bilstm"}
@@ -132,7 +132,7 @@ def _student_options(word, known, recipe):
             return {}
     elif "layers" in known:
         if found := _LAYERS.fullmatch(word):
-            # Where nothing else is said it is as wide as its teacher, with TinyBERT, too.
+            # By default it is as wide as its teacher, even with TinyBERT.
             return {"layers": int(found[1]), "hidden_dim": None if found[2] is None else int(found[2])}
         if re.fullmatch(r"\d+(,\d+)+", word):
             return {"layers": tuple(map(int, word.split(",")))}
@@ -148,7 +148,7 @@ def text_student(student: Source | None, recipe: TextRecipe, teacher: keras.Mode
     """The student to train.
 
     Raises:
-        ValueError: if its file cannot be read, or the recipe cannot make one of this teacher.
+        ValueError: if its file cannot be read, or the recipe cannot make one from this teacher.
     """
     if isinstance(student, keras.Model):
         return student
@@ -158,5 +158,5 @@ def text_student(student: Source | None, recipe: TextRecipe, teacher: keras.Mode
 
 
 def _is_network(student):
-    """Whether a student is a network or its file, and not a word for one."""
+    """Whether a student is a network or a file, not a name."""
     return isinstance(student, keras.Model) or str(student).endswith(".keras")

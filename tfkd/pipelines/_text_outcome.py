@@ -1,4 +1,4 @@
-"""What distillation on texts came to: networks measured, files made, a report written."""
+"""The outcome of distillation on texts: measurements, files and report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from tfkd.pipelines._text_data import TextData
 from tfkd.pipelines._variants import Chosen, Variants
 from tfkd.tasks import Classification, ClassTask, SentenceEmbedding, task_of
 
-# Texts of a report with both networks' answers.
+# Number of texts shown in the report with both networks' outputs.
 _SHOWN, _LONGEST = 24, 300
 
 
 class TextOutcome:
-    """A student beside its teacher.
+    """A student compared with its teacher.
 
     Args:
         teacher: the teacher.
         student: the trained student.
-        data: what figures are of, and files are compared on.
-        files: their files by role, for records.
+        data: texts for measurements and for comparing files.
+        files: the networks' files by role, for the records.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class TextOutcome:
         self.task, self.data, self._files = task_of(teacher), data, files
         self._inputs = data.inputs(data.measured.texts)
         self._answers = {role: predict(model, self._inputs) for role, model in self.roles.items()}
-        # Without labels, how near the student's answers are to its teacher's.
+        # Without labels, how close the student's outputs are to its teacher's.
         self._labels = self._answers["teacher"] if data.measured.labels is None else data.measured.labels
 
     def metrics(self) -> dict[str, Any]:
-        """What was measured of the networks, but for files."""
+        """All measurements of the networks except files."""
         about = {}
         for role, model in self.roles.items():
             figures = self.task.score(self._answers[role], self._labels) if self._scored(role) else {}
@@ -60,7 +60,7 @@ class TextOutcome:
         }
 
     def _scored(self, role):
-        """Whether there is something to score a network against: other than its own answers."""
+        """Whether there is a reference to score a network against, other than its own outputs."""
         return self.data.measured.labels is not None or (
             role == "student" and not isinstance(self.task, ClassTask)
         )
@@ -72,13 +72,13 @@ class TextOutcome:
         min_agreement: float,
         say: Callable[[str], None],
     ) -> tuple[list[dict], Chosen]:
-        """The rows of the files that are compared, and the file that a person leaves with.
+        """The rows of the compared files, and the chosen file.
 
         Args:
             quantization: kind of TFLite file, or None for none.
             labels: names of the classes, or None.
-            min_agreement: as of `distil_text`.
-            say: prints a line, or does not.
+            min_agreement: as for `distil_text`.
+            say: prints a line, or does nothing.
         """
         if quantization is None:
             return [], Chosen()
@@ -118,20 +118,20 @@ class TextOutcome:
         return write
 
     def _texts(self):
-        """Texts with both answers, those that differ most first."""
+        """Texts with both networks' outputs, largest differences first."""
         alike = np.asarray(self.task.agreement(*self._answers.values()), "float64")
         rows = np.argsort(alike, kind="stable")[:_SHOWN]
         texts, labels, names = self.data.measured
         right = [None if labels is None or names is None else names[labels[row]] for row in rows]
         teacher, student = (self._said(answers[rows]) for answers in self._answers.values())
         if isinstance(self.task, SentenceEmbedding):
-            # Vectors themselves tell people nothing.
+            # Vectors themselves mean nothing to readers.
             teacher, student = [None] * len(rows), [f"cosine {alike[row]:.3f}" for row in rows]
         columns = ([texts[row][:_LONGEST] for row in rows], student, right, teacher)
         return [export.ExampleText(*each) for each in zip(*columns, strict=True)]
 
     def _said(self, answers):
-        """Answers in words, classes by their names."""
+        """Outputs in words, with class names."""
         names = self.data.class_names
         if names is None or not isinstance(self.task, Classification):
             return self.task.captions(answers)

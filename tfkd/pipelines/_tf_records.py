@@ -1,4 +1,4 @@
-"""TFRecord files of images: counted, looked through, and parsed."""
+"""TFRecord files of images: counting, checking and parsing."""
 
 import dataclasses
 import glob
@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfkd._core import untrusted
 
 _IMAGES, _LABELS = ("image", "image/encoded"), ("label", "image/class/label")
-# Length and its checksum before each record, the record's checksum behind it.
+# Length and its checksum before each record, the record's checksum after it.
 _HEADER, _FOOTER = 12, 4
 _LARGEST_RECORD = 2**28
 _FILES_AT_ONCE = 16
@@ -24,10 +24,10 @@ class Records:
     """The records of TFRecord files.
 
     Args:
-        dataset: each as a string, always in the same order.
-        count: how many there are.
-        parse: makes of a record its encoded image, and its label where there is one.
-        files: what they are read from.
+        dataset: the records as strings, always in the same order.
+        count: number of records.
+        parse: turns a record into its encoded image, and its label if there is one.
+        files: the files they are read from.
     """
 
     dataset: tf.data.Dataset
@@ -37,28 +37,28 @@ class Records:
 
 
 def records_in(pattern: str, what: str, labelled: bool) -> Records:
-    """The records of a file, or of all files that a pattern names.
+    """The records of a file, or of all files that match a pattern.
 
-    The files are strangers': lengths are looked up before anything is read.
+    The files are untrusted: lengths are checked before anything is read.
 
     Args:
-        pattern: as of `glob`.
+        pattern: a path or `glob` pattern.
         what: the argument, for messages.
-        labelled: whether each has to have a label.
+        labelled: whether each record must have a label.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a file is not a TFRecord file, there are no records, or the first one lacks what is
-            needed.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if a file is not a TFRecord file, there are no records, or the first one lacks a
+            required feature.
     """
-    # A name may look like a pattern.
+    # A file name may look like a pattern.
     files = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern))
     if not files:
-        raise FileNotFoundError(f"{what}: there is no file {pattern!r}.")
+        raise FileNotFoundError(f"{what}: the file {pattern!r} does not exist.")
     count = sum(_count(path, f"{what}: {path!r}") for path in files)
     if not count:
-        raise ValueError(f"{what}: {pattern!r} holds no records.")
-    # Files are often one class after another.
+        raise ValueError(f"{what}: {pattern!r} contains no records.")
+    # Files often contain one class after another.
     dataset = tf.data.Dataset.from_tensor_slices(files).interleave(
         tf.data.TFRecordDataset, cycle_length=min(len(files), _FILES_AT_ONCE)
     )
@@ -74,7 +74,7 @@ def records_in(pattern: str, what: str, labelled: bool) -> Records:
 
 
 def labels_in(records: Records, what: str) -> np.ndarray:
-    """The labels of all records, which reads the files once.
+    """The labels of all records; reads the files once.
 
     Raises:
         ValueError: if a record is damaged, or has other features than the first.
@@ -89,7 +89,7 @@ def labels_in(records: Records, what: str) -> np.ndarray:
 
 
 def _count(path, what):
-    """How many records there are, by their lengths alone."""
+    """The number of records, from their lengths alone."""
     count, size = 0, os.path.getsize(path)
     with open(path, "rb") as file:
         place = 0
@@ -109,13 +109,13 @@ def _count(path, what):
 
 
 def _features(dataset, what, labelled):
-    """Names and types of the features that are read, by what the first record has."""
+    """Names and types of the features to read, from the first record."""
     try:
         first = next(iter(dataset.take(1))).numpy()
         found = sorted(tf.train.Example.FromString(first).features.feature)
     except Exception as error:
-        # An error of the protobuf library, which has no name of its own there.
-        raise untrusted.refusal(what, f"holds no tf.train.Example: {error}") from None
+        # An error of the protobuf library, which has no public class.
+        raise untrusted.refusal(what, f"contains no tf.train.Example: {error}") from None
     kinds = {}
     wanted = [(_IMAGES, tf.string), (_LABELS, tf.int64)][: 2 if labelled else 1]
     for names, kind in wanted:
@@ -124,7 +124,7 @@ def _features(dataset, what, labelled):
             either = " or ".join(map(repr, names))
             raise ValueError(
                 f"{what}: records must have the feature {either}, "
-                f"{'an encoded image' if kind == tf.string else 'a class number'}. Received: "
+                f"{'an encoded image' if kind == tf.string else 'a class index'}. Received: "
                 f"{', '.join(map(repr, found[:12])) or 'none'}."
             )
         kinds[there[0]] = kind

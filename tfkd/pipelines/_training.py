@@ -1,4 +1,4 @@
-"""Trains one student without data, with what a run needs around it."""
+"""Trains one student without data, with the callbacks of a run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from tfkd.pipelines._saving import FolderCheck, ImageGrids, SaveState
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """A run that has ended.
+    """A completed training run.
 
     Attributes:
         history: a row for each epoch.
-        health: "findings" and figures ("series") of all epochs, those before an interruption included.
-        first_step: how many steps other students' runs had taken before.
-        steps: how many this one took, before an interruption included.
-        stopped: why it stopped early, or None.
+        health: "findings" and figures ("series") of all epochs, including those before an interruption.
+        first_step: number of steps taken by earlier students' runs.
+        steps: number of steps of this run, including those before an interruption.
+        stopped: the reason for stopping early, or None.
     """
 
     history: RunHistory
@@ -43,16 +43,16 @@ def train(
     verbose: int,
     say: Callable[[str], None],
 ) -> Training:
-    """Trains a student to the end of its recipe, or goes on with a run that was interrupted.
+    """Trains a student to the end of its recipe, or resumes an interrupted run.
 
     Args:
-        distiller: compiled, and not trained yet.
-        steps_per_epoch: steps in an epoch.
-        data: real examples, only to measure, or None.
-        folder: where history, state, pictures and TensorBoard's events go; a state that is there already is
-            gone on from. None to keep nothing.
+        distiller: a compiled, untrained distiller.
+        steps_per_epoch: number of steps in an epoch.
+        data: real examples for evaluation only, or None.
+        folder: folder for history, state, pictures and TensorBoard's events; an existing state is resumed.
+            None to save nothing.
         verbose: as in `keras.Model.fit`.
-        say: prints a line, or does not.
+        say: prints a line, or does nothing.
     """
     epochs, first_step = distiller.recipe.epochs, int(distiller.steps_done.numpy())
     initial_epoch = 0
@@ -81,7 +81,7 @@ def train(
 
 
 def _checking(folder: RunFolder | None) -> list[keras.callbacks.Callback]:
-    """What comes before anything is written."""
+    """Callbacks that run before anything is written."""
     return [] if folder is None else [FolderCheck(folder)]
 
 
@@ -101,10 +101,10 @@ def _stopped(keep):
     if keep.stopped_epoch is None:
         return None
     good = keep.good_epoch + 1
-    kept = f"that of the end of epoch {good}" if good else "as it was before training"
+    kept = f"the one after epoch {good}" if good else "as it was before training"
     return (
-        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, "
-        f"and the student is {kept}"
+        f"the loss was no longer finite in epoch {keep.stopped_epoch + 1}, training stopped there, and "
+        f"the student is {kept}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What is noted of the training of several networks, one after another."""
+"""A log of training several networks, one after another."""
 
 import math
 import time
@@ -8,12 +8,12 @@ import keras
 
 
 class TrainingLog(keras.callbacks.Callback):
-    """Says whose training begins, and adds the seconds of each epoch to its logs.
+    """Reports which network's training begins, and adds the seconds of each epoch to its logs.
 
-    A callback that belongs before those that keep the logs.
+    A callback to place before those that store the logs.
 
     Args:
-        say: prints a line, or does not.
+        say: prints a line, or does nothing.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -37,12 +37,12 @@ class TrainingLog(keras.callbacks.Callback):
         return sum(row["seconds"] for row in rows)
 
     def earlier_seconds(self, rows: Sequence[dict]) -> float:
-        """Seconds of the epochs of processes that were interrupted."""
+        """Seconds of the epochs of earlier, interrupted processes."""
         return max(0.0, self.seconds(rows) - self._seconds_here)
 
     @staticmethod
     def rows(history: keras.callbacks.History) -> list[dict]:
-        """One row an epoch, without what an epoch lacks."""
+        """One row per epoch, without missing values."""
         columns = history.history
         rows = []
         for number in range(len(history.epoch)):
@@ -58,7 +58,7 @@ class TrainingLog(keras.callbacks.Callback):
             if not math.isfinite(row["loss"]):
                 return (
                     f"the loss was no longer finite in epoch {row['epoch']}, training stopped there, and "
-                    "the network has the weights of the last epoch in which it was; a lower "
+                    "the network has the weights of the last epoch with a finite loss; a lower "
                     "`learning_rate` usually helps"
                 )
         return None

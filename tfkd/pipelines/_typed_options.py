@@ -1,4 +1,4 @@
-"""Options as they are typed: `key=value`, in the types that their dataclass declares."""
+"""Options typed as `key=value`, parsed to the types that their dataclass declares."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from tfkd.datafree._parts import Priors
 def typed_options(
     known: Mapping[str, Option], typed: Sequence[str], what: str, argument: str
 ) -> dict[str, Any]:
-    """The values of options that were typed.
+    """The values of typed options.
 
     Args:
-        known: what there is, as `Options.options()` lists it.
+        known: the known options, as listed by `Options.options()`.
         typed: `key=value` strings; lists are separated by commas, tables are `.npy` files.
-        what: has the options, for messages, such as "recipe 'dfad'".
-        argument: what messages call `typed`.
+        what: the owner of the options, for messages, such as "recipe 'dfad'".
+        argument: name of the argument with `typed`, for messages.
 
     Returns:
         Values by name.
 
     Raises:
-        ValueError: for an unknown option, with close matches, or a value of another type.
+        ValueError: for an unknown option, with close matches, or a value of the wrong type.
     """
     kinds = {key: option.type for key, option in known.items() if option.type in _PARSERS}
     values = {}
@@ -49,7 +49,7 @@ def _parse(name, kind, text, argument):
 
 
 def _table(path):
-    """Rows of numbers from a file."""
+    """A table of numbers from a file."""
     untrusted.check_array(path, f"`recipe_options`: {path!r}")
     return tuple(tuple(row) for row in np.load(path, allow_pickle=False).tolist())
 
@@ -63,7 +63,7 @@ def _one_or_more(text):
     return values[0] if len(values) == 1 else values
 
 
-# How text becomes a value, and what was wanted where it does not; by the type of an option.
+# Parsers by the type of an option, and the expected form for error messages.
 def _names(text):
     return tuple(text.split(","))
 

@@ -17,7 +17,7 @@ from tfkd.export._calibration import inputs_of_file
 from tfkd.tasks import Task
 from tfkd.text import Tokenizer
 
-# What is written where a kind of file does not hold, the smallest first.
+# Fallback kinds of files, smallest first.
 _NEXT_BEST = {
     "int2": ("int4", "dynamic", "float16", "float32"),
     "int4": ("dynamic", "float16", "float32"),
@@ -32,15 +32,14 @@ _NEXT_BEST = {
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The file that a person leaves with.
+    """The chosen file.
 
     Attributes:
         content: the file; None if no kind of file could be made.
-        check: how it compares with its network, or None.
-        quantization: what kind it is, or None.
-        problem: why it is not what was asked for; None if it is.
-        calibration: the inputs that ranges are taken from, by the names that the file has for them, or
-            None.
+        check: comparison with its network, or None.
+        quantization: its kind, or None.
+        problem: why it is not the requested file; None if it is.
+        calibration: the calibration inputs, by the file's input names, or None.
     """
 
     content: bytes | None = None
@@ -51,7 +50,7 @@ class Chosen:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """What `metrics.json` says of the file."""
+        """The entry for the file in `metrics.json`."""
         return self.check and {"quantization": self.quantization, **dataclasses.asdict(self.check)}
 
 
@@ -59,16 +58,17 @@ class Variants:
     """Makes and measures files, and keeps a row for each.
 
     Args:
-        data: real examples, only to measure, or None: inputs, of texts by name, and labels.
-        calibration: inputs that int8 files take their ranges from.
-        judging: other inputs, on which file and network are compared.
-        labels: names of the classes for files to carry, or None.
-        task: what the networks' outputs mean.
-        judged_on: what the judging inputs are, for messages.
-        vocabulary: of texts, for files to carry, or None.
+        data: real examples for evaluation only: inputs (by name for texts) and labels; or None.
+        calibration: inputs for calibrating int8 files.
+        judging: other inputs, for comparing file and network.
+        labels: names of the classes to store in files, or None.
+        task: the task of the networks' outputs.
+        judged_on: description of the judging inputs, for messages.
+        vocabulary: vocabulary of a text model to store in files, or None.
 
     Attributes:
-        rows: a dictionary for each variant: what it is, "quantization" and the fields of a `TFLiteCheck`.
+        rows: a dictionary for each variant: its description, "quantization" and the fields of a
+            `TFLiteCheck`.
     """
 
     def __init__(
@@ -97,17 +97,18 @@ class Variants:
         """Makes a file and adds its row.
 
         Args:
-            described: what the variant is, for its row.
+            described: description of the variant, for its row.
             model: the network.
-            quantization: as `tfkd.export.export_tflite` takes it.
-            calibration: other inputs to take ranges from.
-            learn_rounding: as `tfkd.export.export_tflite` takes it.
+            quantization: as for `tfkd.export.export_tflite`.
+            calibration: other inputs for calibration.
+            learn_rounding: as for `tfkd.export.export_tflite`.
 
         Returns:
-            The file's content and how it compares with the network.
+            The file's content and its comparison with the network.
 
         Raises:
-            RuntimeError: if the network cannot be converted, or a float32 file computes something else.
+            RuntimeError: if the network cannot be converted, or a float32 file computes something
+                different.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "variant.tflite")
@@ -136,21 +137,21 @@ class Variants:
         say: Callable[[str], None],
         learn_rounding: bool = False,
     ) -> Chosen:
-        """Makes the file that was asked for, or the next best kind that answers as the network does.
+        """Makes the requested file, or the next best kind that agrees with the network.
 
         Args:
-            described: what the variants are, for their rows.
+            described: description of the variants, for their rows.
             model: the network.
-            quantization: as `tfkd.export.export_tflite` takes it.
-            min_agreement: share of the judging inputs, in [0, 1], on which the file has to do so.
-            say: prints a line, or does not.
-            learn_rounding: whether the file that was asked for has learned rounding; the next best kinds,
-                which have more bits, do without.
+            quantization: as for `tfkd.export.export_tflite`.
+            min_agreement: fraction of the judging inputs, in [0, 1], on which the file must agree.
+            say: prints a line, or does nothing.
+            learn_rounding: whether the requested file uses learned rounding; the fallback kinds have more
+                bits and do not.
         """
         reasons = []
         for kind in (quantization, *_NEXT_BEST[quantization]):
             if reasons and isinstance(model, BridgedModel):
-                # A quantization-aware student can be one kind of file only.
+                # A quantization-aware student can only become one kind of file.
                 model = strip(model)
             try:
                 learned = learn_rounding and kind == quantization

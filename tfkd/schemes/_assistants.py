@@ -1,4 +1,4 @@
-"""Teacher assistants: networks of sizes in between, where a teacher is too large for its student."""
+"""Teacher assistants: networks of intermediate size, for a teacher too large for its student."""
 
 import itertools
 import os
@@ -24,20 +24,21 @@ def assistants(
     temperature: float = 4.0,
     seed: int | None = None,
 ) -> Chain:
-    """Teacher assistants (TAKD): the teacher teaches an assistant, and that one the student.
+    """Teacher assistants (TAKD): the teacher teaches an assistant, which teaches the student.
 
     Args:
-        teacher: a trained network; a black box will do if `sizes` are networks, since it is only asked.
-        student: the built network that is taught in the end; it is trained in place.
-        sizes: of the assistants, from large to small, at least one: factors of the teacher's width, such as
-            0.75; names, as `tfkd.students.student_named` takes them, such as "0.6deep" or "lenet5_half"; or
-            built networks, which are trained in place.
+        teacher: a trained network; a black box works if `sizes` are networks, since only its outputs are
+            used.
+        student: the built final student; it is trained in place.
+        sizes: sizes of the assistants, from large to small, at least one: factors of the teacher's width,
+            such as 0.75; names, as for `tfkd.students.student_named`, such as "0.6deep" or "lenet5_half";
+            or built networks, which are trained in place.
         losses: knowledge losses of every link, or one; each link trains copies. None for soft targets.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5, or for 0 where a recipe
-            makes the inputs.
-        temperature: of the soft targets, where `losses` is None; above 0.
-        seed: int that random numbers in training follow from; None for a fresh one. Initial weights follow
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for 0.5, or 0 if a recipe makes the
+            inputs.
+        temperature: temperature of the soft targets if `losses` is None; above 0.
+        seed: int seed of random numbers in training; None for a random one. Initial weights follow
             `keras.utils.set_random_seed`, as in Keras.
 
     Returns:
@@ -46,7 +47,7 @@ def assistants(
     Raises:
         TypeError: if `sizes` is not a list.
         ValueError: if there are no sizes, an assistant has more parameters than the network that teaches it
-            or fewer than the student, or networks do not fit together.
+            or fewer than the student, or networks are not compatible.
 
     Example:
         >>> chain = tfkd.schemes.assistants(teacher, student, sizes=[0.75, 0.5])
@@ -55,8 +56,8 @@ def assistants(
 
     Reference:
         Mirzadeh et al., "Improved Knowledge Distillation via Teacher Assistant", 2020, who searched
-        temperatures from 1 to 20. Deviation: their code averages the divergence over the K classes too;
-        here it is the sum over them, as in their formula. Their weight λ of the soft targets is
+        temperatures from 1 to 20. Deviation: their code also averages the divergence over the K classes;
+        here it is summed over them, as in their formula. Their weight λ of the soft targets corresponds to
         `student_loss_weight = K (1 - λ) / (K (1 - λ) + λ)` here.
     """
     check_model(teacher, "teacher")
@@ -66,7 +67,7 @@ def assistants(
     sizes = list(sizes)
     if not sizes:
         raise ValueError("`sizes` is empty. Give at least one assistant, such as sizes=[0.5].")
-    # New networks have replicas where the student has.
+    # New networks have replicas where the student does.
     with student.distribute_strategy.scope():
         between = [_assistant(size, teacher) for size in sizes]
     _check_sizes([teacher, *between, student])
@@ -90,7 +91,7 @@ def _assistant(size, teacher):
 
 
 def _check_sizes(networks):
-    """Raises ValueError unless networks become smaller; a black box does not tell its size."""
+    """Raises ValueError unless sizes decrease; a black box has no known size."""
     counts = [_parameters(network) for network in networks]
     for (larger, smaller), (before, after) in zip(
         itertools.pairwise(networks), itertools.pairwise(counts), strict=True
@@ -98,14 +99,14 @@ def _check_sizes(networks):
         if before and after > before:
             named = [f"{net.name} {count:,}" for net, count in zip(networks, counts, strict=True)]
             raise ValueError(
-                "`sizes` must lead from the teacher down to the student, and "
-                f"{smaller.name!r} has {after:,} parameters, more than the {before:,} of {larger.name!r}, "
-                f"which teaches it. Received, in order: {', '.join(named)}. Order `sizes` from large to "
-                "small, and choose them between teacher and student."
+                f"`sizes` must decrease from the teacher to the student, but {smaller.name!r} has "
+                f"{after:,} parameters, more than the {before:,} of {larger.name!r}, which teaches it. "
+                f"Received, in order: {', '.join(named)}. Order `sizes` from large to small, and choose "
+                "them between teacher and student."
             )
 
 
 def _parameters(network):
-    """The weights of a network, without what tfmot keeps beside them."""
+    """The weights of a network, without tfmot's additional ones."""
     plain = network.plain() if isinstance(network, BridgedModel) else None
     return (plain or network).count_params()

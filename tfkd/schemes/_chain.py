@@ -1,4 +1,4 @@
-"""Chain: each network is taught by the one before it."""
+"""Chain: each network is taught by the previous one."""
 
 import contextlib
 import json
@@ -28,34 +28,32 @@ _FILE = "chain.json"
 
 
 class Chain:
-    """Networks of which each is taught by the one before, the first by a given teacher.
+    """A chain of networks: each is taught by the previous one, the first by a given teacher.
 
-    `assistants` and `generations` make chains. Each link is a run of `Stages` with an optimizer, losses and
-    metrics of its own, and a student that is trained in place.
+    `assistants` and `generations` make chains. Each link is a run of `Stages` with its own optimizer,
+    losses and metrics, and trains its student in place.
 
     Args:
         teacher: a trained network; None if the first of `students` is to be trained on labels alone.
-        students: built networks in the order in which they are trained, at least one. None may be there
-            twice.
+        students: built networks in training order, at least one. Each may appear only once.
         losses: knowledge losses of every link, or one; each link trains copies. None for soft targets.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss in links with a teacher, in [0, 1]; None for 0.5, or
-            for 0 where a recipe makes the inputs.
-        temperature: of the soft targets, where `losses` is None; above 0.
-        tolerance: weight of `tfkd.losses.ScoreDifference` beside the labels' loss when the first teacher is
-            trained, at least 0; each has half of the total loss. 0 for labels alone.
-        k: how many of the highest class probabilities `ScoreDifference` looks at, at least 2.
-        seed: int that random numbers in training follow from: the initial values of the losses' trained
-            parts, and what recipes draw; None for a fresh one.
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss in links with a teacher, in [0, 1]; None for 0.5, or
+            0 if a recipe makes the inputs.
+        temperature: temperature of the soft targets if `losses` is None; above 0.
+        tolerance: weight of `tfkd.losses.ScoreDifference` in training the first teacher, at least 0; it and
+            the labels' loss each count by half. 0 for labels alone.
+        k: how many of the highest class probabilities `ScoreDifference` compares, at least 2.
+        seed: int seed of random numbers in training: the initial values of the losses' trained parts, and
+            what recipes draw; None for a random one.
 
     Attributes:
         teacher: the given teacher, or None.
         students: the networks, in order.
 
     Raises:
-        ValueError: if there are no students, one is not built or there twice, two networks that follow each
-            other do not fit together, a layer that a loss looks at does not exist, or a number is out of
-            its range.
+        ValueError: if there are no students, one is not built or appears twice, two successive networks are
+            not compatible, a layer that a loss uses does not exist, or a number is out of its range.
 
     Example:
         >>> chain = tfkd.schemes.Chain(teacher, [assistant, student], tfkd.losses.SoftTargets(4.0))
@@ -83,14 +81,14 @@ class Chain:
         self._tolerance = check_number("tolerance", tolerance, least=0)
         if teacher is not None and tolerance:
             raise ValueError(
-                "`tolerance` is for the training of the first teacher, and one is given that is trained. "
-                f"Received: tolerance={tolerance!r}. Give teacher=None, or leave `tolerance` at 0."
+                "`tolerance` is for training the first teacher, but a trained one is given. Received: "
+                f"tolerance={tolerance!r}. Give teacher=None, or leave `tolerance` at 0."
             )
         self._given_seed = seed
         self._seed = drawn_seed() if seed is None else check_int("seed", seed, least=0)
         self._check_students()
         self._mark_students()
-        # What cannot work in the last link is told before the first is trained.
+        # Problems of the last link are reported before the first is trained.
         with seeded(self._seed):
             for stage, tutor, student in self._links(self._stages(epochs=1, optimizer="adam")):
                 with _still_trainable(tutor, self.students):
@@ -98,7 +96,7 @@ class Chain:
 
     @property
     def student(self) -> keras.Model:
-        """The last network of the chain, the one to leave with."""
+        """The last network of the chain, which is the result."""
         return self.students[-1]
 
     def fit(
@@ -119,34 +117,34 @@ class Chain:
         """Trains the networks one after another.
 
         Args:
-            x: data for every link, as in `keras.Model.fit`, but not from `tfkd.cache_teacher`, which knows
-                one teacher. None to train without data, by a `recipe`. The order that arrays are shuffled
-                in is not part of a backup: for the very same weights give `shuffle=False`, or a data set
-                that shuffles by a seed.
+            x: data for every link, as in `keras.Model.fit`, but not from `tfkd.cache_teacher`, which is for
+                a single teacher. None to train without data, by a `recipe`. The shuffling order of arrays
+                is not part of a backup: for exactly the same weights, use `shuffle=False`, or a data set
+                that shuffles with a seed.
             y: labels, as in `keras.Model.fit`.
-            epochs: of each link, at least 1.
-            optimizer: a Keras optimizer, or its name; every link starts with a fresh one like it. None for
-                Adam, or the recipe's.
-            loss: the labels' loss, for links that count it.
-            metrics: metrics of the student's outputs; a link gets copies of its own.
-            jit_compile: as in `Distiller.compile`.
-            callbacks: for every link; they see its epochs from 0.
-            backup_dir: folder in which every epoch is kept, link by link, so that the same call with
-                networks of the same shapes goes on where it was interrupted, from the initial weights that
-                the interrupted run had; None for none. It stays when training ends.
-            recipe: a `tfkd.datafree` recipe, which makes the inputs of each link, beside those in `x` or
-                instead of them: students are then trained by `tfkd.DataFreeDistiller`, and minimize what
-                the recipe says. None to train on `x`.
+            epochs: epochs of each link, at least 1.
+            optimizer: a Keras optimizer, or its name; each link starts with a fresh copy. None for Adam, or
+                the recipe's.
+            loss: the labels' loss, for links that use it.
+            metrics: metrics of the student's outputs; each link gets its own copies.
+            jit_compile: as for `Distiller.compile`.
+            callbacks: callbacks for every link; its epochs are counted from 0.
+            backup_dir: folder in which every epoch is saved, link by link, so that the same call with
+                networks of the same shapes resumes an interrupted run, from that run's initial weights;
+                None for no backup. It is kept when training ends.
+            recipe: a `tfkd.datafree` recipe, which makes the inputs of each link, in addition to those in
+                `x` or instead of them. Students are then trained by `tfkd.DataFreeDistiller` and minimize
+                the recipe's objective. None to train on `x`.
             **kwargs: passed to `fit` of the distillers: `batch_size`, `validation_data`, `verbose`,
                 `steps_per_epoch` and so on.
 
         Returns:
             One `keras.callbacks.History` of all epochs, with the number of the link under `"link"` and NaN
-            where a link has no such value. Epochs count on from link to link.
+            where a link lacks that value. Epochs count on from link to link.
 
         Raises:
-            ValueError: if `backup_dir` holds another chain, or a recipe cannot work: it needs a teacher in
-                every link, and has the losses in its own hands.
+            ValueError: if `backup_dir` contains another chain, or a recipe cannot be used: it needs a
+                teacher in every link, and defines the losses itself.
         """
         found = None if backup_dir is None else read_plan(os.fspath(backup_dir), _FILE)
         seed = self._seed if found is None else found["seed"]
@@ -188,11 +186,11 @@ class Chain:
             names = [student.name for student in self.students]
             raise ValueError(
                 f"`students` must be different networks. Received one of them twice: {names}. Make a new "
-                "one for each link."
+                "network for each link."
             )
 
     def _mark_students(self):
-        """Has what a student answers, when it teaches in turn, be taken for what its teacher answers."""
+        """Marks the outputs of students that become teachers as having their teacher's task."""
         task = None if self.teacher is None else marked_task(self.teacher)
         if task is None:
             return
@@ -205,7 +203,7 @@ class Chain:
         return zip(stages, [self.teacher, *self.students[:-1]], self.students, strict=True)
 
     def _stages(self, epochs, optimizer, recipe=None) -> list[Stage]:
-        """What each link does, with losses of its own."""
+        """The stage of each link, with its own losses."""
         if recipe is not None:
             return [self._by_recipe(epochs, optimizer, recipe) for _ in self.students]
         optimizer = "adam" if optimizer is None else optimizer
@@ -228,19 +226,19 @@ class Chain:
     def _by_recipe(self, epochs, optimizer, recipe):
         if self.teacher is None:
             raise ValueError(
-                "`recipe` makes inputs for what a teacher answers, and the first link has none. Train the "
-                "first teacher on labels before, and give it as `teacher`."
+                "`recipe` needs a teacher in every link, and the first link has none. Train the first "
+                "teacher on labels before, and give it as `teacher`."
             )
         if self._losses is not None or self._loss_weights is not None:
             raise ValueError(
-                "`recipe` says what students minimize, and the chain has `losses` too. Give the "
-                "chain none; the recipe takes `student_loss`, `temperature` and `features`."
+                "`recipe` defines what students minimize, but the chain has `losses`, too. Leave `losses` "
+                "out; the recipe takes `student_loss`, `temperature` and `features`."
             )
         share = 0.0 if self._share is None else self._share
         return Stage(None, epochs, None, share, optimizer=optimizer, scheme=DataFree(recipe))
 
     def _begin(self, backup_dir, stages, found):
-        """Keeps initial weights and the seed in the folder, or has the weights back from there."""
+        """Saves initial weights and the seed in the folder, or restores the weights from it."""
         plan = as_plan(
             {
                 "teacher": None if self.teacher is None else fingerprint(self.teacher),
@@ -249,23 +247,23 @@ class Chain:
                 "seed": self._given_seed,
             }
         )
-        # A distiller without losses saves all of a student, its random states too.
+        # A distiller without losses saves everything of a student, including its random states.
         keepers = [Stage(None, epochs=1).distiller(None, student) for student in self.students]
         starts = [os.path.join(backup_dir, f"start_{i}.weights.h5") for i in range(len(keepers))]
         if found is not None:
-            check_plan(found, plan, f"`backup_dir` {os.fspath(backup_dir)!r} holds another chain")
+            check_plan(found, plan, f"`backup_dir` {os.fspath(backup_dir)!r} contains another chain")
             for keeper, start in zip(keepers, starts, strict=True):
                 keeper.load_weights(start)
             return
         for keeper, start in zip(keepers, starts, strict=True):
             with files.replacing(start) as temporary:
                 keeper.save_weights(temporary)
-        # Last, so that all it speaks of is there.
+        # Written last, so that everything it refers to exists.
         files.write_text(os.path.join(backup_dir, _FILE), json.dumps({"plan": plan, "seed": self._seed}))
 
 
 class _Link(Stages):
-    """The run of one link, whose teacher the chain vouches for: it follows from the links before."""
+    """The run of one link; the chain ensures its teacher is the same, from the links before."""
 
     def _plan(self, teacher):
         return super()._plan(None)
@@ -273,7 +271,7 @@ class _Link(Stages):
 
 @contextlib.contextmanager
 def _still_trainable(tutor, students) -> Iterator[None]:
-    """Has a student that teaches, and is frozen for that by its distiller, be trainable afterwards."""
+    """Restores trainability of a student that was frozen as a teacher by its distiller."""
     own = any(tutor is student for student in students) and tutor.trainable
     try:
         yield
@@ -283,7 +281,7 @@ def _still_trainable(tutor, students) -> Iterator[None]:
 
 
 def _numbered(history: keras.callbacks.History, number: int, epochs: int) -> Iterator[dict]:
-    """The logs of a link's epochs, numbered as those of the chain."""
+    """The logs of a link's epochs, numbered as in the chain."""
     for i, epoch in enumerate(history.epoch):
         values = {key: values[i] for key, values in history.history.items() if key != "stage"}
         yield {"epoch": number * epochs + epoch, "link": number, **values}

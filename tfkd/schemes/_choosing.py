@@ -1,4 +1,4 @@
-"""Choosing a teacher by what its students learn, not by how good it is itself."""
+"""Choosing a teacher by its students' results, not by its own."""
 
 import dataclasses
 import os
@@ -24,13 +24,13 @@ from tfkd.teachers import load_teacher
 
 @dataclasses.dataclass(frozen=True)
 class TeacherChoice:
-    """Which teacher taught best.
+    """The teacher whose student was best.
 
     Args:
         teacher: the chosen network.
-        index: its number among the candidates.
-        table: a row for each candidate, in their order: its `"name"`, and under `"teacher"` and `"student"`
-            the monitored value of the candidate itself and of the student it taught.
+        index: its index among the candidates.
+        table: a row for each candidate, in order: its `"name"`, and under `"teacher"` and `"student"` the
+            monitored value of the candidate itself and of the student it taught.
     """
 
     teacher: keras.Model
@@ -38,7 +38,7 @@ class TeacherChoice:
     table: list[dict[str, Any]]
 
     def __str__(self) -> str:
-        """The table as text, the choice marked."""
+        """The table as text, with the choice marked."""
         width = max(len(row["name"]) for row in self.table)
         lines = [f"  {'':{width}}  teacher  student"]
         for i, row in enumerate(self.table):
@@ -70,38 +70,36 @@ def choose_teacher(
 ) -> TeacherChoice:
     """Chooses the teacher whose student is best after a short distillation (ESKD).
 
-    Each candidate teaches a new student that begins with the same weights; what counts is the student's
-    value on the validation data after the last epoch. Since the choice is made by these data, report the
-    accuracy of the student that you train in the end on others.
+    Each candidate teaches a new student that starts with the same weights. The student's value on the
+    validation data after the last epoch decides. Since the choice uses these data, report the final
+    student's accuracy on others.
 
     Args:
         candidates: files that `tfkd.load_teacher` reads, such as those of `tfkd.callbacks.KeepEpochs`, or
             networks that return logits; at least one. One file at a time is in memory.
-        make_student: makes a built student, a new one each time.
-        x: data, as in `keras.Model.fit`; None to train without, by a `recipe`.
+        make_student: a function that returns a new, built student each time.
+        x: data, as in `keras.Model.fit`; None to train without data, by a `recipe`.
         y: labels, as in `keras.Model.fit`.
         validation_data: held-out data with labels, as in `keras.Model.fit`.
         loss: the labels' loss.
-        epochs: of each short distillation, at least 1.
-        losses: knowledge losses, or one; each student learns by copies. None for soft targets of
-            temperature 4.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for 0.5, or for 0 with a recipe.
-        recipe: a `tfkd.datafree` recipe, which makes the students' inputs, beside those in `x` or instead
-            of them, and says what they minimize; None to train on `x`.
-        optimizer: a Keras optimizer, or its name; every student starts with a fresh one like it. None for
-            Adam, or the recipe's.
+        epochs: epochs of each short distillation, at least 1.
+        losses: knowledge losses, or one; each student uses copies. None for soft targets at temperature 4.
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for 0.5, or for 0 with a recipe.
+        recipe: a `tfkd.datafree` recipe, which makes the students' inputs, in addition to those in `x` or
+            instead of them, and defines what they minimize; None to train on `x`.
+        optimizer: a Keras optimizer, or its name; each student starts with a fresh copy. None for Adam, or
+            the recipe's.
         metrics: metrics of the networks' outputs.
         monitor: name of the value that decides: "loss" or a metric's.
-        mode: "max" if higher is better, "min" if lower. Of equal students the first one's teacher is
+        mode: "max" if higher is better, "min" if lower. If students are equal, the first one's teacher is
             chosen.
-        seed: int that the students' initial weights follow from, as far as initializers have no seeds of
-            their own.
-        backup_dir: folder from which the same call goes on where it was interrupted; None for none.
+        seed: int seed of the students' initial weights, unless initializers have their own seeds.
+        backup_dir: folder from which the same call resumes after an interruption; None for no backup.
         **kwargs: passed to `Stages.fit`: `batch_size`, `verbose`, `callbacks` and so on.
 
     Returns:
-        The teacher that was chosen, its number and the values of all.
+        The chosen teacher, its index and the values of all candidates.
 
     Raises:
         TypeError: if `candidates` or `metrics` is not a list, or `make_student` not a function.
@@ -116,8 +114,8 @@ def choose_teacher(
         >>> tfkd.Distiller(choice.teacher, student, tfkd.losses.SoftTargets(4.0))
 
     Reference:
-        Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019, whose teachers of 35 or 50 epochs
-        teach some students better than that of 200.
+        Cho, Hariharan, "On the Efficacy of Knowledge Distillation", 2019, where teachers trained for 35 or
+        50 epochs teach some students better than one trained for 200.
     """
     if isinstance(candidates, str | os.PathLike | keras.Model):
         raise TypeError(f"`candidates` must be a list of files or networks. Received: {candidates!r}.")
@@ -129,7 +127,9 @@ def choose_teacher(
     if isinstance(metrics, str):
         raise TypeError(f"`metrics` must be a list, such as ['accuracy']. Received: {metrics!r}.")
     if validation_data is None:
-        raise ValueError("`validation_data` is missing: students are judged by it. Give held-out data.")
+        raise ValueError(
+            "`validation_data` is missing: it is needed to compare students. Give held-out data."
+        )
     candidates = list(candidates)
     if not candidates:
         raise ValueError("`candidates` is empty. Give at least one file or network.")
@@ -137,8 +137,8 @@ def choose_teacher(
     check_int("seed", seed, least=0)
     if recipe is not None and not (losses is None and loss_weights is None):
         raise ValueError(
-            "`recipe` says what students minimize, and `losses` are given too. Give none; the recipe takes "
-            "`student_loss`, `temperature` and `features`."
+            "`recipe` defines what students minimize, but `losses` are given, too. Leave `losses` out; the "
+            "recipe takes `student_loss`, `temperature` and `features`."
         )
     table = []
     for number, candidate in enumerate(candidates):
@@ -181,7 +181,7 @@ def _name(candidate):
 
 
 def _measured(network, loss, metrics, data, batch_size, monitor):
-    """A value of a network on the validation data, which leaves what it was compiled with alone."""
+    """A value of a network on the validation data; the network's own compilation is kept."""
     judged = Distiller(None, network, [], None, 1.0)
     judged.compile("sgd", loss, fresh_metrics(list(metrics)))
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -197,7 +197,7 @@ def _measured(network, loss, metrics, data, batch_size, monitor):
 
 
 def _best(values, monitor, mode):
-    """The number of the best value; values that are not finite are never the best."""
+    """The index of the best value; values that are not finite are never the best."""
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""DataFree: what trains a stage whose inputs a recipe makes."""
+"""DataFree: the scheme of a stage whose inputs come from a recipe."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from tfkd.datafree import DataFreeDistiller, Recipe
 
 @dataclasses.dataclass(frozen=True)
 class DataFree:
-    """A stage's scheme by which a recipe makes the inputs."""
+    """A stage's scheme in which a recipe makes the inputs."""
 
     recipe: Recipe
 

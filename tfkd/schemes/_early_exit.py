@@ -1,4 +1,4 @@
-"""Early exits at work: each example runs only as far as it takes to be sure."""
+"""Early exits in use: each example runs only until an exit is confident enough."""
 
 import functools
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from tfkd.tasks import Classification, task_of
 
 
 class ExitAnswers(NamedTuple):
-    """What a network with early exits said.
+    """The outputs of a network with early exits.
 
     Args:
-        outputs: logits `(n, classes)`, each of the exit that was taken.
-        exits: which exit that was, `(n,)`, counted from 0.
+        outputs: logits `(n, classes)`, each from the exit taken.
+        exits: indices of the exits taken, `(n,)`.
     """
 
     outputs: np.ndarray
@@ -30,21 +30,21 @@ class ExitAnswers(NamedTuple):
 
 
 def early_exit(model: keras.Model, thresholds: Sequence[float]) -> "EarlyExit":
-    """A network that answers at the first exit that is sure enough.
+    """A network that answers at the first exit that is confident enough.
 
     Args:
-        model: of `attach_exits`, trained; or a `SelfDistiller.network`.
-        thresholds: for each exit but the last the confidence, the largest softmax probability, from which
-            on it answers, at least 0; above 1 for never. `choose_thresholds` finds them on validation data.
+        model: a trained model from `attach_exits`, or a `SelfDistiller.network`.
+        thresholds: for each exit but the last, the confidence (largest softmax probability) at which it
+            answers, at least 0; above 1 for never. `choose_thresholds` finds them on validation data.
 
     Returns:
-        An `EarlyExit`, whose `predict` and `evaluate` compute nothing behind the exit that an
-        example takes.
+        An `EarlyExit`, whose `predict` and `evaluate` compute nothing beyond the exit that an example
+        takes.
 
     Raises:
         TypeError: if the model is not a Keras model, or thresholds are not a sequence.
-        ValueError: if it has no exits, they cannot be reached one after another, or there is not one
-            threshold of at least 0 for each but the last.
+        ValueError: if it has no exits, they are not in sequence, or there is not one threshold of at least
+            0 for each but the last.
 
     Example:
         >>> early = early_exit(distiller.network, [0.9, 0.8])
@@ -54,15 +54,15 @@ def early_exit(model: keras.Model, thresholds: Sequence[float]) -> "EarlyExit":
 
 
 class EarlyExit:
-    """What `early_exit` returns.
+    """The result of `early_exit`.
 
     Args:
-        model: as of `early_exit`.
-        thresholds: likewise.
+        model: as for `early_exit`.
+        thresholds: as for `early_exit`.
 
     Attributes:
         network: the model.
-        thresholds: one for each exit but the last.
+        thresholds: one threshold for each exit but the last.
 
     Example:
         >>> early.evaluate(x_test, y_test)  # {"accuracy": 0.91, "flops": 2.1e6, "shares": [0.6, 0.3, 0.1]}
@@ -75,14 +75,14 @@ class EarlyExit:
 
     @functools.cached_property
     def flops(self) -> list[int]:
-        """Floating-point operations of one example up to each exit, heads on the way included."""
+        """Floating-point operations for one example up to each exit, including heads on the way."""
         return flops_of_exits(self.network)
 
     def __call__(self, inputs: Any) -> ExitAnswers:
-        """Answers a batch.
+        """Predicts a batch.
 
         Args:
-            inputs: one batch, as the network takes it.
+            inputs: one batch of inputs of the network.
 
         Returns:
             Logits and exits, as arrays.
@@ -92,11 +92,11 @@ class EarlyExit:
         return ExitAnswers(outputs[order], exits[order])
 
     def predict(self, x: Any, batch_size: int = MOST_AT_ONCE) -> ExitAnswers:
-        """Answers many inputs in batches.
+        """Predicts many inputs in batches.
 
         Args:
             x: inputs `(n, ...)`, n at least 1.
-            batch_size: examples in a batch at most.
+            batch_size: maximum number of examples in a batch.
 
         Returns:
             Logits and exits, as arrays.
@@ -114,14 +114,15 @@ class EarlyExit:
 
         Args:
             x: inputs `(n, ...)`.
-            y: class numbers `(n,)`.
-            batch_size: as of `predict`.
+            y: class indices `(n,)`.
+            batch_size: as for `predict`.
 
         Returns:
-            `accuracy` in [0, 1]; `flops`, the mean for an example; `shares` of examples by exit.
+            `accuracy` in [0, 1]; `flops`, the mean per example; `shares`, the fractions of examples by
+            exit.
         """
         outputs, exits = self.predict(x, batch_size)
-        # As long as these inputs are, where a network takes any length.
+        # With the length of these inputs if a network takes any length.
         flops = flops_of_exits(self.network, np.shape(x)[1:])
         labels = self._task.check_labels(y, len(outputs), "y")
         shares = np.bincount(exits, minlength=len(flops)) / len(exits)
@@ -132,10 +133,10 @@ class EarlyExit:
         }
 
     def _answered(self, inputs):
-        """For each exit that is reached: which examples answer there, and what."""
+        """For each exit reached: the indices and outputs of the examples that leave there."""
         values, mask, places = inputs, None, np.arange(len(keras.tree.flatten(inputs)[0]))
         for i, segment in enumerate(self._segments):
-            # Not with nothing: oneDNN's convolutions of no examples have wrong shapes.
+            # Never with an empty batch: oneDNN's convolutions then give wrong shapes.
             if not len(places):
                 return
             logits, values, mask = segment(values, mask)
@@ -150,7 +151,7 @@ class EarlyExit:
 
 
 def _compiled(segment):
-    """A segment as a function of features and their mask, which returns logits and the next of these."""
+    """A segment as a function from features and mask to logits, next features and mask."""
 
     def run(values, mask):
         values = values if mask is None else with_mask(values, mask)
@@ -164,19 +165,19 @@ def class_task_of(model: keras.Model) -> Classification:
     """The task of a classifier's exits.
 
     Raises:
-        ValueError: if they do not say which one of several classes is right.
+        ValueError: if the exits do not classify into one of several classes.
     """
     task = task_of(drop_exits(model))
     if not isinstance(task, Classification):
         raise ValueError(
-            f"`model`: confidence is that of one class among several, and {model.name!r} is of the task "
+            f"`model`: confidence is defined for one class among several, but {model.name!r} has the task "
             f"{task.name!r}. Its exits can be used one by one, as model.outputs."
         )
     return task
 
 
 def flops_of_exits(model: keras.Model, input_shape: Sequence | None = None) -> list[int]:
-    """Floating-point operations of one example up to each exit, heads on the way included."""
+    """Floating-point operations for one example up to each exit, including heads on the way."""
     return [count_flops(part, input_shape) for part in up_to_exits(model)]
 
 
@@ -185,7 +186,7 @@ def check_thresholds(model: keras.Model, thresholds: Sequence[float]) -> list[fl
 
     Raises:
         TypeError: if they are not a sequence.
-        ValueError: if there is not one of at least 0 for each exit but the last.
+        ValueError: if there is not one number of at least 0 for each exit but the last.
     """
     if not isinstance(thresholds, Sequence | np.ndarray) or isinstance(thresholds, str):
         raise TypeError(

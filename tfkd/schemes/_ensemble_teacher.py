@@ -1,4 +1,4 @@
-"""EnsembleTeacher: several teachers that answer as one."""
+"""EnsembleTeacher: several teachers combined into one."""
 
 import os
 from collections.abc import Sequence
@@ -24,46 +24,46 @@ Teacher = keras.Model | str | os.PathLike
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class EnsembleTeacher(keras.Model):
-    """Several teachers that answer as one: the weighted mean of their logits, or of their probabilities.
+    """Several teachers combined: the weighted mean of their logits or probabilities.
 
-    A Keras model like any other teacher: `tfkd.Distiller`, `tfkd.cache_teacher`,
-    `tfkd.DataFreeDistiller` and `tfkd.load_teacher` take it, and it can be saved and exported. Its layers
-    are the members, so that taps begin with a member's name: `"resnet"` is the output of the member of
-    that name and `"resnet/conv1"` one of its layers. A member whose name another one has already is called
-    by that name and a number, `"resnet_1"`; the model that was given keeps its own.
+    A Keras model like any other teacher: `tfkd.Distiller`, `tfkd.cache_teacher`, `tfkd.DataFreeDistiller`
+    and `tfkd.load_teacher` accept it, and it can be saved and exported. Its layers are the members, so taps
+    start with a member's name: `"resnet"` is the output of that member and `"resnet/conv1"` one of its
+    layers. If a name is already taken, a number is appended, `"resnet_1"`; the given model keeps its own
+    name.
 
-    Every member takes the same inputs, images in [0, 1], and scales them for itself as
-    `tfkd.load_teacher` arranges. Members are used as they are, never changed. With a
-    `tfkd.BlackBoxTeacher` among them the ensemble is a black box too: it has no gradient, and cannot be
-    saved or compiled by XLA, but the layers of the others can be tapped.
+    Every member takes the same inputs, images in [0, 1], and scales them itself, as `tfkd.load_teacher`
+    arranges. Members are never changed. With a `tfkd.BlackBoxTeacher` among them, the ensemble is a black
+    box, too: it has no gradient and cannot be saved or compiled by XLA, but the layers of the other members
+    can be tapped.
 
     Args:
         teachers: the members, at least one: Keras models that return logits or numbers, black boxes, or
-            files and folders, which are read by `tfkd.load_teacher` with its defaults.
+            files and folders, read by `tfkd.load_teacher` with its defaults.
         weights: one for each member, at least 0, divided by their sum; None for equal ones.
-        of: "logits" for the mean of the logits, which is a geometric mean of probabilities;
-            "probabilities" for logits of the mean of the probabilities: its logarithm for classes, log p -
-            log(1 - p) for independent labels. Numbers are averaged as they are either way.
+        of: "logits" for the mean of the logits, which is a geometric mean of probabilities; "probabilities"
+            for logits of the mean of the probabilities: its logarithm for classes, log p - log(1 - p) for
+            independent labels. Numbers are averaged directly in either case.
         name: name of the model.
 
     Attributes:
         weights_of_teachers: the members' weights, which sum to 1.
-        of: what is averaged.
+        of: the averaged outputs.
 
     Raises:
-        ValueError: if there is no member, one is not a Keras model, visibly returns probabilities or does
-            not show what it takes; if two members differ in inputs, task or classes, or share weights; if
-            there is not one weight for each, one is negative, or all are 0; if `of` is unknown.
+        ValueError: if there is no member, one is not a Keras model, visibly returns probabilities or has
+            unknown inputs; if two members differ in inputs, task or classes, or share weights; if there is
+            not one weight for each, one is negative, or all are 0; if `of` is unknown.
 
     Example:
         >>> ensemble = tfkd.schemes.EnsembleTeacher([first, second, "third.keras"], weights=[2, 1, 1])
         >>> distiller = tfkd.Distiller(ensemble, student, tfkd.losses.SoftTargets(temperature=4))
 
     Reference:
-        Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2, names both
-        means. You, Xu, Xu, Tao, "Learning from Multiple Teacher Networks", 2017, average probabilities
-        softened by a temperature; here those of temperature 1, and a loss softens the result.
-        `tfkd.losses.WeightedTeachers(SoftTargets(temperature))` has the published gradient exactly.
+        Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2, mentions
+        both means. You, Xu, Xu, Tao, "Learning from Multiple Teacher Networks", 2017, average probabilities
+        softened by a temperature; here probabilities at temperature 1 are averaged, and a loss softens the
+        result. `tfkd.losses.WeightedTeachers(SoftTargets(temperature))` has the published gradient exactly.
     """
 
     def __init__(
@@ -93,25 +93,25 @@ class EnsembleTeacher(keras.Model):
 
     @property
     def teachers(self) -> list[keras.Model]:
-        """The members, in order, under the names that taps begin with."""
+        """The members, in order, with the names that taps start with."""
         return [self.get_layer(name) for name in self._names]
 
     def per_teacher(
         self, loss: KnowledgeLoss | Any, weights: Sequence[float] | str | None = None
     ) -> WeightedTeachers:
-        """One loss for each member, in place of one for their mean.
+        """One loss for each member, instead of one for their mean.
 
         Args:
             loss: a loss of outputs or of inner layers. Its `teacher_layer` is a path inside each member;
                 for members whose layers have other names, give `tfkd.losses.WeightedTeachers` their taps.
-            weights: as `tfkd.losses.WeightedTeachers` takes them; None for the ensemble's own.
+            weights: as for `tfkd.losses.WeightedTeachers`; None for the ensemble's own.
 
         Returns:
             A loss for a distiller of this ensemble.
 
         Raises:
             TypeError: if `loss` is not a knowledge loss.
-            ValueError: if the weights are not such.
+            ValueError: if the weights are invalid.
 
         Example:
             >>> hint = tfkd.losses.Hint("conv2", "conv1", projector=True)
@@ -133,7 +133,7 @@ class EnsembleTeacher(keras.Model):
         if self.black_box:
             raise ValueError(
                 f"The ensemble {self.name!r} cannot be saved: it has a black box among its members. Save "
-                "the others, and make the ensemble again."
+                "the others, and create the ensemble again."
             )
         return {
             "teachers": [keras.saving.serialize_keras_object(member) for member in self.teachers],
@@ -153,12 +153,12 @@ class EnsembleTeacher(keras.Model):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class MeanAnswer(keras.Layer):
-    """The weighted mean of several networks' answers, in float32.
+    """The weighted mean of several networks' outputs, in float32.
 
     Args:
         weights: one for each network, which sum to 1.
         of: "logits" or "probabilities".
-        activation: what turns logits into probabilities: "softmax", "sigmoid", or None for numbers.
+        activation: the function from logits to probabilities: "softmax", "sigmoid", or None for numbers.
         **kwargs: `name`.
     """
 
@@ -168,7 +168,7 @@ class MeanAnswer(keras.Layer):
         self.shares, self.of, self.turned_by = list(weights), of, activation
 
     def call(self, answers):
-        # A member of weight 0 has taps, but no say.
+        # A member of weight 0 has taps, but does not affect the mean.
         each = zip(self.shares, answers, strict=True)
         counted = [(share, ops.cast(answer, "float32")) for share, answer in each if share > 0]
         if self.of == "logits" or self.turned_by is None:
@@ -209,7 +209,7 @@ def _checked_list(teachers):
 
 
 def _loaded(teacher, i):
-    """A member as a model whose answers can be averaged."""
+    """A member as a model whose outputs can be averaged."""
     if isinstance(teacher, str | os.PathLike):
         return load_teacher(teacher)
     check_model(teacher, f"teachers[{i}]")
@@ -222,7 +222,7 @@ def _loaded(teacher, i):
 
 
 def _check_apart(members):
-    """Raises ValueError, naming two, if members share weights: files would hold these once."""
+    """Raises ValueError, naming two, if members share weights: files would store these only once."""
     owners: dict[int, int] = {}
     for i, member in enumerate(members):
         for variable in member.variables:
@@ -242,9 +242,9 @@ def _common_task(members) -> Task:
     for member, task in zip(members, tasks, strict=True):
         if type(task) is not type(tasks[0]) or task.output_shape != tasks[0].output_shape:
             raise ValueError(
-                f"`teachers` must have one task and the same classes. Received: {members[0].name!r} of "
-                f"{tasks[0]!r}, {member.name!r} of {task!r}. If a task is wrong, name it: "
-                "tfkd.load_teacher(model, task=...). Leave out members of other classes."
+                f"`teachers` must have the same task and classes. Received: {members[0].name!r} with "
+                f"{tasks[0]!r}, {member.name!r} with {task!r}. If a task is wrong, specify it: "
+                "tfkd.load_teacher(model, task=...). Leave out members with other classes."
             )
     return tasks[0]
 
@@ -255,10 +255,10 @@ def _common_inputs(members):
     for member, shape in zip(members, shapes, strict=True):
         if shape != shapes[0]:
             raise ValueError(
-                f"`teachers` must take the same inputs. Received: {members[0].name!r} with "
-                f"{shapes[0]}, {member.name!r} with {shape}. Give a member for images of another size a "
-                "layer in front: keras.Sequential([keras.Input(shape), keras.layers.Resizing(height, "
-                "width), member])."
+                f"`teachers` must take the same inputs. Received: {members[0].name!r} with {shapes[0]}, "
+                f"{member.name!r} with {shape}. For a member with another image size, put a layer in "
+                "front: keras.Sequential([keras.Input(shape), keras.layers.Resizing(height, width), "
+                "member])."
             )
     if not has_graph(members[0]):
         return keras.Input(shapes[0][1:], name="example")
@@ -275,8 +275,8 @@ def _input_shapes(member):
         return tuple(member.input_shape)
     except (AttributeError, TypeError):
         raise ValueError(
-            f"`teachers`: {member.name!r} does not show what it takes. Wrap it: inputs = "
-            "keras.Input(shape); keras.Model(inputs, member(inputs))."
+            f"`teachers`: {member.name!r} has unknown inputs. Wrap it: inputs = keras.Input(shape); "
+            "keras.Model(inputs, member(inputs))."
         ) from None
 
 
@@ -285,7 +285,7 @@ def _graph_input(model):
 
 
 def _called(member, taken):
-    """The member, or one of its layers and weights under a name that is still free."""
+    """The member, or a model of its layers and weights under a name that is still free."""
     name = _free(member.name, taken)
     if name == member.name:
         return member
@@ -296,7 +296,7 @@ def _called(member, taken):
 
 
 def _free(name, taken):
-    """The name, with a number behind it if it is taken; it is taken from then on."""
+    """The name, with a number appended if it is taken; marks it as taken."""
     free, number = name, 0
     while free in taken:
         number += 1

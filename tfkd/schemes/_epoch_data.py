@@ -1,4 +1,4 @@
-"""Data sets whose order and noise follow from a seed and the number of the epoch."""
+"""Data sets whose order and noise are determined by a seed and the epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 
 class EpochSeed(keras.callbacks.Callback):
-    """Gives every epoch a seed of its own, so that a resumed run sees the data that it would have seen.
+    """Gives every epoch its own seed, so that a resumed run sees the same data.
 
-    The shuffling of `tf.data` goes on from a state that no backup holds. Here an epoch's data set is made
-    anew of its seed, and the seed is a function of `seed` and the epoch's number.
+    The shuffling of `tf.data` depends on a state that no backup contains. Here an epoch's data set is
+    created from its seed, which is a function of `seed` and the epoch's number.
 
     Args:
         seed: two ints.
@@ -28,11 +28,11 @@ class EpochSeed(keras.callbacks.Callback):
         self.seed, self.epoch = seed, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        # `fit` makes an epoch's iterator after this.
+        # `fit` creates an epoch's iterator after this.
         self.epoch = epoch
 
     def dataset(self, make: Callable[[Any], tf.data.Dataset]) -> tf.data.Dataset:
-        """A data set that is, whenever it is iterated, what `make` gives for the seed of the epoch."""
+        """A data set that, each time it is iterated, is the result of `make` for the epoch's seed."""
 
         def of_this_epoch(_):
             epoch = tf.numpy_function(lambda: np.int32(self.epoch), [], tf.int32)
@@ -42,19 +42,19 @@ class EpochSeed(keras.callbacks.Callback):
 
 
 def fold(seed, number):
-    """A seed, int32 `(2,)`, that follows from another one and a number."""
+    """A seed, int32 `(2,)`, derived from another seed and a number."""
     return tf.random.fold_in(seed, tf.cast(number, "int32"))
 
 
 def shuffled(dataset: tf.data.Dataset, buffer: int, seed) -> tf.data.Dataset:
-    """A data set in an order that follows from a seed, int32 `(2,)`, in a function of another data set."""
-    # Of this function; else the order would follow from TensorFlow's global seed too.
+    """Shuffles a data set by a seed, int32 `(2,)`, inside a function of another data set."""
+    # Otherwise the order would also depend on TensorFlow's global seed.
     tf.compat.v1.get_default_graph().seed = 1
     drawn: Any = tf.random.stateless_uniform((), seed, 0, 2**62, dtype="int64")
     return dataset.shuffle(buffer, seed=drawn, reshuffle_each_iteration=False)
 
 
 def endless(dataset: tf.data.Dataset, buffer: int, seed) -> tf.data.Dataset:
-    """A data set over and over, each time in another order."""
+    """Repeats a data set endlessly, each time in a different order."""
     times = tf.data.Dataset.counter()
     return times.flat_map(lambda time: shuffled(dataset, buffer, fold(seed, time)))

@@ -1,4 +1,4 @@
-"""What early exits cost and what they are worth, and the thresholds to choose."""
+"""Cost and accuracy of early exits, and the choice of thresholds."""
 
 import dataclasses
 import io
@@ -20,7 +20,7 @@ from tfkd.schemes._exits import drop_exits
 
 # Above any confidence: the exit is never taken.
 _NEVER = 1.1
-# How finely a search looks at one exit, and how often it goes through them.
+# Resolution of the search at one exit, and number of passes over the exits.
 _CANDIDATES, _ROUNDS = 100, 3
 _STANDARD_ERRORS = 2
 
@@ -30,11 +30,11 @@ class ExitCurve:
     """Accuracy against floating-point operations of a network with early exits.
 
     Attributes:
-        thresholds: of each point, one for each exit but the last.
-        accuracy: of each point, in [0, 1].
-        flops: mean operations for an example, of each point, heads included.
-        shares: of examples that take each exit, `(points, exits)`.
-        exit_accuracy: of each exit alone, the last one's that of the plain network.
+        thresholds: thresholds of each point, one for each exit but the last.
+        accuracy: accuracy of each point, in [0, 1].
+        flops: mean operations per example of each point, including heads.
+        shares: fractions of examples that take each exit, `(points, exits)`.
+        exit_accuracy: accuracy of each exit alone; the last one's is that of the plain network.
         exit_flops: operations up to each exit.
         full_flops: operations of the plain network, without heads.
     """
@@ -48,7 +48,7 @@ class ExitCurve:
     full_flops: int
 
     def __str__(self) -> str:
-        """A table, a line for each point."""
+        """A table with one line per point."""
         lines = [
             "thresholds | accuracy | FLOPs | of the full network | shares of the exits",
             " | ".join(["---"] * 5),
@@ -77,7 +77,7 @@ class ExitCurve:
         axes.plot(self.flops[order], 100 * self.accuracy[order], label="early exits")
         axes.plot(self.exit_flops, 100 * self.exit_accuracy, "o", label="each exit alone")
         axes.plot([self.full_flops], [100 * self.exit_accuracy[-1]], "*", label="plain network")
-        axes.set(xlabel="FLOPs for an example", ylabel="accuracy, %")
+        axes.set(xlabel="FLOPs per example", ylabel="accuracy, %")
         axes.legend()
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
@@ -87,21 +87,21 @@ class ExitCurve:
 def exit_curve(
     model: keras.Model, x: Any, y: Any, thresholds: Sequence[float | Sequence[float]] | None = None
 ) -> ExitCurve:
-    """Measures what early exits cost and what they are worth; the network runs once.
+    """Measures cost and accuracy of early exits; the network runs once.
 
     Args:
-        model: of `attach_exits`, trained; or a `SelfDistiller.network`.
+        model: a trained model from `attach_exits`, or a `SelfDistiller.network`.
         x: inputs `(n, ...)`.
-        y: class numbers `(n,)`.
-        thresholds: for each point of the curve one for all exits, or one for each but the last; None for
-            those of one for all at which shares of the examples leave.
+        y: class indices `(n,)`.
+        thresholds: for each point of the curve, one threshold for all exits, or one for each but the last;
+            None for common thresholds at quantiles of confidence.
 
     Returns:
         An `ExitCurve`.
 
     Raises:
         TypeError: if the model is not a Keras model.
-        ValueError: if it has no exits, labels do not fit, or a point has not one threshold for each exit.
+        ValueError: if it has no exits, labels are invalid, or a point does not have one threshold per exit.
 
     Example:
         >>> curve = exit_curve(distiller.network, x_test, y_test, [chosen])
@@ -137,18 +137,18 @@ def choose_thresholds(
     flops: float | None = None,
     accuracy_drop: float | None = None,
 ) -> list[float]:
-    """Finds thresholds on validation data: for a budget, or for an accuracy.
+    """Finds thresholds on validation data, for a budget or an accuracy.
 
-    The search begins with one threshold for all exits and then improves each in turn, over quantiles of the
-    confidences seen. The network runs once.
+    The search starts with one threshold for all exits and then improves each in turn, over quantiles of the
+    observed confidences. The network runs once.
 
     Args:
-        model: as of `exit_curve`.
-        x: validation inputs `(n, ...)`; not those that the result is reported on.
-        y: their class numbers `(n,)`.
-        flops: the most operations for an example on average, for which accuracy is to be high; or
-        accuracy_drop: how much accuracy may be lost against the last exit, in [0, 1], such as 0.003, for
-            which operations are to be few. What is lost on these inputs stays below by two standard errors,
+        model: as for `exit_curve`.
+        x: validation inputs `(n, ...)`, other than those the result is reported on.
+        y: class indices `(n,)`.
+        flops: maximum mean operations per example; accuracy is maximized under this limit; or
+        accuracy_drop: maximum loss of accuracy against the last exit, in [0, 1], such as 0.003; operations
+            are minimized under this limit. The loss on these inputs is kept two standard errors below it,
             since the best of many thresholds looks better on them than it is.
 
     Returns:
@@ -156,8 +156,8 @@ def choose_thresholds(
 
     Raises:
         TypeError: if the model is not a Keras model.
-        ValueError: if it has no exits, labels do not fit, not exactly one of the two is given, or the
-            budget is below what the first exit takes.
+        ValueError: if it has no exits, labels are invalid, not exactly one of `flops` and `accuracy_drop`
+            is given, or the budget is below the cost of the first exit.
 
     Example:
         >>> early_exit(network, choose_thresholds(network, x_val, y_val, accuracy_drop=0.003))
@@ -170,7 +170,9 @@ def choose_thresholds(
     measured = _Measured(model, x, y)
     if flops is not None:
         least = int(measured.flops[0])
-        check_number("flops", flops, least=least, remedy=f"The first exit takes {least} for every example.")
+        check_number(
+            "flops", flops, least=least, remedy=f"The first exit already needs {least} per example."
+        )
 
         def rank(taken):
             cost = measured.cost(taken)
@@ -178,12 +180,12 @@ def choose_thresholds(
 
         return measured.best(rank)
     drop = 0.0 if accuracy_drop is None else check_number("accuracy_drop", accuracy_drop, least=0, most=1)
-    # Never to exit loses nothing, so that something is always allowed.
+    # Never exiting early loses nothing, so at least that is always allowed.
     return measured.best(lambda taken: (measured.most_lost(taken) <= drop, -measured.cost(taken)))
 
 
 class _Measured:
-    """How sure and how right each exit is of each example."""
+    """Confidence and correctness of each exit for each example."""
 
     def __init__(self, model, x, y):
         check_exits(model)
@@ -195,7 +197,7 @@ class _Measured:
         self.flops = np.array(flops_of_exits(model, np.shape(x)[1:]))
 
     def taken(self, thresholds):
-        """Which exit each example takes."""
+        """The exit that each example takes."""
         sure = self.confidence[:, :-1] >= np.asarray(thresholds, "float32")
         return np.concatenate([sure, np.ones((len(sure), 1), bool)], axis=1).argmax(axis=1)
 
@@ -203,7 +205,7 @@ class _Measured:
         return np.bincount(taken, minlength=len(self.flops)) / len(taken)
 
     def cost(self, taken):
-        """Mean operations for an example."""
+        """Mean operations per example."""
         return float(self.shares(taken) @ self.flops)
 
     def right(self, taken):
@@ -211,12 +213,12 @@ class _Measured:
         return self.correct[np.arange(len(taken)), taken]
 
     def most_lost(self, taken):
-        """What accuracy may be lost against the last exit, by two standard errors more than is seen."""
+        """Upper estimate of the accuracy lost against the last exit: observed plus two standard errors."""
         lost = self.correct[:, -1].astype("float64") - self.right(taken)
         return lost.mean() + _STANDARD_ERRORS * lost.std() / np.sqrt(len(lost))
 
     def best(self, rank):
-        """The thresholds that rank highest by the exits that are taken."""
+        """The thresholds that rank highest by the exits taken."""
 
         def ranked(thresholds):
             return rank(self.taken(thresholds))

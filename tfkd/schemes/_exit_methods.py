@@ -1,4 +1,4 @@
-"""Methods of self-distillation: which exit learns what from which, with the published numbers."""
+"""Methods of self-distillation between exits, with published hyperparameters."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -16,12 +16,12 @@ from tfkd.schemes._exit_targets import EnsembleTargets, LastExitTargets
 
 
 class Lesson(NamedTuple):
-    """What a network with exits learns by: `labels * sum_i w_i CE_i + (1 - labels) * sum_j v_j L_j`.
+    """The losses of a network with exits: `labels * sum_i w_i CE_i + (1 - labels) * sum_j v_j L_j`.
 
     Args:
         losses: the knowledge losses L.
         weights: their weights v.
-        student_loss_weight: the share of the labels.
+        student_loss_weight: the weight of the labels.
         exit_weights: the weights w of the labels' loss of each exit, from shallow to deep.
     """
 
@@ -32,7 +32,7 @@ class Lesson(NamedTuple):
 
 
 class ExitMethod(ABC):
-    """A method of self-distillation; `lesson` says what it comes to for a network.
+    """A method of self-distillation; `lesson` gives its losses for a network.
 
     Example:
         >>> class Plain(ExitMethod):  # a fixed soft target for the first exit
@@ -48,15 +48,15 @@ class ExitMethod(ABC):
 
 @dataclasses.dataclass(frozen=True)
 class MultiExit(ExitMethod):
-    """Multi-exit distillation: the last exit is the target of the others, at a temperature that grows.
+    """Multi-exit distillation: the last exit is the target of the others, at an increasing temperature.
 
     `(1 - c) CE_last + sum_i [(1 - c) CE_i + c T^2 KL(last || i)]`.
 
     Args:
         share: c, the share of distillation, above 0 and below 1.
-        temperature: T at first, above 0.
-        growth: its factor after each step in which the last exit is sure; 1 for a fixed temperature, which
-            is published with 4.
+        temperature: initial T, above 0.
+        growth: factor of T after each step in which the last exit is confident; 1 for a fixed temperature,
+            published with T = 4.
         confidence: mean largest softened probability of the last exit up to which T grows.
 
     Raises:
@@ -64,8 +64,8 @@ class MultiExit(ExitMethod):
 
     Reference:
         Phuong, Lampert, "Distillation-Based Training for Multi-Exit Architectures", 2019. The divergence
-        stands for the cross-entropy of the paper, which has the same gradient. The authors' code
-        multiplies everything by 10 / exits, which here is up to the learning rate.
+        replaces the paper's cross-entropy, which has the same gradient. The authors' code multiplies
+        everything by 10 / exits, which is left to the learning rate here.
     """
 
     share: float = 0.5
@@ -94,14 +94,14 @@ class BeYourOwnTeacher(ExitMethod):
         feature_weight: b, at least 0. Squares are summed over features and averaged over examples.
 
     Raises:
-        ValueError: if a number is out of its range, and for a network whose heads have no layer
-            `features` to compare with what the last layer takes.
+        ValueError: if a number is out of its range, or a head has no layer `features` to compare with the
+            input of the last layer.
 
     Reference:
-        Zhang et al., "Be Your Own Teacher", 2019. The divergence stands for the cross-entropy of the paper,
-        which has the same gradient. The authors' code has b = 1e-6 for the sum over a batch of 128
-        examples, which is the default here, 1.28e-4, and leaves out features at which both are 0.
-        Where an exit has another number of features, a trained linear layer brings them to the last one's.
+        Zhang et al., "Be Your Own Teacher", 2019. The divergence replaces the paper's cross-entropy, which
+        has the same gradient. The authors' code has b = 1e-6 for the sum over a batch of 128 examples,
+        which equals the default here, 1.28e-4, and ignores features that are 0 in both. If an exit has a
+        different number of features, a trained linear layer maps them to the last exit's.
     """
 
     alpha: float = 0.1
@@ -127,7 +127,7 @@ class BeYourOwnTeacher(ExitMethod):
 
 @dataclasses.dataclass(frozen=True)
 class ExitEnsemble(ExitMethod):
-    """Exit-ensemble distillation: the mean of all exits' logits is the target of each, the last included.
+    """Exit-ensemble distillation: the mean of all exits' logits is the target of each, including the last.
 
     `(1 - a) sum_i CE_i + a T^2 sum_i KL(mean || i)`.
 
@@ -140,7 +140,7 @@ class ExitEnsemble(ExitMethod):
 
     Reference:
         Lee, Lee, "Students are the Best Teacher: Exit-Ensemble Distillation with Multi-Exits", 2021. The
-        numbers are those of `BeYourOwnTeacher`; the paper's own are not checked here.
+        hyperparameters are those of `BeYourOwnTeacher`; the paper's own were not checked.
     """
 
     alpha: float = 0.1
@@ -157,7 +157,7 @@ class ExitEnsemble(ExitMethod):
 
 @dataclasses.dataclass(frozen=True)
 class IMTA(ExitMethod):
-    """Inline subnetwork collaboration of IMTA: labels for the last exit, mostly its targets for the others.
+    """Inline subnetwork collaboration of IMTA: labels for the last exit, soft targets for the others.
 
     `CE_last + sum_i [(1 - g) CE_i + g T^2 KL(last || i) / classes]`.
 
@@ -169,9 +169,9 @@ class IMTA(ExitMethod):
         ValueError: if a number is out of its range.
 
     Reference:
-        Li et al., "Improved Techniques for Training Adaptive Deep Networks", 2019. As in the authors' code
-        the divergence is a mean over classes, to which g belongs. Their gradient equilibrium is an option
-        of `SelfDistiller`.
+        Li et al., "Improved Techniques for Training Adaptive Deep Networks", 2019. As in the authors' code,
+        the divergence is a mean over classes, and g belongs to that. Their gradient equilibrium is an
+        option of `SelfDistiller`.
     """
 
     gamma: float = 0.9
@@ -225,13 +225,13 @@ def _soft_targets(temperature, last, learns):
 
 
 def _features(network, last, learns):
-    """The distance of an exit's features from what the last layer takes."""
+    """The distance of an exit's features from the input of the last layer."""
     path, known = f"{learns}/features", taps.named_layers(network)
     own, deep = path in known and taps.shape(network, path), taps.shape(network, f"{last}:input")
     if not own or len(own) != len(deep):
         raise ValueError(
-            f"`method`: BeYourOwnTeacher compares the layer {path!r} with what {last!r} takes, {deep}. "
-            f"Received: {own or 'no such layer'}. Give the head a layer 'features' of {len(deep) - 1} "
+            f"`method`: BeYourOwnTeacher compares the layer {path!r} with the input of {last!r}, {deep}. "
+            f"Received: {own or 'no such layer'}. Give the head a layer 'features' with {len(deep) - 1} "
             "axes, use the heads of attach_exits, or BeYourOwnTeacher(feature_weight=0)."
         )
     return within(Hint(f"{last}:input", path, projector=own != deep, name=f"{learns}_features"))

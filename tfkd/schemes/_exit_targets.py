@@ -1,4 +1,4 @@
-"""What exits learn from each other besides any loss of `tfkd.losses.within`: all at once, and ensembles."""
+"""Losses between exits beyond `tfkd.losses.within`: all exits at once, and ensembles."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ from tfkd.losses._softened import SoftenedLoss
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class LastExitTargets(KnowledgeLoss):
-    """Soft targets of one exit for several others, at a temperature that grows while that exit is sure.
+    """Soft targets of one exit for several others; the temperature grows while it is confident.
 
-    The sum over the exits of the divergence KL(last || exit) times the squared temperature, one value for
-    each example. After each training step the temperature grows if the mean of the last exit's largest
-    softened probability is above `confidence`. It is a variable, which is saved with the distiller.
+    The sum over the exits of the divergence KL(last || exit) times the squared temperature, one value per
+    example. After each training step the temperature grows if the mean of the last exit's largest softened
+    probability is above `confidence`. It is a variable, which is saved with the distiller.
 
     Args:
         last: tap of the exit that teaches; no gradient flows back through it.
-        exits: taps of those that learn.
-        temperature: what logits are divided by at first, above 0.
-        growth: factor of the temperature, at least 1; 1 for a fixed one.
-        confidence: mean largest probability below which it grows no more, in (0, 1).
+        exits: taps of the exits that learn.
+        temperature: initial divisor of the logits, above 0.
+        growth: growth factor of the temperature, at least 1; 1 for a fixed one.
+        confidence: mean largest probability below which it stops growing, in (0, 1).
         name: names the loss in `History`.
 
     Raises:
@@ -84,14 +84,14 @@ class LastExitTargets(KnowledgeLoss):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class EnsembleTargets(SoftenedLoss):
-    """Soft targets of the mean of the exits' logits, held fixed, for each exit.
+    """Soft targets from the mean of the exits' logits, without a gradient, for each exit.
 
-    The sum over the exits of the divergence KL(mean || exit) times the squared temperature, one value for
-    each example.
+    The sum over the exits of the divergence KL(mean || exit) times the squared temperature, one value per
+    example.
 
     Args:
-        exits: taps of all exits, the last included.
-        temperature: what logits are divided by, above 0.
+        exits: taps of all exits, including the last.
+        temperature: divides the logits; above 0.
         name: names the loss in `History`.
 
     Raises:
@@ -119,6 +119,6 @@ class EnsembleTargets(SoftenedLoss):
 
 
 def mean_logits(outputs: Sequence):
-    """The answer of all exits together: the mean of their logits, in float32, with the mask of the last."""
+    """The mean of all exits' logits, in float32, with the mask of the last."""
     mean = sum(as_float32(output, "student") for output in outputs) / len(outputs)
     return with_mask(mean, mask_of(outputs[-1]))

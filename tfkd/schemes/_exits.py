@@ -1,4 +1,4 @@
-"""Exits: classifiers at inner layers of a network, attached and dropped again."""
+"""Exits: classifiers at inner layers of a network, and how to attach and drop them."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from tfkd.compression import BridgedModel
 from tfkd.tasks import mark, marked_task
 from tfkd.tasks._endings import activation_of, last_operation
 
-# A head on few channels has at most so many times as many features: flattened maps may be thousands.
+# Limit on a head's features relative to its channels: flattened maps may have thousands.
 _WIDENING = 4
 
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ExitHead(keras.Model):
-    """A classifier of whole examples: the mask of a sequence counts inside, and its answer has none."""
+    """A classifier of whole examples: the mask of a sequence is used inside; the output has none."""
 
     def compute_mask(self, inputs, previous_mask):
         return None
@@ -26,30 +26,30 @@ class ExitHead(keras.Model):
 def attach_exits(
     model: keras.Model, exits: Sequence[str], heads: Sequence[keras.Layer] | None = None
 ) -> keras.Model:
-    """A network with a classifier, an exit, at each of some inner layers as well.
+    """Adds exits, that is, classifiers at inner layers, to a network.
 
-    A head of its own making is a model `exit_1`, `exit_2` and so on, from shallow to deep, whose taps are
-    `"exit_1"` for its logits and `"exit_1/features"` for what its last layer sees: as many features as
-    enter the network's own last layer, or four times the channels at the exit if that is less. At maps it
-    is a bottleneck, a depthwise separable convolution of stride 2 with batch normalization and ReLU, and a
-    global average pooling; at sequences `(batch, time, channels)` the mean over time, padding aside, and at
-    vectors nothing, before a `Dense` layer with ReLU.
+    Default heads are models `exit_1`, `exit_2` and so on, from shallow to deep, with the taps `"exit_1"`
+    for logits and `"exit_1/features"` for the input of the head's last layer. It has as many features as
+    enter the network's own last layer, or four times the channels at the exit if that is less. On maps, a
+    head is a bottleneck: a depthwise separable convolution of stride 2 with batch normalization and ReLU,
+    and global average pooling. On sequences `(batch, time, channels)` it takes the mean over time without
+    padding, on vectors the vector itself, followed by a `Dense` layer with ReLU.
 
     Args:
         model: a functional or built Sequential classifier that returns logits `(batch, classes)`.
-        exits: paths of its layers, in any order.
-        heads: for each path a layer or model, with a name of its own, from the layer's output to logits
-            `(batch, classes)`; None for the heads above.
+        exits: paths of layers of the model, in any order.
+        heads: for each path, a uniquely named layer or model from the layer's output to logits `(batch,
+            classes)`; None for the heads above.
 
     Returns:
-        A functional model with the same input whose outputs are the logits of the exits, from shallow to
-        deep, and then the network's own. It shares the network's layers.
+        A functional model with the same input. Its outputs are the logits of the exits, from shallow to
+        deep, followed by the network's own. It shares the network's layers.
 
     Raises:
         TypeError: if `exits` is a single path, or a head is not a layer.
         ValueError: if the model has no graph, several outputs, or returns probabilities; if a path is
-            unknown (with close matches), given twice, inside a nested model, of several tensors, or the
-            output itself; if there are not as many heads, or one does not return the classes.
+            unknown (with close matches), given twice, inside a nested model, has several tensors, or is the
+            output itself; if the number of heads differs, or one does not return the classes.
 
     Example:
         >>> network = tfkd.students.resnet(20)
@@ -58,7 +58,7 @@ def attach_exits(
 
     Reference:
         Teerapittayanon et al., "BranchyNet", 2016; bottlenecks are those of Zhang et al., "Be Your Own
-        Teacher", 2019, with one separable convolution where they have one for each stage that is left out.
+        Teacher", 2019, with one separable convolution, where they use one for each skipped stage.
     """
     _check_classifier(model)
     if isinstance(exits, str) or not exits:
@@ -68,23 +68,24 @@ def attach_exits(
     heads = [None] * len(exits) if heads is None else list(heads)
     if len(heads) != len(exits):
         raise ValueError(
-            f"`heads` must be one layer for each of the {len(exits)} exits. Received: {len(heads)}. None "
-            "makes them."
+            f"`heads` must be one layer for each of the {len(exits)} exits. Received: {len(heads)}. With "
+            "None they are created."
         )
     found = [(*_at(model, path), path, head) for path, head in zip(exits, heads, strict=True)]
     outputs = []
     for i, (_, tensor, path, head) in enumerate(sorted(found, key=lambda each: each[0]), start=1):
         outputs.append(_checked(head or _head(model, tensor, f"exit_{i}"), tensor, path, model))
-    # A Sequential model that was not called yet has no `input`.
+    # A Sequential model that has not been called has no `input`.
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return _like(model, keras.Model(inputs, [*outputs, _own_output(model)], name=model.name))
 
 
 def drop_exits(model: keras.Model) -> keras.Model:
-    """The network without its exits, to be exported: its last output alone.
+    """The network without its exits, for export: only its last output.
 
     Args:
-        model: of `attach_exits`, or another functional model whose last output is the one to keep.
+        model: a model from `attach_exits`, or another functional model whose last output is the one to
+            keep.
 
     Returns:
         A functional model that shares the weights.
@@ -101,7 +102,7 @@ def drop_exits(model: keras.Model) -> keras.Model:
 
 
 def _like(model, made):
-    """The model that was made, which has the same task."""
+    """The new model, with the same task."""
     task = marked_task(model)
     return made if task is None else mark(made, task)
 
@@ -110,8 +111,9 @@ def check_not_bridged(model: keras.Model) -> None:
     """Raises ValueError for a quantize-aware or pruned network, whose layers are tfmot's."""
     if isinstance(model, BridgedModel):
         raise ValueError(
-            f"`model` {model.name!r} is quantize-aware or pruned, and exits cannot be trained in it by "
-            "self-distillation. Do that before: tfkd.compression takes distiller.network, exits and all."
+            f"`model` {model.name!r} is quantize-aware or pruned, so exits cannot be trained in it by "
+            "self-distillation. Do that first: tfkd.compression accepts distiller.network, including its "
+            "exits."
         )
 
 
@@ -121,7 +123,7 @@ def _check_classifier(model):
     check_not_bridged(model)
     if not has_graph(model):
         raise ValueError(
-            f"`model` must be a functional or built Sequential model, whose layers are known. Received: "
+            "`model` must be a functional or built Sequential model, with known layers. Received: "
             f"{model.name!r} of type {type(model).__name__}. Build it from keras.Input, or build a "
             "Sequential one by calling it on an example."
         )
@@ -129,7 +131,7 @@ def _check_classifier(model):
     if len(shapes) != 1 or len(shapes[0]) != 2:
         raise ValueError(
             f"`model` must be a classifier with one output (batch, classes). Received: {model.name!r} with "
-            f"{shapes}. If it has exits already, tfkd.schemes.drop_exits(model) takes them off."
+            f"{shapes}. If it already has exits, tfkd.schemes.drop_exits(model) removes them."
         )
     if (ending := activation_of(last_operation(model))) in ("softmax", "sigmoid"):
         raise ValueError(
@@ -139,15 +141,15 @@ def _check_classifier(model):
 
 
 def _at(model, path):
-    """The place of a layer in the order of the graph, and what the layer returns."""
+    """The index of a layer in the order of the graph, and its output."""
     layer = taps.resolve(model, path)
     calls = [(i, node) for i, node in enumerate(nodes(model)) if node.operation is layer]
     if not calls:
         outer = path.split("/")[0]
         raise ValueError(
-            f"`exits`: {path!r} is inside a nested model, {outer!r}, and what it returns is not part of "
-            f"the graph of {model.name!r}. Exit at {outer!r} as a whole, or build the network flat: "
-            "instead of calling the inner model, go on from its output, and build keras.Model(inner.input, "
+            f"`exits`: {path!r} is inside a nested model, {outer!r}, so its output is not part of the "
+            f"graph of {model.name!r}. Exit at {outer!r} as a whole, or build the network flat: instead of "
+            "calling the inner model, continue from its output, and build keras.Model(inner.input, "
             "last_layer(inner.output))."
         )
     place, node = calls[-1]
@@ -200,7 +202,7 @@ def _checked(head, tensor, path, model):
 
 
 def _own_output(model):
-    """The network's logits, from a layer, so that they have a tap."""
+    """The network's logits, as the output of a layer so that they can be tapped."""
     logits = model.outputs[0]
     operation = operation_of(logits)[0]
     tapped = isinstance(operation, keras.Layer) and sum(n.operation is operation for n in nodes(model)) == 1

@@ -1,4 +1,4 @@
-"""Generations: networks of one kind, each taught by the one before it."""
+"""Generations: networks of one kind, each taught by the previous one."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -26,35 +26,35 @@ def generations(
     k: int = 3,
     seed: int | None = None,
 ) -> Chain:
-    """Born-again networks (BAN): each generation is taught by the one before, and is often better.
+    """Born-again networks (BAN): each generation is taught by the previous one, often surpassing it.
 
-    All generations are there afterwards, to be averaged for instance. With a `tolerance` the first
+    All generations are available afterwards, for instance to average them. With a `tolerance`, the first
     teacher is trained to leave probability to classes that resemble the right one.
 
     Args:
-        teacher: a trained network; a black box will do with `make_student`, since it is only asked. None to
-            train one first, on labels, that `make_student` makes.
-        make_student: makes a built network, a new one each time; None for newly initialized networks of the
-            teacher's layers.
-        n: how many generations are taught by a teacher, at least 1.
+        teacher: a trained network; a black box works with `make_student`, since only its outputs are used.
+            None to first train a network from `make_student` on labels.
+        make_student: a function that returns a new, built network each time; None for newly initialized
+            networks of the teacher's architecture.
+        n: number of generations taught by a teacher, at least 1.
         losses: knowledge losses of every generation, or one; each trains copies. None for soft targets.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss where there is a teacher, in [0, 1]; None for 0.5, or
-            for 0 where a recipe makes the inputs.
-        temperature: of the soft targets, where `losses` is None; above 0.
-        tolerance: weight of `tfkd.losses.ScoreDifference` beside the labels' loss when the first teacher is
-            trained, at least 0; each has half of the total loss. 0 for labels alone.
-        k: how many of the highest class probabilities `ScoreDifference` looks at, at least 2.
-        seed: int that random numbers in training follow from; None for a fresh one. Initial weights follow
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss if there is a teacher, in [0, 1]; None for 0.5, or 0
+            if a recipe makes the inputs.
+        temperature: temperature of the soft targets if `losses` is None; above 0.
+        tolerance: weight of `tfkd.losses.ScoreDifference` in training the first teacher, at least 0; it and
+            the labels' loss each count by half. 0 for labels alone.
+        k: how many of the highest class probabilities `ScoreDifference` compares, at least 2.
+        seed: int seed of random numbers in training; None for a random one. Initial weights follow
             `keras.utils.set_random_seed`, as in Keras.
 
     Returns:
-        A `Chain` to `fit`; its `students` are the generations, after the first teacher if that is trained
-        too.
+        A `Chain` to `fit`; its `students` are the generations, preceded by the first teacher if that is
+        also trained.
 
     Raises:
-        ValueError: if `n` is below 1, there is neither a teacher nor `make_student`, the teacher's layers
-            cannot be made again, or `tolerance` is given beside a trained teacher.
+        ValueError: if `n` is below 1, there is neither a teacher nor `make_student`, the teacher's
+            architecture cannot be rebuilt, or `tolerance` is given with a trained teacher.
 
     Example:
         >>> chain = tfkd.schemes.generations(None, make_network, n=2, tolerance=0.5)
@@ -62,11 +62,11 @@ def generations(
         >>> chain.student.save("student.keras")
 
     Reference:
-        Furlanello et al., "Born Again Neural Networks", 2018: labels and soft targets of temperature 1,
-        here with equal shares. Yang et al., "Training Deep Neural Networks in Generations: A More Tolerant
+        Furlanello et al., "Born Again Neural Networks", 2018: labels and soft targets at temperature 1,
+        here with equal weights. Yang et al., "Training Deep Neural Networks in Generations: A More Tolerant
         Teacher Educates Better Students", 2018, for `tolerance`.
     """
-    check_int("n", n, remedy="It counts the generations that are taught.")
+    check_int("n", n, remedy="`n` is the number of generations that are taught.")
     if teacher is not None:
         check_model(teacher, "teacher")
     if make_student is None:
@@ -76,7 +76,7 @@ def generations(
     else:
         raise TypeError(
             "`make_student` must be a function that returns a new network each time. Received: "
-            f"{make_student!r} of type {type(make_student)}. For networks like the teacher give None."
+            f"{make_student!r} of type {type(make_student)}. For networks like the teacher, use None."
         )
     return Chain(
         teacher,
@@ -92,16 +92,16 @@ def generations(
 
 
 def _like(teacher):
-    """What makes newly initialized networks of a teacher's layers."""
+    """A function that makes newly initialized networks of a teacher's architecture."""
     if teacher is None:
         raise ValueError(
-            "`make_student` is missing: without a teacher there is nothing that networks could be like. "
-            "Give a function that returns a new network each time."
+            "`make_student` is missing: without a teacher there is no architecture to copy. Give a "
+            "function that returns a new network each time."
         )
     if not has_graph(teacher):
         raise ValueError(
             f"`make_student` is missing: {teacher.name!r} of type {type(teacher)} is neither functional "
-            "nor a built Sequential model, so its layers cannot be made again. Give a function that "
+            "nor a built Sequential model, so its architecture cannot be rebuilt. Give a function that "
             "returns a new network each time."
         )
 

@@ -41,37 +41,36 @@ class MutualDistiller(DistillationModel):
     """Trains networks that learn from labels and from each other: deep mutual learning (DML).
 
     Each of K students minimizes `labels' loss + sum of weighted losses / (K - 1)`, the sum over its peers
-    as teachers, whose answers are held fixed, by an optimizer of its own. Calling the model, `predict` and
-    metrics named as in `compile` are of the ensemble, the mean of the students' outputs;
-    `student_0_accuracy` and so on are of the students.
+    as teachers (without gradients through them), with its own optimizer. Calling the model, `predict`, and
+    metrics named as in `compile` use the ensemble, the mean of the students' outputs; `student_0_accuracy`
+    and so on are for the students.
 
-    It needs data: sources of data-free training go by what a trained teacher says, and here nobody is
-    trained yet.
+    It needs data: data-free training depends on a trained teacher, and here no network is trained yet.
 
     Args:
-        students: two networks or more, of the same input and output shapes, in any architectures.
+        students: two or more networks with the same input and output shapes, of any architecture.
         loss: one knowledge loss or a list of them, copied for each pair of a student and a peer; or a
-            function of `(peer, student)` that makes them, for networks whose layers have other names. None
+            function of `(peer, student)` that creates them, for networks with different layer names. None
             for `tfkd.losses.SoftTargets(1)`, the paper's.
         loss_weights: one weight of at least 0 for each loss; None for 1 each, the paper's.
-        together: whether all students are updated on what they answered at the beginning of the step, which
-            takes one forward pass for each. Otherwise in turn, as in the paper's algorithm 1: a student
-            learns from peers of which those before it have been updated already; peers then answer in
-            inference mode, and a step takes nearly three passes for each.
+        together: whether all students are updated from their outputs at the beginning of the step, which
+            takes one forward pass each. Otherwise they are updated in turn, as in the paper's algorithm 1:
+            a student learns from peers, the earlier of which are already updated; peers then run in
+            inference mode, and a step takes nearly three passes each.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Attributes:
         students: the networks, in order.
         student: the first of them, which `export` exports.
-        loss_sets: one for each student and each of its peers, by students.
+        loss_sets: one for each student and each of its peers, grouped by student.
 
     Raises:
         TypeError: if a loss is not a knowledge loss.
         ValueError: if there are fewer than two students, two of them share weights, or their shapes differ.
 
     Warns:
-        LogitsWarning: if a loss takes probabilities for logits, visibly.
+        LogitsWarning: if a loss that expects logits is visibly given probabilities.
 
     Example:
         >>> distiller = tfkd.schemes.MutualDistiller([small, other])
@@ -81,7 +80,7 @@ class MutualDistiller(DistillationModel):
 
     Reference:
         Zhang et al., "Deep Mutual Learning", 2018. Deviation: divergences come from logits in float32,
-        where the authors' code adds 1e-8 in the logarithm.
+        whereas the authors' code adds 1e-8 in the logarithm.
     """
 
     def __init__(
@@ -109,9 +108,9 @@ class MutualDistiller(DistillationModel):
         return self.students[0]
 
     def _loss_set(self, i, j, loss, weights):
-        """What student i learns from peer j."""
+        """The losses by which student i learns from peer j."""
         student, peer = self.students[i], self.students[j]
-        # A loss can be called too, and a class of losses is no function of networks.
+        # A loss is also callable, and a class of losses is not a function of networks.
         is_function = callable(loss) and not isinstance(loss, KnowledgeLoss | type)
         made = loss(peer, student) if is_function else loss
         made = [clone(each) for each in as_losses(made, student_loss_weight=0.5)]
@@ -143,9 +142,9 @@ class MutualDistiller(DistillationModel):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: a Keras optimizer, or its name, of which each student gets one like it; or a list
-                with one for each student. Callbacks that set the learning rate set that of all of them, in
-                the proportion they were given.
+            optimizer: a Keras optimizer, or its name, of which each student gets a copy; or a list with one
+                for each student. Callbacks that set the learning rate set it for all, in the given
+                proportions.
             loss: the labels' loss.
             metrics: metrics of the ensemble and, under `student_0_...`, of each student.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU.
@@ -153,8 +152,8 @@ class MutualDistiller(DistillationModel):
 
         Raises:
             TypeError: for `tfkd.optimizers.DOT`, which is for one student.
-            ValueError: if there is no `loss`, there are not as many optimizers as students, or the loss
-                takes outputs for independent labels and a knowledge loss for one softmax.
+            ValueError: if there is no `loss`, the number of optimizers differs from that of students, or
+                the loss treats outputs as independent labels but a knowledge loss as one softmax.
 
         Warns:
             LogitsWarning: if the loss expects probabilities and the students visibly return logits.
@@ -176,17 +175,17 @@ class MutualDistiller(DistillationModel):
         if isinstance(optimizer, DOT):
             raise TypeError(
                 "`optimizer`: tfkd.optimizers.DOT splits the momentum of one student of tfkd.Distiller. "
-                f"Received: {optimizer!r}. Give the SGD that it was made from."
+                f"Received: {optimizer!r}. Give the SGD it wraps."
             )
         if isinstance(optimizer, OptimizerGroup):
-            # As a file has it.
+            # As stored in a file.
             optimizer = optimizer.members
         if not isinstance(optimizer, list | tuple):
             optimizer = [clone(keras.optimizers.get(optimizer)) for _ in self.students]
         if len(optimizer) != len(self.students) or len({id(each) for each in optimizer}) < len(optimizer):
             raise ValueError(
-                f"`optimizer` must be one, or a list of {len(self.students)}, another one for each "
-                f"student, whose state it keeps. Received: {optimizer!r}."
+                f"`optimizer` must be one optimizer, or a list of {len(self.students)} different ones, one "
+                f"for each student. Received: {optimizer!r}."
             )
         optimizers = [keras.optimizers.get(each) for each in optimizer]
         if not scaled:
@@ -200,11 +199,11 @@ class MutualDistiller(DistillationModel):
                 self.optimizer.build([self._trained(i) for i in range(len(self.students))])
 
     def _sets(self, i):
-        """The loss sets of student i and the numbers of the peers they are of."""
+        """The loss sets of student i and the indices of the peers they belong to."""
         return [(each, j) for each, (k, j) in zip(self.loss_sets, self._pairs, strict=True) if k == i]
 
     def _trained(self, i):
-        """What the optimizer of student i trains."""
+        """The variables that the optimizer of student i trains."""
         parts = [variable for each, _ in self._sets(i) for variable in each.trainable_variables]
         return [*self.students[i].trainable_variables, *parts]
 
@@ -217,12 +216,12 @@ class MutualDistiller(DistillationModel):
         return self.compute_metrics(batch.inputs, y, outputs, sample_weight)
 
     def _step_together(self, inputs, context):
-        """Updates all students after one pass of each."""
+        """Updates all students after one forward pass each."""
         with tf.GradientTape() as tape:
             passes = [self._pass(i, inputs, True, context["labels"]) for i in range(len(self.students))]
             fixed = [each.fixed() for each in passes]
             totals = [self._total(i, passes[i], fixed, context) for i in range(len(passes))]
-            # What others answer is fixed, so that a student's gradients are those of its own loss.
+            # The outputs of others are constant, so a student's gradients are those of its own loss.
             pairs = zip(self.optimizer.members, totals, strict=True)
             scaled = ops.sum([own.scale_loss(total) for own, total in pairs])
         trained = [self._trained(i) for i in range(len(self.students))]
@@ -232,10 +231,10 @@ class MutualDistiller(DistillationModel):
         return [each.output for each in passes], totals
 
     def _step_in_turn(self, inputs, context):
-        """Updates one student after the other, each with what those before it answer by then."""
+        """Updates the students in turn, each with the outputs of the already updated ones."""
         labels = context["labels"]
         last = len(self.students) - 1
-        # The first is not asked before it has learned, nor the last one afterwards.
+        # The first one's output is not needed before its update, nor the last one's after it.
         answers = {i: self._pass(i, inputs, False, labels).fixed() for i in range(1, last + 1)}
         outputs, totals = [], []
         for i in range(last + 1):
@@ -251,14 +250,14 @@ class MutualDistiller(DistillationModel):
         return outputs, totals
 
     def _pass(self, i, inputs, training, labels) -> ForwardResult:
-        """What student i answers, and all that it and its peers look at in it."""
+        """The output of student i, and everything that it and its peers tap in it."""
         tapped = [tap for each, _ in self._sets(i) for tap in each.student_taps]
         pairs = zip(self.loss_sets, self._pairs, strict=True)
         tapped += [tap for each, (_, j) in pairs if j == i for tap in each.teacher_taps]
         return forward_pass(self.students[i], list(dict.fromkeys(tapped)), inputs, training, labels)
 
     def _total(self, i, passed, answers, context, training=True):
-        """The loss of student i, under `tf.distribute` this replica's share of it."""
+        """The loss of student i; under `tf.distribute`, this replica's part of it."""
         labels, sample_weight = context["labels"], context["sample_weight"]
         of_labels = self.labels_loss(labels, passed.output, sample_weight)
         learned = [
@@ -285,12 +284,12 @@ class MutualDistiller(DistillationModel):
 
         Args:
             x: inputs.
-            y: labels; None where Keras builds metrics without.
-            y_pred: what each student answers; one tensor where Keras builds the metrics.
+            y: labels; None if Keras builds metrics without them.
+            y_pred: the outputs of each student; a single tensor if Keras builds the metrics.
             sample_weight: weights of the examples, or None.
 
         Returns:
-            All values so far, by name.
+            All current values, by name.
         """
         outputs = y_pred if isinstance(y_pred, list) else [y_pred] * len(self.students)
         each = zip(self._of_students.outputs, outputs, strict=True)
@@ -300,7 +299,7 @@ class MutualDistiller(DistillationModel):
 
     def get_metrics_result(self) -> dict:
         results = super().get_metrics_result()
-        # A student has as many losses of a name as peers.
+        # A student has one loss of each name per peer.
         named: dict[str, list] = {}
         for metric in (tracker for each in self.loss_sets for tracker in each.trackers):
             named.setdefault(metric.name, []).append(metric.result())
@@ -324,7 +323,7 @@ class MutualDistiller(DistillationModel):
     def from_config(cls, config: dict) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         students = [deserialize(student) for student in config["students"]]
-        # In the order in which the constructor asks.
+        # In the order of the constructor's checks.
         saved = iter([[deserialize(loss) for loss in losses] for losses in config["loss"]])
         return cls(**{**config, "students": students, "loss": lambda peer, student: next(saved)})
 
@@ -333,8 +332,8 @@ def _checked(students):
     students = list(students)
     if len(students) < 2:
         raise ValueError(
-            f"`students` must be at least two networks, which teach each other. Received: {len(students)}. "
-            "One network with a teacher is tfkd.Distiller's."
+            f"`students` must be at least two networks that teach each other. Received: {len(students)}. "
+            "For one network with a teacher, use tfkd.Distiller."
         )
     for i, student in enumerate(students):
         check_model(student, f"students[{i}]")
@@ -350,20 +349,20 @@ def _checked(students):
 
 
 def _batch_and_context(x, y, sample_weight):
-    """The inputs of a batch, and what losses may look at besides what networks answer to them."""
+    """The inputs of a batch, and what losses may use besides the networks' outputs."""
     batch = unpack(x)
     if batch.teacher_fingerprint is not None:
         raise ValueError(
-            "The data set carries a teacher's outputs, and these students teach each other. Train on it as "
-            "it was before tfkd.cache_teacher."
+            "The data set contains a teacher's outputs, but these students teach each other. Train on the "
+            "data set without tfkd.cache_teacher."
         )
     if y is None:
-        raise ValueError("`y` is missing: students that teach each other learn from labels, too.")
+        raise ValueError("`y` is missing: students that teach each other also learn from labels.")
     return batch, {"labels": y, "index": batch.index, "sample_weight": sample_weight}
 
 
 def _mean(values):
-    """The mean of as many tensors, or of structures of them, in float32, with the mask of the first."""
+    """The mean of several tensors, or structures of them, in float32, with the mask of the first."""
 
     def mean(*each):
         total = sum(ops.cast(value, "float32") for value in each) / len(each)

@@ -11,10 +11,10 @@ from tfkd.distilling._steps import position_weights
 
 
 class NamedMetrics(keras.metrics.Metric):
-    """The metrics given to `compile`, once more for each of several outputs or networks.
+    """The metrics given to `compile`, copied for each of several outputs or networks.
 
     Args:
-        outputs: their names, which are put before those of the metrics: `"exit_1_accuracy"`.
+        outputs: names of the outputs, prefixed to those of the metrics: `"exit_1_accuracy"`.
     """
 
     def __init__(self, outputs: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ class NamedMetrics(keras.metrics.Metric):
         self.each: dict[str, Any] = {}
 
     def compile(self, metrics: Any, weighted_metrics: Any) -> None:
-        """Takes metrics as `keras.Model.compile` does for one output, in place of earlier ones."""
+        """Takes metrics as `keras.Model.compile` does for one output, replacing earlier ones."""
         self.each = {}
         if metrics or weighted_metrics:
             self.each = {
@@ -37,7 +37,7 @@ class NamedMetrics(keras.metrics.Metric):
             metrics.update_state(y_true, output, position_weights(sample_weight, output))
 
     def result(self) -> dict[str, Any]:
-        """What all metrics are by now; nothing before labels were seen."""
+        """The current values of all metrics; empty until labels were seen."""
         return {
             f"{name}_{key}": value
             for name, metrics in self.each.items()

@@ -1,4 +1,4 @@
-"""What a noisy student learns from: labelled and pseudo-labelled examples in one batch, inputs noised."""
+"""Training data of a noisy student: labelled and pseudo-labelled examples with noise."""
 
 import dataclasses
 import os
@@ -27,12 +27,12 @@ from tfkd.tasks import ClassTask
 
 @dataclasses.dataclass(frozen=True)
 class Mixing:
-    """How batches are put together.
+    """How batches are composed.
 
     Args:
-        batch_size: labelled examples in a batch.
-        ratio: how many pseudo-labelled ones come with each of them.
-        buffer: examples that a shuffle holds.
+        batch_size: number of labelled examples in a batch.
+        ratio: number of pseudo-labelled examples per labelled one.
+        buffer: size of the shuffle buffer, in examples.
         augment: a function of an input and an int32 seed `(2,)`, or None.
     """
 
@@ -42,7 +42,7 @@ class Mixing:
     augment: Callable[[Any, Any], Any] | None
 
     def labelled(self, examples: tf.data.Dataset, count: int, seeds: EpochSeed) -> tf.data.Dataset:
-        """Batches of labelled examples alone; in an epoch each is there at least once."""
+        """Batches of labelled examples alone; an epoch contains each at least once."""
         steps = -(-count // self.batch_size)
 
         def epoch(seed):
@@ -58,7 +58,7 @@ class Mixing:
         pseudo_count: int,
         seeds: EpochSeed,
     ) -> tf.data.Dataset:
-        """Batches of both; in an epoch each example is there at least once, the fewer ones are repeated."""
+        """Batches of both; an epoch has each example at least once and repeats the smaller set."""
         few, many = self.batch_size, self.ratio * self.batch_size
         steps = max(-(-count // few), -(-pseudo_count // many))
 
@@ -70,7 +70,7 @@ class Mixing:
         return self._batches(epoch, steps, few + many, seeds)
 
     def _batches(self, epoch, steps, size, seeds):
-        """So many batches of an epoch's, with noise that follows from its seed and the example's place."""
+        """`steps` batches of an epoch, with noise seeded by the epoch and the example's position."""
 
         def seeded(seed):
             examples = epoch(fold(seed, 0)).take(steps).unbatch()
@@ -78,11 +78,11 @@ class Mixing:
 
         noised = seeds.dataset(seeded).map(self._noised, num_parallel_calls=tf.data.AUTOTUNE)
         batches = noised.batch(size, drop_remainder=True)
-        # Progress bars and schedules want to know how long an epoch is.
+        # Progress bars and schedules need the length of an epoch.
         return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
     def _noised(self, seed, example):
-        """An example whose inputs are changed, and nothing that they carry."""
+        """An example with noise on its inputs only, not on what they carry."""
         x, y = example
         if self.augment is None:
             return x, y
@@ -92,12 +92,12 @@ class Mixing:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The labelled examples, and the inputs without labels if there are some, in batches as they came.
+    """The labelled examples, and any unlabelled inputs, in their original batches.
 
     Args:
-        task: what labels mean.
+        task: the task, which defines the labels.
         labelled: `(x, y)`, `y` float32 `(batch, classes)`.
-        count: how many labelled examples there are.
+        count: number of labelled examples.
         unlabelled: `x`, or None.
     """
 
@@ -107,26 +107,22 @@ class Examples:
     unlabelled: tf.data.Dataset | None = None
 
     def with_unlabelled(self, data: Any) -> "Examples":
-        """With inputs that have no labels.
+        """Adds unlabelled inputs.
 
         Raises:
-            ValueError: if there are none, or they are not like the labelled ones.
+            ValueError: if there are none, or their shape or dtype differs from the labelled ones.
         """
         if data is None:
-            raise ValueError(
-                "`unlabelled` is missing. Give inputs without labels, or a tfkd.datafree recipe."
-            )
+            raise ValueError("`unlabelled` is missing. Give unlabelled inputs, or a tfkd.datafree recipe.")
         inputs = as_batches(data, "unlabelled").map(inputs_alone)
         if next(iter(inputs), None) is None:
-            raise ValueError(
-                "`unlabelled` is empty. Give inputs without labels, or a tfkd.datafree recipe."
-            )
+            raise ValueError("`unlabelled` is empty. Give unlabelled inputs, or a tfkd.datafree recipe.")
         labelled: Any = self.labelled.element_spec
         ours, theirs = _one(labelled[0]), _one(inputs.element_spec)
         if ours != theirs:
             raise ValueError(
-                f"`unlabelled` inputs must be like the labelled ones, {ours}. Received: {theirs}. Bring "
-                "both to one shape and dtype."
+                f"`unlabelled` inputs must match the labelled ones, {ours}. Received: {theirs}. Convert "
+                "both to the same shape and dtype."
             )
         return dataclasses.replace(self, unlabelled=inputs)
 
@@ -149,18 +145,18 @@ class Examples:
         """Batches of labelled and pseudo-labelled examples, for `fit`.
 
         Args:
-            teacher: gives the pseudo-labels.
-            mixing: how batches are put together.
-            seeds: what order and noise follow from.
+            teacher: the network that gives the pseudo-labels.
+            mixing: how batches are composed.
+            seeds: seeds of order and noise.
             hard: as for `pseudo_labels`.
-            least: likewise.
-            per_class: likewise.
-            taps: of the teacher, to be carried.
-            carry: whether the teacher's answers to the clean inputs come with the inputs.
-            path: folder for its answers, or None.
+            least: as for `pseudo_labels`.
+            per_class: as for `pseudo_labels`.
+            taps: taps of the teacher to carry along.
+            carry: whether the teacher's outputs for the clean inputs come with the inputs.
+            path: folder for its outputs, or None.
 
         Returns:
-            The data set, and how many pseudo-labelled examples there are.
+            The data set, and the number of pseudo-labelled examples.
         """
         assert self.unlabelled is not None
         task, count = self.task, self.count
@@ -169,7 +165,7 @@ class Examples:
             return x, tf.zeros((tf.shape(keras.tree.flatten(x)[0])[0], task.classes))
 
         everything = self.labelled.concatenate(self.unlabelled.map(without_labels))
-        # Alike, so that the teacher is traced once.
+        # The same for both, so that the teacher is traced once.
         cached = cache_teacher(everything.rebatch(BATCH), teacher, taps, path)
         confidence, groups = judged(cached, task)
         times = repetitions(confidence[count:], groups[count:], task.groups, least, per_class, stacklevel=5)
@@ -187,14 +183,14 @@ class Examples:
 
 
 def labelled_examples(data: Any, task: ClassTask) -> Examples:
-    """Labelled examples, looked through once.
+    """Labelled examples, checked in one pass.
 
     Args:
         data: `(x, y)`, or a data set of batches `(x, y)`.
-        task: what labels mean.
+        task: the task, which defines the labels.
 
     Raises:
-        ValueError: if there are none, or labels are not of the task.
+        ValueError: if there are none, or labels do not match the task.
     """
     if isinstance(data, tf.data.Dataset):
         examples = data
@@ -219,7 +215,7 @@ def labelled_examples(data: Any, task: ClassTask) -> Examples:
 
 
 def rows(y: Any, task: ClassTask) -> Any:
-    """Labels as float32 rows `(batch, classes)`, one-hot where they were classes."""
+    """Labels as float32 rows `(batch, classes)`, one-hot if they were classes."""
     return one_hot_labels(y, tf.TensorSpec((None, task.classes)))
 
 

@@ -1,4 +1,4 @@
-"""Noisy Student: students that learn under noise from labels and from their teacher's pseudo-labels."""
+"""Noisy Student: students trained with noise on labels and on their teacher's pseudo-labels."""
 
 import json
 import os
@@ -28,51 +28,52 @@ _FILE = "settings.json"
 
 
 class NoisyStudent:
-    """Trains students, one after another, on labels and on pseudo-labels of the one before (self-training).
+    """Self-training: each student learns from labels and the previous student's pseudo-labels.
 
     In each iteration the teacher labels the unlabelled inputs, without noise. A new student then learns
-    from both kinds of examples, under noise: `augment` changes inputs, and the student brings dropout and
-    stochastic depth of its own (`tfkd.students.with_noise`). It is the teacher of the next iteration. In
-    the paper students are as large as their teachers, or larger; smaller ones are allowed too.
+    from both kinds of examples, with noise: `augment` changes inputs, and the student has its own dropout
+    and stochastic depth (`tfkd.students.with_noise`). It becomes the teacher of the next iteration. In the
+    paper, students are as large as their teachers or larger; smaller ones are also allowed.
 
     A batch has `batch_size` labelled examples and `unlabelled_ratio` times as many pseudo-labelled ones. An
-    epoch shows each example at least once; those of which there are fewer are repeated. The loss is the
-    mean of the labels' loss over the batch. With `losses` it is `student_loss_weight` times that, plus one
-    minus that weight times the distillation losses of all examples. These compare the student with the
-    teacher's answers to inputs without noise, which are computed once and carried along; only losses that
-    look at gradients of inputs ask the teacher about the noised ones.
+    epoch contains each example at least once and repeats the smaller set. The loss is the mean of the
+    labels' loss over the batch. With `losses`, it is `student_loss_weight` times that, plus one minus that
+    weight times the distillation losses of all examples. These compare the student with the teacher's
+    outputs for inputs without noise, which are computed once and stored; only losses on input gradients run
+    the teacher on the noisy inputs.
 
-    Order, noise and initial weights follow from `seed`, so that an interrupted run ends with the weights of
-    one that was not, on the same machine. For that, `fit` seeds Keras, NumPy and Python in each iteration,
-    as `keras.utils.set_random_seed` does.
+    Order, noise and initial weights are determined by `seed`, so a resumed run ends with the weights of an
+    uninterrupted one, on the same machine. For that, `fit` seeds Keras, NumPy and Python in each iteration,
+    like `keras.utils.set_random_seed`.
 
     Args:
         teacher: a trained network that returns logits; None to train the first one on the labels alone.
-        make_student: a function of the number of the iteration that returns a new, built network; 1 is the
-            first student's, and 0 that of the teacher where `teacher` is None. Or those networks as a list.
+        make_student: a function of the iteration number that returns a new, built network; 1 is the first
+            student, and 0 the teacher if `teacher` is None. Or those networks as a list.
         losses: distillation losses, one or several; None for the labels' loss on pseudo-labels alone, as
             published.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for 1 without losses, else 0.5.
-        hard: whether pseudo-labels are the likeliest class, else probabilities.
-        least: the lowest confidence of a pseudo-label that is taken, in [0, 1]; None for any.
-        per_class: how many pseudo-labelled examples each class is brought to, as in
-            `tfkd.schemes.pseudo_labels`; None for those there are.
-        iterations: how many students; None for 3, or for all of a list.
-        unlabelled_ratio: pseudo-labelled examples in a batch for each labelled one.
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for 1 without losses, otherwise
+            0.5.
+        hard: whether pseudo-labels are the most likely class instead of probabilities.
+        least: minimum confidence of a pseudo-label, in [0, 1]; None for any.
+        per_class: number of pseudo-labelled examples that each class is balanced to, as in
+            `tfkd.schemes.pseudo_labels`; None for no balancing.
+        iterations: number of students; None for 3, or the length of a list.
+        unlabelled_ratio: number of pseudo-labelled examples per labelled one in a batch.
         augment: noise of inputs: "randaugment", which takes images in [0, 1], `tfkd.schemes.rand_augment`
             with other options, or another function of an input and an int32 seed `(2,)`, such as
             `tf.image.stateless_random_flip_left_right`; None for none.
-        shuffle_buffer: how many examples of each kind are held to be shuffled.
-        seed: int that all random numbers follow from.
-        task: what outputs mean; None for `tfkd.tasks.task_of`. They have to name classes.
+        shuffle_buffer: size of the shuffle buffer for each kind of examples.
+        seed: int seed of all random numbers.
+        task: the task of the outputs, which must have classes; None for `tfkd.tasks.task_of`.
 
     Attributes:
-        teacher: the teacher; after `fit` the one that was trained where there was none.
+        teacher: the teacher; after `fit`, the trained one if none was given.
         students: the students of the last `fit`, in order.
 
     Raises:
-        ValueError: if a number is out of range, or a list holds another number of networks.
+        ValueError: if a number is out of range, or a list has the wrong number of networks.
 
     Example:
         >>> def make_student(iteration):
@@ -84,8 +85,8 @@ class NoisyStudent:
     Reference:
         Xie et al., "Self-training with Noisy Student improves ImageNet classification", 2020: soft
         pseudo-labels, `least` 0.3, three iterations, ratios of 14 and more (5 on SVHN); the mean over
-        labelled and pseudo-labelled examples. Deviations: the ratio is 1 unless it is given, classes are
-        balanced only if `per_class` is, and an epoch has each example at least once.
+        labelled and pseudo-labelled examples. Deviations: the default ratio is 1, classes are balanced only
+        if `per_class` is given, and an epoch has each example at least once.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class NoisyStudent:
         """The last student.
 
         Raises:
-            ValueError: if none was trained yet.
+            ValueError: if none has been trained yet.
         """
         if not self.students:
             raise ValueError("There is no student yet. Call `fit` first.")
@@ -151,31 +152,33 @@ class NoisyStudent:
         Args:
             labelled: inputs and their labels `(x, y)`, or a data set of such batches that gives the same
                 examples in the same order every time. Labels are int classes, or rows `(classes,)`.
-            unlabelled: inputs alone, likewise; or a `tfkd.datafree` recipe, by which they are synthesized
-                from the first teacher alone. Nothing is trained for that, so recipes that train a generator
-                give little: train a `tfkd.DataFreeDistiller` and give what its `synthesize` returns.
-            epochs: of each iteration.
-            optimizer: a Keras optimizer, or its name; each iteration starts with a fresh one like it.
+            unlabelled: inputs alone, in the same form; or a `tfkd.datafree` recipe that synthesizes them
+                from the first teacher. No generator is trained for that, so recipes with a trained
+                generator are of little use: train a `tfkd.DataFreeDistiller` and pass the result of its
+                `synthesize`.
+            epochs: epochs of each iteration.
+            optimizer: a Keras optimizer, or its name; each iteration starts with a fresh copy.
             loss: the labels' loss, which takes rows `(classes,)` and logits; None for cross-entropy.
-            metrics: metrics of rows and logits, such as "accuracy"; an iteration gets copies of its own.
+            metrics: metrics of rows and logits, such as "accuracy"; each iteration gets its own copies.
             validation_data: as in `keras.Model.fit`; labels like those of `labelled`.
-            callbacks: for every iteration, whose epochs are counted from 0.
-            backup_dir: folder in which the teachers' answers and every epoch are kept, so that the same
-                call goes on where it was interrupted; None for none. It stays when training ends.
+            callbacks: callbacks for every iteration; its epochs are counted from 0.
+            backup_dir: folder in which the teachers' outputs and every epoch are saved, so that the same
+                call resumes after an interruption; None for no backup. It is kept when training ends.
             batch_size: labelled examples in a batch.
-            synthesized: how many inputs a recipe makes.
-            jit_compile: as in `tfkd.Distiller.compile`.
+            synthesized: number of inputs that a recipe makes.
+            jit_compile: as for `tfkd.Distiller.compile`.
             verbose: as in `keras.Model.fit`.
             **kwargs: passed to `tfkd.Distiller.fit`.
 
         Returns:
             One `keras.callbacks.History` of all epochs, with the number of the iteration under
-            `"iteration"`, 0 for a teacher that was trained here, and NaN where one has no such value.
+            `"iteration"`, 0 for a teacher that was trained here, and NaN where an iteration lacks that
+            value.
 
         Raises:
-            ValueError: if there are no inputs without labels, labels or students are not of the teacher's
-                classes, the teacher is sure of nothing, or of one class of nothing while classes are
-                balanced; if `backup_dir` holds another run.
+            ValueError: if there are no unlabelled inputs, labels or students do not have the teacher's
+                classes, or no output is confident enough (with `per_class`, for any class); if `backup_dir`
+                contains another run.
 
         Warns:
             UserWarning: if a class has no pseudo-label.
@@ -208,7 +211,7 @@ class NoisyStudent:
                 )
             seeds = EpochSeed((self.seed, number))
             data = self._data(number, teacher, examples, mixing, seeds, folder, verbose)
-            # What the losses train begins alike too, whatever was drawn or found done on the way here.
+            # Trained parts of the losses also start the same, whatever was drawn or resumed before.
             keras.utils.set_random_seed(self._seed_of(number))
             stages = Stages([self._stage(number, epochs, optimizer, seeds)])
             histories[number] = stages.fit(
@@ -253,13 +256,13 @@ class NoisyStudent:
         return data
 
     def _stage(self, number, epochs, optimizer, seeds):
-        """What an iteration minimizes; the teacher that is trained first has labels alone."""
+        """The stage of an iteration; a first teacher is trained on labels alone."""
         weights, share = self._weighing if number else (None, None)
         losses = [clone(loss) for loss in self._losses] if number else []
         return Stage(losses, epochs, weights, share, optimizer=optimizer, callbacks=[seeds])
 
     def _synthesized(self, recipe, teacher, count, folder):
-        """Inputs made by a recipe, once for all runs of a folder."""
+        """Inputs made by a recipe, only once per folder."""
         path = None if folder is None else os.path.join(folder, "synthesized.npy")
         if path is not None and os.path.exists(path):
             return np.load(path, mmap_mode="r")
@@ -270,11 +273,11 @@ class NoisyStudent:
         return made
 
     def _seed_of(self, number):
-        """A seed that follows from the run's and the number of the iteration."""
+        """A seed derived from the run's seed and the iteration number."""
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
 
     def _settings(self, mixing):
-        """What must be the same for a folder to fit, besides what `Stages` compares."""
+        """Settings that must match to resume from a folder, besides those that `Stages` compares."""
         return {
             "hard": self.hard,
             "least": self.least,
@@ -287,7 +290,7 @@ class NoisyStudent:
 
 
 def _maker(make_student, iterations, trains_teacher):
-    """A function from the number of an iteration to its network, and how many iterations there are."""
+    """A function from the iteration number to its network, and the number of iterations."""
     if iterations is not None:
         check_int("iterations", iterations)
     if callable(make_student):
@@ -298,8 +301,8 @@ def _maker(make_student, iterations, trains_teacher):
         wanted = "each iteration" if iterations is None else f"each of {iterations} iterations"
         before = ", after that of the teacher" if trains_teacher else ""
         raise ValueError(
-            f"`make_student` must hold a network for {wanted}{before}. Received: {len(networks)} networks. "
-            "Give as many, or a function of the iteration's number."
+            f"`make_student` must contain a network for {wanted}{before}. Received: {len(networks)} "
+            "networks. Give that many, or a function of the iteration number."
         )
     return lambda number: networks[number - (not trains_teacher)], students
 
@@ -317,10 +320,10 @@ def _augment(augment):
 
 
 def _check_range(examples):
-    """Raises ValueError if images are not in [0, 1], which RandAugment would clip to it."""
+    """Raises ValueError if images are not in [0, 1], since RandAugment would clip them."""
     images, _ = next(iter(examples.labelled))
     if keras.tree.is_nested(images) or len(images.shape) != 4:
-        # Of no images it says so itself.
+        # RandAugment itself reports inputs that are not images.
         return
     low, high = np.min(images), np.max(images)
     if low < 0 or high > 1:
@@ -331,18 +334,19 @@ def _check_range(examples):
 
 
 def _check_student(student, examples, number):
-    """Raises ValueError if a network does not answer as the task has it."""
+    """Raises ValueError if a network's outputs do not match the task."""
     check_returns_logits(student)
     shape = tuple(student.output_shape[1:])
     if shape != examples.task.output_shape:
         raise ValueError(
-            f"`make_student` must return networks with outputs {(None, *examples.task.output_shape)}, as "
-            f"the teacher has. Received: {student.name!r} with {(None, *shape)} for iteration {number}."
+            "`make_student` must return networks with the teacher's output shape "
+            f"{(None, *examples.task.output_shape)}. Received: {student.name!r} with {(None, *shape)} for "
+            f"iteration {number}."
         )
 
 
 def _check_takes_rows(argument, given):
-    """Raises ValueError for a loss or metrics of int classes, since probabilities come with them."""
+    """Raises ValueError for a loss or metrics of int classes: they receive probabilities."""
     instead = {
         "loss": "keras.losses.CategoricalCrossentropy(from_logits=True), or None",
         "metrics": "'accuracy', or another that takes rows",
@@ -351,8 +355,8 @@ def _check_takes_rows(argument, given):
         own = isinstance(each, keras.losses.Loss | keras.metrics.Metric)
         if "sparse" in (type(each).__name__ if own else str(each)).lower():
             raise ValueError(
-                f"`{argument}` must take rows of probabilities, which pseudo-labels are; int labels are "
-                f"made one-hot. Received: {each!r}. Use {instead[argument]}."
+                f"`{argument}` must take rows of probabilities, since pseudo-labels are rows; int labels "
+                f"are converted to one-hot. Received: {each!r}. Use {instead[argument]}."
             )
 
 
@@ -364,7 +368,7 @@ def _labels_loss(task):
 
 
 def _check_folder(folder, settings):
-    """Notes the settings in a folder; raises ValueError if it holds a run with others."""
+    """Records the settings in a folder; raises ValueError if it contains a run with others."""
     found = read_plan(folder, _FILE)
     if found is None:
         files.write_text(os.path.join(folder, _FILE), json.dumps(settings))
@@ -372,8 +376,8 @@ def _check_folder(folder, settings):
     for key, now in settings.items():
         if found.get(key) != now:
             raise ValueError(
-                f"`backup_dir` {os.fspath(folder)!r} holds a run with {key}={found.get(key)!r}; now it is "
-                f"{now!r}. Give another folder, or remove that one."
+                f"`backup_dir` {os.fspath(folder)!r} contains a run with {key}={found.get(key)!r}; now it "
+                f"is {now!r}. Give another folder, or remove that one."
             )
 
 

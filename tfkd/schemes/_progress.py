@@ -1,4 +1,4 @@
-"""What a run of stages has done so far, in a folder, so that it goes on after an interruption."""
+"""The progress of a run of stages, saved in a folder so that it can be resumed."""
 
 import json
 import os
@@ -16,10 +16,10 @@ _FILE = "progress.json"
 
 
 class Progress:
-    """What happened so far, in memory and, if there is one, in a folder.
+    """The progress so far, in memory and, if given, in a folder.
 
-    The folder has the weights that every stage begun left last, and `progress.json`, which names them and
-    is replaced after they are written: whenever a run is killed, the folder holds a whole epoch.
+    The folder contains the latest weights of every started stage, and `progress.json`, which names them and
+    is replaced after they are written. Whenever a run is killed, the folder contains a complete epoch.
     """
 
     def __init__(self, folder, plan, seed):
@@ -31,23 +31,23 @@ class Progress:
             check_plan(
                 found,
                 plan,
-                f"`backup_dir` {self.folder!r} holds a run of another teacher or of other stages",
+                f"`backup_dir` {self.folder!r} contains a run with another teacher or other stages",
             )
-            # Folders of earlier versions have no seed.
+            # Folders from earlier versions have no seed.
             self.state = {"seed": seed, **found}
 
     @property
     def seed(self) -> int:
-        """What everything that is built follows from."""
+        """The seed of everything that is built."""
         return self.state["seed"]
 
     @property
     def logs(self) -> list[dict]:
-        """Those of all epochs, with their numbers and stages."""
+        """The logs of all epochs, with their numbers and stages."""
         return self.state["logs"]
 
     def restore(self, number, first, distiller):
-        """Gives student, losses and optimizer what the stage left last; returns the epoch to go on with."""
+        """Restores student, losses and optimizer of a stage; returns the epoch to continue with."""
         saved = self._saved(number)
         if self.folder is None:
             return first
@@ -58,20 +58,20 @@ class Progress:
         return saved["epochs"]
 
     def is_finished(self, number):
-        """Whether a stage ended, be it early."""
+        """Whether a stage ended, even if early."""
         return (self._saved(number) or {}).get("finished", False)
 
     def _saved(self, number):
         return self.state["weights"].get(str(number))
 
     def callback(self, number, distiller):
-        """The one that keeps every epoch."""
+        """The callback that saves every epoch."""
         return keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: self._keep_epoch(number, epoch, logs, distiller)
         )
 
     def finish(self, number, distiller):
-        """Keeps what callbacks have made of the weights when the stage ended, such as its best epoch."""
+        """Saves the weights as callbacks left them at the end of the stage, such as the best epoch's."""
         saved = self._saved(number)
         if saved is not None:
             self._keep(number, f"stage_{number}_end.weights.h5", saved["epochs"], True, distiller)
@@ -87,7 +87,7 @@ class Progress:
         before = self._saved(number)
         with files.replacing(os.path.join(self.folder, name)) as temporary:
             distiller.save_weights(temporary)
-        # Workers that are killed have kept the same epoch.
+        # If workers are killed, all have saved the same epoch.
         from_all(distiller.distribute_strategy, epochs)
         self.state["weights"][str(number)] = {"file": name, "epochs": epochs, "finished": finished}
         files.write_text(os.path.join(self.folder, _FILE), json.dumps(self.state))
@@ -96,11 +96,11 @@ class Progress:
 
 
 def one_history(logs: Sequence[dict], distiller: Any) -> keras.callbacks.History:
-    """The logs of all epochs as one History, NaN where an epoch has no such value.
+    """The logs of all epochs as one History, NaN where an epoch lacks a value.
 
     Args:
-        logs: of each epoch, with its number under "epoch".
-        distiller: the model that the history is of.
+        logs: logs of each epoch, with its number under "epoch".
+        distiller: the model that the history belongs to.
     """
     history = keras.callbacks.History()
     history.set_model(distiller)
@@ -111,13 +111,13 @@ def one_history(logs: Sequence[dict], distiller: Any) -> keras.callbacks.History
 
 
 def as_plan(plan: dict) -> dict:
-    """What a run does, as JSON gives it back, without what differs between two objects made alike."""
+    """A run's plan, round-tripped through JSON, without accidental differences between equal objects."""
     plain = json.loads(json.dumps(plan, default=str))
     return {key: _without_names(value) for key, value in plain.items()}
 
 
 def read_plan(folder: str, name: str) -> dict | None:
-    """What a folder's JSON file says; None if there is none."""
+    """The content of a folder's JSON file; None if there is none."""
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         return None
@@ -126,12 +126,12 @@ def read_plan(folder: str, name: str) -> dict | None:
 
 
 def check_plan(found: dict, plan: dict, what: str) -> None:
-    """Raises ValueError if the run that a folder holds does something else.
+    """Raises ValueError if the run in a folder has a different plan.
 
     Args:
-        found: what the folder says.
-        plan: what is to be done, of `as_plan`.
-        what: the folder holds, in words.
+        found: the plan in the folder.
+        plan: the current plan, from `as_plan`.
+        what: description of the folder's content.
     """
     if found["plan"] != plan:
         difference = _difference(found["plan"], plan)
@@ -151,7 +151,7 @@ def _difference(found, plan, path=""):
 
 
 def _without_names(config):
-    """A configuration without what differs between two objects made alike."""
+    """A config without accidental differences between equal objects."""
     if isinstance(config, list):
         return [_without_names(each) for each in config]
     if not isinstance(config, dict):

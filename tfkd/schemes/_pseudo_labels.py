@@ -1,4 +1,4 @@
-"""Pseudo-labels: a teacher's answers to inputs without labels, sure ones, classes in balance."""
+"""Pseudo-labels: a teacher's confident outputs for unlabelled inputs, balanced by class."""
 
 import os
 import warnings
@@ -29,54 +29,55 @@ def pseudo_labels(
     batched: bool = True,
     task: Task | type[Task] | str | None = None,
 ) -> tf.data.Dataset:
-    """Labels inputs by a teacher, and keeps those of which it is sure.
+    """Labels inputs with a teacher, and keeps the confident ones.
 
-    The teacher runs once, in inference mode and on the inputs as they are; its answers are held, the inputs
-    are not. Examples come in the order of the data set, copies of one next to each other, so shuffle them;
-    a shuffle with `seed` whose buffer holds all of them mixes best. Each pass over the result is one over
+    The teacher runs once, in inference mode on the unchanged inputs; its outputs are stored, the inputs are
+    not. Examples come in the order of the data set, with copies next to each other, so shuffle them; a
+    shuffle with `seed` and a buffer for all examples mixes best. Each pass over the result is a pass over
     `dataset`, which must give the same examples in the same order every time.
 
     Args:
-        teacher: a trained model that returns logits, as `tfkd.load_teacher` gives it.
-        dataset: inputs without labels: an array `(n, ...)`, several in the structure of the teacher's
-            inputs, or a data set of such; labels that come with them are not looked at.
-        hard: whether labels are 1 for the likeliest class and 0 for others, else they are probabilities at
-            temperature 1.
-        least: the lowest confidence that is taken, in [0, 1], such as 0.3; None for any.
-        per_class: how many examples each class is brought to: the most confident of those that have more;
-            examples of the others are repeated, the most confident ones once more than others where it
-            does not divide. None to take each example once.
-        path: folder for the teacher's answers, as in `tfkd.cache_teacher`: an interrupted computation goes
-            on from there. None keeps them in memory.
+        teacher: a trained model that returns logits, as from `tfkd.load_teacher`.
+        dataset: unlabelled inputs: an array `(n, ...)`, several in the structure of the teacher's inputs,
+            or a data set of these; any labels are ignored.
+        hard: whether labels are 1 for the most likely class and 0 for others; otherwise they are
+            probabilities at temperature 1.
+        least: minimum confidence, in [0, 1], such as 0.3; None for any.
+        per_class: number of examples that each class is balanced to: larger classes keep their most
+            confident examples; smaller ones are repeated, the most confident examples once more if it does
+            not divide evenly. None to use each example once.
+        path: folder for the teacher's outputs, as in `tfkd.cache_teacher`, from which an interrupted
+            computation resumes. None keeps them in memory.
         batched: whether the elements of a data set are batches.
-        task: what the teacher's outputs mean; None for `tfkd.tasks.task_of(teacher)`. Answers have to name
-            classes.
+        task: the task of the teacher's outputs, which must have classes; None for
+            `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        A data set of single examples `(x, y)`, `y` float32 `(classes,)`. It knows its length.
+        A data set of single examples `(x, y)`, `y` float32 `(classes,)`. Its length is known.
 
     Raises:
         TypeError: if the teacher is a tf_keras model.
-        ValueError: if there are no inputs, no answer is confident enough, or one class has none while
-            `per_class` is given; if a number is out of range; if `hard` is asked of independent labels.
+        ValueError: if there are no inputs, no output is confident enough, or a class has none although
+            `per_class` is given; if a number is out of range; if `hard` is used with independent labels.
 
     Warns:
-        UserWarning: if a class has no pseudo-label and `per_class` is None, with the number of each class.
+        UserWarning: if a class has no pseudo-label and `per_class` is None; lists the counts of all
+            classes.
 
     Example:
         >>> labelled = tfkd.schemes.pseudo_labels(teacher, x, least=0.3, per_class=1000)
         >>> student.fit(labelled.shuffle(10_000).batch(128), epochs=10)
 
     Reference:
-        Xie et al., "Self-training with Noisy Student improves ImageNet classification", 2020: confidence
-        of at least 0.3 and 130,000 images a class. There it is random images that are repeated; here all
-        of a class are, as evenly as can be.
+        Xie et al., "Self-training with Noisy Student improves ImageNet classification", 2020: confidence of
+        at least 0.3 and 130,000 images per class. There, random images are repeated; here, all of a class,
+        as evenly as possible.
     """
     task = checked_task(teacher, task, hard)
     check_options(least, per_class)
     inputs = as_batches(dataset, "dataset", batched).map(inputs_alone)
     if next(iter(inputs), None) is None:
-        raise ValueError("`dataset` is empty: there is nothing to label. Give inputs without labels.")
+        raise ValueError("`dataset` is empty: there is nothing to label. Give unlabelled inputs.")
     cached = cache_teacher(inputs, teacher, path=path)
     times = repetitions(*judged(cached, task), task.groups, least, per_class)
 
@@ -91,18 +92,18 @@ def pseudo_labels(
 def checked_task(
     teacher: keras.Model, task: Task | type[Task] | str | None, hard: bool = False
 ) -> ClassTask:
-    """The task of a network, whose answers have to name classes.
+    """The task of a network, which must have classes.
 
     Raises:
-        ValueError: if they do not, or are visibly probabilities, or are not of one class each and `hard`
-            labels are wanted.
+        ValueError: if it does not, if outputs are visibly probabilities, or if `hard` labels are requested
+            for independent labels.
     """
     found = as_class_task(task_of(teacher) if task is None else as_task(task, teacher.output_shape[1:]))
     check_returns_logits(teacher)
     if hard and not isinstance(found, Classification):
         raise ValueError(
-            f"`hard` labels are those of one class among several. Received: hard={hard!r} for {found!r}. "
-            "Use hard=False: the probabilities of each label."
+            f"`hard` labels need one class among several. Received: hard={hard!r} for {found!r}. Use "
+            "hard=False: the probabilities of each label."
         )
     return found
 
@@ -111,8 +112,9 @@ def check_returns_logits(network: keras.Model) -> None:
     """Raises ValueError if a network visibly returns probabilities."""
     if activation_of(last_operation(network)) in ("softmax", "sigmoid"):
         raise ValueError(
-            f"Networks that teach must return logits, and {network.name!r} ends in a softmax or sigmoid. "
-            "tfkd.load_teacher(model) makes a copy that returns logits; build students without it."
+            f"Networks that teach must return logits, but {network.name!r} ends in a softmax or sigmoid. "
+            "tfkd.load_teacher(model) makes a copy that returns logits; build students without that "
+            "activation."
         )
 
 
@@ -136,7 +138,7 @@ def as_batches(data: Any, argument: str, batched: bool = True) -> tf.data.Datase
 
 
 def inputs_alone(*element) -> Any:
-    """The inputs of an element, whatever comes with them."""
+    """The inputs of an element, without anything else."""
     return keras.utils.unpack_x_y_sample_weight(element[0] if len(element) == 1 else element)[0]
 
 
@@ -148,7 +150,7 @@ def labels_of(task: ClassTask, outputs: Any, hard: bool) -> Any:
 
 
 def judged(cached: tf.data.Dataset, task: ClassTask) -> tuple[np.ndarray, np.ndarray]:
-    """How sure the teacher is of each example, and the class that it counts as: two arrays `(n,)`."""
+    """The teacher's confidence for each example, and the predicted class: two arrays `(n,)`."""
 
     def judge(x, *_):
         outputs = caching.unpack(x).output
@@ -166,18 +168,18 @@ def repetitions(
     per_class: int | None,
     stacklevel: int = 2,
 ) -> np.ndarray:
-    """How often each example is taken: int64 `(n,)`.
+    """How often each example is used: int64 `(n,)`.
 
     Args:
         confidence: `(n,)`.
         groups: the examples' classes `(n,)`.
-        classes: how many there are.
-        least: the lowest confidence that is taken, or None.
-        per_class: how many of each class, or None.
-        stacklevel: how far the line is that a warning is about, as for `warnings.warn` called instead.
+        classes: number of classes.
+        least: minimum confidence, or None.
+        per_class: number of examples per class, or None.
+        stacklevel: as for `warnings.warn`, counted from the caller of this function.
 
     Raises:
-        ValueError: if no answer is confident enough, or one class has none while `per_class` is given.
+        ValueError: if no output is confident enough, or a class has none although `per_class` is given.
     """
     sure = np.ones(len(groups), bool) if least is None else confidence >= least
     counts = np.bincount(groups[sure], minlength=classes)
@@ -188,7 +190,7 @@ def repetitions(
         return times
     for label, count in enumerate(counts):
         members = np.flatnonzero(sure & (groups == label))
-        # Stable, so that equals stay in the order of the data set.
+        # Stable, so that equal ones stay in the order of the data set.
         by_confidence = members[np.argsort(-confidence[members], kind="stable")]
         often, once_more = divmod(per_class, int(count))
         times[members] = often
@@ -197,15 +199,15 @@ def repetitions(
 
 
 def _missing(counts, confidence, groups, least, per_class):
-    """Which classes have no pseudo-label and what to do about it, or None; may be an error."""
+    """A message about classes without a pseudo-label, or None; raises if `per_class` is given."""
     missing = np.flatnonzero(counts == 0)
     if not len(missing):
         return None
     best = {int(label): confidence[groups == label].max(initial=0) for label in missing}
     if not counts.any():
         raise ValueError(
-            f"`least`: the teacher is nowhere as sure as that. Received: least={least!r}; its highest "
-            f"confidence is {_down(confidence.max())}. Lower `least` to that, or below."
+            f"`least`: the teacher is never that confident. Received: least={least!r}; its highest "
+            f"confidence is {_down(confidence.max())}. Lower `least` to that value or below."
         )
     seen = {label: value for label, value in best.items() if value}
     unseen = [label for label in best if label not in seen]
@@ -213,14 +215,14 @@ def _missing(counts, confidence, groups, least, per_class):
     never = ", ".join(f"class {label}" for label in unseen)
     text = f"Pseudo-labels of each class: {counts.tolist()}."
     if unsure:
-        text += f" The teacher is not as sure as least={least!r} of any of {unsure}."
-        text += f" Lower `least` to {_down(min(seen.values()))}, or below."
+        text += f" The teacher's confidence does not reach least={least!r} for {unsure}."
+        text += f" Lower `least` to {_down(min(seen.values()))} or below."
     if unseen:
-        text += f" It takes no input for {never}. Give inputs of that kind"
+        text += f" It classifies no input as {never}. Give such inputs"
         text += "." if per_class is None else ", or per_class=None."
     if per_class is not None:
-        raise ValueError(f"`per_class`: {per_class} examples of each class cannot be had. {text}")
-    return f"{text} A student sees these classes with true labels only."
+        raise ValueError(f"`per_class`: {per_class} examples of each class are not available. {text}")
+    return f"{text} Students see these classes only with true labels."
 
 
 def _down(confidence):
@@ -229,9 +231,9 @@ def _down(confidence):
 
 
 def repeated(cached: tf.data.Dataset, times: np.ndarray) -> tf.data.Dataset:
-    """Batches of a data set of `cache_teacher` in which each example is as often as `times` says.
+    """Batches of a data set of `cache_teacher` with each example repeated as often as `times` says.
 
-    Examples that are taken 0 times are left out; batches differ in length and may be empty.
+    Examples repeated 0 times are left out; batches differ in length and may be empty.
     """
     of_all = tf.constant(times)
 

@@ -1,4 +1,4 @@
-"""RandAugment of single examples, whose changes follow from a seed that is handed in."""
+"""RandAugment of single examples, determined by a given seed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ def rand_augment(
 ) -> Callable[[Any, Any], Any]:
     """RandAugment (Keras's layer) as a function of an image and a seed, for `NoisyStudent(augment=)`.
 
-    Each image is changed by operations of its own. Keras's layer draws them once a batch, and from a state
-    that an interrupted run does not get back; here they follow from the seed.
+    Each image gets its own operations. Keras's layer draws them once per batch, from a state that a resumed
+    run cannot restore; here they are determined by the seed.
 
     Args:
         value_range: the lowest and highest value of pixels.
-        num_ops: how many operations change an image, one after another.
-        factor: how much they change it, in [0, 1].
+        num_ops: number of operations applied to an image.
+        factor: strength of the operations, in [0, 1].
 
     Returns:
-        A function of an image `(height, width, 1 or 3)` and an int32 seed `(2,)`, which gives an image of
-        the same shape and dtype. Grey images are changed as three equal channels.
+        A function of an image `(height, width, 1 or 3)` and an int32 seed `(2,)`, which returns an image of
+        the same shape and dtype. Greyscale images are processed as three equal channels.
 
     Raises:
-        ValueError: if a number is out of range; by the function, if images have another shape.
+        ValueError: if a number is out of range; in the function, if images have another shape.
 
     Example:
         >>> augment = tfkd.schemes.rand_augment(factor=0.2)
@@ -41,7 +41,7 @@ def rand_augment(
     check_int("num_ops", num_ops)
     check_number("factor", factor, least=0, most=1)
     layer = keras.layers.RandAugment(value_range, num_ops, factor, dtype="float32")
-    # All that the layer draws, it draws from here, for the layers inside it too.
+    # The layer, and the layers inside it, draw all random numbers from here.
     layer.generator = seeds = _FollowingSeeds()
 
     def augment(image, seed):
@@ -60,17 +60,17 @@ def rand_augment(
 
 
 class _FollowingSeeds(keras.random.SeedGenerator):
-    """Seeds that follow, one after another, from one that was handed in, without a state."""
+    """A sequence of seeds derived from a given one, without a state."""
 
     def __init__(self) -> None:
         super().__init__(0)
         self.begin(tf.zeros(2, "int32"))
 
     def begin(self, seed) -> None:
-        """Starts again at a seed, int32 `(2,)`."""
+        """Restarts from a seed, int32 `(2,)`."""
         self._seed, self._drawn = seed, 0
 
     def next(self, ordered: bool = True):
-        """The next one."""
+        """The next seed."""
         self._drawn += 1
         return tf.random.fold_in(self._seed, self._drawn)

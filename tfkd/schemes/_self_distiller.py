@@ -25,39 +25,39 @@ class SelfDistiller(Distiller):
     """Trains a classifier with exits at inner layers, which learn from labels and from deeper ones.
 
     Total loss: `student_loss_weight * sum_i exit_weights_i * CE_i + (1 - student_loss_weight) * sum of
-    weighted losses`, plus regularization; CE stands for the loss given to `compile`, which takes the labels
-    of one output, as metrics do. There is no teacher, and the network runs once a step. `predict`, `call`,
-    `export` and `.student` are the plain network, exits dropped; `.network` is the one with exits, for
-    `early_exit`. Metrics have their own names for the plain output, and are logged for every other exit and
-    for the mean of all exits' logits as well: `accuracy`, `exit_1_accuracy`, `ensemble_accuracy`.
+    weighted losses`, plus regularization; CE stands for the loss given to `compile`, which, like metrics,
+    takes the labels of one output. There is no teacher, and the network runs once per step. `predict`,
+    `call`, `export` and `.student` use the plain network without exits; `.network` is the one with exits,
+    for `early_exit`. Metrics keep their own names for the plain output, and are also logged for every other
+    exit and for the mean of all exits' logits: `accuracy`, `exit_1_accuracy`, `ensemble_accuracy`.
 
-    Without data the scheme makes little sense: labels, or a trained network's answers, are what the last
-    exit learns by, so distil from a teacher with `tfkd.datafree` first, and self-distil on its inputs and
-    answers if early exits are wanted.
+    Without data the scheme makes little sense, since the last exit learns from labels or a trained
+    network's outputs. Distil from a teacher with `tfkd.datafree` first, and self-distil on its inputs and
+    outputs if you want early exits.
 
     Args:
-        model: a functional or built Sequential classifier that returns logits; with `exits=None` one that
-            has exits, as `attach_exits` makes it.
+        model: a functional or built Sequential classifier that returns logits; with `exits=None`, one that
+            already has exits, as from `attach_exits`.
         exits: paths of the layers to attach exits to.
-        method: "multi_exit", "byot", "ensemble" or "imta", or an object of these with other numbers:
-            `MultiExit`, `BeYourOwnTeacher`, `ExitEnsemble`, `IMTA`, or an `ExitMethod` of your own; None
-            for `losses` alone.
-        losses: more losses between layers of the network, usually of `tfkd.losses.within`. Their taps are
-            the network's: `"exit_1"`, `"exit_1/features"`, any layer's path.
+        method: "multi_exit", "byot", "ensemble" or "imta", or an object with other hyperparameters:
+            `MultiExit`, `BeYourOwnTeacher`, `ExitEnsemble`, `IMTA`, or your own `ExitMethod`; None for
+            `losses` alone.
+        losses: further losses between layers of the network, usually from `tfkd.losses.within`. Their taps
+            are in the network: `"exit_1"`, `"exit_1/features"`, any layer's path.
         loss_weights: a weight for each of `losses`; None for 1 each.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for the method's, or 0.5.
-        exit_weights: weights of the labels' loss of each exit, the last included; None for the method's, or
-            1 each.
-        heads: as of `attach_exits`.
-        gradient_equilibrium: whether gradients of layers that several exits share are divided by the number
-            of these exits (IMTA).
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for the method's, or 0.5.
+        exit_weights: weights of the labels' loss for each exit, including the last; None for the method's,
+            or 1 each.
+        heads: as for `attach_exits`.
+        gradient_equilibrium: whether to divide the gradients of layers shared by several exits by the
+            number of these exits (IMTA).
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        TypeError: if `method` or a loss is none.
-        ValueError: for a model that exits cannot be attached to, unknown methods and taps, or weights that
-            are out of range.
+        TypeError: if `method` or a loss has the wrong type.
+        ValueError: for a model that exits cannot be attached to, unknown methods and taps, or weights out
+            of range.
 
     Example:
         >>> network = tfkd.students.resnet(20)
@@ -70,9 +70,9 @@ class SelfDistiller(Distiller):
     Reference:
         Zhang et al., "Be Your Own Teacher", 2019; Phuong, Lampert, "Distillation-Based Training for
         Multi-Exit Architectures", 2019; Li et al., "Improved Techniques for Training Adaptive Deep
-        Networks", 2019, whose gradient equilibrium rescales gradients where exits branch off: what comes to
-        the same is to divide those of a layer by the number of exits behind it. Here the gradients of
-        regularization losses are divided too.
+        Networks", 2019, whose gradient equilibrium rescales gradients where exits branch off. This is
+        equivalent to dividing those of a layer by the number of exits after it. Here the gradients of
+        regularization losses are divided, too.
     """
 
     network: keras.Model
@@ -106,12 +106,12 @@ class SelfDistiller(Distiller):
         self._named_metrics = NamedMetrics([*exit_names(network)[:-1], _ENSEMBLE])
 
     def __dir__(self):
-        # Keras saves what it finds here; the student is a part of the network.
+        # Keras saves what it finds here; the student is part of the network.
         return [name for name in super().__dir__() if name not in ("student", "_student")]
 
     @property
     def student(self) -> keras.Model:
-        """The plain network, which shares its weights with the one that has exits."""
+        """The plain network, which shares its weights with the one with exits."""
         return self._student
 
     @student.setter
@@ -135,17 +135,19 @@ class SelfDistiller(Distiller):
     ) -> None:
         """Configures training as `tfkd.Distiller.compile` does, with loss and metrics of one output."""
         if keras.tree.is_nested(loss):
-            raise ValueError(f"`loss` must be one loss, which counts for each exit. Received: {loss!r}.")
+            raise ValueError(
+                f"`loss` must be a single loss, which is applied to each exit. Received: {loss!r}."
+            )
         for argument, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
             if isinstance(given, dict) or any(map(keras.tree.is_nested, given or ())):
                 raise ValueError(
-                    f"`{argument}` must be those of one output, such as ['accuracy']: all exits get "
-                    f"copies. Received: {given!r}."
+                    f"`{argument}` must be for one output, such as ['accuracy']: all exits get copies. "
+                    f"Received: {given!r}."
                 )
         if is_of_independent_labels(loss):
             _refuse_softmaxes(
                 self.distillation_losses,
-                "`loss` is a binary cross-entropy, so each output is a label of its own",
+                "`loss` is a binary cross-entropy, so each output is an independent label",
             )
         self._named_metrics.compile(metrics, weighted_metrics)
         super().compile(
@@ -159,7 +161,7 @@ class SelfDistiller(Distiller):
         )
 
     def labels_loss(self, y, y_pred, sample_weight):
-        """The weighted sum of all exits' losses; of the one output that Keras builds losses by, its own."""
+        """The weighted sum of all exits' losses; for a single output, only its own."""
         if not isinstance(y_pred, list | tuple):
             return super().labels_loss(y, y_pred, sample_weight)
         each = [super(SelfDistiller, self).labels_loss(y, output, sample_weight) for output in y_pred]
@@ -167,7 +169,7 @@ class SelfDistiller(Distiller):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
         names = exit_names(self.network)
-        # Keras builds metrics by the plain output.
+        # Keras builds metrics from the plain output.
         outputs = y_pred if isinstance(y_pred, list | tuple) else [y_pred] * len(names)
         every = {**dict(zip(names, outputs, strict=True)), _ENSEMBLE: mean_logits(outputs)}
         if y is not None:
@@ -180,7 +182,7 @@ class SelfDistiller(Distiller):
         return {name: value for name, value in logs.items() if name not in without}
 
     def settled(self, gradients, variables) -> list:
-        """The gradients that the optimizer gets, in equilibrium where that is asked for."""
+        """The gradients for the optimizer, after gradient equilibrium if enabled."""
         if not self.gradient_equilibrium:
             return gradients
         exits = self._exits_behind()
@@ -188,7 +190,7 @@ class SelfDistiller(Distiller):
         return [g if g is None else g / exits.get(id(v), 1) for g, v in pairs]
 
     def _exits_behind(self):
-        """How many exits come after each of the plain network's variables, by its identity."""
+        """The number of exits after each of the plain network's variables, by identity."""
         *features, _ = exit_tensors(self.network)
         stretches = [keras.Model(self.network.inputs, each) for each in features]
         counts = {id(variable): 1 for variable in self.student.trainable_variables}
@@ -219,23 +221,23 @@ class SelfDistiller(Distiller):
 
 
 def _lesson(network, method):
-    """What a network learns by a method, or without one."""
+    """The losses of a network for a method, or without one."""
     if method is None:
         return Lesson([], [], 0.5, [1.0] * len(network.outputs))
     method, task = as_method(method), marked_task(network)
     if task is not None and not isinstance(task, Classification):
         raise ValueError(
-            f"`method`: {type(method).__name__} compares softmaxes, and {network.name!r} is of the task "
-            f"{task.name!r}. Use method=None and losses=[within(...)] of losses that suit it."
+            f"`method`: {type(method).__name__} compares softmaxes, but {network.name!r} has the task "
+            f"{task.name!r}. Use method=None and losses=[within(...)] with suitable losses."
         )
     lesson = method.lesson(network)
     if network.outputs[-1].shape[-1] == 1:
-        _refuse_softmaxes(lesson.losses, f"{network.name!r} has one output, whose softmax is always 1")
+        _refuse_softmaxes(lesson.losses, f"{network.name!r} has one output, and its softmax is always 1")
     return lesson
 
 
 def _refuse_softmaxes(losses, seen):
-    """Raises ValueError if a loss compares softmaxes, for what was seen."""
+    """Raises ValueError if a loss compares softmaxes; `seen` is the reason."""
     for loss in losses:
         if loss.over_classes:
             raise ValueError(
@@ -250,6 +252,6 @@ def _checked_weights(weights, network):
     if len(weights) != len(network.outputs) or not all(0 <= weight < float("inf") for weight in weights):
         raise ValueError(
             f"`exit_weights` must be one number of at least 0 for each of the {len(network.outputs)} "
-            f"exits, the last included. Received: {weights!r}."
+            f"exits, including the last. Received: {weights!r}."
         )
     return weights

@@ -1,4 +1,4 @@
-"""Stages: methods that train in steps, such as hints first and soft targets afterwards."""
+"""Stages: training in several stages, such as hints first and soft targets afterwards."""
 
 import contextlib
 import dataclasses
@@ -21,22 +21,23 @@ from tfkd.schemes._progress import Progress, as_plan, one_history
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of training: what is minimized, by which layers, and for how long.
+    """One stage of training: its losses, trained layers and length.
 
     Args:
         losses: knowledge losses, or one; None for the labels alone.
-        epochs: how many, at least 1.
-        loss_weights: as `distillation_loss_weights` of `tfkd.Distiller`.
-        student_loss_weight: share of the labels' loss, in [0, 1]; None for 1 without losses, else 0.5.
-        trainable: paths of the student's layers that are trained, with all inside them; the others are
-            frozen for the stage. None for all.
-        optimizer: a Keras optimizer, or its name; every `fit` starts with a fresh one like it. None for the
-            scheme's own, where it has one.
-        callbacks: for this stage only; epochs count on from stage to stage.
-        scheme: what trains the stage: a function of `(teacher, student, losses, loss_weights,
+        epochs: number of epochs, at least 1.
+        loss_weights: as for `distillation_loss_weights` of `tfkd.Distiller`.
+        student_loss_weight: weight of the labels' loss, in [0, 1]; None for 1 without losses, otherwise
+            0.5.
+        trainable: paths of the student's layers to train, including everything inside them; the others are
+            frozen during the stage. None for all.
+        optimizer: a Keras optimizer, or its name; each `fit` starts with a fresh copy. None for the
+            scheme's own, if it has one.
+        callbacks: callbacks for this stage only; epochs are numbered continuously across stages.
+        scheme: how the stage is trained: a function of `(teacher, student, losses, loss_weights,
             student_loss_weight)` that returns a model of the `tfkd.distilling.Distillation` protocol, whose
             `compile`, `fit` and `save_weights` take the same keywords as a distiller's; None for
-            `tfkd.Distiller`. A backup knows it by its `repr`.
+            `tfkd.Distiller`. A backup identifies it by its `repr`.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -58,12 +59,12 @@ class Stage:
         check_int("epochs", self.epochs)
         if self.optimizer is None and self.scheme is None:
             raise ValueError(
-                "`optimizer` may be None only where a `scheme` has one of its own. Give one, as 'adam'."
+                "`optimizer` may be None only if a `scheme` has its own. Give one, such as 'adam'."
             )
 
     @property
     def labels_share(self) -> float:
-        """The share of the labels' loss."""
+        """The weight of the labels' loss."""
         if self.student_loss_weight is not None:
             return self.student_loss_weight
         return 0.5 if self.losses else 1.0
@@ -72,7 +73,7 @@ class Stage:
         """The distiller, or the scheme, of this stage."""
         make = Distiller if self.scheme is None else self.scheme
         losses = [] if self.losses is None else self.losses
-        # Where the student has its replicas.
+        # In the scope of the student's strategy.
         with student.distribute_strategy.scope():
             made = make(teacher, student, losses, self.loss_weights, self.labels_share)
         if not isinstance(made, Distillation):
@@ -83,7 +84,7 @@ class Stage:
         return made
 
     def description(self) -> dict:
-        """What the stage does, in values that can be compared and written."""
+        """A description of the stage in values that can be compared and saved."""
         losses = [] if self.losses is None else as_list(self.losses)
         scheme = {} if self.scheme is None else {"scheme": repr(self.scheme)}
         return {
@@ -97,24 +98,24 @@ class Stage:
         }
 
     def fresh_optimizer(self) -> keras.optimizers.Optimizer | None:
-        """An optimizer like the stage's, without its state; None for the scheme's own."""
+        """A copy of the stage's optimizer without its state; None for the scheme's own."""
         return None if self.optimizer is None else clone(keras.optimizers.get(self.optimizer))
 
 
 class Stages:
-    """Trains a student in stages, each with losses, layers and an optimizer of its own.
+    """Trains a student in stages, each with its own losses, layers and optimizer.
 
     Args:
         stages: the stages, in order, at least one.
-        seed: int that the initial values of the losses' trained parts follow from; None for a fresh one,
-            which a backup keeps.
+        seed: int seed of the initial values of the losses' trained parts; None for a random one, which a
+            backup stores.
 
     Attributes:
-        distiller: the distiller, or the scheme, of the stage that ran last.
+        distiller: the distiller, or the scheme, of the last stage that ran.
 
     Raises:
-        ValueError: if there is no stage.
-        TypeError: if one is no `Stage`.
+        ValueError: if there are no stages.
+        TypeError: if one is not a `Stage`.
 
     Example:
         >>> hints = tfkd.losses.Hint("block2", "block2", projector=True)
@@ -127,7 +128,7 @@ class Stages:
         >>> history = stages.fit(teacher, student, x, y, loss=labels_loss, metrics=["accuracy"])
 
     Reference:
-        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, for the first method in stages.
+        Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, the first method with stages.
     """
 
     def __init__(self, stages: Sequence[Stage], seed: int | None = None) -> None:
@@ -137,8 +138,8 @@ class Stages:
         for stage in self.stages:
             if not isinstance(stage, Stage):
                 raise TypeError(
-                    "`stages` must hold tfkd.schemes.Stage objects. Received: "
-                    f"{stage!r} of type {type(stage)}."
+                    f"`stages` must contain tfkd.schemes.Stage objects. Received: {stage!r} of type "
+                    f"{type(stage)}."
                 )
         self.distiller: Any = None
 
@@ -159,31 +160,31 @@ class Stages:
         """Runs the stages one after another.
 
         Args:
-            teacher: the teacher; None if no loss looks at it.
+            teacher: the teacher; None if no loss uses it.
             student: the built student; it is trained in place.
-            x: data, as in `keras.Model.fit`. The order that arrays are shuffled in is not part of a backup:
-                for the very same weights give `shuffle=False`, or a data set that shuffles by a seed.
+            x: data, as in `keras.Model.fit`. The shuffling order of arrays is not part of a backup: for
+                exactly the same weights, use `shuffle=False`, or a data set that shuffles with a seed.
             y: labels, as in `keras.Model.fit`.
-            loss: the labels' loss, for stages that count it.
-            metrics: metrics of the student's outputs; a stage gets copies of its own.
-            jit_compile: as in `Distiller.compile`.
-            callbacks: for every stage.
-            backup_dir: folder in which every epoch is kept, so that the same call, with models that are
-                built, goes on where it was interrupted; None for none. It stays when training ends. Several
-                workers of a strategy need a folder each.
+            loss: the labels' loss, for stages that use it.
+            metrics: metrics of the student's outputs; each stage gets its own copies.
+            jit_compile: as for `Distiller.compile`.
+            callbacks: callbacks for every stage.
+            backup_dir: folder in which every epoch is saved, so that the same call, with built models,
+                resumes after an interruption; None for no backup. It is kept when training ends. Each
+                worker of a strategy needs its own folder.
             **kwargs: passed to `Distiller.fit`: `batch_size`, `validation_data`, `verbose` and so on.
 
         Returns:
             One `keras.callbacks.History` of all epochs, with the number of the stage under `"stage"` and
-            NaN where a stage has no such value.
+            NaN where a stage lacks that value.
 
         Raises:
-            ValueError: if `backup_dir` holds a run of another teacher or of other stages.
+            ValueError: if `backup_dir` contains a run with another teacher or other stages.
         """
         progress = Progress(backup_dir, self._plan(teacher), self.seed)
         for number, stage in enumerate(self.stages):
             with _only(student, stage.trainable):
-                # Built alike in a run that goes on.
+                # Built the same in a resumed run.
                 with seeded(progress.seed + number), student.distribute_strategy.scope():
                     self.distiller = stage.distiller(teacher, student)
                     self.distiller.compile(
@@ -203,14 +204,14 @@ class Stages:
         return one_history(progress.logs, self.distiller)
 
     def _plan(self, teacher):
-        """What must be the same for a backup to fit, as JSON would give it back."""
+        """The settings that must match to resume from a backup, round-tripped through JSON."""
         known = None if teacher is None else fingerprint(teacher)
         return as_plan({"teacher": known, "stages": [stage.description() for stage in self.stages]})
 
 
 @contextlib.contextmanager
 def _only(student, trainable) -> Iterator[None]:
-    """Freezes all layers of the student but those at the given paths, while the block runs."""
+    """Freezes all layers of the student except those at the given paths, within the block."""
     if trainable is None:
         yield
         return
@@ -219,7 +220,7 @@ def _only(student, trainable) -> Iterator[None]:
         taps.resolve(student, path)
     named = taps.named_layers(student)
     trained = {id(variable) for path in paths for variable in named[path].variables}
-    # Layers, not only variables: a frozen batch normalization also keeps its statistics.
+    # Layers, not only variables: a frozen batch normalization must also keep its statistics.
     frozen = [
         layer
         for layer in named.values()

@@ -1,22 +1,22 @@
-"""Budget and Cost: what a student may cost, and what one costs."""
+"""Budget and Cost: limits on a student's cost, and its actual cost."""
 
 import dataclasses
 import math
 
 from tfkd._core.checks import check_choice, check_int, check_number
 
-# Kinds of TFLite files whose time a budget can be about.
+# Kinds of TFLite files that can be timed for a budget.
 TIMED = ("float32", "int8")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a network costs.
+    """The cost of a network.
 
     Attributes:
-        parameters: how many it has.
-        flops: floating-point operations for one input; None if nobody has counted them.
-        milliseconds: median time of its TFLite file for one input at one thread; None if not measured.
+        parameters: number of parameters.
+        flops: floating-point operations for one input; None if not counted.
+        milliseconds: median time of its TFLite file for one input on one thread; None if not measured.
     """
 
     parameters: int
@@ -26,13 +26,13 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a student may cost at most; what is None is not limited.
+    """Limits on a student's cost; None means no limit.
 
     Args:
-        parameters: how many it has, at least 1.
-        flops: floating-point operations for one input, at least 1; a multiplication and an addition are 2.
-        milliseconds: median time, above 0, of its TFLite file for one input on this machine, at one thread.
-            None for any, and nothing is timed; `math.inf` for any, but timed.
+        parameters: maximum number of parameters, at least 1.
+        flops: maximum floating-point operations for one input, at least 1; a multiply-add counts as 2.
+        milliseconds: maximum median time, above 0, of its TFLite file for one input on this machine, on one
+            thread. None for no limit and no timing; `math.inf` for no limit, but with timing.
         quantization: kind of that file, "float32" or "int8".
 
     Raises:
@@ -61,7 +61,7 @@ class Budget:
         return self.milliseconds is not None
 
     def exceeded(self, cost: Cost) -> list[str]:
-        """The names of the limits that a cost is above; what was not measured is above none."""
+        """The names of the limits that a cost exceeds; unmeasured quantities exceed none."""
         pairs = ((name, getattr(cost, name), getattr(self, name)) for name in QUANTITIES)
         return [name for name, value, limit in pairs if None not in (value, limit) and value > limit]
 
@@ -73,7 +73,7 @@ class Budget:
 
     @property
     def main_quantity(self) -> str:
-        """The quantity that accuracies are drawn over: time where it is measured, else what is limited."""
+        """The quantity to plot accuracy against: time if measured, otherwise what is limited."""
         if self.is_timed:
             return "milliseconds"
         return "parameters" if self.flops is None else "flops"
@@ -89,7 +89,7 @@ def as_text(quantity: str, value: float | None) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """A figure as tables have it; "-" for none."""
+    """A figure formatted for tables; "-" for none."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Lessons: how the student of a trial learns, and how good it then is."""
+"""Lessons: training and evaluation of a trial's student."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -26,11 +26,11 @@ Examples = tuple[np.ndarray, np.ndarray]
 
 
 class Lesson(ABC):
-    """Teaches students and examines them, always on the same inputs, which they have not learned from.
+    """Trains students and evaluates them, always on the same held-out inputs.
 
     Attributes:
-        objective: what is to be high, in words.
-        held_out: the inputs that students are examined on.
+        objective: name of the figure to maximize.
+        held_out: the inputs for evaluating students.
     """
 
     objective: str
@@ -38,15 +38,15 @@ class Lesson(ABC):
 
     @abstractmethod
     def teach(self, student: keras.Model, seed: int) -> None:
-        """Trains a student; the same one with the same seed becomes the same."""
+        """Trains a student; deterministic for the same student and seed."""
 
     @abstractmethod
     def examine(self, student: keras.Model) -> float:
-        """How good a student is, NaN if its outputs are not finite."""
+        """The objective of a student, NaN if its outputs are not finite."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """All that what students become depends on, as JSON can hold it."""
+        """Everything that determines the trained students, JSON-compatible."""
 
 
 class LessonOnData(Lesson):
@@ -54,18 +54,18 @@ class LessonOnData(Lesson):
 
     Args:
         teacher: a trained network.
-        task: what it answers.
+        task: the task of its outputs.
         training_data: inputs and labels.
-        validation_data: others to judge by; None to hold out a share of the training data.
-        validation_share: that share, in (0, 1).
-        losses: distillation losses, which each trial gets copies of; None for the task's.
+        validation_data: other data for evaluation; None to hold out a fraction of the training data.
+        validation_share: that fraction, in (0, 1).
+        losses: distillation losses; each trial gets copies. None for the task's.
         student_loss_weight: weight of the labels' loss.
-        epochs: of each trial.
-        batch_size: of each update.
-        optimizer: each trial gets a copy; None for Adam with a rate that falls as a cosine.
-        learning_rate: peak rate of that one.
-        jit_compile: as of `keras.Model.compile`.
-        seed: of what is held out.
+        epochs: epochs of each trial.
+        batch_size: batch size.
+        optimizer: optimizer; each trial gets a copy; None for Adam with cosine decay.
+        learning_rate: peak rate of that Adam.
+        jit_compile: as for `keras.Model.compile`.
+        seed: seed of the split.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class LessonOnData(Lesson):
         distiller.fit(examples.prefetch(2), epochs=self._epochs, shuffle=False, verbose=silent)
 
     def _answered(self, distiller):
-        """Single examples, with what the teacher says of them where its outputs are all that is needed."""
+        """Single examples, with the teacher's outputs if nothing else of it is needed."""
         if distiller.loss_set.teacher_taps:
             return tf.data.Dataset.from_tensor_slices(self._training)
         if self._dataset is None:
@@ -154,11 +154,12 @@ class LessonWithoutData(Lesson):
 
     Args:
         teacher: a trained network.
-        task: what it answers.
-        student: any, which stays as it is; inputs are refined by what it does not know yet, where they are.
-        recipe: how students learn.
-        jit_compile: as of `DataFreeDistiller.compile`.
-        seed: of the inputs that are held out.
+        task: the task of its outputs.
+        student: any student, which is not changed; refined inputs depend on its disagreement with the
+            teacher.
+        recipe: the recipe for training students.
+        jit_compile: as for `DataFreeDistiller.compile`.
+        seed: seed of the held-out inputs.
     """
 
     objective = "agreement"
@@ -173,7 +174,7 @@ class LessonWithoutData(Lesson):
         seed: int,
     ) -> None:
         self.teacher, self.task, self.recipe, self._jit_compile = teacher, task, recipe, jit_compile
-        # Those of a recipe with generators would depend on how these are trained.
+        # Inputs from a recipe's generators would depend on the training of these.
         prior = Procedural(memory=0, refine_steps=0 if getattr(teacher, "black_box", False) else 2)
         self.held_out = DataFreeDistiller(teacher, student, prior, seed, task=task).synthesize(
             _HELD_OUT_INPUTS
@@ -203,26 +204,26 @@ def _examples(data, teacher, task, argument):
     """Inputs and labels, checked against the teacher."""
     if not isinstance(data, (tuple, list)) or len(data) != 2 or data[1] is None:
         raise TypeError(
-            f"`{argument}` must be (inputs, labels), since students are judged by labels. Received: "
+            f"`{argument}` must be (inputs, labels), since students are evaluated with labels. Received: "
             f"{type(data)}. Leave it out to search without data, by the agreement with the teacher."
         )
     x, shape = np.asarray(data[0]), tuple(teacher.input_shape[1:])
     if x.shape[1:] != shape or len(x) < 2 or not np.issubdtype(x.dtype, np.floating):
         raise ValueError(
-            f"`{argument}`: inputs must be floats of shape (n, {', '.join(map(str, shape))}), at least 2, "
-            f"as the teacher takes them. Received: {x.dtype} of shape {x.shape}."
+            f"`{argument}`: inputs must be floats of shape (n, {', '.join(map(str, shape))}), n at least "
+            f"2, as the teacher takes. Received: {x.dtype} of shape {x.shape}."
         )
     return x, task.check_labels(np.asarray(data[1]), len(x), f"the labels of `{argument}`")
 
 
 def _split(x, y, share, seed):
-    """Examples to learn from, and others to judge by."""
+    """Examples for training, and others for evaluation."""
     check_number("validation_share", share, above=0, below=1)
     held_out = max(1, round(share * len(x)))
     if held_out >= len(x):
         raise ValueError(
-            f"`validation_share`={share!r} of {len(x)} examples leaves none to learn from. Give more "
-            "`training_data`, or a smaller share."
+            f"`validation_share`={share!r} of {len(x)} examples leaves none for training. Give more "
+            "`training_data`, or a smaller fraction."
         )
     order = np.random.default_rng(seed).permutation(len(x))
     judged, learned = order[:held_out], np.sort(order[held_out:])
@@ -230,13 +231,13 @@ def _split(x, y, share, seed):
 
 
 def _main_figure(task, labels):
-    """The name of the task's first figure that is the better the higher it is."""
+    """The name of the task's first figure for which higher is better."""
     outputs = np.zeros((len(labels), *task.output_shape), "float32")
     figures = [name for name in task.score(outputs, labels) if not name.endswith("error")]
     if not figures:
         raise ValueError(
-            f"`validation_data`: task {task.name!r} has no figure for them that could be made high, as "
-            "where all labels are the same. Give more varied ones."
+            f"`validation_data`: task {task.name!r} has no figure to maximize for these data, for instance "
+            "because all labels are equal. Give more varied ones."
         )
     return figures[0]
 

@@ -1,4 +1,4 @@
-"""Meter: what networks cost, in figures that can be compared however busy the machine is."""
+"""Meter: costs of networks, comparable however busy the machine is."""
 
 import os
 import pathlib
@@ -16,14 +16,14 @@ from tfkd.searching._timing import file_of, timed_rounds
 class Meter:
     """Measures networks.
 
-    The first network that is timed becomes the measure: each later one runs in turns with its file, and its
-    milliseconds are its share of the time that this file took, times what the file took at first. So what
-    else the machine does, or another day, does not favour some of them.
+    The first timed network becomes the reference. Each later one alternates with the reference file, and
+    its milliseconds are the ratio of the two times, multiplied by the reference's first time. So other load
+    on the machine, or measuring on another day, does not favour some networks.
 
     Args:
-        budget: what has to be measured.
-        folder: where that file stays for later runs.
-        inputs: inputs `(n, ...)` that ranges of int8 files are taken from.
+        budget: defines what is measured.
+        folder: where the reference file is kept for later runs.
+        inputs: inputs `(n, ...)` for calibrating int8 files.
 
     Raises:
         ImportError: if students are to be timed and `ai_edge_litert` is not installed.
@@ -37,14 +37,14 @@ class Meter:
         self._milliseconds = f"{self._file}.txt"
 
     def cost(self, model: keras.Model) -> Cost:
-        """What a network costs; it is timed only if all else is within the budget."""
+        """The cost of a network; it is timed only if everything else is within the budget."""
         cost = self._counted(model)
         if self.budget.is_timed and not self.budget.exceeded(cost):
             return self._timed(model, cost)
         return cost
 
     def cost_of_teacher(self, teacher: keras.Model) -> Cost:
-        """What a teacher costs, within the budget or not."""
+        """The cost of a teacher, within the budget or not."""
         cost = self._counted(teacher)
         return self._timed(teacher, cost) if self.budget.is_timed else cost
 
@@ -65,7 +65,7 @@ class Meter:
         return Cost(parameters=cost.parameters, flops=cost.flops, milliseconds=milliseconds)
 
     def _flops(self, model):
-        """FLOPs; None of what cannot be counted, unless a limit needs them."""
+        """FLOPs; None if they cannot be counted, unless a limit needs them."""
         try:
             return count_flops(model)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The picture of a search: how good students are over what they cost."""
+"""The plot of a search: objective of students against cost."""
 
 import io
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ _AXES = {"parameters": "parameters", "flops": "FLOPs", "milliseconds": "TFLite m
 def draw(
     trials: Sequence[Any], front: Sequence[Any], teacher: Any, quantity: str, objective: str, budget: Budget
 ) -> bytes:
-    """A PNG of all trials, with the front as a line and what its points are beside it.
+    """A PNG of all trials, with the front as a line and its points listed beside it.
 
     Args:
-        trials: those with an objective.
-        front: those of the front, cheapest first.
+        trials: trials with an objective.
+        front: trials on the front, cheapest first.
         teacher: the teacher's figures, or None.
-        quantity: what is drawn along the axis.
-        objective: what the objective is called.
-        budget: whose limit is drawn, where there is one.
+        quantity: the quantity on the x axis.
+        objective: name of the objective.
+        budget: the budget; its limit is drawn if there is one.
     """
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullFormatter
     except ImportError as error:
         raise ImportError(f"Pictures need {error.name}: pip install 'tfkd[report]'.") from error
-    # The object interface: no global state and no window, whatever backend the user has set.
+    # The object interface: no global state and no window, whatever the user's backend.
     figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     axis = figure.subplots()
     axis.scatter(*_coordinates(trials, quantity), color=_TRIAL, s=30, label="trials", zorder=2)
@@ -45,7 +45,7 @@ def draw(
         axis.annotate(
             str(number), place, xytext=(-4, 4), textcoords="offset points", fontsize=8, ha="right"
         )
-        # Beside the picture, since points of a front lie close together.
+        # In the legend, since points of a front lie close together.
         axis.plot([], [], " ", label=f"{number}: {point_text(trial.point)}")
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

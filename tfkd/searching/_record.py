@@ -1,4 +1,4 @@
-"""Record: what a search has found out, in a folder, so that nothing is done twice."""
+"""Record: results of a search, saved in a folder so that nothing is repeated."""
 
 import json
 import os
@@ -15,23 +15,23 @@ NAME = "search.json"
 
 
 class Record:
-    """What is known of points: their cost, and how good their trained students are.
+    """The results of points: their cost, and the objective of their trained students.
 
-    It holds for any search by the same teacher, lesson and seed, whatever its budget, choices, strategy and
-    number of trials. It is written after each trial, and before a trial after each cost.
+    It is valid for any search with the same teacher, lesson and seed, whatever its budget, choices,
+    strategy and number of trials. It is saved after each trial and after each cost measurement.
 
     Args:
-        folder: where it is, made if need be.
-        settings: all that students depend on, as JSON can hold it.
+        folder: its folder, created if needed.
+        settings: everything that students depend on, JSON-compatible.
 
     Raises:
-        ValueError: if the folder has the record of a search with other settings, or one that is damaged.
+        ValueError: if the folder contains the record of a search with other settings, or a damaged one.
         OSError: if the folder cannot be written.
     """
 
     def __init__(self, folder: str, settings: Mapping[str, Any]) -> None:
         self.folder, self._path = folder, os.path.join(folder, NAME)
-        # As JSON gives them back.
+        # Round-tripped through JSON.
         self._settings = json.loads(json.dumps(settings, default=str))
         self._points: dict[str, dict[str, Any]] = {}
         if os.path.exists(self._path):
@@ -47,20 +47,20 @@ class Record:
             self._points = {key_of(entry["point"]): entry for entry in points}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"`folder`: {self._path!r} is damaged, or not of a search of tfkd ({error!r}). Name "
-                "another folder, or remove the file to search from the start."
+                f"`folder`: {self._path!r} is damaged, or not from a tfkd search ({error!r}). Name another "
+                "folder, or remove the file to search from the start."
             ) from error
         names = sorted(self._settings.keys() | settings.keys())
         if changed := [name for name in names if self._settings.get(name) != settings.get(name)]:
             was = ", ".join(f"`{name}` was {settings.get(name)}" for name in changed)
             raise ValueError(
                 f"`folder`: {self.folder!r} has trials of another search: {was}, now "
-                f"{', '.join(str(self._settings.get(name)) for name in changed)}. Give the same, or name "
-                "another folder."
+                f"{', '.join(str(self._settings.get(name)) for name in changed)}. Use the same settings, "
+                "or name another folder."
             )
 
     def _remove_temporaries(self):
-        """Removes what a killed search had begun to write."""
+        """Removes partially written files of a killed search."""
         for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
             whole = files.temporary_of(name)
             if whole and (whole == NAME or whole.startswith(("trial_", "timed_"))):
@@ -71,11 +71,11 @@ class Record:
         files.write_text(self._path, json.dumps(known, indent=1) + "\n")
 
     def known(self, point: Point) -> dict[str, Any]:
-        """What is known of a point; empty if nothing is."""
+        """The recorded results of a point; empty if there are none."""
         return self._points.get(key_of(point), {})
 
     def cost(self, point: Point, timed: str | None) -> Cost | None:
-        """What its student costs, with the time of a kind of file, if there is one; None if unknown."""
+        """The cost of a point's student, including the time of a kind of file; None if unknown."""
         known = self.known(point)
         if "parameters" not in known:
             return None
@@ -86,20 +86,20 @@ class Record:
         )
 
     def note_cost(self, point: Point, cost: Cost, timed: str | None) -> None:
-        """Writes down what a point's student costs."""
+        """Records the cost of a point's student."""
         milliseconds = dict(self.known(point).get("milliseconds", {}))
         if cost.milliseconds is not None:
             milliseconds[timed] = cost.milliseconds
         self.note(point, parameters=cost.parameters, flops=cost.flops, milliseconds=milliseconds)
 
     def note(self, point: Point, **figures: Any) -> None:
-        """Writes down what else is known of a point."""
+        """Records further results of a point."""
         entry = self._points.setdefault(key_of(point), {"point": dict(point)})
         entry.update(figures)
         self._write()
 
     def save_student(self, student: keras.Model) -> str:
-        """Saves a trained student; returns the name of its file, to be noted."""
+        """Saves a trained student; returns the name of its file."""
         trained = sum("student" in entry for entry in self._points.values())
         name = f"trial_{trained + 1:03d}.keras"
         with files.replacing(os.path.join(self.folder, name)) as temporary:

@@ -1,4 +1,4 @@
-"""What a search has found."""
+"""Results of a search."""
 
 import dataclasses
 import os
@@ -18,16 +18,16 @@ from tfkd.searching._space import Point, point_text
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A student that a search has tried.
+    """A student tried by a search.
 
     Attributes:
-        point: what was chosen.
-        objective: how good the trained student is, larger is better; None if its outputs were not finite.
+        point: the choices.
+        objective: objective of the trained student, larger is better; None if its outputs were not finite.
         parameters: how many it has.
-        flops: floating-point operations for one input; None if its layers' are not known.
-        milliseconds: of its TFLite file; None if not timed.
-        seconds: what training and judging it took.
-        student: name of its file in the folder of the search; None of the teacher.
+        flops: floating-point operations for one input; None if they cannot be counted.
+        milliseconds: time of its TFLite file; None if not timed.
+        seconds: duration of training and evaluation.
+        student: name of its file in the folder of the search; None for the teacher.
     """
 
     point: Point
@@ -41,17 +41,17 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What `tfkd.search` returns.
+    """The result of `tfkd.search`.
 
     Attributes:
-        trials: all students that were tried, in order; each is within the budget.
-        objective: what their `objective` is: "agreement", "accuracy" or another figure of the task.
-        budget: what they were allowed to cost.
-        teacher: the teacher's own figures, as a `Trial` without a point; None of a black box. Its objective
-            is too high where it has learned from the examples that are held out from students.
-        over_budget: how many points were left out because of the budget.
-        impossible: points that there is no student of, with the reason.
-        folder: where students and `search.json` are.
+        trials: all trials, in order; each is within the budget.
+        objective: name of their `objective`: "agreement", "accuracy" or another figure of the task.
+        budget: the budget of the search.
+        teacher: the teacher's own figures, as a `Trial` without a point; None for a black box. Its
+            objective is too optimistic if it was trained on the examples held out from students.
+        over_budget: number of points skipped because of the budget.
+        impossible: points for which no student exists, with the reason.
+        folder: the folder with the students and `search.json`.
 
     Example:
         >>> found = tfkd.search(teacher, {"width": [0.25, 0.5]}, trials=2)
@@ -70,17 +70,17 @@ class SearchResult:
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest objective; of several the one that costs least."""
+        """The trial with the highest objective; the cheapest one if there are several."""
         quantity = self.budget.main_quantity
         return max(self._judged(quantity), key=lambda trial: (trial.objective, -getattr(trial, quantity)))
 
     @property
     def front(self) -> list[Trial]:
-        """The Pareto front over the time, where that was measured, else over FLOPs or parameters."""
+        """The Pareto front over time if measured, otherwise over FLOPs or parameters."""
         return self.pareto_front(self.budget.main_quantity)
 
     def pareto_front(self, quantity: str) -> list[Trial]:
-        """The trials that none beats: any better one costs more. Cheapest first.
+        """The Pareto-optimal trials: any better one costs more. Cheapest first.
 
         Args:
             quantity: "parameters", "flops" or "milliseconds".
@@ -101,8 +101,8 @@ class SearchResult:
         judged = [trial for trial in self.trials if trial.objective is not None]
         if any(getattr(trial, quantity) is None for trial in judged):
             raise ValueError(
-                f"`quantity`: {quantity} were not measured of all trials. Choose another of "
-                f"{', '.join(QUANTITIES)}; Budget(milliseconds=math.inf) has all students timed."
+                f"`quantity`: {quantity} were not measured for all trials. Choose another of "
+                f"{', '.join(QUANTITIES)}; Budget(milliseconds=math.inf) times all students."
             )
         return judged
 
@@ -121,7 +121,7 @@ class SearchResult:
         return load_student(self.folder, trial.student)
 
     def table(self) -> str:
-        """All trials as a Markdown table, the best first, those of the Pareto front marked with a star."""
+        """All trials as a Markdown table, best first, with stars for the Pareto front."""
         front = self.front
         ranked = sorted(self._rows(), key=lambda trial: -_objective(trial))
         lines = [
@@ -140,11 +140,11 @@ class SearchResult:
         return [*([] if self.teacher is None else [self.teacher]), *self.trials]
 
     def pareto_plot(self, path: str | os.PathLike, quantity: str | None = None) -> None:
-        """Draws the objective of all trials over what they cost, with the Pareto front, as a PNG.
+        """Plots the objective of all trials against cost, with the Pareto front, as a PNG.
 
         Args:
             path: the file to write.
-            quantity: "parameters", "flops" or "milliseconds"; None for that of `front`.
+            quantity: "parameters", "flops" or "milliseconds"; None for the one used by `front`.
 
         Raises:
             ImportError: if matplotlib is missing.
@@ -159,7 +159,7 @@ class SearchResult:
         files.write_bytes(path, png)
 
     def describe(self) -> dict[str, Any]:
-        """All figures, as JSON can hold them."""
+        """All figures, JSON-compatible."""
         return {
             "objective": self.objective,
             "budget": dataclasses.asdict(self.budget) | {"milliseconds": _finite(self.budget.milliseconds)},

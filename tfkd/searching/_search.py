@@ -49,48 +49,47 @@ def search(
 ) -> SearchResult:
     """Searches for the student that learns best from a teacher within a budget.
 
-    Each trial builds a student, trains it for a short time and judges it on what it has not learned from:
-    examples held out from the training data, by the task's main figure; or, without data, synthetic inputs,
-    by the agreement with the teacher. What points cost is measured before they are tried: those over the
-    budget are no trials. Students are saved as they come, so the best one need not be trained again,
-    though a longer training will make it better.
+    Each trial builds a student, trains it briefly and evaluates it on held-out inputs: on examples held out
+    from the training data, by the task's main figure; or, without data, on synthetic inputs, by agreement
+    with the teacher. The cost of a point is measured first; points over the budget are not tried. Students
+    are saved, so the best one need not be trained again, although longer training will improve it.
 
-    A search that was interrupted, or is to have more trials, another budget or other choices, is called
-    again with the same `folder`: no point is trained twice, and the same trials come out as without
-    the interruption, since a trial's random numbers follow from its point and `seed` alone. (Times of
-    files are measured once for each point.) A trial seeds Keras, NumPy and Python, too, as
-    `keras.utils.set_random_seed` does.
+    To resume an interrupted search, or to add trials or change the budget or the choices, call it again
+    with the same `folder`. No point is trained twice, and the trials are the same as without the
+    interruption, since a trial's random numbers depend only on its point and `seed`. (Times of files are
+    measured once per point.) A trial also seeds Keras, NumPy and Python, like
+    `keras.utils.set_random_seed`.
 
     Args:
-        teacher: a trained network that returns logits or numbers, as `tfkd.load_teacher` gives it.
-        space: names and the choices of each. Without `build` these are changes of the teacher's own
-            architecture, None for none: "width" (factors, `tfkd.students.scale_width`), "depth" (shares of
-            the residual blocks, `scale_depth`), "kernel" (sizes, `with_kernel_size`) and "exit" (layers
-            behind which the student ends, `up_to_layer`).
-        budget: what a student may cost; None for no limit.
-        build: makes an untrained student from a dictionary of one choice for each name, and raises
-            `ValueError` where there is none; None for the teacher's architecture.
-        inherit: whether students of the teacher's architecture begin with its weights.
-        trials: how many students to train, at least 1; fewer if the space has no more within the budget.
-        strategy: which points come next, as keras-tuner has it: "random", "grid" (in the order of the
+        teacher: a trained network that returns logits or numbers, as from `tfkd.load_teacher`.
+        space: names and the choices for each. Without `build` these are changes to the teacher's own
+            architecture, with None for no change: "width" (factors, `tfkd.students.scale_width`), "depth"
+            (fractions of the residual blocks, `scale_depth`), "kernel" (sizes, `with_kernel_size`) and
+            "exit" (layers after which the student ends, `up_to_layer`).
+        budget: limits on the student's cost; None for no limit.
+        build: a function that makes an untrained student from a dictionary with one choice for each name,
+            and raises `ValueError` if there is none; None for the teacher's architecture.
+        inherit: whether students of the teacher's architecture start with its weights.
+        trials: number of students to train, at least 1; fewer if the space has fewer within the budget.
+        strategy: how the next point is chosen, as in keras-tuner: "random", "grid" (in the order of the
             choices) or "bayesian" (Gaussian process, upper confidence bound).
         training_data: float inputs `(n, ...)` and labels; None to search without data.
-        validation_data: the like, to judge students by, never test data; None to hold out a share of the
-            training data.
+        validation_data: inputs and labels for evaluating students, never test data; None to hold out a
+            fraction of the training data.
         validation_share: that share, in (0, 1).
-        losses: distillation losses on data, of which each trial has copies; None for soft targets of the
-            task at temperature 4.
+        losses: distillation losses on data; each trial gets copies. None for soft targets of the task at
+            temperature 4.
         student_loss_weight: weight of the labels' loss on data, in [0, 1].
-        recipe: how students learn without data; None for `tfkd.datafree.Procedural()`.
+        recipe: recipe for training without data; None for `tfkd.datafree.Procedural()`.
         epochs: of each trial; None for 3 on data, and the recipe's without.
-        batch_size: examples in each update on data; a recipe has its own.
-        optimizer: on data, of which each trial has a copy; None for Adam whose rate falls to 0 as a cosine.
-        learning_rate: highest rate of that one, above 0.
-        task: what outputs mean; None for `tfkd.tasks.task_of(teacher)`.
-        seed: at least 0, what all random numbers follow from.
-        folder: where students and `search.json` go, and what an earlier search left there is used; None for
-            a temporary folder that lives as long as the result.
-        jit_compile: as of `keras.Model.compile`; of `DataFreeDistiller.compile` without data.
+        batch_size: batch size on data; a recipe has its own.
+        optimizer: optimizer on data; each trial gets a copy; None for Adam with cosine decay to 0.
+        learning_rate: peak rate of that Adam, above 0.
+        task: the task of the outputs; None for `tfkd.tasks.task_of(teacher)`.
+        seed: int seed of all random numbers, at least 0.
+        folder: folder for students and `search.json`; results of an earlier search in it are reused. None
+            for a temporary folder that lives as long as the result.
+        jit_compile: as for `keras.Model.compile`; as for `DataFreeDistiller.compile` without data.
         verbose: 0 prints nothing, 1 a line for each trial.
 
     Returns:
@@ -99,9 +98,9 @@ def search(
     Raises:
         FloatingPointError: if no student's outputs were finite.
         ImportError: if keras-tuner is not installed, or `ai_edge_litert` for a budget of milliseconds.
-        TypeError: if space, data, `build` or what it returns are of another kind.
-        ValueError: if an argument does not fit, nothing in the space is within the budget (the message has
-            the smallest cost), or the folder is of another search.
+        TypeError: if space, data, `build` or its result has the wrong type.
+        ValueError: if an argument is invalid, nothing in the space is within the budget (the message gives
+            the smallest cost), or the folder belongs to another search.
         OSError: if the folder cannot be written.
 
     Example:
@@ -160,7 +159,7 @@ def search(
     scratch = tempfile.TemporaryDirectory() if folder is None else None
     place = scratch.name if folder is None and scratch else os.fspath(folder or "")
     tried = Trials(points, budget, lesson, Record(place, settings), seed, verbose)
-    # The first network that is timed is the measure of all others.
+    # The first timed network is the reference for all others.
     figures = tried.teachers_figures(teacher) if has_graph(teacher) else None
     return SearchResult(
         trials=tried.run(Proposals(points, strategy, seed), trials),
@@ -185,7 +184,7 @@ def _check_kinds(teacher, budget):
 
 
 def _any_student(teacher: keras.Model, space: Space, seed: int) -> keras.Model:
-    """A student to make inputs with, the same whatever the choices; of a black box, of the first point."""
+    """A student for making inputs, independent of the choices; for a black box, the first point's."""
     keras.utils.set_random_seed(seed)
     if has_graph(teacher):
         return changed(teacher, {}, inherit=False)
@@ -199,7 +198,7 @@ def _any_student(teacher: keras.Model, space: Space, seed: int) -> keras.Model:
 
 
 def _check_data(training_data, validation_data, losses, recipe):
-    """Refuses arguments that only mean something with data, or without."""
+    """Rejects arguments that apply only with data, or only without."""
     if training_data is None:
         for name, value in (("validation_data", validation_data), ("losses", losses)):
             if value is not None:
@@ -209,6 +208,6 @@ def _check_data(training_data, validation_data, losses, recipe):
                 )
     elif recipe is not None:
         raise ValueError(
-            "`recipe` is for a search without data. Leave it, or `training_data`, out; `losses` say how "
-            "students learn on data."
+            "`recipe` is for a search without data. Leave out either `recipe` or `training_data`; `losses` "
+            "define training on data."
         )

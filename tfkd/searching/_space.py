@@ -1,4 +1,4 @@
-"""Space: which students there are to choose from."""
+"""Space: the students to choose from."""
 
 import json
 import math
@@ -13,28 +13,29 @@ from tfkd._core.graphs import copy_input_statistics, copy_weights, has_graph, tr
 from tfkd._core.names import lookup
 
 Point = dict[str, Any]
-# What a teacher's own architecture can be changed in, in the order of the changes.
+# The possible changes to a teacher's architecture, in the order they are applied.
 _OF_TEACHER = {
     "exit": lambda model, layer, inherit: students.up_to_layer(model, layer, inherit=inherit),
     "depth": lambda model, share, inherit: students.scale_depth(model, share, inherit=inherit),
     "kernel": lambda model, size, inherit: students.with_kernel_size(model, size, inherit=inherit),
     "width": lambda model, factor, inherit: students.scale_width(model, factor, inherit=inherit),
 }
-# What leaves a teacher as it is.
+# The choice that changes nothing.
 _AS_IT_IS = {"depth": 1, "width": 1}
 
 
 class Space:
-    """Named choices, and the function that makes a student of one of each.
+    """Named choices, and the function that makes a student from one choice of each.
 
     Args:
-        choices: for each name the values there are to choose from: numbers, strings, True, False or None.
-        build: from a point, a dictionary of one value for each name, to an untrained student; it raises
-            `ValueError` for points that do not exist.
+        choices: for each name, the possible values: numbers, strings, True, False or None.
+        build: a function from a point, a dictionary with one value for each name, to an untrained student;
+            it raises `ValueError` for points without a student.
 
     Raises:
-        TypeError: if choices are not such a mapping, or `build` cannot be called.
-        ValueError: if there are no names, or a name has no choices, one twice, or one of another kind.
+        TypeError: if choices are not such a mapping, or `build` is not callable.
+        ValueError: if there are no names, or the choices of a name are empty, repeated or of the wrong
+            kind.
     """
 
     def __init__(self, choices: Mapping[str, Sequence], build: Callable[[Point], keras.Model]) -> None:
@@ -44,7 +45,7 @@ class Space:
                 f"{choices!r} of type {type(choices)}."
             )
         if not choices:
-            raise ValueError("`space` must have at least one name with choices. Received: an empty one.")
+            raise ValueError("`space` must have at least one name with choices. Received: an empty space.")
         if not callable(build):
             raise TypeError(f"`build` must be a function from a point to a student. Received: {build!r}.")
         self.choices = {name: _checked(name, values) for name, values in choices.items()}
@@ -52,15 +53,15 @@ class Space:
 
     @property
     def size(self) -> int:
-        """How many points there are."""
+        """The number of points."""
         return math.prod(map(len, self.choices.values()))
 
     def point(self, indices: Sequence[int]) -> Point:
-        """The point of one index for each name."""
+        """The point with the given index for each name."""
         return {name: values[i] for (name, values), i in zip(self.choices.items(), indices, strict=True)}
 
     def point_number(self, number: int) -> Point:
-        """One of the points by its number, below `size`."""
+        """A point by its number, below `size`."""
         indices = []
         for values in reversed(self.choices.values()):
             number, index = divmod(number, len(values))
@@ -71,8 +72,8 @@ class Space:
         """An untrained student.
 
         Raises:
-            TypeError: if `build` returned something else.
-            ValueError: if there is no such student.
+            TypeError: if `build` did not return a model.
+            ValueError: if the point has no student.
         """
         student = self._build(dict(point))
         if not isinstance(student, keras.Model):
@@ -89,23 +90,23 @@ def space_of(
     build: Callable[[Point], keras.Model] | None,
     inherit: bool,
 ) -> Space:
-    """The space that a search is asked for.
+    """The space of a search.
 
     Args:
-        teacher: whose own architecture is changed where there is no `build`.
-        space: names and choices; without `build` of "width", "depth", "kernel" and "exit".
-        build: makes students, or None.
-        inherit: whether students without `build` begin with the teacher's weights.
+        teacher: the network whose architecture is changed if `build` is None.
+        space: names and choices; without `build`, of "width", "depth", "kernel" and "exit".
+        build: function that makes students, or None.
+        inherit: whether students without `build` start with the teacher's weights.
 
     Raises:
-        ValueError: for an unknown name, with close matches, a choice that cannot be, or a teacher without
-            a graph.
+        ValueError: for an unknown name, with close matches, an invalid choice, or a teacher without a
+            graph.
     """
     if build is not None:
         if inherit:
             raise ValueError(
-                "`inherit` is for students of the teacher's own architecture. Give `build` students with "
-                "the weights they are to begin with, and leave it out."
+                "`inherit` is for students of the teacher's own architecture. Set initial weights in "
+                "`build`, and leave `inherit` out."
             )
         return Space(space, build)
     found = Space(space, lambda point: changed(teacher, point, inherit))
@@ -115,14 +116,14 @@ def space_of(
             _check_value(name, value)
     if not has_graph(teacher):
         raise ValueError(
-            f"`teacher`: {teacher.name!r} ({type(teacher).__name__}) has no graph that could be made "
-            "smaller. Give a `build` function that makes students."
+            f"`teacher`: {teacher.name!r} ({type(teacher).__name__}) has no graph that could be scaled. "
+            "Give a `build` function that makes students."
         )
     return found
 
 
 def changed(teacher: keras.Model, point: Point, inherit: bool) -> keras.Model:
-    """A network of the teacher's architecture with the changes of a point."""
+    """The teacher's architecture with the changes of a point."""
     student = teacher
     for name, change in _OF_TEACHER.items():
         value = point.get(name)
@@ -138,12 +139,12 @@ def changed(teacher: keras.Model, point: Point, inherit: bool) -> keras.Model:
 
 
 def key_of(point: Point) -> str:
-    """A point as a string, the same whatever the order of its names."""
+    """A point as a string, independent of the order of its names."""
     return json.dumps(point, sort_keys=True)
 
 
 def point_text(point: Point) -> str:
-    """A point for people: `width=0.5 kernel=3`."""
+    """A point in readable form: `width=0.5 kernel=3`."""
     return " ".join(f"{name}={'own' if value is None else value}" for name, value in point.items())
 
 
@@ -168,11 +169,11 @@ def _checked(name, values):
 
 
 def _check_value(name, value):
-    """Refuses what no student of a teacher's architecture can have."""
+    """Rejects values that no student of a teacher's architecture can have."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     expected = {
         "width": ("numbers above 0", number and value > 0),
-        "depth": ("shares above 0 and at most 1", number and 0 < value <= 1),
+        "depth": ("fractions above 0 and at most 1", number and 0 < value <= 1),
         "kernel": ("integers of at least 2", number and isinstance(value, int) and value >= 2),
         "exit": ("names of layers", isinstance(value, str)),
     }

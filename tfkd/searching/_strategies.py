@@ -1,4 +1,4 @@
-"""Strategies: which point of a space comes next, as keras-tuner's oracles have it."""
+"""Strategies: choosing the next point of a space with keras-tuner's oracles."""
 
 import contextlib
 import random
@@ -10,22 +10,22 @@ from tfkd._core.checks import check_choice
 from tfkd.searching._space import Point, Space, key_of
 
 STRATEGIES = ("random", "grid", "bayesian")
-# How many points there are at most to fall back on.
+# Maximum number of points for the random fallback.
 _RESERVE = 10_000
 _OBJECTIVE = "objective"
 
 
 class Proposals:
-    """Asks one of keras-tuner's oracles for points, and tells it how good they were.
+    """Gets points from a keras-tuner oracle, and reports their objectives to it.
 
-    An oracle asks for no point twice here: where it would, as Bayesian optimization does, or has run out of
-    its own, a random one comes instead. What it is told decides what comes next, so a search that is told
-    the same again goes the same way, and nothing of an oracle has to be saved.
+    No point is proposed twice: if an oracle would repeat one, as Bayesian optimization does, or has no
+    more, a random point is used instead. The reported objectives determine the next points, so a search
+    with the same results takes the same path, and no oracle state has to be saved.
 
     Args:
-        space: where the points are.
+        space: the space of points.
         strategy: "random", "grid" or "bayesian".
-        seed: of the random choices.
+        seed: seed of the random choices.
 
     Raises:
         ImportError: if keras-tuner is not installed, or scikit-learn for "bayesian".
@@ -35,7 +35,7 @@ class Proposals:
     def __init__(self, space: Space, strategy: str, seed: int) -> None:
         self.space, self.strategy = space, strategy
         self._oracle = _oracle(space, strategy, seed)
-        # Oracles write what they know, which nobody reads.
+        # Oracles write their state to files, which are not used.
         self._scratch = tempfile.TemporaryDirectory()
         self._oracle._set_project_dir(self._scratch.name, "oracle")
         self._seen: set[str] = set()
@@ -44,12 +44,12 @@ class Proposals:
 
     def _in_random_order(self, seed) -> Iterator[Point]:
         size = self.space.size
-        # No list is made of a range, however long.
+        # Ranges are not expanded to lists, however long.
         numbers = random.Random(seed).sample(range(size), min(size, _RESERVE))
         return map(self.space.point_number, numbers)
 
     def next(self) -> Point | None:
-        """The next point, one that was not given before; None if there are no more."""
+        """The next new point; None if there are no more."""
         with _one_thread(self.strategy):
             trial = self._oracle.create_trial("search")
         self._asked = trial if trial.status == "RUNNING" else None
@@ -63,10 +63,10 @@ class Proposals:
         return point
 
     def tell(self, point: Point, objective: float | None) -> None:
-        """Says how good the point given last was.
+        """Reports the objective of the last point.
 
         Args:
-            point: that point.
+            point: the last point.
             objective: larger is better; None if it did not become a trial.
         """
         trial = self._asked
@@ -81,22 +81,22 @@ class Proposals:
         self._oracle.end_trial(trial)
 
     def close(self) -> None:
-        """Removes what the oracle has written."""
+        """Removes the oracle's files."""
         self._scratch.cleanup()
 
 
 def _one_thread(strategy):
-    """Within it linear algebra takes one thread: for so small matrices more of them only wait."""
+    """Limits linear algebra to one thread within the block: for small matrices, more only wait."""
     if strategy != "bayesian":
         return contextlib.nullcontext()
-    # scikit-learn brings it.
+    # Installed with scikit-learn.
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)
 
 
 def check_strategy(strategy: str) -> None:
-    """Raises ValueError for an unknown strategy, ImportError where it cannot be had here."""
+    """Raises ValueError for an unknown strategy, ImportError if a package is missing."""
     check_choice("strategy", strategy, STRATEGIES)
     try:
         import keras_tuner  # noqa: F401
@@ -118,15 +118,15 @@ def _oracle(space, strategy, seed):
     }
     parameters = keras_tuner.HyperParameters()
     for name, values in space.choices.items():
-        # Places in the list, since values of different kinds, and None, are no choices of keras-tuner.
+        # Indices into the list, since keras-tuner does not accept None or values of mixed types.
         parameters.Choice(name, list(range(len(values))), ordered=_is_ordered(values))
     oracle = kinds[strategy](
         objective=keras_tuner.Objective(_OBJECTIVE, "max"),
         max_trials=None,
         hyperparameters=parameters,
-        # 0 would be a new one each time.
+        # 0 would give a new seed each time.
         seed=seed + 1,
-        # Points over the budget are no trials, so there may be any number of them in a row.
+        # Points over the budget are not trials, so there may be any number of them in a row.
         max_consecutive_failed_trials=10**9,
     )
     oracle.verbose = 0

@@ -1,4 +1,4 @@
-"""Times of TFLite files, measured in turns, since a machine is not equally fast all the time."""
+"""Latencies of TFLite files, measured in turns, since a machine's speed varies."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tfkd.export._subject import trained_network, with_known_sides
 from tfkd.searching._budget import TIMED
 
 _WARM_UP_ROUNDS, _LEAST_ROUNDS, _MOST_ROUNDS = 10, 30, 300
-# For each file, after which no other round begins.
+# Seconds per file, after which no further round starts.
 _SECONDS = 1.0
 _CALIBRATION_INPUTS = 64
 
@@ -23,14 +23,14 @@ _CALIBRATION_INPUTS = 64
 def measure_milliseconds(
     models: Sequence[keras.Model], quantization: str = "float32", inputs: np.ndarray | None = None
 ) -> list[float]:
-    """Median times of several networks as TFLite files, one input at one thread, measured in turns.
+    """Median times of networks as TFLite files, for one input on one thread, measured in turns.
 
-    Each round runs every file once, so what else the machine does slows all of them alike.
+    Each round runs every file once, so other load on the machine slows all of them equally.
 
     Args:
         models: networks, trained or not.
         quantization: "float32" or "int8", the kind of the files.
-        inputs: inputs `(n, ...)` that ranges of "int8" are taken from; None for procedural images.
+        inputs: inputs `(n, ...)` for calibrating "int8" files; None for procedural images.
 
     Returns:
         Milliseconds, one for each model.
@@ -50,7 +50,7 @@ def measure_milliseconds(
 
 
 def file_of(model: keras.Model, quantization: str, inputs: np.ndarray | None) -> bytes:
-    """A network as a TFLite file whose answers nobody needs."""
+    """A network as a TFLite file, for timing only."""
     network = with_known_sides(trained_network(model), None)
     with in_float32(network) as network:
         calibration = None
@@ -61,10 +61,10 @@ def file_of(model: keras.Model, quantization: str, inputs: np.ndarray | None) ->
 
 
 def timed_rounds(contents: Sequence[bytes]) -> np.ndarray:
-    """Seconds that files take for an input: `(rounds, files)`, those of a round one after another."""
+    """Seconds per input: `(rounds, files)`; each round runs the files one after another."""
     loaded = [TFLiteFile(content) for content in contents]
     for each in loaded:
-        # The interpreter keeps this input.
+        # The interpreter keeps a reference to this input.
         each(np.zeros((1, *each.input_shape[1:]), "float32"))
     rounds, begin = [], time.perf_counter()
     while len(rounds) < _WARM_UP_ROUNDS + _MOST_ROUNDS:

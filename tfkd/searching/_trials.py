@@ -1,4 +1,4 @@
-"""Trials: points that a strategy proposes, measured, trained and judged."""
+"""Trials: measuring, training and evaluating the points that a strategy proposes."""
 
 import hashlib
 import math
@@ -16,21 +16,21 @@ from tfkd.searching._result import Trial
 from tfkd.searching._space import Point, Space, key_of, point_text
 from tfkd.searching._strategies import Proposals
 
-# How many points in a row may be over the budget, or impossible, before a search ends.
+# Number of consecutive points over the budget or impossible after which a search ends.
 PATIENCE = 1000
-# Names of choices are not empty, so no point of a space is the teacher's.
+# Points of a space are never empty, so this key is free for the teacher.
 _TEACHER: Point = {"": "teacher"}
 
 
 class Trials:
-    """A search under way; costs and trials that are on record are not measured again.
+    """A running search; recorded costs and trials are not measured again.
 
     Args:
-        space: where the points are.
-        budget: what students may cost.
-        lesson: how they learn and are judged.
-        record: what is known of points.
-        seed: of the search.
+        space: the space of points.
+        budget: limits on the students' cost.
+        lesson: training and evaluation of students.
+        record: recorded results of points.
+        seed: seed of the search.
         verbose: whether to print.
     """
 
@@ -45,7 +45,7 @@ class Trials:
         self.impossible: list[tuple[Point, str]] = []
 
     def run(self, proposals: Proposals, trials: int) -> list[Trial]:
-        """Tries points until there are enough."""
+        """Tries points until there are enough trials."""
         done, refused = [], 0
         try:
             while len(done) < trials and refused < PATIENCE:
@@ -74,7 +74,7 @@ class Trials:
         return done
 
     def _fits(self, point):
-        """Whether there is such a student within the budget."""
+        """Whether the point has a student within the budget."""
         known = self.record.known(point)
         cost = self.record.cost(point, self._timed)
         if "impossible" not in known and (cost is None or self._lacks_time(cost)):
@@ -121,7 +121,7 @@ class Trials:
         return _trial_of(point, cost, known["objective"], known["seconds"], known["student"])
 
     def teachers_figures(self, teacher: keras.Model) -> Trial:
-        """What the teacher itself costs, and how good it is."""
+        """The cost and objective of the teacher itself."""
         with progress.work("measuring the teacher"):
             return self._teachers_figures(teacher)
 
@@ -143,7 +143,7 @@ class Trials:
         return f"{judged}, {figures}, {trial.seconds:.1f} s"
 
     def _nothing_fits(self):
-        looked = f"points that were looked at ({len(self.over_budget) + len(self.impossible)})"
+        looked = f"points tried ({len(self.over_budget) + len(self.impossible)})"
         if not self.over_budget:
             point, reason = self.impossible[-1]
             return (
@@ -152,12 +152,12 @@ class Trials:
         smallest = min(self.over_budget, key=self._excess)
         costs = [as_text(name, getattr(smallest, name)) for name in self.budget.exceeded(smallest)]
         return (
-            f"`budget`: none of the {looked} costs at most {self.budget.describe()}; the nearest has "
-            f"{' and '.join(costs)}. Raise the budget to that, or give `space` smaller choices."
+            f"`budget`: none of the {looked} costs at most {self.budget.describe()}; the closest has "
+            f"{' and '.join(costs)}. Raise the budget to that, or add smaller choices to `space`."
         )
 
     def _excess(self, cost):
-        """By which factor a cost is above its budget."""
+        """The factor by which a cost exceeds its budget."""
         return max(getattr(cost, name) / getattr(self.budget, name) for name in self.budget.exceeded(cost))
 
     def _say(self, line):
@@ -166,7 +166,7 @@ class Trials:
 
 
 def seed_of(point: Point, seed: int) -> int:
-    """The seed of a point's trial, the same in whatever order points are tried."""
+    """The seed of a point's trial, independent of the order of trials."""
     return int.from_bytes(hashlib.sha256(f"{seed} {key_of(point)}".encode()).digest()[:4], "big") // 2
 
 

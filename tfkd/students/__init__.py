@@ -1,4 +1,4 @@
-"""Which network a student is: a zoo, and a teacher's own shape at another width, depth or kernel size."""
+"""Student networks: a zoo, and scaled versions of a teacher's architecture."""
 
 from tfkd.students._depth import scale_depth
 from tfkd.students._dropout import without_dropout
@@ -14,7 +14,7 @@ from tfkd.students._spread_layers import spread_layers
 from tfkd.students._up_to_layer import up_to_layer
 from tfkd.students._wide_resnet import wide_resnet
 
-# Behind the networks, which it finds by their names.
+# After the networks, which it looks up by name.
 from tfkd.students._by_name import network_named, student_named  # isort: skip
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The blocks of a transformer in a functional graph: what each begins with, and what it ends with."""
+"""The blocks of a transformer in a functional graph, with their entry and exit."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from tfkd._core.keras_internals import flatten_layers
 
 @dataclasses.dataclass(frozen=True)
 class AttentionBlock:
-    """A part of a graph that maps hidden states to hidden states of the same shape, with one attention.
+    """A part of a graph with one attention layer that preserves the shape of hidden states.
 
     Attributes:
-        entry: the operation that gets the block's input: a layer that is the whole block, or an Add.
-        place: which of the operation's tensors that is.
-        exit: the operation whose output is the block's; None for an only block, whose end does not show.
+        entry: the operation that receives the block's input: a layer that is the whole block, or an Add.
+        place: index of that input among the operation's inputs.
+        exit: the operation with the block's output; None for a single block, whose end is unknown.
     """
 
     entry: keras.Operation
@@ -32,10 +32,10 @@ class AttentionBlock:
 
 
 def attention_blocks(model: keras.Model) -> list[AttentionBlock]:
-    """The blocks of a functional model in the order of its graph; those of nested models are not searched.
+    """The blocks of a functional model in the order of its graph; nested models are not searched.
 
-    A block is a layer that holds attention, such as keras-hub's TransformerEncoder, or an attention layer
-    with an Add around it and what comes behind, up to where the next block begins.
+    A block is a layer that contains attention, such as keras-hub's TransformerEncoder, or an attention
+    layer with an Add around it and everything up to the start of the next block.
     """
     whole = [
         AttentionBlock(node.operation, 0, node.operation)
@@ -46,7 +46,7 @@ def attention_blocks(model: keras.Model) -> list[AttentionBlock]:
 
 
 def check_can_be_left_out(model: keras.Model, blocks: list[AttentionBlock]) -> None:
-    """Refuses blocks of which a layer is used more than once, since it cannot be left out in one place.
+    """Rejects blocks with a layer that is used more than once, which cannot be removed in one place.
 
     Raises:
         ValueError: naming the layer.
@@ -56,8 +56,8 @@ def check_can_be_left_out(model: keras.Model, blocks: list[AttentionBlock]) -> N
             if operation is not None and times_used(model, operation) > 1:
                 raise ValueError(
                     f"`teacher`: {operation.name!r} of {model.name!r} is used "
-                    f"{times_used(model, operation)} times, so that its layers share weights and none "
-                    "can be left out. Choose a student with fewer repetitions by hand."
+                    f"{times_used(model, operation)} times, so its layers share weights and none can be "
+                    "removed. Build a student with fewer repetitions by hand."
                 )
 
 
@@ -67,17 +67,17 @@ def without_blocks(
     kept: list[int],
     made_like: Callable[[keras.Operation], keras.Operation],
 ) -> tuple[keras.Model, list[tuple[keras.Operation, keras.Operation]]]:
-    """A clone of a model in which the blocks that go pass their input on.
+    """A clone of a model in which removed blocks pass their input on.
 
     Args:
         model: a functional model.
         blocks: all of its blocks, in order.
-        kept: the numbers of those that stay.
-        made_like: makes a new operation like one of the model's.
+        kept: the indices of the blocks that stay.
+        made_like: makes a new operation like a given one of the model.
 
     Returns:
-        The clone, and each operation of the model that is in the clone beside its own there. Blocks that
-        are numbered by their names are numbered without gaps.
+        The clone, and the pairs of operations in the model and in the clone. Blocks with numbered names are
+        renumbered without gaps.
     """
     named = all(
         block.layer is not None and block.layer.name.endswith(f"_{i}") for i, block in enumerate(blocks)
@@ -122,7 +122,7 @@ def _holds_attention(operation):
 
 
 def _of_layers(model):
-    """Blocks of an attention layer, an Add and what else there is."""
+    """Blocks that consist of an attention layer, an Add and further layers."""
     graph = _Graph(model)
     adds = [
         found
@@ -140,7 +140,7 @@ def _of_layers(model):
 
 
 class _Graph:
-    """Which node a tensor goes to."""
+    """Consumers of each tensor."""
 
     def __init__(self, model):
         self.nodes = nodes(model)
@@ -150,7 +150,7 @@ class _Graph:
                 self._readers.setdefault(id(tensor), []).append(node)
 
     def add_behind(self, node):
-        """The Add that joins what an attention layer made to the block's input, and the input's place."""
+        """The Add that joins an attention layer's output to the block's input, and the input's index."""
         while len(readers := self._readers.get(id(node.outputs[0]), [])) == 1:
             (reader,) = readers
             if type(reader.operation).__name__ == "Add" and len(reader.input_tensors) == 2:
@@ -160,7 +160,7 @@ class _Graph:
         return None
 
     def same_end(self, begins):
-        """The end of the last block, which is made by the same kinds of operations as the one before it."""
+        """The end of the last block, which has the same kinds of operations as the previous one."""
         kinds = self._kinds_between(begins[-2], begins[-1])
         for node in self._behind(begins[-1]):
             end = node.outputs[0]

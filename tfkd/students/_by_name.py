@@ -18,22 +18,22 @@ _ZOO_NAME = re.compile(r"(.*?[a-z])[-_]?(\d+(?:[-_]\d+)*)")
 
 
 def student_named(student: str | os.PathLike, teacher: keras.Model, inherit: bool = False) -> keras.Model:
-    """The student that a name stands for.
+    """The student with a given name.
 
     Args:
         student: a `.keras` file; a factor such as "0.5x" of the teacher's width or "0.6deep" of its
-            residual blocks; or a name of the zoo with its numbers, such as "lenet5_half", "resnet20" or
+            residual blocks; or a name in the zoo with its numbers, such as "lenet5_half", "resnet20" or
             "wide_resnet16_1".
-        teacher: gives the input shape and the number of outputs.
-        inherit: whether to initialize a student by a factor from the teacher's weights.
+        teacher: determines the input shape and the number of outputs.
+        inherit: whether to initialize a scaled student from the teacher's weights.
 
     Returns:
         A Keras model.
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        ValueError: for an unknown name, with close matches, a file that does not hold a Keras model, or
-            `inherit` with a student that is not made from its teacher.
+        ValueError: for an unknown name, with close matches, a file that does not contain a Keras model, or
+            `inherit` with a student that is not derived from its teacher.
 
     Example:
         >>> student = tfkd.students.student_named("0.5x", teacher, inherit=True)
@@ -43,7 +43,7 @@ def student_named(student: str | os.PathLike, teacher: keras.Model, inherit: boo
         return _SCALED[factor[2]](teacher, float(factor[1]), inherit=inherit)
     if inherit:
         raise ValueError(
-            "`inherit`: only a student by a factor, such as 0.5x or 0.6deep, has a part of the teacher's "
+            "`inherit`: only a scaled student, such as 0.5x or 0.6deep, can inherit the teacher's "
             f"weights. Received: `student`={student!r}."
         )
     if student.endswith(".keras"):
@@ -52,17 +52,17 @@ def student_named(student: str | os.PathLike, teacher: keras.Model, inherit: boo
 
 
 def is_shallower(name: str) -> bool:
-    """Whether a student by this name has fewer layers than its teacher, unchanged, as "0.6deep" does."""
+    """Whether a student of this name has fewer, otherwise unchanged layers, such as "0.6deep"."""
     factor = _FACTOR.fullmatch(name)
     return factor is not None and factor[2] == "deep"
 
 
 def network_named(name: str, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    """A network of `tfkd.students` by its name with its numbers, such as "resnet20".
+    """A network of `tfkd.students` by name with numbers, such as "resnet20".
 
     Args:
-        name: of the function, then its numbers.
-        input_shape: of one input, such as `(height, width, channels)`.
+        name: name of the function, followed by its numbers.
+        input_shape: shape of one input, such as `(height, width, channels)`.
         classes: number of logits.
 
     Returns:
@@ -94,14 +94,14 @@ def _zoo() -> dict[str, Callable[..., keras.Model]]:
 
 
 def _builds_a_network(function):
-    """Whether a function builds a network for any number of classes, and for some if none is given."""
+    """Whether a function builds a network for any number of classes, with a default."""
     classes = inspect.signature(function).parameters.get("classes")
     return classes is not None and classes.default is not inspect.Parameter.empty
 
 
 def _load(path):
     if not os.path.exists(path):
-        raise FileNotFoundError(f"`student`: there is no file {path!r}.")
+        raise FileNotFoundError(f"`student`: the file {path!r} does not exist.")
     if not model_files.is_zip(path):
         raise untrusted.refusal(
             model_files.describe("student", path),

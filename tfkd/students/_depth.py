@@ -1,4 +1,4 @@
-"""A model's own shape with fewer residual blocks."""
+"""A model's architecture with fewer residual blocks."""
 
 import dataclasses
 
@@ -20,36 +20,36 @@ from tfkd._core.keras_versions import check_keras_3
 def scale_depth(
     model: keras.Model, factor: float, name: str | None = None, inherit: bool = False
 ) -> keras.Model:
-    """The same architecture with a share of its residual blocks left out.
+    """The same architecture with some residual blocks removed.
 
-    A block can be left out where an `Add` joins a tensor to what layers with weights made of that
-    tensor alone; its output is then that tensor. Of the blocks of one shape, such as the stages of a
-    ResNet, those that stay are spread evenly, the last one, and so at least one, among them. Where blocks
-    of several kinds take turns, as attention and what follows it do in a transformer, one of each kind make
-    a block together. Blocks that change the shape, that hold others or that make an output stay, and so do
-    those of nested models.
+    A block can be removed if an `Add` joins a tensor to the output of layers with weights that depend on
+    that tensor alone; the tensor then replaces the block's output. Among blocks of the same shape, such as
+    those of a ResNet stage, the kept ones are spread evenly and include the last, so at least one stays. If
+    blocks of several kinds alternate, such as attention and feed-forward blocks in a transformer, one of
+    each kind form a block together. Blocks that change the shape, contain others or produce an output are
+    kept, as are those in nested models.
 
     Args:
         model: a functional model with residual blocks.
-        factor: share of the blocks of each shape that stay, in (0, 1]; 0.6 leaves three of five.
-        name: name of the new model; None for the model's with the factor appended.
-        inherit: whether what stays keeps its weights, from which a student learns in a small part of the
-            time; otherwise it is newly initialized.
+        factor: fraction of the blocks of each shape to keep, in (0, 1]; 0.6 keeps three of five.
+        name: name of the new model; None for the model's name with the factor appended.
+        inherit: whether the remaining layers keep their weights, which makes training much faster;
+            otherwise they are newly initialized.
 
     Returns:
-        A model with the same input and output shapes and layers of the same names.
+        A model with the same input and output shapes and the same layer names.
 
     Raises:
         ValueError: if the factor is out of range, the model is not functional, no residual block is found,
-            or all of them stay.
+            or all of them would be kept.
 
     Example:
         >>> student = tfkd.students.scale_depth(teacher, 0.6, inherit=True)  # a ResNet-20 of a ResNet-32
 
     Reference:
         Veit et al., "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", 2016, for
-        what is left when blocks go; Sanh et al., "DistilBERT", 2019, for a student that begins with every
-        second layer of its teacher.
+        removing blocks; Sanh et al., "DistilBERT", 2019, for initializing a student from every second layer
+        of its teacher.
     """
     check_keras_3("model", model)
     if not 0 < factor <= 1:
@@ -62,16 +62,16 @@ def scale_depth(
     blocks = residual_blocks(model)
     if all(block.shortcut is None for block in blocks):
         raise ValueError(
-            f"`model` has no residual block that could be left out: no Add of {model.name!r} joins a "
-            "tensor to what was made of that tensor alone (nested models are not searched). Use "
+            f"`model` has no residual block that could be removed: no Add of {model.name!r} joins a tensor "
+            "to the output of layers that depend on it alone (nested models are not searched). Use "
             "tfkd.students.scale_width, or a student of the zoo."
         )
     left_out = _left_out(blocks, factor)
     if factor < 1 and not left_out:
         raise ValueError(
-            f"`factor` leaves all {len(blocks)} residual blocks of {model.name!r} where they are: one of "
-            f"each shape stays. Received: factor={factor!r}. Use a smaller one if there are several of a "
-            "shape, or tfkd.students.scale_width."
+            f"`factor` keeps all {len(blocks)} residual blocks of {model.name!r}: one of each shape must "
+            f"stay. Received: factor={factor!r}. Use a smaller factor if there are several of a shape, or "
+            "tfkd.students.scale_width."
         )
     student = _without(model, left_out)
     student.name = name or f"{model.name}_{factor:g}deep"
@@ -84,13 +84,13 @@ def scale_depth(
 
 @dataclasses.dataclass(frozen=True)
 class ResidualBlock:
-    """An Add with what was made of one of its inputs.
+    """An Add and the branch that leads to it.
 
     Args:
         add: the Add.
-        stage: shape of what it makes.
-        shortcut: which of its two inputs is the whole block's input; None where the block has to stay.
-        branch: classes of the layers that made the other one.
+        stage: shape of its output.
+        shortcut: index of the Add's input that is the block's input; None if the block must stay.
+        branch: classes of the layers that produce the other input.
     """
 
     add: keras.Operation
@@ -117,14 +117,14 @@ def residual_blocks(model):
 
 
 def _adds_two(operation, inputs):
-    # The layer, and the operation behind `+`.
+    # The layer, and the operation for `+`.
     return type(operation).__name__ == "Add" and len(inputs) == 2
 
 
 def _branch(tensor, origin):
-    """Classes of the layers that made a tensor of `origin` alone, with weights, without a block in between.
+    """Classes of layers from `origin` to a tensor that depends on it alone; no block between.
 
-    Empty where it was made otherwise.
+    Some have weights. Empty if the tensor was made differently.
     """
     if tensor.shape != origin.shape:
         return ()
@@ -144,14 +144,14 @@ def _branch(tensor, origin):
 
 
 def _left_out(blocks, factor):
-    """Which input takes an Add's place, by the Add's identity."""
+    """The input that replaces an Add, by the Add's identity."""
     left_out = {}
     for stage in {block.stage: None for block in blocks}:
         same = _taking_turns([block for block in blocks if block.stage == stage])
         optional = [together for together in same if all(block.shortcut is not None for block in together)]
         staying = max(1, round(factor * len(same))) - (len(same) - len(optional))
         staying = min(max(0, staying), len(optional))
-        # Spread evenly, the last one always among them.
+        # Spread evenly, always including the last one.
         kept = {-(-i * len(optional) // staying) - 1 for i in range(1, staying + 1)}
         for i, together in enumerate(optional):
             if i not in kept:
@@ -160,7 +160,7 @@ def _left_out(blocks, factor):
 
 
 def _taking_turns(blocks):
-    """Blocks in groups, one of each kind where kinds take turns; else each by itself."""
+    """Blocks in groups, one of each kind if kinds alternate; otherwise single blocks."""
     kinds = [block.branch for block in blocks]
     for turn in range(2, len(blocks) // 2 + 1):
         if len(set(kinds[:turn])) > 1 and kinds == kinds[:turn] * (len(blocks) // turn):
@@ -169,7 +169,7 @@ def _taking_turns(blocks):
 
 
 def _without(model, left_out):
-    """A clone in which each of those Adds passes one of its inputs on."""
+    """A clone in which the given Adds pass on one of their inputs."""
     passing = {}
 
     def cloned(operation):

@@ -10,26 +10,26 @@ from tfkd._core.graphs import copy_weights, has_graph
 from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.keras_versions import check_keras_3
 
-# Spatial dropout is a Dropout too.
+# Spatial dropout is also a Dropout.
 DROPOUTS = (layers.Dropout, layers.AlphaDropout, layers.GaussianDropout)
-# What recurrent and attention layers call the rates of their own.
+# Names of the dropout rates of recurrent and attention layers.
 _RATES = ("dropout", "recurrent_dropout")
 
 
 def without_dropout(model: keras.Model) -> keras.Model:
-    """The same network with rate 0 wherever it has dropout, in recurrent and attention layers too.
+    """The same network with all dropout rates 0, including recurrent and attention layers.
 
-    A student that is narrow, pruned or quantized fits its teacher too little rather than too much, and what
-    it learns from has no noise to be guarded against.
+    A narrow, pruned or quantized student tends to underfit its teacher rather than overfit it, and its
+    targets have no label noise.
 
     Args:
-        model: a functional or built Sequential model, which stays as it is.
+        model: a functional or built Sequential model; it is not changed.
 
     Returns:
-        A model of the same layers, names and weights; `model` itself if it has no dropout.
+        A model with the same layers, names and weights; `model` itself if it has no dropout.
 
     Raises:
-        ValueError: if a model of another kind has dropout.
+        ValueError: if a model that is neither functional nor Sequential has dropout.
 
     Example:
         >>> student = tfkd.compression.prune(tfkd.students.without_dropout(model), 0.8)
@@ -41,7 +41,7 @@ def without_dropout(model: keras.Model) -> keras.Model:
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
-            f"({type(model).__name__}), which has dropout. Set its rates to 0 where it is made."
+            f"({type(model).__name__}), which has dropout. Set its rates to 0 where it is built."
         )
 
     def at_rate_0(layer):
@@ -56,14 +56,14 @@ def without_dropout(model: keras.Model) -> keras.Model:
 
 
 def config_without_dropout(layer: keras.Layer, config: dict) -> dict:
-    """A layer's configuration with all rates of dropout 0, those of layers inside it too.
+    """A layer's config with all dropout rates 0, including nested layers.
 
     Args:
         layer: the layer.
-        config: its configuration, maybe changed otherwise.
+        config: its config, possibly modified.
     """
     changed = _at_rate_0({"class_name": type(layer).__name__, "config": config})["config"]
-    # Subclasses of Keras's are not known by the names of their classes.
+    # Subclasses of Keras's layers are not identified by class name.
     return {**changed, "rate": 0.0} if isinstance(layer, DROPOUTS) else changed
 
 
@@ -74,7 +74,7 @@ def _has_rates(layer):
 
 
 def _at_rate_0(value: Any) -> Any:
-    """A part of a configuration with all rates 0, those of layers inside layers too."""
+    """A part of a config with all rates 0, including nested layers."""
     if isinstance(value, list):
         return [_at_rate_0(each) for each in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A student made of some of a transformer's layers, of the same or of a smaller width."""
+"""A student made from some of a transformer's layers, at the same or a smaller width."""
 
 import sys
 from collections.abc import Sequence
@@ -23,44 +23,42 @@ def from_layers(
     intermediate_dim: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """A student that begins with some of a transformer's layers; embeddings and heads are copied too.
+    """A student initialized from some of a transformer's layers, with embeddings and heads.
 
-    With the sizes of the teacher each layer is an exact copy: a student of all layers has its outputs. With
-    another `hidden_dim` the teacher's weights are projected onto the directions P that matter most in its
-    token
-    embeddings, their first right singular vectors, and the direction that normalization takes off:
-    embeddings E become E P, and linear layers W become P' W P. Of each attention head the products of
-    queries and keys, and of values and outputs, are approximated at the smaller head size; of a
-    feed-forward layer the neurons with the largest weights stay; scales of normalizations are projected as
-    a diagonal, which is the coarsest of these steps. With another number of heads, attention begins anew.
+    With the teacher's sizes, each layer is an exact copy: a student with all layers has the same outputs.
+    With another `hidden_dim`, the teacher's weights are projected onto directions P: the first right
+    singular vectors of its token embeddings, and the direction that normalization removes. Embeddings E
+    become E P, and linear layers W become P' W P. In each attention head, the products of queries and keys,
+    and of values and outputs, are approximated at the smaller head size. In a feed-forward layer, the
+    neurons with the largest weights are kept. Scales of normalizations are projected as a diagonal, the
+    coarsest of these steps. With another number of heads, attention is newly initialized.
 
     Args:
         teacher: a backbone of keras-hub (BERT, RoBERTa, DistilBERT, GPT-2, Llama, Gemma and others with
             `num_layers`), one of its classifiers or language models, a model of `tfkd.text`, or a
-            functional model of attention layers with residual connections. It stays as it is.
-        layers: the numbers of the layers to keep, ascending from 0; or how many, spread by `spread_layers`;
-            None for half of them.
+            functional model of attention layers with residual connections. It is not changed.
+        layers: the indices of the layers to keep, in ascending order; or their number, spread by
+            `spread_layers`; None for half of them.
         hidden_dim: size of the hidden states, at most the teacher's; None for the teacher's.
-        num_heads: attention heads; None for as many as the teacher's.
-        intermediate_dim: size of the feed-forward layers, at most the teacher's; None for the same
-            multiple of `hidden_dim` as the teacher's.
-        name: name of the student; None for the teacher's with the number of layers appended.
+        num_heads: number of attention heads; None for the teacher's.
+        intermediate_dim: size of the feed-forward layers, at most the teacher's; None for the teacher's
+            multiple of `hidden_dim`.
+        name: name of the student; None for the teacher's name with the number of layers appended.
 
     Returns:
-        A model of the same kind with the same inputs and newly made layers, all of them trainable, numbered
-        without gaps.
+        A model of the same kind with the same inputs and new, trainable layers, numbered without gaps.
 
     Raises:
-        ValueError: if the teacher has not so many layers, they do not ascend or share their weights
-            (ALBERT), or the sizes do not fit; with the remedy.
+        ValueError: if the teacher has too few layers, the indices do not ascend, layers share weights
+            (ALBERT), or the sizes are not possible; the message names the remedy.
 
     Example:
         >>> student = tfkd.students.from_layers(teacher, layers=[0, 2, 5])
         >>> small = tfkd.students.from_layers(teacher, 3, hidden_dim=192, intermediate_dim=768)
 
     Reference:
-        Sanh et al., "DistilBERT", 2019, for taking one layer out of two; Jiao et al., "TinyBERT", 2020, for
-        narrower students, which begin from general distillation there, not from projected weights.
+        Sanh et al., "DistilBERT", 2019, for taking every second layer; Jiao et al., "TinyBERT", 2020, for
+        narrower students, which start there from general distillation, not from projected weights.
     """
     check_keras_3("teacher", teacher)
     sizes = Sizes(hidden_dim, num_heads, intermediate_dim)
@@ -70,7 +68,7 @@ def from_layers(
 
 
 class _Made(NamedTuple):
-    """A student, the numbers of the layers that it kept, and what gives it the teacher's weights."""
+    """A student, the indices of its kept layers, and the function that copies the teacher's weights."""
 
     student: keras.Model
     kept: list[int]
@@ -84,31 +82,31 @@ def _made(teacher, layers, sizes):
         return _of_hub_task(teacher, layers, sizes)
     if not has_graph(teacher):
         raise ValueError(
-            f"`teacher` must be a backbone of keras-hub or a functional model. Received: {teacher.name!r} "
+            f"`teacher` must be a keras-hub backbone or a functional model. Received: {teacher.name!r} "
             f"({type(teacher).__name__}). Build the student by hand."
         )
     return _of_graph(teacher, layers, sizes) or _of_nested(teacher, layers, sizes)
 
 
 def _is_of_hub(model, kind):
-    # Nothing can be of keras-hub before that has been imported.
+    # No model can come from keras-hub before it has been imported.
     hub = sys.modules.get("keras_hub")
     return hub is not None and isinstance(model, getattr(hub.models, kind))
 
 
 def _of_backbone(teacher, layers, sizes):
-    """A backbone of the same class, by its configuration."""
+    """A backbone of the same class, made from its config."""
     blocks = getattr(teacher, "transformer_layers", None)
     if not blocks or isinstance(blocks[0], list) or len(blocks) != getattr(teacher, "num_layers", None):
         why = "they share their weights" if blocks else "it does not list them"
         raise ValueError(
-            f"`teacher`: the layers of a {type(teacher).__name__} cannot be left out one by one, since "
+            f"`teacher`: the layers of a {type(teacher).__name__} cannot be removed one by one, since "
             f"{why}. Use a BERT, RoBERTa, DistilBERT, GPT-2, Llama or Gemma, or build the student by hand."
         )
     kept = chosen_layers(layers, len(blocks), teacher.name)
     config = {**teacher.get_config(), "trainable": True}
     if hasattr(teacher, "tie_word_embeddings"):
-        # keras-hub's Llama leaves it out.
+        # keras-hub's Llama omits it.
         config["tie_word_embeddings"] = teacher.tie_word_embeddings
     changed = sizes.of(teacher, config)
     student = type(teacher).from_config({**config, "num_layers": len(kept), **changed})
@@ -125,13 +123,13 @@ def _of_backbone(teacher, layers, sizes):
 
 
 def _check_same_window(old, new):
-    """In some networks, such as Gemma 2, every second block looks at a window of tokens only."""
+    """In some networks, such as Gemma 2, every second block attends to a window of tokens only."""
     key = "use_sliding_window_attention"
     before, after = getattr(old, key, None), getattr(new, key, None)
     if before != after:
         raise ValueError(
-            f"`layers`: {old.name!r} has {key}={before}, and the layer in its new place has "
-            f"{key}={after}. Keep layers with even and odd numbers in turn, as the teacher has them."
+            f"`layers`: {old.name!r} has {key}={before}, but the layer at its new position has "
+            f"{key}={after}. Keep even and odd layers alternating, as in the teacher."
         )
 
 
@@ -161,7 +159,7 @@ def _of_graph(teacher, layers, sizes):
     layer = blocks[0].layer
     changed = sizes.of(teacher, {**(layer.get_config() if layer else {}), "hidden_dim": hidden})
 
-    # A layer may have been called in other models too, which its own `output` does not tell apart.
+    # A layer may also have been called in other models, which its own `output` does not distinguish.
     ranks = {id(node.operation): len(node.outputs[0].shape) for node in nodes(teacher)}
 
     def made_like(operation):
@@ -178,7 +176,7 @@ def _of_graph(teacher, layers, sizes):
 
 
 def _resized(config, hidden, changed, of_tokens):
-    """The configuration of a layer among hidden states of another size."""
+    """The config of a layer for hidden states of another size."""
     if not changed:
         return config
     own = {key: changed[key] for key in ("num_heads", "intermediate_dim") if key in config}
@@ -186,22 +184,22 @@ def _resized(config, hidden, changed, of_tokens):
         if config.get(key) == hidden:
             own[key] = changed["hidden_dim"]
     for key, value in config.items():
-        # Of decoders, which keep what they were built for.
+        # For decoders, which store the shape they were built for.
         if key.endswith("sequence_shape") and value:
             own[key] = (*value[:-1], changed["hidden_dim"])
-    # Such as the layer before logits of the vocabulary; answers keep their size.
+    # Such as the layer before logits of the vocabulary; outputs keep their size.
     if of_tokens and config.get("units") == hidden:
         own["units"] = changed["hidden_dim"]
     return {**config, **own}
 
 
 def _of_nested(teacher, layers, sizes):
-    """A functional model with one network of blocks nested in it: that network becomes smaller."""
+    """A functional model with one nested network of blocks, which is made smaller."""
     found = [each for each in teacher.layers if isinstance(each, keras.Model) and _has_blocks(each)]
     if len(found) != 1:
         raise ValueError(
-            "`teacher` must have attention layers with residual connections, or one network of them nested "
-            f"in it. Received: {teacher.name!r} with {len(found)} such networks. For other networks: "
+            "`teacher` must have attention layers with residual connections, or one nested network of "
+            f"them. Received: {teacher.name!r} with {len(found)} such networks. For other networks: "
             "tfkd.students.scale_depth."
         )
     made = _made(found[0], layers, sizes)

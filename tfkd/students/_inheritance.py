@@ -1,4 +1,4 @@
-"""The weights that a narrower network takes over from the one it was derived of."""
+"""The weights that a narrower network inherits from the original."""
 
 import keras
 import numpy as np
@@ -9,9 +9,9 @@ from tfkd._core.keras_internals import flatten_layers
 from tfkd._core.keras_versions import check_keras_3
 from tfkd.taps import named_layers
 
-# What a channel is worth, by name of the criterion.
+# The importance of a channel, by name of the criterion.
 CRITERIA = ("worth", "norm", "scale")
-# Layers that make channels, and what their width is called in their configuration.
+# Layers that produce channels, and the name of their width in the config.
 WIDTHS = {
     layers.Conv1D: "filters",
     layers.Conv2D: "filters",
@@ -28,13 +28,13 @@ _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
 class Channels:
-    """The channels of a model: which layer makes them, which go together, and which are worth most.
+    """The channels of a model: which layer produces them, which are tied, and how important they are.
 
-    Every channel a layer makes has a number. Channels that an Add or the like joins go together, so they
-    stay or leave together. Their worth is their size times the norm of the kernels that take them, each
-    relative to its layer's mean and summed: so no scaling that a later layer takes back changes it. Their
-    size is what batch normalization makes of them, next to nothing for channels that were dead in
-    training, and without one the norm of the kernel that makes them.
+    Every channel that a layer produces has a number. Channels joined by an Add or similar are tied: they
+    are kept or removed together. Their worth is their size times the norms of the kernels that read them,
+    each relative to its layer's mean and summed, so a scaling that a later layer undoes does not change it.
+    Their size is that after batch normalization, close to 0 for channels that were dead in training, or
+    without one the norm of the kernel that produces them.
 
     Args:
         model: a functional or built Sequential model.
@@ -50,7 +50,7 @@ class Channels:
         self.passed_on: dict[int, np.ndarray] = {}
         self._layers: dict[int, keras.Layer] = {}
         images = [self._new(tensor.shape[-1]) for tensor in model.inputs]
-        # Those of inputs, which every student has.
+        # Input channels, which every student keeps.
         self._images = [number for numbers in images for number in numbers]
         self._trace(model, images)
 
@@ -75,7 +75,7 @@ class Channels:
         return [known[id(tensor)] for tensor in model.outputs]
 
     def _through(self, operation, passed, node):
-        """The channels of what an operation makes of tensors with those channels."""
+        """The channels of an operation's output, given those of its inputs."""
         if getattr(operation, "data_format", None) == "channels_first":
             self._refuse(operation, "has its channels first")
         if getattr(operation, "groups", 1) > 1:
@@ -91,7 +91,7 @@ class Channels:
         if isinstance(operation, layers.Flatten):
             return np.tile(passed[0], shape[-1] // len(passed[0]))
         if isinstance(operation, layers.Reshape) and np.isin(passed[0], self._images).all():
-            # Inputs in another shape: all of it stays.
+            # Reshaped inputs: everything is kept.
             numbers = self._new(shape[-1])
             self._images += numbers.tolist()
             return numbers
@@ -105,7 +105,7 @@ class Channels:
         return whole[0]
 
     def _check_follows(self, layer, rank, channels):
-        """Refuses a layer without a width of its own whose weights are not one for each channel, or one."""
+        """Rejects a layer without its own width whose weights are not one per channel, or one in all."""
         if type(layer) in WIDTHS or isinstance(layer, _DEPTHWISE):
             return
         axes = getattr(layer, "axis", -1)
@@ -116,9 +116,9 @@ class Channels:
     @staticmethod
     def _refuse(operation, reason):
         raise ValueError(
-            f"Channels cannot be followed through layer {operation.name!r} "
-            f"({type(operation).__name__}), which {reason}. A student of this model can begin afresh only "
-            "(inherit=False, and features=0 in the recipe)."
+            f"Channels cannot be followed through layer {operation.name!r} ({type(operation).__name__}), "
+            f"which {reason}. A student of this model can only be newly initialized (inherit=False, and "
+            "features=0 in the recipe)."
         )
 
     def _make(self, layer):
@@ -127,7 +127,7 @@ class Channels:
         return self.made[id(layer)]
 
     def _take(self, layer, numbers):
-        """Notes what a layer with weights works on; one used twice works on channels that go together."""
+        """Records the input channels of a layer with weights; a layer used twice ties its inputs."""
         if id(layer) in self.taken:
             self._join(self.taken[id(layer)], numbers)
         else:
@@ -144,21 +144,21 @@ class Channels:
         return number
 
     def groups(self, numbers: np.ndarray) -> np.ndarray:
-        """For each channel the number that it shares with those that stay or leave with it."""
+        """The group number of each channel; channels of a group are kept or removed together."""
         return np.array([self._root(number) for number in numbers])
 
     def most_valuable(self, widths: dict[int, int], criterion: str = "worth") -> np.ndarray:
-        """Which channels stay.
+        """Chooses the channels to keep.
 
         Args:
-            widths: how many of a layer's channels stay, by the layer's identity.
+            widths: number of channels to keep in a layer, by the layer's identity.
             criterion: one of `CRITERIA`.
 
         Returns:
             bool for each channel number.
 
         Raises:
-            ValueError: if channels that go together would have to stay and leave.
+            ValueError: if tied channels would have to be both kept and removed.
         """
         roots = self.groups(np.arange(len(self._joined)))
         worth = self._worth(roots, criterion)
@@ -194,12 +194,12 @@ class Channels:
 
 
 def inherit_channels(model: keras.Model, narrow: keras.Model, criterion: str = "worth") -> None:
-    """Gives a narrower network of the same layers the most valuable channels of `model`.
+    """Copies the most important channels of `model` into a narrower network of the same layers.
 
     Args:
-        model: the model it was derived of.
+        model: the model it was derived from.
         narrow: the same architecture, some layers narrower.
-        criterion: which are most valuable, one of `CRITERIA`.
+        criterion: the measure of importance, one of `CRITERIA`.
 
     Raises:
         ValueError: if channels cannot be followed through the model.
@@ -215,18 +215,18 @@ def inherit_channels(model: keras.Model, narrow: keras.Model, criterion: str = "
 def kept_channels(
     model: keras.Model, narrow: keras.Model, criterion: str = "worth"
 ) -> dict[str, list[int]]:
-    """Which channels of each layer's output a narrower network of the same layers has kept, or would keep.
+    """The channels of each layer's output that a narrower network has kept, or would keep.
 
     Args:
-        model: the model it was derived of.
+        model: the model it was derived from.
         narrow: the same architecture, some layers narrower; its weights do not matter.
-        criterion: by which they were chosen, see `scale_width`.
+        criterion: the criterion they were chosen by, see `scale_width`.
 
     Returns:
-        Channel numbers in rising order, by the layer's tap.
+        Channel indices in ascending order, by the layer's tap.
 
     Raises:
-        ValueError: if the layers are others or wider, or channels cannot be followed.
+        ValueError: if the layers differ or are wider, or channels cannot be followed.
     """
     channels, stays = _chosen(model, narrow, criterion)
     return {
@@ -247,7 +247,7 @@ def _chosen(model, narrow, criterion):
     old, new = list(flatten_layers(model)), list(flatten_layers(narrow))
     if [type(layer) for layer in old] != [type(layer) for layer in new]:
         raise ValueError(
-            f"`narrow` must have the layers of {model.name!r} in other widths, as scale_width makes it. "
+            f"`narrow` must have the layers of {model.name!r} at other widths, as from scale_width. "
             f"Received: {narrow.name!r}, with {len(new)} layers against {len(old)}."
         )
     channels = Channels(model)
@@ -262,7 +262,7 @@ def _chosen(model, narrow, criterion):
 
 
 def _check_sizes(channels, stays, model, narrow):
-    """Refuses operations, such as Permute, that put other things where channels were."""
+    """Rejects operations, such as Permute, that move something else to the channel axis."""
     for ours, theirs in zip(nodes(model), nodes(narrow), strict=True):
         if isinstance(ours.operation, keras.Model) and has_graph(ours.operation):
             _check_sizes(channels, stays, ours.operation, theirs.operation)
@@ -280,17 +280,17 @@ def _output_axis(layer):
 
 
 def _norms_made(layer):
-    """The norm of the kernel of each channel that a layer makes."""
+    """The kernel norm of each channel that a layer produces."""
     return _norms(kernel_that_makes(layer), _output_axis(layer))
 
 
 def kernel_that_makes(layer: keras.Layer) -> keras.Variable:
-    """The kernel of a layer with a width that makes its channels."""
+    """The kernel that produces the channels of a layer with a width."""
     return layer.pointwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
 
 
 def _norms_taken(layer):
-    """The norm of the kernel of each channel that a layer takes."""
+    """The kernel norm of each channel that a layer reads."""
     kernel = layer.depthwise_kernel if isinstance(layer, _SEPARABLE) else layer.kernel
     return _norms(kernel, -3 - _output_axis(layer))
 
@@ -301,7 +301,7 @@ def _norms(kernel, axis):
 
 
 def _normalized_sizes(layer):
-    """The standard deviation of what a batch normalization made of each channel in training."""
+    """The standard deviation of each channel after batch normalization in training."""
     variance = layer.moving_variance.numpy()
     return _scales(layer) * np.sqrt(variance / (variance + layer.epsilon))
 
@@ -315,7 +315,7 @@ def _relative(sizes):
 
 
 def _share(layer, taken, made):
-    """The weights of a layer for some of the channels that it takes and makes."""
+    """The weights of a layer restricted to some input and output channels."""
     weights = layer.get_weights()
     if isinstance(layer, _DEPTHWISE):
         kernel, *bias = weights
@@ -335,5 +335,5 @@ def _share(layer, taken, made):
 
 
 def _multiplied(channels, multiplier):
-    """The channels that a depthwise convolution makes of these."""
+    """The output channels of a depthwise convolution."""
     return (channels[:, None] * multiplier + np.arange(multiplier)).ravel()

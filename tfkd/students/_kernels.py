@@ -1,4 +1,4 @@
-"""A model's own shape with other kernel sizes."""
+"""A model's architecture with other kernel sizes."""
 
 import keras
 import numpy as np
@@ -19,28 +19,28 @@ _CONVOLUTIONS = (
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
 )
-# Longer strides would step over inputs that small kernels do not reach.
+# With longer strides, small kernels would skip inputs.
 _LONGEST_STRIDE = 2
 
 
 def with_kernel_size(
     model: keras.Model, size: int, name: str | None = None, inherit: bool = False
 ) -> keras.Model:
-    """The same architecture with kernels of another size.
+    """The same architecture with another kernel size.
 
     Convolutions with `padding="same"` and strides of 1 or 2 get kernels of this size along each axis.
-    Those of size 1, which mix channels only, stay, and so do all others, whose outputs would have another
-    shape.
+    Kernels of size 1, which only mix channels, are kept, as are all other kernels, since their outputs
+    would change shape.
 
     Args:
         model: a functional or Sequential model.
-        size: of the kernels along each axis, at least 2.
-        name: name of the new model; None for the model's with the size appended.
-        inherit: whether weights are taken over: the middle of a larger kernel, or a smaller one amid
+        size: size of the kernels along each axis, at least 2.
+        name: name of the new model; None for the model's name with the size appended.
+        inherit: whether weights are inherited: the centre of a larger kernel, or a smaller one padded with
             zeros, which computes the same if both sizes are odd; otherwise the model is newly initialized.
 
     Returns:
-        A model with the same input and output shapes and layers of the same names.
+        A model with the same input and output shapes and the same layer names.
 
     Raises:
         ValueError: if the size is out of range, the model has no graph, or no kernel can change its size.
@@ -57,8 +57,8 @@ def with_kernel_size(
         )
     if not any(_resizable(layer) for layer in flatten_layers(model)):
         raise ValueError(
-            f"`model`: {model.name!r} has no convolution whose kernel could have another size: one with "
-            "padding='same', strides of 1 or 2 and a kernel above 1. Use tfkd.students.scale_width."
+            f"`model`: {model.name!r} has no convolution whose kernel size can be changed: it needs "
+            "padding='same', strides of 1 or 2 and a kernel size above 1. Use tfkd.students.scale_width."
         )
 
     def cloned(layer):
@@ -97,15 +97,15 @@ def _inherit(old, new):
             copy_weights(old, new)
         return
     values = old.get_weights()
-    # The first weights are the kernel over positions; pointwise kernels and biases have no positions.
+    # The first weights are the spatial kernel; pointwise kernels and biases have no positions.
     new.set_weights([_fitted(values[0], new.kernel_size), *values[1:]])
 
 
 def _fitted(kernel, sizes):
-    """The middle of a kernel, or the kernel in the middle of zeros."""
+    """The centre of a kernel, or the kernel padded with zeros."""
     for axis, size in enumerate(sizes):
         have = kernel.shape[axis]
-        # Where the kernel lies on the output's position, as TensorFlow pads.
+        # Aligned to the output position as in TensorFlow's padding.
         shift = abs((size - 1) // 2 - (have - 1) // 2)
         if size > have:
             widths = [(0, 0)] * kernel.ndim

@@ -1,4 +1,4 @@
-"""LeNet-5 and its half-width student, the pair of the data-free papers."""
+"""LeNet-5 and its half-width student, the pair used in the data-free papers."""
 
 import keras
 from keras import layers

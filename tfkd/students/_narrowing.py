@@ -1,4 +1,4 @@
-"""Weights of a transformer for one of smaller sizes."""
+"""Projecting the weights of a transformer to smaller sizes."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from tfkd._core.graphs import copy_weights, nodes
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What is asked of a student's sizes; None for the teacher's."""
+    """The requested sizes of a student; None for the teacher's."""
 
     hidden_dim: int | None
     num_heads: int | None
@@ -21,28 +21,28 @@ class Sizes:
 
     @property
     def given(self) -> bool:
-        """Whether anything is asked."""
+        """Whether any size is given."""
         return any(each is not None for each in (self.hidden_dim, self.num_heads, self.intermediate_dim))
 
     def of(self, teacher: keras.Model, config: dict[str, Any]) -> dict[str, int]:
-        """The student's sizes as options of its configuration; empty if it has the teacher's.
+        """The student's sizes as config options; empty if they are the teacher's.
 
         Args:
-            teacher: for messages.
-            config: with the teacher's sizes.
+            teacher: the teacher, for messages.
+            config: config with the teacher's sizes.
 
         Raises:
-            ValueError: if a size is larger than the teacher's, the heads do not share the hidden states
-                evenly, or the teacher's sizes do not show.
+            ValueError: if a size is larger than the teacher's, the heads do not divide the hidden states
+                evenly, or the teacher's sizes are unknown.
         """
         if not self.given:
             return {}
         names = [field.name for field in dataclasses.fields(self)]
         if missing := [name for name in names if not isinstance(config.get(name), int)]:
             raise ValueError(
-                "`hidden_dim`, `num_heads` and `intermediate_dim` are for BERT, RoBERTa, DistilBERT and "
-                f"GPT-2 of keras-hub and models of their layers. Received: {teacher.name!r}, which has no "
-                f"{', '.join(missing)}. Choose layers only, or build a student of another width by hand."
+                "`hidden_dim`, `num_heads` and `intermediate_dim` are for keras-hub's BERT, RoBERTa, "
+                f"DistilBERT and GPT-2 and models of their layers. Received: {teacher.name!r}, which has "
+                f"no {', '.join(missing)}. Choose only layers, or build a student of another width by hand."
             )
         has = f"The teacher {teacher.name!r} has {{}}."
         hidden = check_int(
@@ -69,11 +69,11 @@ class Sizes:
 
 
 class Narrowing:
-    """Gives a student's layers the weights of a teacher's, projected where they are smaller.
+    """Copies a teacher's weights to a student's layers, projected if these are smaller.
 
     Args:
         teacher: the network whose hidden states become narrower.
-        sizes: of the student, from `Sizes.of`; empty if they are the teacher's.
+        sizes: sizes of the student, from `Sizes.of`; empty if they are the teacher's.
     """
 
     def __init__(self, teacher: keras.Model, sizes: dict[str, int]) -> None:
@@ -84,7 +84,7 @@ class Narrowing:
             self._basis, self._gain = _basis(table, sizes["hidden_dim"])
 
     def copy(self, old: keras.Layer, new: keras.Layer) -> None:
-        """Gives a student's layer the weights of the teacher's layer that it stands for."""
+        """Copies the weights of a teacher's layer to the corresponding student layer."""
         if not self._sizes:
             copy_weights(old, new)
         elif hasattr(old, "_self_attention_layer"):
@@ -100,7 +100,7 @@ class Narrowing:
         self._copy_norm(old._feedforward_layer_norm, new._feedforward_layer_norm)
         inner, outer = old._feedforward_intermediate_dense, old._feedforward_output_dense
         (kernel, bias), (back, offset) = _weights(inner), _weights(outer)
-        # The neurons that can move the hidden states most.
+        # The neurons with the largest effect on the hidden states.
         strength = np.linalg.norm(kernel, axis=0) * np.linalg.norm(back, axis=1)
         kept = np.sort(np.argsort(-strength, kind="stable")[: self._sizes["intermediate_dim"]])
         project = self._basis
@@ -114,7 +114,7 @@ class Narrowing:
             self._by_head(*_weights(getattr(old, f"{name}_dense"))) for name in ("query", "key", "value")
         )
         queries, keys = _factors(query @ key.transpose(0, 2, 1), new.key_dim)
-        # Scores are divided by the root of the head size, which is a smaller one now.
+        # Scores are divided by the square root of the head size, which is smaller now.
         factor = (new.key_dim / old.key_dim) ** 0.25
         output, offset = _weights(old.output_dense)
         values, outputs = _factors(value @ (output @ self._basis), new.key_dim)
@@ -124,12 +124,12 @@ class Narrowing:
         new.output_dense.set_weights([outputs, offset @ self._basis])
 
     def _by_head(self, kernel, bias):
-        """Kernel and bias `(heads, d + 1, head size)` that take narrow hidden states and a 1."""
+        """Kernel and bias `(heads, d + 1, head size)` for narrow hidden states with a 1 appended."""
         projected = np.einsum("dk,dhs->hks", self._basis, kernel)
         return np.concatenate([projected, bias[:, None, :]], axis=1)
 
     def _copy_norm(self, old, new):
-        """A scale for each unit is not one for each direction; what is off the diagonal is left out."""
+        """Scales are per unit, not per direction; off-diagonal parts are dropped."""
         scale, offset = _weights(old)
         new.set_weights([self._gain * (self._basis**2).T @ scale, offset @ self._basis])
 
@@ -143,8 +143,8 @@ class Narrowing:
                     if (was, is_now) != self._basis.shape:
                         raise ValueError(
                             f"`teacher`: {name!r} of layer {old.name!r} ({type(old).__name__}) has shape "
-                            f"{before.shape} and would have to be {after.shape}, which no projection of "
-                            "hidden states gives. Choose layers only, or build the student by hand."
+                            f"{before.shape} but would need {after.shape}, which no projection of hidden "
+                            "states gives. Choose only layers, or build the student by hand."
                         )
                     before = np.moveaxis(np.moveaxis(before, axis, -1) @ self._basis, -1, axis)
             found.append(before)
@@ -155,7 +155,7 @@ def token_table(model: keras.Model) -> np.ndarray:
     """The token embeddings `(vocabulary, units)` of a network.
 
     Raises:
-        ValueError: if it embeds no tokens.
+        ValueError: if it has no token embeddings.
     """
     layer = getattr(model, "token_embedding", None)
     if layer is None:
@@ -163,8 +163,8 @@ def token_table(model: keras.Model) -> np.ndarray:
         layer = max(found, key=lambda each: each.input_dim, default=None)
     if layer is None:
         raise ValueError(
-            f"`hidden_dim`: {model.name!r} has no token embeddings, whose directions a narrower student "
-            "keeps. Choose layers only."
+            f"`hidden_dim`: {model.name!r} has no token embeddings, which a narrower student needs for the "
+            "projection. Choose only layers."
         )
     return layer.get_weights()[0]
 
@@ -179,21 +179,21 @@ def _set_by_head(layer, found):
 
 
 def _basis(table, size):
-    """Orthonormal directions `(units, size)`, and what normalized states are multiplied by to be as long.
+    """Orthonormal directions `(units, size)`, and the factor that restores the states' length.
 
-    Normalization takes off the mean over units, and so the direction of all ones. In the student that is
-    the same direction, so that nothing else is lost.
+    Normalization removes the mean over units, that is, the direction of all ones. The student uses the same
+    direction, so nothing else is lost.
     """
     units = table.shape[1]
     if size == units:
         return np.eye(units), 1.0
     centred = table - table.mean(axis=1, keepdims=True)
-    # Of the small matrix of products, which has the same right singular vectors.
+    # Computed from the Gram matrix, which has the same right singular vectors.
     energies, directions = np.linalg.eigh(centred.T @ centred)
     energies, directions = energies[::-1], directions[:, ::-1]
     ones = np.full((units, 1), units**-0.5)
     within = np.concatenate([directions[:, : size - 1], ones], axis=1)
-    # Any rotation that takes the last axis to that of all ones: a reflection.
+    # A reflection that maps the last axis to the direction of all ones.
     last = np.eye(size)[-1]
     mirror = last - size**-0.5
     rotation = np.eye(size) - 2 * np.outer(mirror, mirror) / max(mirror @ mirror, 1e-12)
@@ -202,7 +202,7 @@ def _basis(table, size):
 
 
 def _factors(products, size):
-    """The best factors `(heads, a, size)` and `(heads, size, b)` of matrices of a smaller rank."""
+    """The best low-rank factors `(heads, a, size)` and `(heads, size, b)` of matrices."""
     left, values, right = np.linalg.svd(products, full_matrices=False)
     root = np.sqrt(values[:, None, :size])
     return left[:, :, :size] * root, right[:, :size] * root.transpose(0, 2, 1)

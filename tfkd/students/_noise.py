@@ -1,4 +1,4 @@
-"""Noise inside a student while it trains: stochastic depth, and dropout before its classifier."""
+"""Noise in a student during training: stochastic depth, and dropout before the classifier."""
 
 import keras
 from keras import layers
@@ -14,18 +14,18 @@ from tfkd.students._dropout import DROPOUTS
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class StochasticDepth(layers.Dropout):
-    """Drops whole examples of a residual branch in training, so that only their shortcuts stay.
+    """Drops whole examples of a residual branch in training, so that only the shortcut remains.
 
-    A dropout whose mask has one number an example: with probability `rate` an example becomes zeros, else
-    it is multiplied by 1 / (1 - rate). In inference mode inputs pass through as they are.
+    A dropout whose mask has one value per example: with probability `rate` an example becomes zeros,
+    otherwise it is multiplied by 1 / (1 - rate). In inference mode inputs pass through unchanged.
 
     Args:
-        rate: probability of an example to be dropped, in [0, 1); the survival probability is 1 - rate.
-        seed: int that the drawn masks follow from; None for a fresh one.
+        rate: probability that an example is dropped, in [0, 1); the survival probability is 1 - rate.
+        seed: int seed of the masks; None for a random one.
         **kwargs: passed to `keras.Layer`.
 
     Call arguments:
-        inputs: a tensor `(batch, ...)` of floats.
+        inputs: a float tensor `(batch, ...)`.
         training: whether to drop.
 
     Returns:
@@ -39,10 +39,10 @@ class StochasticDepth(layers.Dropout):
         >>> x = keras.layers.Add()([branch, shortcut])
 
     Reference:
-        Huang et al., "Deep Networks with Stochastic Depth", 2016. There whole batches are dropped, and
-        branches are multiplied by their survival probability in inference mode; here it is examples, and
-        what survives is divided by it in training, which has the same mean and leaves nothing to be done
-        in a file for phones.
+        Huang et al., "Deep Networks with Stochastic Depth", 2016. There, whole batches are dropped, and
+        branches are multiplied by their survival probability in inference mode. Here, examples are dropped
+        and the others divided by that probability in training, which has the same mean and leaves no
+        operation in an exported file.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs) -> None:
@@ -54,7 +54,7 @@ class StochasticDepth(layers.Dropout):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        # Follows from the input.
+        # Determined by the input.
         del config["noise_shape"]
         return config
 
@@ -62,22 +62,22 @@ class StochasticDepth(layers.Dropout):
 def with_noise(
     model: keras.Model, dropout: float = 0.5, depth: float = 0.2, seed: int | None = None
 ) -> keras.Model:
-    """The same network with dropout before its classifier and stochastic depth on its residual branches.
+    """The same network with dropout before the classifier and stochastic depth on residual branches.
 
     Of L residual blocks, block l drops its branch at rate `depth * l / L` (linear decay). Blocks whose
-    shortcut changes the shape count among the L and drop nothing, since both of their ways are made by
-    layers; those of nested models are not searched. A network without residual blocks has the dropout
-    alone. In inference mode, and so in exported files, the noise does nothing; `without_noise` takes the
-    layers out again, for tools that know Keras's own layers only.
+    shortcut changes the shape are counted among the L but drop nothing, since both paths have layers;
+    nested models are not searched. A network without residual blocks only gets the dropout. In inference
+    mode, and so in exported files, the noise does nothing; `without_noise` removes the layers, for tools
+    that support only Keras's own layers.
 
     Args:
-        model: a functional or built Sequential model, which stays as it is.
-        dropout: rate before the last layer with weights, in [0, 1); 0 for none.
-        depth: rate of the last block, in [0, 1); 0 for none.
-        seed: int that all masks follow from; None for fresh ones.
+        model: a functional or built Sequential model; it is not changed.
+        dropout: dropout rate before the last layer with weights, in [0, 1); 0 for none.
+        depth: stochastic depth rate of the last block, in [0, 1); 0 for none.
+        seed: int seed of all masks; None for a random one.
 
     Returns:
-        A functional model with the same weights and with layers of the same names besides the new ones.
+        A functional model with the same weights and layer names, plus the new layers.
 
     Raises:
         ValueError: if a rate is out of range, the model has no graph, or nothing would be added.
@@ -97,7 +97,7 @@ def with_noise(
         raise ValueError(
             f"`model` {model.name!r} has no place for noise with dropout={dropout!r} and depth={depth!r}: "
             "dropout goes before a last layer with weights, stochastic depth into residual blocks (nested "
-            "models are not searched). Give a rate above 0 for what the model has."
+            "models are not searched). Give a rate above 0 for one that the model has."
         )
     noises = {
         key: (place, kind(rate, seed=None if seed is None else seed + number, name=name))
@@ -116,14 +116,14 @@ def with_noise(
 
 
 def without_noise(model: keras.Model) -> keras.Model:
-    """The same network without its layers of dropout and stochastic depth.
+    """The same network without its dropout and stochastic depth layers.
 
     Args:
-        model: a functional or built Sequential model, which stays as it is.
+        model: a functional or built Sequential model; it is not changed.
 
     Returns:
         A functional model with the same weights and names, and the same outputs in inference mode; `model`
-        itself if it has no such layer. Nested models and rates inside other layers stay:
+        itself if it has no such layer. Nested models and rates inside other layers are kept:
         `without_dropout` sets those to 0.
 
     Raises:
@@ -142,13 +142,13 @@ def without_noise(model: keras.Model) -> keras.Model:
 
 
 def _graph_of(model):
-    """The model as a functional one, of the same layers."""
+    """The model as a functional model with the same layers."""
     check_keras_3("model", model)
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
-            f"({type(model).__name__}). Put tfkd.students.StochasticDepth and keras.layers.Dropout in "
-            "where it is made."
+            f"({type(model).__name__}). Add tfkd.students.StochasticDepth and keras.layers.Dropout where "
+            "it is built."
         )
     if is_functional(model):
         return model
@@ -156,7 +156,7 @@ def _graph_of(model):
 
 
 def _branches(model, depth):
-    """Place, kind, rate and name of the noise of each residual block, by the identity of its Add."""
+    """Position, kind, rate and name of each residual block's noise, by the identity of its Add."""
     blocks = residual_blocks(model) if depth else []
     return {
         id(block.add): (
@@ -182,7 +182,7 @@ def _classifiers(model, rate):
 
 
 def _rebuilt(model, called):
-    """A clone with the same weights; `called` applies a clone and gets the operation it was made of too."""
+    """A clone with the same weights; `called` applies each clone and also gets its original."""
     originals = {}
 
     def cloned(operation):

@@ -16,7 +16,7 @@ def resnet(
         depth: 6n + 2, such as 8, 20, 32, 56 or 110.
         input_shape: `(height, width, channels)`.
         classes: number of logits.
-        widths: channels of the three stages; the first convolution has those of the first.
+        widths: channels of the three stages; the first convolution has those of the first stage.
 
     Returns:
         An untrained functional model from images in [0, 1] to logits.
@@ -57,5 +57,5 @@ def _block(x, width, stride, name):
 
 def _normalized_conv(x, width, size, stride, name):
     x = layers.Conv2D(width, size, stride, padding="same", use_bias=False, name=name)(x)
-    # PyTorch's settings (momentum 0.1 there), which the published figures were reached with.
+    # PyTorch's settings (momentum 0.1 there), used for the published figures.
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)

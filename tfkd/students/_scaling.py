@@ -1,4 +1,4 @@
-"""A model's own shape at another width."""
+"""A model's architecture at another width."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tfkd._core.keras_versions import check_keras_3
 from tfkd.students._dropout import config_without_dropout
 from tfkd.students._inheritance import CRITERIA, WIDTHS, inherit_channels
 
-# Layers with weights that follow the width of their input.
+# Layers with weights whose width follows their input.
 _FOLLOWERS = (
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
@@ -30,33 +30,33 @@ def scale_width(
     inherit: bool = False,
     criterion: str = "worth",
 ) -> keras.Model:
-    """The same architecture with every hidden layer's width multiplied; newly initialized or thinned.
+    """The same architecture with scaled hidden widths, newly initialized or thinned.
 
-    Convolutions and dense layers are scaled, except those that make the outputs; depthwise
-    convolutions and normalizations follow. Rounded to the nearest integer, at least 1.
+    Convolutions and dense layers are scaled, except output layers; depthwise convolutions and
+    normalizations follow. Widths are rounded to the nearest integer, at least 1.
 
     Args:
         model: a functional or Sequential model of Conv, DepthwiseConv, SeparableConv, Dense,
             normalization, Add, Concatenate and layers without weights.
         factor: above 0; 0.5 halves every width.
-        dropout: whether dropout layers keep their rates; by default these are 0, since a narrow
-            student that learns from a teacher fits too little rather than too much.
-        name: name of the new model; None for the model's with the factor appended.
-        inherit: whether the student begins with the weights of the channels that are worth most (channels
-            joined by Add stay or go together), from which it learns faster; otherwise it is newly
+        dropout: whether dropout layers keep their rates; by default these are 0, since a narrow student
+            tends to underfit its teacher rather than overfit it.
+        name: name of the new model; None for the model's name with the factor appended.
+        inherit: whether the student inherits the weights of the most important channels (channels joined by
+            Add are kept or removed together), which makes training faster; otherwise it is newly
             initialized.
-        criterion: which channels are worth most: "worth", their size, after batch normalization where there
-            is one, times the norm of the kernels that take them; "norm", the norm of the kernel that makes
-            them; or "scale", the scale of their batch normalization, and the norm where there is none.
-            `features` in a recipe takes students of "worth" only.
+        criterion: measure of importance: "worth", the size of channels (after batch normalization if there
+            is one) times the norm of the kernels that read them; "norm", the norm of the kernel that
+            produces them; or "scale", the scale of their batch normalization, or the norm if there is none.
+            `features` in a recipe only supports "worth".
 
     Returns:
         A model with the same input and output shapes.
 
     Raises:
-        ValueError: if the factor is not positive (or above 1, with `inherit`), the model has no graph,
-            a layer cannot be scaled, channels cannot be followed through one that is inherited (the
-            message names it), or for an unknown criterion.
+        ValueError: if the factor is not positive (or above 1, with `inherit`), the model has no graph, a
+            layer cannot be scaled, channels cannot be followed through an inherited one (the message names
+            it), or the criterion is unknown.
 
     Example:
         >>> student = tfkd.students.scale_width(teacher, 0.5)
@@ -64,8 +64,8 @@ def scale_width(
     Reference:
         For `inherit`, Li et al., "Pruning Filters for Efficient ConvNets", 2017, and Liu et al., "Learning
         Efficient Convolutional Networks through Network Slimming", 2017, which are "norm" and "scale", here
-        with the same share of each layer. Deviation in "worth": the size of a channel counts times the
-        norms of the kernels that take it, relative to their layer's mean, so that joined layers add up.
+        with the same fraction in each layer. Deviation in "worth": the size of a channel is multiplied by
+        the norms of the kernels that read it, relative to their layer's mean, so that joined layers add up.
     """
     check_keras_3("model", model)
     if not 0 < factor <= (1 if inherit else float("inf")):
@@ -103,14 +103,13 @@ def resized(
 
     Args:
         model: a functional or Sequential model.
-        width_of: gives a layer's new width, from the layer and the one it has; not asked for layers that
-            make the outputs.
-        how: how widths change, for messages.
+        width_of: a function from a layer and its width to the new width; not called for output layers.
+        how: description of the change, for messages.
         dropout: whether dropout layers keep their rates.
-        name: of the new model.
+        name: name of the new model.
 
     Raises:
-        ValueError: if a layer's width cannot be changed, or layers do not fit together then.
+        ValueError: if a layer's width cannot be changed, or the resulting layers are not compatible.
     """
     outputs = {id(op) for op in first_upstream(model, lambda op: type(op) in WIDTHS)}
 
@@ -135,11 +134,10 @@ def resized(
         if "cannot be scaled" in str(error):
             raise
         raise ValueError(
-            f"The layers of model {model.name!r} do not fit together {how}; a layer with fixed sizes "
-            "(such as Reshape), or an Add with one branch that cannot be scaled, is the usual reason. "
-            f"{error}"
+            f"The layers of model {model.name!r} are not compatible {how}. The usual reason is a layer "
+            f"with fixed sizes (such as Reshape), or an Add with one branch that cannot be scaled. {error}"
         ) from error
-    # A clone of a Sequential model is as frozen as that is.
+    # A clone of a frozen Sequential model is frozen, too.
     student.trainable = True
     student.name = name
     copy_input_statistics(model, student)

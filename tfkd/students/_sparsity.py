@@ -1,4 +1,4 @@
-"""A narrow student with the parameters that pruning left."""
+"""A narrow student with as many parameters as pruning left."""
 
 import keras
 import numpy as np
@@ -9,40 +9,39 @@ from tfkd._core.keras_versions import check_keras_3
 from tfkd.students._inheritance import WIDTHS, Channels, kernel_that_makes
 from tfkd.students._scaling import resized
 
-# Of Newton's method, which concatenated inputs need.
+# Iterations of Newton's method, needed for concatenated inputs.
 _PASSES = 10
 
 
 def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None = None) -> keras.Model:
-    """A dense student of the same depth with about as many weights as a pruned model has left.
+    """A dense student of the same depth with about as many weights as a pruned model has nonzero.
 
-    A layer that keeps `n` of its weights and takes `c` channels through kernels of `k` by `k` gets
-    `n / (c k k)` channels, where `c` is what the student's layer before gets. Where an Add joins layers,
-    they cannot all have what they ask for; what they get is closest by the sum of squared logarithms.
-    Widths are rounded at the end, so that very narrow students miss the count; a layer that kept much
-    behind one that kept little becomes wider than it was. The layer that makes the outputs stays as wide
-    as it is, and of a separable convolution the pointwise kernel counts.
+    A layer with `n` remaining weights, `c` input channels in the student and kernels of `k` by `k` gets `n
+    / (c k k)` channels. Layers joined by an Add cannot all have their ideal width; they get the widths
+    closest in the sum of squared logarithms. Widths are rounded at the end, so very narrow students deviate
+    from the count. A layer that kept many weights after one that kept few becomes wider than before. The
+    output layer keeps its width; for a separable convolution, the pointwise kernel counts.
 
     Args:
-        pruned: a functional or Sequential model with zeros in its kernels, such as `iterative_pruning` or
-            `strip(prune(...))` leave.
+        pruned: a functional or Sequential model with zeros in its kernels, as from `iterative_pruning` or
+            `strip(prune(...))`.
         dropout: whether dropout layers keep their rates, see `scale_width`.
-        name: of the student; None for the model's with "_from_sparsity" appended.
+        name: name of the student; None for the model's name with "_from_sparsity" appended.
 
     Returns:
         A newly initialized model with the same input and output shapes.
 
     Raises:
-        ValueError: if the model has no graph or no zeros, all of a layer is pruned, a layer's width cannot
-            be changed, or channels cannot be followed through one; the message names it.
+        ValueError: if the model has no graph or no zeros, a layer is entirely pruned, a layer's width
+            cannot be changed, or channels cannot be followed through a layer; the message names it.
 
     Example:
         >>> student = tfkd.students.from_sparsity(pruned_teacher)
 
     Reference:
-        Park and No, "Prune Your Model Before Distill It", 2022: `c_0 = n_0 / (3 k k)`,
-        `c_l = n_l / (c_(l-1) k k)`. Their code divides by 3 where k k is 9; this divides by k k. Deviation:
-        joined layers, which their networks for this do not have.
+        Park and No, "Prune Your Model Before Distill It", 2022: `c_0 = n_0 / (3 k k)`, `c_l = n_l /
+        (c_(l-1) k k)`. Their code divides by 3 where k k is 9; here it is k k. Deviation: joined layers are
+        supported, which their networks do not have.
     """
     check_keras_3("pruned", pruned)
     if not has_graph(pruned):
@@ -51,7 +50,7 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
     layers = {id(layer): layer for layer in flatten_layers(pruned) if type(layer) in WIDTHS}
     kernels = {key: kernel_that_makes(layer).numpy() for key, layer in layers.items()}
     if empty := [layer.name for key, layer in layers.items() if not kernels[key].any()]:
-        raise ValueError(f"`pruned`: nothing is left of {', '.join(empty)}. Prune less.")
+        raise ValueError(f"`pruned`: all weights of {', '.join(empty)} are 0. Prune less.")
     if all(kernel.all() for kernel in kernels.values()):
         raise ValueError(
             f"`pruned`: {pruned.name!r} has no zeros in its kernels. Use tfkd.students.scale_width, or "
@@ -69,24 +68,24 @@ def from_sparsity(pruned: keras.Model, dropout: bool = False, name: str | None =
     return resized(
         pruned,
         width_of,
-        "at the widths that their zeros ask for",
+        "at the widths given by their zeros",
         dropout,
         name or f"{pruned.name}_from_sparsity",
     )
 
 
 def _shares(channels, kernels, fixed):
-    """The share of its width that each group of joined channels keeps.
+    """The fraction of its width that each group of joined channels keeps.
 
-    Each layer asks that the shares of what it takes and makes have the product of its density. In
-    logarithms that is linear but for concatenated inputs. Residual stages ask for too much and for too
-    little at once: the least squares of smallest norm stay near the same share everywhere.
+    For each layer, the product of its input and output fractions should equal its density. In logarithms
+    this is linear, except for concatenated inputs. Residual stages make the system both over- and
+    underdetermined: the minimum-norm least-squares solution keeps the fractions similar everywhere.
     """
     made = {key: channels.groups(channels.made[key]) for key in kernels}
     outputs = {made[key][0] for key in kernels if key in fixed}
     free = sorted({made[key][0] for key in kernels} - outputs)
     places = {group: place for place, group in enumerate(free)}
-    # Each channel of a layer's output is known by a number of its own; one stands for all.
+    # Each channel of a layer's output has its own number; one represents all.
     place_of = {
         number: places[made[key][0]] for key in kernels if made[key][0] in places for number in made[key]
     }

@@ -1,4 +1,4 @@
-"""Which layers of a teacher a shallower student begins with."""
+"""The layers of a teacher that initialize a shallower student."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from tfkd._core.checks import check_int
 
 
 def spread_layers(layers: int, kept: int) -> list[int]:
-    """Numbers of layers spread evenly, the first and the last among them.
+    """Evenly spread layer indices, including the first and the last.
 
     Args:
-        layers: how many the teacher has.
-        kept: how many to keep, from 1, which keeps the first, to `layers`.
+        layers: number of the teacher's layers.
+        kept: number to keep, from 1 (the first layer) to `layers`.
 
     Returns:
-        Ascending numbers from 0; of two layers that are equally near, the lower one.
+        Ascending indices from 0; of two equally near layers, the lower one.
 
     Raises:
         ValueError: if a number is out of range.
@@ -23,7 +23,7 @@ def spread_layers(layers: int, kept: int) -> list[int]:
         [0, 2, 5]
 
     Reference:
-        Sanh et al., "DistilBERT", 2019, take one layer out of two: [0, 2, 4, 7, 9, 11] of 12, as here.
+        Sanh et al., "DistilBERT", 2019, take every second layer: [0, 2, 4, 7, 9, 11] of 12, as here.
     """
     check_int("layers", layers)
     check_int("kept", kept, most=layers, remedy=f"The teacher has {layers} layers.")
@@ -34,16 +34,15 @@ def spread_layers(layers: int, kept: int) -> list[int]:
 
 
 def chosen_layers(layers: int | Sequence[int] | None, there: int, name: str) -> list[int]:
-    """The layers that an argument stands for.
+    """Resolves an argument to layer indices.
 
     Args:
-        layers: None for half of them, an int for so many, spread evenly; or their numbers, ascending from
-            0.
-        there: how many the teacher has.
+        layers: None for half of them, an int for that many, spread evenly; or ascending indices from 0.
+        there: number of the teacher's layers.
         name: the teacher's name, for messages.
 
     Raises:
-        ValueError: if the teacher has not so many, or the numbers do not ascend.
+        ValueError: if the teacher has too few, or the indices do not ascend.
     """
     has = f"The teacher {name!r} has {there} layers, numbered from 0."
     if layers is None:

@@ -1,4 +1,4 @@
-"""The first part of a model with a small head: a student that ends early."""
+"""The first part of a model with a small head."""
 
 import keras
 from keras import layers
@@ -19,14 +19,14 @@ POOLING, LOGITS = "exit_pooling", "exit_logits"
 def up_to_layer(
     model: keras.Model, layer: str, name: str | None = None, inherit: bool = False
 ) -> keras.Model:
-    """The network up to one of its layers, with global average pooling and a linear layer behind it.
+    """The network up to a layer, followed by global average pooling and a linear layer.
 
     Args:
         model: a functional or Sequential model with one input and one output `(batch, outputs)`.
-        layer: name of the last layer that stays, one of the model's own, not of a model nested in it; its
-            output is a vector, a series or a picture.
-        name: name of the new model; None for the model's with the layer's appended.
-        inherit: whether the layers that stay keep their weights; otherwise, and always behind them, weights
+        layer: name of the last layer to keep, which must not be inside a nested model; its output is a
+            vector, a series or an image.
+        name: name of the new model; None for the model's name with the layer's appended.
+        inherit: whether the kept layers keep their weights; otherwise they, and in any case the new ones,
             are newly initialized.
 
     Returns:
@@ -34,14 +34,14 @@ def up_to_layer(
 
     Raises:
         ValueError: if the model has no graph, or several inputs or outputs, or no such layer (with close
-            matches), or the layer's output does not fit.
+            matches), or the layer's output has an unsupported shape.
 
     Example:
         >>> student = tfkd.students.up_to_layer(teacher, "stage2_block1_relu2", inherit=True)
 
     Reference:
         Teerapittayanon et al., "BranchyNet", 2016, for exits from a network's inner layers; here there is
-        one exit, and what is behind it goes.
+        one exit, and everything after it is removed.
     """
     check_keras_3("model", model)
     if not has_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -57,8 +57,8 @@ def up_to_layer(
     output = lookup(_outputs(model), layer, f"layer of {model.name!r}")
     if len(output.shape) not in (2, *_POOLING) or None in output.shape[-1:]:
         raise ValueError(
-            f"`layer`: the output of {layer!r} must be a vector, a series or a picture. Received: shape "
-            f"{tuple(output.shape)}. Choose a layer before or behind it."
+            f"`layer`: the output of {layer!r} must be a vector, a series or an image. Received: shape "
+            f"{tuple(output.shape)}. Choose an earlier or a later layer."
         )
     part = keras.Model(model.inputs[0], output)
     begin = cloned_model(
@@ -75,7 +75,7 @@ def up_to_layer(
 
 
 def _outputs(model):
-    """What each layer returns where it was called last, by its name; inputs apart."""
+    """The output of each layer's last call, by name, without inputs."""
     return {
         node.operation.name: node.outputs[0]
         for node in nodes(model)

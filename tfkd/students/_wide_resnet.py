@@ -52,7 +52,7 @@ def _block(x, channels, stride, dropout, name):
     shortcut = x
     x = _activate(x, f"{name}_pre1")
     if stride > 1 or shortcut.shape[-1] != channels:
-        # The projection sees the activated input, as in the authors' code.
+        # The projection takes the activated input, as in the authors' code.
         shortcut = _conv(channels, 1, stride, f"{name}_shortcut")(x)
     x = _conv(channels, 3, stride, f"{name}_conv1")(x)
     x = _activate(x, f"{name}_pre2")

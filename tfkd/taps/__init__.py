@@ -1,4 +1,4 @@
-"""Reads what flows through inner layers, and tells where the ends of blocks and stages are."""
+"""Reads the values of inner layers, and finds the ends of blocks and stages."""
 
 from tfkd.taps._paths import INPUT_GRADIENT, attention_layers, named_layers, resolve
 from tfkd.taps._record import Record, record

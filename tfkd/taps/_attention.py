@@ -17,12 +17,12 @@ _ASKS_FOR_SCORES = "return_attention_scores"
 
 
 def reading(layer: keras.Layer, taps: Iterable[str], note: Callable) -> Callable:
-    """What to put around an attention layer's `call` to note what its taps see.
+    """A wrapper for an attention layer's `call` that records what its taps see.
 
     Args:
         layer: the attention layer.
-        taps: of it, each with a suffix of attention.
-        note: is given each tap and what it saw.
+        taps: taps of the layer, each with an attention suffix.
+        note: called with each tap and its value.
 
     Returns:
         A function of the call and its arguments.
@@ -34,7 +34,7 @@ def reading(layer: keras.Layer, taps: Iterable[str], note: Callable) -> Callable
         bound = signature.bind(*args, **kwargs)
         asked = bound.arguments.get(_ASKS_FOR_SCORES, False)
         if _ASKS_FOR_SCORES in signature.parameters:
-            # A fused operation, which has no scores to show, is left for the explicit way.
+            # A fused operation has no scores to record, so the explicit computation is used.
             bound.arguments[_ASKS_FOR_SCORES] = True
         with _projections(layer) as projected, _normalization(layer) as normalized:
             outputs = call(*bound.args, **bound.kwargs)
@@ -44,9 +44,10 @@ def reading(layer: keras.Layer, taps: Iterable[str], note: Callable) -> Callable
         unread = [tap for tap, of in wanted.items() if of not in seen]
         if unread:
             raise ValueError(
-                f"Nothing to read for {unread}: queries, keys and values are the arguments of a layer's "
-                "method `_compute_attention`, scores and probabilities what enters and leaves its one "
-                f"Softmax layer. Layer {layer.name!r} ({type(layer).__name__}) gives {list(seen)}."
+                f"Nothing to read for {unread}: queries, keys and values are read from the arguments of a "
+                "layer's method `_compute_attention`, scores and probabilities from the input and output "
+                f"of its only Softmax layer. Layer {layer.name!r} ({type(layer).__name__}) gives "
+                f"{list(seen)}."
             )
         for tap, of in wanted.items():
             note(tap, seen[of])
@@ -67,7 +68,7 @@ class _Softmax(NamedTuple):
 
 @contextlib.contextmanager
 def _projections(layer):
-    """A list that queries, keys and values are put into."""
+    """A list that receives queries, keys and values."""
     signature = _signature(layer, "_compute_attention")
     noted = []
 
@@ -81,8 +82,8 @@ def _projections(layer):
 
 @contextlib.contextmanager
 def _normalization(layer):
-    """A list that the call of the layer's softmax is put into; it stays empty if there is not one."""
-    # By name, since those of tf_keras are of another class.
+    """A list that receives the call of the layer's softmax; empty if there is none or several."""
+    # By name, since tf_keras has a different class.
     inside = flatten_layers(layer, include_self=False, recursive=False)
     found = [each for each in inside if type(each).__name__ == "Softmax"]
     if len(found) != 1:
@@ -100,12 +101,12 @@ def _normalization(layer):
 
 
 def _signature(layer, method):
-    """Of the class's method, whatever was put around the layer's own."""
+    """The signature of the class's method, even if the layer's own is wrapped."""
     return inspect.signature(getattr(type(layer), method).__get__(layer))
 
 
 def _seen(projected, normalized, crossed):
-    """What the five taps see, by suffix, as far as it was noted."""
+    """The recorded values of the five taps, by suffix."""
     if not projected:
         return {}
     queries, keys, values = projected
@@ -122,12 +123,12 @@ def _seen(projected, normalized, crossed):
             scores, outputs = _heads_together(scores), _heads_together(outputs)
         seen |= {SCORES: scores, PROBABILITIES: outputs}
     masked = (KEYS, VALUES) if crossed else OF_ATTENTION
-    # A softmax layer puts its own mask, which is none of tokens, on what it returns.
+    # A softmax layer attaches its own mask to its output, which is not a token mask.
     return {of: with_mask(value, of_keys if of in masked else None) for of, value in seen.items()}
 
 
 def _for_each_head(projected, heads):
-    """Keys or values, those of grouped heads repeated: `(batch, tokens, heads, width)`."""
+    """Keys or values, repeated for grouped heads: `(batch, tokens, heads, width)`."""
     groups = projected.shape[-2]
     return projected if groups == heads else ops.repeat(projected, heads // groups, axis=-2)
 
@@ -142,9 +143,9 @@ def _heads_together(scores):
 
 
 def _any_query(allowed, scores):
-    """Which tokens `(batch, keys)` any query may see; None if the mask is the same for all examples.
+    """Tokens `(batch, keys)` that any query may see; None if the mask is the same for all examples.
 
-    Such a mask, a causal one say, does not know of padding.
+    Such a mask, for example a causal one, says nothing about padding.
     """
     if allowed.shape[0] == 1 and scores.shape[0] != 1:
         return None

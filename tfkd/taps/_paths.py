@@ -1,4 +1,4 @@
-"""Which layer a tap names, and what of it."""
+"""Parsing of taps: the layer, and which of its values."""
 
 import difflib
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import keras
 from tfkd._core.keras_internals import flatten_layers, is_attention
 
 INPUT, MAP = ":input", ":map"
-# What can be read of an attention layer.
+# Values that can be read from an attention layer.
 QUERIES, KEYS, VALUES, SCORES, PROBABILITIES = OF_ATTENTION = (
     ":queries",
     ":keys",
@@ -16,17 +16,17 @@ QUERIES, KEYS, VALUES, SCORES, PROBABILITIES = OF_ATTENTION = (
     ":scores",
     ":probabilities",
 )
-# Not a layer: the gradient of the labels' cross-entropy by the model's input, which a distiller computes.
+# Not a layer: the gradient of the labels' cross-entropy with respect to the model's input.
 INPUT_GRADIENT = ":gradient"
 
 
 class Parts(NamedTuple):
-    """A tap taken apart.
+    """The parts of a tap.
 
     Args:
-        path: of the layer.
-        of: what is read of it: "" for the output, or a suffix.
-        as_map: whether tokens are to be seen as a square map.
+        path: path of the layer.
+        of: the value to read: "" for the output, or a suffix.
+        as_map: whether tokens are returned as a square map.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 
 
 def parts(tap: str) -> Parts:
-    """Takes a tap apart."""
+    """Parses a tap."""
     rest = tap.removesuffix(MAP)
     of = next((suffix for suffix in (INPUT, *OF_ATTENTION) if rest.endswith(suffix)), "")
     return Parts(rest.removesuffix(of), of, rest != tap)
@@ -48,8 +48,8 @@ def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
         model: any Keras model.
 
     Returns:
-        A dictionary from paths such as `"block3/relu"` to layers, in the model's own order. Layers
-        that share a path keep the first.
+        A dictionary from paths such as `"block3/relu"` to layers, in the model's own order. If layers share
+        a path, the first is kept.
     """
     found: dict[str, keras.Layer] = {}
 
@@ -65,7 +65,7 @@ def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
 
 
 def children(layer: keras.Layer) -> dict[str, keras.Layer]:
-    """The layers right inside a layer, by name; of a bridge to another Keras, those behind it."""
+    """The direct sublayers of a layer, by name; for a bridge to another Keras, those of its model."""
     found = {}
     for child in flatten_layers(layer, include_self=False, recursive=False):
         inside = child.inner_layers() if hasattr(child, "inner_layers") else {child.name: child}
@@ -85,16 +85,16 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
         The layer; with a suffix of attention, the attention layer, which may be inside the one named.
 
     Raises:
-        ValueError: if there is no such layer; the message lists close matches. Also if the suffix asks
-            for attention and the layer holds none, or several.
+        ValueError: if there is no such layer (the message lists close matches), or for an attention suffix
+            if the layer contains no attention layer, or several.
     """
     path, of, _ = parts(tap)
     layers = named_layers(model)
     if path not in layers:
         close = difflib.get_close_matches(path, layers, n=5, cutoff=0.4) or list(layers)[:5]
         raise ValueError(
-            f"No layer {path!r} in model {model.name!r}. Close matches: {close}. Layers inside "
-            "layers are named by path, as in 'block3/relu'."
+            f"No layer {path!r} in model {model.name!r}. Close matches: {close}. Nested layers are named "
+            "by path, as in 'block3/relu'."
         )
     if of not in OF_ATTENTION:
         return layers[path]
@@ -103,7 +103,7 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
         return next(iter(found.values()))
     if found:
         raise ValueError(
-            f"Tap {tap!r} is of a layer that holds {len(found)} attention layers. Name one of them: "
+            f"Tap {tap!r} names a layer that contains {len(found)} attention layers. Name one of them: "
             f"{[inner + of for inner in found]}."
         )
     known = list(attention_layers(model))
@@ -111,18 +111,18 @@ def resolve(model: keras.Model, tap: str) -> keras.Layer:
         f"Layers with attention: {known}." if known else f"Model {model.name!r} has none that can be read."
     )
     raise ValueError(
-        f"Tap {tap!r} asks for {of[1:]}, but layer {path!r} holds no attention layer: one like "
-        "keras.layers.MultiHeadAttention, with a method `_compute_attention(query, key, value, ...)`. "
+        f"Tap {tap!r} needs {of[1:]}, but layer {path!r} contains no attention layer, that is, a layer "
+        "like keras.layers.MultiHeadAttention with a method `_compute_attention(query, key, value, ...)`. "
         f"{remedy}"
     )
 
 
 def attention_layers(layer: keras.Layer, path: str = "") -> dict[str, keras.Layer]:
-    """The attention layers in a layer, itself included, by path.
+    """The attention layers in a layer, including itself, by path.
 
     Args:
         layer: a layer or model.
-        path: its own path; empty for a model.
+        path: path of the layer; empty for a model.
 
     Returns:
         A dictionary from paths to layers with a method `_compute_attention(query, key, value, ...)`, such

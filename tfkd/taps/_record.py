@@ -1,8 +1,8 @@
-"""Reads what flows into and out of inner layers during one ordinary forward pass.
+"""Records inputs and outputs of inner layers during an ordinary forward pass.
 
-No second model is built: while a pass is recorded, the `call` of each tapped layer is wrapped to
-note its input and output. That works for functional, Sequential, subclassed and nested models,
-eagerly and while a `tf.function` is traced.
+No second model is built: during a recorded pass, the `call` of each tapped layer is wrapped to record its
+input and output. This works for functional, Sequential, subclassed and nested models, eagerly and while a
+`tf.function` is traced.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from tfkd.taps._paths import INPUT, OF_ATTENTION, parts, resolve
 
 
 class Record(dict):
-    """What the taps of one forward pass saw: `record[tap]` is the value at the layer's last call.
+    """The values recorded in one forward pass: `record[tap]` is that of the layer's last call.
 
-    `record.calls[tap]` lists the values of every call, for layers used more than once.
+    `record.calls[tap]` lists the values of all calls, for layers used more than once.
     """
 
     def __init__(self, taps: Iterable[str]) -> None:
@@ -38,28 +38,29 @@ class Record(dict):
 
 @contextlib.contextmanager
 def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
-    """Records the named taps of every call of `model` made inside the `with` block.
+    """Records the named taps in every call of `model` inside the `with` block.
 
-    Of an attention layer, or a layer that holds exactly one, the suffixes `:queries`, `:keys` and
-    `:values` give what enters the dot products, `(batch, tokens, heads, width)`: after rotary embedding,
-    where there is one, and with one key and value for each query head, so those of grouped heads are
-    repeated. `:scores` and `:probabilities` are `(batch, heads, queries, keys)`: what the softmax
-    sees, in float32 with masked places at -1e9, and what it makes of that, before dropout. While they are
-    recorded, the layer computes its scores explicitly, also where it would have used a fused operation.
-    All five carry a Keras mask `(batch, tokens)` of the tokens that any query may see, if the layer's mask
-    says that; those of a cross-attention do so for keys and values only.
+    For an attention layer, or a layer that contains exactly one, the suffixes `:queries`, `:keys` and
+    `:values` give the inputs of the dot products, `(batch, tokens, heads, width)`: after any rotary
+    embedding, and with one key and value for each query head (repeated for grouped heads). `:scores` and
+    `:probabilities` are `(batch, heads, queries, keys)`: the input of the softmax, in float32 with masked
+    entries at -1e9, and its output, before dropout. While they are recorded, the layer computes its scores
+    explicitly, even if it would otherwise use a fused operation. All five carry a Keras mask `(batch,
+    tokens)` of the tokens that any query may see, if the layer's mask provides it; in cross-attention, only
+    keys and values do.
 
     Args:
         model: any Keras model.
-        taps: paths of layers, with `:input` for inputs, or a suffix of attention. With `:map` behind, the
-            tokens of a transformer are seen as the square map of their patches, a token in front left out.
+        taps: paths of layers, with `:input` for inputs, or an attention suffix. With `:map` appended, the
+            tokens of a transformer are returned as the square map of their patches, without a leading
+            token.
 
     Returns:
         A context manager that yields a `Record`, filled while the model runs in this thread.
 
     Raises:
-        ValueError: for a path that is not in the model, and for a suffix of attention on a layer that
-            holds no attention layer, or several.
+        ValueError: if a path is not in the model, or an attention suffix is on a layer that contains no
+            attention layer, or several.
 
     Example:
         >>> with tfkd.taps.record(model, ["block1/relu", "dense:input"]) as seen:
@@ -72,13 +73,13 @@ def record(model: keras.Model, taps: Iterable[str]) -> Iterator[Record]:
 
 @contextlib.contextmanager
 def recording(tapped: Mapping[str, keras.Layer]) -> Iterator[Record]:
-    """Records taps of layers that are known already.
+    """Records taps whose layers are already resolved.
 
     Args:
         tapped: the layers, by tap.
 
     Returns:
-        As `record`.
+        The same as `record`.
     """
     seen = Record(tapped)
     layers: dict[int, tuple[keras.Layer, list[str]]] = {}
@@ -94,7 +95,7 @@ def recording(tapped: Mapping[str, keras.Layer]) -> Iterator[Record]:
 
 
 def _listening(taps, seen):
-    """Notes input and output of a layer's calls."""
+    """Records input and output of a layer's calls."""
     taps = [tap for tap in taps if parts(tap).of not in OF_ATTENTION]
 
     def listen(call, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Shapes of what taps see, and which taps stand at the ends of a network's stages."""
+"""Shapes of taps, and the taps at the ends of a network's stages."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from tfkd.taps._record import recording
 
 
 def shape(model: keras.Model, tap: str) -> Any:
-    """The shape, or structure of shapes, that a tap sees; None if the model's graph does not tell.
+    """The shape, or structure of shapes, of a tap; None if the model's graph does not give it.
 
-    What is inside a layer of the graph is found by calling that layer symbolically. The graph of a
-    subclassed model is not known.
+    Shapes inside a layer of the graph are found by calling that layer symbolically. A subclassed model has
+    no known graph.
 
     Args:
         model: any Keras model.
@@ -40,7 +40,7 @@ def shape(model: keras.Model, tap: str) -> Any:
 
 
 def _shape_inside(model, tap, layer):
-    """The shape seen in the innermost of the layers around a tap that is part of a graph."""
+    """The shape found in the innermost enclosing layer of the tap that is part of a graph."""
     layers, path = named_layers(model), parts(tap).path
     while path and not (isinstance(layers[path], keras.Layer) and inbound_nodes(layers[path])):
         path = path.rpartition("/")[0]
@@ -77,13 +77,13 @@ def penultimate(model: keras.Model) -> str:
 
 
 def stages(model: keras.Model) -> dict[tuple[int, int], str]:
-    """The last layer of each size of maps, which is where a convolutional network's stages end.
+    """The last layer of each feature-map size, where a convolutional network's stages end.
 
     Args:
         model: a model whose graph is known.
 
     Returns:
-        `{(height, width): tap}` in the model's own order, sizes of one position left out.
+        `{(height, width): tap}` in the model's own order, without 1x1 maps.
     """
     found = {}
     for path, layer in named_layers(model).items():
@@ -96,6 +96,6 @@ def stages(model: keras.Model) -> dict[tuple[int, int], str]:
 
 
 def shared_stages(teacher: keras.Model, student: keras.Model) -> list[tuple[str, str]]:
-    """Pairs of taps, teacher's and student's, at the end of each stage that both have: see `stages`."""
+    """Pairs of taps, teacher's and student's, at the end of each stage they share; see `stages`."""
     theirs, ours = stages(teacher), stages(student)
     return [(theirs[size], ours[size]) for size in theirs if size in ours]

@@ -1,4 +1,4 @@
-"""Finds the blocks of a transformer, and what stands between them."""
+"""Finds the blocks of a transformer and the taps between them."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ class TransformerTaps(NamedTuple):
     """The taps of a transformer, in order.
 
     Args:
-        embeddings: what enters the first block.
+        embeddings: the input of the first block.
         hidden: each block's output.
-        attention: each block's attention layer, to be given a suffix such as `:scores`. Of a block with
-            two, it is the first, which attends to the block's own tokens.
+        attention: each block's attention layer; append a suffix such as `:scores`. In a block with two, it
+            is the first, which is the self-attention.
     """
 
     embeddings: str
@@ -31,13 +31,13 @@ class TransformerTaps(NamedTuple):
 def transformer(model: keras.Model) -> TransformerTaps:
     """The taps of a transformer's embeddings, of its blocks' outputs and of their attention layers.
 
-    A block is a layer that holds attention, or, where attention layers stand in the model's own graph, what
-    lies between two points that every path leads through: a block's output is what enters the next block,
-    past its normalization if that comes first. A block that is used several times, as ALBERT's, is named
-    once; its calls are in `Record.calls`. Of an encoder and a decoder, the encoder's blocks come first.
+    A block is a layer that contains attention. If attention layers are in the model's own graph, a block is
+    the part between two points that every path passes through: its output is the input of the next block,
+    before that block's normalization if it comes first. A block that is used several times, as in ALBERT,
+    is named once; its calls are in `Record.calls`. In an encoder-decoder, the encoder's blocks come first.
 
     Args:
-        model: a backbone, or a model with one inside it: of keras-hub, or your own of
+        model: a backbone, or a model with one inside it: from keras-hub, or your own with
             `keras.layers.MultiHeadAttention`, functional or subclassed.
 
     Returns:
@@ -45,7 +45,7 @@ def transformer(model: keras.Model) -> TransformerTaps:
 
     Raises:
         ValueError: if the model has no attention layer, several backbones, or attention layers whose blocks
-            cannot be told.
+            cannot be identified.
 
     Example:
         >>> found = tfkd.taps.transformer(teacher)
@@ -65,8 +65,9 @@ def transformer(model: keras.Model) -> TransformerTaps:
     bare = [attention[name] for name, each in holders.items() if is_attention(each)]
     if bare:
         raise ValueError(
-            f"The blocks of {container.name!r} cannot be told: it has no graph, and its attention layers "
-            f"{bare} are not inside other layers. Put each block into a layer, or name the taps yourself."
+            f"The blocks of {container.name!r} cannot be identified: it has no graph, and its attention "
+            f"layers {bare} are not inside other layers. Put each block into a layer, or name the taps "
+            "yourself."
         )
     hidden = [prefix + name for name in holders]
     return TransformerTaps(hidden[0] + INPUT, hidden, list(attention.values()))
@@ -77,8 +78,8 @@ def _blocks(layer, path):
     holders = _holders(layer)
     if not holders:
         raise ValueError(
-            f"Model {layer.name!r} has no attention layer that can be read: one like "
-            "keras.layers.MultiHeadAttention, with a method `_compute_attention(query, key, value, ...)`."
+            f"Model {layer.name!r} has no attention layer that can be read, that is, a layer like "
+            "keras.layers.MultiHeadAttention with a method `_compute_attention(query, key, value, ...)`."
         )
     prefix = f"{path}/" if path else ""
     if len(holders) == 1:
@@ -92,26 +93,26 @@ def _blocks(layer, path):
     ]
     if backbones:
         raise ValueError(
-            f"Model {layer.name!r} holds several backbones with attention: {backbones}. Pass one of them, "
-            "and put its path in front of the taps."
+            f"Model {layer.name!r} contains several backbones with attention: {backbones}. Pass one of "
+            "them, and put its path in front of the taps."
         )
     return layer, path, holders
 
 
 def _holders(layer):
-    """The layers right inside a layer that are attention layers or hold one, by name."""
+    """The direct sublayers that are or contain attention layers, by name."""
     return {name: child for name, child in children(layer).items() if attention_layers(child)}
 
 
 def _has_blocks(layer):
-    """Whether a layer with attention is made of blocks, or is one itself."""
+    """Whether a layer with attention consists of blocks, rather than being one."""
     holders = _holders(layer)
     blocks = [child for child in holders.values() if not is_attention(child)]
     return len(blocks) > 1 or (len(blocks) == len(holders) == 1 and _feeds_forward(blocks[0]))
 
 
 def _feeds_forward(layer):
-    """Whether there are two dense layers beside the attention, which its own projection is not."""
+    """Whether there are two dense layers besides the attention's own projections."""
     of_attention = [
         id(each) for found in attention_layers(layer).values() for each in flatten_layers(found)
     ]
@@ -120,11 +121,11 @@ def _feeds_forward(layer):
 
 
 class _Graph:
-    """A graph with a transformer's blocks.
+    """The graph of a transformer, with its blocks.
 
     Args:
-        model: whose graph it is.
-        prefix: of the paths of its layers.
+        model: the model with the graph.
+        prefix: prefix of its layers' paths.
     """
 
     def __init__(self, model, prefix):
@@ -132,9 +133,9 @@ class _Graph:
         self._prefix = prefix
 
     def calls_of(self, holders):
-        """The first call of each layer that holds attention, in the graph's order.
+        """The first call of each layer that contains attention, in the graph's order.
 
-        Cross-attention is left out where it stands beside self-attention: it is part of the same block.
+        Cross-attention next to self-attention is left out: it is part of the same block.
         """
         known, first = {id(layer) for layer in holders.values()}, {}
         for call in self._flow.calls:
@@ -145,7 +146,7 @@ class _Graph:
         return own or calls
 
     def between(self, calls):
-        """The taps of what enters the first of some blocks, and of what leaves each."""
+        """The taps of the input of the first of several blocks, and of the output of each."""
         streams = [self._stream(call) for call in calls]
         hidden, steps = [], self._steps_alone(calls[0], streams[0])
         for call, following in zip(calls, [*streams[1:], None], strict=True):
@@ -155,14 +156,14 @@ class _Graph:
                 if call_of(following) in passed:
                     steps = passed.index(call_of(following))
             else:
-                # Nothing follows that tells where the last block ends: it ends as those before it.
+                # Nothing follows to mark the end of the last block: it ends like those before it.
                 leaving = passed[min(steps, len(passed) - 1)].output_tensors[0]
             hidden.append(self._tap(leaving))
-        # An embedding may be called again for the output, where weights are tied.
+        # An embedding may be called again for the output if weights are tied.
         return self._tap(streams[0], by_taker=True), hidden
 
     def _stream(self, call):
-        """What enters a block: of an attention layer in the graph, what is also led around it."""
+        """The input of a block: for an attention layer in the graph, the input that also bypasses it."""
         query = entering = call.input_tensors[0]
         if not is_attention(call.operation):
             return query
@@ -176,10 +177,9 @@ class _Graph:
         return entering
 
     def _steps_alone(self, call, stream):
-        """How many calls that every path passes lie between an only block's attention and its end.
+        """For a single block: the number of calls on every path between its attention and its end.
 
-        It ends where its last bypass does, and at the normalization behind that if it normalizes what
-        leaves instead of what enters.
+        It ends where its last bypass does, or at the normalization after that for post-normalization.
         """
         if not is_attention(call.operation):
             return 0
@@ -194,27 +194,28 @@ class _Graph:
         return joins[-1] + 1 if normalizes_after and joins[-1] + 1 in alike else joins[-1]
 
     def _tap(self, tensor, by_taker=False):
-        """The tap that sees a tensor of the graph: of what made it or, if asked for, of what takes it.
+        """The tap of a tensor in the graph: of the layer that produces it or, if set, of a consumer.
 
-        Layers that the graph calls once come first, since taps see the last call.
+        Layers called once come first, since taps record the last call.
         """
         call = call_of(tensor)
         takers = [taker.operation for taker in self._flow.takers(tensor)]
         of_takers = [(taker, INPUT) for taker in takers if isinstance(taker, keras.Layer)]
-        # A layer that only stands for an input is never called.
+        # An input layer is never called.
         called = isinstance(call.operation, keras.Layer) and not isinstance(call.operation, InputLayer)
         of_maker = [(call.operation, "")] if called and len(call.output_tensors) == 1 else []
         taps = [*of_takers, *of_maker] if by_taker else [*of_maker, *of_takers]
         if not taps:
             raise ValueError(
-                f"What {call.operation.name!r} makes cannot be tapped: it is not a layer with one output, "
-                "and no layer has it as its first input. Use a layer, such as keras.layers.Add for a sum."
+                f"The output of {call.operation.name!r} cannot be tapped: it is not a layer with one "
+                "output, and no layer has it as its first input. Use a layer, such as keras.layers.Add "
+                "for a sum."
             )
         layer, of = min(taps, key=lambda tap: self._flow.times_called(tap[0]) > 1)
         return self._prefix + layer.name + of
 
 
 def _crosses(call):
-    """Whether a call of an attention layer attends to other tokens than those that ask."""
+    """Whether a call of an attention layer is cross-attention."""
     query, *others = call.input_tensors
     return is_attention(call.operation) and bool(others) and others[0] is not query

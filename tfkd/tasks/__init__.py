@@ -1,4 +1,4 @@
-"""What a network answers: classes, labels, numbers, maps, tokens or vectors, one task a file."""
+"""Tasks of networks: classes, labels, numbers, maps, tokens or vectors; one file per task."""
 
 from tfkd.tasks._causal_language_model import CausalLanguageModel, next_tokens
 from tfkd.tasks._classification import Classification
@@ -11,7 +11,7 @@ from tfkd.tasks._sentence_embedding import SentenceEmbedding
 from tfkd.tasks._task import ClassTask, Task
 from tfkd.tasks._text_classification import TextClassification
 
-# Behind the tasks, which it finds by their names.
+# After the tasks, which it looks up by name.
 from tfkd.tasks._finding import as_task, known_tasks, mark, marked_task, output_shape_of, task_of  # isort: skip
 from tfkd.tasks._reading import Reading, reading_of  # isort: skip
 

@@ -1,4 +1,4 @@
-"""Causal language models: which token comes next."""
+"""Causal language models: predicting the next token."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from tfkd.tasks._language_model import IGNORED, LanguageModel
 
 
 class CausalLanguageModel(LanguageModel):
-    """Logits of the vocabulary at each position `(tokens, vocabulary)`, of the token that follows.
+    """Logits of the vocabulary at each position, for the next token: `(tokens, vocabulary)`.
 
-    The logits at position t tell the token at t + 1, and so do the labels: `labels[:, t]` is the token at
-    t + 1, as `next_tokens` makes them and keras-hub's preprocessors give them. Neither this task nor a loss
-    shifts anything. -100 marks positions that do not count. `score` gives accuracy and perplexity by token,
-    `agreement` the share of positions at which two networks predict the same token.
+    The logits at position t predict the token at t + 1. Labels are aligned with them: `labels[:, t]` is the
+    token at t + 1, as from `next_tokens` and keras-hub's preprocessors. Neither this task nor a loss shifts
+    anything. -100 marks positions that do not count. `score` gives accuracy and perplexity per token,
+    `agreement` the fraction of positions where two networks predict the same token.
 
     Args:
         output_shape: `(tokens, vocabulary)`; the number of tokens may be None.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> task = tfkd.tasks.CausalLanguageModel((None, 50257))
@@ -27,15 +27,15 @@ class CausalLanguageModel(LanguageModel):
         Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2), 2019.
     """
 
-    outputs_are = "logits of the vocabulary at each position, of the token that follows"
+    outputs_are = "logits of the vocabulary at each position, for the next token"
 
     @property
     def label_text(self) -> str:
-        return "at t the token at t + 1 (tfkd.tasks.next_tokens makes them)"
+        return "at position t the token at t + 1 (see tfkd.tasks.next_tokens)"
 
 
 def next_tokens(token_ids, padding_mask=None) -> np.ndarray:
-    """Labels of a causal language model: at each position the token that follows.
+    """Labels of a causal language model: at each position the next token.
 
     Args:
         token_ids: integers `(batch, tokens)`.
@@ -45,7 +45,7 @@ def next_tokens(token_ids, padding_mask=None) -> np.ndarray:
         int32 `(batch, tokens)`, -100 where no real token follows.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
         >>> next_tokens([[5, 6, 7, 0]], [[1, 1, 1, 0]])

@@ -11,13 +11,13 @@ from tfkd.tasks._task import ClassTask, as_float32
 class Classification(ClassTask):
     """One of several classes is right; outputs are their logits `(classes,)`.
 
-    Two answers agree, 1 or 0, if they predict the same class.
+    Agreement is 1 if two outputs predict the same class, otherwise 0.
 
     Args:
         output_shape: `(classes,)`, at least two.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> Classification((10,)).agreement(teacher(images), student(images))
@@ -25,14 +25,14 @@ class Classification(ClassTask):
 
     activations = ("softmax", "sigmoid")
     binary_as_pair = True
-    outputs_are = "logits of the classes, one of which is right; a softmax makes probabilities of them"
+    outputs_are = "logits of the classes, one of which is right; a softmax turns them into probabilities"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:
             raise ValueError(
                 "A classifier returns (batch, classes), the logits of at least two classes. Received: "
                 f"output shape {(None, *self.output_shape)}. tfkd.load_teacher turns one sigmoid unit into "
-                "two logits; independent labels are task='multi_label', numbers task='regression'."
+                "two logits; for independent labels use task='multi_label', for numbers task='regression'."
             )
 
     def agreement(self, teacher, student):
@@ -70,7 +70,7 @@ class Classification(ClassTask):
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (n,) or not np.isin(labels, np.arange(self.classes)).all():
             raise ValueError(
-                f"{argument} must be {n} class numbers from 0 to {self.classes - 1}, one an example. "
+                f"{argument} must be {n} class indices from 0 to {self.classes - 1}, one per example. "
                 f"Received: shape {labels.shape}, values {np.unique(labels)[:10].tolist()}. Take the "
                 "argmax of one-hot labels."
             )
@@ -98,29 +98,29 @@ class Classification(ClassTask):
 
 
 def barely_chance(classes: int) -> float:
-    """The accuracy, or confidence, of a classifier that is hardly better than guessing."""
+    """The accuracy, or confidence, of a classifier that is barely better than guessing."""
     chance = 1 / classes
     return chance + min(0.5 * chance, 0.15 * (1 - chance))
 
 
 def problem_of_logits(outputs: np.ndarray, kind: str) -> str | None:
-    """What is wrong with logits that look untrained, blind or saturated, in words that follow "it".
+    """A problem with logits that look untrained, constant or saturated, in words that follow "it".
 
     Args:
         outputs: logits `(n, classes)`.
-        kind: what a class is called.
+        kind: name for a class.
 
     Returns:
-        The words; None if nothing looks wrong.
+        The description; None if nothing looks wrong.
     """
     classes = outputs.shape[-1]
     confidence = np.asarray(ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1))
     commonest = np.bincount(outputs.argmax(-1), minlength=classes).max() / len(outputs)
-    seen = f"has mean confidence {confidence.mean():.2f} and its commonest {kind} takes {commonest:.0%}"
+    seen = f"has mean confidence {confidence.mean():.2f} and its most common {kind} takes {commonest:.0%}"
     if confidence.mean() < barely_chance(classes):
-        return f"{seen}, hardly more than chance: it looks untrained"
+        return f"{seen}, hardly above chance: it looks untrained"
     if commonest > 0.95:
-        return f"{seen}: it hardly looks at its input"
+        return f"{seen}: it hardly depends on its input"
     if np.median(confidence) > 0.9999:
-        return f"{seen}: it is saturated, as when inputs come too large"
+        return f"{seen}: it is saturated, as when inputs are too large"
     return None

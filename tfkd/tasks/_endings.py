@@ -1,4 +1,4 @@
-"""The activations that networks end in, and the logits that stood before them."""
+"""The final activations of networks, and the logits before them."""
 
 import re
 from collections.abc import Callable
@@ -10,26 +10,26 @@ from keras import layers
 from tfkd._core.graphs import first_upstream, has_graph
 from tfkd._core.keras_internals import is_keras_layer
 
-# A last layer called this and a task's name tells files the task; its outputs are answers as they stand.
+# Prefix of a last layer's name that records the task in files; its outputs are final.
 MARK = "outputs_of_"
-# What logits cannot be told from any more: a probability nearer to 0 or 1 counts as this.
+# Probabilities are clipped to this distance from 0 and 1.
 SMALLEST = 1e-7
-# By how much rows of services, and of networks, may miss a sum of 1.
+# Tolerances for row sums of 1: for services, and for networks.
 _TOLERANCE, _ROUNDING = 1e-2, 1e-3
 _SHAPE_ONLY = (layers.Reshape, layers.Flatten, layers.Dropout, layers.Identity)
-# Numbers as they stand; a log-softmax gives logits whose softmax is that of its input.
+# Plain numbers; a log-softmax gives logits with the same softmax as its input.
 _PLAIN = ("linear", "relu", "log_softmax")
-# Between -1 and 1, as classifiers that are trained on these two numbers answer.
+# Between -1 and 1, like classifiers trained on these two numbers.
 SIGNS = ("tanh", "hard_tanh", "softsign")
-# Between 0 and 1, but not what a sigmoid makes of logits.
+# Between 0 and 1, but not a sigmoid of logits.
 _PROBABILITIES = ("hard_sigmoid", "sparse_sigmoid")
 
 
 def last_operation(model: keras.Model) -> keras.Operation | None:
-    """The layer or other operation that decides what a network of one output returns.
+    """The layer or other operation that determines the output of a single-output network.
 
     Returns:
-        The last one that does more than to change shape or precision; None where the graph is not known.
+        The last one that does more than change shape or precision; None if the graph is unknown.
     """
     if not has_graph(model):
         return None
@@ -38,12 +38,12 @@ def last_operation(model: keras.Model) -> keras.Operation | None:
 
 
 def last_layer_name(model: keras.Model) -> str | None:
-    """The name of the very last layer or operation; None where the graph is not known."""
+    """The name of the very last layer or operation; None if the graph is unknown."""
     return next(first_upstream(model, lambda _: True)).name if has_graph(model) else None
 
 
 def activation_of(operation: keras.Operation | None) -> str | None:
-    """ "softmax" or "sigmoid" if that is what a layer or another operation ends in, else None."""
+    """ "softmax" or "sigmoid" if a layer or another operation ends in it, otherwise None."""
     name = _name_of_activation(operation)
     return name if name in ("softmax", "sigmoid") else None
 
@@ -69,14 +69,14 @@ def _name_of_activation(operation):
 
 
 def activation_of_outputs(model: keras.Model, ask: Callable[[], np.ndarray]) -> str | None:
-    """The activation that a network's outputs have been through.
+    """The activation applied to a network's outputs.
 
     Args:
         model: a network of one output.
-        ask: gives its outputs for many inputs; called only if nothing but its answers can tell.
+        ask: returns its outputs for many inputs; called only if the graph does not show the activation.
 
     Raises:
-        ValueError: if it ends in a softmax along another axis than the last.
+        ValueError: if it ends in a softmax along an axis other than the last.
     """
     operation = last_operation(model)
     if shows_activation(operation):
@@ -87,14 +87,14 @@ def activation_of_outputs(model: keras.Model, ask: Callable[[], np.ndarray]) -> 
     if seen != "softmax":
         _check_no_other_axis(outputs, model.name)
     if seen == "sigmoid" and _mixes(operation):
-        # Averages of other things than probabilities may happen to lie in [0, 1], too.
+        # Averages of values that are not probabilities may also lie in [0, 1].
         mixed = first_upstream(model, lambda each: not (_passes_values(each) or _mixes(each)))
         return seen if all(_gives_probabilities(each) for each in mixed) else None
     return seen
 
 
 def is_activation_only(operation: keras.Operation) -> bool:
-    """Whether an operation is nothing but a softmax or sigmoid, so that a network can end before it."""
+    """Whether an operation is only a softmax or sigmoid, so that a network can be cut before it."""
     plain = isinstance(operation, layers.Softmax) or not isinstance(operation, keras.Layer)
     return plain and activation_of(operation) is not None
 
@@ -102,12 +102,12 @@ def is_activation_only(operation: keras.Operation) -> bool:
 def are_probabilities(
     outputs: np.ndarray, activation: str = "softmax", tolerance: float = _TOLERANCE
 ) -> bool:
-    """Whether outputs `(n, ..., classes)` could have come out of an activation.
+    """Whether outputs `(n, ..., classes)` could be those of an activation.
 
     Args:
         outputs: a network's outputs.
-        activation: "softmax", whose outputs lie in [0, 1] and sum to 1, or "sigmoid", whose lie in [0, 1].
-        tolerance: by how much that may be missed.
+        activation: "softmax" for outputs in [0, 1] that sum to 1, or "sigmoid" for outputs in [0, 1].
+        tolerance: allowed deviation.
     """
     inside = outputs.min() >= -tolerance and outputs.max() <= 1 + tolerance
     if activation == "softmax":
@@ -116,21 +116,21 @@ def are_probabilities(
 
 
 def activation_seen(outputs: np.ndarray, tolerance: float = _ROUNDING) -> str | None:
-    """The activation that outputs seem to have been through; None if they look like logits or numbers."""
+    """The activation that outputs seem to have; None if they look like logits or numbers."""
     several = outputs.shape[-1] > 1
     kinds = ("softmax", "sigmoid") if several else ("sigmoid",)
     return next((kind for kind in kinds if are_probabilities(outputs, kind, tolerance)), None)
 
 
 def logits_of(probabilities: np.ndarray, activation: str) -> np.ndarray:
-    """The logits before a softmax, but for a constant, or before a sigmoid.
+    """The logits before a softmax, up to a constant, or before a sigmoid.
 
     Args:
         probabilities: `(..., classes)`; clipped at 1e-7.
         activation: "softmax" or "sigmoid".
 
     Returns:
-        float32, of the same shape.
+        float32 of the same shape.
     """
     p = np.clip(np.asarray(probabilities, "float32"), SMALLEST, 1.0)
     if activation == "softmax":
@@ -139,9 +139,9 @@ def logits_of(probabilities: np.ndarray, activation: str) -> np.ndarray:
 
 
 def shows_activation(operation: keras.Operation | None) -> bool:
-    """Whether it is certain without asking what outputs of a layer or another operation have been through.
+    """Whether the activation of an operation is certain without looking at outputs.
 
-    It is not for code of users, combinations of layers, and activations that only resemble a sigmoid.
+    It is not certain for user code, combinations of layers, and activations that only resemble a sigmoid.
     """
     name = _name_of_activation(operation)
     if name in _PROBABILITIES:
@@ -155,7 +155,7 @@ def shows_activation(operation: keras.Operation | None) -> bool:
 
 
 def _mixes(operation):
-    """Whether an operation is a layer of Keras that pools, merges or scales what it gets."""
+    """Whether an operation is a Keras layer that pools, merges or scales its inputs."""
     own = hasattr(operation, "activation") or isinstance(operation, layers.Lambda | layers.Wrapper)
     return is_keras_layer(operation) and not own and not isinstance(operation, layers.InputLayer)
 
@@ -183,8 +183,8 @@ def _check_no_other_axis(outputs, name):
 def _refuse_axis(axis, rank, name):
     order = (*(each for each in range(1, rank) if each != axis), axis)
     raise ValueError(
-        f"The teacher {name!r} ends in a softmax along axis {axis} of {rank}; classes must be the last "
-        f"axis. Put them there: keras.Model(model.input, keras.layers.Permute({order})(model.output))."
+        f"The teacher {name!r} ends in a softmax along axis {axis} of {rank}; classes must be on the last "
+        f"axis. Move them there: keras.Model(model.input, keras.layers.Permute({order})(model.output))."
     )
 
 

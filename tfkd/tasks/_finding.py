@@ -1,4 +1,4 @@
-"""Which task a network has: as it was said, or as its ending shows."""
+"""The task of a network: as specified, or inferred from its last layer."""
 
 import copy
 import inspect
@@ -18,7 +18,7 @@ _ATTRIBUTE = "tfkd_task"
 
 
 def known_tasks() -> dict[str, type[Task]]:
-    """The tasks by the names that `load_teacher(task=)` and `--task` take."""
+    """The tasks by the names used in `load_teacher(task=)` and `--task`."""
     return names.members(tasks, Task, lambda task: not inspect.isabstract(task))
 
 
@@ -26,14 +26,14 @@ def task_of(model: keras.Model) -> Task:
     """The task of a network that returns logits or numbers.
 
     Args:
-        model: a network, best one from `tfkd.load_teacher`, which knows the ending that it took off.
+        model: a network, preferably from `tfkd.load_teacher`, which records the activation it removed.
 
     Returns:
-        The task that the model, or the file it was loaded from, was marked with; else `Classification`, and
-        `Regression` of one output.
+        The task that the model, or the file it was loaded from, was marked with; otherwise
+        `Classification`, or `Regression` for a single output.
 
     Raises:
-        ValueError: if the model has several outputs, ends in sigmoids, or has an output that no task has.
+        ValueError: if the model has several outputs, ends in sigmoids, or has an output that fits no task.
 
     Example:
         >>> tfkd.tasks.task_of(tfkd.load_teacher("teacher.keras"))
@@ -46,13 +46,13 @@ def task_of(model: keras.Model) -> Task:
     if activation == "sigmoid":
         raise ValueError(
             f"`model`: {model.name!r} ends in a sigmoid, so it returns probabilities. "
-            "tfkd.load_teacher(model) makes a copy that returns logits and knows its task."
+            "tfkd.load_teacher(model) makes a copy that returns logits and records its task."
         )
     return assumed_task(activation, shape)(shape)
 
 
 def marked_task(model: keras.Model) -> Task | None:
-    """The task that a model was marked with, or the file that it comes from; None if there is no mark."""
+    """The task that a model, or the file it was loaded from, was marked with; None without a mark."""
     if (known := getattr(model, _ATTRIBUTE, None)) is not None:
         return known
     name = last_layer_name(model) or ""
@@ -62,16 +62,16 @@ def marked_task(model: keras.Model) -> Task | None:
 
 
 def mark(model: keras.Model, task: Task) -> keras.Model:
-    """Has `task_of` return this task for the model; returns the model."""
+    """Makes `task_of` return this task for the model; returns the model."""
     setattr(model, _ATTRIBUTE, task)
     return model
 
 
 def name_of_mark(model: keras.Model, task: Task) -> str | None:
-    """What a last layer of a model has to be called so that files of it tell the task.
+    """The name for a model's last layer that records the task in its files.
 
     Returns:
-        A name; None for classifiers that show it without, and for tasks that only their users know.
+        A name; None for classifiers, which need none, and for user-defined tasks.
     """
     kind = type(task)
     if known_tasks().get(task.name) is not kind:
@@ -88,24 +88,24 @@ def assumed_task(activation: str | None, output_shape: tuple[int, ...]) -> type[
     """The task that a network seems to have.
 
     Args:
-        activation: "softmax", "sigmoid" or None, what its outputs have been through.
-        output_shape: its output's, without the batch.
+        activation: "softmax", "sigmoid" or None: the activation of its outputs.
+        output_shape: shape of its output, without the batch.
 
     Returns:
         `Segmentation` for maps of softmaxes, `MultiLabel` for several sigmoids, `Regression` for one output
-        without a sigmoid, else `Classification`.
+        without a sigmoid, otherwise `Classification`.
 
     Raises:
-        ValueError: for outputs of several axes or none.
+        ValueError: for outputs with several axes or none.
     """
     if len(output_shape) == 3 and activation == "softmax":
         return Segmentation
     if len(output_shape) != 1:
         raise ValueError(
-            f"`task` is needed: outputs of shape {(None, *output_shape)} do not show what they mean. Name "
-            f"one of the tasks known here ({', '.join(known_tasks())}), such as 'segmentation' for (batch, "
-            "height, width, classes) or 'masked_language_model' for (batch, tokens, vocabulary), or give a "
-            "subclass of tfkd.tasks.Task."
+            f"`task` is needed: the meaning of outputs of shape {(None, *output_shape)} cannot be "
+            f"inferred. Name one of the known tasks ({', '.join(known_tasks())}), such as 'segmentation' "
+            "for (batch, height, width, classes) or 'masked_language_model' for (batch, tokens, "
+            "vocabulary), or give a subclass of tfkd.tasks.Task."
         )
     one = output_shape[0] == 1
     if activation == "sigmoid":
@@ -117,7 +117,7 @@ def task_class(task: str | type[Task] | Task) -> type[Task]:
     """The class of a task given by name, class or object.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if it is none of these.
         ValueError: for an unknown name, with close matches.
     """
     if isinstance(task, str):
@@ -135,22 +135,22 @@ def as_task(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Tas
     """A task given by name, class or object, for outputs of this shape.
 
     Raises:
-        TypeError: if it is neither.
-        ValueError: for an unknown name, with close matches, or an output that does not fit. Sides that one
-            of the shapes leaves open fit.
+        TypeError: if it is none of these.
+        ValueError: for an unknown name, with close matches, or an output that does not fit the task. Open
+            sizes in one of the shapes match any size.
     """
     output_shape = tuple(output_shape)
     if not isinstance(task, Task):
         return task_class(task)(output_shape)
     if task.output_shape != output_shape:
         if _only_open_sides_differ(task.output_shape, output_shape):
-            # Such as the length of texts, which one network leaves open and another one fixes.
+            # For example the length of texts, which may be open in one network and fixed in another.
             fitted = copy.copy(task)
             fitted.output_shape = output_shape
             return fitted
         raise ValueError(
             f"`task` {task!r} does not fit outputs of shape {output_shape}. Give the class, "
-            f"{type(task).__name__}, to have it made for them."
+            f"{type(task).__name__}, to create a task for them."
         )
     return task
 
@@ -160,7 +160,7 @@ def _only_open_sides_differ(one, other):
 
 
 def output_shape_of(model: keras.Model) -> tuple[int, ...]:
-    """The shape of a model's one output, without the batch.
+    """The shape of a model's only output, without the batch.
 
     Raises:
         ValueError: if it has several outputs.
@@ -169,7 +169,7 @@ def output_shape_of(model: keras.Model) -> tuple[int, ...]:
     if isinstance(shape, dict) or (shape and isinstance(shape[0], (tuple, list))):
         several = list(shape) if isinstance(shape, dict) else model.output_names
         raise ValueError(
-            f"`teacher` must have one output. Received: {model.name!r} with {len(several)}: {several}. Say "
-            "which: tfkd.load_teacher(teacher, output=...)."
+            f"`teacher` must have one output. Received: {model.name!r} with {len(several)}: {several}. "
+            "Choose one: tfkd.load_teacher(teacher, output=...)."
         )
     return tuple(shape[1:])

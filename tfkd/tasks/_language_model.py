@@ -19,14 +19,14 @@ IGNORED = -100
 class LanguageModel(ClassAtEachPosition):
     """Logits of the vocabulary at each position, `(tokens, vocabulary)`.
 
-    Two answers agree by the share of positions at which they predict the same token. Labels are token ids
+    Agreement is the fraction of positions where two outputs predict the same token. Labels are token ids
     `(batch, tokens)`; -100 marks positions that do not count.
 
     Args:
         output_shape: `(tokens, vocabulary)`; the number of tokens may be None.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
     """
 
     activations = ("softmax",)
@@ -37,7 +37,7 @@ class LanguageModel(ClassAtEachPosition):
     @property
     @abstractmethod
     def label_text(self) -> str:
-        """What a label is, for messages."""
+        """Description of a label, for messages."""
 
     def labels_text(self, shape: str) -> str:
         return f"token ids {shape} from 0 to {self.classes - 1}, {self.label_text}"
@@ -47,27 +47,28 @@ class LanguageModel(ClassAtEachPosition):
         if len(shape) != 2 or shape[1] is None or shape[1] < 2:
             raise ValueError(
                 "A language model returns (batch, tokens, vocabulary), logits of a known vocabulary at "
-                f"each position. Received: output shape {(None, *shape)}. One row of logits a text is "
-                "task='text_classification', one vector a text is task='sentence_embedding'."
+                f"each position. Received: output shape {(None, *shape)}. For one row of logits per text "
+                "use task='text_classification', for one vector per text task='sentence_embedding'."
             )
 
     def agreement(self, teacher, student, mask=None):
-        """The share of positions with the same likeliest token: float32 `(batch,)`.
+        """The fraction of positions with the same most likely token: float32 `(batch,)`.
 
         Args:
             teacher: logits `(batch, tokens, vocabulary)`.
             student: logits of the same shape.
-            mask: which positions count, `(batch, tokens)`; None for all. Rows without any agree.
+            mask: `(batch, tokens)`, true where a position counts; None for all. Rows without any count as
+                agreeing.
         """
         same = ops.argmax(teacher, axis=-1) == ops.argmax(student, axis=-1)
         return _mean(as_float32(same), mask, of_none=1.0)
 
     def divergence(self, teacher, student, mask=None):
-        """The mean Kullback-Leibler divergence of positions, masked as in `agreement`."""
+        """The mean Kullback-Leibler divergence over positions, masked as in `agreement`."""
         return _mean(soft_targets(teacher, student), mask, of_none=0.0)
 
     def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
-        """Tokens drawn evenly from the vocabulary, `(n, tokens)`."""
+        """Tokens drawn uniformly from the vocabulary, `(n, tokens)`."""
         tokens = self.output_shape[0] if answers is None else ops.shape(answers)[1]
         if tokens is None:
             raise ValueError(
@@ -84,7 +85,7 @@ class LanguageModel(ClassAtEachPosition):
         Perplexity is the exponential of their mean cross-entropy in nats.
         """
         right, nats, count = 0, 0.0, 0
-        # A row at a time: a vocabulary makes outputs large.
+        # One row at a time: outputs over a vocabulary are large.
         for logits, row in zip(outputs, labels, strict=True):
             counts = row != IGNORED
             logits, row = logits[counts].astype("float64"), row[counts]
@@ -93,18 +94,20 @@ class LanguageModel(ClassAtEachPosition):
             nats += float((total - logits[np.arange(len(row)), row]).sum())
             right += int((logits.argmax(axis=-1) == row).sum())
             count += len(row)
-        # As float64 it is infinite where a network is that wrong, without a warning.
+        # In float64 it becomes infinite for a very wrong network, without a warning.
         return {"accuracy": right / count, "perplexity": float(np.exp(min(nats / count, 700.0)))}
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether it is right no more often than the commonest token is."""
+        """Whether accuracy is no higher than that of always predicting the most common token."""
         _, counts = np.unique(labels[labels != IGNORED], return_counts=True)
         return bool(self.score(outputs, labels)["accuracy"] <= counts.max() / counts.sum())
 
     def diagnose(self, outputs: np.ndarray) -> str | None:
         tokens = outputs.reshape(-1, self.classes)
         seen = problem_of_logits(tokens, "token")
-        return seen and f"{seen}. Check that the texts were tokenized by the vocabulary it was trained with"
+        return (
+            seen and f"{seen}. Check that the texts were tokenized with the vocabulary it was trained with"
+        )
 
     def agreement_text(self, share: str, examples: str = "texts") -> str:
         return f"agree on {share} of the tokens of {examples}"
@@ -115,11 +118,11 @@ class LanguageModel(ClassAtEachPosition):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class TokenAccuracy(keras.metrics.SparseCategoricalAccuracy):
-    """The share of tokens that are right, of those whose label is not -100.
+    """The fraction of correct tokens, among those whose label is not -100.
 
     Args:
-        name: what `History` calls it.
-        dtype: of the result.
+        name: name in `History`.
+        dtype: dtype of the result.
 
     Example:
         >>> model.compile("adam", task.label_loss(), metrics=[tfkd.tasks.TokenAccuracy()])
@@ -138,13 +141,13 @@ class TokenAccuracy(keras.metrics.SparseCategoricalAccuracy):
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class Perplexity(keras.metrics.Mean):
-    """The exponential of the mean cross-entropy of tokens, of those whose label is not -100.
+    """The exponential of the mean cross-entropy of tokens whose label is not -100.
 
     Predictions are logits `(batch, tokens, vocabulary)`, labels token ids `(batch, tokens)`.
 
     Args:
-        name: what `History` calls it.
-        dtype: of the result.
+        name: name in `History`.
+        dtype: dtype of the result.
 
     Example:
         >>> model.compile("adam", task.label_loss(), metrics=[tfkd.tasks.Perplexity()])
@@ -169,7 +172,7 @@ class Perplexity(keras.metrics.Mean):
 
 
 def _mean(values, mask, of_none):
-    """The mean of positions that count, row by row."""
+    """The mean over positions that count, row by row."""
     if mask is None:
         return ops.mean(values, axis=-1)
     counts = as_float32(mask)

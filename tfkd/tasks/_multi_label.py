@@ -1,4 +1,4 @@
-"""MultiLabel: each of several labels is right or not, independently of the others."""
+"""MultiLabel: several labels, each on or off independently of the others."""
 
 import keras
 import numpy as np
@@ -10,16 +10,16 @@ from tfkd.tasks._task import ClassTask, as_float32
 
 
 class MultiLabel(ClassTask):
-    """Independent labels, each with a sigmoid of its own; outputs are their logits `(labels,)`.
+    """Independent labels, each with its own sigmoid; outputs are their logits `(labels,)`.
 
-    Two answers agree by the share of labels on which they do. Where one thing is asked for, such as a class
-    that an image is made for, it is the label of that number, whatever the others are.
+    Agreement is the fraction of labels on which two outputs agree. Where a single class is needed, such as
+    the class an image is made for, it means the label of that index, whatever the others are.
 
     Args:
         output_shape: `(labels,)`, at least one.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> teacher = tfkd.load_teacher("tagger.keras", task="multi_label")
@@ -28,13 +28,13 @@ class MultiLabel(ClassTask):
     """
 
     activations = ("sigmoid",)
-    outputs_are = "logits of independent labels; a sigmoid makes probabilities of them"
+    outputs_are = "logits of independent labels; a sigmoid turns them into probabilities"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A network of independent labels returns (batch, labels), a known number of logits. "
-                f"Received: output shape {(None, *self.output_shape)}."
+                "A network with independent labels returns (batch, labels), with a known number of "
+                f"labels. Received: output shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
@@ -55,7 +55,7 @@ class MultiLabel(ClassTask):
         return (outputs > 0).mean(axis=0)
 
     def agreement_by_label(self, teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
-        """The share of examples on which two networks give the same answer, label by label: `(labels,)`."""
+        """The fraction of examples on which two networks agree, per label: `(labels,)`."""
         return ((teacher > 0) == (student > 0)).mean(axis=0)
 
     def log_probabilities(self, outputs):
@@ -92,7 +92,7 @@ class MultiLabel(ClassTask):
         return {"accuracy": float(right.mean()), "all_labels_accuracy": float(right.all(axis=-1).mean())}
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Judged by ranks, since a network that is right about rare labels may call hardly any."""
+        """Judged by ranks, since a good network for rare labels may predict hardly any."""
         told = [_ranking(outputs[:, i], labels[:, i] > 0) for i in range(self.classes)]
         told = [value for value in told if value is not None]
         return bool(told) and float(np.mean(told)) < barely_chance(2)
@@ -102,15 +102,15 @@ class MultiLabel(ClassTask):
         shares = (outputs > 0).mean(axis=0)
         never, always = int((shares == 0).sum()), int((shares == 1).sum())
         seen = (
-            f"has mean confidence {confidence.mean():.2f}; of {self.classes} labels {never} are never "
-            f"on and {always} always"
+            f"has mean confidence {confidence.mean():.2f}; of {self.classes} labels, {never} are never on "
+            f"and {always} always"
         )
         if confidence.mean() < barely_chance(2):
             return f"{seen}: it looks untrained"
         if never + always == self.classes:
-            return f"{seen}: it hardly looks at its input"
+            return f"{seen}: it hardly depends on its input"
         if np.median(confidence) > 0.9999:
-            return f"{seen}: it is saturated, as when inputs come too large"
+            return f"{seen}: it is saturated, as when inputs are too large"
         return None
 
     def agreement_text(self, share: str, examples: str = "examples") -> str:
@@ -124,8 +124,7 @@ class MultiLabel(ClassTask):
 
 
 def _ranking(outputs, labels):
-    """How often an output is higher where its label is on than where it is off, equal ones as halves
-    (the area under the ROC curve); None for a label that is always on or never."""
+    """The area under the ROC curve, ties counting half; None for a label that is always or never on."""
     on, off = np.sort(outputs[labels]), np.sort(outputs[~labels])
     if not (len(on) and len(off)):
         return None

@@ -1,4 +1,4 @@
-"""ClassAtEachPosition: what maps of classes and language models have in common."""
+"""ClassAtEachPosition: base class of segmentation and language models."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -14,20 +14,20 @@ from tfkd.tasks._task import Task, as_float32
 class ClassAtEachPosition(Task):
     """One of several classes is right at each position: of an image's pixels, or of a text's tokens.
 
-    Labels are class numbers, one for each position.
+    Labels are class indices, one for each position.
     """
 
     tempered: ClassVar[bool] = True
-    # The label of a position that does not count, and what a position is called.
+    # The label of a position that does not count, and the name of a position.
     ignored: ClassVar[int]
     position: ClassVar[str]
 
     @abstractmethod
     def labels_text(self, shape: str) -> str:
-        """What labels are, for messages.
+        """Description of the labels, for messages.
 
         Args:
-            shape: of all of them, such as "(100, 48, 48)".
+            shape: shape of all labels, such as "(100, 48, 48)".
         """
 
     def target_loss(self, targets, outputs):
@@ -58,7 +58,8 @@ class ClassAtEachPosition(Task):
             )
         if not counted.size:
             raise ValueError(
-                f"{argument} must have a {self.position} that counts. Received: {self.ignored} everywhere."
+                f"{argument} must have at least one {self.position} that counts. Received: {self.ignored} "
+                "everywhere."
             )
         return labels.astype("int64")
 

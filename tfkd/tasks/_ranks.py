@@ -4,14 +4,14 @@ import numpy as np
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation: that of the ranks, equal values sharing the mean of theirs.
+    """Spearman's rank correlation; equal values share their mean rank.
 
     Args:
         a: numbers `(n,)`.
-        b: as many.
+        b: numbers `(n,)`.
 
     Returns:
-        From -1 to 1; 0 if all numbers of a side are equal.
+        A number from -1 to 1; 0 if all numbers of either argument are equal.
     """
     ranks = [_ranks(np.asarray(each, "float64")) for each in (a, b)]
     x, y = (each - each.mean() for each in ranks)

@@ -1,4 +1,4 @@
-"""How the outputs of a network that somebody else built are read as answers of a task."""
+"""Interpreting the outputs of any network as those of a task."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from tfkd.tasks._task import Task
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a network's outputs, as they come, are read as answers of a task.
+    """How a network's raw outputs are interpreted as those of a task.
 
     Attributes:
-        task: what the answers mean.
-        activation: "softmax" or "sigmoid" where outputs have been through one.
+        task: the task.
+        activation: "softmax" or "sigmoid" if the outputs have one.
     """
 
     task: Task
     activation: str | None = None
 
     def __call__(self, outputs: np.ndarray) -> np.ndarray:
-        """The answers: float32 logits or numbers."""
+        """The interpreted outputs: float32 logits or numbers."""
         answers = np.asarray(outputs, "float32")
         if self.activation is not None:
             answers = logits_of(answers, self.activation)
@@ -43,19 +43,20 @@ class Reading:
 def reading_of(
     model: keras.Model, task: str | type[Task] | Task | None, ask: Callable[[], np.ndarray]
 ) -> Reading:
-    """How to read what a network returns, whatever it ends in.
+    """How to interpret a network's outputs, whatever its last layer.
 
     Args:
         model: a network of one output.
-        task: its task, by name, class or object; None for its mark, or what its ending shows.
-        ask: gives its outputs for many inputs, called where the ending does not show.
+        task: its task, by name, class or object; None for its mark, or the task inferred from its last
+            layer.
+        ask: returns its outputs for many inputs; called if the last layer does not show the activation.
 
     Returns:
         The reading.
 
     Raises:
         TypeError: as for `as_task`.
-        ValueError: likewise, and if the ending does not fit.
+        ValueError: as for `as_task`, or if the last activation does not fit.
     """
     shape = output_shape_of(model)
     activation = activation_of_outputs(model, ask)
@@ -67,14 +68,14 @@ def reading_of(
 
 
 def for_network(task: str | type[Task] | Task, output_shape: tuple[int, ...]) -> Task:
-    """As `as_task`, for a network as it stands: one output of a binary classifier stands for two logits."""
+    """Like `as_task`, for a raw network: one output of a binary classifier means two logits."""
     shape = tuple(output_shape)
     paired = task_class(task).binary_as_pair and shape[-1:] == (1,)
     return as_task(task, (*shape[:-1], 2) if paired else shape)
 
 
 def check_ending(task: Task, activation: str | None, name: str) -> None:
-    """Raises ValueError if outputs that have been through an activation cannot be those of a task."""
+    """Raises ValueError if outputs with an activation do not fit a task."""
     if activation is None or not task.activations or activation in task.activations:
         return
     fitting = [
@@ -83,8 +84,8 @@ def check_ending(task: Task, activation: str | None, name: str) -> None:
         if activation in kind.activations and _takes(kind, task.output_shape)
     ]
     raise ValueError(
-        f"`task` {task!r} works on what comes before a {' or '.join(task.activations)}, and {name!r} ends "
-        f"in a {activation}. Tasks that fit: {', '.join(fitting)}."
+        f"`task` {task!r} works on the input of a {' or '.join(task.activations)}, but {name!r} ends in a "
+        f"{activation}. Tasks that fit: {', '.join(fitting)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Regression: answers are numbers."""
+"""Regression: outputs are numbers."""
 
 import keras
 import numpy as np
@@ -7,25 +7,25 @@ from keras import ops
 from tfkd.losses import MeanSquaredError, mean_squared_error
 from tfkd.tasks._task import Task, as_float32
 
-# Two answers that differ by this share of the teacher's spread count as half agreeing.
+# Two outputs that differ by this fraction of the teacher's spread agree by half.
 _HALF = 0.1
-# The least spread that differences are measured in, as a share of the answers' size.
+# Minimum spread for measuring differences, as a fraction of the outputs' magnitude.
 _LEAST_SPREAD = 1e-4
 
 
 class Regression(Task):
-    """Answers are numbers `(outputs,)`.
+    """Outputs are numbers `(outputs,)`.
 
-    Two answers agree by `1 / (1 + (d / 0.1)^2)`, where d is their root-mean-square difference in units of
-    the standard deviation of the teacher's answers in the batch: 1 for equal ones, a half at a tenth of a
-    deviation. The unit is at least a ten-thousandth of the answers' size, which decides where a batch has
-    one example or its answers are the same.
+    The agreement of two outputs is `1 / (1 + (d / 0.1)^2)`, where d is their root-mean-square difference in
+    units of the standard deviation of the teacher's outputs in the batch: 1 for equal outputs, a half at a
+    tenth of a standard deviation. The unit is at least a ten-thousandth of the outputs' magnitude, for
+    batches with one example or equal outputs.
 
     Args:
         output_shape: `(outputs,)`, at least one.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> teacher = tfkd.load_teacher("age.keras", task="regression")
@@ -36,8 +36,8 @@ class Regression(Task):
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or not self.output_shape[0]:
             raise ValueError(
-                "A regression network returns (batch, outputs), a known number of them. Received: output "
-                f"shape {(None, *self.output_shape)}."
+                "A regression network returns (batch, outputs), with a known number of outputs. Received: "
+                f"output shape {(None, *self.output_shape)}."
             )
 
     def agreement(self, teacher, student):
@@ -51,10 +51,10 @@ class Regression(Task):
         return mean_squared_error(teacher, student)
 
     def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
-        """Answers that the teacher gave to other inputs of the batch."""
+        """The teacher's outputs for other inputs of the batch."""
         if answers is None:
             raise ValueError(
-                "`recipe` makes inputs for classes, and the teacher's answers are numbers (task "
+                "`recipe` makes inputs for classes, but the teacher's outputs are numbers (task "
                 "'regression'). Use a recipe without classes, such as Procedural."
             )
         return keras.random.shuffle(as_float32(answers), axis=0, seed=seed)
@@ -63,7 +63,7 @@ class Regression(Task):
         return mean_squared_error(targets, outputs)
 
     def soft_loss(self, temperature: float = 1.0) -> MeanSquaredError:
-        """The loss that teaches a student the teacher's numbers; temperatures are for logits."""
+        """The loss on the teacher's numbers; the temperature has no effect."""
         return MeanSquaredError()
 
     def label_loss(self) -> keras.losses.Loss:
@@ -82,7 +82,7 @@ class Regression(Task):
         return labels
 
     def score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Mean absolute error and, where labels differ at all, the share of their variance explained."""
+        """Mean absolute error and, if labels vary, the fraction of their variance explained."""
         outputs, labels = np.asarray(outputs, "float64"), np.asarray(labels, "float64")
         scores = {"mean_absolute_error": float(np.abs(outputs - labels).mean())}
         spread = np.mean((labels - labels.mean(axis=0)) ** 2)
@@ -96,11 +96,11 @@ class Regression(Task):
     def diagnose(self, outputs: np.ndarray) -> str | None:
         spread, size = outputs.std(axis=0), np.abs(outputs).mean(axis=0)
         if (spread <= _LEAST_SPREAD * size).all():
-            return f"answers about {outputs.mean():.4g} to everything: it hardly looks at its input"
+            return f"outputs about {outputs.mean():.4g} for everything: it hardly depends on its input"
         return None
 
     def agreement_text(self, share: str, examples: str = "examples") -> str:
-        return f"agree to {share} (where answers differ by a tenth of their spread, 50 %)"
+        return f"agree to {share} (outputs that differ by a tenth of their spread agree to 50 %)"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
         return [" ".join(f"{value:.3g}" for value in row[:2]) for row in outputs]

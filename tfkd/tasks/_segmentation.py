@@ -1,4 +1,4 @@
-"""Segmentation: one of several classes is right at each pixel."""
+"""Segmentation: a class for each pixel."""
 
 from typing import ClassVar
 
@@ -18,15 +18,15 @@ IGNORED = 255
 class Segmentation(ClassAtEachPosition):
     """A class for each pixel (semantic segmentation); outputs are logits `(height, width, classes)`.
 
-    Two answers agree by the share of pixels at which they predict the same class. Labels are class numbers
+    Agreement is the fraction of pixels where two outputs predict the same class. Labels are class indices
     `(batch, height, width)`; 255 marks pixels that do not count. `score` gives the mean intersection over
-    union (mIoU) of the classes that are among labels or answers, and the share of pixels that are right.
+    union (mIoU) of the classes that occur in labels or predictions, and the fraction of correct pixels.
 
     Args:
-        output_shape: `(height, width, classes)`, of 2 to 255 classes; sides may be None.
+        output_shape: `(height, width, classes)`, with 2 to 255 classes; height and width may be None.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> task = tfkd.tasks.Segmentation((64, 64, 4))
@@ -35,8 +35,8 @@ class Segmentation(ClassAtEachPosition):
 
     Reference:
         Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", 2015, for the
-        intersection over union, taken over all pixels of all images. Deviation: classes that are nowhere
-        do not count.
+        intersection over union, taken over all pixels of all images. Deviation: classes that do not occur
+        are ignored.
     """
 
     activations = ("softmax", "sigmoid")
@@ -52,7 +52,7 @@ class Segmentation(ClassAtEachPosition):
             raise ValueError(
                 "A segmentation network returns (batch, height, width, classes), the logits of 2 to "
                 f"{IGNORED} classes at each pixel. Received: output shape {(None, *shape)}. Put the "
-                "classes last; one answer an image is task='classification'."
+                "classes last; for one output per image use task='classification'."
             )
 
     def agreement(self, teacher, student):
@@ -63,10 +63,10 @@ class Segmentation(ClassAtEachPosition):
         return ops.mean(soft_targets(teacher, student), axis=(1, 2))
 
     def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
-        """Masks that the teacher gave to other inputs of the batch, `(n, height, width)`."""
+        """The teacher's masks for other inputs of the batch, `(n, height, width)`."""
         if answers is None:
             raise ValueError(
-                "`recipe` makes inputs for classes, and the teacher gives a class to each pixel (task "
+                "`recipe` makes inputs for classes, but the teacher gives a class to each pixel (task "
                 "'segmentation'). Use a recipe without classes, such as Procedural or DFAD."
             )
         return keras.random.shuffle(ops.argmax(answers, axis=-1), axis=0, seed=seed)
@@ -81,7 +81,7 @@ class Segmentation(ClassAtEachPosition):
 
     def check_labels(self, labels: np.ndarray, n: int, argument: str) -> np.ndarray:
         labels = np.asarray(labels)
-        # Files of masks often have an axis for the one channel.
+        # Mask files often have a channel axis of size 1.
         one_channel = labels.ndim == 4 and labels.shape[-1] == 1
         return super().check_labels(labels[..., 0] if one_channel else labels, n, argument)
 
@@ -96,9 +96,9 @@ class Segmentation(ClassAtEachPosition):
         }
 
     def _pairs(self, outputs, labels):
-        """How often each class was labelled (rows) and predicted (columns)."""
+        """Confusion matrix: labelled classes (rows) and predicted ones (columns)."""
         pairs = np.zeros(self.classes**2, "int64")
-        # An image at a time: maps of many classes are large.
+        # One image at a time: maps with many classes are large.
         for logits, mask in zip(outputs, labels, strict=True):
             counts = mask != IGNORED
             both = mask[counts] * self.classes + logits.argmax(axis=-1)[counts]
@@ -106,7 +106,7 @@ class Segmentation(ClassAtEachPosition):
         return pairs.reshape(self.classes, self.classes)
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether it is no better than the commonest class everywhere."""
+        """Whether it is no better than predicting the most common class everywhere."""
         shares = np.bincount(labels[labels != IGNORED]) / np.sum(labels != IGNORED)
         constant = shares.max() / np.count_nonzero(shares)
         return bool(self.score(outputs, labels)["mean_iou"] <= constant)
@@ -115,18 +115,19 @@ class Segmentation(ClassAtEachPosition):
         confidence = np.mean(ops.max(ops.softmax(as_float32(outputs), axis=-1), axis=-1))
         commonest = np.bincount(outputs.argmax(-1).reshape(-1)).max() / outputs[..., 0].size
         seen = (
-            f"has mean confidence {confidence:.2f} and its commonest class takes {commonest:.1%} of pixels"
+            f"has mean confidence {confidence:.2f} and predicts its most common class for {commonest:.1%} "
+            "of pixels"
         )
         if confidence < barely_chance(self.classes):
-            return f"{seen}, hardly more than chance: it looks untrained"
+            return f"{seen}, hardly above chance: it looks untrained"
         # Most of an image may well be background.
-        return f"{seen}: it hardly looks at its input" if commonest > 0.999 else None
+        return f"{seen}: it hardly depends on its input" if commonest > 0.999 else None
 
     def agreement_text(self, share: str, examples: str = "images") -> str:
         return f"agree on {share} of the pixels of {examples}"
 
     def captions(self, outputs: np.ndarray) -> list[str]:
-        """The commonest class and its share."""
+        """The most common class and its fraction."""
         masks = outputs.argmax(-1).reshape(len(outputs), -1)
         counts = [np.bincount(mask, minlength=self.classes) for mask in masks]
         return [f"{each.argmax()}  {each.max() / each.sum():.0%}" for each in counts]

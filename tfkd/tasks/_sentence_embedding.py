@@ -1,4 +1,4 @@
-"""Sentence embeddings: a vector whose direction says what a text means."""
+"""Sentence embeddings: vectors whose direction encodes the meaning of a text."""
 
 from typing import ClassVar
 
@@ -10,29 +10,28 @@ from tfkd.losses import CosineEmbedding, cosine_embedding
 from tfkd.tasks._ranks import rank_correlation
 from tfkd.tasks._task import Task, as_float32
 
-# Similarities are taken between the first of many texts; of 2,048 there are two million.
+# Similarities are limited to the first texts; 2,048 texts have two million pairs.
 _MOST = 2048
-# Texts whose pairs have ranks worth the name.
+# Minimum number of texts for a rank correlation of pairs.
 _FEWEST = 3
-# Directions nearer to each other than this do not depend on the text.
+# If directions are closer than this, they do not depend on the text.
 _ALIKE = 0.99
 _CHANCE = 0.1
 
 
 class SentenceEmbedding(Task):
-    """A vector a text, `(dimensions,)`, whose direction counts.
+    """One vector per text, `(dimensions,)`; its direction matters.
 
-    Two answers agree by the cosine between them; below 0 counts as 0. Labels are other vectors
-    `(batch, dimensions)` of the same texts, such as a larger encoder's: `score` gives the mean cosine to
-    them and, where there are three texts or more, Spearman's rank correlation between the cosines of all
-    pairs of texts under one and under the other (of the first 2,048 texts). That is what search and
-    clustering depend on, and it does not change when a space is rotated.
+    Agreement is the cosine between two outputs; below 0 counts as 0. Labels are other vectors `(batch,
+    dimensions)` for the same texts, such as a larger encoder's. `score` gives the mean cosine to them and,
+    for three or more texts, Spearman's rank correlation between the pairwise cosines of both (for the first
+    2,048 texts). Search and clustering depend on these, and they do not change when a space is rotated.
 
     Args:
         output_shape: `(dimensions,)`, at least two.
 
     Raises:
-        ValueError: for another shape.
+        ValueError: for any other shape.
 
     Example:
         >>> task = tfkd.tasks.SentenceEmbedding((384,))
@@ -41,17 +40,18 @@ class SentenceEmbedding(Task):
 
     Reference:
         Reimers, Gurevych, "Sentence-BERT", 2019; the rank correlation is Spearman's, as there. Deviation:
-        it is taken against another network's similarities, where the paper has people's.
+        it is taken against another network's similarities instead of human ratings.
     """
 
     examples: ClassVar[str] = "texts"
-    outputs_are = "a vector for each text, whose direction counts"
+    outputs_are = "a vector for each text; its direction matters"
 
     def check_output_shape(self) -> None:
         if len(self.output_shape) != 1 or self.output_shape[0] is None or self.output_shape[0] < 2:
             raise ValueError(
-                "A sentence encoder returns (batch, dimensions), one vector a text. Received: output shape "
-                f"{(None, *self.output_shape)}. Pool vectors of tokens; tfkd.text.sentence_encoder does."
+                "A sentence encoder returns (batch, dimensions), one vector per text. Received: output "
+                f"shape {(None, *self.output_shape)}. Pool vectors of tokens; tfkd.text.sentence_encoder "
+                "does."
             )
 
     def agreement(self, teacher, student):
@@ -61,7 +61,7 @@ class SentenceEmbedding(Task):
         return ops.maximum(cosine_embedding(teacher, student), 0.0)
 
     def draw_targets(self, n: int, seed: keras.random.SeedGenerator, answers=None):
-        """Answers that the teacher gave to other texts of the batch, else random directions."""
+        """The teacher's outputs for other texts of the batch, otherwise random directions."""
         if answers is not None:
             return keras.random.shuffle(as_float32(answers), axis=0, seed=seed)
         return ops.normalize(keras.random.normal((n, self.classes), seed=seed), axis=-1)
@@ -70,7 +70,7 @@ class SentenceEmbedding(Task):
         return self.divergence(targets, outputs)
 
     def soft_loss(self, temperature: float = 1.0) -> CosineEmbedding:
-        """One minus the cosine between teacher's and student's vectors; temperatures are for logits."""
+        """One minus the cosine between teacher's and student's vectors; the temperature has no effect."""
         return CosineEmbedding()
 
     def label_loss(self) -> keras.losses.Loss:
@@ -97,19 +97,19 @@ class SentenceEmbedding(Task):
         return scores
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether one and the same vector would be as near to the labels, and ranks tell nothing."""
+        """Whether a constant vector would be as close to the labels, and ranks are uncorrelated."""
         scores = self.score(outputs, labels)
         fixed = self.score(np.broadcast_to(self.constant(labels), labels.shape), labels)
         return scores["cosine"] <= fixed["cosine"] and scores.get("rank_correlation", 0.0) < _CHANCE
 
     def diagnose(self, outputs: np.ndarray) -> str | None:
-        # The mean cosine of all pairs, each with itself among them, is the square of this length.
+        # The mean cosine of all pairs, including each with itself, is the square of this length.
         alike = float(np.linalg.norm(self.constant(outputs)) ** 2)
         if alike > _ALIKE:
             return (
-                f"gives vectors of nearly the same direction (mean cosine {alike:.3f}) to everything: it "
-                "hardly looks at its input. Check that the texts were tokenized by the vocabulary it was "
-                "trained with"
+                f"gives vectors of nearly the same direction (mean cosine {alike:.3f}) for everything: it "
+                "hardly depends on its input. Check that the texts were tokenized with the vocabulary it "
+                "was trained with"
             )
         return None
 
@@ -121,7 +121,7 @@ class SentenceEmbedding(Task):
 
 
 def _directions(vectors):
-    """Vectors of length 1 in float64; those of length 0 stay 0."""
+    """Unit vectors in float64; zero vectors stay 0."""
     vectors = np.asarray(vectors, "float64")
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 

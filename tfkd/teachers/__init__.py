@@ -1,4 +1,4 @@
-"""Any trained file as a teacher: images in [0, 1] in, logits or numbers out."""
+"""Any trained network as a teacher: from images in [0, 1] to logits or numbers."""
 
 from tfkd._core.renames import renamed as _renamed
 from tfkd.teachers._black_box import BlackBoxTeacher

@@ -1,4 +1,4 @@
-"""A teacher that only answers: a Python function from inputs to outputs."""
+"""A black-box teacher: a Python function from inputs to outputs."""
 
 import threading
 from collections.abc import Callable
@@ -13,32 +13,32 @@ from tfkd.tasks._endings import are_probabilities, logits_of
 
 
 class BlackBoxTeacher(keras.Model):
-    """A teacher of which only the answers can be had, such as a service or a file for another runtime.
+    """A teacher that only makes predictions, such as a service or a file for another runtime.
 
-    It gives answers, but no gradients and no inner layers, so it suits losses and recipes that look at
-    the teacher's outputs alone. It works inside `tf.function`, not under XLA.
+    It has no gradients and no inner layers, so it suits losses and recipes that use only the teacher's
+    outputs. It works inside `tf.function`, but not under XLA.
 
     Probabilities p of classes become the logits log p - mean_k log p, which a softmax turns back into p;
-    those of independent labels become log p - log(1 - p). Numbers stay as they are.
+    those of independent labels become log p - log(1 - p). Numbers are unchanged.
 
     Args:
-        function: from float32 NumPy inputs `(n, *input_shape)`, images in [0, 1], to an array
-            `(n, classes)` of probabilities, logits or numbers. Never called twice at the same time.
-        input_shape: of one input, such as `(height, width, channels)` or `(features,)`.
-        classes: how many outputs it has, classes, labels or numbers; or the shape of one answer where that
-            has several axes.
-        from_logits: whether `function` returns logits instead of probabilities; without effect for tasks of
+        function: a function from float32 NumPy inputs `(n, *input_shape)`, images in [0, 1], to an array
+            `(n, classes)` of probabilities, logits or numbers. It is never called concurrently.
+        input_shape: shape of one input, such as `(height, width, channels)` or `(features,)`.
+        classes: number of outputs: classes, labels or numbers; or the shape of one output if it has several
+            axes.
+        from_logits: whether `function` returns logits instead of probabilities; no effect on tasks with
             numbers.
         name: name of the model.
-        task: what its answers are, by name, class or object of `tfkd.tasks`.
+        task: the task of its outputs, by name, class or object of `tfkd.tasks`.
 
     Attributes:
-        queries: how many inputs it has been asked about so far.
+        queries: number of inputs it has been queried with so far.
 
     Raises:
-        TypeError: if `function` cannot be called, or `task` is not a task.
-        ValueError: if `input_shape` or `classes` are not such numbers, or `classes` does not fit the task;
-            and on use if an answer has another shape, is not finite, or its rows are not probabilities.
+        TypeError: if `function` is not callable, or `task` is not a task.
+        ValueError: if `input_shape` or `classes` is invalid, or `classes` does not fit the task; on use, if
+            an output has the wrong shape, is not finite, or its rows are not probabilities.
 
     Example:
         >>> teacher = tfkd.BlackBoxTeacher(ask_service, input_shape=(32, 32, 3), classes=10)
@@ -68,19 +68,18 @@ class BlackBoxTeacher(keras.Model):
             )
         if not input_shape or not all(_is_count(size) for size in input_shape):
             raise ValueError(
-                "`input_shape` must be the shape of one input, such as (height, width, channels), whole "
-                f"numbers above 0. Received: {input_shape!r}."
+                "`input_shape` must be the shape of one input, such as (height, width, channels), "
+                f"integers above 0. Received: {input_shape!r}."
             )
         answer = classes if isinstance(classes, tuple) else (classes,)
         if not answer or not all(_is_count(size) for size in answer):
             raise ValueError(
-                "`classes` must be a whole number above 0, or the shape of one answer. Received: "
-                f"{classes!r}."
+                f"`classes` must be an integer above 0, or the shape of one output. Received: {classes!r}."
             )
         try:
             self.task = as_task(task, answer)
         except ValueError as error:
-            raise ValueError(f"`classes` must be right for the `task`. {error}") from error
+            raise ValueError(f"`classes` must fit the `task`. {error}") from error
         mark(self, self.task)
         self.function, self.classes, self.from_logits = function, answer[-1], from_logits
         self.queries = 0

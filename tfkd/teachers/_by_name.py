@@ -1,4 +1,4 @@
-"""Networks by name, with their own preprocessing in front: `keras.applications:...` and `keras_hub:...`."""
+"""Networks by name, with their own preprocessing: `keras.applications:...`, `keras_hub:...`."""
 
 import importlib
 import inspect
@@ -16,46 +16,46 @@ from tfkd.teachers._input_scaling import Scaling, candidates
 from tfkd.teachers._scaling import preparation
 
 APPLICATIONS, HUB = "keras.applications:", "keras_hub:"
-# The layer that says that a network takes [0, 1].
+# The layer that marks a network as taking [0, 1].
 OWN_PREPROCESSING = "own_preprocessing"
-# Red, green and blue of an image that every scaling makes something else of.
+# A pixel for which every scaling gives different values.
 _COLOUR = (10.0, 100.0, 200.0)
 _IMAGENET = "imagenet"
 _OFFLINE = (
-    "Where there is no network, give a file of its weights: weights='name.weights.h5' "
+    "Without network access, give a file with its weights: weights='name.weights.h5' "
     "(--teacher_weights=name.weights.h5)."
 )
 _OTHER = (
-    "Give those that save_weights of this very network has written (--teacher_weights). Of one with other "
-    "classes or another size, save the whole model and give that as the teacher."
+    "Give weights written by save_weights of exactly this network (--teacher_weights). For a network with "
+    "other classes or another size, save the whole model and give that as the teacher."
 )
 
 
 def is_name(source: Any) -> bool:
-    """Whether a teacher is given by a name of that kind, and not by a file."""
+    """Whether a teacher is given by such a name rather than by a file."""
     return isinstance(source, str) and source.startswith((APPLICATIONS, HUB))
 
 
 def network_named(source: str, weights: str | os.PathLike | None) -> keras.Model:
-    """A network by name, which takes images in [0, 1].
+    """A network by name that takes images in [0, 1].
 
     Args:
-        source: such as "keras.applications:MobileNetV2", "keras_hub:resnet_18_imagenet", or "keras_hub:"
-            and a folder that keras-hub has saved a classifier to.
-        weights: an `.h5` file of weights of a network of `keras.applications`; None for those of ImageNet,
-            which are downloaded.
+        source: a name such as "keras.applications:MobileNetV2" or "keras_hub:resnet_18_imagenet", or
+            "keras_hub:" and a folder with a classifier saved by keras-hub.
+        weights: an `.h5` weights file for a network of `keras.applications`; None to download the ImageNet
+            weights.
 
     Returns:
-        A Keras model that is not compiled.
+        An uncompiled Keras model.
 
     Raises:
         ImportError: if keras-hub is needed and not installed.
-        ValueError: if there is no such network, or its weights cannot be had.
+        ValueError: if there is no such network, or its weights cannot be obtained.
     """
     if source.startswith(HUB):
         if weights is not None:
             raise ValueError(
-                "`weights` is for networks of keras.applications; a preset of keras-hub has its own. "
+                "`weights` is for networks of keras.applications; a keras-hub preset has its own. "
                 f"Received: weights={weights!r} with {source!r}. Leave it out (--teacher_weights)."
             )
         network, scaling = preset(source.removeprefix(HUB))
@@ -73,7 +73,7 @@ def _application(source, name, weights):
     try:
         network = build(weights=_IMAGENET if weights is None else weights)
     except Exception as error:
-        # Whatever a download ends in, or a file of other weights.
+        # Any failure of a download or of loading weights.
         given = "could not be downloaded" if weights is None else f"are not those in {weights!r}"
         remedy = _OFFLINE if weights is None else _OTHER
         reason = untrusted.in_one_line(error)[:200]
@@ -83,21 +83,21 @@ def _application(source, name, weights):
 
 def _check_weights(path):
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"`weights`: there is no file {path!r} (--teacher_weights).")
+        raise FileNotFoundError(f"`weights`: the file {path!r} does not exist (--teacher_weights).")
     what = f"`weights`: {path!r}"
     untrusted.check_hdf5_can_be_read(path, what)
     untrusted.check_hdf5(path, what)
 
 
 def _own_scaling(preprocess) -> Scaling:
-    """The scaling that computes what a network's own function does to images of 0 to 255."""
+    """The scaling equivalent to a network's own preprocessing function for images of 0 to 255."""
     image = np.array(_COLOUR, "float32").reshape(1, 1, 1, 3)
     expected = preprocess(image.copy(), data_format="channels_last")
     for scaling in candidates(3):
         prepared = preparation(shape=(1, 1, 3), **scaling.options).of_arrays(image / 255)
         if np.allclose(prepared, expected, atol=1e-3):
             return scaling
-    raise ValueError(f"{preprocess.__module__} scales images in a way that is not known here.")
+    raise ValueError(f"{preprocess.__module__} scales images in an unknown way.")
 
 
 def _with_preprocessing(network, scaling):

@@ -1,4 +1,4 @@
-"""Which task a teacher is loaded for, and what has to be said if that was assumed."""
+"""The task of a teacher, and the warning if it was assumed."""
 
 from tfkd.tasks import Task
 from tfkd.tasks._endings import SIGNS
@@ -6,27 +6,26 @@ from tfkd.tasks._finding import assumed_task, task_class
 from tfkd.tasks._reading import check_ending, for_network
 
 _BINARY = (
-    "ends in one sigmoid unit and is taken for a classifier of two classes, with logits (0, z). Pass "
-    "task='classification' (--task) to confirm that, or task='multi_label' to keep its one output."
+    "ends in one sigmoid unit and is treated as a classifier with two classes, with logits (0, z). Pass "
+    "task='classification' (--task) to confirm that, or task='multi_label' to keep its single output."
 )
 _LABELS = (
-    "ends in {} sigmoid units and is taken for {} independent labels, task 'multi_label'. If one of them "
-    "is right at a time, pass task='classification' (--task)."
+    "ends in {} sigmoid units and is treated as {} independent labels, task 'multi_label'. If exactly one "
+    "of them is right, pass task='classification' (--task)."
 )
 _NUMBER = (
-    "has one output that is not a sigmoid and is taken for a number, task 'regression'. Pass that to "
+    "has one output that is not a sigmoid and is treated as a number, task 'regression'. Pass that to "
     "confirm it, or task='classification' (--task) if it is the logit of a binary classifier."
 )
 _SIGN = (
-    "has one output between -1 and 1, of a {}, and is taken for a number, task 'regression'. Pass that to "
-    "confirm it, or task='classification' (--task) for a binary classifier of -1 and 1."
+    "has one output between -1 and 1, from a {}, and is treated as a number, task 'regression'. Pass that "
+    "to confirm it, or task='classification' (--task) for a binary classifier of -1 and 1."
 )
 _OTHER = (
-    "ends in a {}, which is not what classifiers usually end in, and is taken for one of {} classes whose "
-    "logits these outputs are. Pass task='classification' (--task) to confirm that, or task='regression' "
-    "if they are numbers."
+    "ends in a {}, which is unusual for classifiers, and is treated as a classifier whose {} outputs are "
+    "logits. Pass task='classification' (--task) to confirm that, or task='regression' if they are numbers."
 )
-_LABELS_OF_SIGN = " For labels of -1 and 1 pass task='multi_label'."
+_LABELS_OF_SIGN = " For labels of -1 and 1, pass task='multi_label'."
 
 
 def decide(
@@ -40,19 +39,19 @@ def decide(
     """The task of a teacher.
 
     Args:
-        task: what the user said; None to go by the ending.
-        activation: what the teacher's outputs have been through.
+        task: the task given by the user; None to infer it from the last layer.
+        activation: the activation of the teacher's outputs.
         output_shape: the shape of one output.
-        from_logits: what the user said of that; who says anything has logits, so one output is a class's.
-        name: of the teacher.
-        other: the name of an activation that it ends in where that is of another kind.
+        from_logits: the value given by the user; if any is given, a single output belongs to a class.
+        name: name of the teacher.
+        other: the name of its final activation if it is of another kind.
 
     Returns:
-        The task, and a sentence about the teacher if it was assumed and the user should know.
+        The task, and a sentence about the teacher if the user should know that it was assumed.
 
     Raises:
         TypeError: if `task` is not a task.
-        ValueError: if it does not fit the teacher.
+        ValueError: if the task does not fit the teacher.
     """
     if task is not None:
         task = for_network(task, output_shape)
@@ -72,16 +71,16 @@ def decide(
 
 
 def check_from_logits(from_logits: bool | None, task: str | type[Task] | Task | None) -> None:
-    """Raises ValueError where something is said of logits to a task that has none."""
+    """Raises ValueError if `from_logits` is given for a task without logits."""
     if from_logits is not None and task is not None and not task_class(task).activations:
         raise ValueError(
-            f"`from_logits` has no effect on task {task!r}, whose answers are numbers as they stand. "
-            f"Received: from_logits={from_logits!r}. Leave it out."
+            f"`from_logits` has no effect on task {task!r}, whose outputs are plain numbers. Received: "
+            f"from_logits={from_logits!r}. Leave it out."
         )
 
 
 def usual_activation(task: str | type[Task] | Task | None, output_shape: tuple[int, ...]) -> str | None:
-    """What outputs that are not logits have been through if nothing shows it."""
+    """The assumed activation of outputs that are not logits."""
     if task is not None and not task_class(task).activations:
         return None
     if tuple(output_shape)[-1:] == (1,):

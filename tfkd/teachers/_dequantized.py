@@ -1,4 +1,4 @@
-"""Networks that `model.quantize("int8")` has rounded, with layers of floats."""
+"""Converting networks from `model.quantize("int8")` back to float layers."""
 
 import keras
 from keras import layers
@@ -9,16 +9,16 @@ from tfkd._core.keras_internals import flatten_layers
 
 
 def dequantized(model: keras.Model) -> keras.Model:
-    """The network with those Dense layers in floats that Keras has quantized to 8 bits.
+    """The network with its int8 Dense layers converted back to float.
 
-    Their kernels are the rounded ones. Layers of 8 bits cannot learn or be made narrower, and what they
-    round of their inputs as they run is not rounded any more.
+    Their kernels keep the rounded values. Int8 layers cannot be trained or thinned. The dynamic rounding of
+    their inputs is dropped.
 
     Args:
-        model: a network; one that code calls, or without such layers, is returned as it is.
+        model: a network; a subclassed one, or one without such layers, is returned unchanged.
 
     Returns:
-        A network of its own where there are such layers.
+        A new network if there are such layers.
     """
     rounded = [layer for layer in flatten_layers(model) if _is_rounded(layer)]
     if not rounded or not has_graph(model):

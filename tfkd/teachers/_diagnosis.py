@@ -1,4 +1,4 @@
-"""What a teacher answers to synthetic inputs, and whether that looks right."""
+"""Checks of a teacher's outputs for synthetic inputs."""
 
 import keras
 import numpy as np
@@ -17,18 +17,18 @@ def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
         task: its task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        A sentence that names the remedy, or None if nothing looks wrong, as always of what is not an image:
-        nobody knows its scale.
+        A sentence that names the remedy; None if nothing looks wrong, and always for inputs other than
+        images, since their scale is unknown.
 
     Raises:
-        ValueError: if answers are not finite, so that nothing can be learned from them.
+        ValueError: if outputs are not finite, so that nothing can be learned from them.
     """
     remedy = "check `input_range`, `mean` and `std`"
     outputs = answers(teacher, probes(teacher)).astype("float32")
     if not np.isfinite(outputs).all():
         raise ValueError(
-            f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so that "
-            f"nothing can be learned from it; check its weights; or {remedy}."
+            f"Teacher {teacher.name!r}: its outputs for synthetic inputs are NaN or infinite, so nothing "
+            f"can be learned from it; check its weights, or {remedy}."
         )
     if takes_texts(teacher) or len(filled_shape(teacher)) != 3:
         return None

@@ -1,4 +1,4 @@
-"""Takes the activation off that a network ends in, so that it returns logits."""
+"""Removes a network's final activation, so that it returns logits."""
 
 import dataclasses
 
@@ -15,12 +15,12 @@ from tfkd.tasks import output_shape_of
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a network ends.
+    """The final activation of a network.
 
     Attributes:
-        activation: "softmax" or "sigmoid" if its outputs have been through one, "sign" if they are a
-            classifier's of -1 and 1, else None.
-        operation: the layer or other operation that has it; None if only its answers show it.
+        activation: "softmax" or "sigmoid" if its outputs have one, "sign" if they are those of a classifier
+            with -1 and 1, otherwise None.
+        operation: the layer or other operation that applies it; None if only the outputs show it.
     """
 
     activation: str | None = None
@@ -28,12 +28,12 @@ class Ending:
 
 
 def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | None = "softmax") -> Ending:
-    """How a network of one output ends.
+    """The final activation of a single-output network.
 
     Args:
         model: a built network.
-        from_logits: whether its outputs are logits; None to find out.
-        usual: what outputs that are not logits have been through if nothing shows it; None for nothing.
+        from_logits: whether its outputs are logits; None to detect it.
+        usual: the assumed activation of outputs that are not logits; None for none.
     """
     if from_logits is True:
         return Ending()
@@ -45,23 +45,23 @@ def ending_of(model: keras.Model, from_logits: bool | None = None, usual: str | 
     activation = endings.activation_of_outputs(model, ask)
     if activation is None and from_logits is False:
         return Ending(endings.activation_seen(ask()) or usual)
-    # What only looks like one cannot be taken off.
+    # An activation that is only inferred cannot be removed.
     return Ending(activation, operation if endings.shows_activation(operation) else None)
 
 
 def apply_without(ending: Ending, model: keras.Model, x):
-    """Applies a network, without the activation it ends in, to a symbolic tensor.
+    """Applies a network without its final activation to a symbolic tensor.
 
     Args:
-        ending: what is taken off; nothing where its `activation` is None.
+        ending: the activation to remove; nothing if its `activation` is None.
         model: the network, which is not changed.
         x: its input.
 
     Returns:
-        What it returned before the activation, of the shape of its output.
+        The output before the activation, with the shape of the network's output.
 
     Raises:
-        ValueError: if it ends in a sigmoid layer that it uses elsewhere, too.
+        ValueError: if it ends in a sigmoid layer that is also used elsewhere.
     """
     operation, shape = ending.operation, output_shape_of(model)
     if ending.activation is None:
@@ -74,7 +74,7 @@ def apply_without(ending: Ending, model: keras.Model, x):
     elif (linear := _without_activation(operation)) is not None:
         x = _apply(model, x, {operation: linear})
     else:
-        # Inside a nested model, or a layer that cannot be made again without its activation.
+        # Inside a nested model, or a layer that cannot be rebuilt without its activation.
         x = _inverse(ending.activation, _apply(model, x))
     if len(shape) == 1 and len(x.shape) > 2:
         return layers.Flatten(name="logits_of_classes")(x)
@@ -82,13 +82,13 @@ def apply_without(ending: Ending, model: keras.Model, x):
 
 
 def _is_shared(ending, model):
-    """Whether a layer is used elsewhere, too, where losing its activation would change what it does."""
+    """Whether a layer is also used elsewhere, where removing its activation would change results."""
     if times_used(model, ending.operation) == 1:
         return False
     if ending.activation == "sigmoid":
         raise ValueError(
-            f"The teacher {model.name!r} ends in layer {ending.operation.name!r}, a sigmoid that it also "
-            "uses elsewhere. Build it with a last activation of its own."
+            f"The teacher {model.name!r} ends in layer {ending.operation.name!r}, a sigmoid that is also "
+            "used elsewhere. Build it with a separate last activation."
         )
     return True
 
@@ -110,7 +110,7 @@ def _apply(model, x, replaced=None):
 
     def copied(layer):
         new = replaced[layer] if layer in replaced else _remade(layer)
-        # A layer of the user's that cannot be made from its configuration is used as it is.
+        # A user-defined layer that cannot be made from its config is reused.
         return layer if new is None else new
 
     copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
@@ -119,23 +119,23 @@ def _apply(model, x, replaced=None):
 
 
 def _without_activation(operation):
-    """A new layer like a given one, without its activation; None if there is nothing else to it."""
+    """A copy of a layer without its activation; None if it is only an activation."""
     if endings.is_activation_only(operation) or isinstance(operation, layers.Lambda):
         return None
     return _remade(operation, activation="linear")
 
 
 def _remade(layer, **changes):
-    """A new layer like a given one; None for one of the user's that cannot be made from a configuration."""
+    """A copy of a layer; None for a user-defined one that cannot be made from its config."""
     try:
         return remade(layer, {**layer.get_config(), **changes})
     except Exception:
-        # Whatever it is that the user's class raises.
+        # User-defined classes may raise anything.
         return None
 
 
 def _inverse(activation, x):
-    """The logits of probabilities, of a softmax but for a constant."""
+    """The logits of probabilities; for a softmax, up to a constant."""
     p = ops.cast(x, "float32")
     if activation == "sign":
         p = (1.0 + p) / 2.0

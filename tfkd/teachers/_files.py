@@ -1,4 +1,4 @@
-"""Files that only answer, as black-box teachers."""
+"""Black-box teachers from files."""
 
 import numpy as np
 
@@ -27,20 +27,20 @@ def from_file(
     """A teacher that runs a file.
 
     Args:
-        file: from inputs, on its own scale, to outputs.
-        index: which of the outputs is the answer.
-        preparation: what is done to inputs first.
-        from_logits: whether that output holds logits; None to ask it about synthetic inputs.
-        task: its task; None to go by its answers to them.
+        file: the file: a function from inputs, on its own scale, to outputs.
+        index: index of the output to use.
+        preparation: preprocessing of the inputs.
+        from_logits: whether that output is logits; None to detect it from outputs for synthetic inputs.
+        task: its task; None to infer it from these outputs.
         name: name of the teacher.
-        layout: what its inputs are, one of `LAYOUTS`; None to go by their shape.
+        layout: meaning of the input axes, one of `LAYOUTS`; None to infer it from their shape.
 
     Returns:
-        The teacher, and a sentence about it if its task was assumed and the user should know.
+        The teacher, and a sentence about it if the user should know that its task was assumed.
 
     Raises:
         TypeError: if `task` is not a task.
-        ValueError: if there is one output and nothing says what it is, or the task does not fit.
+        ValueError: if there is a single output of unknown meaning, or the task does not fit.
     """
     shape, step = tuple(file.output_shapes.values())[index][1:], file.steps[index]
     inputs = filled(file.input_shape[1:], layout)
@@ -53,13 +53,13 @@ def from_file(
 
     if from_logits is None and task is None and shape == (1,):
         raise ValueError(
-            f"`task` is needed: the teacher {name!r} has one output. For a number pass task='regression'; "
-            "for a binary classifier from_logits=True if it is a logit, from_logits=False if it is a "
-            "probability (--task, --from_logits)."
+            f"`task` is needed: the teacher {name!r} has one output. For a number, pass task='regression'; "
+            "for a binary classifier, pass from_logits=True if it is a logit, from_logits=False if it is "
+            "a probability (--task, --from_logits)."
         )
     activation = None
     if from_logits is not True and (task is None or task_class(task).activations):
-        # An integer file's rows may miss 1 by half a step for each value.
+        # Rows of an integer file may deviate from 1 by half a step per value.
         seen = activation_seen(
             answers(probe_images(file).reshape(-1, *inputs)), _TOLERANCE + shape[-1] * step / 2
         )
@@ -82,7 +82,7 @@ def from_file(
 
 
 def _unrounded(probabilities, activation, step):
-    """Probabilities of an integer file, where 0 is anything below half a step: a quarter is the middle."""
+    """Probabilities of an integer file; 0 means below half a step, so a quarter step is used."""
     if not step:
         return probabilities
     if activation == "sigmoid":

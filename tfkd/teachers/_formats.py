@@ -1,4 +1,4 @@
-"""Opens files of teachers, whatever kind they are of."""
+"""Opens teacher files of any kind."""
 
 import os
 
@@ -18,32 +18,32 @@ Network = keras.Model | TFLiteFile | SavedModelFolder
 
 
 def read(path: str, trusted: bool = False, weights: str | os.PathLike | None = None) -> Network:
-    """What a teacher's file holds, by its content; or a network by name.
+    """The network in a teacher's file, identified by content; or a network by name.
 
     Args:
         path: a `.keras` or `.h5` file, a `.tflite` file or a SavedModel folder; or a name.
-        trusted: whether what it holds may run code and touch files.
-        weights: a file of weights for a network by name.
+        trusted: whether its content may run code and access files.
+        weights: a weights file for a network by name.
 
     Returns:
-        A Keras model, or a file that only answers, with the reason.
+        A Keras model, or a black-box file, with the reason.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is of another kind, damaged, too large, asks for what is not known to compute
-            only, or holds something else than a model.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is of another kind, damaged or too large, needs operations not known to be safe,
+            or does not contain a model.
     """
     if is_name(path):
         return network_named(path, weights)
     if weights is not None:
         raise ValueError(
-            "`weights` goes with a network by name, such as 'keras.applications:MobileNetV2', and not with "
-            f"a whole model. Received: weights={weights!r} with {path!r}. Leave it out (--teacher_weights)."
+            "`weights` is for a network by name, such as 'keras.applications:MobileNetV2', not for a "
+            f"whole model. Received: weights={weights!r} with {path!r}. Leave it out (--teacher_weights)."
         )
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"`source`: there is no file {path!r}. Give a trained .keras or .h5 file, a SavedModel folder, "
-            "a .tflite file, or a name such as keras.applications:MobileNetV2."
+            f"`source`: the file {path!r} does not exist. Give a trained .keras or .h5 file, a SavedModel "
+            "folder, a .tflite file, or a name such as keras.applications:MobileNetV2."
         )
     what = model_files.describe(_ARGUMENT, path)
     if os.path.exists(os.path.join(path, "saved_model.pb")):
@@ -68,7 +68,7 @@ def read(path: str, trusted: bool = False, weights: str | os.PathLike | None = N
         return read_h5(path, trusted)
     raise untrusted.refusal(
         what,
-        "is not a .keras file, nor an .h5 or .tflite file or SavedModel folder, or it is damaged.",
+        "is not a .keras, .h5 or .tflite file or a SavedModel folder, or it is damaged.",
         "Save the model with model.save('name.keras'); for other formats load it yourself and pass the "
         "model.",
     )
@@ -77,7 +77,7 @@ def read(path: str, trusted: bool = False, weights: str | os.PathLike | None = N
 def _opened(kind, source, what, words):
     try:
         opened = kind(source)
-        # Some damage shows only when the network runs.
+        # Some damage only shows when the network runs.
         opened(np.zeros((1, *(size or 1 for size in opened.input_shape[1:])), "float32"))
         return opened
     except Exception as error:

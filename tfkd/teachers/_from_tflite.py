@@ -1,4 +1,4 @@
-"""Rebuilds TFLite files of float operators as Keras models."""
+"""Rebuilds float TFLite files as Keras models."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from keras import layers
 from tfkd.teachers._tflite_graph import Graph, NotCovered, Operator
 
 _PADDINGS = {0: "same", 1: "valid"}
-# What an operator does to its own output, by TFLite's numbers.
+# Fused activations, by TFLite's numbers.
 _FUSED = {0: None, 1: "relu", 3: "relu6", 4: "tanh"}
 _ACTIVATIONS = {
     "RELU": "relu",
@@ -25,21 +25,20 @@ _ACTIVATIONS = {
 
 
 def from_tflite(content: bytes, name: str) -> keras.Model:
-    """The Keras model of a TFLite file whose operators have counterparts among Keras's layers.
+    """The Keras model of a TFLite file whose operators have counterparts in Keras.
 
-    Batch normalizations are part of the convolutions there, and stay so. Weights of 8 or 16 bits become
-    floats.
+    Batch normalizations stay folded into the convolutions. Weights of 8 or 16 bits become floats.
 
     Args:
-        content: bytes of a file that `untrusted.check_tflite` has looked at.
+        content: bytes of a file that passed `untrusted.check_tflite`.
         name: name of the model.
 
     Returns:
         A Keras model that is not compiled.
 
     Raises:
-        NotCovered: if an operator has no counterpart, or is used in a way that the counterpart is not; the
-            message names it.
+        NotCovered: if an operator has no counterpart, or is used in an unsupported way; the message names
+            it.
     """
     graph = Graph(content)
     inputs = keras.Input(graph.shape(graph.input)[1:], name="input")
@@ -47,7 +46,7 @@ def from_tflite(content: bytes, name: str) -> keras.Model:
     with_weights: list[str] = []
     for operator in graph.operators:
         call = _Call(graph, operator, tensors, with_weights)
-        # What has been computed of constants, or from shapes alone, is not a part of the network.
+        # Values computed from constants or shapes alone are not part of the network.
         if operator.kind == "DEQUANTIZE" and call.constant(0) is not None:
             tensors[operator.output] = call.constant(0)
         elif graph.kind(operator.output) == "FLOAT32":
@@ -58,7 +57,7 @@ def from_tflite(content: bytes, name: str) -> keras.Model:
 
 
 class _Call:
-    """An operator, with what it is called on."""
+    """An operator with its inputs."""
 
     def __init__(
         self, graph: Graph, operator: Operator, tensors: dict[int, Any], with_weights: list[str]
@@ -69,7 +68,7 @@ class _Call:
         self.options, self.name = operator.options, operator.name
 
     def constant(self, place: int) -> np.ndarray | None:
-        """A constant among its inputs; None if that is computed, or left out."""
+        """A constant input; None if it is computed or missing."""
         if place >= len(self.operator.inputs) or self.operator.inputs[place] < 0:
             return None
         index = self.operator.inputs[place]
@@ -77,13 +76,13 @@ class _Call:
         return made if isinstance(made, np.ndarray) else self.graph.constant(index)
 
     def needed(self, place: int) -> np.ndarray:
-        """A constant that it has to have."""
+        """A required constant input."""
         if (value := self.constant(place)) is None:
             raise NotCovered(f"operator {self.operator.kind} has an input {place} that is not a constant")
         return value
 
     def tensor(self, place: int = 0) -> Any:
-        """A tensor among its inputs."""
+        """A tensor input."""
         tensor = self._tensors.get(self.operator.inputs[place])
         if not keras.backend.is_keras_tensor(tensor):
             raise NotCovered(f"operator {self.operator.kind} is not called on the network's own tensors")
@@ -91,11 +90,11 @@ class _Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of what it returns, without the batch."""
+        """The shape of its output, without the batch."""
         return self.graph.shape(self.operator.output)[1:]
 
     def layer(self, kind: Callable[..., Any], x: Any, weights: list[np.ndarray | None], **options: Any):
-        """A new layer with given weights, on a tensor."""
+        """A new layer with the given weights, applied to a tensor."""
         layer = kind(**options, name=self.name)
         outputs = layer(x)
         layer.set_weights([each for each in weights if each is not None])
@@ -104,7 +103,7 @@ class _Call:
 
 
 def _applied(call: _Call):
-    """What an operator makes of its inputs, in Keras."""
+    """The output of an operator, in Keras."""
     kind = call.operator.kind
     if kind not in _COUNTERPARTS or call.operator.outputs != 1:
         raise NotCovered(f"operator {kind} has no counterpart here")
@@ -113,14 +112,16 @@ def _applied(call: _Call):
     except NotCovered:
         raise
     except Exception as error:
-        raise NotCovered(f"operator {kind} is not used as Keras does: {error}") from error
+        raise NotCovered(
+            f"operator {kind} is used in a way that Keras does not support: {error}"
+        ) from error
     fused = getattr(call.options, "fusedActivationFunction", 0)
     if fused not in _FUSED:
-        raise NotCovered(f"operator {kind} has an activation that Keras has not")
+        raise NotCovered(f"operator {kind} has an activation that Keras lacks")
     if _FUSED[fused] is not None:
         x = layers.Activation(_FUSED[fused], name=f"{call.name}_{_FUSED[fused]}")(x)
     if call.graph.shape(call.operator.output) != (call.graph.batch, *x.shape[1:]):
-        raise NotCovered(f"operator {kind} makes outputs of another shape in Keras")
+        raise NotCovered(f"operator {kind} has another output shape in Keras")
     return x
 
 
@@ -181,7 +182,7 @@ def _mean(call):
     axes = {int(axis) % 4 for axis in np.ravel(call.needed(1))}
     x = call.tensor()
     if len(x.shape) != 4 or axes != {1, 2}:
-        raise NotCovered("operator MEAN is over other axes than height and width")
+        raise NotCovered("operator MEAN is over axes other than height and width")
     return layers.GlobalAveragePooling2D(keepdims=call.options.keepDims, name=call.name)(x)
 
 
@@ -205,9 +206,9 @@ def _leaky_relu(call):
 def _padded(call):
     padding = call.needed(1)
     if padding.shape != (4, 2) or padding[[0, 3]].any():
-        raise NotCovered(f"operator {call.operator.kind} pads other axes than height and width")
+        raise NotCovered(f"operator {call.operator.kind} pads axes other than height and width")
     if call.operator.kind == "PADV2" and call.needed(2).any():
-        raise NotCovered("operator PADV2 pads with other values than zeros")
+        raise NotCovered("operator PADV2 pads with values other than zero")
     return layers.ZeroPadding2D(padding[1:3].tolist(), name=call.name)(call.tensor())
 
 
@@ -217,9 +218,9 @@ def _concatenated(call):
 
 
 def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
-    """Two tensors merged, or one scaled and moved by a constant for all values or for each channel.
+    """Merges two tensors, or scales and shifts one by a constant, for all values or per channel.
 
-    `factor` and `offset` take the constant, and whether it stands before the tensor.
+    `factor` and `offset` take the constant, and whether it is the first operand.
     """
 
     def merged(call):
@@ -227,7 +228,7 @@ def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
         if constants[0] is None and constants[1] is None:
             one, two = call.tensor(0), call.tensor(1)
             if one.shape != two.shape:
-                raise NotCovered(f"operator {call.operator.kind} is called on tensors of two shapes")
+                raise NotCovered(f"operator {call.operator.kind} is called on tensors of different shapes")
             return kind(name=call.name)([one, two])
         first = constants[0] is not None
         constant, x = np.squeeze(call.needed(int(not first))), call.tensor(int(first))
@@ -241,7 +242,7 @@ def _merged(kind: type[layers.Layer], factor: Callable, offset: Callable):
 
 
 def _scaled(call, x, factor, offset):
-    """Inputs are scaled by a layer without weights, inner features by weights, which can be thinned."""
+    """Scales inputs by a layer without weights, inner features by one that can be thinned."""
     if factor.shape and len(x.shape) == 4 and call.with_weights:
         kernel = factor.reshape(1, 1, -1, 1)
         return call.layer(layers.DepthwiseConv2D, x, [kernel, offset], kernel_size=1)

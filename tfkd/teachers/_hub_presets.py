@@ -1,4 +1,4 @@
-"""Image classifiers of keras-hub: its own presets by name, and folders that it has saved them to."""
+"""keras-hub image classifiers: presets by name, and saved preset folders."""
 
 import json
 import os
@@ -12,39 +12,39 @@ from tfkd.teachers._input_scaling import Scaling
 
 _CONFIG, _TASK, _CONVERTER = "config.json", "task.json", "image_converter.json"
 _REMEDY = (
-    "Where there is no network, save it elsewhere, classifier.save_to_preset('folder'), and give that: "
-    "--teacher=keras_hub:folder."
+    "Without network access, save it elsewhere with classifier.save_to_preset('folder'), and give that "
+    "folder: --teacher=keras_hub:folder."
 )
-_TRUST = "If you trust whoever made it, load it with keras_hub and pass the model instead of the name."
+_TRUST = "If you trust its author, load it with keras_hub and pass the model instead of the name."
 
 
 def preset(name: str) -> tuple[keras.Model, Scaling]:
-    """An image classifier of keras-hub, and what its preprocessing does to images.
+    """A keras-hub image classifier, and the scaling of its preprocessing.
 
-    Of a folder, configurations go through the allow-list, and its preprocessor is not made: two numbers of
-    it are read.
+    The configs in a folder are checked against the allow-list. Its preprocessor is not created; only two
+    numbers of it are read.
 
     Args:
-        name: of a preset of `keras_hub.models.ImageClassifier`, or a folder that holds one.
+        name: name of a preset of `keras_hub.models.ImageClassifier`, or a folder that contains one.
 
     Raises:
         ImportError: if keras-hub is not installed.
-        ValueError: if there is no such preset, it cannot be had, or asks for more than tfkd allows.
+        ValueError: if there is no such preset, it cannot be obtained, or it needs more than tfkd allows.
     """
-    hub = extras.require("keras_hub", "text", "A teacher by the name of a preset")
+    hub = extras.require("keras_hub", "text", "A teacher given by a preset name")
     if os.path.isdir(name):
         return _of_folder(hub, name)
     if name not in hub.models.ImageClassifier.presets:
         raise ValueError(
-            f"`source`: there is no folder {name!r}, nor an image classifier of that name in keras-hub. "
-            "keras_hub.models.ImageClassifier.presets lists them; or give a folder that save_to_preset has "
-            "written (--teacher=keras_hub:FOLDER)."
+            f"`source`: there is no folder {name!r} and no keras-hub image classifier of that name. "
+            "keras_hub.models.ImageClassifier.presets lists them; or give a folder written by "
+            "save_to_preset (--teacher=keras_hub:FOLDER)."
         )
     try:
         converter = hub.layers.ImageConverter.from_preset(name)
         network = hub.models.ImageClassifier.from_preset(name, preprocessor=None)
     except Exception as error:
-        # Whatever a download ends in.
+        # Any failure of a download.
         reason = untrusted.in_one_line(error)[:200]
         raise ValueError(
             f"`source`: 'keras_hub:{name}' could not be downloaded: {reason} {_REMEDY}"
@@ -56,7 +56,7 @@ def _of_folder(hub, folder):
     what = f"`source`: 'keras_hub:{folder}'"
     untrusted.check_folder_size(folder, what)
     task = _read(folder, _TASK, what)
-    # The preprocessor is not made.
+    # The preprocessor is not created.
     task["config"] = {**task["config"], "preprocessor": None}
     for part in (_read(folder, _CONFIG, what), task):
         untrusted.check_configuration(part, what, _TRUST)
@@ -70,15 +70,13 @@ def _of_folder(hub, folder):
     except untrusted.RefusedFile:
         raise
     except Exception as error:
-        raise untrusted.refusal(
-            what, f"is not an image classifier of keras-hub: {error}", _TRUST
-        ) from error
+        raise untrusted.refusal(what, f"is not a keras-hub image classifier: {error}", _TRUST) from error
     converter = _read(folder, _CONVERTER, what)["config"]
     return network, _scaling(converter.get("scale"), converter.get("offset"))
 
 
 def _read(folder, name, what):
-    """What a file of a preset says of an object."""
+    """The description of an object in a preset file."""
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             described = json.load(file)
@@ -94,7 +92,7 @@ def _read(folder, name, what):
 
 
 def _scaling(scale: Any, offset: Any) -> Scaling:
-    """What `images * scale + offset` is, of images of 0 to 255."""
+    """The scaling `images * scale + offset`, for images of 0 to 255."""
     factor = np.asarray(1.0 if scale is None else scale, "float64")
     added = np.asarray(0.0 if offset is None else offset, "float64")
     return Scaling(

@@ -1,27 +1,27 @@
-"""Scaling: what a network's own pipeline does to pictures, and how that was found out."""
+"""Scaling: how a network's own pipeline scales images, and the evidence."""
 
 import dataclasses
 
 import numpy as np
 
-# ImageNet's means and deviations of red, green and blue, on the scale from 0 to 1.
+# ImageNet's means and standard deviations of red, green and blue, for values from 0 to 1.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Those of blue, green and red on the scale from 0 to 255, that Caffe's models subtract.
+# Means of blue, green and red, for values from 0 to 255, as subtracted by Caffe models.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """How a network's inputs are scaled, as far as that could be found out.
+    """How a network's inputs are scaled, as far as known.
 
     Attributes:
-        input_range: `(low, high)`, what black and white become first.
-        mean: what is then subtracted, a number or one per channel in the network's order.
-        std: what is then divided by, likewise.
+        input_range: `(low, high)`, the values of black and white.
+        mean: the mean that is then subtracted: a number, or one per channel in the network's order.
+        std: the standard deviation that it is then divided by, in the same form.
         channel_order: "rgb", or "bgr" for a network that takes blue first.
-        name: what messages and tables call it.
-        evidence: what speaks for it, a sentence without a full stop; empty of a mere candidate.
-        sure: whether that is enough to go by.
+        name: its name in messages and tables.
+        evidence: the evidence, a sentence without a full stop; empty for a mere candidate.
+        sure: whether the evidence is sufficient.
 
     Example:
         >>> found = tfkd.teachers.find_scaling("resnet.keras")
@@ -38,27 +38,27 @@ class Scaling:
 
     @property
     def options(self) -> dict:
-        """The arguments of `tfkd.load_teacher` that ask for it."""
+        """The arguments of `tfkd.load_teacher` for it."""
         names = ("input_range", "mean", "std", "channel_order")
         return {name: getattr(self, name) for name in names}
 
     @property
     def words(self) -> str:
-        """It as arguments of Python."""
+        """The scaling as Python arguments."""
         return ", ".join(f"{name}={value!r}" for name, value in self._told())
 
     @property
     def flags(self) -> str:
-        """It as flags of the programs."""
+        """The scaling as flags of the programs."""
         as_flag = {"mean": "input_mean", "std": "input_std"}
         return " ".join(f"--{as_flag.get(name, name)}={_typed(value)}" for name, value in self._told())
 
     def because(self, evidence: str, sure: bool) -> "Scaling":
-        """This scaling with what speaks for it."""
+        """This scaling with evidence."""
         return dataclasses.replace(self, evidence=evidence, sure=bool(sure))
 
     def _told(self):
-        """What does not go without saying."""
+        """The values that differ from the defaults."""
         usual = {"mean": 0.0, "std": 1.0, "channel_order": "rgb"}
         return [
             each for each in self.options.items() if not np.array_equal(each[1], usual.get(each[0], ""))
@@ -75,7 +75,7 @@ CAFFE = Scaling(
 
 
 def candidates(channels: int) -> list[Scaling]:
-    """The scalings that a network of pictures with so many channels may have."""
+    """The possible scalings of a network for images with that many channels."""
     return [UNIT, SYMMETRIC, BYTES, *((IMAGENET, CAFFE) if channels == 3 else ())]
 
 

@@ -1,4 +1,4 @@
-"""Inputs of a shape that the user names: images for a network of flat pixels, or a size of several."""
+"""A user-specified input shape, for networks on flat pixels or of open size."""
 
 import math
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from tfkd._core.graphs import apply_layers, has_graph
 
 
 def with_input_shape(network: Any, shape: Sequence[int]) -> keras.Model:
-    """A network that takes inputs of a shape; its layers and weights are the network's own.
+    """A network with a given input shape, sharing layers and weights with the original.
 
     Args:
-        network: a Keras model of one input; files that only answer are refused.
-        shape: of an input, without the batch: a size for a network that leaves sides open, or as many
-            values as it takes, such as (28, 28, 1) for 784.
+        network: a Keras model with one input; black-box files are rejected.
+        shape: shape of an input, without the batch: a size for a network with open sizes, or a shape with
+            as many values as it takes, such as (28, 28, 1) for 784.
 
     Raises:
-        TypeError: if the shape is not of integers.
-        ValueError: if the network does not take such inputs, or is a file that only answers.
+        TypeError: if the shape does not consist of integers.
+        ValueError: if the network does not take such inputs, or is a black-box file.
     """
     if isinstance(shape, int) or not all(isinstance(side, int) for side in shape):
         raise TypeError(f"`input_shape` must be integers, such as (28, 28, 1). Received: {shape!r}.")
     shape = tuple(shape)
     if not isinstance(network, keras.Model):
         raise ValueError(
-            "`input_shape` is for Keras models. Received: a file that only answers, whose inputs are as it "
-            "takes them. Leave `input_shape` out."
+            "`input_shape` is for Keras models. Received: a black-box file, whose input shape is fixed. "
+            "Leave `input_shape` out."
         )
     own = tuple(network.input_shape[1:]) if isinstance(network.input_shape, tuple) else ()
     open_sides = len(own) == len(shape) and all(
@@ -37,9 +37,9 @@ def with_input_shape(network: Any, shape: Sequence[int]) -> keras.Model:
     flat = own and None not in own and math.prod(own) == math.prod(shape)
     if not (open_sides or flat) or min(shape, default=0) < 1:
         raise ValueError(
-            f"`input_shape` must be of inputs that {network.name!r} takes, {own or network.input_shape}: "
-            "with a size where it says None, or as many values, such as (28, 28, 1) for (784,). "
-            f"Received: {shape}."
+            f"`input_shape` must match the inputs of {network.name!r}, {own or network.input_shape}: with "
+            "a size in place of None, or with as many values, such as (28, 28, 1) for (784,). Received: "
+            f"{shape}."
         )
     x = inputs = keras.Input(shape, dtype=network.inputs[0].dtype)
     if not open_sides:

@@ -1,4 +1,4 @@
-"""Rebuilds the Keras models of SavedModel folders that Keras 2 wrote."""
+"""Rebuilds the Keras models in SavedModel folders written by Keras 2."""
 
 import json
 import os
@@ -14,22 +14,22 @@ _METADATA, _VARIABLES = "keras_metadata.pb", os.path.join("variables", "variable
 
 
 def read_folder(path: str, what: str) -> keras.Model:
-    """The Keras model of a SavedModel folder, by its configuration and its weights alone.
+    """The Keras model of a SavedModel folder, from its config and weights alone.
 
-    None of the folder's functions is loaded: layers are made of the configuration, which is looked through
-    first, and take the values of the folder's checkpoint.
+    None of the folder's functions is loaded: layers are created from the config, which is checked first,
+    and get the values of the folder's checkpoint.
 
     Args:
-        path: a folder that `untrusted.check_saved_model` has looked at.
+        path: a folder that passed `untrusted.check_saved_model`.
         what: the argument and the folder, for messages.
 
     Returns:
-        A Keras 3 model that is not compiled.
+        An uncompiled Keras 3 model.
 
     Raises:
-        ValueError: if Keras 2 did not write it, it asks for what is not known to compute only, or has no
+        ValueError: if it was not written by Keras 2, needs operations not known to be safe, or has no
             counterpart in Keras 3.
-        Exception: whatever tf_keras raises over a folder that is damaged.
+        Exception: whatever tf_keras raises for a damaged folder.
     """
     import tf_keras
 
@@ -44,19 +44,19 @@ def read_folder(path: str, what: str) -> keras.Model:
 
 
 def _configuration(path: str) -> dict[str, Any]:
-    """Class and configuration of the model that is the folder's root."""
+    """Class and config of the folder's root model."""
     text = _metadata(path)
     if not text:
-        raise ValueError("it holds functions, and no model of Keras 2 with its layers")
+        raise ValueError("it contains functions, but no Keras 2 model with layers")
     described = json.loads(text)
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict) or "layers" not in config:
-        raise ValueError("it holds a model without a configuration of its layers, such as a subclassed one")
+        raise ValueError("it contains a model without a config of its layers, such as a subclassed one")
     return {"class_name": described.get("class_name"), "config": config}
 
 
 def _metadata(path):
-    """What Keras says of the root: in a file of its own since TensorFlow 2.5, before that in the graph."""
+    """Keras's metadata of the root: in a separate file since TensorFlow 2.5, in the graph before."""
     from tf_keras.protobuf import saved_metadata_pb2
 
     try:

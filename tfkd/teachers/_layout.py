@@ -1,10 +1,10 @@
-"""The layout that the inputs of a teacher are taken to have, and what has to be said if it was assumed."""
+"""The layout of a teacher's inputs, and the warning if it was assumed."""
 
 from typing import Any
 
 from tfkd._core.layouts import CHANNELS_FIRST, IMAGES, LAYOUTS, SERIES, is_doubtful, layout_shown
 
-# How many axes inputs of a layout have, and what these are.
+# The number of axes of a layout, and their meaning.
 _AXES = {
     IMAGES: ((2, 3), "(height, width) or (height, width, channels)"),
     CHANNELS_FIRST: ((3,), "(channels, height, width)"),
@@ -16,16 +16,16 @@ def decided_layout(layout: str | None, network: Any, name: str) -> tuple[str | N
     """The layout of a teacher's inputs.
 
     Args:
-        layout: what the user said; None to go by the first layers and the shape.
-        network: a Keras model, or a file that only answers.
-        name: of the teacher.
+        layout: the layout given by the user; None to infer it from the first layers and the shape.
+        network: a Keras model, or a black-box file.
+        name: name of the teacher.
 
     Returns:
-        One of `LAYOUTS`, or None where the shape tells; and a sentence about the teacher if that was
-        assumed and the user should know.
+        One of `LAYOUTS`, or None if the shape determines it; and a sentence about the teacher if the user
+        should know that the layout was assumed.
 
     Raises:
-        ValueError: for a layout that there is not, or that does not fit; and where channels may be first.
+        ValueError: for an unknown layout, or one that does not fit; and if channels may come first.
     """
     shape = tuple(network.input_shape[1:])
     if layout is not None:
@@ -35,13 +35,13 @@ def decided_layout(layout: str | None, network: Any, name: str) -> tuple[str | N
         return shown, None
     if len(shape) == 2:
         return IMAGES, (
-            f"takes inputs of shape {shape}, which are taken for images {shape[0]} high, {shape[1]} wide. "
-            "To confirm that pass layout='images' (--layout=images); if these are time and channels, "
+            f"takes inputs of shape {shape}, which are treated as images {shape[0]} high, {shape[1]} wide. "
+            "To confirm that, pass layout='images' (--layout=images); if these are time and channels, "
             "layout='series' (--layout=series)."
         )
     raise ValueError(
         f"`layout` is needed: the teacher {name!r} takes inputs of shape {shape}, which look like images "
-        "with their channels first. Pass layout='channels_first' (--layout=channels_first) if they are, or "
+        "with channels first. Pass layout='channels_first' (--layout=channels_first) if they are, or "
         "layout='images' (--layout=images) if these are height, width and channels."
     )
 

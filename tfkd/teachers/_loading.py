@@ -1,4 +1,4 @@
-"""Loads any trained network into one convention: images in [0, 1] in, logits or numbers out."""
+"""Loads any trained network with one convention: from images in [0, 1] to logits or numbers."""
 
 import os
 import warnings
@@ -30,7 +30,7 @@ class TeacherWarning(UserWarning):
 
 
 class TaskWarning(TeacherWarning):
-    """A teacher whose task was assumed from its ending."""
+    """A teacher whose task was assumed from its last layer."""
 
 
 @renamed_argument("path", "source")
@@ -50,9 +50,9 @@ def load_teacher(
 ) -> keras.Model:
     """Loads a trained network as a model from float32 inputs, images in [0, 1], to logits or numbers.
 
-    The teacher's own scaling is put in front: channels are turned round for a `channel_order` of "bgr",
-    inputs are stretched to `input_range`, `mean` is subtracted and the result divided by `std`. What the
-    outputs mean is the teacher's task, found from its ending:
+    The teacher's own scaling is prepended: channels are reversed for a `channel_order` of "bgr", inputs are
+    rescaled to `input_range`, `mean` is subtracted and the result divided by `std`. The meaning of the
+    outputs is the teacher's task, inferred from its last layer:
 
     | ending | task | outputs |
     |---|---|---|
@@ -62,77 +62,74 @@ def load_teacher(
     | one output, linear or ReLU | `Regression` | the number |
     | a map of softmaxes (height, width, classes) | `Segmentation` | logits, without the softmax |
 
-    A model of texts, with an input `token_ids`, is taken as it is, but for a last softmax; files of models
-    of keras-hub need the extra `text`.
+    A text model, with an input `token_ids`, is used unchanged except for a final softmax; files of
+    keras-hub models need the extra `text`.
 
-    A warning says so wherever that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)`
-    tells the task afterwards.
+    A warning is given if that may be wrong, and `task` overrides it. `tfkd.tasks.task_of(teacher)` returns
+    the task afterwards.
 
-    `.h5` and `.keras` files that only older Keras versions read are rebuilt in Keras 3, and so are
-    SavedModel folders that Keras 2 wrote and `.tflite` files of float operators, where a Keras model gives
-    the same answers as the file. Any other folder or `.tflite` file becomes a `tfkd.BlackBoxTeacher`, a
-    black box: predictions only, no gradients or intermediate layers. What is printed says why. SavedModels
-    are then called through `serving_default`. Dense layers that `model.quantize("int8")` has rounded become
-    layers of floats, with the rounded kernels.
+    `.h5` and `.keras` files that only older Keras versions can read are rebuilt in Keras 3. So are
+    SavedModel folders written by Keras 2 and float `.tflite` files, if the Keras model reproduces the
+    file's outputs. Any other folder or `.tflite` file becomes a `tfkd.BlackBoxTeacher`, a black box:
+    predictions only, no gradients or intermediate layers. A message says why. SavedModels are then called
+    through `serving_default`. Dense layers quantized by `model.quantize("int8")` become float layers with
+    the rounded kernels.
 
     A network by name, "keras.applications:MobileNetV2" or "keras_hub:resnet_18_imagenet" (extra `text`),
-    has its own preprocessing in front, and needs no `input_range`. Its weights are downloaded, unless
-    `weights` names a file of them, or "keras_hub:" is followed by a folder that keras-hub has saved.
+    includes its own preprocessing and needs no `input_range`. Its weights are downloaded, unless `weights`
+    names a weights file, or "keras_hub:" is followed by a folder saved by keras-hub.
 
-    Files are not trusted: layers, functions and operators that are not known to compute only are refused
-    before anything of the file runs, except classes that this process has registered with Keras. So is what
-    unpacks to more than 1 GiB, or to more GiB than the environment variable `TFKD_SIZE_LIMIT` says.
+    Files are not trusted: a file with layers, functions or operators that are not known to be safe is
+    rejected before anything in it runs, except for classes registered with Keras in this process. So is a
+    file that unpacks to more than 1 GiB, or the limit in GiB in the environment variable `TFKD_SIZE_LIMIT`.
 
     Args:
         source: a `.keras`, `.h5` or `.tflite` file, a SavedModel folder, a name, or a Keras model already
-            loaded.
-            Inputs are images (height, width, channels), or (height, width), which become one channel;
-            vectors (features,), series (time, channels) or spectrograms (frequency, time, channels); of
-            text models token ids by name, `token_ids` and what else they take.
-        input_range: `(low, high)`, the scale that the teacher's own pipeline starts from: (0, 1),
-            (0, 255) or (-1, 1) for instance. "auto" to find it out, with mean, deviation and order, as
+            loaded. Inputs are images (height, width, channels), or (height, width), which become one
+            channel; vectors (features,), series (time, channels) or spectrograms (frequency, time,
+            channels); for text models, token ids by name: `token_ids` and any others they take.
+        input_range: `(low, high)`, the range of pixels in the teacher's own pipeline, such as (0, 1), (0,
+            255) or (-1, 1). "auto" detects it, with mean, standard deviation and channel order, as
             `tfkd.teachers.find_scaling` does. None for (0, 1), with a warning if the network's own first
-            operations, such as `Rescaling(1 / 255)`, are made for another.
-        mean: what that pipeline subtracts, on that scale: a number, one per channel (last axis), or an
-            input.
-        std: what it then divides by, likewise; not 0.
-        from_logits: True if the outputs are logits, False if they are probabilities, None to find
-            out from the last layer; of a black box, from its answers to 128 synthetic inputs.
+            operations, such as `Rescaling(1 / 255)`, expect another range.
+        mean: the mean that the pipeline subtracts, in that range: a number, one per channel (last axis), or
+            an array shaped like an input.
+        std: the standard deviation that it then divides by, in the same form; above 0.
+        from_logits: True if the outputs are logits, False if they are probabilities, None to detect it from
+            the last layer or, for a black box, from its outputs for 128 synthetic inputs.
         output: name or index of the output to use, if the model has several.
-        task: "classification", "multi_label", "regression", or a subclass or object of
-            `tfkd.tasks.Task`, which may have outputs of any shape; None to find out.
-        trust_files: whether the file may run what it likes with your rights: `Lambda` layers, and operators
-            of SavedModels that read and write files. Only for files of people that you trust.
-        layout: what its inputs are: "images"; "channels_first", images (channels, height, width), of which
-            the teacher takes (height, width, channels); or "series", two axes, time and channels. None to
-            go by the first layers, and where these do not tell, by the shape: two axes are an image unless
-            one is more than twice as long as the other.
-        channel_order: "rgb", or "bgr" for a teacher that takes blue first, as networks from Caffe do;
-            `mean` and `std` are then in that order, too.
-        input_shape: of an input, without the batch, for a network that leaves sides open or takes images
-            as flat vectors, such as (28, 28, 1) for 784 values; None for its own.
-        weights: an `.h5` file of weights for a network of `keras.applications` by name; None for those of
-            ImageNet.
+        task: "classification", "multi_label", "regression", or a subclass or object of `tfkd.tasks.Task`,
+            which may have outputs of any shape; None to infer it.
+        trust_files: whether the file may run any code with your permissions: `Lambda` layers, and
+            SavedModel operators that read and write files. Only for files from people you trust.
+        layout: meaning of its input axes: "images"; "channels_first", for a network that takes (channels,
+            height, width); the teacher then takes (height, width, channels); or "series", two axes, time
+            and channels. None to infer it from the first layers or, if these do not show it, from the
+            shape: two axes are an image unless one is more than twice as long as the other.
+        channel_order: "rgb", or "bgr" for a teacher that takes blue first, like networks from Caffe; `mean`
+            and `std` are then in that order, too.
+        input_shape: shape of an input, without the batch, for a network with open sizes or that takes
+            images as flat vectors, such as (28, 28, 1) for 784 values; None for its own.
+        weights: an `.h5` weights file for a network of `keras.applications` by name; None for the ImageNet
+            weights.
 
     Returns:
         A Keras model whose weights are the teacher's, or a `tfkd.BlackBoxTeacher`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ImportError: for a `.tflite` file if `ai_edge_litert` is not installed, for a preset if keras-hub is
             not.
-        TypeError: if `task` is not a task, or `source` is a model of tf_keras.
-        ValueError: if the file holds no model that can be read or asks for more than tfkd allows, there is
-            no network of that name, its weights cannot be downloaded, the task
-            or the layout does not fit the model, its channels may be first, or its answers to synthetic
-            inputs are not finite.
+        TypeError: if `task` is not a task, or `source` is a tf_keras model.
+        ValueError: if the file contains no readable model or needs more than tfkd allows, there is no
+            network of that name, its weights cannot be downloaded, the task or the layout does not fit the
+            model, its channels may come first, or its outputs for synthetic inputs are not finite.
 
     Warns:
-        TeacherWarning: if two axes may be a series as well as an image.
+        TeacherWarning: if two axes could be a series or an image.
         TaskWarning: if the task was assumed from a sigmoid, or from a single output.
-        TeacherWarning: if its answers to synthetic images look untrained or wrongly scaled, or its own
-            scaling is made for another range than it was given, or `input_range="auto"` does
-            not find it with certainty.
+        TeacherWarning: if its outputs for synthetic images look untrained or wrongly scaled, its own
+            scaling expects another range than given, or `input_range="auto"` is not certain.
 
     Example:
         >>> teacher = tfkd.load_teacher("resnet.keras", input_range=(0, 255),
@@ -140,8 +137,8 @@ def load_teacher(
     """
     if isinstance(source, BlackBoxTeacher):
         raise ValueError(
-            f"`source`: {source.name!r} is a black box already, a teacher as it stands. Whatever scaling "
-            "it needs belongs into its function."
+            f"`source`: {source.name!r} is already a black box, which is a teacher. Put any scaling it "
+            "needs into its function."
         )
     check_keras_3("source", source)
     check_from_logits(from_logits, task)
@@ -177,12 +174,12 @@ def teacher_of(
     channel_order: str = RGB,
     input_shape: Sequence[int] | None = None,
 ) -> keras.Model:
-    """What `load_teacher` makes of a network that has been read.
+    """The teacher for a network that has been read, as in `load_teacher`.
 
     Args:
-        source: what it was read from.
-        loaded: the network, or a file that only answers.
-        input_range, mean, std, from_logits, output, task, layout, channel_order, input_shape: as of
+        source: the source it was read from.
+        loaded: the network, or a black-box file.
+        input_range, mean, std, from_logits, output, task, layout, channel_order, input_shape: as for
             `load_teacher`.
     """
     if takes_texts(loaded):
@@ -221,22 +218,22 @@ def _check_auto(input_range, said):
         )
     if said:
         raise ValueError(
-            "`input_range`: 'auto' finds `mean`, `std` and `channel_order`, too. Leave these out, or give "
-            "the range as (low, high)."
+            "`input_range`: 'auto' also detects `mean`, `std` and `channel_order`. Leave these out, or "
+            "give the range as (low, high)."
         )
 
 
 def _found(network, from_logits, task):
-    """What was found out about the scaling, said aloud."""
+    """The detected scaling, with a message about it."""
     found = scaling_of(network, from_logits, task)
     if found.sure:
         _say(f"Teacher {network.name!r}: inputs are scaled by {found.words}, since {found.evidence}.")
     else:
         warnings.warn(
-            f"Teacher {network.name!r}: its scaling is not certain. Taken for {found.name}, since "
-            f"{found.evidence}. If that is right, pass {found.words} ({found.flags}); else what its own "
-            "pipeline does, such as input_range=(0, 255) (--input_range=0,255) or input_range=(-1, 1) "
-            "(--input_range=-1,1).",
+            f"Teacher {network.name!r}: its scaling is not certain. Assuming {found.name}, since "
+            f"{found.evidence}. If that is right, pass {found.words} ({found.flags}); otherwise pass the "
+            "scaling of its own pipeline, such as input_range=(0, 255) (--input_range=0,255) or "
+            "input_range=(-1, 1) (--input_range=-1,1).",
             TeacherWarning,
             stacklevel=5,
         )
@@ -251,9 +248,9 @@ def _say(line):
 
 
 def _warn_of_range(model, given):
-    """Warns where a network's own scaling is made for another range than it gets.
+    """Warns if a network's own scaling expects another range than it gets.
 
-    Who passes (0, 1) has been told, and wants that.
+    An explicit (0, 1) is intended.
     """
     if not isinstance(model, keras.Model) or given == UNIT or (ends := expected_range(model)) is None:
         return
@@ -262,7 +259,7 @@ def _warn_of_range(model, given):
     if (low, high) == tuple(given or UNIT):
         return
     warnings.warn(
-        f"Teacher {model.name!r} scales its inputs itself, and seems to expect {low} to {high} where it is "
+        f"Teacher {model.name!r} scales its inputs itself, and seems to expect {low} to {high} but is "
         f"given {got_low} to {got_high}. Pass input_range=({low}, {high}) (--input_range={low},{high}), or "
         "input_range=(0, 1) (--input_range=0,1) if that is right.",
         TeacherWarning,
@@ -271,11 +268,11 @@ def _warn_of_range(model, given):
 
 
 def probabilities_ending(model: keras.Model, task: Task | None = None) -> str | None:
-    """How a built model turns logits into probabilities, in words; None if it does not seem to.
+    """How a built model turns logits into probabilities, in words; None if it apparently does not.
 
     Args:
         model: a network of one output.
-        task: its task; those of numbers have no logits, so that nothing is said.
+        task: its task; None is returned for tasks without logits.
     """
     ending = ending_of(model)
     if ending.activation is None or (task is not None and not task.activations):

@@ -1,4 +1,4 @@
-"""Reads files of older Keras versions, by way of tf_keras."""
+"""Reads files of older Keras versions with tf_keras."""
 
 import contextlib
 import json
@@ -17,35 +17,34 @@ from tfkd.compression._from_tf_keras import from_tf_keras
 _ARGUMENT = "source"
 _REMEDY = (
     "Build the model in Keras 3, load its weights and pass the model instead of the path; or export it, "
-    "with the Keras that it was made with, to a SavedModel folder or a .tflite file, which serve as black "
+    "with the Keras version that made it, to a SavedModel folder or a .tflite file, which work as black "
     "boxes."
 )
 TRUST = (
-    "Register classes of your own by keras.saving.register_keras_serializable, or give their file as "
-    "--import. If you trust whoever made it, pass trust_files=True (--trust_files), which runs "
-    "what it holds; or load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and "
-    "pass the model."
+    "Register your own classes with keras.saving.register_keras_serializable, or give their file as "
+    "--import. If you trust the file's author, pass trust_files=True (--trust_files), which runs its "
+    "content; or load it with keras.models.load_model(path, safe_mode=False, custom_objects=...) and pass "
+    "the model."
 )
 _MODELS = {"Functional": "tf_keras.src.engine.functional", "Model": "keras", "Sequential": "keras"}
 
 
 def read_h5(path: str, trusted: bool = False) -> keras.Model:
-    """The model of an `.h5` file, whichever Keras wrote it.
+    """The model in an `.h5` file, whichever Keras version wrote it.
 
-    What Keras 3 does not read itself is loaded by tf_keras and built again layer by layer. The two
-    models' outputs are then compared.
+    Files that Keras 3 cannot read are loaded by tf_keras and rebuilt layer by layer. The outputs of both
+    models are then compared.
 
     Args:
-        path: an HDF5 file with a whole model in it.
-        trusted: whether what it holds may run code.
+        path: an HDF5 file with a whole model.
+        trusted: whether its content may run code.
 
     Returns:
         A Keras 3 model that is not compiled.
 
     Raises:
-        ValueError: if the file holds weights only, is damaged or too large, asks for what is not known to
-            compute only, has layers that Keras 3 does not have, or the rebuilt model computes something
-            else.
+        ValueError: if the file contains only weights, is damaged or too large, needs operations not known
+            to be safe, has layers that Keras 3 lacks, or the rebuilt model computes something different.
     """
     what = model_files.describe(_ARGUMENT, path)
     untrusted.check_hdf5_can_be_read(path, what)
@@ -55,7 +54,7 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
         return model_files.load_hdf5(path, _ARGUMENT, trusted, _REMEDY)
     except RefusedFile as refused:
         if refused.__cause__ is None:
-            # It was not Keras that refused it.
+            # The error did not come from Keras.
             raise
         reason = refused.__cause__
     stored = model_files.check_hdf5(path, _ARGUMENT, trusted, _REMEDY, old=True)
@@ -63,13 +62,13 @@ def read_h5(path: str, trusted: bool = False) -> keras.Model:
 
 
 def is_of_keras_2(path: str) -> bool:
-    """Whether a `.keras` file was written by Keras 2, that of TensorFlow 2.12 to 2.15 or tf_keras."""
+    """Whether a `.keras` file was written by Keras 2 (TensorFlow 2.12 to 2.15, or tf_keras)."""
     metadata = untrusted.read_metadata(path, model_files.describe(_ARGUMENT, path))
     return isinstance(metadata, dict) and str(metadata.get("keras_version", "")).startswith("2.")
 
 
 def read_keras_2(path: str, trusted: bool = False) -> keras.Model:
-    """The model of a `.keras` file that Keras 2 wrote; like `read_h5`."""
+    """The model in a `.keras` file written by Keras 2; like `read_h5`."""
     what = model_files.describe(_ARGUMENT, path)
     config = untrusted.read_configuration(path, what)
     if not trusted:
@@ -81,9 +80,9 @@ def read_keras_2(path: str, trusted: bool = False) -> keras.Model:
 
 @contextlib.contextmanager
 def _as_of_tf_keras(path: str, config: Any) -> Iterator[str]:
-    """A copy of a Keras 2 file with classes where tf_keras has them, in a folder of its own.
+    """A copy of a Keras 2 file with tf_keras's module names, in a separate folder.
 
-    tf_keras opens files for writing, and takes what else is in them apart.
+    tf_keras opens files for writing and modifies other entries.
     """
     with tempfile.TemporaryDirectory() as folder:
         copied = os.path.join(folder, "model.keras")
@@ -111,11 +110,11 @@ def _rebuilt(path, what, stored, refused):
     except RefusedFile:
         raise
     except Exception as error:
-        # Of two long messages both should be seen.
+        # Both messages should be visible, even if long.
         ours = "" if refused is None else f" Keras 3: {untrusted.in_one_line(refused)[:120]};"
-        raise refusal(what, f"can be loaded by no Keras.{ours} tf_keras: {error}", _REMEDY) from error
+        raise refusal(what, f"cannot be loaded by any Keras.{ours} tf_keras: {error}", _REMEDY) from error
     model_files.check_outputs(old, what)
     try:
         return from_tf_keras(old)
     except Exception as error:
-        raise refusal(what, f"cannot be built again in Keras 3: {error}", _REMEDY) from error
+        raise refusal(what, f"cannot be rebuilt in Keras 3: {error}", _REMEDY) from error

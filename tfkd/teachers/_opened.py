@@ -1,4 +1,4 @@
-"""Opened: a network as somebody built it, or a file that only answers, ready to become a teacher."""
+"""Opened: a raw network or black-box file, ready to become a teacher."""
 
 import dataclasses
 import math
@@ -23,20 +23,20 @@ from tfkd.teachers._input_shape import with_input_shape
 from tfkd.teachers._layout import decided_layout
 from tfkd.teachers._scaling import Preparation
 
-# Fewer values may well be features and as many classes.
+# With fewer values, equal numbers of features and classes are plausible.
 _LEAST_OF_AUTOENCODER = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A network of one input and one output.
+    """A network with one input and one output.
 
     Attributes:
         network: the network, or the file.
-        name: what messages call it.
-        index: which of a file's outputs is used; a network has that one only.
-        layout: what its inputs are, one of `LAYOUTS`; None where their shape tells.
-        doubt: a sentence about the layout if the user should know.
+        name: its name in messages.
+        index: index of the output used in a file; a network has only one output.
+        layout: meaning of its input axes, one of `LAYOUTS`; None if the shape determines it.
+        doubt: a sentence about the layout if it is uncertain.
     """
 
     network: keras.Model | TFLiteFile | SavedModelFolder
@@ -53,12 +53,12 @@ class Opened:
     def teacher(
         self, preparation: Preparation, from_logits: bool | None, task: str | type[Task] | Task | None
     ) -> tuple[keras.Model | BlackBoxTeacher, str | None]:
-        """The teacher, and a sentence about its task if that was assumed and the user should know.
+        """The teacher, and a sentence about its task if the user should know that it was assumed.
 
         Args:
-            preparation: what is done to its inputs first.
-            from_logits: as of `load_teacher`.
-            task: likewise.
+            preparation: preprocessing of its inputs.
+            from_logits: as for `load_teacher`.
+            task: as for `load_teacher`.
         """
         if isinstance(self.network, keras.Model):
             return _from_keras(self.network, preparation, from_logits, task, self.layout)
@@ -72,17 +72,17 @@ def opened(
     layout: str | None,
     input_shape: Sequence[int] | None = None,
 ) -> Opened:
-    """What was loaded, with the output and the layout to use.
+    """The loaded network or file, with the output and the layout to use.
 
     Args:
-        source: what it was loaded from.
-        loaded: a network of anything but texts, or a file.
-        output: as of `load_teacher`.
-        layout: likewise.
-        input_shape: likewise.
+        source: the source it was loaded from.
+        loaded: a network for inputs other than texts, or a file.
+        output: as for `load_teacher`.
+        layout: as for `load_teacher`.
+        input_shape: as for `load_teacher`.
 
     Raises:
-        ValueError: if it has no single input of known shape, or output and layout do not fit.
+        ValueError: if it does not have a single input of known shape, or `output` or `layout` does not fit.
     """
     if isinstance(loaded, keras.Model):
         index, network = 0, with_one_output(dequantized(loaded), output)
@@ -99,7 +99,7 @@ def opened(
 
 
 def _from_keras(model, preparation, from_logits, task, layout):
-    """The teacher, and what has to be said of its task."""
+    """The teacher, and the warning about its task, if any."""
     shape = output_shape_of(model)
     ending = ending_of(model, from_logits, usual_activation(task, shape))
     if task is None:
@@ -117,13 +117,13 @@ def _from_keras(model, preparation, from_logits, task, layout):
 
 
 def _check_not_autoencoder(model, answer):
-    """Raises ValueError for a network that returns as much as it takes, which are hardly classes."""
+    """Raises ValueError for a network with as many outputs as inputs, which are hardly classes."""
     values = math.prod(answer)
     if values == math.prod(model.input_shape[1:]) and values >= _LEAST_OF_AUTOENCODER:
         raise ValueError(
             f"`task` is needed: the teacher {model.name!r} returns as many values as it takes, {values}, "
-            "as autoencoders do, which tell no classes apart. For numbers pass task='regression', for a "
-            "class at each pixel 'segmentation', for so many labels 'multi_label' (--task). Else give a "
+            "like an autoencoder, which has no classes. For numbers pass task='regression', for a class "
+            "at each pixel 'segmentation', for that many labels 'multi_label' (--task). Otherwise give a "
             "network that ends in classes."
         )
 
@@ -148,7 +148,7 @@ def _with_logits(model, ending, preparation, task, layout):
 
 
 def _as_pair(x):
-    """The logits of two classes, 0 and those of the second, of one output or of a map of them."""
+    """Two logits, 0 and the output, for a single output or a map of them."""
     if len(x.shape) > 2:
         return layers.Concatenate(name="binary_pair")([layers.Rescaling(0.0, name="binary_zero")(x), x])
     x = layers.Reshape((1, 1), name="binary")(x)
@@ -157,7 +157,7 @@ def _as_pair(x):
 
 
 def with_one_output(model: keras.Model, output: str | int | None) -> keras.Model:
-    """The model, cut to the output asked for where it has several."""
+    """The model, restricted to the requested output if it has several."""
     if isinstance(model, keras.Sequential) or not has_graph(model):
         _index([model.name], output, model.name)
         return model
@@ -175,7 +175,7 @@ def _output_names(model):
 
 
 def _index(names, output, teacher):
-    """Which of a teacher's outputs is meant."""
+    """The index of a teacher's requested output."""
     if output is None and len(names) == 1:
         return 0
     if output in names:
@@ -183,8 +183,8 @@ def _index(names, output, teacher):
     if isinstance(output, int) and 0 <= output < len(names):
         return output
     raise ValueError(
-        f"`output` must say which output of the teacher {teacher!r} to use, by name or index "
-        f"(--teacher_output). Its outputs: {names}. Received: output={output!r}."
+        f"`output` must select an output of the teacher {teacher!r}, by name or index (--teacher_output). "
+        f"Its outputs: {names}. Received: output={output!r}."
     )
 
 
@@ -198,14 +198,14 @@ def _shapes(model):
 def _check_shapes(name, inputs, outputs):
     if not isinstance(inputs, tuple) or not isinstance(outputs, tuple) or len(outputs) < 2:
         raise ValueError(
-            f"The teacher {name!r} must have one image input, or another of known shape, and one output, "
-            f"an answer to each input. Received: input {inputs}, output {outputs}. Build it on an example "
-            "first, or wrap it in a model with one input and output."
+            f"The teacher {name!r} must have one input, an image or another of known shape, and one output "
+            f"per input. Received: input {inputs}, output {outputs}. Build it on an example first, or wrap "
+            "it in a model with one input and output."
         )
     if len(inputs) < 2 or None in inputs[1:]:
         raise ValueError(
-            f"The teacher {name!r} must take inputs of one known size: images (batch, height, width, "
+            f"The teacher {name!r} must take inputs of a known size: images (batch, height, width, "
             "channels) or (batch, height, width), vectors (batch, features), series (batch, time, "
-            f"channels) or spectrograms (batch, frequency, time, channels). Received: input {inputs}. Say "
-            "which size: input_shape=(224, 224, 3) (--input_shape=224,224,3), or that of its training."
+            f"channels) or spectrograms (batch, frequency, time, channels). Received: input {inputs}. Give "
+            "the size used in its training: input_shape=(224, 224, 3) (--input_shape=224,224,3)."
         )

@@ -1,4 +1,4 @@
-"""What a network does to inputs before its first layer with weights, and the scale that is made for."""
+"""Detecting a network's own preprocessing, and the input range it expects."""
 
 import keras
 import numpy as np
@@ -8,24 +8,24 @@ from tfkd._core.asking import answers
 from tfkd._core.graphs import has_graph, nodes
 from tfkd._core.layouts import filled_shape
 
-# After its own scaling, a network's values lie this far apart at most.
+# Maximum range of values after a network's own scaling.
 _WIDEST = 12.0
-# Images are centred by what is above this only if they are in 0 to 255.
+# An offset above this means that images are in 0 to 255.
 _LEAST_CENTRE = 20.0
 _TOLERANCE = 0.02
 
 
 def expected_range(model: keras.Model) -> tuple[int, int] | None:
-    """The scale of images that a network's own first operations are made for.
+    """The range of images that a network's own first operations expect.
 
-    Whatever they are (layers, operations, code), they are shown images of one value each. What only shifts
-    and scales these tells by how much.
+    The operations (layers, ops or code) are run on constant images. If they only shift and scale the
+    values, this shows by how much.
 
     Args:
-        model: a network as somebody built it.
+        model: a raw network.
 
     Returns:
-        (0, 255), (-1, 1) or (0, 1); None if there is no scaling, and if it does not show.
+        (0, 255), (-1, 1) or (0, 1); None if there is no scaling or it cannot be detected.
     """
     shape = tuple(model.input_shape[1:])
     if not has_graph(model) or len(filled_shape(model)) != 3:
@@ -41,7 +41,7 @@ def expected_range(model: keras.Model) -> tuple[int, int] | None:
 
 
 def _range_for(factor, offset):
-    """The range that `factor * x + offset` is made for."""
+    """The range that `factor * x + offset` expects."""
     if factor == 0:
         return None
     if factor * 255 <= _WIDEST or (factor < 1.5 and -offset >= _LEAST_CENTRE):
@@ -57,7 +57,7 @@ def _images(shape, values):
 
 
 def _before_weights(model, values):
-    """What a network makes of values until its first layer with weights, and whether it has none at all."""
+    """The values before a network's first layer with weights, and whether it has none at all."""
     start = tensor = model.inputs[0]
     while tensor is not model.outputs[0]:
         following = [node for node in nodes(model) if any(each is tensor for each in node.input_tensors)]

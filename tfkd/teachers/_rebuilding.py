@@ -1,4 +1,4 @@
-"""Files that only answer, as networks with layers where they can be rebuilt."""
+"""Rebuilding black-box files as networks with layers."""
 
 from collections.abc import Callable
 
@@ -9,20 +9,20 @@ from tfkd._core import model_files, untrusted
 from tfkd._core.asking import answers
 from tfkd._core.runtimes import SavedModelFolder, TFLiteFile
 
-# Differences as a share of the largest output: of sums in another order, and where a file rounds.
+# Tolerances relative to the largest output: for reordered sums, and for files that round.
 _TOLERANCES = {False: 1e-4, True: 0.05}
-# Inputs on the scale of [0, 1] and of 0 to 255; and what stands for an open size.
+# Test inputs in [0, 1] and in 0 to 255; and the value for an open size.
 _SCALES, _EXAMPLES, _OPEN_SIZE = (1.0, 255.0), 4, 32
 
 
 def rebuilt(
     file: TFLiteFile | SavedModelFolder, build: Callable[[], keras.Model], what: str
 ) -> keras.Model | TFLiteFile | SavedModelFolder:
-    """A file that only answers as a Keras model, if one can be built that gives the same answers.
+    """A black-box file as a Keras model, if one can be built with the same outputs.
 
     Args:
         file: the file, ready to run.
-        build: builds the model, or raises an error that says why not.
+        build: a function that builds the model, or raises an error with the reason.
         what: the argument and the file, for messages.
 
     Returns:
@@ -33,7 +33,7 @@ def rebuilt(
         model_files.check_outputs(model, what)
         _check_same_answers(model, file)
     except Exception as error:
-        # Strangers' files fail in ways of their own, and still answer.
+        # Rebuilding may fail in unexpected ways, while the file still works.
         file.reason = untrusted.in_one_line(error).replace(what, "it", 1).rstrip(".")
         return file
     return model
@@ -48,12 +48,12 @@ def _check_same_answers(model, file):
     names = model.output_names if len(ours) > 1 else theirs
     ours = dict(zip(names, ours, strict=True))
     if ours.keys() != theirs.keys():
-        raise ValueError(f"its layers have the outputs {[*ours]}, and it answers with {[*theirs]}")
+        raise ValueError(f"its layers have the outputs {[*ours]}, but the file returns {[*theirs]}")
     for name, expected in theirs.items():
         difference, tolerance = np.abs(ours[name] - expected).max(), _TOLERANCES[file.rounds]
-        # NaN compares as false, so that a difference of NaN is one, too.
+        # Comparisons with NaN are false, so NaN also counts as a difference.
         if not difference <= tolerance * max(1.0, np.abs(expected).max()):
             raise ValueError(
-                "it computes something else once its layers are rebuilt: outputs for random inputs differ "
-                f"by up to {difference:.2g}"
+                "its rebuilt layers compute something different: outputs for random inputs differ by up "
+                f"to {difference:.2g}"
             )

@@ -1,4 +1,4 @@
-"""What is done to a teacher's inputs before it sees them."""
+"""Preprocessing of a teacher's inputs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import layers
 
-# The scale of images everywhere in here.
+# The range of images everywhere in tfkd.
 UNIT = (0.0, 1.0)
-# An `input_range` that is to be found out.
+# An `input_range` to be detected.
 AUTO = "auto"
 RGB, BGR = ORDERS = "rgb", "bgr"
 
 
 class Preparation(NamedTuple):
-    """How inputs become what a teacher's own pipeline makes of them.
+    """Reproduces a teacher's own preprocessing pipeline.
 
     Args:
-        factor: what they are multiplied by, of a shape that goes with inputs.
-        offset: what is then added, likewise.
-        reverse: whether the channels, the last axis, are turned round before.
+        factor: multiplied with the inputs; broadcasts to them.
+        offset: then added; broadcasts to the inputs.
+        reverse: whether the channels, the last axis, are reversed first.
     """
 
     factor: np.ndarray
@@ -27,12 +27,12 @@ class Preparation(NamedTuple):
     reverse: bool = False
 
     def of_arrays(self, x: np.ndarray) -> np.ndarray:
-        """Inputs `(n, ...)` as the teacher takes them, float32."""
+        """Preprocessed float32 inputs `(n, ...)`."""
         x = x[..., ::-1] if self.reverse else x
         return (x * self.factor + self.offset).astype("float32")
 
     def of_tensor(self, x: Any) -> Any:
-        """The same of a symbolic tensor, without operations that would change nothing."""
+        """The same for a symbolic tensor, without operations that would have no effect."""
         x = x[..., ::-1] if self.reverse else x
         if (self.factor == 1).all() and (self.offset == 0).all():
             return x
@@ -47,17 +47,17 @@ def preparation(
     shape: tuple[int, ...],
     channel_order: str = RGB,
 ) -> Preparation:
-    """What has to be done to inputs to have them as the teacher's pipeline does.
+    """The preprocessing equivalent to the teacher's pipeline.
 
     Args:
-        input_range: `(low, high)`, what 0 and 1 become.
-        mean: what is then subtracted, of a shape that goes with `shape`.
-        std: what is then divided by, likewise.
-        shape: of one input.
-        channel_order: "rgb", or "bgr" where channels are turned round first.
+        input_range: `(low, high)`, the values for 0 and 1.
+        mean: then subtracted; broadcasts to `shape`.
+        std: then divided by; broadcasts to `shape`.
+        shape: shape of one input.
+        channel_order: "rgb", or "bgr" to reverse the channels first.
 
     Raises:
-        ValueError: if these are not such numbers, or there are not three channels to be turned round.
+        ValueError: if a value is invalid, or there are not three channels to reverse.
     """
     try:
         low, high = (float(value) for value in input_range)
@@ -80,7 +80,7 @@ def preparation(
         raise ValueError(f"`channel_order` must be 'rgb' or 'bgr'. Received: {channel_order!r}.")
     if channel_order == BGR and not (len(shape) == 3 and shape[-1] == 3):
         raise ValueError(
-            f"`channel_order`: 'bgr' is for pictures of three channels; the teacher takes {shape}. Leave "
+            f"`channel_order`: 'bgr' is for images with three channels; the teacher takes {shape}. Leave "
             "it out."
         )
     return Preparation((high - low) / std, (low - mean) / std, channel_order == BGR)

@@ -1,4 +1,4 @@
-"""Scalings by evidence: what a network makes of pictures that are scaled in one way after another."""
+"""Scalings by evidence: a network's response to images under each candidate scaling."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,11 +13,11 @@ from tfkd.teachers._input_scaling import Scaling, candidates
 from tfkd.teachers._scaling import preparation
 from tfkd.teachers._scaling_pictures import pictures_for
 
-# The first normalizations tell most of the input's scale.
+# The first normalizations tell most about the input's scale.
 _NORMALIZATIONS = 4
-# Batch statistics of the right scaling are so near, and those of the others so many times as far.
+# Maximum distance of batch statistics for the right scaling, and minimum ratio for the others.
 _NEAR, _TIMES_AS_FAR = 1.0, 1.5
-# The right scaling has so many times as many lively answers as the others.
+# Minimum ratio of varied outputs between the right scaling and the others.
 _TIMES_AS_LIVELY = 1.25
 _CERTAIN = 0.999
 _SEEN_CHANNELS = (1, 3)
@@ -25,24 +25,24 @@ _LEAST_SIDE, _MOST_TIMES_AS_LONG = 8, 2
 
 
 def scaling_by_evidence(teacher: keras.Model) -> Scaling | None:
-    """The scaling under which pictures suit a network best.
+    """The scaling under which images suit a network best.
 
-    Where it has batch normalizations that have been trained, pictures should have the statistics that these
-    remember. Else it should tell pictures apart: under a scale that is too small or shifted it gives most
-    of them the same answer, under one that is too large it is certain of all.
+    If it has trained batch normalizations, images should have the statistics that these stored. Otherwise
+    it should distinguish images: if the scale is too small or shifted, most of them get the same output; if
+    it is too large, all outputs are certain.
 
     Args:
-        teacher: a teacher as `load_teacher` makes them, without any scaling.
+        teacher: a teacher from `load_teacher`, without any scaling.
 
     Returns:
-        The best candidate, sure if it is better than the others by far; None if nothing can be seen.
+        The best candidate, sure if it is far better than the others; None if there is no evidence.
     """
     shape = tuple(teacher.input_shape[1:])
     if not _may_be_pictures(shape):
         return None
     if remembered := _remembered(teacher):
         return _by_statistics(teacher, shape, remembered)
-    # Answers of other kinds have nothing that could be counted.
+    # For other tasks there is nothing to count.
     if type(task_of(teacher)) is Classification:
         return _by_answers(teacher, shape)
     return None
@@ -56,7 +56,7 @@ def _may_be_pictures(shape):
 
 
 def _remembered(teacher):
-    """Mean, variance and axis that the first normalizations remember, by the tap of what enters them."""
+    """Stored mean, variance and axis of the first normalizations, by the tap of their input."""
     found = {
         f"{path}:input": (np.asarray(layer.moving_mean), np.asarray(layer.moving_variance), layer.axis)
         for path, layer in taps.named_layers(teacher).items()
@@ -73,21 +73,21 @@ def _by_statistics(teacher, shape, remembered):
         apart = [_divergence(np.asarray(seen[tap], "float64"), *kept) for tap, kept in remembered.items()]
         return float(np.mean(apart))
 
-    # Of several kinds of pictures, the network was trained on one at most.
+    # The network was trained on at most one of several kinds of images.
     distances = _for_each_candidate(shape, distance, min)
     best, other = sorted(distances, key=distances.__getitem__)[:2]
     sure = distances[best] < _NEAR and distances[other] > _TIMES_AS_FAR * distances[best]
     return best.because(
-        f"the batch statistics of pictures are {distances[best]:.2g} away from those of its training, with "
+        f"the batch statistics of images are {distances[best]:.2g} away from those of its training, with "
         f"{other.name} {distances[other]:.2g}",
         sure,
     )
 
 
 def _divergence(values, mean, variance, axis):
-    """Kullback-Leibler divergence of what entered a normalization from what it remembers.
+    """Kullback-Leibler divergence of a normalization's inputs from its stored statistics.
 
-    It is the median over channels, as of Gaussians, since some channels may be dead.
+    The median over channels, assuming Gaussians, since some channels may be dead.
     """
     values = np.moveaxis(values, axis, -1).reshape(-1, len(mean))
     floor = 1e-3 * variance.mean() + 1e-10
@@ -110,8 +110,8 @@ def _by_answers(teacher, shape):
     lively_classes = _for_each_candidate(shape, lively, lambda each: np.prod(each) ** (1 / len(each)))
     best, other = sorted(lively_classes, key=lively_classes.__getitem__, reverse=True)[:2]
     return best.because(
-        f"pictures are told apart into {lively_classes[best]:.1f} classes, with {other.name} into "
-        f"{lively_classes[other]:.1f}, those that it is certain of aside",
+        f"images are spread over {lively_classes[best]:.1f} classes, with {other.name} over "
+        f"{lively_classes[other]:.1f}, not counting outputs that are certain",
         sure=lively_classes[best] > _TIMES_AS_LIVELY * lively_classes[other],
     )
 
@@ -119,7 +119,7 @@ def _by_answers(teacher, shape):
 def _for_each_candidate(
     shape: tuple[int, int, int], measure: Callable, together: Callable
 ) -> Mapping[Scaling, float]:
-    """What is measured of pictures under each candidate, kinds of pictures taken together."""
+    """The measurement for images under each candidate, all kinds of images together."""
     kinds = pictures_for(shape).values()
     found = {}
     for scaling in candidates(shape[-1]):

@@ -1,4 +1,4 @@
-"""Pictures that a network is shown to find out its scaling: crops of photographs, and drawings."""
+"""Images for detecting a network's scaling: crops of photographs, and drawings."""
 
 import functools
 
@@ -8,22 +8,22 @@ import tensorflow as tf
 from generators import Silhouettes, Strokes
 from generators._picture_files import read_pictures
 
-# Many small pictures, but only some large ones, each of which has enough to see.
+# Many small images, but only a few large ones, which contain more.
 _FEWEST, _MOST, _PIXELS = 16, 96, 400_000
 _SEED = 0
-# Sides of crops, as shares of a photograph's shorter side.
+# Sides of crops, as fractions of a photograph's shorter side.
 _SMALLEST, _LARGEST = 0.25, 1.0
 
 
 def pictures_for(shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
-    """Pictures by kind, to be shown to a network under one scaling after another.
+    """Images by kind, for running a network under each candidate scaling.
 
     Args:
-        shape: `(height, width, channels)`, with one channel or three.
+        shape: `(height, width, channels)`, with one or three channels.
 
     Returns:
-        float32 arrays `(n, *shape)` in [0, 1]: "photographs", and of one channel also "drawings", bright
-        on dark, since such networks rarely see photographs.
+        float32 arrays `(n, *shape)` in [0, 1]: "photographs", and for one channel also "drawings", bright
+        on dark, since such networks are rarely trained on photographs.
     """
     made = {"photographs": _crops(shape)}
     if shape[-1] == 1:
@@ -43,9 +43,9 @@ def _crops(shape):
 
 
 def _crop(photograph, shape, rng):
-    """A random part, of the shape's proportions, at its size."""
+    """A random crop with the shape's aspect ratio, resized to it."""
     height, width = shape[:2]
-    # The largest part of those proportions.
+    # The largest crop with that aspect ratio.
     fitting = min(photograph.shape[0] / height, photograph.shape[1] / width)
     share = rng.uniform(_SMALLEST, _LARGEST)
     sides = [max(1, int(fitting * share * side)) for side in (height, width)]
@@ -62,7 +62,7 @@ def _photographs():
 
 
 def _drawings(shape):
-    """Strokes and things, bright on black."""
+    """Strokes and silhouettes, bright on black."""
     each = _number(shape) // 2
     parts = [kind(shape).sample(each, seed=_SEED) for kind in (Strokes, Silhouettes)]
     drawn = np.concatenate([np.asarray(part) for part in parts])
@@ -73,6 +73,6 @@ def _drawings(shape):
 
 
 def _ground(drawn):
-    """What is at the border of each, `(n, 1, 1, 1)`."""
+    """The border value of each, `(n, 1, 1, 1)`."""
     border = np.concatenate([drawn[:, 0], drawn[:, -1], drawn[:, :, 0], drawn[:, :, -1]], axis=1)
     return np.median(border, axis=(1, 2))[:, None, None, None]

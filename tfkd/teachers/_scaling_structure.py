@@ -1,4 +1,4 @@
-"""Scalings that the structure of a network tells: operations of its own, and families known by name."""
+"""Scalings from a network's structure: its own operations, and families known by name."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from tfkd.teachers._input_scaling import BYTES, CAFFE, IMAGENET, SYMMETRIC, UNIT
 from tfkd.teachers._preprocessing import expected_range
 
 _OF_RANGE = {(0, 1): UNIT, (-1, 1): SYMMETRIC, (0, 255): BYTES}
-# What a file's integers may stand for at most away from a candidate's range, as a share of it.
+# Maximum deviation of a file's integer range from a candidate's range, as a fraction of it.
 _TOLERANCE = 0.05
 
 
@@ -41,14 +41,14 @@ _FAMILIES = (
 
 
 def scaling_of_structure(network: keras.Model | TFLiteFile) -> Scaling | None:
-    """The scaling that a network itself tells; None if it tells none.
+    """The scaling shown by a network's structure; None if there is none.
 
     Args:
-        network: a network of images as somebody built it, or a file that only answers.
+        network: a raw network for images, or a black-box file.
 
     Returns:
-        A sure `Scaling` for operations of the network's own; one that is not sure for a family of
-        `keras.applications`, which may have been trained by anybody since.
+        A sure `Scaling` for the network's own operations; an unsure one for a family of
+        `keras.applications`, which may have been fine-tuned with another scaling.
     """
     if isinstance(network, TFLiteFile):
         return _of_integers(network)
@@ -56,9 +56,9 @@ def scaling_of_structure(network: keras.Model | TFLiteFile) -> Scaling | None:
         return None
     names = {layer.name for layer in flatten_layers(network)}
     if OWN_PREPROCESSING in names:
-        return UNIT.because("it came by name, with its own preprocessing", sure=True)
+        return UNIT.because("it was loaded by name, with its own preprocessing", sure=True)
     if (ends := expected_range(network)) is not None:
-        evidence = "its own first operations are made for that"
+        evidence = "its own first operations expect it"
         return _OF_RANGE[ends].because(evidence, sure=True)
     for family in _FAMILIES:
         if names.issuperset(family.has):
@@ -67,20 +67,20 @@ def scaling_of_structure(network: keras.Model | TFLiteFile) -> Scaling | None:
 
 
 def _of_integers(file):
-    """What an integer file's inputs stand for."""
+    """The range that an integer file's inputs represent."""
     if (ends := file.integer_range) is None:
         return None
     for scaling in (UNIT, SYMMETRIC, BYTES, IMAGENET, CAFFE):
         expected = _ends(scaling)
         if np.allclose(ends, expected, rtol=0, atol=_TOLERANCE * (expected[1] - expected[0])):
             low, high = ends
-            evidence = f"the integers that it takes stand for {low:.4g} to {high:.4g}"
+            evidence = f"its integer inputs represent {low:.4g} to {high:.4g}"
             return scaling.because(evidence, sure=True)
     return None
 
 
 def _ends(scaling):
-    """The least and the largest value that a scaling makes of pictures."""
+    """The smallest and largest values of images under a scaling."""
     mean, std = np.asarray(scaling.mean), np.asarray(scaling.std)
     low, high = scaling.input_range
     return ((low - mean) / std).min(), ((high - mean) / std).max()

@@ -1,4 +1,4 @@
-"""Teachers that read tokens: there is nothing to scale, only their task and their last activation."""
+"""Text teachers: nothing to scale, only their task and final activation."""
 
 from collections.abc import Mapping
 
@@ -18,32 +18,33 @@ def text_teacher(
     from_logits: bool | None = None,
     of_images: Mapping[str, bool] | None = None,
 ) -> keras.Model:
-    """A model of texts as a teacher.
+    """A text model as a teacher.
 
     Args:
-        model: a functional model of `token_ids` and other named inputs.
-        task: as of `load_teacher`; None for what the model was marked with, or `TextClassification`.
-        from_logits: whether its outputs are logits; None to go by its last layer.
-        of_images: whether options were given that are of images, by name.
+        model: a functional model with `token_ids` and other named inputs.
+        task: as for `load_teacher`; None for the task the model was marked with, or `TextClassification`.
+        from_logits: whether its outputs are logits; None to infer it from the last layer.
+        of_images: for each option for images, whether it was given, by name.
 
     Returns:
-        The model itself; a copy of it without a last softmax, which returns logits.
+        The model itself, or a copy without a final softmax, which returns logits.
 
     Raises:
-        ValueError: if options are given that are of images, the model has several outputs, nothing tells
-            its task, or it is said to return probabilities and does not end in a softmax.
+        ValueError: if options for images are given, the model has several outputs, its task is unknown, or
+            `from_logits=False` is given although it does not end in a softmax.
     """
     if given := sorted(name for name, is_given in (of_images or {}).items() if is_given):
         raise ValueError(
-            f"`{given[0]}` is of images, and {model.name!r} takes token ids. Leave out: {', '.join(given)}."
+            f"`{given[0]}` is for images, but {model.name!r} takes token ids. Leave out: "
+            f"{', '.join(given)}."
         )
     shape = output_shape_of(model)
     task = marked_task(model) if task is None else as_task(task, shape)
     if task is None:
         if len(shape) != 1 or shape[0] < 2:
             raise ValueError(
-                f"`task` is needed: {model.name!r} reads tokens and returns {(None, *shape)}, and nothing "
-                "says what that means. Give one of tfkd.tasks, such as task='masked_language_model'."
+                f"`task` is needed: {model.name!r} reads tokens and returns {(None, *shape)}, whose "
+                "meaning is unknown. Give one of tfkd.tasks, such as task='masked_language_model'."
             )
         task = TextClassification(shape)
     operation = last_operation(model)
@@ -51,7 +52,7 @@ def text_teacher(
     if from_logits is True or activation is None or not task.activations:
         if from_logits is False and task.activations:
             raise ValueError(
-                f"`from_logits`: {model.name!r} does not end in a softmax that can be taken off. Build it "
+                f"`from_logits`: {model.name!r} does not end in a softmax that can be removed. Build it "
                 "without its last activation and leave `from_logits` out."
             )
         return mark(model, task)

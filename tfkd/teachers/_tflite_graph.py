@@ -1,16 +1,16 @@
-"""Reads the graph of a TFLite file: operators in their order, tensors, and constants as arrays."""
+"""Reads the graph of a TFLite file: operators in order, tensors, and constants as arrays."""
 
 import dataclasses
 from typing import Any
 
 import numpy as np
 
-# Types of numbers that stand for floats; what else a constant may be is for other operators to know.
+# Types that represent floats; other constants are handled by the operators.
 _DTYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "INT32": "<i4", "INT64": "<i8"}
 
 
 class NotCovered(ValueError):
-    """What a file has that is not rebuilt, as the end of a sentence about the file."""
+    """An unsupported feature of a file, as the end of a sentence about the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Operator:
 
     Attributes:
         kind: its name in TFLite's schema, such as "CONV_2D".
-        name: of the layer that stands for it.
-        options: the object of TFLite's schema; None if it has none.
-        inputs: indices of tensors, -1 for one that is left out.
+        name: name of the corresponding layer.
+        options: its TFLite options object; None if it has none.
+        inputs: indices of tensors, -1 for a missing one.
         output: the index of its first output.
-        outputs: how many it has.
+        outputs: number of outputs.
     """
 
     kind: str
@@ -41,12 +41,12 @@ class Graph:
         content: bytes of a file that `untrusted.check_tflite` has looked at.
 
     Attributes:
-        operators: in the order in which they run.
+        operators: the operators in execution order.
         input, output: indices of its only input and output.
-        batch: how many examples it takes at a time.
+        batch: its batch size.
 
     Raises:
-        NotCovered: if it has several graphs, inputs or outputs, or an input that is not of floats.
+        NotCovered: if it has several graphs, inputs or outputs, or an input that is not float.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -59,7 +59,7 @@ class Graph:
         (graph,) = model.subgraphs
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise NotCovered(
-                f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one each"
+                f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, not one of each"
             )
         self._tensors, self._buffers = graph.tensors, model.buffers
         self.input, self.output = int(graph.inputs[0]), int(graph.outputs[0])
@@ -83,10 +83,10 @@ class Graph:
         return () if shape is None else tuple(map(int, shape))
 
     def constant(self, index: int) -> np.ndarray | None:
-        """The value of a constant, 8-bit integers as the floats they stand for; None if it is computed.
+        """The value of a constant, with int8 dequantized; None if it is computed.
 
         Raises:
-            NotCovered: if it is sparse, or of a type that is not read.
+            NotCovered: if it is sparse, or of an unsupported type.
         """
         tensor = self._tensors[index]
         data = self._buffers[tensor.buffer].data
@@ -112,7 +112,7 @@ def _operator(entry, kind, index):
 
 
 def _as_floats(values, quantization):
-    """What stored values stand for: those of 8 bits have a scale, for all or for each channel."""
+    """Dequantizes stored values: 8-bit ones have a scale, for all or per channel."""
     floats = values.astype("float32")
     if quantization is None or quantization.scale is None or not len(quantization.scale):
         return floats

@@ -1,4 +1,4 @@
-"""Contracts that methods of your own can be held to, as those of this package are."""
+"""Contract tests for your own methods, the same as for those of this package."""
 
 from tfkd.testing._check_generator import check_generator
 from tfkd.testing._check_loss import LOSS_CLAUSES, check_loss

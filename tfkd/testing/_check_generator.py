@@ -1,4 +1,4 @@
-"""The whole contract of a generator, for those of this project and anybody else's."""
+"""The contract of generators."""
 
 import pathlib
 import tempfile
@@ -14,17 +14,17 @@ _N = 4
 
 
 def check_generator(generator: Generator) -> None:
-    """Checks all that sources and trainers rely on, on a batch of four.
+    """Checks everything that sources and trainers rely on, with a batch of four.
 
-    It has to do with: what is declared, draws, shape and dtype, seeds, batches of any size, graphs and XLA,
-    labels, gradients (or, of a procedural prior, that there are no weights), configuration and files. The
-    moving statistics of batch normalization are moved once.
+    The checks cover declared attributes, draws, shape and dtype, seeds, batches of any size, graphs and
+    XLA, labels, gradients (or, for a procedural prior, that there are no weights), config and files. The
+    moving statistics of batch normalization are updated once.
 
     Args:
         generator: a generator, built or not.
 
     Raises:
-        AssertionError: at the first thing that does not hold, in a sentence that begins with its name.
+        AssertionError: at the first failure, with a message that starts with the failed check's name.
 
     Example:
         >>> check_generator(tfkd.generators.SmoothNoise((28, 28, 1)))
@@ -63,29 +63,29 @@ def _drawn(generator):
     made = generator.make(Draw(latent, labels))
     expected, dtype = (_N, *generator.image_shape), generator.made_dtype
     fits = tuple(made.shape) == expected and made.dtype == dtype
-    sentence = f"makes {made.dtype} {made.shape} of {_N} latents, not {dtype} {expected}."
+    sentence = f"makes {made.dtype} {made.shape} from {_N} latents, not {dtype} {expected}."
     _require(fits, "drawn", generator, sentence)
     _require(np.isfinite(made).all(), "drawn", generator, "makes values that are not finite.")
 
 
 def _seeds(generator):
     first, again, other = (np.asarray(generator.sample(_N, seed)) for seed in (5, 5, 6))
-    _require(_close(first, again), "seeds", generator, "makes other inputs of the same seed.")
-    _require(not _close(first, other), "seeds", generator, "makes the same inputs of another seed.")
+    _require(_close(first, again), "seeds", generator, "makes different inputs from the same seed.")
+    _require(not _close(first, other), "seeds", generator, "makes the same inputs from another seed.")
     _require(not _close(first[0], first[1]), "seeds", generator, "makes the same input twice in a batch.")
     seeds = keras.random.SeedGenerator(5)
     first, second = generator.sample(_N, seeds), generator.sample(_N, seeds)
-    sentence = "makes the same inputs again when a `keras.random.SeedGenerator` goes on."
+    sentence = "makes the same inputs again when a `keras.random.SeedGenerator` advances."
     _require(not _close(first, second), "seeds", generator, sentence)
     draw = generator.draw(_N, seed=7)
-    sentence = "makes other inputs of the same draw; whatever is random must come from the latents."
+    sentence = "makes different inputs from the same draw; all randomness must come from the latents."
     _require(_close(generator.make(draw), generator.make(draw)), "seeds", generator, sentence)
 
 
 def _any_batch(generator):
     draw = generator.draw(_N, seed=1)
     alone = Draw(*(part if part is None else part[:1] for part in draw))
-    sentence = "makes another input when it is alone in its batch, in inference mode."
+    sentence = "makes a different input in a batch of one, in inference mode."
     together = generator.make(draw)[:1]
     _require(_close(generator.make(alone), together, 1e-3), "batches of one", generator, sentence)
 
@@ -104,10 +104,10 @@ def _compiled(generator):
             made = compiled(*given)
         except Exception as error:
             raise AssertionError(f"{clause}: {generator.name!r} does not compile. {error}") from error
-        sentence = "makes other inputs when compiled than eagerly."
+        sentence = "makes different inputs when compiled."
         _require(_close(made, generator.make(draw), 1e-3), clause, generator, sentence)
     static = ways["graphs"].get_concrete_function().output_shapes[1:]
-    sentence = f"makes inputs of shape {static} in a graph that takes batches of any size; reshape them."
+    sentence = f"makes inputs of shape {static} in a graph with unknown batch size; reshape them."
     _require(static == generator.image_shape, "graphs", generator, sentence)
 
 
@@ -117,10 +117,10 @@ def _labels(generator):
             generator.draw(_N, seed=3, labels=[0] * _N)
         except ValueError:
             return
-        raise AssertionError(f"labels: {generator.name!r} is not told classes, but `draw` takes labels.")
+        raise AssertionError(f"labels: {generator.name!r} is not conditional, but `draw` takes labels.")
     asked = np.arange(_N) % generator.classes
     draw = generator.draw(_N, seed=3, labels=asked)
-    _require(np.array_equal(draw.labels, asked), "labels", generator, "draws other labels than are given.")
+    _require(np.array_equal(draw.labels, asked), "labels", generator, "does not draw the given labels.")
     others = Draw(draw.latent, tf.constant((asked + 1) % generator.classes))
     if generator.classes > 1:
         sentence = "makes the same inputs whatever the labels."
@@ -133,7 +133,7 @@ def _trained(generator):
     variables = generator.trainable_variables
     draw = generator.draw(_N, seed=4)
     with tf.GradientTape() as tape:
-        # Squares, since the mean of what batch normalization gives does not depend on anything.
+        # Squares, since the mean after batch normalization is constant.
         value = tf.reduce_mean(generator.make(draw, training=True) ** 2)
     gradients = tape.gradient(value, variables)
     left_out = [v.path for v, gradient in zip(variables, gradients, strict=True) if gradient is None]
@@ -145,14 +145,16 @@ def _trained(generator):
 
 def _configured(generator):
     copy = _copied(generator)
-    sentence = f"comes back as {copy.get_config()} from its configuration, {generator.get_config()}."
+    sentence = f"becomes {copy.get_config()} when rebuilt from its config, {generator.get_config()}."
     _require(copy.get_config() == generator.get_config(), "configuration", generator, sentence)
     draw = generator.draw(_N, seed=8)
     try:
         copy.set_weights(generator.get_weights())
     except ValueError as error:
-        raise AssertionError(f"configuration: the copy of {generator.name!r} has other weights.") from error
-    sentence = "comes back from its configuration as one that makes other inputs with the same weights."
+        raise AssertionError(
+            f"configuration: the copy of {generator.name!r} has different weights."
+        ) from error
+    sentence = "makes different inputs with the same weights when rebuilt from its config."
     _require(_close(copy.make(draw), generator.make(draw)), "configuration", generator, sentence)
 
 
@@ -172,9 +174,9 @@ def _saved(generator):
             raise AssertionError(
                 f"files: {generator.name!r} cannot be saved and loaded. {error}"
             ) from error
-        sentence = "makes other inputs when loaded from a file."
+        sentence = "makes different inputs when loaded from a file."
         _require(_close(loaded.make(draw), expected), "files", generator, sentence)
-        sentence = "makes other inputs with weights that were loaded from a file."
+        sentence = "makes different inputs with weights loaded from a file."
         _require(_close(filled.make(draw), expected), "files", generator, sentence)
 
 
@@ -184,8 +186,8 @@ def _copied(generator):
         generators.check_generator(copy, generator.image_shape, trained=False)
     except Exception as error:
         raise AssertionError(
-            f"configuration: {generator.name!r} cannot be made from its configuration; `get_config` must "
-            f"return what `__init__` takes. {error}"
+            f"configuration: {generator.name!r} cannot be rebuilt from its config; `get_config` must "
+            f"return the arguments of `__init__`. {error}"
         ) from error
     return copy
 

@@ -26,36 +26,37 @@ def check_loss(
     oracle: Callable[[Any, Any], Any] | None = None,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Checks that a loss keeps the contract that those of `tfkd.losses` keep.
+    """Checks that a loss fulfils the contract of `tfkd.losses`.
 
-    A `KnowledgeLoss` is held to all clauses, a function of `(teacher, student)` to the first seven:
+    A `KnowledgeLoss` must pass all clauses, a function of `(teacher, student)` the first seven:
 
-    - "precision": float32 values out of any precision, a scalar, or one for each example or position.
-    - "values": those of the oracle, if there is one.
-    - "gradient": by the student's values, as differences of the values have it.
+    - "precision": float32 values for inputs of any precision: a scalar, or one value per example or
+      position.
+    - "values": equal to the oracle's, if there is one.
+    - "gradient": with respect to the student's values, equal to finite differences.
     - "compiled": the same values and gradients in a graph of unknown batch size, and under XLA.
     - "one_example": finite values and gradients of a batch of one.
     - "extremes": finite values and gradients where all is 0, and where all is 10,000 or -10,000.
-    - "not_finite": NaN is refused eagerly, as `tfkd.losses.as_float32` does.
-    - "padding": sequences `(batch, positions, channels)` give the same once they are padded.
-    - "sample_weight": a scalar counts an example of weight w as w copies of it.
-    - "training": there is a gradient by all trained parts.
-    - "configuration": a loss made from `get_config()` is the same; its class must be registered with
+    - "not_finite": NaN raises an error eagerly, as in `tfkd.losses.as_float32`.
+    - "padding": sequences `(batch, positions, channels)` give the same values when padded.
+    - "sample_weight": for a scalar loss, an example of weight w counts as w copies.
+    - "training": all trainable parts get a gradient.
+    - "configuration": a loss rebuilt from `get_config()` is equal; its class must be registered with
       `keras.saving.register_keras_serializable`.
 
     Args:
-        loss: a loss object, with options away from their defaults so that "configuration" can miss
-            one, or a function.
+        loss: a loss object, with non-default options so that "configuration" can detect a missing one, or a
+            function.
         teacher: values to compare, float32 `(batch, ...)` with at least two examples, of ordinary size;
             a list of arrays for several layers.
         student: the same for the student.
-        labels: of the examples or positions, if the loss needs them.
-        index: int `(batch,)`, of the examples in a data set, if the loss needs it.
-        oracle: what the loss computes, in NumPy: a function of `(teacher, student)` in float64.
+        labels: labels of the examples or positions, if the loss needs them.
+        index: int `(batch,)`, indices of the examples in a data set, if the loss needs them.
+        oracle: a NumPy reference implementation: a function of `(teacher, student)` in float64.
         leave_out: names of clauses that cannot hold for this loss.
 
     Raises:
-        AssertionError: with the first clause that fails, and how.
+        AssertionError: at the first failing clause, with the reason.
         ValueError: if a clause to leave out does not exist.
 
     Example:
@@ -99,14 +100,14 @@ def _values(subject):
         inputs = subject.inputs.with_features(lambda x: x.astype("float64"))
         expected = subject.oracle(inputs.teacher, inputs.student)
         value, _ = subject.run()
-        expect_close(value, expected, "Values must be the oracle's.", rtol=2e-5, atol=2e-6)
+        expect_close(value, expected, "Values must equal the oracle's.", rtol=2e-5, atol=2e-6)
 
 
 def _gradient(subject):
     value, gradients = subject.run()
     expect(all(g is not None for g in gradients), "There must be a gradient by the student's values.")
     _expect_finite(value, gradients, "for ordinary values")
-    # Float32 values leave little of a small difference, and larger ones run over kinks.
+    # In float32, small differences lose precision, and larger ones cross kinks.
     sizes, rtol, atol = ((1e-5,), 2e-3, 1e-4) if subject.oracle else ((1e-2, 1e-3, 1e-1), 3e-2, 1e-3)
     atol *= max(1.0, np.abs(value).max())
     rng = np.random.default_rng(0)
@@ -128,7 +129,7 @@ def _gradient(subject):
 
 
 def _difference(subject, directions, size):
-    """The slope of the sum of the values in a direction."""
+    """The directional derivative of the sum of the values, by differences."""
     inputs, sums = subject.inputs, []
     for sign in (1, -1):
         moved = [x + sign * size * d for x, d in zip(tree.flatten(inputs.student), directions, strict=True)]
@@ -151,7 +152,7 @@ def _compiled(subject):
         subject.restore()
         compiled = step(subject.inputs.each(tf.convert_to_tensor))
         for received, eager in zip(tree.flatten(compiled), tree.flatten(expected), strict=True):
-            # Where there is no gradient at all, "gradient" says so.
+            # A missing gradient is reported by "gradient".
             if eager is not None:
                 expect_close(received, eager, f"Values and gradients {how} must be those of eager calls.")
 
@@ -190,7 +191,7 @@ def _padding(subject):
         return np.pad(x, [(0, 0), (0, _PADDING), *[(0, 0)] * (len(x.shape) - 2)])
 
     def refilled(mask):
-        """The inputs with other numbers wherever the mask leaves a position out."""
+        """The inputs with other numbers at masked positions."""
         return padded.with_features(
             lambda x: np.where(mask[..., None], x, rng.normal(0, 10, x.shape)).astype("float32")
         )
@@ -202,25 +203,25 @@ def _padding(subject):
     mask = longer(np.ones((n, positions), bool))
     value, gradients = subject.run(inputs, subject.total)
     same, others = subject.run(refilled(mask), lambda x: subject.total(x, mask))
-    expect_close(same, value, "Padded sequences must have the value that they have without padding.")
+    expect_close(same, value, "Padded sequences must have the same value as without padding.")
     for mine, other in zip(gradients, others, strict=True):
-        expect_close(other, longer(mine), "Padding must leave gradients as they are, and have none.")
+        expect_close(other, longer(mine), "Padding must not change gradients, and must have none itself.")
 
     lengths = 1 + np.arange(n) % positions
     mask = np.arange(positions + _PADDING) < lengths[:, None]
     first, second = (subject.run(refilled(mask), lambda x: subject.total(x, mask))[0] for _ in range(2))
-    expect_close(first, second, "What stands at padding must not matter, sequences of any length.")
+    expect_close(first, second, "Values at padded positions must not matter, for sequences of any length.")
 
 
 def _sample_weight(subject):
     value, _ = subject.run()
     if len(value.shape) > 0:
-        # The distiller weighs values of examples by itself.
+        # The distiller itself weights values per example.
         return
     counts = np.resize([1, 0, 3, 2], len(tree.flatten(subject.inputs.student)[0])).astype("float32")
     weighted, _ = subject.run(compute=lambda x: subject.total(x, sample_weight=counts))
     copies, _ = subject.run(subject.inputs.each(lambda x: np.repeat(x, counts.astype(int), 0)))
-    sentence = "A scalar must count an example of weight w as w copies of it, by `sample_weight`."
+    sentence = "With `sample_weight`, a scalar loss must count an example of weight w as w copies."
     expect_close(weighted, copies * counts.mean(), sentence)
     nothing, gradients = subject.run(compute=lambda x: subject.total(x, sample_weight=0 * counts))
     zero = nothing == 0 and all(not np.any(g) for g in gradients)
@@ -242,7 +243,7 @@ def _configuration(subject):
     json.dumps(config)
     copy = keras.saving.deserialize_keras_object(config)
     again = keras.saving.serialize_keras_object(copy)
-    expect(again == config, f"The configuration must come back. Expected: {config}. Received: {again}.")
+    expect(again == config, f"The config must survive a round trip. Expected: {config}. Received: {again}.")
     twin = Subject(copy, subject.inputs, None)
     counts = [len(each.loss.variables) for each in (twin, subject)]
     expect(counts[0] == counts[1], f"A copy must have {counts[1]} variables. Received: {counts[0]}.")
@@ -250,7 +251,7 @@ def _configuration(subject):
     subject.restore()
     for ours, theirs in zip(copy.variables, subject.loss.variables, strict=True):
         ours.assign(theirs)
-    sentence = "A loss of the same configuration and variables must have the same values."
+    sentence = "A loss with the same config and variables must have the same values."
     expect_close(twin.values(subject.inputs), value, sentence)
 
 

@@ -25,27 +25,27 @@ def check_objective(
     *,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Checks that an objective keeps the contract that those of `tfkd.datafree.objectives` keep.
+    """Checks that an objective fulfils the contract of `tfkd.datafree.objectives`.
 
-    - "applies": it has something to say about this teacher's images.
-    - "value": a finite float32 scalar of images drawn at random.
-    - "gradient": the gradient by the images is finite, and is what differences of values say.
-    - "weight": the value counts as many times as `weight` says.
-    - "parts": a batch in two parts has the value and the gradient of the whole.
+    - "applies": it applies to this teacher's images.
+    - "value": a finite float32 scalar for random images.
+    - "gradient": the gradient with respect to the images is finite, and equals finite differences.
+    - "weight": the value is multiplied by `weight`.
+    - "parts": a batch in two parts has the same value and gradient as the whole.
     - "compiled": the same in a graph and under XLA.
-    - "student": only an objective with `needs_student` asks the student, and warm-up leaves it out.
-    - "networks": neither network changes.
+    - "student": only an objective with `needs_student` uses the student, and it is skipped in warm-up.
+    - "networks": neither network is changed.
 
     Args:
         objective: the objective.
-        teacher: a small network that it has something to say about.
-        student: a small network with the same inputs and outputs; None for a copy of the teacher with other
-            weights.
-        task: what the outputs mean; None for `tfkd.tasks.task_of(teacher)`.
+        teacher: a small network that it applies to.
+        student: a small network with the same inputs and outputs; None for a copy of the teacher with
+            different weights.
+        task: the task of the outputs; None for `tfkd.tasks.task_of(teacher)`.
         leave_out: names of clauses that cannot hold for this objective.
 
     Raises:
-        AssertionError: with the first clause that fails, and how.
+        AssertionError: at the first failing clause, with the reason.
         ValueError: if a clause to leave out does not exist.
 
     Example:
@@ -78,13 +78,13 @@ class _Subject(NamedTuple):
         return np.arange(_BATCH, dtype="int32") % self.task.classes
 
     def judged(self, adversarial_weight=1.0, wrap=lambda function: function, objective=None, **options):
-        """Value and gradient by the images, as `_Smooth` leaves them."""
+        """Value and gradient with respect to the images, with `_Smooth`."""
         made, targets = self.made(objective, **options), self.targets()
         return wrap(lambda: made.value_and_gradients(self.images, targets, adversarial_weight)[:2])()
 
 
 class _Smooth(Objective):
-    """Makes an objective of pixels alone one that asks the networks; its value and gradient are 0."""
+    """Makes an objective on pixels alone also use the networks; its value and gradient are 0."""
 
     def value(self, batch):
         return 0.0 * tf.reduce_sum(batch.teacher_logits)
@@ -92,9 +92,9 @@ class _Smooth(Objective):
 
 def _applies(subject):
     problem = subject.objective.problem(subject.teacher)
-    expect(problem is None, f"the teacher is of no use to it: {problem}.")
+    expect(problem is None, f"it cannot be used with this teacher: {problem}.")
     kept = [type(each) for each in subject.made().objectives]
-    expect(type(subject.objective) in kept, "it is left out for this teacher and task.")
+    expect(type(subject.objective) in kept, "it is dropped for this teacher and task.")
 
 
 def _value(subject):
@@ -116,7 +116,7 @@ def _gradient(subject):
     close = np.isclose(received, expected, rtol=0.1, atol=1e-2 * max(1.0, abs(float(up)) / 10))
     expect(
         bool(close),
-        f"the gradient along its signs is {received}, and differences of values say {expected}.",
+        f"the gradient along its signs is {received}, but finite differences give {expected}.",
     )
 
 
@@ -125,12 +125,14 @@ def _weight(subject):
     fields = {**vars(subject.objective), "weight": 3.0 * subject.objective.weight}
     tripled = subject.judged(objective=type(subject.objective)(**fields))
     for received, expected in zip(tripled, (value, gradient), strict=True):
-        expect_close(received, 3.0 * expected, "three times the weight is not three times as much.")
+        expect_close(
+            received, 3.0 * expected, "three times the weight does not give three times the value."
+        )
 
 
 def _parts(subject):
     for received, expected in zip(subject.judged(microbatches=2), subject.judged(), strict=True):
-        expect_close(received, expected, "a batch in two parts is not the whole.", rtol=1e-3)
+        expect_close(received, expected, "a batch in two parts differs from the whole.", rtol=1e-3)
 
 
 def _compiled(subject):
@@ -139,16 +141,16 @@ def _compiled(subject):
         compiled = subject.judged(wrap=lambda f, jit=jit_compile: tf.function(f, jit_compile=jit))
         for received, eager in zip(compiled, expected, strict=True):
             how = "under XLA" if jit_compile else "in a graph"
-            expect_close(received, eager, f"it is another {how}.", rtol=1e-2, atol=1e-4)
+            expect_close(received, eager, f"it differs {how}.", rtol=1e-2, atol=1e-4)
 
 
 def _student(subject):
     value, _ = subject.judged()
     without, _ = subject.judged(adversarial_weight=0.0)
     if subject.objective.needs_student:
-        expect_close(without, 0.0, "it counts in warm-up, although it depends on the student.")
+        expect_close(without, 0.0, "it is used in warm-up, although it depends on the student.")
     else:
-        expect_close(without, value, "it is another in warm-up, although it does not say `needs_student`.")
+        expect_close(without, value, "it differs in warm-up, although `needs_student` is not set.")
 
 
 def _networks(subject):

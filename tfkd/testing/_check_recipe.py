@@ -26,28 +26,28 @@ def check_recipe(
     examples=None,
     leave_out: Collection[str] = (),
 ) -> None:
-    """Checks that a recipe keeps the contract that those of `tfkd.datafree` keep.
+    """Checks that a recipe fulfils the contract of `tfkd.datafree`.
 
-    - "options": `describe` says all options, and `with_options` makes an equal recipe of them.
-    - "unknown": an option that it does not have is refused with a `ValueError` that names it.
-    - "step": a run changes the student, and neither the teacher nor, in warm-up, the student.
+    - "options": `describe` lists all options, and `with_options` makes an equal recipe from them.
+    - "unknown": an unknown option raises a `ValueError` that names it.
+    - "step": a run changes the student, but not the teacher, nor the student in warm-up.
     - "source": new inputs have the shape of the distiller's `input_form`, are finite, and are counted.
     - "synthesize": as many images as asked for.
     - "compiled": steps run under XLA.
-    - "resumes": a run that is saved and gone on with ends as one that was not interrupted.
-    - "preserves": a look at synthesized images changes nothing.
-    - "takes_over": another distiller goes on with the images of the first.
+    - "resumes": a saved and resumed run ends like an uninterrupted one.
+    - "preserves": synthesizing images changes nothing.
+    - "takes_over": another distiller continues with the images of the first.
 
     Args:
-        recipe: the recipe, at a size for tests: some ten images a batch, two epochs of two steps.
+        recipe: the recipe, at a size for tests: about ten images per batch, two epochs of two steps.
         teacher: a small trained network.
         student: a smaller one with the same inputs and outputs; it is copied.
-        task: what the outputs mean; None for `tfkd.tasks.task_of(teacher)`.
-        examples: real inputs, for recipes that need some.
+        task: the task of the outputs; None for `tfkd.tasks.task_of(teacher)`.
+        examples: real inputs, for recipes that need them.
         leave_out: names of clauses that cannot hold for this recipe.
 
     Raises:
-        AssertionError: with the first clause that fails, and how.
+        AssertionError: at the first failing clause, with the reason.
         ValueError: if a clause to leave out does not exist.
 
     Example:
@@ -68,7 +68,7 @@ class _Subject:
 
     @functools.cached_property
     def whole(self) -> "_Run":
-        """A run from beginning to end, which several clauses look at."""
+        """A complete run, used by several clauses."""
         distiller = self.made()
         teacher, student = _weights(self.teacher), _weights(distiller.student)
         figures = self.run(distiller)
@@ -87,7 +87,7 @@ class _Subject:
         return distiller
 
     def run(self, distiller, epochs=2, **options):
-        """Some epochs of the recipe's length; the figures of the last."""
+        """Trains for some epochs of the recipe's length; returns the figures of the last."""
         given = {"steps_per_epoch": self.recipe.steps_per_epoch}
         if self.recipe.needs_examples:
             given = {"x": self.examples, "batch_size": self.recipe.batch_size, "shuffle": False}
@@ -98,7 +98,7 @@ class _Subject:
 
 
 class _Run(NamedTuple):
-    """A distiller after a run, the weights of both networks before, figures, and all values after."""
+    """A distiller after a run, both networks' weights before it, figures, and all values after."""
 
     distiller: DataFreeDistiller
     teacher: list
@@ -113,9 +113,10 @@ def _options(subject):
     expect(not missing, f"`describe` leaves out {sorted(missing)}.")
     told = {name: getattr(recipe, name) for name in recipe.options()}
     again = type(recipe)(**told)
-    expect(again == recipe, f"made of its own options it is another. Received: {again}.")
+    expect(again == recipe, f"rebuilt from its own options it differs. Received: {again}.")
     expect(
-        recipe.with_options(epochs=recipe.epochs) == recipe, "`with_options` changes what was not asked."
+        recipe.with_options(epochs=recipe.epochs) == recipe,
+        "`with_options` changes options that were not given.",
     )
 
 
@@ -125,7 +126,7 @@ def _unknown(subject):
     except ValueError as error:
         expect("no_such_option" in str(error), f"the message does not name the option: {error}")
         return
-    raise AssertionError("it takes an option that there is not.")
+    raise AssertionError("it accepts an unknown option.")
 
 
 def _step(subject):
@@ -134,8 +135,8 @@ def _step(subject):
     expect(_same(teacher, subject.teacher), "a run changes the teacher.")
     taught = int(distiller.optimizer.iterations.numpy())
     expected = subject.recipe.student_updates(int(distiller.steps_done.numpy()))
-    expect(taught == expected, f"a run makes {taught} student updates, and the recipe counts {expected}.")
-    expect(not _same(student, distiller.student), "a run leaves the student as it was.")
+    expect(taught == expected, f"a run makes {taught} student updates, but the recipe counts {expected}.")
+    expect(not _same(student, distiller.student), "a run does not change the student.")
 
 
 def _source(subject):
@@ -148,7 +149,7 @@ def _source(subject):
     expect(bool(np.isfinite(images).all()), "inputs are not finite.")
     if batch.logits is not None:
         answers = subject.teacher(distiller.input_form.given(images), training=False)
-        expect_close(batch.logits, answers, "the answers are not the teacher's.", 1e-2, 1e-2)
+        expect_close(batch.logits, answers, "the outputs are not the teacher's.", 1e-2, 1e-2)
     expect(distiller.images_made(3) >= distiller.images_made(1) >= 0, "images are not counted.")
 
 
@@ -174,12 +175,12 @@ def _resumes(subject):
         second.load_weights(path)
     subject.run(second, initial_epoch=1)
     for expected, received in zip(subject.whole.after, second.variables, strict=True):
-        sentence = f"resumed, {received.path} is another."
+        sentence = f"after resuming, {received.path} differs."
         expect_close(received, expected, sentence, rtol=1e-3, atol=1e-5)
 
 
 class _StopAfterFirst(keras.callbacks.Callback):
-    """Interrupts a run whose length learning rates were planned for."""
+    """Interrupts a run whose learning-rate schedule was planned for its full length."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.model.stop_training = True
@@ -192,7 +193,7 @@ def _preserves(subject):
         distiller.synthesize(5)
     after = [variable.numpy() for variable in distiller.variables]
     same = all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
-    expect(same, "a look at synthesized images changes a variable.")
+    expect(same, "synthesizing images changes a variable.")
 
 
 def _takes_over(subject):

@@ -15,30 +15,31 @@ from tfkd.testing._contract import check_clauses, expect, expect_close
 def check_task(
     task: Task, teacher_outputs, student_outputs, *, labels=None, leave_out: Collection[str] = ()
 ) -> None:
-    """Checks that a task keeps the contract that those of `tfkd.tasks` keep.
+    """Checks that a task fulfils the contract of `tfkd.tasks`.
 
-    - "agreement": float32 values in [0, 1], one for each example; 1 for equal outputs.
-    - "divergence": likewise, at least 0; 0 for equal outputs, and with a gradient by the student's.
-    - "precision": the same of half precision, but for its rounding.
+    - "agreement": float32 values in [0, 1], one per example; 1 for equal outputs.
+    - "divergence": float32 values of at least 0, one per example; 0 for equal outputs, with a gradient in
+      the student's.
+    - "precision": the same for half precision, up to rounding.
     - "compiled": the same in a graph of unknown batch size, and under XLA.
-    - "one_example": finite values of a batch of one.
+    - "one_example": finite values for a batch of one.
     - "extremes": finite values where outputs are 0, and where they are 10,000 or -10,000.
-    - "targets": as many as were asked for, the same ones for the same seed; a finite loss of them.
+    - "targets": the requested number, the same for the same seed, with a finite loss.
     - "soft_loss": a `KnowledgeLoss` that is smaller for equal outputs than for different ones.
-    - "constant": one answer, and what it agrees with is a share of 1.
-    - "words": a caption for each output, and a diagnosis that is words or None.
-    - "classes": groups, probabilities, confidence and shares, of a task that has classes.
-    - "labels": scores as numbers by name, a loss and a metric that take the labels; where labels are given.
+    - "constant": one output, and an agreement in [0, 1].
+    - "words": a caption for each output, and a diagnosis that is a string or None.
+    - "classes": groups, probabilities, confidence and shares, for a task with classes.
+    - "labels": scores by name, and a loss and a metric that accept the labels, if labels are given.
 
     Args:
-        task: the task, made for the shape of the outputs.
-        teacher_outputs: float32 `(batch, *task.output_shape)` of at least three different examples.
-        student_outputs: others of the same shape.
+        task: the task, created for the shape of the outputs.
+        teacher_outputs: float32 `(batch, *task.output_shape)`, at least three different examples.
+        student_outputs: other outputs of the same shape.
         labels: true labels of the examples.
         leave_out: names of clauses that cannot hold for this task.
 
     Raises:
-        AssertionError: with the first clause that fails, and how.
+        AssertionError: at the first failing clause, with the reason.
         ValueError: if a clause to leave out does not exist.
 
     Example:
@@ -76,7 +77,7 @@ def _divergence(subject):
     task, teacher, student, _ = subject
     values = _per_example(task.divergence(teacher, student), subject.n, "divergence")
     expect(values.min() >= 0, f"divergence must be at least 0. Received: {values}.")
-    expect(values.max() > 0, "divergence must tell different outputs apart.")
+    expect(values.max() > 0, "divergence must be above 0 for different outputs.")
     same = np.asarray(task.divergence(teacher, teacher))
     expect_close(same, np.zeros(subject.n), "Equal outputs must not diverge.", atol=1e-4)
     watched = tf.constant(student)
@@ -84,7 +85,7 @@ def _divergence(subject):
         tape.watch(watched)
         total = tf.reduce_sum(task.divergence(teacher, watched))
     gradient = tape.gradient(total, watched)
-    expect(gradient is not None, "divergence must have a gradient by the student's outputs.")
+    expect(gradient is not None, "divergence must have a gradient with respect to the student's outputs.")
     slope = np.asarray(gradient)
     expect(bool(np.isfinite(slope).all() and slope.any()), f"The gradient is {slope}.")
 
@@ -159,7 +160,7 @@ def _words(subject):
     diagnosis = subject.task.diagnose(subject.teacher)
     expect(diagnosis is None or isinstance(diagnosis, str), f"diagnose returned {diagnosis!r}.")
     text = subject.task.agreement_text("97.5 %")
-    expect("97.5 %" in text, f"agreement_text must tell the share. Received: {text!r}.")
+    expect("97.5 %" in text, f"agreement_text must contain the percentage. Received: {text!r}.")
 
 
 def _classes(subject):
@@ -181,7 +182,7 @@ def _classes(subject):
         task.check_targets(np.array([0, task.classes]), 2)
     except ValueError:
         return
-    expect(False, f"check_targets must refuse class {task.classes}.")
+    expect(False, f"check_targets must reject class {task.classes}.")
 
 
 def _labels(subject):
@@ -200,7 +201,7 @@ def _labels(subject):
     except ValueError as error:
         expect("`labels`" in str(error), f"check_labels must name its argument. Received: {error}")
         return
-    expect(False, "check_labels must refuse labels of fewer examples.")
+    expect(False, "check_labels must reject labels for fewer examples.")
 
 
 def _per_example(values, n, name):

@@ -1,4 +1,4 @@
-"""A contract is a list of clauses; each is checked by itself, and what fails is said in one sentence."""
+"""Contracts are lists of clauses; each is checked separately and fails with one sentence."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
@@ -16,17 +16,17 @@ def check_clauses(
     clauses: Mapping[str, Callable[[Subject], None]],
     leave_out: Collection[str] = (),
 ) -> None:
-    """Checks one clause after another.
+    """Checks clauses one after another.
 
     Args:
-        name: what the subject is called in messages.
-        subject: what is checked.
+        name: name of the subject in messages.
+        subject: the object to check.
         clauses: checks of the subject, by name.
-        leave_out: names of clauses that are not checked.
+        leave_out: names of clauses to skip.
 
     Raises:
-        AssertionError: at the first clause that fails, or during which anything is raised.
-        ValueError: if a name to leave out is not that of a clause.
+        AssertionError: at the first clause that fails or raises an error.
+        ValueError: if a name to skip is not a clause.
     """
     for clause in leave_out:
         lookup(clauses, clause, "clause")
@@ -48,7 +48,7 @@ def expect(condition: bool, sentence: str) -> None:
 
 
 def expect_close(received, expected, sentence: str, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Raises an AssertionError unless two arrays have one shape and nearly the same values."""
+    """Raises an AssertionError unless two arrays have the same shape and nearly equal values."""
     received, expected = np.asarray(received), np.asarray(expected)
     same = received.shape == expected.shape and np.allclose(received, expected, rtol, atol)
     expect(same, f"{sentence} Expected: {_short(expected)}. Received: {_short(received)}.")

@@ -1,4 +1,4 @@
-"""Calls of a loss, or of its function, each from the same state."""
+"""Calls of a loss, or of its function, always from the same state."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from tfkd.losses import Batch, KnowledgeLoss
 
 
 class Inputs(NamedTuple):
-    """What a loss is called with; teacher and student are arrays, or lists of arrays."""
+    """The inputs of a loss; teacher and student are arrays, or lists of arrays."""
 
     teacher: Any
     student: Any
@@ -20,22 +20,22 @@ class Inputs(NamedTuple):
     index: Any = None
 
     def each(self, function):
-        """The same, of each array what the function makes of it."""
+        """The inputs with a function applied to each array."""
         return tree.map_structure(lambda x: None if x is None else function(x), self)
 
     def with_features(self, function):
-        """The same, of the arrays of teacher and student what the function makes of them."""
+        """The inputs with a function applied to the arrays of teacher and student."""
         teacher, student = tree.map_structure(function, (self.teacher, self.student))
         return self._replace(teacher=teacher, student=student)
 
 
 class Subject:
-    """A loss and what it is called with; every call of `run` starts from the same state.
+    """A loss and its inputs; every call of `run` starts from the same state.
 
     Args:
-        loss: a `KnowledgeLoss`, built for the inputs if it is not, or a function of teacher and student.
-        inputs: what it is called with.
-        oracle: the same function in NumPy, or None.
+        loss: a `KnowledgeLoss`, built for the inputs if needed, or a function of teacher and student.
+        inputs: its inputs.
+        oracle: a NumPy reference implementation, or None.
     """
 
     def __init__(self, loss, inputs, oracle):
@@ -49,30 +49,30 @@ class Subject:
         self._state = Snapshot(loss.variables if self.is_layer else ())
 
     def values(self, inputs):
-        """What the loss returns."""
+        """The values of the loss."""
         batch = Batch(inputs.labels, inputs.index, training=True)
         options = self.loss.arguments(batch) if self.is_layer else {}
         return self.loss(inputs.teacher, inputs.student, **options)
 
     def total(self, inputs, mask=None, sample_weight=None):
-        """What a distiller adds up."""
+        """The total that a distiller uses."""
         if isinstance(inputs.student, list):
             mask = None if mask is None else [mask] * len(inputs.student)
         batch = Batch(inputs.labels, inputs.index, mask, sample_weight, training=True)
         return reduced_loss(self.loss, inputs.teacher, inputs.student, batch)
 
     def restore(self):
-        """Puts the loss's variables back."""
+        """Restores the loss's variables."""
         self._state.restore()
 
     def run(self, inputs=None, compute=None):
-        """A value, and its gradients by the student's arrays."""
+        """A value, and its gradients with respect to the student's arrays."""
         self.restore()
         return with_gradients(compute or self.values, (inputs or self.inputs).each(tf.convert_to_tensor))
 
 
 def with_gradients(compute, inputs):
-    """A value, and its gradients by the student's arrays."""
+    """A value, and its gradients with respect to the student's arrays."""
     students = tree.flatten(inputs.student)
     with tf.GradientTape() as tape:
         tape.watch(students)

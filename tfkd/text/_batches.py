@@ -1,4 +1,4 @@
-"""Batches of texts of like lengths, so that little is spent on padding."""
+"""Batches of texts of similar length, to reduce padding."""
 
 import functools
 import warnings
@@ -12,7 +12,7 @@ from tfkd._core.checks import check_int
 from tfkd.schemes._epoch_data import EpochSeed
 from tfkd.text._tokenizer import Tokenizer, padded
 
-# A label that does not count.
+# The label of a position that does not count.
 _IGNORED = -100
 
 
@@ -27,32 +27,32 @@ def batches(
     shuffle: bool = False,
     seed: int | EpochSeed | None = None,
 ) -> tf.data.Dataset:
-    """A data set of texts in batches of like lengths.
+    """A data set of texts in batches of similar length.
 
-    A text goes to the shortest of `lengths` that holds it, and to the tokenizer's `max_length`, at which
-    it is cut, if none does. Each text comes once an epoch; the last batch of each length may be smaller.
+    A text is padded to the shortest of `lengths` that it fits in, otherwise to the tokenizer's
+    `max_length`, at which it is truncated. Each text appears once per epoch; the last batch of each length
+    may be smaller.
 
     Args:
         texts: n strings.
-        labels: an array `(n, ...)`; or, for labels of tokens, a list of n sequences of ints with one for
-            each token, special ones included, which are padded with -100; None for texts alone.
-        tokenizer: makes token ids of the texts, once.
+        labels: an array `(n, ...)`; or, for token labels, a list of n sequences of ints, one for each token
+            including special ones, which are padded with -100; None for texts alone.
+        tokenizer: the tokenizer; texts are tokenized once.
         pairs: n strings, the second sentence of each; None for single texts.
-        batch_size: most texts in a batch.
+        batch_size: maximum number of texts in a batch.
         lengths: numbers of tokens that batches are padded to.
-        shuffle: whether texts and batches come in another order each epoch; otherwise they are sorted by
-            length.
-        seed: int that the orders follow from, in the order of epochs begun; or a `tfkd.text.EpochSeed`,
-            which is a callback of `fit` too: with it a resumed `fit` sees the order that it would have
-            seen. None for 0.
+        shuffle: whether texts and batches are shuffled in each epoch; otherwise they are sorted by length.
+        seed: int seed of the orders, one after another for each started epoch; or a `tfkd.text.EpochSeed`,
+            which is also a callback for `fit`: with it, a resumed `fit` sees the same order as an
+            uninterrupted one. None for 0.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality, of dictionaries `token_ids`, `padding_mask` and, with
-        pairs, `segment_ids`, int32 `(B, T)`; or of tuples of these and labels `(B, ...)`.
+        A `tf.data.Dataset` of known cardinality, with dictionaries of `token_ids`, `padding_mask` and, with
+        pairs, `segment_ids`, int32 `(B, T)`; or with tuples of these and labels `(B, ...)`.
 
     Raises:
         TypeError: if texts are not strings.
-        ValueError: if labels are not as many as texts, or an argument is out of range.
+        ValueError: if the numbers of labels and texts differ, or an argument is out of range.
 
     Example:
         >>> data = tfkd.text.batches(sentences, labels, tokenizer=tokenizer, shuffle=True, seed=0)
@@ -62,11 +62,11 @@ def batches(
     widths = _widths(lengths, tokenizer.max_length)
     ids, segments, cut = tokenizer.encode(texts, pairs)
     if not ids:
-        raise ValueError("`texts` must hold at least one text. Received: none.")
+        raise ValueError("`texts` must contain at least one text. Received: none.")
     if cut:
         warnings.warn(
-            f"{cut} of {len(ids)} texts have more than {tokenizer.max_length} tokens and were cut. Give "
-            "the tokenizer a larger `max_length` if their ends matter.",
+            f"{cut} of {len(ids)} texts have more than {tokenizer.max_length} tokens and were truncated. "
+            "Give the tokenizer a larger `max_length` if their ends matter.",
             stacklevel=2,
         )
     targets = None if labels is None else _labels(labels, ids, tokenizer.max_length)
@@ -94,10 +94,10 @@ def batches(
 
 
 def _epochs(orders):
-    """Rows of one batch after the other; another order each time it is begun.
+    """The rows of each batch in turn; a new order each time it is iterated.
 
-    Not `from_generator`: it has the C library return all freed memory at once, for as long as the process
-    lives, and steps of training then take half as long again.
+    Not `from_generator`: it makes the C library return all freed memory at once for the rest of the
+    process, which makes training steps half as slow again.
     """
 
     def order():
@@ -114,7 +114,7 @@ def _epochs(orders):
 
 
 def _called(batch, signature, rows):
-    """What a function of NumPy makes of rows, as tensors of a signature."""
+    """The result of a NumPy function of rows, as tensors with a signature."""
     leaves = tf.nest.flatten(signature)
     made = tf.numpy_function(
         lambda rows: tf.nest.flatten(batch(rows)), [rows], [leaf.dtype for leaf in leaves]
@@ -124,7 +124,7 @@ def _called(batch, signature, rows):
 
 
 class _Orders:
-    """Which texts are in which batch, in one epoch after the other."""
+    """The assignment of texts to batches, epoch by epoch."""
 
     def __init__(self, buckets, batch_size, shuffle, seed):
         self._buckets = [np.flatnonzero(buckets == each) for each in np.unique(buckets)]
@@ -156,10 +156,10 @@ def _widths(lengths, longest):
 
 
 def _labels(labels, ids, longest):
-    """Labels as an array, or as a list of rows where they are those of tokens."""
+    """Labels as an array, or as a list of rows for token labels."""
     if len(labels) != len(ids):
         raise ValueError(
-            f"`labels` must be as many as the texts. Received: {len(labels)} for {len(ids)} texts."
+            f"`labels` must have one entry per text. Received: {len(labels)} for {len(ids)} texts."
         )
     of_tokens = isinstance(labels, list | tuple) and all(np.ndim(row) == 1 for row in labels)
     if not of_tokens:
@@ -169,8 +169,8 @@ def _labels(labels, ids, longest):
     if len({len(row) for row in labels}) > 1:
         index = next(i for i, text in enumerate(ids) if not _fits(labels[i], text, longest))
         raise ValueError(
-            "`labels` of tokens must have one for each token of their text, special ones included. "
-            f"Received: {len(labels[index])} for {len(ids[index])} tokens at {index}."
+            "`labels` of tokens must have one entry per token of the text, including special ones. "
+            f"Received: {len(labels[index])} for {len(ids[index])} tokens at index {index}."
         )
     return np.asarray(labels)
 
@@ -180,7 +180,7 @@ def _fits(row, text, longest):
 
 
 def _signature(example, of_tokens):
-    """Batches and lengths vary; other sizes of labels do not."""
+    """Batch size and length vary; other sizes of labels do not."""
 
     def spec(array, varying):
         return tf.TensorSpec((None, None) if varying else (None, *array.shape[1:]), array.dtype)

@@ -20,27 +20,27 @@ from tfkd.text._word_augmentation import augment_words
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BERTToBiLSTM(TextRecipe):
-    """A bidirectional LSTM that learns a transformer's logits, on labelled, unlabelled and augmented texts.
+    """A bidirectional LSTM that learns a transformer's logits on labelled and augmented texts.
 
-    The student reads the teacher's tokens, begins with its token embeddings, and has no attention: a step
-    takes a small part of a transformer's time.
+    The student uses the teacher's tokenizer, starts with its token embeddings, and has no attention: a step
+    takes a fraction of a transformer's time. Texts may be unlabelled.
 
     Args:
         hidden: units of the LSTM in each direction, at least 1.
-        dense: units of the hidden layer behind it, at least 1.
+        dense: units of the hidden layer after it, at least 1.
         logits_weight: weight of the mean squared error of logits, at least 0.
-        labels_weight: weight of the labels' cross-entropy, at least 0; without labels it does not count.
+        labels_weight: weight of the labels' cross-entropy, at least 0; not used without labels.
         mask: probability that `augment` masks a word.
-        same_tag: probability that it exchanges one for another of the same part of speech.
-        ngram: probability that it keeps an n-gram alone.
-        copies: how many sentences it makes of each, at least 1.
+        same_tag: probability that it replaces a word by one of the same part of speech.
+        ngram: probability that it keeps only an n-gram.
+        copies: number of sentences it makes from each, at least 1.
         train_embeddings: whether the token embeddings are trained.
-        adam: whether Adam takes the place of Adadelta, with a rate that falls to 0, such as 3e-3: it learns
-            as much in a few epochs as Adadelta in many.
-        **kwargs: the options of `TextRecipe`, but for `weight_decay`, and `warmup` without `adam`.
+        adam: whether to use Adam instead of Adadelta, with a learning rate that decays to 0, such as 3e-3:
+            it learns as much in a few epochs as Adadelta in many.
+        **kwargs: the options of `TextRecipe`, except `weight_decay`, and `warmup` without `adam`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: if a value is out of its range.
 
     Example:
         >>> recipe = tfkd.text.BERTToBiLSTM(epochs=10)
@@ -49,10 +49,10 @@ class BERTToBiLSTM(TextRecipe):
 
     Reference:
         Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks", 2019:
-        hidden 150, 200 in the layer behind, Adadelta with rate 1 and rho 0.95, batches of 50. Deviations:
-        the mean over logits, as in the authors' code, where the paper has the sum; word pieces of the
-        teacher with its embeddings, which are not trained, instead of words with word2vec's, once trained
-        and once not; parts of speech are exchanged only by a tagger that is given.
+        hidden size 150, 200 in the following layer, Adadelta with rate 1 and rho 0.95, batches of 50.
+        Deviations: the mean over logits, as in the authors' code, instead of the paper's sum; the teacher's
+        word pieces with its frozen embeddings, instead of words with both trained and frozen word2vec
+        embeddings; words of the same part of speech are swapped only if a tagger is given.
     """
 
     hidden: Annotated[int, AtLeast(1)] = 150
@@ -71,17 +71,17 @@ class BERTToBiLSTM(TextRecipe):
 
     def idle(self) -> Iterator[tuple[str, str]]:
         yield from super().idle()
-        yield "weight_decay", "neither Adadelta nor Adam has one"
+        yield "weight_decay", "neither Adadelta nor Adam uses it"
         if not self.adam:
-            yield "warmup", "Adadelta has none"
+            yield "warmup", "Adadelta does not use it"
 
     def student(self, teacher: keras.Model) -> keras.Model:
         task = marked_task(teacher) or task_of(teacher)
         table = token_embedding(teacher)
         if table is None or not isinstance(task, Classification):
             raise ValueError(
-                f"`teacher` must be a classifier of token ids, with an embedding table. Received: "
-                f"{teacher.name!r} of the task {task!r}. tfkd.text.classifier makes one of a backbone."
+                "`teacher` must be a classifier of token ids, with an embedding table. Received: "
+                f"{teacher.name!r} with the task {task!r}. tfkd.text.classifier makes one from a backbone."
             )
         return bilstm_classifier(
             table.input_dim,
@@ -111,13 +111,13 @@ class BERTToBiLSTM(TextRecipe):
         mask_token: str = "[MASK]",
         seed: int = 0,
     ) -> Sentences:
-        """More sentences: see `augment_words`, which gets the recipe's numbers.
+        """Augments sentences with `augment_words` and the recipe's options.
 
         Args:
             texts: sentences whose words are separated by spaces.
             tags: a tagger of words; None for none.
-            mask_token: what stands for a masked word, as the tokenizer writes it.
-            seed: int that all choices follow from.
+            mask_token: the mask token, as the tokenizer writes it.
+            seed: int seed of all choices.
 
         Returns:
             `Sentences`.

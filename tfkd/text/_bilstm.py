@@ -20,24 +20,23 @@ def bilstm_classifier(
     tokenizer: str | None = None,
     name: str = "bilstm_classifier",
 ) -> keras.Model:
-    """A classifier of texts: one bidirectional LSTM, and one layer behind its last states.
+    """A text classifier: a bidirectional LSTM, and a layer on its final states.
 
     Args:
         vocabulary_size: number of tokens.
         classes: number of classes, at least 2.
-        embedding_dim: size of the LSTM's inputs; None for 300, or for that of `embeddings`. With
-            embeddings of another size, a trained linear layer is between.
+        embedding_dim: size of the LSTM's inputs; None for 300, or the size of `embeddings`. If the sizes
+            differ, a trained linear layer is inserted.
         hidden: units of the LSTM in each direction.
-        dense: units of the layer of ReLUs before the logits.
-        embeddings: `(vocabulary_size, d)`, such as a teacher's token embeddings, which stay as they are:
-            `model.get_layer("token_embedding").trainable = True` trains them. None for new ones that are
-            trained.
-        tokenizer: fingerprint of the tokenizer whose ids the model reads, as
-            `tfkd.text.tokenizer_of(teacher)` gives it; None if not known.
+        dense: units of the ReLU layer before the logits.
+        embeddings: `(vocabulary_size, d)`, such as a teacher's token embeddings, which are frozen:
+            `model.get_layer("token_embedding").trainable = True` trains them. None for new, trained ones.
+        tokenizer: fingerprint of the tokenizer of the model's inputs, as from
+            `tfkd.text.tokenizer_of(teacher)`; None if unknown.
         name: name of the model.
 
     Returns:
-        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
         `(B, classes)` in float32.
 
     Raises:
@@ -48,15 +47,15 @@ def bilstm_classifier(
         >>> student = tfkd.text.bilstm_classifier(len(table), 2, embedding_dim=150, embeddings=table)
 
     Reference:
-        Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks", 2019: 150
-        and 200 are theirs for SST-2. They have word2vec embeddings of whole words, in one channel that is
-        trained and one that is not; here tokens are the teacher's.
+        Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks", 2019: sizes
+        150 and 200 are theirs for SST-2. They use word2vec embeddings of whole words, in one trained and
+        one frozen channel; here tokens are the teacher's.
     """
     check_int("classes", classes, least=2)
     table = None if embeddings is None else np.asarray(embeddings, "float32")
     if table is not None and (table.ndim != 2 or len(table) != vocabulary_size):
         raise ValueError(
-            f"`embeddings` must be ({vocabulary_size}, d), a row for each token. Received: shape "
+            f"`embeddings` must be ({vocabulary_size}, d), one row per token. Received: shape "
             f"{table.shape}."
         )
     width = 300 if table is None else table.shape[1]

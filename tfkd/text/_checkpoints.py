@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face folder: what their files hold, without reading all of it."""
+"""The weights of a Hugging Face folder, without reading whole files."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ from tfkd._core import extras
 from tfkd.text._tokenizer_files import read_json
 
 _WEIGHTS, _INDEX, _OLD = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
-# What keras-hub's converters expect in front of names; networks saved without a head lack it.
+# Name prefixes that keras-hub's converters expect; networks saved without a head lack them.
 _PREFIXES = {"distilbert": "distilbert.", "roberta": "roberta.", "albert": "albert."}
 _POOLERS = {"bert": "pooler.dense", "albert": "pooler"}
 _HIDDEN = ("hidden_size", "dim", "n_embd")
@@ -32,7 +32,7 @@ class Checkpoint:
     """The tensors of a folder's `.safetensors` files.
 
     Args:
-        folder: with `model.safetensors`, or several files and their index.
+        folder: a folder with `model.safetensors`, or several files and their index.
 
     Attributes:
         shapes: dict of tuples, the shape of each tensor by its name.
@@ -52,7 +52,7 @@ class Checkpoint:
         for name in names:
             if os.path.basename(name) != name or not os.path.isfile(os.path.join(folder, name)):
                 there = _OLD in os.listdir(folder)
-                old = f"{_OLD} is a pickle, which can run code, and is not read. " if there else ""
+                old = f"{_OLD} is a pickle, which can run code, so it is not read. " if there else ""
                 raise ValueError(f"`folder`: {folder!r} has no weights in {name!r}. {old}{_SAFE}")
         self.shapes, self._files = {}, {}
         for path in (os.path.join(folder, name) for name in names):
@@ -61,7 +61,7 @@ class Checkpoint:
                     self.shapes[tensor], self._files[tensor] = tuple(entry["shape"]), path
 
     def check_sizes(self, config: dict[str, Any]) -> None:
-        """Refuses a configuration of larger tensors than there are, before memory is asked for them.
+        """Rejects a config with larger tensors than the file has, before memory is allocated.
 
         Raises:
             ValueError: naming the option.
@@ -72,12 +72,13 @@ class Checkpoint:
             rows = config.get(key)
             if isinstance(rows, int) and rows * hidden > stored:
                 raise ValueError(
-                    f"`folder`: config.json of {self._folder!r} says {key}={rows} for hidden states of "
-                    f"{hidden}, and its weights are {stored} numbers in all. Copy both from the same place."
+                    f"`folder`: config.json of {self._folder!r} has {key}={rows} for hidden states of size "
+                    f"{hidden}, but its weights have only {stored} numbers in all. Copy both from the same "
+                    "source."
                 )
 
     def tensor(self, ending: str) -> np.ndarray | None:
-        """The one tensor whose name has this ending, in float32; None if there is none, or several."""
+        """The only tensor whose name ends in `ending`, in float32; None if there is none, or several."""
         names = [name for name in self.shapes if name.endswith(ending)]
         if len(names) != 1:
             return None
@@ -86,28 +87,28 @@ class Checkpoint:
             return np.asarray(file.get_tensor(names[0]), "float32")
 
     def close_to(self, name: str, count: int = 5) -> list[str]:
-        """The names of tensors that are most like another name."""
+        """The tensor names most similar to a given name."""
         ending = name.rsplit(".", 2)[-2:]
         close = difflib.get_close_matches(name, self.shapes, n=count, cutoff=0.3)
         alike = [each for each in self.shapes if each.split(".")[-2:] == ending and each not in close]
         return (close + alike)[:count] or list(self.shapes)[:count]
 
     def number_of_layers(self) -> int | None:
-        """How many layers are numbered in the names; None if none are, or layers share their weights."""
+        """The number of layers in the tensor names; None if there are none, or layers share weights."""
         found = [re.match(r"(?:[\w]+\.)*?(?:layer|layers|h)\.(\d+)\.", name) for name in self.shapes]
         numbers = [int(each[1]) for each in found if each]
         return max(numbers) + 1 if numbers else None
 
     def readable(self, model_type: str, hidden_dim: Any, copy: str) -> str:
-        """A folder in which keras-hub finds all tensors that it looks for.
+        """A folder in which keras-hub finds all tensors it needs.
 
-        Names get the prefix that they have in front of a head, and a pooler that is missing, as in language
-        models, becomes zeros, which is told.
+        Names get the prefix that they have under a head. A missing pooler, as in language models, is filled
+        with zeros, with a warning.
 
         Args:
-            model_type: as `config.json` says.
-            hidden_dim: size of the hidden states, as it says.
-            copy: an empty folder, which is filled if names have to be changed.
+            model_type: the type in `config.json`.
+            hidden_dim: size of the hidden states in `config.json`.
+            copy: an empty folder, filled if names must be changed.
 
         Returns:
             The checkpoint's own folder, or `copy`.
@@ -135,7 +136,7 @@ class Checkpoint:
 
 
 def _header(path):
-    """The beginning of a `.safetensors` file: types, shapes and places of its tensors."""
+    """The header of a `.safetensors` file: types, shapes and offsets of its tensors."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -153,7 +154,7 @@ def _header(path):
 
 
 def _rewrite(source, target, prefix, added):
-    """Writes a `.safetensors` file with a prefix in front of all names, and with tensors of zeros added."""
+    """Writes a `.safetensors` file with a prefix on all names, and with zero tensors added."""
     header = _header(source)
     found = {prefix + name: entry for name, entry in header.items() if name != "__metadata__"}
     size = begin = max((entry["data_offsets"][1] for entry in found.values()), default=0)

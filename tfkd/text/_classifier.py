@@ -1,4 +1,4 @@
-"""Texts to classes, on a transformer."""
+"""Text classifiers on a transformer."""
 
 import keras
 from keras import layers
@@ -17,23 +17,23 @@ def classifier(
     pairs: bool = False,
     name: str = "text_classifier",
 ) -> keras.Model:
-    """A classifier of texts, or of pairs of them, on a backbone.
+    """A classifier of texts, or pairs of texts, on a backbone.
 
     Args:
-        backbone: of keras-hub, or a functional model that reads `token_ids` and `padding_mask` and returns
-            hidden states `(B, T, D)`. Its weights are shared with the classifier.
+        backbone: a keras-hub backbone, or a functional model that reads `token_ids` and `padding_mask` and
+            returns hidden states `(B, T, D)`. Its weights are shared with the classifier.
         classes: number of classes, at least 2.
-        pooling: "first" for the hidden state of the first token, "mean" for the mean of all real ones.
-        dropout: rate before the logits, in [0, 1).
-        pairs: whether `segment_ids` are an input, too; otherwise they are zeros.
+        pooling: "first" for the hidden state of the first token, "mean" for the mean over all real tokens.
+        dropout: dropout rate before the logits, in [0, 1).
+        pairs: whether `segment_ids` are also an input; otherwise they are zeros.
         name: name of the model.
 
     Returns:
-        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
         `(B, classes)` in float32. Its layers are the backbone's, `pooling`, `dropout` and `logits`.
 
     Raises:
-        ValueError: if an argument is out of range or the backbone does not fit.
+        ValueError: if an argument is out of range or the backbone is not suitable.
 
     Example:
         >>> backbone, tokenizer = tfkd.text.load("all-MiniLM-L6-v2")

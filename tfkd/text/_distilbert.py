@@ -1,4 +1,4 @@
-"""DistilBERT: every second layer, soft targets, masked words and the direction of hidden states."""
+"""DistilBERT: every second layer; soft targets, masked tokens, cosine of hidden states."""
 
 import dataclasses
 from typing import Annotated
@@ -12,17 +12,17 @@ from tfkd.text._layer_recipe import LayerRecipe
 from tfkd.text._parts_of_models import layers_of, width_at
 from tfkd.text._recipe import labels_loss
 
-# What the authors' code takes of twelve layers for six.
+# The six of twelve layers that the authors' code takes.
 PUBLISHED_LAYERS = [0, 2, 4, 7, 9, 11]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LanguageModelRecipe(LayerRecipe):
-    """What DistilBERT and DistilGPT2 share: soft targets, true tokens, the cosine of hidden states.
+    """Base class of DistilBERT and DistilGPT2: soft targets, true tokens, cosine of hidden states.
 
     Args:
         soft_weight: weight of the soft targets, at least 0.
-        temperature: of the soft targets, above 0.
+        temperature: temperature of the soft targets, above 0.
         labels_weight: weight of the true tokens' cross-entropy, or of a classifier's labels, at least 0.
         cosine_weight: weight of one minus the cosine between the last hidden states, at least 0.
         train_positions: whether the student's position embeddings are trained.
@@ -54,7 +54,7 @@ class LanguageModelRecipe(LayerRecipe):
         return [loss for loss, _ in used], [weight for _, weight in used]
 
     def weight_of_labels(self, teacher: keras.Model) -> float:
-        # A language model's are among the losses.
+        # For a language model, they are among the losses.
         return self.labels_weight if labels_loss(teacher) is None else 0.0
 
     def frozen_layers(self, student: keras.Model) -> list[keras.Layer]:
@@ -66,18 +66,18 @@ class LanguageModelRecipe(LayerRecipe):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistilBERT(LanguageModelRecipe):
-    """Half of the layers, taught by soft targets, masked words and the last hidden states.
+    """Half of the layers, trained on soft targets, masked tokens and the last hidden states.
 
-    The teacher is a masked language model (`tfkd.text.masked_language_model`), and the data those of
-    `tfkd.text.mask_tokens`; or a classifier, whose labels then take the place of masked words, if there are
-    any. Models of `tfkd.text` have no pooler, and read no token types but the first.
+    The teacher is a masked language model (`tfkd.text.masked_language_model`), and the data come from
+    `tfkd.text.mask_tokens`; or a classifier, in which case its labels, if any, replace the masked tokens.
+    Models of `tfkd.text` have no pooler, and use only the first token type.
 
     Args:
-        layers: as of `LayerRecipe`; half of twelve layers are 0, 2, 4, 7, 9 and 11.
-        hidden_dim: as of `LayerRecipe`; another width than the teacher's gets a trained projector.
+        layers: as for `LayerRecipe`; half of twelve layers are 0, 2, 4, 7, 9 and 11.
+        hidden_dim: as for `LayerRecipe`; a width other than the teacher's gets a trained projector.
         soft_weight: weight of the soft targets, at least 0.
-        temperature: of the soft targets, above 0.
-        labels_weight: weight of the masked words' cross-entropy, or of a classifier's labels, at least 0.
+        temperature: temperature of the soft targets, above 0.
+        labels_weight: weight of the masked tokens' cross-entropy, or of a classifier's labels, at least 0.
         cosine_weight: weight of one minus the cosine between the last hidden states, at least 0.
         train_positions: whether the student's position embeddings, layers called `position_embedding`, are
             trained.
@@ -92,8 +92,8 @@ class DistilBERT(LanguageModelRecipe):
     Reference:
         Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", 2019;
         weights, layers, frozen positions, warm-up and decay are those of the authors' scripts. Deviations:
-        tokens to be masked are drawn evenly, where the authors draw rare ones more often; the rate is for
-        batches of 32, and theirs is 5e-4 for thousands of texts; a classifier as the teacher.
+        tokens to mask are drawn uniformly, whereas the authors draw rare ones more often; the rate is for
+        batches of 32, theirs is 5e-4 for thousands of texts; the teacher may be a classifier.
     """
 
     soft_weight: float = 5.0

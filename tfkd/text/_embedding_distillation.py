@@ -1,4 +1,4 @@
-"""EmbeddingDistillation: a small sentence encoder learns a larger one's vectors, on any texts."""
+"""EmbeddingDistillation: a small sentence encoder learns a larger one's vectors."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,28 +20,29 @@ from tfkd.text._parts_of_models import layers_of, token_embedding
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EmbeddingDistillation(LayerRecipe):
-    """A student of a sentence encoder gives the same vectors, of any texts without labels.
+    """A student that reproduces a sentence encoder's vectors, trained on any unlabelled texts.
 
     Vectors keep the teacher's size whatever the student's width, so that both can be used side by side. The
-    student has no dropout: its vectors are to be the teacher's, which have no noise.
+    student has no dropout, since its target vectors have no noise.
 
     Args:
-        layers: as of `LayerRecipe`.
-        hidden_dim: as of `LayerRecipe`; a student of another width ends in a linear layer to the teacher's.
-        network: "transformer" for a student of the teacher's layers, "bilstm" for a recurrent one that has
-            its token embeddings.
+        layers: as for `LayerRecipe`.
+        hidden_dim: as for `LayerRecipe`; a student of another width ends in a linear layer to the teacher's
+            size.
+        network: "transformer" for a student made from the teacher's layers, "bilstm" for a recurrent one
+            with its token embeddings.
         hidden: units of the LSTM in each direction, at least 1.
         cosine_weight: weight of one minus the vectors' cosine, at least 0.
-        mse_weight: weight of their mean squared difference, at least 0; of vectors of length 1 it is twice
-            one minus their cosine over their dimensions.
+        mse_weight: weight of their mean squared difference, at least 0; for unit vectors it equals 2 (1 -
+            cosine) / dimensions.
         relational_weight: weight of the differences of distances and angles within a batch (RKD), at
             least 0.
-        hidden_weight: weight of the mean squared difference of hidden states of the layers that the student
-            has of its teacher, at least 0.
+        hidden_weight: weight of the mean squared difference of hidden states, for the layers inherited from
+            the teacher, at least 0.
         **kwargs: the options of `TextRecipe`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: if a value is out of its range.
 
     Example:
         >>> data = tfkd.text.batches(sentences, tokenizer=tokenizer)
@@ -49,11 +50,11 @@ class EmbeddingDistillation(LayerRecipe):
 
     Reference:
         Reimers, Gurevych, "Making Monolingual Sentence Embeddings Multilingual using Knowledge
-        Distillation", 2020, for mean squared error of vectors, and the authors' examples of smaller
-        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the cosine takes the
-        place of their mean squared error, whose gradients for vectors of length 1 are so small that AdamW's
-        epsilon damps them; the rate is theirs for a student that begins with its layers; hidden states and
-        relations are added.
+        Distillation", 2020, for the mean squared error of vectors, and the authors' examples with smaller
+        students; Park et al., "Relational Knowledge Distillation", 2019. Deviations: the cosine replaces
+        their mean squared error, whose gradients for unit vectors are so small that AdamW's epsilon damps
+        them; the rate is theirs for a student initialized from the teacher's layers; hidden states and
+        relations are additions.
     """
 
     network: Annotated[str, OneOf("transformer", "bilstm")] = "transformer"
@@ -71,7 +72,7 @@ class EmbeddingDistillation(LayerRecipe):
             yield "hidden", "a transformer has no LSTM"
         else:
             for option in ("layers", "hidden_dim", "hidden_weight"):
-                yield option, "a BiLSTM has no layers of its teacher"
+                yield option, "a BiLSTM does not inherit the teacher's layers"
 
     def student(self, teacher: keras.Model) -> keras.Model:
         size = output_shape_of(teacher)[-1]
@@ -83,8 +84,8 @@ class EmbeddingDistillation(LayerRecipe):
         names = {layer.name: layer for layer in student.layers}
         if "pooling" not in names:
             raise ValueError(
-                "`hidden_dim` can be another width for encoders of tfkd.text.sentence_encoder alone, whose "
-                f"pooling is known. Received: teacher {teacher.name!r}. Leave `hidden_dim` at None."
+                "`hidden_dim` can only differ for encoders from tfkd.text.sentence_encoder, whose pooling "
+                f"is known. Received: teacher {teacher.name!r}. Leave `hidden_dim` at None."
             )
         normalized = "normalization" in names
         return _ending(student.input, names["pooling"].output, size, normalized, student.name)
@@ -93,8 +94,8 @@ class EmbeddingDistillation(LayerRecipe):
         table = token_embedding(teacher)
         if table is None:
             raise ValueError(
-                "`teacher` must read token ids by an embedding table. Received: "
-                f"{teacher.name!r} without one."
+                f"`teacher` must read token ids with an embedding table. Received: {teacher.name!r} "
+                "without one."
             )
         rows = keras.ops.convert_to_numpy(table.embeddings)
         known = tokenizer_of(teacher)
@@ -118,7 +119,7 @@ class EmbeddingDistillation(LayerRecipe):
 
 
 def _ending(inputs, pooled, size, normalized, name):
-    """A sentence encoder of pooled hidden states, with vectors of another size."""
+    """A sentence encoder on pooled hidden states, with vectors of another size."""
     x = layers.Dense(size, name="projection")(pooled)
     if normalized:
         x = layers.UnitNormalization(name="normalization", dtype="float32")(x)

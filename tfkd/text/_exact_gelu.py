@@ -1,4 +1,4 @@
-"""BERT with the GELU that it was trained with."""
+"""BERT with the exact GELU it was trained with."""
 
 import functools
 from typing import Any
@@ -12,7 +12,7 @@ from tfkd._core.keras_internals import flatten_layers
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class ExactGELU:
-    """What keras-hub's backbones are given so that their files and configurations keep an exact GELU."""
+    """Mixin for keras-hub backbones whose files and configs keep an exact GELU."""
 
     hub_class = ""
 
@@ -21,25 +21,25 @@ class ExactGELU:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        # All of them are registered by one name, so that the class here may be that of another backbone.
+        # All are registered under one name, so this class may be that of another backbone.
         config = dict(config)
         hub = extras.require("keras_hub", "text", "A text model")
         named = getattr(hub.models, config.pop("hub_class"), None)
-        # A file may name anything.
+        # The file is untrusted.
         if not (isinstance(named, type) and issubclass(named, hub.models.Backbone)):
             raise ValueError(f"`hub_class` must be a backbone of keras_hub.models. Received: {named!r}.")
         return _exact(named, config)
 
 
 def exact_gelu(backbone: keras.Model) -> keras.Model:
-    """A backbone of keras-hub with the exact GELU, x times the normal distribution's function of x.
+    """A keras-hub backbone with the exact GELU, x times the normal CDF of x.
 
-    keras-hub's BERT, ALBERT and GPT-2 have the approximation by a hyperbolic tangent. BERT was trained
-    with the exact one (`"hidden_act": "gelu"`), and its hidden states are off by up to 0.01 without it.
-    Saved files, configurations and clones keep it.
+    keras-hub's BERT, ALBERT and GPT-2 use the tanh approximation. BERT was trained with the exact GELU
+    (`"hidden_act": "gelu"`); without it, hidden states are off by up to 0.01. Saved files, configs and
+    clones keep it.
 
     Args:
-        backbone: a backbone of keras-hub; it stays as it is.
+        backbone: a keras-hub backbone; it is not changed.
 
     Returns:
         A backbone of the same kind with the same weights; `backbone` itself if its GELU is exact.
@@ -56,14 +56,13 @@ def exact_gelu(backbone: keras.Model) -> keras.Model:
     hub = extras.require("keras_hub", "text", "A text model")
     if not isinstance(backbone, hub.models.Backbone):
         raise ValueError(
-            "`backbone` must be a backbone of keras-hub. Received: "
-            f"{getattr(backbone, 'name', backbone)!r} ({type(backbone).__name__}). In a model of your own, "
-            "activation='gelu' is the exact one."
+            f"`backbone` must be a keras-hub backbone. Received: {getattr(backbone, 'name', backbone)!r} "
+            f"({type(backbone).__name__}). In your own model, activation='gelu' is already exact."
         )
     if not approximate_blocks(backbone):
         if not any(getattr(each, "activation", None) is keras.activations.gelu for each in backbone.layers):
             raise ValueError(
-                f"`backbone` has no GELU that could be made exact. Received: {type(backbone).__name__}."
+                f"`backbone` has no approximate GELU to replace. Received: {type(backbone).__name__}."
             )
         return backbone
     exact = _exact(type(backbone), backbone.get_config())
@@ -72,7 +71,7 @@ def exact_gelu(backbone: keras.Model) -> keras.Model:
 
 
 def approximate_blocks(backbone: Any) -> list:
-    """The blocks of a backbone whose GELU is approximated."""
+    """The blocks of a backbone with an approximate GELU."""
     return [
         layer
         for layer in flatten_layers(backbone)

@@ -1,4 +1,4 @@
-"""GeneratedText: a causal language model's student taught on what its teacher writes."""
+"""GeneratedText: distils a causal language model on texts that the teacher writes."""
 
 import dataclasses
 from typing import Annotated
@@ -18,11 +18,11 @@ from tfkd.text._sampling import sample
 
 
 class GeneratedTextSource(Source):
-    """Texts that the teacher writes, a token at a time.
+    """Texts that the teacher writes, token by token.
 
     Args:
         lesson: the networks, their task, and random numbers.
-        recipe: how it writes.
+        recipe: the recipe with the sampling options.
         **kwargs: passed to `keras.Layer`.
     """
 
@@ -39,22 +39,22 @@ class GeneratedTextSource(Source):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GeneratedText(parts.NewInputs, Recipe):
-    """Texts that a causal language model writes itself, soft targets at each token, and hidden states.
+    """Texts written by a causal language model; soft targets at each token, and hidden states.
 
-    No text is needed, and no labels. The teacher writes token by token, which takes as many of its passes
-    as texts have tokens, so texts are remembered and learned from several times.
+    No texts or labels are needed. The teacher writes token by token, which takes one forward pass per
+    token, so texts are kept and used several times.
 
     Args:
-        length: tokens of each text, padding included, at least 2.
-        start_ids: tokens that texts begin with, each as likely as the others, such as GPT-2's
-            `<|endoftext|>`; empty for any of the vocabulary.
-        writing_temperature: what logits are divided by before a token is drawn, above 0.
+        length: number of tokens in each text, including padding, at least 2.
+        start_ids: first tokens of texts, drawn uniformly, such as GPT-2's `<|endoftext|>`; empty to draw
+            from the whole vocabulary.
+        writing_temperature: divides the logits before sampling; above 0.
         end_id: the token that ends a text; None if there is none.
-        pad_id: what stands behind the end; it may be the token that texts begin with.
+        pad_id: the padding token; it may be the one that texts start with.
         features: weight of the cosine distance of hidden states, summed over the student's blocks.
-        learning_rate: peak rate of AdamW, which warms up over the first 5 % of the updates and decays to 0
-            as a cosine.
-        weight_decay: of AdamW.
+        learning_rate: peak rate of AdamW, with warm-up over the first 5 % of the updates and cosine decay
+            to 0.
+        weight_decay: weight decay of AdamW.
         **kwargs: the options of `tfkd.datafree.Recipe`.
 
     Example:
@@ -64,9 +64,9 @@ class GeneratedText(parts.NewInputs, Recipe):
 
     Reference:
         Liu et al., "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models", 2023, whose
-        first tokens are drawn from the vocabulary, too. Deviations: the three to five tokens behind the
-        first are drawn like the others, where theirs are the likeliest; students are smaller networks, not
-        quantized ones, and learn hidden states as well.
+        first tokens are also drawn from the vocabulary. Deviations: the three to five tokens after the
+        first are sampled like the others, while theirs are the most likely ones; students are smaller
+        networks, not quantized ones, and also learn hidden states.
     """
 
     length: Annotated[int, AtLeast(2)] = 64
@@ -92,7 +92,7 @@ class GeneratedText(parts.NewInputs, Recipe):
     def for_teacher(self, teacher: keras.Model, task: Task) -> "GeneratedText":
         if not isinstance(task, CausalLanguageModel):
             raise ValueError(
-                f"`recipe`: GeneratedText has the teacher write, and {teacher.name!r} is not a causal "
+                f"`recipe`: GeneratedText lets the teacher write, but {teacher.name!r} is not a causal "
                 f"language model ({task!r}). Use tfkd.datafree.ProceduralText, or say "
                 'task="causal_language_model" if it is one.'
             )
@@ -108,7 +108,7 @@ class GeneratedText(parts.NewInputs, Recipe):
         return [*self.start_ids, self.pad_id, *([] if self.end_id is None else [self.end_id])]
 
     def write(self, teacher: keras.Model, n: int, seed) -> tf.Tensor:
-        """Token ids of `n` texts, int32 `(n, length)`, that follow from an int32 seed `(2,)`."""
+        """Token ids of `n` texts, int32 `(n, length)`, determined by an int32 seed `(2,)`."""
         first = tf.random.stateless_uniform((n, 1), seed, 0, self._starts(teacher), "int32")
         if self.start_ids:
             first = tf.gather(tf.constant(self.start_ids, "int32"), first)

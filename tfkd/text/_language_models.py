@@ -1,4 +1,4 @@
-"""Models that tell tokens: hidden ones, and those that follow."""
+"""Masked and causal language models."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from tfkd.text._reading import apply_backbone, text_inputs, token_embedding
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class TokenBias(keras.Layer):
-    """Adds a trained number to each token's logit.
+    """Adds a trained bias to each token's logit.
 
     Call arguments:
         inputs: logits `(B, T, vocabulary)`.
@@ -37,24 +37,24 @@ def masked_language_model(
     folder: str | os.PathLike | None = None,
     name: str = "masked_language_model",
 ) -> keras.Model:
-    """A model that tells the tokens behind [MASK], with BERT's head on a backbone.
+    """A model that predicts masked tokens, with BERT's head on a backbone.
 
-    The head is a linear layer with GELU, a layer normalization, and the token embeddings in reverse, with a
+    The head is a linear layer with GELU, a layer normalization, and the transposed token embeddings with a
     bias for each token.
 
     Args:
-        backbone: of keras-hub, or a functional model that embeds tokens with one
+        backbone: a keras-hub backbone, or a functional model that embeds tokens with one
             `keras.layers.ReversibleEmbedding`. Its weights are shared with the model.
-        folder: a Hugging Face folder whose checkpoint has the head, of BERT, RoBERTa, DistilBERT or
-            ALBERT; None for a new one.
+        folder: a Hugging Face folder whose checkpoint has the head of BERT, RoBERTa, DistilBERT or ALBERT;
+            None for a new head.
         name: name of the model.
 
     Returns:
-        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
         `(B, T, vocabulary)` in float32.
 
     Raises:
-        ValueError: if the backbone does not fit, or the folder has no such head.
+        ValueError: if the backbone is not suitable, or the folder has no such head.
 
     Example:
         >>> backbone, tokenizer = tfkd.text.load("bert-base-uncased")
@@ -78,25 +78,25 @@ def masked_language_model(
 
 
 def _as_in_blocks(backbone):
-    """The activation and the normalization's epsilon of a backbone's blocks, which its head shares."""
+    """The activation and normalization epsilon of a backbone's blocks, also used in its head."""
     blocks = [layer for layer in backbone.layers if hasattr(layer, "layer_norm_epsilon")]
     return (blocks[0].activation, blocks[0].layer_norm_epsilon) if blocks else ("gelu", 1e-12)
 
 
 def causal_language_model(backbone: keras.Model, name: str = "causal_language_model") -> keras.Model:
-    """A model that tells the next token at each one, with the token embeddings of a backbone in reverse.
+    """A model that predicts the next token, with a backbone's transposed token embeddings.
 
     Args:
-        backbone: a causal one of keras-hub, such as GPT-2, or a functional model that embeds tokens with
+        backbone: a causal keras-hub backbone, such as GPT-2, or a functional model that embeds tokens with
             one `keras.layers.ReversibleEmbedding`. Its weights are shared with the model.
         name: name of the model.
 
     Returns:
-        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
-        `(B, T, vocabulary)` in float32: at t, those of the token at t + 1.
+        A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
+        `(B, T, vocabulary)` in float32; at position t, those of the token at t + 1.
 
     Raises:
-        ValueError: if the backbone does not fit.
+        ValueError: if the backbone is not suitable.
 
     Example:
         >>> model = tfkd.text.causal_language_model(tfkd.text.load("gpt2").backbone)

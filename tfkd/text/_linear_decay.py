@@ -1,4 +1,4 @@
-"""The learning rate of transformers: a linear warm-up, then linearly to 0."""
+"""The learning rate of transformers: linear warm-up, then linear decay to 0."""
 
 import keras
 from keras import ops
@@ -8,12 +8,12 @@ from tfkd._core.checks import check_int, check_number
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises linearly from 0 to its peak, and then falls linearly to 0.
+    """Linear warm-up from 0 to the peak, then linear decay to 0.
 
     Args:
-        peak: the highest rate, above 0.
-        updates: of the whole run, at least 1.
-        warmup: share of the updates in which it rises, in [0, 1).
+        peak: peak learning rate, above 0.
+        updates: number of updates in the whole run, at least 1.
+        warmup: fraction of the updates used for warm-up, in [0, 1).
 
     Raises:
         ValueError: if a number is out of its range.
@@ -32,7 +32,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup = check_number("warmup", warmup, least=0, below=1)
 
     def __call__(self, step):
-        # Of a run of one update the first is at the peak.
+        # In a run with a single update, it is at the peak.
         done = (ops.cast(step, "float32") + 1.0) / (self.updates + 1.0)
         rising = done / max(self.warmup, 1e-9)
         falling = (1.0 - done) / (1.0 - self.warmup)

@@ -1,4 +1,4 @@
-"""Text models of Hugging Face folders."""
+"""Text models from Hugging Face folders."""
 
 import os
 import re
@@ -21,10 +21,10 @@ _ACTIVATIONS = ("hidden_act", "activation_function", "activation")
 
 
 class Loaded(NamedTuple):
-    """A text model's network and its tokenizer.
+    """The network and tokenizer of a text model.
 
     Attributes:
-        backbone: a backbone of keras-hub.
+        backbone: a keras-hub backbone.
         tokenizer: a `tfkd.text.Tokenizer`.
     """
 
@@ -33,24 +33,24 @@ class Loaded(NamedTuple):
 
 
 def load(folder: str | os.PathLike, max_length: int | None = None) -> Loaded:
-    """The network and the tokenizer of a Hugging Face folder.
+    """Loads the network and the tokenizer of a Hugging Face folder.
 
-    keras-hub makes the network: BERT, RoBERTa, DistilBERT, ALBERT, GPT-2, Llama, Gemma and what else it
-    converts. A GELU is exact where the checkpoint's is. Heads that a checkpoint has besides are not taken.
-    Nothing in the folder is run: weights are read from `.safetensors` only.
+    keras-hub creates the network: BERT, RoBERTa, DistilBERT, ALBERT, GPT-2, Llama, Gemma and others it can
+    convert. GELU is exact if the checkpoint's is. Heads in the checkpoint are ignored. Nothing in the
+    folder is executed: weights are read from `.safetensors` only.
 
     Args:
-        folder: with `config.json`, `model.safetensors` and the files of a tokenizer.
-        max_length: tokens at which texts are cut; None for 128, or for what the network has positions for
-            where that is less.
+        folder: a folder with `config.json`, `model.safetensors` and the files of a tokenizer.
+        max_length: number of tokens at which texts are truncated; None for 128, or the network's number of
+            positions if smaller.
 
     Returns:
         A tuple `(backbone, tokenizer)`.
 
     Raises:
-        ImportError: if keras-hub or the `tokenizers` library is missing; says what to install.
-        ValueError: if the folder has no configuration, weights or tokenizer, if keras-hub does not know the
-            kind of model, or tensors are missing or called otherwise; names them.
+        ImportError: if keras-hub or the `tokenizers` library is missing; the message says what to install.
+        ValueError: if the folder has no config, weights or tokenizer, keras-hub does not support the kind
+            of model, or tensors are missing or have other names; the message names them.
 
     Example:
         >>> backbone, tokenizer = tfkd.text.load("all-MiniLM-L6-v2")
@@ -62,7 +62,7 @@ def load(folder: str | os.PathLike, max_length: int | None = None) -> Loaded:
     config = _configuration(folder)
     checkpoint = Checkpoint(folder)
     checkpoint.check_sizes(config)
-    # Before the weights, which take longer.
+    # Checked before the weights, which take longer.
     tokenizer = Tokenizer(folder)
     backbone = _backbone(hub, folder, config, checkpoint)
     _check_depth(backbone, checkpoint, folder)
@@ -76,35 +76,35 @@ def load(folder: str | os.PathLike, max_length: int | None = None) -> Loaded:
 def _configuration(folder):
     if not os.path.isdir(folder):
         raise ValueError(
-            f"`folder` must be a folder. Received: {folder!r}. A model of the Hugging Face hub has to be "
-            "there first: huggingface-cli download NAME --local-dir FOLDER."
+            f"`folder` must be a folder. Received: {folder!r}. Download a model from the Hugging Face Hub "
+            "first: huggingface-cli download NAME --local-dir FOLDER."
         )
     config = read_json(os.path.join(folder, "config.json"))
     if config is None or not isinstance(config.get("model_type"), str) or "registered_name" in config:
         raise ValueError(
-            f"`folder`: {folder!r} has no config.json with a `model_type`, as Hugging Face's models have. "
-            "Models that keras-hub has saved are read by keras_hub.models.Backbone.from_preset(folder)."
+            f"`folder`: {folder!r} has no config.json with a `model_type`, as in Hugging Face models. "
+            "Models saved by keras-hub are read by keras_hub.models.Backbone.from_preset(folder)."
         )
     if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
         raise ValueError(
-            f"`folder`: {folder!r} has position_embedding_type={kind!r}, which keras-hub would take for "
+            f"`folder`: {folder!r} has position_embedding_type={kind!r}, which keras-hub would read as "
             "'absolute'. Choose another checkpoint."
         )
     return config
 
 
 def _backbone(hub, folder, config, checkpoint):
-    """The network as keras-hub converts it, from a copy if names have to be changed."""
+    """The network converted by keras-hub, from a copy if names must be changed."""
     with tempfile.TemporaryDirectory() as copy:
         readable = checkpoint.readable(config["model_type"], config.get("hidden_size"), copy)
         try:
             backbone = hub.models.Backbone.from_preset(readable)
-        # Converters raise whatever comes up: names, shapes, options of the configuration.
+        # Converters raise many kinds of errors: names, shapes, config options.
         except Exception as error:
             raise ValueError(_why(error, folder, config, checkpoint)) from error
     if "token_ids" not in {tensor.name for tensor in backbone.inputs}:
         raise ValueError(
-            f"`folder`: {folder!r} holds a {type(backbone).__name__}, which does not read token ids. "
+            f"`folder`: {folder!r} contains a {type(backbone).__name__}, which does not take token ids. "
             "Choose a text model."
         )
     return backbone
@@ -119,13 +119,13 @@ def _why(error, folder, config, checkpoint):
             "'roberta', 'distilbert', 'albert', 'gpt2', 'llama', 'gemma' and others."
         )
     if isinstance(error, KeyError):
-        return f"{begin}: its config.json has no {error.args[0]!r}. Copy it again from where it comes from."
+        return f"{begin}: its config.json has no {error.args[0]!r}. Copy it again from its source."
     if missing := re.search(r"tensor[ '\"]+([\w.]+)", str(error)):
         name = missing[1]
         close = checkpoint.close_to(name)
         return (
-            f"{begin}: its weights lack the tensor {name!r}. It has {len(checkpoint.shapes)} tensors, "
-            f"such as {', '.join(close)}. Save it as the model that config.json says, with transformers: "
+            f"{begin}: its weights lack the tensor {name!r}. It has {len(checkpoint.shapes)} tensors, such "
+            f"as {', '.join(close)}. Save it as the model in config.json, with transformers: "
             "AutoModel.from_pretrained(name).save_pretrained(folder)."
         )
     shown = f"{type(error).__name__}: {str(error)[:300]}"
@@ -133,12 +133,12 @@ def _why(error, folder, config, checkpoint):
 
 
 def _check_depth(backbone, checkpoint, folder):
-    """Layers that the configuration does not count would silently be left out."""
+    """Layers beyond the count in the config would silently be ignored."""
     stored = checkpoint.number_of_layers()
     if stored is not None and stored != (expected := getattr(backbone, "num_layers", stored)):
         raise ValueError(
-            f"`folder`: the weights of {folder!r} have {stored} layers, and its config.json says "
-            f"{expected}. Copy both from the same place."
+            f"`folder`: the weights of {folder!r} have {stored} layers, but its config.json has "
+            f"{expected}. Copy both from the same source."
         )
 
 
@@ -152,22 +152,22 @@ def _with_activation_of(config: dict[str, Any], backbone, folder):
     )
     if has_gelu and said is not None and not (approximate and said in _APPROXIMATE):
         raise ValueError(
-            f"`folder`: the model of {folder!r} has the activation {said!r}, and keras-hub's "
-            f"{type(backbone).__name__} computes {'an approximated' if approximate else 'an exact'} GELU. "
+            f"`folder`: the model of {folder!r} has the activation {said!r}, but keras-hub's "
+            f"{type(backbone).__name__} computes {'an approximate' if approximate else 'an exact'} GELU. "
             "Choose another checkpoint."
         )
     epsilon = config.get("layer_norm_eps")
     own = next((layer.epsilon for layer in backbone.layers if hasattr(layer, "epsilon")), None)
     if epsilon is not None and own is not None and epsilon > 10 * max(own, 1e-6):
         warnings.warn(
-            f"The model of {folder!r} was trained with layer_norm_eps={epsilon}; keras-hub's has {own}.",
+            f"The model of {folder!r} was trained with layer_norm_eps={epsilon}; keras-hub uses {own}.",
             stacklevel=3,
         )
     return backbone
 
 
 def _add_only_segment(backbone, checkpoint):
-    """RoBERTa has one segment, whose embedding keras-hub leaves out: it goes to those of all positions."""
+    """Adds RoBERTa's only segment embedding, which keras-hub omits, to all position embeddings."""
     segments = checkpoint.tensor("embeddings.token_type_embeddings.weight")
     if (
         "segment_ids" in {tensor.name for tensor in backbone.inputs}
@@ -185,7 +185,7 @@ def _max_length(max_length, backbone):
         return min(_LONGEST, positions or _LONGEST)
     if positions is not None and max_length > positions:
         raise ValueError(
-            f"`max_length` must be at most {positions}, for which the network has positions. Received: "
+            f"`max_length` must be at most {positions}, the network's number of positions. Received: "
             f"max_length={max_length}."
         )
     return max_length
@@ -194,6 +194,6 @@ def _max_length(max_length, backbone):
 def _check_vocabulary(tokenizer, backbone, folder):
     if len(tokenizer.vocabulary) > (rows := backbone.vocabulary_size):
         raise ValueError(
-            f"`folder`: the tokenizer of {folder!r} has {len(tokenizer.vocabulary)} tokens, and its "
-            f"network embeddings of {rows}. Copy both from the same place."
+            f"`folder`: the tokenizer of {folder!r} has {len(tokenizer.vocabulary)} tokens, but its "
+            f"network has embeddings for {rows}. Copy both from the same source."
         )

@@ -1,4 +1,4 @@
-"""What models of text end with: a layer whose name tells files their task."""
+"""Final layers of text models, whose name records the task in files."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ import keras
 
 from tfkd.text._checkpoints import Checkpoint
 
-# Of BERT, RoBERTa, DistilBERT and ALBERT: the linear layer, its normalization, the biases of tokens.
+# Names in BERT, RoBERTa, DistilBERT and ALBERT: linear layer, normalization, token biases.
 _NAMES = (
     ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"),
     ("lm_head.dense", "lm_head.layer_norm", "lm_head.bias"),
@@ -18,16 +18,16 @@ _NAMES = (
 def give_masked_head(
     folder: str | os.PathLike, dense: keras.Layer, norm: keras.Layer, logits: keras.Layer
 ) -> None:
-    """Gives the layers of a head the weights of a checkpoint's.
+    """Copies a checkpoint's head weights to layers.
 
     Args:
-        folder: of the checkpoint.
+        folder: folder of the checkpoint.
         dense: the linear layer.
-        norm: the normalization behind it.
+        norm: the normalization after it.
         logits: the biases of tokens.
 
     Raises:
-        ValueError: if the checkpoint has no such head, or one of other sizes.
+        ValueError: if the checkpoint has no such head, or one with other sizes.
     """
     checkpoint = Checkpoint(os.fspath(folder))
     for names in _NAMES:
@@ -36,7 +36,7 @@ def give_masked_head(
             break
     else:
         raise ValueError(
-            f"`folder`: {os.fspath(folder)!r} has no head of a masked language model: no tensors such as "
+            f"`folder`: {os.fspath(folder)!r} has no masked language model head: no tensors such as "
             f"{_NAMES[0][0] + '.weight'!r} or {_NAMES[1][0] + '.weight'!r}. Give no folder, and train a "
             "new head."
         )
@@ -46,14 +46,14 @@ def give_masked_head(
         expected = [tuple(each.shape) for each in layer.weights]
         if shapes != expected:
             raise ValueError(
-                f"`folder`: the head in {os.fspath(folder)!r} has weights of shapes {shapes} where the "
+                f"`folder`: the head in {os.fspath(folder)!r} has weights of shapes {shapes}, but the "
                 f"backbone needs {expected}. Load the backbone from the same folder."
             )
         layer.set_weights(weights)
 
 
 def _read(checkpoint, dense, norm, tokens) -> list:
-    """Five tensors, None where one is missing; old files call those of normalizations gamma and beta."""
+    """Five tensors, None for a missing one; old files name those of normalizations gamma and beta."""
 
     def either(*names):
         return next((each for name in names if (each := checkpoint.tensor(name)) is not None), None)

@@ -1,4 +1,4 @@
-"""Masked words as labels: which tokens a masked language model has to find, anew in each epoch."""
+"""Random masking for masked language models, different in each epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,24 +19,23 @@ def mask_tokens(
     random: float = 0.1,
     seed: int | EpochSeed = 0,
 ) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
-    """Hides tokens at random, anew in each epoch, for masked language models.
+    """Masks tokens at random, differently in each epoch, for masked language models.
 
-    Special tokens and padding are never hidden. Labels are the true tokens where one was chosen, -100
-    elsewhere, which every loss and metric of `tfkd` leaves out.
+    Special tokens and padding are never masked. Labels are the true tokens at chosen positions, and -100
+    elsewhere, which every loss and metric in `tfkd` ignores.
 
     Args:
-        tokenizer: a `tfkd.text.Tokenizer`, or what has its `vocabulary`, `mask_id` and `special_ids`.
-        probability: that a token is chosen, in (0, 1).
-        mask: share of the chosen that become the mask token, in [0, 1].
-        random: share of them that become another token; the rest stays as it is. `mask + random` is at
-            most 1.
-        seed: int, at least 0, that all choices follow from, in the order of epochs begun; or a
-            `tfkd.text.EpochSeed`, which is a callback of `fit` too: with it a resumed `fit` hides what it
-            would have hidden. It may be that of `tfkd.text.batches`.
+        tokenizer: a `tfkd.text.Tokenizer`, or an object with its `vocabulary`, `mask_id` and `special_ids`.
+        probability: probability that a token is chosen, in (0, 1).
+        mask: fraction of the chosen tokens that become the mask token, in [0, 1].
+        random: fraction that become a random token; the rest is unchanged. `mask + random` is at most 1.
+        seed: int seed of all choices, at least 0, one after another for each started epoch; or a
+            `tfkd.text.EpochSeed`, which is also a callback for `fit`: with it, a resumed `fit` masks the
+            same tokens as an uninterrupted one. It may be shared with `tfkd.text.batches`.
 
     Returns:
-        A function for `tf.data.Dataset.apply`, from batches of inputs, alone or with labels, which are left
-        out, to a data set of `(inputs, labels)`.
+        A function for `tf.data.Dataset.apply`, from batches of inputs, alone or with labels, which are
+        dropped, to a data set of `(inputs, labels)`.
 
     Raises:
         ValueError: if a number is out of its range, or the tokenizer has no mask token.
@@ -48,22 +47,21 @@ def mask_tokens(
         >>> student = tfkd.text.DistilBERT().distil(teacher, data, callbacks=[seeds])
 
     Reference:
-        Devlin et al., "BERT", 2019, for the shares; Liu et al., "RoBERTa", 2019, for new ones in each
-        epoch. Deviation: each token is chosen by itself, where BERT chooses a fixed number in each
-        sentence.
+        Devlin et al., "BERT", 2019, for the fractions; Liu et al., "RoBERTa", 2019, for new masks in each
+        epoch. Deviation: each token is chosen independently; BERT chooses a fixed number per sentence.
     """
     check_number("probability", probability, above=0, below=1)
     check_number("mask", mask, least=0, most=1)
     check_number("random", random, least=0, most=1 - mask)
     if tokenizer.mask_id is None:
         raise ValueError(
-            "`tokenizer` has no mask token, so its model is not a masked language model. Use the tokenizer "
-            "of a BERT, or tfkd.tasks.next_tokens for the labels of a causal language model."
+            "`tokenizer` has no mask token, so its model is not a masked language model. Use a BERT "
+            "tokenizer, or tfkd.tasks.next_tokens for the labels of a causal language model."
         )
     seeds = seed if isinstance(seed, EpochSeed) else _Counting((check_int("seed", seed, least=0), 0))
     ids = np.arange(len(tokenizer.vocabulary), dtype="int32")
     special = np.isin(ids, list(tokenizer.special_ids))
-    # What a token may be replaced by is what may be hidden.
+    # Tokens may be replaced by any token that may be masked.
     words = ids[~special]
 
     def masked(inputs, seed):
@@ -92,11 +90,11 @@ def mask_tokens(
 
 
 class _Counting(EpochSeed):
-    """Takes each iteration for an epoch, since nobody tells it the number."""
+    """Counts each iteration as an epoch, since the epoch is not known."""
 
     @property
     def epoch(self) -> int:
-        """How often it was asked before."""
+        """The number of earlier iterations."""
         self._begun += 1
         return self._begun - 1
 

@@ -1,4 +1,4 @@
-"""MiniLM: the last layer's attention, and how its values relate; an assistant where the gap is wide."""
+"""MiniLM: the last layer's attention and value relations, with an optional assistant."""
 
 import dataclasses
 import os
@@ -14,17 +14,17 @@ from tfkd.text._parts_of_models import layers_of, width_at
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MiniLM(LayerRecipe):
-    """Deep self-attention distillation: the last layer's attention and the relations of its values.
+    """Deep self-attention distillation: the last layer's attention and value relations.
 
-    Neither texts need labels nor teachers a task: the student is fine-tuned, or taught a task by another
-    recipe, afterwards. Layers behind its last attention are not trained and stay what they inherit.
+    Texts need no labels and teachers no task: the student is fine-tuned, or taught a task by another
+    recipe, afterwards. Layers after its last attention are not trained and keep their inherited weights.
 
     Args:
-        layers: as of `LayerRecipe`.
-        hidden_dim: as of `LayerRecipe`; any width that the teacher's number of heads divides.
+        layers: as for `LayerRecipe`.
+        hidden_dim: as for `LayerRecipe`; any multiple of the teacher's number of heads.
         assistant: whether a teacher assistant, as deep as the teacher and as wide as the student, is
-            trained before and teaches the student; None for students of at most half the teacher's depth
-            and width.
+            trained first and then teaches the student; None to use one for students of at most half the
+            teacher's depth and width.
         **kwargs: the options of `TextRecipe`.
 
     Example:
@@ -32,9 +32,9 @@ class MiniLM(LayerRecipe):
 
     Reference:
         Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
-        Transformers", 2020. Deviations: the student begins with the teacher's weights, at random in the
-        paper; the rate is for batches of 32, theirs is 3e-4 for 256 texts and 5e-4 for 1,024; epochs are
-        those of a small data set, theirs are 400,000 steps.
+        Transformers", 2020. Deviations: the student starts with the teacher's weights, not at random; the
+        rate is for batches of 32, theirs is 3e-4 for 256 texts and 5e-4 for 1,024; epochs are for a small
+        data set, theirs are 400,000 steps.
     """
 
     assistant: bool | None = None
@@ -49,7 +49,7 @@ class MiniLM(LayerRecipe):
         return [AttentionKL(theirs, ours), SelfAttentionRelations(theirs, ours)], [1.0, 1.0]
 
     def needs_assistant(self, teacher: keras.Model, student: keras.Model) -> bool:
-        """Whether an assistant comes between the two."""
+        """Whether an assistant is used between the two."""
         if self.assistant is not None:
             return self.assistant
         theirs, ours = layers_of(teacher, "teacher").hidden, layers_of(student, "student").hidden
@@ -74,14 +74,14 @@ class MiniLM(LayerRecipe):
         backup_dir: str | os.PathLike | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Trains a student, if need be with an assistant that is trained before.
+        """Trains a student, with an assistant if needed.
 
         Args:
             teacher: the trained transformer.
             student: the student, which is trained in place.
-            x: as of every recipe.
-            y: likewise.
-            backup_dir: likewise; of the two runs with an assistant, each has a folder in it.
+            x: as for every recipe.
+            y: as for every recipe.
+            backup_dir: as for every recipe; with an assistant, each of the two runs has a subfolder.
             **kwargs: the other arguments of `TextRecipe.fit`.
 
         Returns:

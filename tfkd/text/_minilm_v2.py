@@ -1,4 +1,4 @@
-"""MiniLMv2: how queries, keys and values of one layer relate, whatever the number of heads."""
+"""MiniLMv2: relations of queries, keys and values of one layer, for any number of heads."""
 
 import dataclasses
 from typing import Annotated
@@ -12,7 +12,7 @@ from tfkd.text._layer_recipe import LayerRecipe
 from tfkd.text._parts_of_models import layers_of
 
 _OF = "queries", "keys", "values"
-# Of large teachers the authors take the 21st of 24 layers, and 64 heads.
+# For large teachers the authors use the 21st of 24 layers, and 64 heads.
 _LARGE, _LAYER_OF_LARGE, _HEADS, _HEADS_OF_LARGE = 24, 20, 48, 64
 
 
@@ -20,16 +20,16 @@ _LARGE, _LAYER_OF_LARGE, _HEADS, _HEADS_OF_LARGE = 24, 20, 48, 64
 class MiniLMv2(LayerRecipe):
     """Multi-head self-attention relations of queries, keys and values.
 
-    Neither texts need labels nor teachers a task, as with `MiniLM`; teacher and student may have different
+    As with `MiniLM`, texts need no labels and teachers no task. Teacher and student may have different
     numbers of heads, since both are split into relation heads.
 
     Args:
-        layers: as of `LayerRecipe`.
-        hidden_dim: as of `LayerRecipe`.
-        relation_heads: how many heads queries, keys and values are split into, which must divide both
-            widths; None for 48, or 64 of a teacher of 24 layers.
-        teacher_layer: number of the teacher's layer from 0; None for the last one, or 20 of 24. The authors
-            take 18 of RoBERTa's and XLM-R's 24.
+        layers: as for `LayerRecipe`.
+        hidden_dim: as for `LayerRecipe`.
+        relation_heads: number of relation heads that queries, keys and values are split into, which must
+            divide both widths; None for 48, or 64 for a teacher with 24 layers.
+        teacher_layer: index of the teacher's layer; None for the last one, or 20 of 24. The authors use 18
+            for RoBERTa and XLM-R with 24.
         **kwargs: the options of `TextRecipe`.
 
     Example:
@@ -37,9 +37,9 @@ class MiniLMv2(LayerRecipe):
 
     Reference:
         Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation for Compressing Pretrained
-        Transformers", 2021. Deviations: the student begins with the teacher's weights; the rate is for
-        batches of 32, theirs is 6e-4 for 256 texts; epochs are those of a small data set, theirs are
-        400,000 steps.
+        Transformers", 2021. Deviations: the student starts with the teacher's weights; the rate is for
+        batches of 32, theirs is 6e-4 for 256 texts; epochs are for a small data set, theirs are 400,000
+        steps.
     """
 
     relation_heads: Annotated[int | None, AtLeast(1)] = None
@@ -55,7 +55,7 @@ class MiniLMv2(LayerRecipe):
             number = _LAYER_OF_LARGE if large else len(theirs) - 1
         if number >= len(theirs):
             raise ValueError(
-                f"`teacher_layer` must be a number from 0 to {len(theirs) - 1}, of the layers of "
+                f"`teacher_layer` must be an index from 0 to {len(theirs) - 1} of the layers of "
                 f"{teacher.name!r}. Received: teacher_layer={number}."
             )
         heads = self.relation_heads or (_HEADS_OF_LARGE if large else _HEADS)
@@ -65,11 +65,12 @@ class MiniLMv2(LayerRecipe):
 
 
 def _check_heads(heads, model, layer):
-    """Raises ValueError if queries, keys and values cannot be split into so many heads."""
+    """Raises ValueError if queries, keys and values cannot be split into that many heads."""
     for kind in _OF:
         *_, own, size = taps.shape(model, f"{layer}:{kind}")
         if own * size % heads:
             raise ValueError(
-                f"`relation_heads` must divide the {own * size} {kind} a token has in {model.name!r}. "
-                f"Received: relation_heads={heads}. Give {own}, or another divisor of both widths."
+                f"`relation_heads` must divide {own * size}, the total width of {kind} per token in "
+                f"{model.name!r}. Received: relation_heads={heads}. Give {own}, or another divisor of both "
+                "widths."
             )

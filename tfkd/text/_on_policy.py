@@ -1,4 +1,4 @@
-"""OnPolicyDistiller: a causal student that is taught on what it writes itself."""
+"""OnPolicyDistiller: a causal student that is trained on its own outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,37 +15,38 @@ from tfkd.text._sampling import prompt_lengths, sample
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class OnPolicyDistiller(Distiller):
-    """GKD: distils a causal language model on sequences of the data and on those the student samples.
+    """GKD: distils a causal language model on the data and on sequences the student samples.
 
-    A student that only ever sees the texts of others meets, when it writes, states that it was never taught
-    in. Here a share of the batches keep their prompts alone: the student samples what follows, and the
-    teacher is asked about that. No gradient flows through the sampling.
+    A student trained only on given texts meets states in generation that it never saw in training. Here, a
+    fraction of the batches keep only their prompts: the student samples the continuation, and the teacher
+    provides targets for it. No gradient flows through the sampling.
 
-    Inputs are `{"token_ids", "padding_mask"}` `(batch, tokens)`, padded behind. Labels `(batch, tokens)`
-    hold at each position the token that follows, as `tfkd.tasks.next_tokens` makes them, and -100 where it
-    does not count: what comes before the first that counts is the prompt. Sequences are sampled up to the
-    length of the batch, so give batches room. In training, metrics count sampled tokens
-    too, where they say how sure the student is of itself: judge by `validation_data`.
+    Inputs are `{"token_ids", "padding_mask"}` `(batch, tokens)`, padded at the end. Labels `(batch,
+    tokens)` hold the next token at each position, as from `tfkd.tasks.next_tokens`, and -100 where it does
+    not count; everything before the first label that counts is the prompt. Sequences are sampled up to the
+    length of the batch, so leave room in batches. In training, metrics include sampled tokens, where they
+    only measure the student's self-consistency: use `validation_data` to judge the student.
 
     Args:
         teacher: a trained causal language model that returns logits `(batch, tokens, vocabulary)`, such as
-            of `tfkd.text.causal_language_model`.
-        student: the one to train, with the same vocabulary.
+            from `tfkd.text.causal_language_model`.
+        student: the model to train, with the same vocabulary.
         distillation_losses: None for `tfkd.losses.GeneralizedJSD(0.5, only_labelled=True)`; with
             `tfkd.losses.ReverseKL(only_labelled=True)` it is MiniLLM's single-step form.
-        distillation_loss_weights: as of `tfkd.Distiller`.
-        lmbda: share of the batches that the student samples, in [0, 1]: 0 for the data alone, 1 for its own
-            sequences alone.
+        distillation_loss_weights: as for `tfkd.Distiller`.
+        lmbda: fraction of the batches that the student samples, in [0, 1]: 0 for the data alone, 1 for its
+            own sequences alone.
         temperature: what logits are divided by before a token is drawn, above 0.
-        max_new_tokens: at most so many behind a prompt; None for as many as a batch has room for.
+        max_new_tokens: maximum number of tokens after a prompt; None for as many as fit in the batch.
         end_id: the token that ends a sequence; None if there is none.
-        pad_id: what stands behind the end.
-        seed: int that sampling follows from; None for any. The state is saved, so that runs resume exactly.
+        pad_id: the padding token.
+        seed: int seed of the sampling; None for a random one. The state is saved, so that runs resume
+            exactly.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
     Raises:
-        ValueError: if a number is out of its range, or teacher and student do not fit together.
+        ValueError: if a number is out of its range, or teacher and student are not compatible.
 
     Example:
         >>> distiller = tfkd.text.OnPolicyDistiller(teacher, student, lmbda=0.5, end_id=50256)
@@ -55,9 +56,9 @@ class OnPolicyDistiller(Distiller):
     Reference:
         Agarwal et al., "On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes"
         (GKD), 2024; Gu et al., "MiniLLM", 2024, for reverse KL. `lmbda` 0.5, `temperature` 0.9 and a `beta`
-        of 0.5 are TRL's. Deviations: MiniLLM also has a policy gradient over the whole sequence, a mixture
-        of teacher and student to sample from, and a loss of pre-training texts; all three are left out. The
-        model runs anew for each token, without a cache.
+        of 0.5 are TRL's. Deviations: MiniLLM also has a policy gradient over the whole sequence, sampling
+        from a mixture of teacher and student, and a loss on pre-training texts; all three are omitted. The
+        model runs on the whole sequence for each token, without a cache.
     """
 
     def __init__(
@@ -94,17 +95,17 @@ class OnPolicyDistiller(Distiller):
         batch = unpack(x)
         if batch.teacher_fingerprint is not None:
             raise ValueError(
-                "The data set carries a teacher's outputs, which are not of what the student samples. "
-                "Train on the data set as it was before tfkd.cache_teacher."
+                "The data set contains a teacher's outputs, which do not match the sequences the student "
+                "samples. Train on the data set without tfkd.cache_teacher."
             )
         _check_inputs(batch.inputs, y)
         inputs, labels = self._given_or_sampled(batch.inputs, tf.cast(y, "int32"))
         return super().train_step((inputs, labels, sample_weight))
 
     def _given_or_sampled(self, inputs, labels):
-        """The batch as it is, or with what the student samples behind its prompts."""
+        """The batch unchanged, or its prompts continued by the student."""
         seed = tf.cast(self.seed_generator.next(), "int32")
-        # The choice is the same for all replicas, what they sample is not.
+        # The choice is the same for all replicas, but their samples differ.
         chosen = tf.random.stateless_uniform((), seed) < self.lmbda
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.random.fold_in(seed, tf.cast(replica, "int32") + 1)
@@ -131,7 +132,7 @@ class OnPolicyDistiller(Distiller):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        # Neither has a choice here.
+        # Neither can be chosen here.
         del config["student_loss_weight"], config["resize_inputs"]
         return {
             **config,
@@ -147,11 +148,11 @@ def _check_inputs(inputs, labels):
     names = ("token_ids", "padding_mask")
     if not isinstance(inputs, dict) or any(name not in inputs for name in names):
         raise ValueError(
-            f"`x` must be a dictionary with {' and '.join(map(repr, names))}, whose prompts are continued. "
+            f"`x` must be a dictionary with {' and '.join(map(repr, names))}; their prompts are continued. "
             f"Received: {list(inputs) if isinstance(inputs, dict) else type(inputs)}."
         )
     if labels is None:
         raise ValueError(
-            "`y` is missing: labels tell where prompts end. Give y=tfkd.tasks.next_tokens(token_ids, "
+            "`y` is missing: labels mark where prompts end. Give y=tfkd.tasks.next_tokens(token_ids, "
             "padding_mask), with -100 in the prompts."
         )

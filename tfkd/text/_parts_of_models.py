@@ -1,4 +1,4 @@
-"""Where the layers of a model of texts are."""
+"""Finding the layers of text models."""
 
 import keras
 
@@ -7,7 +7,7 @@ from tfkd._core.keras_internals import flatten_layers
 
 
 def token_embedding(model: keras.Model) -> keras.layers.Embedding | None:
-    """The table of a model's tokens: the longest there is; None without any."""
+    """A model's token embedding: its largest embedding table; None without any."""
     tables = [layer for layer in flatten_layers(model) if isinstance(layer, keras.layers.Embedding)]
     return max(tables, key=lambda table: table.input_dim, default=None)
 
@@ -17,7 +17,7 @@ def layers_of(model: keras.Model, argument: str) -> taps.TransformerTaps:
 
     Args:
         model: the model.
-        argument: what messages call it.
+        argument: name of the argument, for messages.
 
     Raises:
         ValueError: if it is not a transformer.
@@ -29,5 +29,5 @@ def layers_of(model: keras.Model, argument: str) -> taps.TransformerTaps:
 
 
 def width_at(model: keras.Model, tap: str) -> int:
-    """How many numbers a token, or an example, has at a tap."""
+    """The width of a tap: numbers per token, or per example."""
     return taps.shape(model, tap)[-1]

@@ -1,4 +1,4 @@
-"""Patient KD: what the first token has become in several layers, beside soft targets and labels."""
+"""Patient KD: the first token in several layers, with soft targets and labels."""
 
 import dataclasses
 from typing import Annotated
@@ -13,23 +13,23 @@ from tfkd.text._parts_of_models import layers_of, width_at
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PatientKD(LayerRecipe):
-    """PKD: a student of the teacher's first layers learns what [CLS] is in several of them.
+    """PKD: a student made from the teacher's first layers learns [CLS] vectors of several layers.
 
-    The loss is (1 - alpha) of the labels' cross-entropy, alpha of the soft targets and beta of the distance
-    of normalized first tokens of all student layers but the last. Without labels the first part is left
-    out.
+    The loss is (1 - alpha) times the labels' cross-entropy, plus alpha times the soft targets, plus beta
+    times the distance of normalized first tokens in all student layers but the last. Without labels the
+    first term is omitted.
 
     Args:
-        layers: as of `LayerRecipe`; the student begins with the teacher's first ones.
-        hidden_dim: as of `LayerRecipe`; another width than the teacher's gets a trained projector.
-        strategy: "skip" for teacher layers spread over its depth, "last" for those below its last one.
-        alpha: share of the soft targets, in [0, 1).
+        layers: as for `LayerRecipe`; the student is initialized from the teacher's first ones.
+        hidden_dim: as for `LayerRecipe`; a width other than the teacher's gets a trained projector.
+        strategy: "skip" for teacher layers spread over its depth, "last" for those just below the last.
+        alpha: weight of the soft targets, in [0, 1).
         beta: weight of the first tokens' distance, at least 0.
-        temperature: of the soft targets, above 0.
+        temperature: temperature of the soft targets, above 0.
         **kwargs: the options of `TextRecipe`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: if a value is out of its range.
 
     Example:
         >>> student = tfkd.text.PatientKD(layers=3).distil(teacher, data)
@@ -37,9 +37,9 @@ class PatientKD(LayerRecipe):
     Reference:
         Sun et al., "Patient Knowledge Distillation for BERT Model Compression", 2019. The authors search
         alpha in 0.2, 0.5, 0.7, beta in 10, 100, 500, 1,000, temperatures 5, 10, 20 and rates 5e-5, 2e-5,
-        1e-5; the defaults are out of the middle. Deviations: soft targets are summed over classes, where
-        their code has the mean; all weights are divided by 2 - alpha, which AdamW does not see; another
-        width.
+        1e-5; the defaults are from the middle. Deviations: soft targets are summed over classes, while
+        their code takes the mean; all weights are divided by 2 - alpha, which does not affect AdamW; the
+        width may differ.
     """
 
     strategy: Annotated[str, OneOf("skip", "last")] = "skip"
@@ -67,14 +67,14 @@ class PatientKD(LayerRecipe):
         return 1.0 - self.alpha
 
     def matched_layers(self, depth: int, student_depth: int) -> list[int]:
-        """The numbers of the teacher's layers that the student's are compared with, all but its last.
+        """The indices of the teacher's layers compared with the student's, all but its last.
 
         Args:
-            depth: of the teacher.
-            student_depth: of the student, at most that.
+            depth: depth of the teacher.
+            student_depth: depth of the student, at most the teacher's.
 
         Returns:
-            From 0; of 12 layers and 6 these are 1, 3, 5, 7, 9 or 6, 7, 8, 9, 10.
+            Indices from 0; for 12 and 6 layers these are 1, 3, 5, 7, 9 or 6, 7, 8, 9, 10.
         """
         matched = student_depth - 1
         if self.strategy == "last":

@@ -1,4 +1,4 @@
-"""Transformers of keras-hub as graphs of Keras's own layers, with which every tool can deal."""
+"""keras-hub transformers as graphs of Keras's own layers, which every tool supports."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,27 +29,27 @@ _TANH_GELU = "keras_hub>gelu_approximate"
 def plain(model: keras.Model, name: str | None = None) -> keras.Model:
     """The same transformer as a flat functional model of Keras's own layers.
 
-    Pruning, clustering, quantization-aware training and everything else that looks into a network knows
-    `MultiHeadAttention`, `Dense`, `LayerNormalization`, `Embedding` and `Add`, but not the layers that
-    keras-hub puts together of them. Layers have the paths that they had in `model`, with `_` for `/`: what
-    was "bert_backbone/transformer_layer_2/feedforward_layer_norm" is
-    "bert_backbone_transformer_layer_2_feedforward_layer_norm". What no output needs is left out.
+    Pruning, clustering, quantization-aware training and other tools that inspect a network support
+    `MultiHeadAttention`, `Dense`, `LayerNormalization`, `Embedding` and `Add`, but not keras-hub's
+    composite layers. Layers keep their paths in `model`, with `_` for `/`: for example,
+    "bert_backbone/transformer_layer_2/feedforward_layer_norm" becomes
+    "bert_backbone_transformer_layer_2_feedforward_layer_norm". Parts that no output needs are dropped.
 
     Args:
-        model: a functional model with encoders of keras-hub (BERT, RoBERTa, DistilBERT, ELECTRA and others
-            made of `TransformerEncoder`), bare or under a head, or one of Keras's own layers; it stays as
-            it is.
-        name: of the new model; None for the model's.
+        model: a functional model with keras-hub encoders (BERT, RoBERTa, DistilBERT, ELECTRA and others
+            made of `TransformerEncoder`), with or without a head, or a model of Keras's own layers; it is
+            not changed.
+        name: name of the new model; None for the model's name.
 
     Returns:
         A model with the same named inputs, outputs, task, tokenizer and weights (copies), which loads
         without keras-hub.
 
     Raises:
-        TypeError: if `model` is not a model of Keras 3.
-        ValueError: if its graph is not known, it has a layer that is neither Keras's own nor an encoder of
-            keras-hub (the message names it), an encoder is called with more than a padding mask, or the
-            rebuilt model computes something else.
+        TypeError: if `model` is not a Keras 3 model.
+        ValueError: if its graph is unknown, it has a layer that is neither Keras's own nor a keras-hub
+            encoder (the message names it), an encoder is called with more than a padding mask, or the
+            rebuilt model computes something different.
 
     Example:
         >>> student = tfkd.text.plain(classifier)
@@ -59,8 +59,8 @@ def plain(model: keras.Model, name: str | None = None) -> keras.Model:
     if not has_graph(model):
         raise ValueError(
             f"`model` must be functional or a built Sequential model. Received: {model.name!r} "
-            f"({type(model).__name__}), whose layers are called by code of its own. Write it as a "
-            "functional model of the same layers."
+            f"({type(model).__name__}), whose layers are called by custom code. Rewrite it as a functional "
+            "model of the same layers."
         )
     graph = getattr(model, "_functional", model)
     inputs = keras.tree.map_structure(_input_like, graph._inputs_struct)
@@ -74,14 +74,14 @@ def plain(model: keras.Model, name: str | None = None) -> keras.Model:
 
 
 class _Rebuilding:
-    """What computes each operation of a model, made once, however often it is called."""
+    """The counterpart of each operation of a model, created once however often it is called."""
 
     def __init__(self) -> None:
         self._made: dict[int, Callable] = {}
         self._copied: list[tuple[keras.Layer, keras.Layer]] = []
 
     def outputs(self, model: keras.Model, inputs: Any, path: str) -> Any:
-        """What a model's counterpart returns for symbolic inputs."""
+        """The output of a model's counterpart for symbolic inputs."""
 
         def counterpart(operation):
             if id(operation) not in self._made:
@@ -91,16 +91,16 @@ class _Rebuilding:
         return run_through_graph(model, inputs, counterpart)
 
     def own(self, layer: keras.Layer, path: str, **options: Any) -> keras.Layer:
-        """A layer of Keras's like a given one, by another name or with other options."""
+        """A copy of a Keras layer with another name or other options."""
         return self.following(layer, remade(layer, {**layer.get_config(), "name": _name(path), **options}))
 
     def following(self, source: keras.Layer, made: Any) -> Any:
-        """The layer `made`, which will take the weights of another."""
+        """Registers the layer `made` to receive the weights of another, and returns it."""
         self._copied.append((source, made))
         return made
 
     def copy_weights(self) -> None:
-        """Gives the layers that outputs need the weights of those they were made of."""
+        """Copies the weights of the original layers to those that outputs need."""
         for source, made in self._copied:
             if made.built:
                 copy_weights(source, made)
@@ -115,21 +115,21 @@ class _Rebuilding:
             return remade(operation, {**operation.get_config(), "name": _name(path)})
         if not is_keras_layer(operation):
             raise ValueError(
-                f"Layer {path!r} ({type(operation).__name__}) is neither one of Keras's own nor one of "
-                f"those of keras-hub that can be made of them: {', '.join(_known())}. Take the part of the "
-                "model that does without it, or put Keras's layers in its place."
+                f"Layer {path!r} ({type(operation).__name__}) is neither a Keras layer nor one of the "
+                f"keras-hub layers that can be rebuilt from them: {', '.join(_known())}. Use the part of "
+                "the model without it, or replace it with Keras layers."
             )
         return self.own(operation, path)
 
 
 def _matching(model, inputs):
-    """What a nested model takes of its inputs: dictionaries may hold more."""
+    """The inputs that a nested model uses: dictionaries may contain more."""
     taken = getattr(model, "_functional", model)._inputs_struct
     return {key: inputs[key] for key in taken} if isinstance(taken, dict) else inputs
 
 
 def _parts(layer):
-    """The layers that a layer consists of, by name."""
+    """The sublayers of a layer, by name."""
     return {part.name: part for part in flatten_layers(layer, include_self=False, recursive=False)}
 
 
@@ -140,7 +140,7 @@ def _encoder(rebuilding: _Rebuilding, encoder: keras.Layer, path: str) -> Callab
         return _dense(rebuilding, part, f"{path}/{part.name}")
 
     part = {name: own(each) for name, each in _parts(encoder).items()}
-    # Every query may see the same keys.
+    # Every query may attend to the same keys.
     mask_of_queries = layers.Reshape((1, -1), name=_name(f"{path}/attention_mask"), dtype="int32")
     added = {
         half: layers.Add(name=_name(f"{path}/{half}_add"), dtype=encoder.dtype_policy)
@@ -166,8 +166,8 @@ def _encoder(rebuilding: _Rebuilding, encoder: keras.Layer, path: str) -> Callab
         _check_call(path, "TransformerEncoder", options)
         if padding_mask is None and mask_of(x) is not None:
             raise ValueError(
-                f"Layer {path!r} (TransformerEncoder) takes the mask that an earlier layer made, which "
-                "Keras's own layers lose on the way. Call it with `padding_mask`."
+                f"Layer {path!r} (TransformerEncoder) uses the mask of an earlier layer, which Keras's own "
+                "layers do not pass on. Call it with `padding_mask`."
             )
         x = residual(x, "self_attention", lambda x: attend(x, padding_mask))
         return residual(x, "feedforward", feed_forward)
@@ -176,7 +176,7 @@ def _encoder(rebuilding: _Rebuilding, encoder: keras.Layer, path: str) -> Callab
 
 
 def _dense(rebuilding: _Rebuilding, layer: keras.Layer, path: str) -> Callable:
-    """A layer of Keras's; tanh GELU, which Keras has no word for, becomes an operation behind it."""
+    """A Keras layer; tanh GELU, which is not a Keras activation name, becomes a separate operation."""
     activation = getattr(layer, "activation", None)
     if activation is None or keras.saving.get_registered_name(activation) != _TANH_GELU:
         return rebuilding.own(layer, path)
@@ -201,7 +201,7 @@ def _tokens_and_positions(rebuilding: _Rebuilding, embedding: keras.Layer, path:
 
 
 def _tokens(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Callable:
-    """A `ReversibleEmbedding`, one way."""
+    """A `ReversibleEmbedding` in the forward direction."""
     options = ("input_dim", "output_dim", "mask_zero", "trainable", "dtype")
     config = {key: value for key, value in embedding.get_config().items() if key in options}
     forward = rebuilding.following(embedding, layers.Embedding(**config, name=_name(path)))
@@ -209,8 +209,9 @@ def _tokens(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Calla
     def call(inputs, reverse=False, **_):
         if reverse:
             raise ValueError(
-                f"Layer {path!r} ({type(embedding).__name__}) is called backwards too, to give tokens "
-                "scores, which Keras's Embedding cannot. Take the model without its language-modeling head."
+                f"Layer {path!r} ({type(embedding).__name__}) is also called in reverse, to compute token "
+                "scores, which Keras's Embedding cannot do. Use the model without its language modelling "
+                "head."
             )
         return forward(inputs)
 
@@ -222,7 +223,7 @@ def _positions(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Ca
     length, width = embedding.weights[0].shape
     options = {"trainable": embedding.trainable, "dtype": embedding.dtype_policy, "name": _name(path)}
     numbered = rebuilding.following(embedding, layers.Embedding(length, width, **options))
-    # Keras has no operation that counts up to a length that is still open.
+    # Keras has no range operation for an unknown length.
     first_of_each = numpy_operations.GetItem(name=_name(f"{path}/tokens"))
     ones = numpy_operations.OnesLike(dtype="int32", name=_name(f"{path}/ones"))
     counted = numpy_operations.Cumsum(axis=1, name=_name(f"{path}/count"))
@@ -236,7 +237,7 @@ def _positions(rebuilding: _Rebuilding, embedding: keras.Layer, path: str) -> Ca
 
 
 def _pooling(rebuilding: _Rebuilding, pooling: keras.Layer, path: str) -> Callable:
-    """A `TokenPooling`; a mean of no real token is not a number."""
+    """A `TokenPooling`; the mean over no real tokens is NaN."""
     if pooling.get_config()["pooling"] == "first":
         first = numpy_operations.GetItem(name=_name(path))
         return lambda inputs, padding_mask: first(inputs, (slice(None), 0))
@@ -244,7 +245,7 @@ def _pooling(rebuilding: _Rebuilding, pooling: keras.Layer, path: str) -> Callab
     return lambda inputs, padding_mask: mean(inputs, mask=padding_mask)
 
 
-# What layers that are put together of Keras's own are rebuilt by.
+# Rebuilding functions of composite layers.
 _EXPANSIONS: dict[str, Callable[[_Rebuilding, Any, str], Callable]] = {
     "keras_hub>TransformerEncoder": _encoder,
     "keras_hub>TokenAndPositionEmbedding": _tokens_and_positions,
@@ -260,13 +261,13 @@ def _known():
 
 
 def _check_call(path, kind, options):
-    """Refuses calls with options that change what a layer computes."""
+    """Rejects calls with options that change what a layer computes."""
     options = {key: value for key, value in options.items() if key != "training"}
     if more := [
         key for key, value in options.items() if value is not None and value is not False and value != 0
     ]:
         raise ValueError(
-            f"Layer {path!r} ({kind}) is called with {' and '.join(more)}, which cannot be rebuilt of "
+            f"Layer {path!r} ({kind}) is called with {' and '.join(more)}, which cannot be rebuilt from "
             "Keras's own layers. Call it without."
         )
 
@@ -280,7 +281,7 @@ def _input_like(tensor):
 
 
 def _check_same_outputs(model, made):
-    """Refuses a rebuilt model that computes something else."""
+    """Rejects a rebuilt model that computes something different."""
     inputs = trial_inputs(made)
     expected, found = (
         [np.asarray(ops.cast(each, "float32")) for each in keras.tree.flatten(net(inputs, training=False))]
@@ -290,6 +291,7 @@ def _check_same_outputs(model, made):
         difference = np.abs(one - other).max()
         if not difference <= _TOLERANCE * max(1.0, np.abs(one).max()):
             raise ValueError(
-                f"`model`: {model.name!r}, rebuilt of Keras's own layers, computes something else: outputs "
-                f"differ by up to {difference:.2g}. It has a layer that is not what its name says."
+                f"`model`: {model.name!r}, rebuilt from Keras's own layers, computes something different: "
+                f"outputs differ by up to {difference:.2g}. One of its layers is not what its class name "
+                "says."
             )

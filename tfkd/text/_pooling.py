@@ -1,4 +1,4 @@
-"""One vector of a text's tokens."""
+"""Pooling of a text's tokens to one vector."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ POOLINGS = ("first", "mean")
 
 @keras.saving.register_keras_serializable(package="tfkd")
 class TokenPooling(keras.Layer):
-    """Hidden states of a text's tokens as one vector.
+    """Pools the hidden states of a text's tokens to one vector.
 
     Args:
-        pooling: "first" takes that of the first token, which is [CLS]; "mean" takes the mean of real
-            tokens, computed in float32.
+        pooling: "first" takes the first token, which is [CLS]; "mean" takes the mean over real tokens,
+            computed in float32.
         **kwargs: passed to `keras.Layer`.
 
     Call arguments:
         inputs: hidden states `(B, T, D)`.
-        padding_mask: `(B, T)`, 1 or True at real tokens. A text without any gets zeros from "mean".
+        padding_mask: `(B, T)`, 1 or True at real tokens. For a text without any, "mean" gives zeros.
 
     Returns:
-        A tensor `(B, D)` of the inputs' dtype.
+        A tensor `(B, D)` with the inputs' dtype.
 
     Raises:
-        ValueError: for another pooling.
+        ValueError: for an unknown pooling.
 
     Example:
         >>> pooled = tfkd.text.TokenPooling("mean")(hidden, padding_mask)

@@ -1,4 +1,4 @@
-"""Sentences in which words are exchanged for those that a masked language model finds likely there."""
+"""Augmentation: words replaced by predictions of a masked language model."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from tfkd._core.named_inputs import taken_by
 from tfkd.text._parts_of_models import token_embedding
 from tfkd.text._sentences import Sentences, check_texts
 
-# What WordPiece has in front of the later pieces of a word.
+# WordPiece's prefix of later pieces of a word.
 _CONTINUED = "##"
 
 
@@ -27,29 +27,29 @@ def augment_by_predictions(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Sentences:
-    """Makes sentences of sentences by a masked language model's predictions, as TinyBERT does.
+    """Augments sentences with predictions of a masked language model, as TinyBERT does.
 
-    For a word of one piece the candidates are what the model finds likeliest in its place; for one of
-    several pieces the words whose embeddings are nearest to the mean of its pieces'. Words without a letter
-    stay. Of each sentence copies are made, in which every word by itself may be exchanged for one of its
-    candidates; those that are there already are left out.
+    For a single-piece word the candidates are the model's most likely predictions at its position; for a
+    word of several pieces, the words with embeddings nearest to the mean of its pieces. Words without a
+    letter are kept. In each copy of a sentence, every word may independently be replaced by one of its
+    candidates; duplicates are dropped.
 
     Args:
         texts: sentences whose words are separated by spaces.
         model: a masked language model, `(batch, tokens, vocabulary)` logits of `tokenizer`'s tokens.
         tokenizer: a `tfkd.text.Tokenizer` of word pieces.
-        copies: how many are made of each sentence, at least 1.
-        replace: probability that a word is exchanged, in (0, 1].
-        candidates: how many words one may be exchanged for, at least 1.
-        batch_size: masked sentences that the model is asked about at a time.
-        seed: int that all choices follow from, at least 0.
+        copies: number of copies of each sentence, at least 1.
+        replace: probability that a word is replaced, in (0, 1].
+        candidates: number of candidates per word, at least 1.
+        batch_size: number of masked sentences in a batch.
+        seed: int seed of all choices, at least 0.
 
     Returns:
         `Sentences`: the given ones, each followed by its copies.
 
     Raises:
         TypeError: if `texts` are not strings.
-        ValueError: for an empty sentence, a number out of its range, or a model of another vocabulary.
+        ValueError: for an empty sentence, a number out of its range, or a model with another vocabulary.
 
     Example:
         >>> made = tfkd.text.augment_by_predictions(sentences, masked_model, tokenizer, copies=5)
@@ -57,8 +57,8 @@ def augment_by_predictions(
 
     Reference:
         Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", 2020, algorithm 1 with
-        20 copies, 0.4 and 15 candidates. Deviations: nearest words are those of the model's own embeddings
-        instead of GloVe's; stop words are exchanged too.
+        20 copies, 0.4 and 15 candidates. Deviations: nearest words are found with the model's own
+        embeddings instead of GloVe; stop words are replaced, too.
     """
     texts = check_texts(texts)
     check_int("copies", copies)
@@ -86,27 +86,27 @@ def augment_by_predictions(
 
 
 class _Candidates:
-    """What each word of sentences may be exchanged for."""
+    """The candidates for each word of sentences."""
 
     def __init__(self, model, tokenizer, count, batch_size) -> None:
         table = token_embedding(model)
         if tokenizer.mask_id is None or table is None or table.input_dim != len(tokenizer.vocabulary):
             raise ValueError(
-                f"`model` {model.name!r} must be a masked language model of the "
-                f"{len(tokenizer.vocabulary)} tokens of `tokenizer`, which must have a mask. Received: "
-                f"{table and table.input_dim} tokens, mask {tokenizer.mask_id}."
+                f"`model` {model.name!r} must be a masked language model with the "
+                f"{len(tokenizer.vocabulary)} tokens of `tokenizer`, which must have a mask token. "
+                f"Received: {table and table.input_dim} tokens, mask {tokenizer.mask_id}."
             )
         self.model, self.tokenizer, self.count, self.batch_size = model, tokenizer, count, batch_size
         special = np.isin(np.arange(len(tokenizer.vocabulary)), list(tokenizer.special_ids))
         pieces = enumerate(tokenizer.vocabulary)
         words = [not piece.startswith(_CONTINUED) and piece.isalpha() for _, piece in pieces]
-        # Only whole words stand for a word.
+        # Only whole words are candidates.
         self.allowed = np.array(words) & ~special
         rows = keras.ops.convert_to_numpy(table.embeddings).astype("float32")
         self.directions = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
     def of_sentences(self, sentences) -> list[list[list[str]]]:
-        """For each word of each sentence its candidates, none for words without a letter."""
+        """The candidates of each word in each sentence; none for words without a letter."""
         found = [[[] for _ in words] for words in sentences]
         masked = []
         pieces = self._pieces({word for words in sentences for word in words})
@@ -134,13 +134,13 @@ class _Candidates:
         }
 
     def _nearest(self, ids):
-        """The words whose embeddings are nearest to the mean of these pieces'."""
+        """The words with embeddings nearest to the mean of the given pieces."""
         similar = np.where(self.allowed, self.directions @ self.directions[ids].mean(axis=0), -np.inf)
         similar[ids] = -np.inf
         return [self.tokenizer.vocabulary[i] for i in np.argsort(-similar)[: self.count]]
 
     def _predicted(self, sentences, masked) -> Iterator[list[int]]:
-        """The likeliest tokens in the place of each masked word."""
+        """The most likely tokens for each masked word."""
         mask = self.tokenizer.vocabulary[self.tokenizer.mask_id]
         order = sorted(range(len(masked)), key=lambda i: len(sentences[masked[i][0]]))
         answers: list[list[int]] = [[] for _ in masked]
@@ -152,7 +152,7 @@ class _Candidates:
                 words = sentences[number]
                 texts.append(" ".join([*words[:place], mask, *words[place + 1 :]]))
             inputs = self.tokenizer(texts)
-            # Of a text that was cut the mask may be gone.
+            # In a truncated text the mask may be missing.
             there = np.any(inputs["token_ids"] == self.tokenizer.mask_id, axis=1)
             for i, ids, known in zip(chosen, likeliest(inputs).numpy().tolist(), there, strict=True):
                 answers[i] = ids if known else []
@@ -160,7 +160,7 @@ class _Candidates:
 
 
 def _likeliest(model, allowed, mask_id, count):
-    """A compiled function from masked inputs to the ids of the likeliest allowed tokens at the mask."""
+    """A compiled function from masked inputs to the most likely allowed tokens at the mask."""
 
     @tf.function(reduce_retracing=True)
     def likeliest(inputs):

@@ -1,4 +1,4 @@
-"""What models of text begin with: named inputs, and a backbone's layers applied to them."""
+"""Inputs of text models, and applying a backbone's layers to them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SEQUENCE = "sequence_output"
 
 
 def text_inputs(pairs: bool = False) -> dict[str, Any]:
-    """Inputs `(B, T)` by the names that all models of text have for them."""
+    """Inputs `(B, T)` by the names used in all text models."""
     names = ("token_ids", "padding_mask", *(("segment_ids",) if pairs else ()))
     return {name: keras.Input((None,), dtype="int32", name=name) for name in names}
 
@@ -21,16 +21,16 @@ def text_inputs(pairs: bool = False) -> dict[str, Any]:
 def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str = "backbone"):
     """The hidden states `(B, T, D)` of the last block.
 
-    The backbone's layers become layers of the model that is being built: unlike with a nested model, what
-    only other outputs need is left out, and files keep each layer's own options. Weights stay shared.
+    The backbone's layers become layers of the new model: unlike a nested model, parts needed only for other
+    outputs are dropped, and files store each layer's options. Weights stay shared.
 
     Args:
-        backbone: of keras-hub, or a functional model of such inputs.
-        inputs: of `text_inputs`; a backbone that reads segments gets zeros where they are missing.
-        argument: what gave the backbone, for messages.
+        backbone: a keras-hub backbone, or a functional model with such inputs.
+        inputs: from `text_inputs`; a backbone that takes segments gets zeros if they are missing.
+        argument: name of the argument with the backbone, for messages.
 
     Raises:
-        ValueError: if the backbone reads or returns something else; says what.
+        ValueError: if the backbone has other inputs or outputs; the message names them.
     """
     _check_backbone(backbone, argument)
     ids = tokens_layer(tokenizer_of(backbone))(inputs["token_ids"])
@@ -40,7 +40,7 @@ def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str 
         given["segment_ids"] = ops.zeros_like(ids)
     if "segment_ids" in given and "segment_ids" not in names:
         raise ValueError(
-            f"`pairs`: {backbone.name!r} ({type(backbone).__name__}) reads no `segment_ids`. Join the "
+            f"`pairs`: {backbone.name!r} ({type(backbone).__name__}) has no `segment_ids`. Join the "
             "sentences of a pair in `token_ids` and leave `pairs` False."
         )
     if can_be_taken_apart(backbone):
@@ -51,7 +51,7 @@ def apply_backbone(backbone: keras.Model, inputs: dict[str, Any], argument: str 
 
 
 def can_be_taken_apart(backbone: keras.Model) -> bool:
-    """Whether files can hold each layer of a backbone for itself, as they cannot those of Llama."""
+    """Whether files can store each layer of a backbone separately; they cannot for Llama."""
     try:
         for layer in backbone.layers:
             type(layer).from_config(layer.get_config())
@@ -61,16 +61,16 @@ def can_be_taken_apart(backbone: keras.Model) -> bool:
 
 
 def token_embedding(backbone: keras.Model) -> keras.Layer:
-    """The layer that embeds a backbone's token ids, which can be applied in reverse.
+    """The reversible layer that embeds a backbone's token ids.
 
     Raises:
-        ValueError: if there is none, or it could not be shared.
+        ValueError: if there is none, or it cannot be shared.
     """
     if not can_be_taken_apart(backbone):
         raise ValueError(
-            f"`backbone`: layers of a {type(backbone).__name__} cannot be made from their "
-            "configurations, so that files would not keep logits that share its token embeddings. Use "
-            "its language model of keras-hub."
+            f"`backbone`: layers of a {type(backbone).__name__} cannot be made from their configs, so "
+            "files could not keep logits that share its token embeddings. Use keras-hub's own language "
+            "model for it."
         )
     if (own := getattr(backbone, "token_embedding", None)) is not None:
         return own
@@ -87,13 +87,13 @@ def token_embedding(backbone: keras.Model) -> keras.Layer:
 def _check_backbone(backbone, argument):
     if not isinstance(backbone, keras.Model) or not has_graph(backbone):
         raise ValueError(
-            f"`{argument}` must be a backbone of keras-hub or a functional model. Received: "
+            f"`{argument}` must be a keras-hub backbone or a functional model. Received: "
             f"{getattr(backbone, 'name', backbone)!r} ({type(backbone).__name__})."
         )
     names = {tensor.name for tensor in backbone.inputs}
     if not {"token_ids"} <= names <= {"token_ids", "padding_mask", "segment_ids"}:
         raise ValueError(
-            f"`{argument}` must read `token_ids`, `padding_mask` and perhaps `segment_ids`, by these "
+            f"`{argument}` must take `token_ids`, `padding_mask` and optionally `segment_ids`, by these "
             f"names. Received: {backbone.name!r} with inputs {sorted(names)}."
         )
     output = backbone.output
@@ -101,13 +101,13 @@ def _check_backbone(backbone, argument):
         output = output.get(SEQUENCE)
     if len(getattr(output, "shape", ())) != 3:
         raise ValueError(
-            f"`{argument}` must return hidden states (batch, tokens, units), alone or as {SEQUENCE!r} of a "
+            f"`{argument}` must return hidden states (batch, tokens, units), alone or as {SEQUENCE!r} in a "
             f"dictionary. Received: {backbone.name!r}, which returns {backbone.output_shape}."
         )
 
 
 def _taken_apart(operation):
-    """Token and position embeddings of one layer become two, so that logits can share those of tokens."""
+    """Splits a token-and-position embedding in two, so that logits can share the token part."""
     if type(operation).__name__ != "TokenAndPositionEmbedding":
         return operation
 

@@ -1,4 +1,4 @@
-"""TextRecipe: which student a transformer teaches, what it minimizes, and in which stages."""
+"""TextRecipe: the student of a transformer, its losses, and its training stages."""
 
 import dataclasses
 import os
@@ -28,19 +28,19 @@ from tfkd.text._trained_layers import trained_layers
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextRecipe(Options):
-    """How a transformer is distilled; the published ones are subclasses with the authors' values.
+    """How a transformer is distilled; published recipes are subclasses with the authors' values.
 
-    A subclass implements `student` and `losses`; what trains in several stages, `stages`.
+    A subclass implements `student` and `losses`, and `stages` for training in several stages.
 
     Args:
-        epochs: of training, at least 1.
-        batch_size: texts in a batch, where `x` holds arrays; data sets have their own.
-        learning_rate: the highest one, above 0.
-        warmup: share of the updates in which the rate rises, in [0, 1); it then falls linearly to 0. Where
-            the number of updates is not known, the rate is constant.
-        weight_decay: of AdamW, at least 0; not of biases and normalizations.
+        epochs: number of epochs, at least 1.
+        batch_size: texts in a batch, if `x` contains arrays; data sets have their own.
+        learning_rate: peak learning rate, above 0.
+        warmup: fraction of the updates used for warm-up, in [0, 1); the rate then decays linearly to 0. If
+            the number of updates is unknown, the rate is constant.
+        weight_decay: weight decay of AdamW, at least 0; not applied to biases and normalizations.
         train_embeddings: whether the student's embedding tables are trained. They hold most of a small
-            student's weights: without, a step takes less time, and the tables stay the teacher's.
+            student's weights: without training them a step is faster, and they keep the teacher's values.
 
     Raises:
         ValueError: for an option that the recipe does not have, or a value out of its range.
@@ -50,7 +50,7 @@ class TextRecipe(Options):
         >>> student = recipe.distil(teacher, tfkd.text.batches(sentences, labels, tokenizer=tokenizer))
     """
 
-    # Whether only a language model can be taught, which is done in code.
+    # Whether the recipe is only for language models, which are distilled in code.
     of_language_models: ClassVar[bool] = False
 
     epochs: Annotated[int, AtLeast(1)] = 3
@@ -61,19 +61,19 @@ class TextRecipe(Options):
     train_embeddings: bool = True
 
     def student(self, teacher: keras.Model) -> keras.Model:
-        """A new student of this teacher, which begins with what it inherits.
+        """A new student of this teacher, with inherited weights.
 
         Raises:
-            ValueError: if the teacher is not a transformer, or is not as deep as the student.
+            ValueError: if the teacher is not a transformer, or is shallower than the student.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement student(teacher).")
 
     def losses(self, teacher: keras.Model, student: keras.Model) -> tuple[list[KnowledgeLoss], list[float]]:
-        """What the student minimizes besides the labels' loss, and the weights."""
+        """The student's losses besides the labels' loss, and their weights."""
         raise NotImplementedError(f"{type(self).__name__} must implement losses(teacher, student).")
 
     def weight_of_labels(self, teacher: keras.Model) -> float:
-        """The weight of the labels' loss beside those of `losses`; 0 if labels do not count."""
+        """The weight of the labels' loss relative to those of `losses`; 0 if labels are not used."""
         return 0.0
 
     def frozen_layers(self, student: keras.Model) -> list[keras.Layer]:
@@ -93,15 +93,15 @@ class TextRecipe(Options):
 
         Args:
             teacher: the trained transformer.
-            student: what `student` makes, or another network with the same vocabulary.
-            updates: in an epoch, which the learning rate falls by; None for a constant one.
+            student: the result of `student`, or another network with the same vocabulary.
+            updates: updates per epoch, for the learning rate decay; None for a constant rate.
             labelled: whether there are labels.
 
         Returns:
-            The stages, in order; layers that no loss reaches are left out of training.
+            The stages, in order; layers that no loss reaches are not trained.
 
         Raises:
-            ValueError: if the two do not fit together.
+            ValueError: if the two are not compatible.
         """
         check_tokens(teacher, student)
         losses, weights = self.losses(teacher, student)
@@ -118,7 +118,7 @@ class TextRecipe(Options):
         learning_rate: float,
         updates: int | None,
     ) -> Stage:
-        """One stage; with labels, all weights are divided by 1 + `labels_weight`, which Adam ignores."""
+        """One stage; with labels, weights are divided by 1 + `labels_weight`, which Adam ignores."""
         return Stage(
             losses,
             epochs,
@@ -129,11 +129,11 @@ class TextRecipe(Options):
         )
 
     def optimizer(self, learning_rate: float, updates: int | None) -> keras.optimizers.Optimizer:
-        """A new optimizer of a stage.
+        """A new optimizer for a stage.
 
         Args:
-            learning_rate: the highest one.
-            updates: of the stage; None if not known.
+            learning_rate: peak learning rate.
+            updates: number of updates in the stage; None if unknown.
         """
         rate: Any = learning_rate if updates is None else LinearDecay(learning_rate, updates, self.warmup)
         optimizer = keras.optimizers.AdamW(rate, self.weight_decay, epsilon=1e-6)
@@ -141,9 +141,10 @@ class TextRecipe(Options):
         return optimizer
 
     def distiller(self, teacher: keras.Model, student: keras.Model) -> Distiller:
-        """The distiller of the last stage, to be compiled and fitted by hand.
+        """The distiller of the last stage, to compile and fit yourself.
 
-        What a stage does not train, this distiller does train: freeze such layers of the student before.
+        This distiller also trains layers that the stage would not train: freeze those layers of the student
+        first.
         """
         return self.stages(teacher, student)[-1].distiller(teacher, student)
 
@@ -161,31 +162,31 @@ class TextRecipe(Options):
         seed: int | None = None,
         **kwargs,
     ) -> keras.callbacks.History:
-        """Trains a student by the recipe.
+        """Trains a student with the recipe.
 
         Args:
-            teacher: the trained transformer; it stays as it is.
+            teacher: the trained transformer; it is not changed.
             student: the student, which is trained in place.
             x: inputs, or a data set of inputs, alone or with labels, as in `keras.Model.fit`.
             y: labels; None if there are none, or `x` has them.
             loss: the labels' loss; None for the task's.
-            metrics: of the student's outputs; None for the task's, if there are labels.
-            callbacks: for every stage.
-            backup_dir: folder in which every epoch is kept, so that the same call goes on where it was
-                interrupted; None for none. Data have to come in an order that follows from a seed.
-            seed: int that the initial values of the losses' trained parts follow from; None for any.
+            metrics: metrics of the student's outputs; None for the task's, if there are labels.
+            callbacks: callbacks for every stage.
+            backup_dir: folder in which every epoch is saved, so that the same call resumes after an
+                interruption; None for no backup. The order of the data must be determined by a seed.
+            seed: int seed of the initial values of the losses' trained parts; None for a random one.
             **kwargs: passed to `tfkd.schemes.Stages.fit`, such as `validation_data` and `verbose`.
 
         Returns:
             One `keras.callbacks.History` of all epochs.
 
         Raises:
-            ValueError: if the two do not fit together, or labels are missing that the recipe needs.
+            ValueError: if the two are not compatible, or labels that the recipe needs are missing.
         """
         labelled, task = y is not None or _has_labels(x), marked_task(teacher) or task_of(teacher)
         batch_size = kwargs.pop("batch_size", self.batch_size)
         if isinstance(x, tf.data.Dataset):
-            # Keras warns of its own default.
+            # Keras would warn about its own default.
             kwargs.setdefault("shuffle", False)
         elif not isinstance(x, keras.utils.PyDataset):
             kwargs["batch_size"] = batch_size
@@ -210,7 +211,7 @@ class TextRecipe(Options):
         student: keras.Model | None = None,
         **kwargs,
     ) -> keras.Model:
-        """Makes a student and trains it.
+        """Creates a student and trains it.
 
         Args:
             teacher: the trained transformer.
@@ -232,8 +233,8 @@ class TextRecipe(Options):
 
 
 _NO_LABELS = (
-    "`y` is missing: {recipe} learns from the tokens too, and {teacher!r} is a language model. For a "
-    "masked one give data.apply(tfkd.text.mask_tokens(tokenizer)), for a causal one "
+    "`y` is missing: {recipe} also learns from the tokens, and {teacher!r} is a language model. For a "
+    "masked one, use data.apply(tfkd.text.mask_tokens(tokenizer)); for a causal one, "
     "y=tfkd.tasks.next_tokens(ids, mask)."
 )
 
@@ -245,12 +246,12 @@ def _need_labels(stages):
 def _has_labels(x):
     if isinstance(x, tf.data.Dataset):
         return isinstance(x.element_spec, tuple) and len(x.element_spec) > 1
-    # Of other data only a batch tells.
+    # For other data, only a batch shows it.
     return isinstance(x, keras.utils.PyDataset) and isinstance(x[0], tuple) and len(x[0]) > 1
 
 
 def _updates(x, batch_size):
-    """How many updates an epoch has; None if the data do not tell."""
+    """The number of updates per epoch; None if unknown."""
     if isinstance(x, tf.data.Dataset):
         return max(1, count) if (count := int(x.cardinality())) >= 0 else None
     if isinstance(x, keras.utils.PyDataset):
@@ -259,12 +260,12 @@ def _updates(x, batch_size):
 
 
 def _metrics(task):
-    """New metrics of labels."""
+    """New metrics for labels."""
     return [task.metric(), *([Perplexity()] if isinstance(task, LanguageModel) else [])]
 
 
 def labels_loss(teacher: keras.Model) -> KnowledgeLoss | None:
-    """The loss of the true tokens, for a teacher that is a language model; None for others."""
+    """The loss on true tokens if the teacher is a language model, otherwise None."""
     task = marked_task(teacher)
     if isinstance(task, MaskedLanguageModel):
         return MaskedLanguageModeling()

@@ -1,4 +1,4 @@
-"""Sequences that a causal language model samples, behind prompts, within a compiled step."""
+"""Sampling from a causal language model within a compiled step."""
 
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ IGNORED = -100
 
 
 class Sampled(NamedTuple):
-    """What `sample` returns.
+    """The result of `sample`.
 
     Args:
-        inputs: the model's inputs, of prompts with what was sampled behind them.
-        labels: int32 `(batch, tokens)`, at each position the sampled token that follows, -100 elsewhere.
+        inputs: the model's inputs: prompts followed by sampled tokens.
+        labels: int32 `(batch, tokens)`, at each position the next sampled token, -100 elsewhere.
     """
 
     inputs: dict
@@ -23,15 +23,15 @@ class Sampled(NamedTuple):
 
 
 def prompt_lengths(inputs: dict, labels) -> Any:
-    """How many tokens come before the first one that labels count: int32 `(batch,)`.
+    """The number of tokens before the first one with a label: int32 `(batch,)`.
 
     Args:
         inputs: with `token_ids` and `padding_mask` `(batch, tokens)`.
-        labels: `(batch, tokens)`, at each position the token that follows, -100 where it does not count;
-            None if all tokens are prompts.
+        labels: `(batch, tokens)`, at each position the next token, -100 where it does not count; None if
+            all tokens are prompts.
 
     Returns:
-        The number of tokens to begin with; all real ones where no label counts.
+        The lengths of the prompts; all real tokens if no label counts.
     """
     real = tf.reduce_sum(tf.cast(inputs["padding_mask"], "int32"), axis=1)
     if labels is None:
@@ -52,23 +52,23 @@ def sample(
     end_id: int | None = None,
     pad_id: int = 0,
 ) -> Sampled:
-    """Samples what follows prompts, token by token, up to the length of the batch.
+    """Samples continuations of prompts, token by token, up to the length of the batch.
 
-    The model runs once for each token, on whole sequences; nothing is kept between the runs.
+    The model runs on the whole sequences for each token; nothing is cached between runs.
 
     Args:
         model: a causal language model that returns logits `(batch, tokens, vocabulary)`.
-        inputs: with `token_ids` int32 and `padding_mask` `(batch, tokens)`, padded behind; tokens behind
-            the prompts are not looked at.
-        lengths: int32 `(batch,)`, tokens of each prompt, at least 1.
+        inputs: with `token_ids` int32 and `padding_mask` `(batch, tokens)`, padded at the end; tokens after
+            the prompts are ignored.
+        lengths: int32 `(batch,)`, number of tokens in each prompt, at least 1.
         seed: int32 `(2,)`.
-        temperature: what logits are divided by, above 0.
-        max_new_tokens: at most so many tokens behind each prompt; None for as many as there is room for.
-        end_id: the token that ends a sequence, which is kept; None if there is none.
-        pad_id: what stands behind the end.
+        temperature: divides the logits; above 0.
+        max_new_tokens: maximum number of tokens after each prompt; None for as many as fit.
+        end_id: the token that ends a sequence, and is kept; None if there is none.
+        pad_id: the padding token.
 
     Returns:
-        The prompts with what was sampled, and labels that tell it.
+        The prompts with the sampled tokens, and their labels.
     """
     ids, mask = tf.cast(inputs["token_ids"], "int32"), inputs["padding_mask"]
     places, tokens = tf.range(tf.shape(ids)[1])[None], tf.shape(ids)[1]
@@ -100,6 +100,6 @@ def sample(
     follows = (places + 1 >= lengths[:, None]) & (places + 1 < ends[:, None])
     labels = tf.where(follows, tf.roll(ids, -1, axis=1), IGNORED)
     made = {**inputs, "token_ids": tf.where(real, ids, pad_id), "padding_mask": tf.cast(real, mask.dtype)}
-    # As the data has it, so that either can stand for the other.
+    # In the data's form, so that the two are interchangeable.
     made["token_ids"] = tf.cast(made["token_ids"], inputs["token_ids"].dtype)
     return Sampled(made, labels)

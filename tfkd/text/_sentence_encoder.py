@@ -1,4 +1,4 @@
-"""Sentences to vectors whose cosine is their similarity."""
+"""Sentence encoders: vectors whose cosine measures similarity."""
 
 import keras
 from keras import layers
@@ -16,23 +16,23 @@ def sentence_encoder(
     units: int | None = None,
     name: str = "sentence_encoder",
 ) -> keras.Model:
-    """A sentence encoder on a backbone, pooling and normalization included.
+    """A sentence encoder on a backbone, with pooling and normalization.
 
     Args:
-        backbone: of keras-hub, or a functional model that reads `token_ids` and `padding_mask` and returns
-            hidden states `(B, T, D)`. Its weights are shared with the encoder.
-        pooling: "mean" for the mean of real tokens, "first" for the first one.
-        normalize: whether embeddings have length 1, so that their products are cosine similarities.
-        units: size of the embeddings, by a linear layer `projection` behind the pooling, such as a
-            teacher's; None for the backbone's own size without that layer.
+        backbone: a keras-hub backbone, or a functional model that reads `token_ids` and `padding_mask` and
+            returns hidden states `(B, T, D)`. Its weights are shared with the encoder.
+        pooling: "mean" for the mean over real tokens, "first" for the first token.
+        normalize: whether embeddings have length 1, so that dot products are cosine similarities.
+        units: size of the embeddings, such as a teacher's, from a linear layer `projection` after the
+            pooling; None for the backbone's own size without that layer.
         name: name of the model.
 
     Returns:
-        A functional model of inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns embeddings
-        `(B, units)` in float32.
+        A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns
+        embeddings `(B, units)` in float32.
 
     Raises:
-        ValueError: if an argument is out of range or the backbone does not fit.
+        ValueError: if an argument is out of range or the backbone is not suitable.
 
     Example:
         >>> backbone, tokenizer = tfkd.text.load("all-MiniLM-L6-v2")

@@ -1,4 +1,4 @@
-"""Sentences made of others, and which ones."""
+"""Augmented sentences and their origins."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,9 +10,9 @@ class Sentences(NamedTuple):
     """Augmented sentences.
 
     Args:
-        texts: the sentences, those they were made of among them.
-        origins: int64 `(sentences,)`, the number of the sentence that each was made of, so that
-            `labels[origins]` are labels to go with them.
+        texts: the sentences, including the originals.
+        origins: int64 `(sentences,)`, the index of the original of each sentence, so that `labels[origins]`
+            are their labels.
     """
 
     texts: list[str]
@@ -20,7 +20,7 @@ class Sentences(NamedTuple):
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
-    """The texts as a list; raises TypeError for other than strings, ValueError for none, or empty ones."""
+    """The texts as a list; raises TypeError for non-strings, ValueError for none or empty ones."""
     if isinstance(texts, str):
         raise TypeError(f"`texts` must be a list of strings. Received: the string {texts!r}.")
     texts = list(texts)
@@ -28,7 +28,7 @@ def check_texts(texts: Sequence[str]) -> list[str]:
         raise ValueError("`texts` is empty. Give at least one sentence.")
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"`texts` must hold strings. Received: {text!r} of type {type(text)}.")
+            raise TypeError(f"`texts` must contain strings. Received: {text!r} of type {type(text)}.")
         if not text.split():
             raise ValueError(f"`texts[{number}]` has no words. Received: {text!r}. Leave it out.")
     return texts

@@ -1,4 +1,4 @@
-"""TinyBERT: embeddings, hidden states and attention of a few layers, then the answers."""
+"""TinyBERT: embeddings, hidden states and attention of a few layers, then predictions."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,31 +19,31 @@ from tfkd.text._sentences import Sentences
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyBERT(LayerRecipe):
-    """Transformer distillation: layer by layer first, then the answers.
+    """Transformer distillation: layer by layer first, then the predictions.
 
-    `stage="task"` has two stages on texts of the task, augmented ones among them: embeddings, hidden states
-    and attention scores; then the teacher's answers, without labels. `stage="general"` has the first of
-    them alone, for a teacher that is not fine-tuned and any texts, and comes before where there is time.
-    A student of m layers looks at every k-th of the teacher's m * k.
+    `stage="task"` has two stages on the task's texts, including augmented ones: first embeddings, hidden
+    states and attention scores, then the teacher's predictions, without labels. `stage="general"` is the
+    first of them alone, with a teacher that is not fine-tuned and any texts; run it before the task stages
+    if there is time. A student with m layers is matched to every k-th of the teacher's m * k layers.
 
     Args:
-        layers: how many layers the student has, which must divide the teacher's depth; or as of
+        layers: number of the student's layers, which must divide the teacher's depth; or as for
             `LayerRecipe`.
         hidden_dim: width of the student's hidden states; None for the teacher's.
         stage: "task" or "general".
-        epochs: of the first stage of the task.
-        learning_rate: likewise.
-        prediction_epochs: of the second stage.
-        prediction_learning_rate: likewise, above 0.
-        general_epochs: of the general stage.
-        general_learning_rate: likewise, above 0.
-        copies: how many sentences `augment` makes of each, at least 1.
-        replace: probability that a word is exchanged there, in (0, 1].
-        candidates: how many words it may be exchanged for, at least 1.
+        epochs: epochs of the first task stage.
+        learning_rate: peak learning rate of the first task stage.
+        prediction_epochs: epochs of the second task stage.
+        prediction_learning_rate: its peak learning rate, above 0.
+        general_epochs: epochs of the general stage.
+        general_learning_rate: its peak learning rate, above 0.
+        copies: number of sentences `augment` makes from each, at least 1.
+        replace: probability that it replaces a word, in (0, 1].
+        candidates: number of candidates per word, at least 1.
         **kwargs: the options of `TextRecipe`.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: if a value is out of its range.
 
     Example:
         >>> recipe = tfkd.text.TinyBERT(layers=3, hidden_dim=192)
@@ -54,8 +54,8 @@ class TinyBERT(LayerRecipe):
     Reference:
         Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", 2020: 4 layers of 312,
         20 epochs at 5e-5, 3 at one of 1e-5, 2e-5, 3e-5, batches of 32, 3 general epochs. Deviations: the
-        student begins with the teacher's layers, projected to its width, in the paper with what the general
-        stage made of random ones; cross-entropy is summed over classes, where their code has the mean.
+        student starts with the teacher's layers, projected to its width, while the paper starts from the
+        general stage; cross-entropy is summed over classes, while their code takes the mean.
     """
 
     layers: int | tuple[int, ...] | None = 4
@@ -105,13 +105,13 @@ class TinyBERT(LayerRecipe):
         ]
 
     def augment(self, texts: Sequence[str], model: keras.Model, tokenizer: Any, seed: int = 0) -> Sentences:
-        """Sentences for the task's stages: see `augment_by_predictions`, which gets the recipe's numbers.
+        """Augments the task's sentences with `augment_by_predictions` and the recipe's options.
 
         Args:
             texts: sentences of the task.
             model: a masked language model.
             tokenizer: its tokenizer.
-            seed: int that all choices follow from.
+            seed: int seed of all choices.
 
         Returns:
             `Sentences`.
@@ -121,11 +121,11 @@ class TinyBERT(LayerRecipe):
 
 
 def _step(count, depth):
-    """Of how many teacher layers a student's layer stands for one."""
+    """The number of teacher layers per student layer."""
     if depth % count:
         divisors = [n for n in range(1, depth) if depth % n == 0]
         raise ValueError(
-            f"`layers` must divide the {depth} layers of the teacher, each of which "
-            f"stands for as many of them. Received: {count} layers. Give one of {divisors}."
+            f"`layers` must divide the teacher's {depth} layers, so that each stands for the same number "
+            f"of them. Received: {count} layers. Give one of {divisors}."
         )
     return depth // count

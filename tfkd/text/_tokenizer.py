@@ -1,4 +1,4 @@
-"""Texts as token ids, exactly as Hugging Face's tokenizers make them."""
+"""Tokenization of texts, identical to Hugging Face's tokenizers."""
 
 import hashlib
 import json
@@ -24,30 +24,30 @@ _CONVENTIONAL = {
 
 
 class Tokenizer:
-    """Texts as token ids, by the `tokenizers` library and the files of a Hugging Face model.
+    """Converts texts to token ids with the `tokenizers` library and a Hugging Face model's files.
 
-    Truncation and padding that a file asks for are put aside: texts are cut at `max_length` tokens and
-    padded to the longest of a batch. An empty text is a real text: `[CLS][SEP]` where the tokenizer adds
-    these, else one token that ends texts.
+    Truncation and padding settings in a file are ignored: texts are truncated at `max_length` tokens and
+    padded to the longest in a batch. An empty text is a valid text: `[CLS][SEP]` if the tokenizer adds
+    these, otherwise one end-of-text token.
 
     Args:
-        folder_or_file: a folder with `tokenizer.json`, or with `vocab.txt` of BERT, or with `vocab.json`
-            and `merges.txt` of GPT-2 or RoBERTa; or a `tokenizer.json` itself.
-        max_length: tokens, special ones included, at which texts are cut; at least 3.
+        folder_or_file: a folder with `tokenizer.json`, BERT's `vocab.txt`, or `vocab.json` and `merges.txt`
+            of GPT-2 or RoBERTa; or a `tokenizer.json` itself.
+        max_length: number of tokens, including special ones, at which texts are truncated; at least 3.
 
     Attributes:
         max_length: as above.
         vocabulary: list of str, the tokens by their ids.
-        pad_id: int, the id at padding. GPT-2 has no token for it, and its token for the end of texts is
-            taken; the mask tells padding from a real one.
-        mask_id, cls_id, sep_id: int, or None where the tokenizer has no such token.
-        special_ids: set of int, the ids that stand for no text.
-        fingerprint: str, sixteen hexadecimal digits that follow from the vocabulary and from how texts are
+        pad_id: int, the id at padding. GPT-2 has no padding token, so its end-of-text token is used; the
+            mask distinguishes padding from a real one.
+        mask_id, cls_id, sep_id: int, or None if the tokenizer has no such token.
+        special_ids: set of int, the ids of tokens that are not text.
+        fingerprint: str, sixteen hexadecimal digits determined by the vocabulary and by how texts are
             split.
-        truncated: int, how many texts were cut so far.
+        truncated: int, number of texts truncated so far.
 
     Raises:
-        ImportError: if the `tokenizers` library is missing; says what to install.
+        ImportError: if the `tokenizers` library is missing; the message says what to install.
         ValueError: if there is no tokenizer, or the file cannot be read as one.
 
     Example:
@@ -86,7 +86,7 @@ class Tokenizer:
         Args:
             texts: n strings; bytes are read as UTF-8.
             pairs: n strings, the second sentence of each; None for single texts.
-            length: tokens to pad to, at most `max_length`, at which texts are cut then; None for the
+            length: number of tokens to pad and truncate to, at most `max_length`; None to pad to the
                 longest.
 
         Returns:
@@ -94,14 +94,14 @@ class Tokenizer:
             with `pairs`, `segment_ids`.
 
         Raises:
-            TypeError: if the texts are not strings; names the first that is not.
+            TypeError: if the texts are not strings; the message names the first that is not.
             ValueError: if the numbers of texts and pairs differ, or `length` is out of range.
         """
         ids, segments, cut = self.encode(texts, pairs, length)
         if cut:
             warnings.warn(
                 f"{cut} of {len(ids)} texts have more than {length or self.max_length} tokens and were "
-                "cut. Give the tokenizer a larger `max_length` if their ends matter.",
+                "truncated. Give the tokenizer a larger `max_length` if their ends matter.",
                 stacklevel=2,
             )
         width = length or max(map(len, ids), default=1)
@@ -114,7 +114,7 @@ class Tokenizer:
     def encode(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, length: int | None = None
     ) -> tuple[list[list[int]], list[list[int]], int]:
-        """Ids and segments of texts, as lists of their own lengths, and how many texts were cut."""
+        """Ids and segments of texts, as unpadded lists, and the number of truncated texts."""
         if length is not None:
             check_int("length", length, least=3, most=self.max_length)
         items: list[Any] = _strings(texts, "texts")
@@ -133,22 +133,22 @@ class Tokenizer:
             self._tokenizer.enable_truncation(self.max_length)
         cut = sum(bool(each.overflowing) for each in found)
         self.truncated += cut
-        # A text of no tokens at all would have nothing that attention could look at.
+        # Attention would have nothing to attend to in a text without any tokens.
         empty = [self._empty_id]
         ids = [each.ids or empty for each in found]
         return ids, [each.type_ids or [0] for each in found], cut
 
     def map(self, dataset: tf.data.Dataset, length: int | None = None) -> tf.data.Dataset:
-        """A data set of batches of texts with token ids in their place.
+        """Replaces texts in a data set of batches by token ids.
 
         Args:
-            dataset: batches of strings `(B,)`, alone or first in a tuple with labels and weights; a pair
-                of such batches, as a tuple of its own, are the sentences of pairs.
-            length: tokens to pad to; None for the longest of each batch.
+            dataset: batches of strings `(B,)`, alone or first in a tuple with labels and weights; a nested
+                tuple of two such batches means pairs of sentences.
+            length: number of tokens to pad to; None for the longest in each batch.
 
         Returns:
-            A data set with the dictionary of `__call__` in the place of the texts. Texts that were cut are
-            counted in `truncated`.
+            A data set with the dictionary of `__call__` in place of the texts. Truncated texts are counted
+            in `truncated`.
 
         Example:
             >>> data = tf.data.Dataset.from_tensor_slices((texts, labels)).batch(32)
@@ -193,7 +193,7 @@ class Tokenizer:
         """
         described = json.loads(self._tokenizer.to_str())
         described["truncation"] = None
-        # Where special tokens have unusual names, this tells the one of padding.
+        # Records the padding token if special tokens have unusual names.
         described["padding"] = {
             "strategy": "BatchLongest",
             "direction": "Right",
@@ -208,12 +208,12 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return (
-            f"Tokenizer({len(self.vocabulary):,} tokens, at most {self.max_length} a text, "
-            f"pads with {self.vocabulary[self.pad_id]!r}, {self.fingerprint})"
+            f"Tokenizer({len(self.vocabulary):,} tokens, at most {self.max_length} per text, pads with "
+            f"{self.vocabulary[self.pad_id]!r}, {self.fingerprint})"
         )
 
     def _special(self, name, stated):
-        """The id of a special token: as the files say, else by its usual names; None if there is none."""
+        """The id of a special token, from the files or by its usual names; None without one."""
         for token in (stated.get(name), *_CONVENTIONAL[name]):
             if token is not None and (index := self._tokenizer.token_to_id(token)) is not None:
                 return index
@@ -237,8 +237,8 @@ def _strings(texts, name):
     for index, each in enumerate(made):
         if not isinstance(each, str):
             raise TypeError(
-                f"`{name}` must be strings. Received: {each!r} of type {type(each).__name__} at {index}. "
-                "Leave such rows out, or put '' in their place."
+                f"`{name}` must be strings. Received: {each!r} of type {type(each).__name__} at index "
+                f"{index}. Leave such rows out, or replace them with ''."
             )
     return [str(each) for each in made]
 

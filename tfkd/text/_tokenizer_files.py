@@ -1,4 +1,4 @@
-"""Finds the tokenizer of a folder in its files."""
+"""Reads the tokenizer of a folder from its files."""
 
 import dataclasses
 import json
@@ -9,14 +9,14 @@ from tfkd._core import extras
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 _REMEDY = (
-    "Copy the tokenizer's files from where the model comes from, or write them with transformers: "
+    "Copy the tokenizer's files from the model's source, or write them with transformers: "
     "AutoTokenizer.from_pretrained(name).save_pretrained(folder)."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadTokenizer:
-    """A tokenizer of the `tokenizers` library, and its special tokens as files name them."""
+    """A tokenizer of the `tokenizers` library, and its special tokens as named in the files."""
 
     tokenizer: Any
     special_tokens: dict[str, str]
@@ -27,7 +27,7 @@ def read_tokenizer(path: str) -> ReadTokenizer:
 
     Raises:
         ImportError: if the `tokenizers` library is missing.
-        ValueError: if there is none, or it cannot be read; with the remedy.
+        ValueError: if there is none, or it cannot be read; the message names the remedy.
     """
     library = extras.require("tokenizers", "text", "A tokenizer")
     folder = path if os.path.isdir(path) else os.path.dirname(path)
@@ -36,7 +36,7 @@ def read_tokenizer(path: str) -> ReadTokenizer:
         settings |= read_json(os.path.join(folder, name), missing={})
     try:
         tokenizer = _tokenizer(library, path, settings)
-    # What the library raises for a damaged file has no class of its own.
+    # The library raises plain Exception for a damaged file.
     except Exception as error:
         if isinstance(error, _NoTokenizer):
             raise
@@ -50,7 +50,7 @@ def read_tokenizer(path: str) -> ReadTokenizer:
 
 
 def read_json(path: str, missing: Any = None) -> Any:
-    """A JSON object of a file; `missing` if there is no file.
+    """The JSON object in a file; `missing` if there is no file.
 
     Raises:
         ValueError: if it is not a JSON object.
@@ -63,7 +63,7 @@ def read_json(path: str, missing: Any = None) -> Any:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path!r} is not JSON: {error}. Copy the file again.") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path!r} must hold a JSON object. Received: {type(found).__name__}.")
+        raise ValueError(f"{path!r} must contain a JSON object. Received: {type(found).__name__}.")
     return found
 
 
@@ -82,14 +82,14 @@ def _tokenizer(library, path, settings):
     if {"vocab.json", "merges.txt"} <= set(there):
         return _byte_pairs(library, there["vocab.json"], there["merges.txt"])
     raise _NoTokenizer(
-        f"`folder_or_file`: {path!r} holds no tokenizer: there is neither tokenizer.json nor vocab.txt nor "
-        "vocab.json with merges.txt. Received a folder with: "
+        f"`folder_or_file`: {path!r} contains no tokenizer: there is neither tokenizer.json nor vocab.txt "
+        "nor vocab.json with merges.txt. Received a folder with: "
         f"{', '.join(sorted(there)[:10]) or 'nothing'}. {_REMEDY}"
     )
 
 
 def _word_piece(library, vocabulary, settings):
-    """BERT's tokenizer, which lower-cases and strips accents unless its settings say otherwise."""
+    """BERT's tokenizer, which lower-cases and strips accents unless configured otherwise."""
     lower = bool(settings.get("do_lower_case", True))
     made = library.BertWordPieceTokenizer(
         vocabulary,
@@ -101,7 +101,7 @@ def _word_piece(library, vocabulary, settings):
 
 
 def _byte_pairs(library, vocabulary, merges):
-    """GPT-2's tokenizer, or RoBERTa's, which has a token that begins texts and one that ends them."""
+    """GPT-2's tokenizer, or RoBERTa's, which has begin-of-text and end-of-text tokens."""
     made = library.ByteLevelBPETokenizer(vocabulary, merges)
     begin, end = (made.token_to_id(token) for token in ("<s>", "</s>"))
     tokenizer = library.Tokenizer.from_str(made.to_str())

@@ -1,4 +1,4 @@
-"""Which layers of a student a stage trains: those that its losses reach, without the frozen ones."""
+"""The layers that a stage trains: those its losses reach, except frozen ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +19,16 @@ def trained_layers(
     labelled: bool,
     frozen: Sequence[keras.Layer] = (),
 ) -> list[str] | None:
-    """The layers that a stage trains, as `tfkd.schemes.Stage` takes them.
+    """The layers that a stage trains, in the form of `tfkd.schemes.Stage`.
 
-    A loss of inner layers has no gradient for what comes behind them, such as a head, and a masked language
-    model none for a pooler.
+    A loss on inner layers has no gradient for later layers, such as a head, and a masked language model has
+    none for a pooler.
 
     Args:
         student: the built student.
-        losses: of the stage.
-        labelled: whether the labels' loss counts, which looks at the student's output.
-        frozen: layers that are not to be trained.
+        losses: losses of the stage.
+        labelled: whether the labels' loss, which uses the student's output, is part of the stage.
+        frozen: layers not to train.
 
     Returns:
         Paths of layers; None if all are trained.
@@ -48,7 +48,7 @@ def trained_layers(
 
 
 def _unreached(student, tapped, of_output):
-    """The identities of the trainable variables that what losses look at does not depend on."""
+    """The identities of trainable variables that the losses' inputs do not depend on."""
     variables = student.trainable_variables
     with tf.GradientTape() as tape:
         passed = forward_pass(student, tapped, _some_tokens(student), training=False)
@@ -59,7 +59,7 @@ def _unreached(student, tapped, of_output):
 
 
 def _some_tokens(model):
-    """Two tokens for each of a model's inputs, or as many as it takes."""
+    """Two tokens for each input of a model, or its fixed number."""
     return tree.map_structure(
         lambda x: ops.ones([1 if i == 0 else side or 2 for i, side in enumerate(x.shape)], x.dtype),
         model.input,

@@ -1,4 +1,4 @@
-"""Sentences for a student that needs many: words masked or exchanged, n-grams cut out."""
+"""Augmentation: words masked or replaced, n-grams cut out."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from tfkd._core.checks import check_int, check_number
 from tfkd.text._sentences import Sentences, check_texts
 
-# How many words an n-gram has at most.
+# Maximum number of words in an n-gram.
 _LONGEST = 5
 
 
@@ -23,32 +23,32 @@ def augment_words(
     mask_token: str = "[MASK]",
     seed: int = 0,
 ) -> Sentences:
-    """Makes sentences of sentences for a student that is taught by answers alone.
+    """Augments sentences for a student that learns only from the teacher's outputs.
 
-    Of each sentence copies are made, in which every word by itself is masked, or exchanged for another
-    word of the same part of speech, as often as that one occurs; then the whole copy may give way to an
-    n-gram of one to five of its words. What was there before is left out.
+    In each copy of a sentence, every word may independently be masked, or replaced by a word of the same
+    part of speech, drawn by frequency; then the whole copy may be replaced by an n-gram of one to five of
+    its words. Duplicates are dropped.
 
     Args:
         texts: sentences whose words are separated by spaces.
         mask: probability that a word becomes the mask token, in [0, 1].
-        same_tag: probability that a word is exchanged, in [0, 1 - mask]; without `tags` it has no effect.
-        tags: a function from the words of a sentence to as many parts of speech, such as
-            `lambda words: [tag for _, tag in nltk.pos_tag(words)]`; any hashable values will do. None if
-            there is no tagger, so that no word is exchanged.
+        same_tag: probability that a word is replaced, in [0, 1 - mask]; no effect without `tags`.
+        tags: a function from the words of a sentence to their parts of speech, such as `lambda words: [tag
+            for _, tag in nltk.pos_tag(words)]`; any hashable values work. None for no tagger, in which case
+            no word is replaced.
         ngram: probability that a copy becomes an n-gram, in [0, 1].
         copies: how many are made of each sentence, at least 1.
         mask_token: what stands for a masked word, as the tokenizer writes it.
-        seed: int that all choices follow from, at least 0.
+        seed: int seed of all choices, at least 0.
 
     Returns:
-        `Sentences`: the given ones, each followed by its copies. Teach by the teacher's answers to them,
-        since an n-gram may mean something else than the sentence.
+        `Sentences`: the given ones, each followed by its copies. Train on the teacher's outputs for them,
+        since an n-gram may mean something different from the sentence.
 
     Raises:
         TypeError: if `texts` are not strings.
-        ValueError: for an empty sentence, a number out of its range, or if `tags` returns another number of
-            tags than words.
+        ValueError: for an empty sentence, a number out of its range, or if `tags` does not return one tag
+            per word.
 
     Example:
         >>> made = tfkd.text.augment_words(["a warm , funny film"], copies=2)
@@ -57,7 +57,7 @@ def augment_words(
 
     Reference:
         Tang et al., "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks", 2019.
-        Deviations: no tagger comes with it; duplicates are left out, so there may be fewer copies.
+        Deviations: no tagger is included; duplicates are dropped, so there may be fewer copies.
     """
     texts = check_texts(texts)
     check_number("mask", mask, least=0, most=1)
@@ -85,7 +85,7 @@ def augment_words(
                 start = int(rng.integers(0, max(1, len(copy) - length + 1)))
                 copy = copy[start : start + length]
             text = " ".join(copy)
-            # Of masks alone there is nothing to learn.
+            # There is nothing to learn from masks alone.
             if text not in seen and any(word != mask_token for word in copy):
                 seen.add(text)
                 made.texts.append(text)
@@ -94,7 +94,7 @@ def augment_words(
 
 
 def _words_by_tag(sentences, tags):
-    """All words of each tag, as often as they occur, and the tags of each sentence."""
+    """All words of each tag, with repetitions, and the tags of each sentence."""
     words_of, tags_of = defaultdict(list), []
     if tags is None:
         return words_of, tags_of
