@@ -7,7 +7,7 @@ import sys
 import keras
 import pytest
 
-from tests.examples import finding, pages, worlds
+from tests.examples import finding, images, pages, worlds
 from tests.examples.short import short_training as short_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.eager]
@@ -43,12 +43,17 @@ def test_page_runs(page, tmp_path, monkeypatch, short_training, same_precision):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in BLOCKS[page] if not named(block, NOT_RUN)]
-    names = worlds.names_for("".join(blocks), pages.WORLDS[page](), files=pages.FILES)
+    world = pages.WORLDS.get(page, images.Images)()
+    names = worlds.names_for("".join(blocks), world, files=pages.FILES)
     for block in blocks:
         if named(block, IN_A_PROCESS):
             subprocess.run([sys.executable, "-c", block], check=True, timeout=120)
         else:
             exec(compile(block, page, "exec"), names)
+
+
+def test_pages_are_found():
+    assert {*pages.WORLDS, "docs/guides/with_data.md"} <= BLOCKS.keys()
 
 
 @pytest.mark.parametrize("words", [*NOT_RUN, *IN_A_PROCESS])

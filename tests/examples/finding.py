@@ -7,7 +7,7 @@ import textwrap
 
 from tests import public_api
 
-_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 _NO_COMMANDS = {"python", "kotlin"}
 
 
@@ -29,7 +29,8 @@ def in_docstrings() -> dict[str, str]:
 
 def python_blocks(document: pathlib.Path) -> list[str]:
     """The blocks of Python in a document, in their order."""
-    return [code for language, code in _FENCED.findall(document.read_text()) if language == "python"]
+    blocks = _FENCED.findall(document.read_text())
+    return [textwrap.dedent(code) for language, code in blocks if language == "python"]
 
 
 def code_lines(document: pathlib.Path) -> list[str]:

@@ -48,15 +48,13 @@ class Phones(Images):
     labels = LABELS
 
 
+# Of other pages, Images.
 WORLDS = {
     "README.md": Digits,
     "docs/distribution.md": Devices,
-    "docs/gpu.md": Images,
     "docs/guides/data_free.md": SmallResNets,
     "docs/guides/phones.md": Phones,
     "docs/guides/texts.md": Texts,
-    "docs/guides/with_data.md": Images,
-    "docs/keras_distillation.md": Images,
     "docs/large_data.md": Workers,
 }
 # What pages read and do not write.
