@@ -14,7 +14,9 @@ VOCABULARY = (*_SPECIAL, *GOOD, *BAD, *OTHER)
 POSITIONS = 32
 
 
-def write_folder(folder: pathlib.Path, layers: int = 2, width: int = WIDTH) -> str:
+def write_folder(
+    folder: pathlib.Path, layers: int = 2, width: int = WIDTH, positions: int = POSITIONS
+) -> str:
     """Writes the folder of an untrained encoder, and returns its path."""
     from safetensors.numpy import save_file
 
@@ -29,13 +31,13 @@ def write_folder(folder: pathlib.Path, layers: int = 2, width: int = WIDTH) -> s
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1,
-        "max_position_embeddings": POSITIONS,
+        "max_position_embeddings": positions,
         "type_vocab_size": 2,
         "layer_norm_eps": 1e-12,
     }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
-    save_file(_tensors(layers, width), str(folder / "model.safetensors"))
+    save_file(_tensors(layers, width, positions), str(folder / "model.safetensors"))
     return str(folder)
 
 
@@ -59,7 +61,7 @@ def write_tsv(path: pathlib.Path, texts: list[str], labels=None) -> str:
     return str(path)
 
 
-def _tensors(layers, width):
+def _tensors(layers, width, positions):
     rng = np.random.default_rng(7)
 
     def random(*shape):
@@ -71,7 +73,7 @@ def _tensors(layers, width):
     def norm(name):
         return {f"{name}.weight": np.ones(width, "float32"), f"{name}.bias": np.zeros(width, "float32")}
 
-    rows = {"word": len(VOCABULARY), "position": POSITIONS, "token_type": 2}
+    rows = {"word": len(VOCABULARY), "position": positions, "token_type": 2}
     tensors = {f"embeddings.{kind}_embeddings.weight": random(n, width) for kind, n in rows.items()}
     tensors |= norm("embeddings.LayerNorm") | dense("pooler.dense", width, width)
     for number in range(layers):

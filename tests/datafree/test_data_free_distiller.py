@@ -48,6 +48,12 @@ def test_a_run_under_xla_teaches_the_student_and_leaves_the_teacher_alone(teache
     assert distiller.steps_done.numpy() == 4
 
 
+def test_fit_before_compile_says_so(teacher, student):
+    distiller = tfkd.DataFreeDistiller(teacher, student, datafree.Procedural())
+    with pytest.raises(ValueError, match=r"You must call `compile\(\)` before"):
+        distiller.fit()
+
+
 @SOME
 def test_eager_and_compiled_steps_agree(teacher, recipe):
     weights = []

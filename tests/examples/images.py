@@ -141,6 +141,8 @@ class Images:
         path = pathlib.Path(name)
         if path.suffix == ".keras":
             self.teacher.save(name)
+        elif path.suffix == ".npy":
+            np.save(name, self.x[0])
         elif path.suffix == ".npz":
             np.savez(name, x_train=self.x, y_train=self.y, x_test=self.x, y_test=self.y)
         elif path.suffix == ".tflite":

@@ -7,6 +7,7 @@ import pytest
 
 import tfkd
 from tfkd.datafree import InversionRecipe, Recipe
+from tfkd.text import GeneratedText
 
 EPOCHS = 2
 
@@ -40,4 +41,6 @@ def _small(recipe: Recipe) -> Recipe:
         smaller["memory"] = 32
     if isinstance(recipe, InversionRecipe):
         smaller |= {"inversion_batch": 8, "generator_steps": 2, "replay_steps": 1}
+    if isinstance(recipe, GeneratedText):
+        smaller["length"] = 4
     return recipe.with_options(**smaller)

@@ -1,6 +1,7 @@
 """What examples about texts take for granted."""
 
 import pathlib
+import shutil
 from functools import cache, cached_property
 
 import keras
@@ -10,18 +11,21 @@ import tensorflow as tf
 import tfkd
 from tests import text_folder
 
+_FILES = pathlib.Path(__file__).parents[1] / "text/checkpoints"
+CHECKPOINTS = {"bert-base-uncased": _FILES / "masked_bert", "gpt2": _FILES / "gpt2"}
 LAYERS, HEADS, WIDTH, POSITIONS = 6, 12, 192, 64
+VOCABULARY = len(text_folder.VOCABULARY)
 
 
 @cache
-def backbone(kind: str, vocabulary: int, width: int = WIDTH) -> keras.Model:
+def backbone(kind: str, vocabulary: int, width: int = WIDTH, heads: int = HEADS) -> keras.Model:
     """A small backbone of keras-hub, the same one for all."""
     import keras_hub
 
     return getattr(keras_hub.models, kind)(
         vocabulary_size=vocabulary,
         num_layers=LAYERS,
-        num_heads=HEADS,
+        num_heads=heads,
         hidden_dim=width,
         intermediate_dim=4 * width,
         max_sequence_length=POSITIONS,
@@ -33,7 +37,7 @@ class Texts:
 
     @property
     def backbone(self):
-        return backbone("BertBackbone", 40)
+        return backbone("BertBackbone", VOCABULARY)
 
     @cached_property
     def tokenizer(self):
@@ -119,8 +123,11 @@ class Texts:
             )
         elif path.suffix == ".tsv":
             text_folder.write_tsv(path, self.sentences, self.labels)
+        elif name in CHECKPOINTS:
+            shutil.copytree(CHECKPOINTS[name], path)
         else:
-            text_folder.write_folder(path, LAYERS, width=384 if "MiniLM" in name else 16)
+            width = 384 if "MiniLM" in name else 16
+            text_folder.write_folder(path, LAYERS, width, POSITIONS)
 
 
 class LanguageModels(Texts):

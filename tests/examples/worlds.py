@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import re
+from collections.abc import Iterable
 from functools import cache, cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 import generators
 import tfkd
 from tests.examples.images import CLASSES, SHAPE, Images, network
-from tests.examples.texts import LanguageModels, Texts, backbone
+from tests.examples.texts import VOCABULARY, LanguageModels, Texts, backbone
 from tfkd.datafree import objectives
 
 EVERYWHERE = {
@@ -63,6 +64,12 @@ class ResNets(Images):
     branch = shortcut = property(lambda self: keras.Input((8, 8, 4)))
 
 
+class SmallResNets(ResNets):
+    """A teacher of few layers."""
+
+    teacher = property(lambda self: tfkd.students.resnet(8, SHAPE, CLASSES))
+
+
 class Pruned(ResNets):
     """A student that is being pruned."""
 
@@ -80,9 +87,26 @@ class ImagesAndTexts(ResNets):
 
 
 class SureTeacher(Images):
-    """A teacher whose answers are clear."""
+    """A teacher that knows its examples by heart, and so is sure of every class."""
 
-    teacher = property(lambda self: keras.Sequential([network(8, "unsure"), keras.layers.Rescaling(1e4)]))
+    @cached_property
+    def teacher(self):
+        means = [(self.x[self.y == label] - 0.5).mean(0) for label in range(CLASSES)]
+        nearest = keras.layers.Dense(CLASSES, name="logits")
+        model = keras.Sequential(
+            [keras.Input(SHAPE), keras.layers.Rescaling(1, -0.5), keras.layers.Flatten(), nearest]
+        )
+        nearest.set_weights([np.reshape(means, (CLASSES, -1)).T, np.zeros(CLASSES)])
+        return model
+
+
+class OneLayer(ResNets):
+    """A model with one kernel."""
+
+    @property
+    def model(self):
+        convolution = keras.layers.Conv2D(4, 3, strides=8)
+        return keras.Sequential([keras.Input(SHAPE), convolution, keras.layers.GlobalAveragePooling2D()])
 
 
 class Exits(Images):
@@ -127,6 +151,24 @@ class MaskedModels(Texts):
     theirs, ours = "transformer_layer_5", "transformer_layer_2"
 
 
+class MaskedTexts(Texts):
+    """A teacher that predicts masked tokens of texts there are."""
+
+    teacher = property(lambda self: self.masked_model)
+
+
+class FewHeads(Texts):
+    """A teacher whose heads are soon projected to another width."""
+
+    backbone = property(lambda self: backbone("BertBackbone", VOCABULARY, heads=1))
+
+
+class Writers(LanguageModels):
+    """Those that write, in few words."""
+
+    backbone = property(lambda self: backbone("GPT2Backbone", VOCABULARY, 48))
+
+
 class VisionTransformers(Images):
     """Teachers without batch normalization."""
 
@@ -151,11 +193,13 @@ class Segmentation(Images):
 
 
 class Sentences(Texts):
-    """Two encoders of sentences."""
+    """An encoder of sentences that answers as its teacher."""
 
-    teacher = student = property(
-        lambda self: keras.Sequential([keras.Input((8,)), keras.layers.Dense(384)])
-    )
+    @cached_property
+    def teacher(self):
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(384)])
+
+    student = property(lambda self: self.teacher)
     x = np.random.default_rng(0).random((16, 8), "float32")
 
 
@@ -172,12 +216,14 @@ WORLDS = {
     "tfkd": Images,
     "tfkd.DataFreeDistiller": Images,
     "tfkd.compression": ResNets,
+    "tfkd.compression.iterative_pruning": SmallResNets,
+    "tfkd.compression.learn_rounding": OneLayer,
     "tfkd.compression.sparsity": Pruned,
     "tfkd.compression.strip": Pruned,
     "tfkd.datafree": ResNets,
     "tfkd.datafree.BSS": Images,
     "tfkd.datafree.PSAQViT": VisionTransformers,
-    "tfkd.datafree.ProceduralText": LanguageModels,
+    "tfkd.datafree.ProceduralText": MaskedTexts,
     "tfkd.export": ResNets,
     "tfkd.export.example_texts": Texts,
     "tfkd.export.export_exits": Exits,
@@ -199,6 +245,7 @@ WORLDS = {
     "tfkd.pipelines": ResNets,
     "tfkd.pipelines.distil_text": Texts,
     "tfkd.optimizers.Muon": ResNets,
+    "tfkd.schemes.NoisyStudent": SureTeacher,
     "tfkd.schemes.assistants": ResNets,
     "tfkd.schemes.EarlyExit": Exits,
     "tfkd.schemes.choose_thresholds": Exits,
@@ -207,7 +254,7 @@ WORLDS = {
     "tfkd.schemes.exit_curve": Exits,
     "tfkd.schemes.pseudo_labels": SureTeacher,
     "tfkd.students": ResNets,
-    "tfkd.students.from_layers": Texts,
+    "tfkd.students.from_layers": FewHeads,
     "tfkd.taps.attention_layers": VisionTransformers,
     "tfkd.taps.transformer": Texts,
     "tfkd.tasks.CausalLanguageModel": LanguageModels,
@@ -218,10 +265,14 @@ WORLDS = {
     "tfkd.tasks.TextClassification": Texts,
     "tfkd.tasks.TokenAccuracy": LanguageModels,
     "tfkd.testing": ResNets,
+    "tfkd.testing.check_recipe": Images,
     "tfkd.text": Texts,
+    "tfkd.text.DistilBERT": MaskedTexts,
     "tfkd.text.DistilGPT2": LanguageModels,
-    "tfkd.text.GeneratedText": LanguageModels,
+    "tfkd.text.GeneratedText": Writers,
     "tfkd.text.OnPolicyDistiller": LanguageModels,
+    "tfkd.text.TinyBERT": FewHeads,
+    "tfkd.text.mask_tokens": MaskedTexts,
 }
 # What examples read that a reader would have.
 FILES = (
@@ -236,15 +287,18 @@ def world_of(name: str) -> Images | Texts:
     return WORLDS[max((start for start in WORLDS if name.startswith(start)), key=len)]()
 
 
-def names_for(code: str, world: Images | Texts, module: str | None = None) -> dict[str, Any]:
+def names_for(
+    code: str, world: Images | Texts, module: str | None = None, files: Iterable[str] = FILES
+) -> dict[str, Any]:
     """The names that code uses, out of those there are; the files that it names are written.
 
     Args:
-        code: an example.
+        code: an example, or several.
         world: what it is about.
         module: whose public names it uses as they are.
+        files: those that it may read.
     """
-    for file in FILES:
+    for file in files:
         if f'"{file}"' in code:
             world.write(file)
     used = {word for word in re.findall(r"[A-Za-z_]\w*", code) if hasattr(type(world), word)}

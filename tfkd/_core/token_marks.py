@@ -30,7 +30,8 @@ def tokenizer_of(model: keras.Model) -> str | None:
         The `tfkd.text.Tokenizer.fingerprint` of its tokenizer; None if it is not known.
 
     Example:
-        >>> tfkd.text.tokenizer_of(student) == tokenizer.fingerprint
+        >>> backbone, tokenizer = tfkd.text.load("all-MiniLM-L6-v2")
+        >>> tfkd.text.tokenizer_of(backbone) == tokenizer.fingerprint
         True
     """
     if (known := getattr(model, _ATTRIBUTE, None)) is not None:

@@ -29,6 +29,7 @@ def calibrate(student: BridgedModel, images: Any) -> None:
         ValueError: if the images have another shape.
 
     Example:
+        >>> student = tfkd.compression.quantize_aware(model)
         >>> tfkd.compression.calibrate(student, distiller.synthesize(256))
     """
     check_quantization_aware(student)

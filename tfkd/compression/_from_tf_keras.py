@@ -35,6 +35,7 @@ def from_tf_keras(model: Any) -> keras.Model:
             model has different outputs.
 
     Example:
+        >>> import tf_keras
         >>> new = tfkd.compression.from_tf_keras(tf_keras.models.load_model("old.h5"))
     """
     if isinstance(model, keras.Model):

@@ -71,7 +71,7 @@ def iterative_pruning(
         ValueError: if a number is out of range, or inputs and labels differ in number.
 
     Example:
-        >>> pruned = tfkd.compression.iterative_pruning(teacher, x, y, rounds=7, epochs=20)
+        >>> pruned = tfkd.compression.iterative_pruning(teacher, x, y, rounds=4, epochs=20)
         >>> student = tfkd.students.from_sparsity(pruned)
 
     Reference:

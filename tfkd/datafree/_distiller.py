@@ -212,6 +212,7 @@ class DataFreeDistiller(Distiller):
             A `keras.callbacks.History` with `loss`, the `agreement` of student and teacher on new
             inputs, the objectives of the synthesized images, and the validation metrics.
         """
+        self._assert_compile_called("fit")
         epochs = self.recipe.epochs if epochs is None else epochs
         self._past_warm_up = False
         checks.warn_of_warm_up(self, epochs, steps_per_epoch)

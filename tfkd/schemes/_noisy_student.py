@@ -78,7 +78,7 @@ class NoisyStudent:
     Example:
         >>> def make_student(iteration):
         ...     return tfkd.students.with_noise(tfkd.students.resnet(20))
-        >>> scheme = tfkd.schemes.NoisyStudent(teacher, make_student, iterations=2)
+        >>> scheme = tfkd.schemes.NoisyStudent(teacher, make_student, iterations=1)
         >>> history = scheme.fit((x, y), x_unlabelled, epochs=20, metrics=["accuracy"])
         >>> tfkd.students.without_noise(scheme.student).save("student.keras")
 

@@ -66,6 +66,7 @@ def pseudo_labels(
 
     Example:
         >>> labelled = tfkd.schemes.pseudo_labels(teacher, x, least=0.3, per_class=1000)
+        >>> student.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True))
         >>> student.fit(labelled.shuffle(10_000).batch(128), epochs=10)
 
     Reference:

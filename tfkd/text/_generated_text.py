@@ -58,9 +58,12 @@ class GeneratedText(parts.NewInputs, Recipe):
         **kwargs: the options of `tfkd.datafree.Recipe`.
 
     Example:
-        >>> recipe = tfkd.text.GeneratedText(start_ids=(50256,), end_id=50256, pad_id=50256)
-        >>> student = tfkd.students.from_layers(teacher, 6)
-        >>> tfkd.DataFreeDistiller(teacher, student, recipe).fit()
+        >>> end = tokenizer.pad_id  # of GPT-2 `<|endoftext|>`, which texts begin with, too
+        >>> recipe = tfkd.text.GeneratedText(start_ids=(end,), end_id=end, pad_id=end)
+        >>> student = tfkd.students.from_layers(teacher, 3)
+        >>> distiller = tfkd.DataFreeDistiller(teacher, student, recipe)
+        >>> distiller.compile()
+        >>> distiller.fit()
 
     Reference:
         Liu et al., "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models", 2023, whose

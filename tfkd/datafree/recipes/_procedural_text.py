@@ -34,7 +34,9 @@ class ProceduralText(PriorRecipe):
         >>> words = tfkd.generators.Words.from_tokenizer(tokenizer)
         >>> student = tfkd.students.from_layers(teacher, 3)
         >>> recipe = tfkd.datafree.ProceduralText(prior=words)
-        >>> tfkd.DataFreeDistiller(teacher, student, recipe).fit()
+        >>> distiller = tfkd.DataFreeDistiller(teacher, student, recipe)
+        >>> distiller.compile()
+        >>> distiller.fit()
 
     Reference:
         This project's own; the losses are DistilBERT's (Sanh et al., 2019).
