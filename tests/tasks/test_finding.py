@@ -157,8 +157,8 @@ def test_hidden_endings_show_in_the_answers(function, units, expected):
 
 def test_an_ending_that_does_not_fit_is_refused():
     with pytest.raises(
-        ValueError, match=r"MultiLabel.*before a sigmoid, and 'net' ends in a softmax.*classification"
+        ValueError, match=r"MultiLabel.*input of a sigmoid, but 'net' ends in a softmax.*classification"
     ):
         reading(network(5, "softmax"), "multi_label")
-    with pytest.raises(ValueError, match=r"Maps.*before a softmax, and 'maps' ends in a sigmoid"):
+    with pytest.raises(ValueError, match=r"Maps.*input of a softmax, but 'maps' ends in a sigmoid"):
         tasks.reading_of(maps("sigmoid"), Maps, lambda: None)
