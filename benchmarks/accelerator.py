@@ -1,18 +1,19 @@
-"""Training steps on the device that TensorFlow has, against what it reaches on convolutions alone.
+"""Training steps on TensorFlow's device, compared with its speed on convolutions alone.
 
     python benchmarks/accelerator.py
     python benchmarks/accelerator.py --recipes=dfad,recovery --policies=float32 --rows=rows.json
 
-First the device's rates on a matrix product and on a chain of 3x3 convolutions of 128 channels, compiled by
-XLA; TF32 counts as float32 where the device has it. Then a row for each step: soft targets with labels, and
-data-free recipes past their warm-up. A ResNet-20 teaches a ResNet-8, or one of fewer blocks than its own
-for `recovery`, on inputs of 32x32x3 that are on the device already.
+First come the device's rates for a matrix product and a chain of 3x3 convolutions with 128 channels,
+compiled by XLA; TF32 counts as float32 if the device has it. Then there is a row for each step: soft
+targets with labels, and data-free recipes after their warm-up. The teacher is a ResNet-20; the student is a
+ResNet-8 or, for `recovery`, a version of the teacher with fewer blocks. Inputs have shape 32x32x3 and are
+already on the device.
 
-Milliseconds are those of a warm step, medians of rounds, with no metric read within a round. Images a
-second are batches a second times the batch; a step of several updates counts once. Operations are those of
-the convolutions and matrix products that a step runs, counted each time a loop runs them; their share is of
-the rate of convolutions in the same precision. The first step includes tracing and compiling. Where PyTorch
-is installed, an eager loop of the step with soft targets, channels last, stands beside it.
+Milliseconds are for a warm step, as medians over rounds in which no metric is read. Images per second are
+batches per second times the batch size; a step with several updates counts once. Operations are the
+convolutions and matrix products that a step runs, including repetitions in loops; the share is relative to
+the convolution rate in the same precision. The first step includes tracing and compiling. If PyTorch is
+installed, an eager loop of the step with soft targets, channels last, is timed for comparison.
 """
 
 import contextlib
@@ -73,9 +74,9 @@ class Step(NamedTuple):
     """A step to time.
 
     Args:
-        run: the training step, not traced yet.
-        batch_size: images of an update.
-        updates: of the student.
+        run: the untraced training step.
+        batch_size: images per update.
+        updates: student updates per step.
     """
 
     run: Callable[[], Any]
@@ -84,7 +85,7 @@ class Step(NamedTuple):
 
 
 def main(_: list[str]) -> None:
-    """Prints the rates and a row for each step, and keeps them."""
+    """Prints and saves the rates and a row for each step."""
     for gpu in tf.config.list_physical_devices("GPU"):
         # Otherwise TensorFlow takes all its memory, and PyTorch gets none.
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -109,17 +110,17 @@ def main(_: list[str]) -> None:
 
 
 def on_cpu() -> bool:
-    """Whether there is nothing else."""
+    """Whether TensorFlow has only a CPU."""
     return not tf.config.get_visible_devices("GPU")
 
 
 def rows(make: Callable[[bool], Step], kinds: list[bool], reached: dict[str, float]) -> Iterator[dict]:
-    """What is measured of a step, in each precision, with XLA and without.
+    """Measurements of a step in each precision, with and without XLA.
 
     Args:
-        make: makes the step, for XLA or not.
-        kinds: for XLA or not.
-        reached: the device's rates, in operations a second.
+        make: creates the step, with or without XLA.
+        kinds: the arguments of `make`, True for XLA.
+        reached: the device's rates, in operations per second.
     """
     operations = count_operations(make(False).run)
     for policy in FLAGS.policies:
@@ -145,7 +146,7 @@ def rows(make: Callable[[bool], Step], kinds: list[bool], reached: dict[str, flo
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Layers that are made inside the block follow a policy."""
+    """Applies a dtype policy to layers created inside the block."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -155,7 +156,7 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def with_labels(batch_size: int, compiled: bool) -> Step:
-    """Soft targets and labels."""
+    """A step with soft targets and labels."""
     distiller = tfkd.Distiller(
         tfkd.students.resnet(20), tfkd.students.resnet(8), tfkd.losses.SoftTargets(4.0)
     )
@@ -167,7 +168,7 @@ def with_labels(batch_size: int, compiled: bool) -> Step:
 
 
 def data_free(recipe: datafree.Recipe, compiled: bool) -> Step:
-    """A recipe, its warm-up done."""
+    """A step of a recipe after its warm-up."""
     teacher = tfkd.students.resnet(20)
     inherits = isinstance(recipe, datafree.Recovery)
     student = tfkd.students.scale_depth(teacher, 0.6) if inherits else tfkd.students.resnet(8)
@@ -178,7 +179,7 @@ def data_free(recipe: datafree.Recipe, compiled: bool) -> Step:
 
 
 def timed(function: Callable[[], Any], wait: Callable[[], None]) -> tuple[float, float]:
-    """Seconds of the first call, and of a later one.
+    """Seconds of the first call, and of a later call.
 
     Args:
         function: what to call.
@@ -191,7 +192,7 @@ def timed(function: Callable[[], Any], wait: Callable[[], None]) -> tuple[float,
 
 
 def seconds_of(function: Callable[[], Any], wait: Callable[[], None], times: int) -> float:
-    """Seconds of a call, the mean of several in a row."""
+    """Seconds per call, averaged over several calls in a row."""
     start = time.perf_counter()
     for _ in range(times):
         function()
@@ -200,7 +201,7 @@ def seconds_of(function: Callable[[], Any], wait: Callable[[], None], times: int
 
 
 def rates() -> dict[str, float]:
-    """Operations a second of a matrix product and of convolutions, in each precision."""
+    """Operations per second of a matrix product and of convolutions, in each precision."""
     side, batch_size, layers = (1024, 8, 2) if on_cpu() else (8192, 256, 20)
     channels, measured = 128, {}
 
@@ -219,15 +220,15 @@ def rates() -> dict[str, float]:
 
 
 def rate(function: Callable, shapes: list[tuple], dtype: str, operations: int) -> float:
-    """Operations a second of a function of random tensors, compiled by XLA."""
-    # With such kernels, many convolutions in a row neither overflow nor vanish.
+    """Operations per second of a function of random tensors, compiled by XLA."""
+    # With these kernels, many convolutions in a row neither overflow nor vanish.
     given = [tf.cast(tf.random.normal(shape, stddev=0.03), dtype) for shape in shapes]
     compiled = tf.function(function, jit_compile=True, autograph=False)
     return operations / timed(lambda: compiled(*given), tf.test.experimental.sync_devices)[1]
 
 
 def torch_milliseconds(row: dict[str, Any]) -> float | None:
-    """Of the step with soft targets in eager PyTorch; None where that is not installed."""
+    """Milliseconds of the step with soft targets in eager PyTorch; None if it is not installed."""
     try:
         from torch_soft_step import soft_step
     except ModuleNotFoundError:

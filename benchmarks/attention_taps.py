@@ -1,10 +1,10 @@
-"""What taps in attention add to a training step: a transformer of 6 blocks teaches one of 3.
+"""The cost of attention taps in a training step, for a teacher of 6 blocks and a student of 3.
 
     python benchmarks/attention_taps.py
     python benchmarks/attention_taps.py --dropout=0.1     # attention is then explicit without taps, too
 
-Steps of all contenders take turns in one process, and each is compared with the plain one of its own turn.
-CPU seconds are of all cores. Weights are random: only the time is of interest.
+All contenders run in turns in one process, and each step is compared with the plain step of the same turn.
+CPU seconds are summed over all cores. Weights are random, since only time is measured.
 """
 
 import itertools
@@ -33,7 +33,7 @@ TAUGHT = {0: 1, 1: 3, 2: 5}
 
 
 def network(blocks: int, name: str) -> keras.Model:
-    """A classifier on a BERT of some blocks."""
+    """A classifier on a BERT with this number of blocks."""
     backbone = keras_hub.models.BertBackbone(
         VOCABULARY, blocks, HEADS, FLAGS.width, 4 * FLAGS.width, FLAGS.dropout, name="backbone"
     )
@@ -69,7 +69,7 @@ def contenders() -> dict[str, Callable[[keras.Model, keras.Model], list[losses.K
 
 
 def text() -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Random sentences of several lengths, and labels."""
+    """Random sentences of different lengths, and labels."""
     rng = np.random.default_rng(0)
     shape = FLAGS.batch_size, FLAGS.length
     padding = np.arange(FLAGS.length) < rng.integers(FLAGS.length // 2, FLAGS.length + 1, (shape[0], 1))
@@ -79,7 +79,7 @@ def text() -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def main(argv: list[str]) -> None:
-    """Prints CPU seconds a step, and the median of its ratios to the plain step, of each contender."""
+    """Prints each contender's CPU seconds per step, and the median of its ratios to the plain step."""
     inputs, labels = text()
     data = tf.data.Dataset.from_tensors((inputs, labels)).repeat()
     distillers = {}

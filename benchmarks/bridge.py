@@ -1,4 +1,4 @@
-"""Whether networks of keras.applications compute the same in tf_keras and back, and how long it takes.
+"""Converts networks of keras.applications to tf_keras and back; measures differences and time.
 
 python benchmarks/bridge.py
 """
@@ -21,7 +21,7 @@ flags.DEFINE_integer("side", 96, "height and width of the images")
 
 
 def main(argv: list[str]) -> None:
-    """Prints each network's largest difference relative to its largest output, there and back."""
+    """Prints each network's largest difference, relative to its largest output, after both conversions."""
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(4, FLAGS.side, FLAGS.side, 3)).astype("float32")
     for name in FLAGS.networks:

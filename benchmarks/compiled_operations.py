@@ -1,8 +1,8 @@
-"""How many operations XLA is given for a training step, how many it makes of them, and how long that takes.
+"""Operations of a training step before and after XLA's optimization, and the compilation time.
 
     python benchmarks/compiled_operations.py --steps=dfad,recovery --compiled=dfad
 
-Counts every computation of the program, bodies of loops and insides of fusions included. Seconds are CPU
+Counts every operation in the program, including bodies of loops and the inside of fusions. Seconds are CPU
 time of the process; compilation includes lowering the traced step.
 """
 
@@ -33,7 +33,7 @@ def soft() -> tuple:
 
 
 def data_free(recipe: datafree.Recipe, steps_done: int = 0) -> tuple:
-    """A distiller of the sizes in docs/gpu.md after so many steps, and what its step is given."""
+    """A distiller with the sizes in docs/gpu.md after `steps_done` steps, and its step's arguments."""
     teacher = tfkd.students.resnet(20)
     grown = isinstance(recipe, datafree.Recovery)
     student = tfkd.students.scale_depth(teacher, 0.6) if grown else tfkd.students.resnet(8)

@@ -1,10 +1,10 @@
-"""What compression costs in training and brings on a phone's processor, side by side in one run.
+"""The cost of compression in training, and the speed-up of compressed files, each in one run.
 
     python benchmarks/compressed_speed.py --compare=steps      # training steps of wrapped students
     python benchmarks/compressed_speed.py --compare=latency    # TFLite files of a MobileNetV2 at 96x96
 
-Epochs of all students alternate, so that a noisy machine disturbs all alike; a ratio is the median of each
-round's own.
+Epochs of all students alternate, so that noise on the machine affects all of them equally; a ratio is the
+median of the ratios of all rounds.
 """
 
 import time
@@ -45,7 +45,7 @@ def epoch_seconds(students: dict[str, keras.Model], data: tuple) -> dict[str, li
 
 
 def compare_steps() -> None:
-    """Prints milliseconds of a step, and its ratio to that of the float student."""
+    """Prints milliseconds per step, and the ratio to the float student."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     n = FLAGS.steps * FLAGS.batch_size
     for network, make in NETWORKS.items():
@@ -64,7 +64,7 @@ def compare_steps() -> None:
 
 
 def compare_latency() -> None:
-    """Prints latencies of float32 and int8 files, three times over."""
+    """Prints latencies of float32 and int8 files, measured three times."""
     keras.utils.set_random_seed(0)
     model = keras.applications.MobileNetV2(
         input_shape=(96, 96, 3), alpha=0.5, weights=None, classes=10, classifier_activation=None
@@ -87,7 +87,7 @@ def compare_latency() -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Runs what was asked for."""
+    """Runs the requested comparison."""
     logging.set_verbosity(logging.WARNING)
     {"steps": compare_steps, "latency": compare_latency}[FLAGS.compare]()
 

@@ -1,10 +1,11 @@
-"""Compressed without data: accuracy, bytes and milliseconds of every variant, a row at a time.
+"""Compression without data: accuracy, bytes and milliseconds of every variant, one row at a time.
 
     python benchmarks/compression.py --case=lenet5 --seeds=1,2,3
     python benchmarks/compression.py --report=docs/compression.md
 
-A row (case, seed) is what `tfkd-compress` measured, once quantized only and once pruned to 80 % and then
-quantized; rows that are there are not run again. Real images only measure. `--report` writes the table.
+A row (case, seed) has the measurements of `tfkd-compress`, once only quantized and once pruned to 80 % and
+then quantized; existing rows are not run again. Real images are used for evaluation only. `--report` writes
+the table.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ flags.DEFINE_string("report", None, "a Markdown file to write the table to, inst
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model to compress, data to measure on, flags, and more for where it is only quantized.
+    """A model to compress, evaluation data, flags, and additional flags for quantization alone.
 
     "shared/" stands for --shared.
     """
@@ -43,7 +44,7 @@ class Case:
     only_quantized: tuple[str, ...] = ()
 
 
-# Half generated images, half images of chains, and half of these refined.
+# Half generated images and half images of chains, half of which are refined.
 _CHAINS_AND_GENERATED = (
     "--recipe=recovery",
     "--epochs=16",
@@ -111,7 +112,7 @@ def run_row(case: Case, seed: int) -> dict:
     return row
 
 
-# What a line of the table is called, and where its figures are: run, variant, kind of file.
+# The name of each table row, and the location of its figures: run, variant, kind of file.
 LINES = {
     "float32": ("quantized", "original", "float32"),
     "int8, calibrated by synthetic images": ("quantized", "original", "int8"),
@@ -124,7 +125,7 @@ LINES = {
 
 
 def table(rows: list[dict]) -> str:
-    """Every variant of a case: mean and standard deviation over seeds."""
+    """A row for each variant of a case: mean and standard deviation over seeds."""
     lines = [
         "| variant | accuracy | against float32 | gzip, bytes | of the float32 file | ms, 1 thread |",
         "|---|---|---|---|---|---|",
@@ -148,7 +149,7 @@ def _variant(row, run, name, quantization):
 
 
 def report(path: str) -> None:
-    """Puts the tables of all cases with rows into a Markdown file, between marks, or at its end."""
+    """Writes the tables of all cases with rows into a Markdown file, between marks or at the end."""
     for case in CASES:
         names = [name for name in sorted(os.listdir(FLAGS.rows)) if name.startswith(f"{case}-")]
         rows = []
@@ -162,7 +163,7 @@ def report(path: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Runs the rows that are missing, or writes the report."""
+    """Runs the missing rows, or writes the report."""
     if FLAGS.report:
         report(FLAGS.report)
         return

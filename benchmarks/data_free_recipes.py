@@ -1,13 +1,13 @@
-"""Recipes side by side: accuracy of the student for the same wall-clock budget, a row at a time.
+"""Comparison of recipes: the student's accuracy for the same time budget, one row at a time.
 
     python benchmarks/data_free_recipes.py --case=mnist --recipes=procedural,dfad --seeds=1,2,3 --minutes=5
     python benchmarks/data_free_recipes.py --case=mnist --report=docs/results.md
 
-A row (case, recipe, seed) is a JSON file in --rows; rows that are there are not run again. Real images only
-measure: the accuracy of each row is that of its last epoch, and beside it stand those of the epoch that
-`KeepBest` would choose without real data and of the best one, which nobody can know. The number of steps
-is what the budget holds by the time of a few steps measured first, so that learning rates end where they
-should; looking at test images takes no part of it. `--report` writes the table of a case, and a plot.
+A row (case, recipe, seed) is a JSON file in --rows; existing rows are not run again. Real images are used
+for evaluation only. A row has the accuracy of the last epoch, of the epoch that `KeepBest` would choose
+without real data, and of the best epoch, which is not known in practice. The number of steps is computed
+from the budget and the measured time of a few steps, so that learning-rate schedules end correctly;
+evaluation on test images does not count. `--report` writes a case's table and plot.
 """
 
 import dataclasses
@@ -53,9 +53,9 @@ _POINTS = 12
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A teacher, a student and data to measure on.
+    """A teacher, a student and evaluation data.
 
-    Paths that begin with "shared/" are in --shared, "package:" stands for an installed Python package.
+    Paths that begin with "shared/" are in --shared; "package:" stands for an installed Python package.
     """
 
     teacher: str
@@ -91,8 +91,8 @@ CASES = {
         inherit=True,
     ),
 }
-# Published settings are for GPUs. On two cores a generator of a quarter of the width and smaller batches
-# teach more in the same time; temperatures and weights stay.
+# Published settings are for GPUs. On two cores, a generator with a quarter of the width and smaller batches
+# give better students in the same time; temperatures and weights are unchanged.
 _SMALL = {"batch_size": 128, "filters": 32}
 _SMALL_INVERSION = {
     "batch_size": 128,
@@ -108,8 +108,8 @@ SETTINGS = {
     "dfad": _SMALL,
     "zskt": _SMALL,
     "dfq": {**_SMALL, "warmup_steps": 50, "latent_size": 100},
-    # At the published 0.1 all units of a student without normalization die, with GDFQ one time in two,
-    # and with CMI they do at 0.02.
+    # At the published rate of 0.1, all units of a student without normalization die, with GDFQ in one of
+    # two runs; with CMI this happens at 0.02.
     "gdfq": {**_SMALL, "student_learning_rate": 0.01},
     "black_box": {**_SMALL, "student_learning_rate": 0.01},
     "deep_inversion": {**_SMALL_INVERSION, "generator_steps": 200, "warmup_steps": 0},
@@ -143,12 +143,12 @@ def path_of(name: str) -> str:
 
 
 def _clock() -> float:
-    """Seconds of the core that is used, or of the clock on the wall."""
+    """CPU seconds if one core is used, otherwise wall-clock seconds."""
     return time.process_time() if FLAGS.one_core else time.perf_counter()
 
 
 class Curve(keras.callbacks.Callback):
-    """At a dozen points: training time, accuracy on real images, and what `KeepBest` chooses by."""
+    """At a dozen points: training time, accuracy on real images, and the figure that `KeepBest` uses."""
 
     def __init__(self, data, epochs):
         super().__init__()
@@ -168,13 +168,13 @@ class Curve(keras.callbacks.Callback):
 
 
 def recipe_of(name: str, **overrides) -> tfkd.datafree.Recipe:
-    """A recipe with the settings above and those of the command line; `overrides` stand over both."""
+    """A recipe with the settings above and those of the command line; `overrides` override both."""
     settings = [f"{key}={value}" for key, value in SETTINGS.get(name, {}).items()]
     return recipe_named(name, [*settings, *FLAGS.options], **overrides)
 
 
 def distiller(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> tfkd.DataFreeDistiller:
-    """A compiled distiller of a row."""
+    """A compiled distiller for a row."""
     keras.utils.set_random_seed(seed)
     teacher = tfkd.load_teacher(path_of(case.teacher), *case.scaling)
     student = student_named(case.student, teacher, case.inherit)
@@ -184,7 +184,7 @@ def distiller(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> tfkd.DataF
 
 
 class StepTimes(keras.callbacks.Callback):
-    """Stops once steps have been timed for long enough; the first ones, which are traced, do not count."""
+    """Stops when enough steps have been timed; the first ones, which include tracing, do not count."""
 
     def __init__(self):
         super().__init__()
@@ -197,19 +197,19 @@ class StepTimes(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def step(self) -> float:
-        """The median, in seconds."""
+        """The median time of a step, in seconds."""
         return float(np.median(np.diff(self.ends[_TRACED_STEPS - 1 :])))
 
 
 def step_seconds(case: Case, recipe: tfkd.datafree.Recipe, seed: int) -> float:
-    """Time of one of a recipe's first steps, taken of a distiller that is thrown away."""
+    """Time of a step of a recipe, measured with a temporary distiller."""
     times = StepTimes()
     distiller(case, recipe, seed).fit(epochs=1, steps_per_epoch=_LONGEST, callbacks=[times], verbose=0)
     return times.step()
 
 
 def steps_within(seconds: float, case: Case, recipe_name: str, seed: int) -> int:
-    """How many steps a budget holds, warm-up steps among them, which take less."""
+    """The number of steps that fit the budget, including warm-up steps, which are faster."""
 
     def each(warmup):
         once = recipe_of(recipe_name, warmup_steps=warmup, epochs=1, steps_per_epoch=1)
@@ -256,13 +256,14 @@ def run_row(case_name: str, recipe_name: str, seed: int) -> dict:
 
 
 def chosen_accuracy(points: list[tuple]) -> float:
-    """Accuracy at the point with the highest figure, the last of equal ones, as `KeepBest` chooses."""
+    """Accuracy at the point with the highest figure, or the last of several such points, like
+    `KeepBest`."""
     seen = [(figure, i) for i, (_, _, figure) in enumerate(points) if figure is not None]
     return points[max(seen)[1]][1] if seen else points[-1][1]
 
 
 def main(argv: list[str]) -> None:
-    """Runs the rows that are missing, or writes the report."""
+    """Runs the missing rows, or writes the report."""
     if FLAGS.report:
         write_report(FLAGS.report, FLAGS.case, rows_of(FLAGS.case, FLAGS.rows))
         return

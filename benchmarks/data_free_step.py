@@ -1,9 +1,10 @@
-"""Time of one data-free step as graph, under XLA and eagerly, against the machine's convolution rate.
+"""Time of a data-free step as a graph, under XLA and eagerly, relative to the machine's convolution rate.
 
     python benchmarks/data_free_step.py --recipe=dfad --batch_size=128
 
 The rate is measured in the same run, on the generator's largest convolution. The share is the step's
-counted floating-point operations per second, of that rate: what is lost to everything but convolutions.
+counted floating-point operations per second divided by that rate; the rest is lost to everything except
+convolutions.
 """
 
 import functools
@@ -25,7 +26,7 @@ flags.DEFINE_list("kinds", ["graph", "xla", "eager"], "which kinds of step to ti
 
 
 def flops(model: keras.Model) -> float:
-    """Floating-point operations of one image's forward pass, convolutions and dense layers."""
+    """Floating-point operations of the convolutions and dense layers in one image's forward pass."""
     total = 0
     for layer in tfkd.taps.named_layers(model).values():
         if hasattr(layer, "kernel"):
@@ -35,7 +36,8 @@ def flops(model: keras.Model) -> float:
 
 
 def step_flops(distiller: tfkd.DataFreeDistiller) -> float:
-    """Operations of one step: a backward pass costs twice a forward, or once for inputs alone."""
+    """Operations of one step; a backward pass costs two forward passes, or one for gradients of inputs
+    only."""
     recipe, options = distiller.recipe, distiller.recipe.describe()
     teacher, student = flops(distiller.teacher), flops(distiller.student)
     total = generator = 0.0
@@ -56,7 +58,8 @@ def step_flops(distiller: tfkd.DataFreeDistiller) -> float:
 
 
 def convolution_rate(batch_size: int, repeats: int) -> float:
-    """Operations per second of a 3x3 convolution from 128 to 64 channels on 28x28 maps, forward."""
+    """Operations per second of a 3x3 convolution from 128 to 64 channels on 28x28 maps, forward pass
+    only."""
     x = tf.random.normal((batch_size, 28, 28, 128))
     kernel = tf.random.normal((3, 3, 128, 64))
     convolve = tf.function(lambda: tf.nn.conv2d(x, kernel, 1, "SAME"))

@@ -1,4 +1,4 @@
-"""Tables and plots of what `data_free_recipes.py` measured."""
+"""Tables and plots of the rows of `data_free_recipes.py`."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from tfkd._core import files
 
 
 def rows_of(case_name: str, folder: str) -> list[dict]:
-    """The rows of a case that are in a folder."""
+    """The rows of a case in a folder."""
     rows = []
     for name in sorted(os.listdir(folder)):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
@@ -50,7 +50,7 @@ def _is_number(value):
 
 
 def plot(rows: list[dict], path: str) -> None:
-    """Accuracy against training time, a line for each row, a colour for each recipe."""
+    """Plots accuracy against training time, with a line for each row and a colour for each recipe."""
     figure = Figure(figsize=(8, 5))
     axes = figure.subplots()
     recipes = sorted({row["recipe"] for row in rows})
@@ -73,7 +73,7 @@ def plot(rows: list[dict], path: str) -> None:
 
 
 def write_report(path: str, case_name: str, rows: list[dict]) -> None:
-    """Puts a case's table and plot into a Markdown file, between marks, or at its end."""
+    """Writes a case's table and plot into a Markdown file, between marks or at the end."""
     png = os.path.join(os.path.dirname(path), f"{case_name}.png")
     plot(rows, png)
     write_marked(path, case_name, f"{table(rows)}\n\n![{case_name}]({os.path.basename(png)})")

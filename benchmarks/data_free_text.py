@@ -1,12 +1,12 @@
-"""Students of a language model taught without any text: which words, how chosen, at what cost.
+"""Students of a text model, trained without any text: ways to choose words, and their cost.
 
     python benchmarks/data_free_text.py --teacher=teacher.keras --tokenizer=all-MiniLM-L6-v2 --data=sst2
 
-Each row is a way to make sentences. All else is the same: three layers inherited from the teacher, frozen
+Each row is a way to make sentences. All else is equal: three layers inherited from the teacher, frozen
 token embeddings, soft targets and hidden states, and the number of updates. `--data` is a folder with
-`dev.tsv` and `test.tsv`, each line a sentence, a tab and its class, which are looked at when a student is
-done; without it, rows say how often student and teacher agree on words. CPU seconds are those of training,
-compilation included. The rows go to docs/rows/data_free_text.json.
+`dev.tsv` and `test.tsv`, with a sentence, a tab and its class in each line; they are used only to evaluate
+finished students. Without it, rows only have the agreement of student and teacher on words. CPU seconds are
+for training, including compilation. The rows are written to docs/rows/data_free_text.json.
 """
 
 import json
@@ -36,20 +36,21 @@ flags.DEFINE_list("ways", [], "rows to measure; empty for all")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the runs")
 flags.DEFINE_string("rows", "docs/rows", "where the rows are kept")
 
-# Words that the agreement of student and teacher is measured on, by a seed that no run has.
+# Words on which the agreement of student and teacher is measured, from a seed that no run uses.
 _HELD_OUT, _SEED = 1024, 12345
 
 
 def token_embeddings(model: keras.Model) -> list:
-    """The layers that embed tokens, in a network of keras-hub."""
+    """The token-embedding layers of a keras-hub network."""
     named = tfkd.taps.named_layers(model).items()
     return [layer for path, layer in named if path.endswith("token_embedding")]
 
 
 class Flipped(PriorSource):
-    """Words, half of the sentences with a quarter of their words replaced by the gradient (HotFlip).
+    """Random words; in half of the sentences, a quarter of them are replaced by gradient (HotFlip).
 
-    The words that lower the teacher's loss of a random class most, by its gradient at their embeddings.
+    The new words are those that most reduce the teacher's loss for a random class, according to the
+    gradient at their embeddings.
     """
 
     def draw(self, n, made=None, examples=None):
@@ -72,14 +73,14 @@ class Flipped(PriorSource):
 
 
 class Flips(datafree.ProceduralText):
-    """Words flipped by the gradient."""
+    """A recipe with words replaced by gradient."""
 
     def build_source(self, lesson):
         return Flipped(lesson, self.build_priors(lesson.input_shape), self, None, self.batch_size)
 
 
 def ways(tokenizer: text.Tokenizer) -> dict[str, datafree.ProceduralText]:
-    """The recipes by the names of rows."""
+    """The recipes, by row name."""
     words = Words.from_tokenizer(tokenizer)
     phrases = Words.from_tokenizer(tokenizer, words=(1, 8))
     recipe = datafree.ProceduralText(prior=words, epochs=1, steps_per_epoch=FLAGS.steps)
@@ -94,14 +95,14 @@ def ways(tokenizer: text.Tokenizer) -> dict[str, datafree.ProceduralText]:
 
 
 def read(name: str) -> tuple[list[str], np.ndarray]:
-    """Sentences and classes of a file."""
+    """Sentences and classes from a file."""
     with open(os.path.join(FLAGS.data, f"{name}.tsv"), encoding="utf-8") as file:
         rows = [line.rstrip("\n").split("\t") for line in file]
     return [row[0] for row in rows], np.array([int(row[1]) for row in rows], "int32")
 
 
 class Judge:
-    """Asks the teacher once what it says to held-out words and to real sentences.
+    """Stores the teacher's predictions for held-out words and real sentences, to evaluate students.
 
     Args:
         teacher: the teacher.
@@ -132,7 +133,7 @@ class Judge:
         return found
 
     def _answers(self, model):
-        """The classes that a model gives, in the order of the sentences; one trace for each length."""
+        """The classes that a model predicts, in the order of the sentences; one trace for each length."""
         ask = tf.function(
             lambda inputs: tf.argmax(model(inputs, training=False), -1), reduce_retracing=False
         )
@@ -145,7 +146,7 @@ class Judge:
 
 
 def beginner(teacher: keras.Model) -> keras.Model:
-    """A student that inherits layers; its token embeddings, half of the weights, stay as they are."""
+    """A student with inherited layers; its token embeddings, half of the weights, are not trained."""
     student = students.from_layers(teacher, FLAGS.layers)
     for layer in token_embeddings(student):
         layer.trainable = False
@@ -153,7 +154,7 @@ def beginner(teacher: keras.Model) -> keras.Model:
 
 
 def measured(recipe: datafree.Recipe, teacher: keras.Model, judge: Judge, seed: int) -> dict[str, float]:
-    """A row: a student taught by a recipe."""
+    """A row: a student trained with a recipe."""
     keras.utils.set_random_seed(seed)
     distiller = tfkd.DataFreeDistiller(teacher, beginner(teacher), recipe, seed=seed)
     distiller.compile()
@@ -163,7 +164,7 @@ def measured(recipe: datafree.Recipe, teacher: keras.Model, judge: Judge, seed: 
 
 
 def table(rows: list[dict]) -> str:
-    """A line for each way: means over seeds, and the deviation of the accuracy."""
+    """A line for each way: means over seeds, and the standard deviation of the accuracy."""
     keys = [key for key in rows[0] if key not in ("way", "seed")]
     lines = [
         f"| way | seeds | {' | '.join(key.replace('_', ' ') for key in keys)} |",

@@ -1,11 +1,11 @@
-"""Training step of tfkd.Distiller against keras.distillation.Distiller: same models, same data, one run.
+"""Training step of tfkd.Distiller and keras.distillation.Distiller, with equal models and data.
 
     python benchmarks/distiller_step.py                       # logits, and logits with two feature losses
     python benchmarks/distiller_step.py --compare=memory      # peak memory of the same, one process each
     python benchmarks/distiller_step.py --compare=losses      # what each loss adds to soft targets
 
-Epochs alternate and every round starts with another distiller, so that a noisy machine disturbs all alike;
-the ratio is the median of each round's own ratios.
+Epochs alternate and every round starts with a different distiller, so that noise on the machine affects all
+of them equally; the ratio is the median of the ratios of all rounds.
 """
 
 import pathlib
@@ -24,7 +24,7 @@ from keras import distillation
 import tfkd
 from tfkd import losses
 
-# The registry of losses is the tests'.
+# The registry of losses is in the tests.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from tests.losses.methods import METHODS, Taps
 
@@ -49,10 +49,10 @@ PAIRS = {
 
 
 def contenders(pair: str) -> dict[str, Callable[[], keras.Model]]:
-    """What makes each of the distillers to compare, by name."""
+    """Functions that create the distillers to compare, by name."""
     teacher, student, features = PAIRS[pair]
     features = [(tap, tap) if isinstance(tap, str) else tap for tap in features]
-    # As an instance: the default string computes something else (no softmax, no squared temperature).
+    # An instance, since the default string computes something else (no softmax, no squared temperature).
     their_logits = distillation.LogitsDistillation(4.0, loss=keras.losses.KLDivergence())
     their_features = [distillation.FeatureDistillation("mse", *taps) for taps in features]
 
@@ -85,21 +85,21 @@ def examples(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(made: dict[str, keras.Model], fit: Callable[[keras.Model], None]) -> dict[str, list[float]]:
-    """Seconds a step of each, in every round."""
+    """Seconds per step of each distiller in every round."""
     seconds = {name: [] for name in made}
     for round_ in range(FLAGS.rounds + 1):
         first = round_ % len(made)
         for name in [*made][first:] + [*made][:first]:
             start = time.perf_counter()
             fit(made[name])
-            # The first epoch is for tracing and compilation.
+            # The first epoch includes tracing and compilation.
             if round_:
                 seconds[name].append((time.perf_counter() - start) / FLAGS.steps)
     return seconds
 
 
 def compare_time(pair: str) -> None:
-    """Prints milliseconds a step, without XLA and with it, and the ratio of ours to theirs."""
+    """Prints milliseconds per step, without and with XLA, and the ratio of tfkd to Keras."""
     made = {}
     for jit_compile in (False, True):
         for name, make in contenders(pair).items():
@@ -149,17 +149,17 @@ RESNETS = Taps(
 
 
 def compare_losses() -> None:
-    """Prints, as a table, what each loss adds to a step with soft targets, ResNet-20 to ResNet-8."""
+    """Prints a table of what each loss adds to a step with soft targets, ResNet-20 to ResNet-8."""
     teacher, student = tfkd.students.resnet(20), tfkd.students.resnet(8)
     n = FLAGS.steps * FLAGS.batch_size
     of_data = {"contrastive": {"examples": n, "negatives": 1024, "dimension": 128, "seed": 0}}
     made = {"soft targets alone": []}
     for name, method in METHODS.items():
         if method.at == "attention":
-            # Residual networks have none.
+            # Residual networks have none of these layers.
             continue
         loss = method.make(RESNETS, **of_data.get(name, {}))
-        # Further lines of the registry are for further options.
+        # The other lines of the registry only change options.
         made.setdefault(type(loss).__name__, [loss])
     made = {
         name: compiled(tfkd.Distiller(teacher, student, [losses.SoftTargets(4.0), *more]))
@@ -176,7 +176,7 @@ def compare_losses() -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Measures what is asked for."""
+    """Runs the requested comparison."""
     if FLAGS.compare == "losses":
         compare_losses()
         return

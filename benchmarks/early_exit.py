@@ -2,9 +2,9 @@
 
     python benchmarks/early_exit.py --data=fashion_mnist.npz
 
-A ResNet-8 with exits behind its first two stages is trained by multi-exit distillation. Thresholds are
-chosen on 5,000 training images that it did not learn from, for a loss of at most 0.1 points there; test
-images are looked at once. Rows go to docs/schemes.md, the curve of the first seed to docs/early_exit.png.
+A ResNet-8 with exits after its first two stages is trained by multi-exit distillation. Thresholds are
+chosen on 5,000 held-out training images, for a loss of at most 0.1 points there; test images are used once,
+at the end. Rows are written to docs/schemes.md, the curve of the first seed to docs/early_exit.png.
 """
 
 import keras

@@ -1,11 +1,11 @@
-"""What an ensemble of three teachers costs beside its members alone, in one run.
+"""The cost of an ensemble of three teachers compared with its members, in one run.
 
     python benchmarks/ensemble_step.py
 
-Forward passes of the members, one after another, against one pass of `EnsembleTeacher`, of logits and of
-probabilities; and steps of a distiller of the ensemble against steps of one of a single member plus the
-other members' passes. Rounds alternate, so that a noisy machine disturbs all alike; times are CPU seconds
-of the process, and the ratio is the median of each round's own ratios.
+Compares forward passes of the members, one after another, with one pass of `EnsembleTeacher`, for logits
+and for probabilities; and steps of a distiller with the ensemble with steps of a distiller with a single
+member plus the other members' passes. Rounds alternate, so that noise on the machine affects all of them
+equally; times are CPU seconds of the process, and the ratio is the median of the ratios of all rounds.
 """
 
 import time
@@ -28,7 +28,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def teachers() -> dict[str, list[keras.Model]]:
-    """Three networks for MNIST, and three for CIFAR-10, by what they are."""
+    """Three networks for MNIST and three for CIFAR-10, by description."""
     return {
         "lenet5": [tfkd.students.lenet5() for _ in range(3)],
         "resnet": [tfkd.students.resnet(depth) for depth in (8, 14, 20)],
@@ -36,7 +36,7 @@ def teachers() -> dict[str, list[keras.Model]]:
 
 
 def passes(model: Callable, x: tf.Tensor) -> Callable[[], None]:
-    """Runs a compiled forward pass, some times over."""
+    """Returns a function that runs a compiled forward pass several times."""
     compiled = tf.function(lambda inputs: model(inputs, training=False))
 
     def run():
@@ -47,7 +47,7 @@ def passes(model: Callable, x: tf.Tensor) -> Callable[[], None]:
 
 
 def steps(teacher: keras.Model, loss: tfkd.losses.KnowledgeLoss, x: tf.Tensor) -> Callable[[], None]:
-    """Runs training steps of a distiller."""
+    """Returns a function that runs training steps of a distiller."""
     first = teacher.teachers[0] if isinstance(teacher, EnsembleTeacher) else teacher
     student = keras.models.clone_model(first)
     distiller = tfkd.Distiller(teacher, student, loss)
@@ -57,27 +57,27 @@ def steps(teacher: keras.Model, loss: tfkd.losses.KnowledgeLoss, x: tf.Tensor) -
 
 
 def timed(made: dict[str, Callable[[], None]]) -> dict[str, np.ndarray]:
-    """CPU seconds of each in every round."""
+    """CPU seconds of each function in every round."""
     seconds = {name: [] for name in made}
     for round_ in range(FLAGS.rounds + 1):
         first = round_ % len(made)
         for name in [*made][first:] + [*made][:first]:
             start = time.process_time()
             made[name]()
-            # The first round is for tracing.
+            # The first round includes tracing.
             if round_:
                 seconds[name].append((time.process_time() - start) / FLAGS.passes)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
 def show(name: str, values: np.ndarray, against: np.ndarray) -> None:
-    """Prints milliseconds, and the ratio to what it is compared with."""
+    """Prints milliseconds, and the ratio to the reference."""
     ratio = np.median(values / against)
     print(f"{name:34} {np.median(values) * 1000:8.2f} ms of CPU   ratio {ratio:5.3f}", flush=True)
 
 
 def compare(kind: str, members: list[keras.Model]) -> None:
-    """Prints what the ensemble of these members costs over their own passes."""
+    """Prints the cost of an ensemble of these members relative to their own passes."""
     rng = np.random.default_rng(0)
     x = tf.constant(rng.uniform(size=(FLAGS.batch_size, *members[0].input_shape[1:])), "float32")
     ensembles = {of: EnsembleTeacher(members, of=of) for of in ("logits", "probabilities")}
@@ -107,7 +107,7 @@ def compare(kind: str, members: list[keras.Model]) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Measures each kind of members."""
+    """Measures ensembles of each kind of member."""
     for kind, members in teachers().items():
         compare(kind, members)
 

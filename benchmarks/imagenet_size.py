@@ -1,15 +1,15 @@
-"""Time and memory of a training step at ImageNet's size: MobileNetV2 of 224x224 pixels to its half.
+"""Time and memory of a training step at ImageNet's size: MobileNetV2 at 224x224 to half its width.
 
     python benchmarks/imagenet_size.py --batch_sizes=8,32
     python benchmarks/imagenet_size.py --methods=dfad --batch_sizes=64 --microbatches=1,8
     python benchmarks/imagenet_size.py --network=small --methods=dfq --batch_sizes=128,1024 --steps=2
 
-Weights and images are random: a step takes as long with any. Each row is measured in a process of its own,
-which ends after --limit seconds; rows of other settings stay in --rows. Memory is the process's peak beyond
-that before the first step, so it includes the traced graph; seconds are CPU time, those after the first the
-median. A step of the data-free recipes is past warm-up and has one student update on new inputs. Under
-replicas the batch with data is divided, and the one without is each replica's. The table goes to
-docs/large_data.md.
+Weights and images are random, which does not change the time of a step. Each row is measured in a separate
+process, which ends after --limit seconds; rows with other settings stay in --rows. Memory is the increase
+of the process's peak from before the first step, so it includes the traced graph. Seconds are CPU time: of
+the first step, and the median of later ones. A step of a data-free recipe is after warm-up and has one
+student update on new inputs. With data, a batch is divided among the replicas; without data, each replica
+makes its own. The table is written to docs/large_data.md.
 """
 
 import itertools
@@ -46,7 +46,7 @@ flags.DEFINE_string("only", None, "the one setting that this process measures, a
 
 
 class Setting(NamedTuple):
-    """What a row measures: one value of each flag."""
+    """The setting of a row: one value of each flag."""
 
     network: str
     method: str
@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 
 def mobilenet() -> keras.Model:
-    """MobileNetV2 for a thousand classes, which ends in logits."""
+    """MobileNetV2 for a thousand classes, with logits as outputs."""
     return keras.applications.MobileNetV2((224, 224, 3), weights=None, classifier_activation=None)
 
 
@@ -82,12 +82,12 @@ class Steps(keras.callbacks.Callback):
 
 
 def peak() -> float:
-    """The largest memory that the process had so far, in MiB."""
+    """The peak memory of the process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def strategy_of(replicas: int) -> tf.distribute.Strategy:
-    """So many logical devices of the CPU under `MirroredStrategy`; the default strategy for one."""
+    """`MirroredStrategy` on this number of logical CPU devices; the default strategy for one."""
     devices = [tf.config.LogicalDeviceConfiguration()] * replicas
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
     if replicas == 1:
@@ -113,7 +113,7 @@ def measure(setting: Setting) -> dict[str, float]:
 
 
 def distiller_of(setting: Setting, teacher: keras.Model, student: keras.Model) -> tuple:
-    """A compiled distiller, and what it is fitted to: None without data."""
+    """A compiled distiller, and its training data (None without data)."""
     if setting.method == "distil":
         distiller = tfkd.Distiller(teacher, student, tfkd.losses.SoftTargets(4.0))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -132,7 +132,7 @@ def distiller_of(setting: Setting, teacher: keras.Model, student: keras.Model) -
 
 
 def examples(teacher: keras.Model, batch_size: int) -> tf.data.Dataset:
-    """One batch of random images and labels, again and again."""
+    """One batch of random images and labels, repeated."""
     rng = np.random.default_rng(0)
     x = rng.random((batch_size, *teacher.input_shape[1:]), "float32")
     y = rng.integers(0, teacher.output_shape[-1], batch_size)
@@ -140,7 +140,7 @@ def examples(teacher: keras.Model, batch_size: int) -> tf.data.Dataset:
 
 
 def measured_alone(setting: Setting) -> dict[str, float] | None:
-    """The same in a process of its own; None where it takes too long."""
+    """Calls `measure` in a separate process; None if it takes too long."""
     command = [sys.executable, __file__, f"--steps={FLAGS.steps}", f"--only={json.dumps(setting)}"]
     try:
         ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=FLAGS.limit)
@@ -150,14 +150,14 @@ def measured_alone(setting: Setting) -> dict[str, float] | None:
 
 
 def settings() -> list[Setting]:
-    """All that the flags ask for."""
+    """All settings requested by the flags."""
     numbers = (map(int, each) for each in (FLAGS.batch_sizes, FLAGS.microbatches, FLAGS.replicas))
     asked = itertools.product([FLAGS.network], FLAGS.methods, *numbers, FLAGS.policies)
     return [each for each in itertools.starmap(Setting, asked) if divides(each)]
 
 
 def divides(setting: Setting) -> bool:
-    """Whether there are such parts: none with data, and for recipes those of one size."""
+    """Whether the number of parts is possible: only one with data, only equal parts for recipes."""
     parts = setting.microbatches
     return parts == 1 or (setting.method != "distil" and setting.batch_size % parts == 0)
 
@@ -182,7 +182,7 @@ def table(rows: list[dict]) -> str:
 
 
 def main(argv: list[str]) -> None:
-    """Measures each setting in a process of its own, or one for a parent process."""
+    """Measures each setting in a separate process, or one setting for a parent process."""
     if FLAGS.only:
         print(json.dumps(measure(Setting(*json.loads(FLAGS.only)))))
         return

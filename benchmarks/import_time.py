@@ -1,4 +1,4 @@
-"""What `import tfkd` costs over `import keras` with TensorFlow: medians over fresh processes."""
+"""Additional time of `import tfkd` over `import keras, tensorflow`, medians over fresh processes."""
 
 import statistics
 import subprocess
@@ -11,7 +11,7 @@ PROGRAM = (
 
 
 def seconds(extra: str) -> float:
-    """Import time of one fresh process."""
+    """Import time in a fresh process."""
     done = subprocess.run([sys.executable, "-c", PROGRAM.format(extra)], capture_output=True, text=True)
     return float(done.stdout)
 

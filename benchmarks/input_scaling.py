@@ -1,11 +1,11 @@
-"""How often a network's scaling is found: small networks trained under each, and networks of others.
+"""How often the scaling of a network's inputs is found, for small networks and third-party ones.
 
     python benchmarks/input_scaling.py --data=FOLDER --models=FOLDER --teachers=FOLDER
 
---data has mnist.npz, fashion_mnist.npz and cifar10_test.npz. Networks that --models has already are not
-trained again; training all takes nine minutes of one core. The thresholds in
-tfkd/teachers/_scaling_evidence.py were set by "plain" and "normalized" and stayed for the others.
-The table goes to docs/scaling.md, the rows to --rows.
+--data has mnist.npz, fashion_mnist.npz and cifar10_test.npz. Small networks are trained with each scaling;
+those already in --models are not trained again. Training all takes nine minutes on one core. The thresholds
+in tfkd/teachers/_scaling_evidence.py were set on "plain" and "normalized" and not changed for the others.
+The table is written to docs/scaling.md, the rows to --rows.
 """
 
 import collections
@@ -31,7 +31,7 @@ flags.DEFINE_string("rows", "docs/rows/input_scaling.json", "where the rows are 
 EXAMPLES, EPOCHS = 3000, 4
 MEAN, STD = 255 * np.array([0.485, 0.456, 0.406]), 255 * np.array([0.229, 0.224, 0.225])
 CAFFE = np.array([103.939, 116.779, 123.68])
-# What images of 0 to 255 become, and what `Scaling.name` says of it.
+# Scalings of images from 0 to 255, and their `Scaling.name`.
 OF_ALL = {
     "unit": (lambda x: x / 255, "x/255"),
     "symmetric": (lambda x: x / 127.5 - 1, "x/127.5 - 1"),
@@ -43,8 +43,8 @@ OF_COLOUR = {
     "caffe": (lambda x: x[..., ::-1] - CAFFE, "blue first, mean subtracted"),
 }
 DATA = {"mnist": OF_ALL, "fashion_mnist": OF_ALL, "cifar": OF_COLOUR}
-# Networks of others by their path, with the scaling that their authors use; that of resnet32_cifar10 is
-# CIFAR-10's own mean and deviation; the nearest candidate is ImageNet's.
+# Third-party networks by path, with the scaling used by their authors. resnet32_cifar10 uses CIFAR-10's own
+# mean and standard deviation; the nearest candidate is ImageNet's.
 OTHERS = {
     "examples/assets/lenet5_mnist.keras": "x/255",
     "examples/assets/resnet8_fashion_mnist.keras": "x/255",
@@ -98,7 +98,7 @@ def examples(data):
     if data == "cifar":
         with np.load(os.path.join(FLAGS.data, "cifar10_test.npz")) as file:
             x, y = (file[next(name for name in file.files if letter in name)] for letter in "xy")
-        # The other half stays for measuring.
+        # The other half is for evaluation.
         return x[5000:][:EXAMPLES].astype("float32"), y.ravel()[5000:][:EXAMPLES]
     with np.load(os.path.join(FLAGS.data, f"{data}.npz")) as file:
         return file["x_train"][:EXAMPLES, ..., None].astype("float32"), file["y_train"][:EXAMPLES]

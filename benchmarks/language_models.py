@@ -1,14 +1,14 @@
-"""DistilBERT, DistilGPT2 and on-policy distillation on real text, by perplexity.
+"""Perplexity of DistilBERT, DistilGPT2 and on-policy distillation on real text.
 
     apt-get install bible-kjv
     bible -f gen1:1-rev22:21 | cut -d' ' -f2- > kjv.txt
     python benchmarks/language_models.py --data=kjv.txt
 
-There is no pretrained language model of a size that a CPU trains in minutes, so the teachers are trained
+No pretrained language model is small enough to be trained on a CPU in minutes, so the teachers are trained
 here: four layers, 128 wide, on word pieces of the text itself. Each student has two of its teacher's
-layers. It is distilled, or trained from the same beginning on labels alone, or from random weights, with as
-many updates and the same learning rates each. Lines are split at random, and nothing is chosen by the test
-lines. The rows go to docs/rows/language_models.json.
+layers. It is distilled, trained from the same weights on labels alone, or trained from random weights, with
+the same number of updates and learning rate. Lines are split at random, and nothing is chosen on the test
+lines. The rows are written to docs/rows/language_models.json.
 """
 
 import json
@@ -41,12 +41,12 @@ flags.DEFINE_string("rows", "docs/rows", "where the rows are kept")
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _TOKENS, _LAYERS, _WIDTH, _HEADS = 32, 4, 128, 4
 _TEACHER_RATE, _RATE = 1e-3, 5e-4
-# Tokens that are given before the student writes.
+# Number of prompt tokens.
 _PROMPT = 8
 
 
 def trained_tokenizer(lines: list[str], folder: str) -> text.Tokenizer:
-    """Word pieces learned from lines."""
+    """A tokenizer with word pieces learned from lines of text."""
     made = tokenizers.BertWordPieceTokenizer(lowercase=True)
     made.train_from_iterator(lines, FLAGS.vocabulary, special_tokens=_SPECIAL, show_progress=False)
     made.save(os.path.join(folder, "tokenizer.json"))
@@ -69,7 +69,7 @@ def backbone(kind: str, tokenizer: text.Tokenizer, layers: int = _LAYERS) -> ker
 
 
 def train(model: keras.Model, data: tf.data.Dataset, rate: float, epochs: int) -> None:
-    """Trains a language model on its labels."""
+    """Trains a language model on labels."""
     schedule = text.LinearDecay(rate, epochs * int(data.cardinality()))
     loss = tasks.marked_task(model).label_loss()
     model.compile(keras.optimizers.AdamW(schedule), loss)
@@ -77,7 +77,7 @@ def train(model: keras.Model, data: tf.data.Dataset, rate: float, epochs: int) -
 
 
 def perplexity(model: keras.Model, data: tf.data.Dataset) -> float:
-    """Of the tokens that labels name."""
+    """Perplexity of a model on the labelled tokens."""
     model.compile(metrics=[tasks.Perplexity()], loss=tasks.marked_task(model).label_loss())
     return model.evaluate(data, verbose=0, return_dict=True)["perplexity"]
 
@@ -89,7 +89,7 @@ def rows_of(
     data: tf.data.Dataset,
     test: tf.data.Dataset,
 ) -> dict[str, float]:
-    """Perplexities and CPU seconds of a teacher, its student and what the student would be without it."""
+    """Perplexities and CPU seconds of a teacher, its student, and the same student without a teacher."""
     rows, begun = {}, time.process_time()
     train(teacher, data, _TEACHER_RATE, FLAGS.teacher_epochs)
     rows["teacher_seconds"] = time.process_time() - begun
@@ -108,12 +108,12 @@ def rows_of(
 
 
 def of_bert(lines, test_lines, tokenizer, seed) -> dict[str, float]:
-    """Masked language models."""
+    """A row for masked language models."""
     masking = text.mask_tokens(tokenizer, seed=seed)
     data = text.batches(lines, tokenizer=tokenizer, lengths=(_TOKENS,), shuffle=True, seed=seed)
     data = data.apply(masking)
     test = text.batches(test_lines, tokenizer=tokenizer, lengths=(_TOKENS,))
-    # The same tokens hidden for all.
+    # The same tokens are masked for all models.
     test = test.apply(text.mask_tokens(tokenizer, seed=99)).cache()
     teacher = text.masked_language_model(backbone("bert", tokenizer))
     recipe = text.DistilBERT(learning_rate=_RATE, epochs=FLAGS.epochs)
@@ -130,7 +130,7 @@ def of_bert(lines, test_lines, tokenizer, seed) -> dict[str, float]:
 
 
 def of_gpt2(lines, test_lines, tokenizer, seed) -> dict[str, float]:
-    """Causal language models, the student then taught on what it writes."""
+    """A row for causal language models, followed by on-policy distillation of the student."""
     inputs, test_inputs = tokenizer(lines, length=_TOKENS), tokenizer(test_lines, length=_TOKENS)
     labels = tasks.next_tokens(**inputs)
     data = tf.data.Dataset.from_tensor_slices((inputs, labels)).shuffle(len(lines), seed=seed).batch(32)
@@ -150,7 +150,7 @@ def of_gpt2(lines, test_lines, tokenizer, seed) -> dict[str, float]:
 
 
 def on_policy(teacher, student, inputs, labels, test_inputs, tokenizer, seed) -> dict[str, float]:
-    """What the teacher thinks of the student's sentences, before and after it was taught on them."""
+    """The teacher's loss on the student's sentences, before and after on-policy distillation."""
     few = slice(0, FLAGS.on_policy_lines)
     inputs = {name: values[few] for name, values in inputs.items()}
     labels = np.where(np.arange(_TOKENS) < _PROMPT - 1, -100, labels[few])
@@ -171,7 +171,7 @@ def on_policy(teacher, student, inputs, labels, test_inputs, tokenizer, seed) ->
 
 
 def nats(teacher, writer, inputs, tokenizer) -> float:
-    """The teacher's mean negative log-likelihood of tokens that a network writes behind prompts."""
+    """The teacher's mean negative log-likelihood of the tokens that a network generates after prompts."""
     lengths = np.minimum(_PROMPT, inputs["padding_mask"].sum(axis=1)).astype("int32")
     made = text.sample(
         writer,
@@ -193,7 +193,7 @@ def main(argv: list[str]) -> None:
     """Trains, measures and writes the rows."""
     with open(FLAGS.data, encoding="utf-8") as file:
         lines = [line.strip() for line in file if line.strip()]
-    # Long lines are cut, which needs no warning for each.
+    # Long lines are truncated; a warning for each is not needed.
     warnings.filterwarnings("ignore", message=".*were cut")
     order = np.random.default_rng(0).permutation(len(lines))
     test_lines = [lines[i] for i in order[: FLAGS.test_lines]]

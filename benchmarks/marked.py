@@ -1,4 +1,4 @@
-"""Puts what a benchmark measured into a Markdown file, between marks, so that it can be renewed."""
+"""Writes results of a benchmark into a Markdown file, between marks, so that they can be updated."""
 
 import os
 
@@ -6,11 +6,11 @@ from tfkd._core import files
 
 
 def write_marked(path: str, name: str, inner: str) -> None:
-    """Replaces what stands between the marks of a name, or appends it with marks.
+    """Replaces the text between the marks with a name, or appends it with marks.
 
     Args:
-        path: a Markdown file, which need not exist.
-        name: of the marks.
+        path: a Markdown file, which may not exist yet.
+        name: the name in the marks.
         inner: the new text.
     """
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"

@@ -1,13 +1,13 @@
-"""MLPerf Tiny's models made smaller by the programs alone, without data: files, accuracy or agreement.
+"""Compresses MLPerf Tiny's models with the programs, without data; measures accuracy or agreement.
 
     python benchmarks/mlperf_tiny.py --shared=../shared --photographs=FOLDER
     python benchmarks/mlperf_tiny.py --report=docs/mlperf_tiny.md
 
-A row is what one run of a program measured: "int8" (`tfkd-compress`), "sparse" (the same with --prune=0.8
---quantize) or "half" (`tfkd-data-free --student=0.5x --inherit`). Rows that are there are not run again.
-Real inputs only measure. Where there is no test set, the float model's own answers stand for labels, so
-that what is measured is agreement with it: on crops of --photographs, which no prior of the library has, or
-on the features of made-up speech. `--report` writes the table.
+A row has the measurements of one run of a program: "int8" (`tfkd-compress`), "sparse" (the same with
+--prune=0.8 --quantize) or "half" (`tfkd-data-free --student=0.5x --inherit`). Existing rows are not run
+again. Real inputs are used for evaluation only. Without a test set, the float model's own predictions serve
+as labels, so agreement with it is measured: on crops of --photographs, which no prior of the library
+contains, or on features of synthetic speech. `--report` writes the table.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ TEST_SET, PHOTOGRAPHS, MFCCS, LOG_MELS = (
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model, flags that say how it is scaled, what it is measured on, and the organisers' int8 file."""
+    """A model, flags for its scaling, its evaluation data, and the organisers' int8 file."""
 
     model: str
     scaling: tuple[str, ...]
@@ -81,7 +81,7 @@ def path_of(case: Case) -> str:
 
 
 def inputs_of(case: Case) -> np.ndarray:
-    """Inputs to measure on where there is no test set."""
+    """Evaluation inputs for a model without a test set."""
     if case.measured_on == PHOTOGRAPHS:
         return tiny_inputs.photographs(FLAGS.photographs, _NUMBER)
     features = tiny_inputs.mfccs if case.measured_on == MFCCS else tiny_inputs.log_mels
@@ -89,7 +89,7 @@ def inputs_of(case: Case) -> np.ndarray:
 
 
 def measuring_file(case: Case, folder: str) -> str:
-    """An npz file for --eval_data: the test set, or inputs with the float model's answers as labels."""
+    """An npz file for --eval_data: the test set, or inputs with the float model's predictions as labels."""
     if case.measured_on == TEST_SET:
         return os.path.join(FLAGS.shared, "data/cifar10_test.npz")
     x, path = inputs_of(case), os.path.join(folder, "measured.npz")
@@ -103,7 +103,7 @@ def measuring_file(case: Case, folder: str) -> str:
 
 
 def run_row(case: Case, run: str, seed: int) -> dict:
-    """Runs a program; returns what it measured."""
+    """Runs a program; returns its measurements."""
     program, asked = RUNS[run]
     if run != "int8" and FLAGS.epochs is not None:
         asked += (f"--epochs={FLAGS.epochs}",)
@@ -116,7 +116,7 @@ def run_row(case: Case, run: str, seed: int) -> dict:
         ]
         command += [f"--eval_data={measuring_file(case, folder)}", f"--seed={seed}", *asked]
         ran = subprocess.run([*command, f"--output_dir={folder}/out"], stdout=subprocess.DEVNULL)
-        # What is not to be trusted is measured all the same: a sparsity that was not reached, for one.
+        # Results that the program does not trust, such as a sparsity that was not reached, are kept, too.
         if ran.returncode not in (DONE, NOT_TRUSTWORTHY):
             raise SystemExit(f"{' '.join(command)} ended with {ran.returncode}")
         with open(f"{folder}/out/metrics.json", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ def run_row(case: Case, run: str, seed: int) -> dict:
 
 
 def accuracy_of_organisers(file: str) -> float:
-    """Accuracy on the test set of an int8 file that the organisers calibrated with real images."""
+    """Test accuracy of an int8 file that the organisers calibrated with real images."""
     path = os.path.join(FLAGS.shared, "teachers/mlperf_tiny", file)
     with np.load(os.path.join(FLAGS.shared, "data/cifar10_test.npz")) as arrays:
         x, y = arrays["x_test"].astype("float32") / 255, arrays["y_test"].ravel()
@@ -137,7 +137,7 @@ def accuracy_of_organisers(file: str) -> float:
     return float(np.mean(teacher.predict(x, verbose=0).argmax(axis=-1) == y))
 
 
-# What a line of the table is called, and where its figures are: run, name or model, kind of file.
+# The name of each table row, and the location of its figures: run, name or model, kind of file.
 LINES = {
     "float32": ("int8", "original", "float32"),
     "int8, calibrated by synthesized inputs": ("int8", "original", "int8"),
@@ -148,11 +148,11 @@ LINES = {
 
 
 def table(rows: dict[str, list[dict]], measured_on: str) -> str:
-    """A line for each variant of a case, means over seeds.
+    """A row for each variant of a case, with means over seeds.
 
     Args:
-        rows: by run.
-        measured_on: what accuracy is on.
+        rows: measured rows, by run.
+        measured_on: a description of the evaluation data.
     """
     score = "accuracy" if measured_on == TEST_SET else "agreement with float32"
     lines = [f"| file | flags | seeds | {score} | bytes | gzip, bytes |", "|---|---|---|---|---|---|"]
@@ -181,7 +181,7 @@ def _is(variant, name, quantization):
 
 
 def report(path: str) -> None:
-    """Puts the tables of all cases with rows into a Markdown file, between marks, or at its end."""
+    """Writes the tables of all cases with rows into a Markdown file, between marks or at the end."""
     for name, case in CASES.items():
         rows = {}
         for run in RUNS:
@@ -195,7 +195,7 @@ def report(path: str) -> None:
 
 
 def missing(case: Case) -> str | None:
-    """What a case lacks, in words; None if nothing."""
+    """A description of the files that a case lacks; None if it has all."""
     needed = [path_of(case)]
     if case.measured_on == TEST_SET:
         needed.append(os.path.join(FLAGS.shared, "data/cifar10_test.npz"))
@@ -206,7 +206,7 @@ def missing(case: Case) -> str | None:
 
 
 def main(argv: list[str]) -> None:
-    """Runs the rows that are missing, or writes the report."""
+    """Runs the missing rows, or writes the report."""
     del argv
     if FLAGS.report:
         report(FLAGS.report)

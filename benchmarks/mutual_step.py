@@ -1,10 +1,10 @@
-"""Cost of mutual learning: CPU seconds of a step against separate trainings of the networks, in one run.
+"""Cost of mutual learning: CPU time of a step compared with training each network separately.
 
     python benchmarks/mutual_step.py
     python benchmarks/mutual_step.py --networks=4
 
-Epochs alternate, so that a noisy machine disturbs all alike; the ratio is the median of each round's own
-ratios.
+Epochs alternate, so that noise on the machine affects all of them equally; the ratio is the median of the
+ratios of all rounds.
 """
 
 import time
@@ -31,7 +31,7 @@ def networks() -> list[keras.Model]:
 
 
 def main(argv: list[str]) -> None:
-    """Prints CPU milliseconds a step, and the ratio to separate trainings."""
+    """Prints CPU milliseconds per step, and the ratio to separate training."""
     made = {
         "separate": networks(),
         "together": [MutualDistiller(networks())],
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
             start = time.process_time()
             for model in models:
                 model.fit(x, y, batch_size=FLAGS.batch_size, verbose=0)
-            # The first epoch is for tracing.
+            # The first epoch includes tracing.
             if round_:
                 seconds[name].append((time.process_time() - start) / FLAGS.steps)
     for name, values in seconds.items():

@@ -1,12 +1,12 @@
-"""Priors of series and of vectors: what an untrained prior teaches of small networks trained here.
+"""Untrained priors for series and vectors: how well students trained on them agree with small teachers.
 
     python benchmarks/other_inputs.py --series=DIR
 
-Teachers are trained on real data: series of the UCR and UEA archives (files `NAME_TRAIN.ts` and
-`NAME_TEST.ts`, which the package sktime ships, too) and tables of scikit-learn. A student of half the
-width starts from random weights and learns from one prior by `Procedural`; the figure is its agreement
-with its teacher on the real inputs of the test set, which neither has learned from. Without `--series`
-the series are left out. The rows go to docs/rows/other_inputs.json.
+Teachers are trained here on real data: series from the UCR and UEA archives (files `NAME_TRAIN.ts` and
+`NAME_TEST.ts`, some of which ship with the package sktime) and tables from scikit-learn. A half-width
+student starts from random weights and is trained on one prior with `Procedural`; the figure is its
+agreement with its teacher on the real inputs of the test set, on which neither was trained. Without
+`--series`, series are skipped. The rows are written to docs/rows/other_inputs.json.
 """
 
 import json
@@ -36,7 +36,7 @@ TABLES = ("breast_cancer", "wine")
 
 
 def read_series(path: str) -> tuple[list, list[str]]:
-    """The series, each `(time, channels)`, and the labels of a `.ts` file."""
+    """The series, each `(time, channels)`, and the labels from a `.ts` file."""
     with open(path) as file:
         lines = [line.strip() for line in file]
     series, labels = [], []
@@ -48,7 +48,7 @@ def read_series(path: str) -> tuple[list, list[str]]:
 
 
 def series_case(name: str):
-    """Series scaled to [0, 1] by the least and the largest value in training, shorter ones padded."""
+    """Series scaled to [0, 1] by the training set's minimum and maximum; shorter ones are padded."""
     parts = [read_series(os.path.join(FLAGS.series, f"{name}_{part}.ts")) for part in ("TRAIN", "TEST")]
     low, high = (f([f(each) for each in parts[0][0]]) for f in (np.min, np.max))
     length = max(len(each) for series, _ in parts for each in series)
@@ -62,7 +62,7 @@ def series_case(name: str):
 
 
 def table_case(name: str):
-    """Features as they are, every third row kept for the test."""
+    """Unscaled features; every third row is a test example."""
     x, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))
     x, y = x[order].astype("float32"), y[order]
@@ -115,13 +115,13 @@ def cases():
 
 
 def clone_of(normalization):
-    """The same statistics in a layer of its own."""
+    """A new layer with the same statistics."""
     statistics = {"mean": normalization.mean[0], "variance": normalization.variance[0]}
     return layers.Normalization(**{name: np.asarray(value) for name, value in statistics.items()})
 
 
 def priors(teacher):
-    """The recipes by name: as they come, as they were before, and features as normal ones."""
+    """Recipes by name: the default, the earlier default, and normally distributed features."""
     shape = teacher.input_shape[1:]
     recipe = datafree.Procedural(batch_size=128, epochs=6)
     yield "automatic", recipe
@@ -155,7 +155,7 @@ def main(argv: list[str]) -> None:
 
 
 def write(rows):
-    """Keeps what there is so far."""
+    """Writes the rows measured so far."""
     files.write_text(os.path.join(FLAGS.rows, "other_inputs.json"), json.dumps(rows, indent=1) + "\n")
 
 

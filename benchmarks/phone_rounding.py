@@ -1,10 +1,10 @@
-"""What brings files of few bits near to their network, on pictures that they were not calibrated with.
+"""Ways to bring low-bit files closer to their network, measured on pictures not used for calibration.
 
     python benchmarks/phone_rounding.py --teacher=keras_model.h5 --input_range=-1,1 --pictures=FOLDER
 
 Files are calibrated with crops of the photographs that ship with the library (`generators.Pictures`) and
-compared with the network on crops of other pictures, which choose nothing: squares of 0.3 to 1 of a
-picture's shorter side, flipped or not. Each way is a row; those that are in --rows already are not measured
+compared with the network on crops of other pictures, which are used for evaluation only: squares of 0.3 to
+1 of a picture's shorter side, flipped or not. Each way is a row; rows already in --rows are not measured
 again. "w4a8" needs the extra `aeq`.
 """
 
@@ -41,7 +41,7 @@ flags.DEFINE_string("table", "docs/compression.md", "Markdown file that the tabl
 
 
 def made(kind, rounding=None, equalized=False, without_relu6=False):
-    """A way to make a file: of a network that may be equalized, and rounded for the file or not."""
+    """A way to make a file, optionally from a network with equalized layers and learned rounding."""
 
     def make(model, inputs):
         if without_relu6:
@@ -56,7 +56,7 @@ def made(kind, rounding=None, equalized=False, without_relu6=False):
     return make
 
 
-# What is rounded, by the kind of file; each row adds one idea.
+# Rounding for each kind of file, and the ways to make a file, each with one more idea.
 INT8, INT16, W4A8 = Rounding(), Rounding(values=False), Rounding(bits=4)
 WAYS = {
     "float16": made("float16"),
@@ -73,7 +73,7 @@ WAYS = {
 
 
 def crops(folder: str, n: int, shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Crops of pictures, in [0, 1], as many of each as can be."""
+    """Crops of pictures, in [0, 1], in equal numbers for each picture as far as possible."""
     rng = np.random.default_rng(seed)
     pictures = [Image.open(path).convert("RGB") for path in sorted(pathlib.Path(folder).iterdir())]
     cut = []
@@ -89,7 +89,7 @@ def crops(folder: str, n: int, shape: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def measure(rows: list[dict]) -> None:
-    """Adds a row for each way that has none yet."""
+    """Adds a row for each way that does not have one yet."""
     name = os.path.splitext(os.path.basename(FLAGS.teacher))[0]
     known = {row["way"] for row in rows if row["teacher"] == name}
     ways = [way for way in FLAGS.ways or WAYS if way not in known]
@@ -124,7 +124,7 @@ def measure(rows: list[dict]) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as a table of Markdown."""
+    """The rows as a Markdown table."""
     lines = [
         "| file | agreement | distance of logits | largest | bytes | seconds to make |",
         "|---|---|---|---|---|---|",

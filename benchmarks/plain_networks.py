@@ -1,14 +1,14 @@
-"""Networks without batch normalization to half their width, without data: what each idea is worth.
+"""Networks without batch normalization distilled to half their width, without data, in several ways.
 
     python benchmarks/plain_networks.py --train --data=../shared/data/fashion_mnist.npz --teachers=runs
     python benchmarks/plain_networks.py --data=../shared/data/fashion_mnist.npz --teachers=runs \
         --recipe=procedural --options=features=5 --label=features --minutes=4
 
 The teachers are trained here on the training images: "convnet", two convolutions and one dense layer, and
-"vgg", four convolutions and two dense layers. Students are half as wide and begin with a part of the
-teacher's weights. Ways are compared by the agreement with the teacher on training images, so that test
-images choose nothing; `--final` measures on test images, for the way that was chosen, and `--ceiling` a
-student that is taught on 5,000 of the training images instead. A row runs on one core, by its time.
+"vgg", four convolutions and two dense layers. Students are half as wide and inherit part of the teacher's
+weights. Ways are compared by agreement with the teacher on training images, so that nothing is chosen on
+test images; `--final` evaluates the chosen way on test images, and `--ceiling` trains a student on 5,000 of
+the training images instead. A row runs on one core and its budget is CPU time.
 """
 
 import json
@@ -79,7 +79,7 @@ def vgg(classes):
 
 
 def images(name: str) -> np.ndarray:
-    """Images of the data in [0, 1], with their channels."""
+    """Images of the data in [0, 1], with a channel axis."""
     with np.load(FLAGS.data) as arrays:
         x = arrays[name]
     return (x if x.ndim == 4 else x[..., None]).astype("float32") / 255
@@ -100,7 +100,7 @@ def path_of(network: str) -> str:
 
 
 def train(network: str, layers_of) -> None:
-    """Trains a teacher and keeps it."""
+    """Trains and saves a teacher."""
     keras.utils.set_random_seed(0)
     x, y = images("x_train"), labels("y_train")
     model = keras.Sequential([keras.Input(x.shape[1:]), *layers_of(int(y.max()) + 1)])
@@ -114,7 +114,7 @@ def train(network: str, layers_of) -> None:
 
 
 def made(teacher, recipe):
-    """A compiled distiller of a new student."""
+    """A compiled distiller with a new student."""
     keras.utils.set_random_seed(FLAGS.seed)
     student = scale_width(teacher, 0.5, inherit=True)
     distiller = tfkd.DataFreeDistiller(teacher, student, recipe, seed=FLAGS.seed)
@@ -123,7 +123,7 @@ def made(teacher, recipe):
 
 
 def seconds_of_step(teacher, recipe) -> float:
-    """The median time of a step, by a student that is thrown away."""
+    """The median time of a step, measured with a temporary student."""
     ends = []
     log = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.process_time())
@@ -133,7 +133,7 @@ def seconds_of_step(teacher, recipe) -> float:
 
 
 def without_data(teacher) -> tuple[keras.Model, dict]:
-    """A student taught by the recipe for as long as the time holds."""
+    """A student trained with the recipe within the time limit."""
     recipe = recipe_named(FLAGS.recipe, FLAGS.options, epochs=1, steps_per_epoch=1)
     warmup = recipe.warmup_steps
     before = warmup and warmup * seconds_of_step(teacher, recipe.with_options(warmup_steps=_TIMED))
@@ -146,7 +146,7 @@ def without_data(teacher) -> tuple[keras.Model, dict]:
 
 
 def on_real_images(teacher) -> tuple[keras.Model, dict]:
-    """A student taught on real images without labels, for as many epochs as the time holds."""
+    """A student trained on real images without labels, for as many epochs as the time limit allows."""
     keras.utils.set_random_seed(FLAGS.seed)
     student = scale_width(teacher, 0.5, inherit=True)
     x = images("x_train")[_JUDGED : _JUDGED + _REAL]
@@ -164,13 +164,13 @@ def on_real_images(teacher) -> tuple[keras.Model, dict]:
 
 
 def agreement(teacher, student, x) -> float:
-    """The share of images that both give the same class."""
+    """The fraction of images for which both predict the same class."""
     answers = [model.predict(x, batch_size=500, verbose=0).argmax(-1) for model in (teacher, student)]
     return float(np.mean(answers[0] == answers[1]))
 
 
 def run_row() -> dict:
-    """Teaches one student; returns the row."""
+    """Trains one student; returns the row."""
     teacher = tfkd.load_teacher(path_of(FLAGS.network))
     judged = images("x_train")[:_JUDGED]
     untaught = scale_width(teacher, 0.5, inherit=True)

@@ -1,15 +1,15 @@
-"""Examples a second of a distiller with one replica, with two, and with two workers, in one run.
+"""Examples per second of a distiller with one replica, two replicas, and two workers, in one run.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --network=lenet5 --steps_per_execution=1,8
 
-Each replica runs operations in one thread, so that it uses one core, and takes `batch_size` examples a
-step: one replica; two replicas of `MirroredStrategy` in a process; two processes under
-`MultiWorkerMirroredStrategy`; and two processes that have nothing to do with each other, which is the most
-that the machine can do. Processes are not bound to cores: the threads by which workers exchange
-gradients would wait for those that compute. Seconds are medians of epochs, after one for tracing.
-Overhead is the CPU time that an example takes above that of one replica, which other programs on the same
-cores disturb less than the examples a second.
+Each replica runs operations in one thread, so that it uses one core, and takes `batch_size` examples per
+step. The arrangements are one replica; two replicas of `MirroredStrategy` in one process; two processes
+under `MultiWorkerMirroredStrategy`; and two independent processes, which is the machine's limit. Processes
+are not pinned to cores, since the threads that exchange gradients would then wait for the threads that
+compute. Seconds are medians of epochs, after one for tracing. Overhead is the additional CPU time per
+example compared with one replica; other programs on the same cores affect it less than the examples per
+second.
 """
 
 import json
@@ -43,12 +43,12 @@ PAIRS = {
 
 
 class Arrangement(NamedTuple):
-    """How replicas are divided over processes.
+    """A division of replicas among processes.
 
     Args:
-        workers: how many processes there are.
-        replicas: how many replicas each has.
-        together: whether they train one student.
+        workers: number of processes.
+        replicas: number of replicas per process.
+        together: whether they train the same student.
     """
 
     workers: int
@@ -65,7 +65,7 @@ ARRANGEMENTS = {
 
 
 def strategy_of(arrangement: Arrangement) -> tf.distribute.Strategy:
-    """Its strategy, on logical devices of one thread each."""
+    """The strategy of an arrangement, on logical devices with one thread each."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(arrangement.replicas)
     devices = [tf.config.LogicalDeviceConfiguration()] * arrangement.replicas
@@ -78,7 +78,7 @@ def strategy_of(arrangement: Arrangement) -> tf.distribute.Strategy:
 
 
 def dataset(shape: tuple, batch_size: int) -> tf.data.Dataset:
-    """Random examples of an epoch, in batches for all replicas; a worker reads its share of each."""
+    """Random examples for an epoch, in batches for all replicas; a worker reads its part of each batch."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(FLAGS.steps * batch_size, *shape)).astype("float32")
     options = tf.data.Options()
@@ -88,7 +88,7 @@ def dataset(shape: tuple, batch_size: int) -> tf.data.Dataset:
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds on the clock, and of CPU, that each epoch takes."""
+    """Wall-clock and CPU seconds of each epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.begun = time.perf_counter(), time.process_time()
@@ -102,7 +102,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def measure(arrangement: Arrangement) -> None:
-    """Prints seconds an epoch, of the clock and of this process's CPU, for each steps per execution."""
+    """Prints wall-clock and CPU seconds per epoch of this process, for each `steps_per_execution`."""
     strategy = strategy_of(arrangement)
     measured = {}
     for steps in FLAGS.steps_per_execution:
@@ -114,13 +114,13 @@ def measure(arrangement: Arrangement) -> None:
         batch_size = FLAGS.batch_size * strategy.num_replicas_in_sync
         batches = dataset(distiller.student.input_shape[1:], batch_size)
         distiller.fit(batches, epochs=FLAGS.rounds + 1, verbose=0, callbacks=[clock])
-        # The first epoch is for tracing.
+        # The first epoch includes tracing.
         measured[steps] = np.median(clock.epochs[1:], axis=0).tolist()
     print(json.dumps(measured))
 
 
 def run(name: str) -> list[dict]:
-    """What each process of an arrangement measures."""
+    """The measurements of each process of an arrangement."""
     arrangement = ARRANGEMENTS[name]
     addresses = [f"127.0.0.1:{port}" for port in free_ports(arrangement.workers)]
     started = []
@@ -137,7 +137,7 @@ def run(name: str) -> list[dict]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
+    """Unused ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -146,7 +146,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def main(argv: list[str]) -> None:
-    """Measures all arrangements in processes of their own, and prints a table."""
+    """Measures all arrangements in separate processes, and prints a table."""
     if FLAGS.only:
         measure(ARRANGEMENTS[FLAGS.only])
         return

@@ -1,16 +1,16 @@
-"""Accuracy of one student under every scheme of training, three seeds each.
+"""Accuracy of a student trained with each scheme, three seeds each.
 
     python benchmarks/schemes.py --data=fashion_mnist.npz            # all rows, an hour of one core
     python benchmarks/schemes.py --data=... --rows=alone,soft_targets --seeds=0,1
     python benchmarks/schemes.py --data=... --labelled=1000 --epochs=60 --folder=docs/scheme_rows_1000
 
-The student is a ResNet-8 of half the width, and every row gives it as many updates of 128 images; what
-its teachers, peers and predecessors cost comes on top and is told. Teachers have the full width and
-learned from 6,000 labelled images of Fashion-MNIST; students get all or some of them. Nothing is
-chosen by test data: numbers are the papers' or the library's defaults; the epoch of the early stopped
-teacher, and the noise of the noisy student, are chosen by 1,000 training images that no row learns
-from; accuracies are the last epoch's. A file for each run goes to --folder, and the table of those that
-are there to docs/schemes.md.
+The student is a half-width ResNet-8, and every row trains it with the same number of updates on 128 images;
+the cost of its teachers, peers and predecessors is additional and is listed separately. Teachers have the
+full width and are trained on 6,000 labelled images of Fashion-MNIST; students get all or some of these.
+Nothing is chosen on test data: options are the papers' or the library's defaults; the epoch of the
+early-stopped teacher and the noise of the noisy student are chosen on 1,000 held-out training images;
+accuracies are from the last epoch. Each run writes a file to --folder; the table of all files there is
+written to docs/schemes.md.
 """
 
 import json
@@ -37,14 +37,14 @@ flags.DEFINE_integer("labelled", 6000, "images that students learn from with lab
 flags.DEFINE_integer("epochs", 15, "of the student")
 flags.DEFINE_string("teachers", None, "folder that keeps trained teachers; a temporary one by default")
 
-# What teachers learn from; students have all of these images or some of them.
+# Training images of the teachers; students have all or some of them.
 LABELLED, HELD_OUT, BATCH, TEACHER_EPOCHS = 6000, 1000, 128, 15
 LABELS_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 EXITS = ["stage1_block1_relu2", "stage2_block1_relu2"]
 
 
 def steps():
-    """How many updates a student gets."""
+    """The number of a student's updates."""
     return -(-FLAGS.labelled // BATCH) * FLAGS.epochs
 
 
@@ -57,7 +57,7 @@ def network(widths=(8, 16, 32)):
 
 
 class Data:
-    """The labelled images, the others, a few held out to choose by, and the test images."""
+    """The labelled images, the unlabelled ones, a few held-out images for choices, and the test images."""
 
     def __init__(self, path):
         with np.load(path) as arrays:
@@ -75,7 +75,7 @@ class Data:
 
 
 class Teachers:
-    """Teachers of the full width, trained on the labelled images once."""
+    """Full-width teachers, trained once on the labelled images."""
 
     def __init__(self, data, folder):
         self.data, self.folder = data, folder
@@ -84,7 +84,7 @@ class Teachers:
         return os.path.join(self.folder, f"teacher_{seed}", f"epoch_{TEACHER_EPOCHS:04d}.keras")
 
     def train(self, seed):
-        """Trains it if need be; returns its files of a third, two thirds and all of the epochs."""
+        """Trains a teacher if necessary; returns its files after one third, two thirds and all epochs."""
         kept = callbacks.KeepEpochs(os.path.dirname(self.path(seed)), every=TEACHER_EPOCHS // 3)
         if not os.path.exists(self.path(seed)):
             keras.utils.set_random_seed(100 + seed)
@@ -160,7 +160,7 @@ def tolerant_generations(data, teachers):
 
 
 def early_stopped(data, teachers):
-    """A teacher of an epoch chosen by its student, and labels alone in the last third."""
+    """A teacher from an epoch chosen by its student, then labels alone in the last third."""
     choice = schemes.choose_teacher(
         teachers.train(0),
         network,
@@ -178,9 +178,9 @@ def early_stopped(data, teachers):
 
 
 def noisy_student(data, teachers):
-    """Pseudo-labels for as many updates of as many images, half of them without labels.
+    """Pseudo-labels, with the same numbers of updates and images, half of them unlabelled.
 
-    Held-out images chose no noise for so small a student in so few updates (see docs/schemes.md).
+    On held-out images, no noise was best for such a small student and so few updates (see docs/schemes.md).
     """
     scheme = schemes.NoisyStudent(
         teachers.get(),
@@ -217,7 +217,7 @@ ROWS = {
 
 
 def measure(row, seed, data, teachers, path):
-    """A run of a row with a seed, kept as a file."""
+    """Runs a row with a seed, and writes its file."""
     for each in range(3):
         teachers.train(each)
     keras.utils.set_random_seed(seed)
@@ -235,7 +235,7 @@ def measure(row, seed, data, teachers, path):
 
 
 def table(folder):
-    """One line for each row: mean and standard deviation over seeds."""
+    """A table with a line for each row: mean and standard deviation over seeds."""
     found = []
     for name in sorted(os.listdir(folder)):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
@@ -265,7 +265,7 @@ def table(folder):
 
 
 def main(argv):
-    # So that several of these processes leave each other their cores.
+    # So that several such processes can run side by side.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     data = Data(FLAGS.data)
     os.makedirs(FLAGS.folder, exist_ok=True)

@@ -1,11 +1,11 @@
-"""A search on Fashion-MNIST: as good as half the teacher's width, in at most 70 % of its milliseconds?
+"""A search on Fashion-MNIST: is a student as good as the half-width teacher at 70 % of its latency?
 
     python benchmarks/search.py --data=fashion_mnist.npz
 
-The teacher at half its width is trained as each trial is, on the same examples for as many epochs. The
-search then has 70 % of its TFLite milliseconds, and chooses by examples held out from the training data
-alone. Test images are looked at once, at the end: by the chosen student and the teacher's half, and by both
-trained again with other seeds. The row goes to docs/rows/search_fashion_mnist.json.
+The half-width teacher is trained like each trial, on the same examples for as many epochs. The budget of
+the search is 70 % of its TFLite latency, and students are chosen only by examples held out from the
+training data. Test images are used once, at the end, for the chosen student and the half-width teacher, and
+for both trained again with other seeds. The row is written to docs/rows/search_fashion_mnist.json.
 """
 
 import json
@@ -33,7 +33,7 @@ flags.DEFINE_string("folder", "runs/search_fashion_mnist", "of the search, which
 flags.DEFINE_string("rows", "docs/rows", "where the row is kept")
 flags.DEFINE_string("plot", "docs/search_pareto.png", "where the picture goes")
 
-# What the teacher, a ResNet-8 of widths 16, 32 and 64, can be changed to.
+# Possible changes to the teacher, a ResNet-8 with widths 16, 32 and 64.
 SPACE = {
     "stage1": [4, 8, 12, 16],
     "stage2": [8, 16, 24, 32],
@@ -43,7 +43,7 @@ SPACE = {
 
 
 def build(point: dict) -> keras.Model:
-    """A ResNet-8 of other widths, which may begin by halving the picture."""
+    """A ResNet-8 with other widths, which may first halve the image size."""
     widths = (point["stage1"], point["stage2"], point["stage3"])
     network = tfkd.students.resnet(8, (28, 28, 1), classes=10, widths=widths)
 
@@ -55,7 +55,7 @@ def build(point: dict) -> keras.Model:
 
 
 def main(argv: list[str]) -> None:
-    """Searches, measures and writes the row and the picture."""
+    """Searches, evaluates, and writes the row and the plot."""
     with np.load(FLAGS.data) as arrays:
         x, y, x_test, y_test = (arrays[name] for name in ("x_train", "y_train", "x_test", "y_test"))
     x, x_test = (images[..., None].astype("float32") / 255 for images in (x, x_test))
@@ -74,7 +74,8 @@ def main(argv: list[str]) -> None:
 
     baseline = half(os.path.join(FLAGS.folder, "half"), 0, Budget(milliseconds=np.inf))
     student = baseline.student()
-    # The search has a measure of its own, so its limit is a share of what half takes by that one.
+    # The search measures latency in its own way, so its limit is a share of the half-width teacher's
+    # latency measured in that way.
     place = os.path.join(FLAGS.folder, "search")
     first = tfkd.search(
         teacher,

@@ -1,10 +1,10 @@
-"""Segmentation without data: a half-width student of an encoder-decoder, by mean IoU.
+"""Segmentation without data: the mean IoU of a half-width student of an encoder-decoder.
 
     python benchmarks/segmentation.py
 
-The teacher is trained here, on disks, squares and triangles of random tones before textured grounds, whose
-masks are known. Students have half its width and learn from no image of that kind; all are judged by the
-same 500 test images, which chose nothing. The rows go to docs/rows/segmentation.json.
+The teacher is trained here, on disks, squares and triangles in random tones on textured backgrounds, with
+known masks. Students have half its width and are not trained on such images; all are evaluated on the same
+500 test images, which are used for nothing else. The rows are written to docs/rows/segmentation.json.
 """
 
 import json
@@ -36,7 +36,7 @@ TAUGHT_ON, TEACHER_EPOCHS = 8000, 20
 
 
 def shapes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 `(n, 32, 32, 3)` in [0, 1] and masks: 0 ground, 1 disk, 2 square, 3 triangle."""
+    """Images float32 `(n, 32, 32, 3)` in [0, 1] and masks: 0 background, 1 disk, 2 square, 3 triangle."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE].astype("float32")
     coarse = rng.uniform(size=(n, 4, 4, 3)).astype("float32")
@@ -62,7 +62,7 @@ def shapes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encoder_decoder(width: int = 8) -> keras.Model:
-    """Three sizes of maps, with connections across (U-Net)."""
+    """A U-Net: feature maps of three sizes, with skip connections."""
 
     def block(x, filters, name):
         for part in "ab":
@@ -97,7 +97,7 @@ def trained_teacher() -> keras.Model:
 
 
 class Way(NamedTuple):
-    """How a student is taught, and whether it begins with the teacher's weights."""
+    """A way to train a student, and whether it inherits the teacher's weights."""
 
     recipe: datafree.Recipe
     inherit: bool = True
@@ -108,7 +108,7 @@ def ways() -> dict[str, Way]:
     crops = datafree.Procedural(prior="pictures", refine_share=0.0, **updates)
     mixed = ("pictures", "silhouettes", "dead_leaves")
     typical = datafree.PicturePrior(features=5.0, **updates)
-    # The authors' settings for segmentation, but for a smaller generator and a lower rate of the student.
+    # The authors' settings for segmentation, with a smaller generator and a lower learning rate.
     dfad = datafree.DFAD(
         batch_size=BATCH, epochs=10, latent_size=256, filters=32, student_learning_rate=0.02
     )

@@ -1,10 +1,10 @@
-"""Cost of self-distillation: CPU seconds of a training step with exits against plain training, in one run.
+"""Cost of self-distillation: CPU time of a training step with exits compared with plain training.
 
     python benchmarks/self_distillation_step.py
     python benchmarks/self_distillation_step.py --network=resnet20 --methods=byot,multi_exit
 
-Epochs alternate, so that a noisy machine disturbs all alike; the ratio is the median of each round's own
-ratios. CPU seconds do not count what other programs take.
+Epochs alternate, so that noise on the machine affects all of them equally; the ratio is the median of the
+ratios of all rounds. CPU seconds do not include the time of other programs.
 """
 
 import time
@@ -28,14 +28,14 @@ SHAPE = (28, 28, 1)
 
 
 def network() -> tuple[keras.Model, list[str]]:
-    """A new network, and where its two exits are: behind the first two of three stages."""
+    """A new network, and the layers of its two exits: after the first two of three stages."""
     depth = int(FLAGS.network.removeprefix("resnet"))
     last = (depth - 2) // 6
     return tfkd.students.resnet(depth, SHAPE), [f"stage{stage}_block{last}_relu2" for stage in (1, 2)]
 
 
 def contenders() -> dict[str, keras.Model]:
-    """What is trained, by name, ready to fit."""
+    """The compiled models to compare, by name."""
     made: dict[str, keras.Model] = {"plain": network()[0]}
     for method in FLAGS.methods:
         made[method] = SelfDistiller(*network(), method)
@@ -45,7 +45,7 @@ def contenders() -> dict[str, keras.Model]:
 
 
 def main(argv: list[str]) -> None:
-    """Prints CPU milliseconds a step, and the ratio to plain training."""
+    """Prints CPU milliseconds per step, and the ratio to plain training."""
     made = contenders()
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(FLAGS.steps * FLAGS.batch_size, *SHAPE)).astype("float32")
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         for name in [*made][first:] + [*made][:first]:
             start = time.process_time()
             made[name].fit(x, y, batch_size=FLAGS.batch_size, verbose=0)
-            # The first epoch is for tracing.
+            # The first epoch includes tracing.
             if round_:
                 seconds[name].append((time.process_time() - start) / FLAGS.steps)
     for name, values in seconds.items():

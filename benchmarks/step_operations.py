@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of a training step as it runs, loops and conditionals included."""
+"""Counts the floating-point operations of a training step at run time, including loops and conditionals."""
 
 import contextlib
 import math
@@ -12,17 +12,18 @@ from tensorflow.python.framework import op_callbacks
 def count_operations(step: Callable[[], Any]) -> int:
     """Floating-point operations of the convolutions and matrix products of one step, run eagerly.
 
-    A multiply-add counts as two operations; the rest counts as nothing. Eagerly, gradients are computed
-    that a graph leaves out, such as those of a frozen teacher's kernels: what nobody reads is not counted.
+    A multiply-add counts as two operations; other operations are not counted. Eager execution computes
+    gradients that a graph omits, such as those of a frozen teacher's kernels: results that are never read
+    are not counted.
 
     Args:
-        step: is called once; graphs that it has traced run eagerly, too.
+        step: the step, which is called once; its traced graphs also run eagerly.
 
     Returns:
         The number of operations.
     """
     counted = 0
-    # By tensor that nobody has read yet: the tensor, so that no other gets its id, and its operations.
+    # For tensors that have not been read yet: the tensor (so that its id is not reused) and its operations.
     unread = {}
 
     def note(kind, inputs, attrs, outputs, op_name=None, graph=None):
@@ -64,7 +65,7 @@ def _gradient_by_kernel(inputs, output):
 
 
 def _product(inputs, output):
-    # m x k, k x n and m x n elements, whichever of them are transposed.
+    # m x k, k x n and m x n elements, even if some are transposed.
     elements = [math.prod(each.shape[-2:]) for each in (*inputs, output)]
     return 2 * math.isqrt(math.prod(elements)) * math.prod(output.shape[:-2])
 

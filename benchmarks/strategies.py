@@ -1,11 +1,12 @@
-"""Which losses, schemes and recipes run under which strategies, and on how many examples.
+"""Which losses, schemes and recipes run under which strategies, and with how many examples.
 
     python benchmarks/strategies.py
     python benchmarks/strategies.py --only=dist,mutual
 
-Tiny networks, two steps each on the CPU, eagerly, or as graphs with --noeagerly, which takes an hour. The
-losses are those over a batch and soft targets. Losses and schemes are the tests' registries, recipes are
-those of `known_recipes`. The table goes to docs/distribution.md, rows to --rows; --only renews some.
+Each case runs two steps with tiny networks on the CPU, eagerly, or as graphs with --noeagerly, which takes
+an hour. The losses are soft targets and all that compare the examples of a batch. Losses and schemes come
+from the tests' registries, recipes from `known_recipes`. The table is written to docs/distribution.md, rows
+to --rows; --only updates some of them.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ import tfkd
 from tfkd import datafree
 from tfkd._core import files
 
-# The registries of losses and schemes are the tests', as are the two logical devices.
+# The registries of losses and schemes, and the two logical devices, come from the tests.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from tests.conftest import blobs, small_network, small_vit
 from tests.datafree.recipes import TINY_META
@@ -50,7 +51,7 @@ STRATEGIES = {
     "`OneDeviceStrategy`": lambda: tf.distribute.OneDeviceStrategy("CPU:0"),
     "`MirroredStrategy`, two devices": lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
 }
-# By which options recipes are made small, where they have them.
+# Options that make recipes small, for recipes that have them.
 TINY = {
     **TINY_META,
     "batch_size": 8,
@@ -65,18 +66,18 @@ X, Y = blobs(32)
 
 
 class Subject(NamedTuple):
-    """What a recipe is tried on.
+    """The networks and options for testing a recipe.
 
     Args:
-        network: makes teacher and student.
-        options: what the recipe cannot do without.
+        network: creates teacher and student.
+        options: options that the recipe requires.
     """
 
     network: Callable[[], keras.Model] = small_network
     options: dict = {}
 
 
-# Of recipes that are not for small images.
+# For recipes that do not take small images.
 SUBJECTS = {
     datafree.PSAQViT: Subject(small_vit),
     datafree.ProceduralText: Subject(classifier, {"prior": words(), "features": 0.0}),
@@ -84,13 +85,13 @@ SUBJECTS = {
 
 
 class Examples:
-    """Counts the examples that go through networks, training or not, whatever runs them."""
+    """Counts the examples that networks process, in training or not."""
 
     def __init__(self) -> None:
         self.batches = []
 
     def of(self, network: keras.Model) -> keras.Model:
-        """The network, whose last layer with weights now counts."""
+        """The network, after making its last layer with weights count examples."""
         last = [layer for layer in network.layers if layer.weights][-1]
         kind = type(last)
 
@@ -98,23 +99,23 @@ class Examples:
             tf.numpy_function(self.batches.append, [tf.shape(x)[0]], [])
             return kind.call(layer, x, *args, **kwargs)
 
-        # In its class: taps replace `call` in the layer, and put back what the class has.
+        # Changed in its class, since taps replace the layer's `call` and then restore that of the class.
         last.__class__ = type(kind.__name__, (kind,), {"call": call})
         return network
 
     @property
     def total(self) -> int:
-        """How many there were."""
+        """The number of examples."""
         return int(np.sum(self.batches))
 
 
 class Case(NamedTuple):
-    """Something to run.
+    """A case to run.
 
     Args:
-        group: its heading.
+        group: the heading in the table.
         name: its name.
-        run: makes and trains it, within a strategy's scope, and returns the history.
+        run: creates and trains the model within a strategy's scope, and returns the history.
     """
 
     group: str
@@ -131,7 +132,7 @@ def with_loss(name: str, examples: Examples) -> keras.callbacks.History:
 
 
 def with_scheme(name: str, examples: Examples) -> keras.callbacks.History:
-    """A scheme as the tests' registry runs it."""
+    """A scheme, run as in the tests' registry."""
 
     def student(name):
         return examples.of(small_network(4, name=name))
@@ -141,20 +142,20 @@ def with_scheme(name: str, examples: Examples) -> keras.callbacks.History:
 
 
 def with_recipe(recipe: type[datafree.Recipe], examples: Examples) -> keras.callbacks.History:
-    """Two steps of a recipe; of one that needs real examples, on those."""
+    """Two steps of a recipe, with real examples if it needs them."""
     subject = SUBJECTS.get(recipe, Subject())
     options = {name: value for name, value in TINY.items() if name in recipe.options()}
     made = recipe(**{**options, **subject.options})
     distiller = tfkd.DataFreeDistiller(subject.network(), examples.of(subject.network()), made, seed=1)
     distiller.compile(jit_compile=False)
-    # Those that a new student is looked at with.
+    # Discard the examples used to probe a new student.
     examples.batches.clear()
     data = {"x": X[:16], "batch_size": 8} if recipe.needs_examples else {}
     return distiller.fit(**data, epochs=1, steps_per_epoch=2, verbose=0)
 
 
 def cases() -> Iterator[Case]:
-    """All there are."""
+    """All cases."""
     for name, method in METHODS.items():
         if name == "soft_targets" or method.make(IMAGES).over_batch:
             yield Case("loss", name, functools.partial(with_loss, name))
@@ -165,7 +166,7 @@ def cases() -> Iterator[Case]:
 
 
 def outcome(case: Case, strategy: tf.distribute.Strategy) -> tuple[str, int]:
-    """What became of it, and how many examples its students had."""
+    """The outcome of a case, and the number of examples its students processed."""
     keras.utils.set_random_seed(1)
     examples = Examples()
     default = not tf.distribute.has_strategy() and strategy is tf.distribute.get_strategy()
@@ -179,7 +180,7 @@ def outcome(case: Case, strategy: tf.distribute.Strategy) -> tuple[str, int]:
 
 
 def cells(case: Case, strategies: dict[str, tf.distribute.Strategy]) -> list[str]:
-    """What became of it under each strategy."""
+    """The outcome of a case under each strategy."""
     found, alone = [], None
     for strategy in strategies.values():
         start = time.perf_counter()
@@ -190,14 +191,14 @@ def cells(case: Case, strategies: dict[str, tf.distribute.Strategy]) -> list[str
         found.append(cell)
         seconds = time.perf_counter() - start
         print(f"{case.group} {case.name}: {cell} ({examples} examples, {seconds:.0f} s)", file=sys.stderr)
-    # Graphs of models that nothing refers to any more.
+    # Frees the graphs of models that are no longer used.
     keras.backend.clear_session()
     gc.collect()
     return found
 
 
 def read_rows() -> dict[str, list[str]]:
-    """The rows there are, by group and name."""
+    """The existing rows, by group and name."""
     if not os.path.exists(FLAGS.rows):
         return {}
     with open(FLAGS.rows, encoding="utf-8") as file:
@@ -205,7 +206,7 @@ def read_rows() -> dict[str, list[str]]:
 
 
 def write_row(of: str, found: list[str], order: list[str]) -> None:
-    """Adds a row to those there are, and writes the table of all."""
+    """Adds a row to the existing ones, and writes the table."""
     rows = {**read_rows(), of: found}
     rows = {name: rows[name] for name in order if name in rows}
     files.write_text(FLAGS.rows, json.dumps(rows, indent=1) + "\n")
@@ -218,7 +219,8 @@ def main(argv: list[str]) -> None:
     """Runs the cases under all strategies."""
     warnings.simplefilter("ignore")
     tf.config.run_functions_eagerly(FLAGS.eagerly)
-    # One of each for all: collectives of a second one would be mixed up with its own.
+    # One strategy of each kind for all cases, since collectives of a second one would be confused with the
+    # first one's.
     strategies = {name: make() for name, make in STRATEGIES.items()}
     every = {f"{case.group} {case.name}": case for case in cases()}
     for name, case in every.items():

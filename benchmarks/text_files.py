@@ -1,10 +1,10 @@
-"""Size, speed and accuracy of the TFLite files of the networks that benchmarks/text.py has trained.
+"""Size, speed and accuracy of TFLite files of the networks trained by benchmarks/text.py.
 
     python benchmarks/text.py --data=sst2 --models=models
     python benchmarks/text_files.py --data=sst2 --models=models
 
-Files take texts of 64 tokens, one at a time, on one thread. The rows go to --rows, the table
-to docs/text.md.
+Files take texts of 64 tokens, one at a time, on one thread. The rows are written to --rows, the table to
+docs/text.md.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ flags.DEFINE_string("encoder", None, "folder of the pretrained encoder; by defau
 flags.DEFINE_integer("sentences", 500, "of the test part, that files are measured on")
 flags.DEFINE_string("rows", "docs/rows/text_files.json", "where the rows are kept")
 
-# The network's file, what the table calls it, and the kinds of TFLite files that are made of it.
+# The network's file, its name in the table, and the kinds of TFLite files made from it.
 NETWORKS = [
     ("teacher", "teacher, 6 layers", ["float32", "dynamic"]),
     ("distilbert_0", "3 layers", ["float32", "float16", "dynamic", "int8"]),

@@ -1,10 +1,10 @@
-"""All kinds of TFLite files of two networks, side by side, calibrated without data.
+"""Comparison of all kinds of TFLite files of two networks, calibrated without data.
 
     python benchmarks/tflite_kinds.py --fashion_mnist=fashion_mnist.npz
 
-Ranges are taken from 256 synthesized inputs, by which biases are corrected, too; agreement is on 1000
-others, accuracy on the test images, which choose nothing. Kinds of few bits need the extra `aeq`. The rows
-go to --rows, the table to --table; rows that are there already are not measured again.
+Files are calibrated, and biases corrected, with 256 synthesized inputs; agreement is on 1000 others,
+accuracy on the test images, which are used for evaluation only. Low-bit kinds need the extra `aeq`. The
+rows are written to --rows, the table to --table; existing rows are not measured again.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ NETWORKS = {"LeNet-5": ("lenet5_mnist", "mnist"), "ResNet-8": ("resnet8_fashion_
 
 
 def measure(rows: list[dict], name: str, file: str, data: str | None) -> None:
-    """Adds a row for each kind of file of a network that has none yet."""
+    """Adds a row for each kind of file of a network that does not have one yet."""
     known = {row["quantization"] for row in rows if row["network"] == name}
     if not (kinds := [kind for kind in tfkd.export.QUANTIZATIONS if kind not in known]):
         return
@@ -63,7 +63,7 @@ def measure(rows: list[dict], name: str, file: str, data: str | None) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as a table of Markdown; kinds that could not be made have no figures."""
+    """The rows as a Markdown table; kinds that could not be made have no figures."""
     lines = [
         "| file | bytes | agreement | without correction | accuracy | ms, 1 thread | CompiledModel |",
         "|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Inputs for MLPerf Tiny's models that lack a test set: crops of photographs, and made-up speech."""
+"""Inputs for MLPerf Tiny's models without a test set: crops of photographs, and synthetic speech."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,15 +6,15 @@ import tensorflow as tf
 from generators._picture_files import read_pictures
 
 _RATE = 16_000
-# What the front end of keyword spotting makes of silence, and of the loudest sounds.
+# The values of the keyword-spotting front end for silence and for the loudest sounds.
 MFCC_RANGE = (-124.0, 26.0)
-# The vocal tract's resonances in Hz, and how broad they are.
+# The vocal tract's resonances and their bandwidths, in Hz.
 _FORMANTS = ((250, 900), (800, 2400), (2000, 3400))
 _BREADTH = 120.0
 
 
 def photographs(folder: str, number: int, side: int = 96) -> np.ndarray:
-    """Random square crops of all photographs in a folder, uint8 `(number, side, side, 3)`."""
+    """Random square crops of the photographs in a folder, uint8 `(number, side, side, 3)`."""
     rng, pictures, crops = np.random.default_rng(0), read_pictures(folder), []
     for index in range(number):
         picture = pictures[index % len(pictures)]
@@ -26,7 +26,7 @@ def photographs(folder: str, number: int, side: int = 96) -> np.ndarray:
 
 
 def speech(number: int) -> np.ndarray:
-    """Seconds of vowels that glide, hisses and noise, float32 `(number, 16000)` with a peak of 1."""
+    """Seconds of gliding vowels, hisses and noise, float32 `(number, 16000)` with a peak of 1."""
     rng = np.random.default_rng(0)
     return np.stack([_utterance(rng) for _ in range(number)]).astype("float32")
 
@@ -55,7 +55,7 @@ def _utterance(rng):
 
 
 def mfccs(sounds: np.ndarray) -> np.ndarray:
-    """What the front end of keyword spotting makes of sounds, on the scale from 0 to 1 of `MFCC_RANGE`."""
+    """Sounds after the keyword-spotting front end, with `MFCC_RANGE` scaled to [0, 1]."""
     spectrum = tf.abs(tf.signal.stft(sounds, 480, 320))
     to_mel = tf.signal.linear_to_mel_weight_matrix(40, spectrum.shape[-1], _RATE, 20.0, 4000.0)
     logarithms = tf.math.log(tf.tensordot(spectrum, to_mel, 1) + 1e-6)
@@ -65,7 +65,7 @@ def mfccs(sounds: np.ndarray) -> np.ndarray:
 
 
 def log_mels(sounds: np.ndarray) -> np.ndarray:
-    """What the front end of the streaming wake word makes of sounds, in [0, 1]."""
+    """Sounds after the front end of the streaming wake word, in [0, 1]."""
     before = np.pad(sounds, ((0, 0), (1, 0)))[:, :-1]
     spectrum = tf.signal.stft(
         sounds - (1 - 2**-5) * before,

@@ -1,4 +1,4 @@
-"""The training step with soft targets, in eager PyTorch, for benchmarks to compare with."""
+"""The training step with soft targets in eager PyTorch, for comparison."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ TEMPERATURE = 4.0
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, as in `tfkd.students.resnet`."""
+    """Two convolutions with a shortcut, as in `tfkd.students.resnet`."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ def resnet(depth: int) -> nn.Module:
 
 
 def soft_step(batch_size: int, half: bool) -> tuple[Callable[[], None], Callable[[], None]]:
-    """A step of a ResNet-8 taught by a ResNet-20 and by labels, with Adam, on one batch.
+    """A step of a ResNet-8 with a ResNet-20 as teacher and with labels, with Adam, on one batch.
 
     Args:
         batch_size: images in the batch.
-        half: whether networks compute in bfloat16, by autocast.
+        half: whether networks compute in bfloat16, with autocast.
 
     Returns:
-        The step, and what waits for the device.
+        The step, and a function that waits for the device.
     """
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")

@@ -1,14 +1,14 @@
-"""A vision transformer without data: what teaches a shallower student, and what calibrates its int8 file.
+"""A vision transformer without data: inputs to train a shallower student and to calibrate an int8 file.
 
     python benchmarks/vit.py --part=teacher --data=../shared/data/fashion_mnist.npz --teacher=vit.keras
     python benchmarks/vit.py --part=students --data=../shared/data/fashion_mnist.npz --teacher=vit.keras
     python benchmarks/vit.py --part=int8 --data=../shared/data/fashion_mnist.npz --teacher=vit.keras
 
-The teacher (49 patches of 4x4 pixels and a token of the class, four blocks of 48 channels) is trained here.
-Students have two of its blocks and begin with their weights; `--share` of the updates makes rows shorter.
-Ways are compared by the agreement with the teacher on training images; figures on test images stand beside
-it and choose nothing. Seconds are of one core, for teaching and what it is taught with. A row is kept as
-soon as it is done, and is not made again.
+The teacher (49 patches of 4x4 pixels and a class token, four blocks of 48 channels) is trained here.
+Students have two of its blocks and start with their weights; `--share` shortens all rows to a fraction of
+the updates. Ways are compared by agreement with the teacher on training images; test images are used for
+evaluation only. Seconds are on one core, for training and for making its inputs. A row is written when it
+is done, and is not run again.
 """
 
 import json
@@ -78,7 +78,7 @@ def classes_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
 
 
 def train() -> None:
-    """Trains the teacher and keeps it."""
+    """Trains and saves the teacher."""
     keras.utils.set_random_seed(0)
     model = vision_transformer()
     rate = keras.optimizers.schedules.CosineDecay(2e-3, FLAGS.teacher_updates)
@@ -90,7 +90,7 @@ def train() -> None:
     model.fit(batches, verbose=0)
     seconds = round(time.process_time() - start)
     model.save(FLAGS.teacher)
-    # Rows of another teacher do not stand beside it.
+    # Rows of another teacher are not comparable.
     if os.path.exists(FLAGS.rows):
         os.remove(FLAGS.rows)
     row = {"parameters": model.count_params(), "updates": FLAGS.teacher_updates, "seconds": seconds}
@@ -98,7 +98,7 @@ def train() -> None:
 
 
 def inverted(batch: int) -> datafree.Recipe:
-    """Pixels for classes and a natural roughness alone, made in batches."""
+    """Pixels optimized in batches, for classes and a natural roughness alone."""
     return datafree.PSAQViT(
         patch_similarity=0.0,
         generator_steps=FLAGS.inversion_steps,
@@ -111,7 +111,7 @@ def inverted(batch: int) -> datafree.Recipe:
 
 
 def objectives_of_pixels() -> dict[str, dict[str, float]]:
-    """By name, the weights that are compared."""
+    """The weights of objectives to compare, by name."""
     return {
         "classes alone": {},
         "patch similarity": {"patch_similarity": 1.0},
@@ -121,8 +121,8 @@ def objectives_of_pixels() -> dict[str, dict[str, float]]:
 
 
 def students(teacher: keras.Model) -> None:
-    """A row for each way to teach a student."""
-    # What is near its teacher learns at a low rate.
+    """Measures a row for each way to train a student."""
+    # A student close to its teacher is trained at a low rate.
     near = datafree.choose_recipe(teacher, inherits=True, shallower=True).recipe
     drawn = near.with_options(batch_size=_BATCH)
     ways = {"strokes": drawn, "pictures": drawn.with_options(prior=["pictures"])}
@@ -163,7 +163,7 @@ def accuracy(model: keras.Model) -> float:
 
 
 def int8(teacher: keras.Model) -> None:
-    """A row for each kind of images that ranges are taken from."""
+    """Measures a row for each kind of calibration images."""
     rng, n = np.random.default_rng(FLAGS.seed), FLAGS.images
     ways = {
         "training images": lambda: images("x_train")[:n],
@@ -213,7 +213,7 @@ def keep(name: str, row: dict) -> None:
 
 
 def keep_new(name: str, make) -> None:
-    """Keeps the row that is made, if it was asked for and is not there."""
+    """Makes and writes a row, if it was requested and does not exist yet."""
     wanted = not FLAGS.ways or name.partition(", ")[2] in FLAGS.ways
     if wanted and name not in kept():
         keep(name, make())

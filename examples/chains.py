@@ -2,10 +2,10 @@
 
     python examples/chains.py
 
-Learns from the first images of the shipped test file and measures on the rest. A student of a quarter of
-the teacher's width learns from the teacher directly and by way of an assistant of half the width; two
-generations of it follow a tolerant teacher of the same size; and of a network's epochs the one is chosen
-that teaches it best.
+The first images of the shipped test file are used for training, the rest for evaluation. A student with a
+quarter of the teacher's width is trained directly and through an assistant of half the width. Then two
+generations follow a tolerant teacher of the student's size. Finally, the epoch of a network that makes the
+best teacher is chosen.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def load(path: str, images: int) -> tuple[tuple, tuple, tuple]:
-    """Images and labels to learn from, to choose by, and to measure."""
+    """Images and labels for training, for choosing, and for evaluation."""
     with np.load(path) as arrays:
         x, y = arrays["x_test"][..., None].astype("float32") / 255, arrays["y_test"].astype("int64")
     learned, chosen = images, images + images // 2
@@ -37,12 +37,12 @@ def load(path: str, images: int) -> tuple[tuple, tuple, tuple]:
 
 
 def accuracy(model: keras.Model, data: tuple) -> float:
-    """Share of the images that a network classifies as labelled."""
+    """Accuracy of a network on images with labels."""
     return float(np.mean(model.predict(data[0], batch_size=500, verbose=0).argmax(-1) == data[1]))
 
 
 def main(argv: list[str]) -> None:
-    """Trains the chains and prints the accuracies of what comes out."""
+    """Trains the chains and prints the accuracies of their students."""
     train, held_out, test = load(FLAGS.data, FLAGS.images)
     teacher = tfkd.load_teacher(FLAGS.teacher)
     print(f"teacher, {teacher.count_params():,} parameters: {accuracy(teacher, test):.2%}", flush=True)

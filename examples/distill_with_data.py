@@ -1,8 +1,8 @@
-"""Distillation with data: soft targets and labels, against the same student on labels alone.
+"""Distillation with data: soft targets and labels, compared with the same student on labels alone.
 
     python examples/distill_with_data.py --data=mnist.npz
 
-The npz file is that of examples/train_teacher.py.
+The npz file has the format described in examples/train_teacher.py.
 """
 
 import keras

@@ -2,10 +2,11 @@
 
     python examples/ensemble.py
 
-Two networks join the shipped teacher, each trained quickly on some images of the shipped test file. A
-student of half their width learns from further images: from labels alone, from the shipped teacher, from
-the ensemble's mean, and from each teacher by a loss of its own. The rest of the images measures. The two
-are much weaker than the shipped teacher, so what is to be seen is how far each way of weighing trusts them.
+Two more networks, each trained quickly on some images of the shipped test file, join the shipped teacher. A
+student of half their width is trained on other images: on labels alone, on the shipped teacher, on the
+ensemble's mean, and on each teacher with a separate loss. The rest of the images is used for evaluation.
+The two networks are much weaker than the shipped teacher, so the results show how much each weighting
+trusts them.
 """
 
 import keras
@@ -27,7 +28,7 @@ LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def load(path: str, examples: int) -> list[tuple]:
-    """Three sets of images to learn from, and all others."""
+    """Three sets of training images, and all other images."""
     with np.load(path) as arrays:
         x, y = arrays["x_test"][..., None].astype("float32") / 255, arrays["y_test"].astype("int64")
     ends = [examples * i for i in (1, 2, 3)]
@@ -42,7 +43,7 @@ def fitted(model: keras.Model, data: tuple) -> keras.Model:
 
 
 def main(argv: list[str]) -> None:
-    """Trains two more teachers and students of one shape, and prints their accuracies."""
+    """Trains two more teachers and students of one architecture, and prints their accuracies."""
     *of_teachers, data, others = load(FLAGS.data, FLAGS.examples)
 
     def show(name: str, model: keras.Model) -> None:

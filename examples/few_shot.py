@@ -2,9 +2,9 @@
 
     python examples/few_shot.py
 
-Takes the first ten images of each digit from the shipped test file to learn from, and the rest to measure:
-the student on labels alone, with the teacher, with synthesized images beside them, and without any real
-image.
+The first ten images of each digit in the shipped test file are used for training, the rest for evaluation.
+Students are trained on labels alone, with the teacher, with additional synthesized images, and without any
+real image.
 """
 
 import keras
@@ -22,7 +22,7 @@ flags.DEFINE_integer("seed", 1, "random seed")
 
 
 def load(path: str, images: int) -> tuple[tuple, tuple]:
-    """The few examples of each class, and all others."""
+    """The few training examples of each class, and all others."""
     with np.load(path) as arrays:
         x, y = arrays["x_test"][..., None].astype("float32") / 255, arrays["y_test"].astype("int64")
     few = np.concatenate([np.flatnonzero(y == label)[:images] for label in np.unique(y)])
@@ -31,12 +31,12 @@ def load(path: str, images: int) -> tuple[tuple, tuple]:
 
 
 def accuracy(student: keras.Model, data: tuple) -> float:
-    """Share of the images that the student classifies as labelled."""
+    """Accuracy of the student on images with labels."""
     return float(np.mean(student.predict(data[0], batch_size=500, verbose=0).argmax(-1) == data[1]))
 
 
 def main(argv: list[str]) -> None:
-    """Trains four students of one shape and prints their accuracies."""
+    """Trains four students of one architecture and prints their accuracies."""
     few, others = load(FLAGS.data, FLAGS.images)
     teacher = tfkd.load_teacher(FLAGS.teacher)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

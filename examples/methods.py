@@ -1,11 +1,11 @@
-"""Every way of distilling with data, beside training alone and beside keras.distillation.
+"""Every method of distilling with data, compared with training on labels and with keras.distillation.
 
     python examples/methods.py --data=fashion_mnist.npz --output_dir=runs/methods
 
-The teacher learns from the first --teacher_examples training images, and LeNet-5-half, by each method and
-seed, from the last --examples: few labels of one's own, and a teacher who has seen more. Writes a table
-(methods.md), all numbers (methods.json) and a bar chart (methods.png). A run that was interrupted goes on
-where it was. The npz file is that of examples/train_teacher.py.
+The teacher is trained on the first --teacher_examples training images, and LeNet-5-half, with each method
+and seed, on the last --examples: the situation of a user with few labels and a teacher trained on more.
+Writes a table (methods.md), all numbers (methods.json) and a bar chart (methods.png). An interrupted run
+continues where it stopped. The npz file has the format described in examples/train_teacher.py.
 """
 
 import json
@@ -36,7 +36,7 @@ FLAGS.set_default("batch_size", 16)
 FLAGS.set_default("learning_rate", 5e-3)
 
 LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# What is compared: maps halfway up, maps of two depths, and what enters the last layer.
+# Layers to compare: feature maps at half depth, feature maps at two depths, and the last layer's input.
 MIDDLE, DEPTHS, LAST = ("relu2", "conv2"), (["relu1", "relu2"], ["conv1", "conv2"]), ("logits:input",) * 2
 
 
@@ -53,33 +53,34 @@ def build_teacher(shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 
 def single(loss, weight: float = 1.0, labels: float = 0.5) -> list[Stage]:
-    """Labels and one loss from the first epoch to the last."""
+    """Labels and one loss in all epochs."""
     return [stage(loss, FLAGS.epochs, loss_weights=[weight], student_loss_weight=labels)]
 
 
 def two_stages(first, weight: float = 1.0, second=None, trainable=None) -> list[Stage]:
-    """First the loss without labels, then labels with another loss or alone."""
+    """First the loss without labels, then labels alone or with another loss."""
     options = {"loss_weights": [weight], "student_loss_weight": 0.0, "trainable": trainable}
     hints = stage(first, FLAGS.first_stage, **options)
     return [hints, stage(second, FLAGS.epochs - FLAGS.first_stage)]
 
 
 def stage(loss, epochs: int, **kwargs) -> Stage:
-    """A stage with Adam and a learning rate that falls along it."""
+    """A stage with Adam and a learning rate that decays over the stage."""
     updates = epochs * -(-FLAGS.examples // FLAGS.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(FLAGS.learning_rate, updates)
     return Stage(loss, epochs, optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), **kwargs)
 
 
 def factor_transfer() -> list[Stage]:
-    """The paraphraser first, which leaves the student alone, then the transfer in all epochs."""
+    """First the paraphraser, without training the student, then the transfer in all epochs."""
     transfer = losses.FactorTransfer(*MIDDLE)
     paraphrase = stage(transfer.paraphrasing(), 1, student_loss_weight=0.0, trainable=[])
     return [paraphrase, *single(transfer, 2.0)]
 
 
-# Each loss has its published weight, a tenth or a hundredth of it, whichever did best with one seed on
-# training images that no student saw; so were the temperature of SoftTargets and the learning rate chosen.
+# Each loss has its published weight, a tenth or a hundredth of it, whichever was best with one seed on
+# training images that no student saw. The temperature of SoftTargets and the learning rate were chosen in
+# the same way.
 METHODS = {
     "training alone": lambda: [stage(None, FLAGS.epochs)],
     "keras.distillation (default)": "kl_divergence",
@@ -102,7 +103,8 @@ METHODS = {
     "CorrelationCongruence": lambda: single(losses.CorrelationCongruence(*LAST, projector=True), 0.02),
     "NeuronSelectivity": lambda: single(losses.NeuronSelectivity(*MIDDLE), 0.5),
     "FactorTransfer": factor_transfer,
-    # Not projector=True: its batch normalization lets features grow that the next layers then cannot use.
+    # Not projector=True: its batch normalization lets features grow so that the next layers cannot use
+    # them.
     "ActivationBoundary": lambda: two_stages(
         losses.ActivationBoundary("relu2:input", "conv2", projector=layers.Conv2D(64, 1))
     ),
@@ -118,7 +120,7 @@ METHODS = {
 
 
 def trained_teacher(data: dict) -> keras.Model:
-    """The teacher of an earlier run, or a new one."""
+    """The teacher from an earlier run, or a new one."""
     path = os.path.join(FLAGS.output_dir, "teacher.keras")
     if os.path.exists(path):
         return keras.models.load_model(path)
@@ -135,7 +137,7 @@ def trained_teacher(data: dict) -> keras.Model:
 
 
 def run(method: str, seed: int, teacher: keras.Model, dataset: tf.data.Dataset, data: dict) -> dict:
-    """Trains one student; its accuracy on the test images after the last epoch, and the seconds it took."""
+    """Trains one student; returns its test accuracy after the last epoch, and the seconds it took."""
     keras.utils.set_random_seed(seed)
     student = tfkd.students.lenet5_half(data["x_train"].shape[1:])
     dataset = dataset.shuffle(FLAGS.examples, seed=seed).batch(FLAGS.batch_size).prefetch(2)
@@ -154,7 +156,7 @@ def run(method: str, seed: int, teacher: keras.Model, dataset: tf.data.Dataset, 
 
 
 def write(results: dict, teacher_accuracy: float) -> None:
-    """The table and the chart of what is there."""
+    """Writes the table and the chart of the results so far."""
     rows, bars = [], {}
     for method, runs in results.items():
         accuracies = [run["accuracy"] for run in runs.values()]
@@ -173,7 +175,7 @@ def write(results: dict, teacher_accuracy: float) -> None:
 
 
 def draw(bars: dict, teacher_accuracy: float) -> None:
-    """Bars from the best to the worst, with standard deviations."""
+    """Draws bars from the best method to the worst, with standard deviations."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -198,7 +200,7 @@ def draw(bars: dict, teacher_accuracy: float) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Runs what is not yet in the results file."""
+    """Runs the methods and seeds that are not yet in the results file."""
     data = load(FLAGS.data)
     teacher = trained_teacher(data)
     predicted = teacher.predict(data["x_test"], batch_size=500, verbose=0).argmax(-1)

@@ -1,4 +1,4 @@
-"""Two networks that teach each other on 2,000 MNIST images, beside one that learns alone.
+"""Two networks that teach each other on 2,000 MNIST images, compared with one trained alone.
 
 python examples/mutual.py
 """

@@ -2,8 +2,9 @@
 
     python examples/noisy_student.py
 
-Of the shipped test file some images teach with their labels, some without, and the rest measure: the
-teacher that saw the labels alone, and the students that its pseudo-labels taught, under noise.
+Some images of the shipped test file are used for training with their labels, some without, and the rest for
+evaluation. The teacher is trained on the labelled images alone, the students on its pseudo-labels, with
+noise.
 """
 
 import keras
@@ -23,12 +24,12 @@ flags.DEFINE_integer("seed", 1, "random seed")
 
 
 def moved(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """An image moved by up to three pixels each way."""
+    """An image shifted by up to three pixels in each direction."""
     return tf.image.stateless_random_crop(tf.pad(image, ((3, 3), (3, 3), (0, 0))), image.shape, seed)
 
 
 def accuracy(model: keras.Model, data: tuple) -> float:
-    """Share of the images that a model classifies as labelled."""
+    """Accuracy of a model on images with labels."""
     return float(np.mean(model.predict(data[0], batch_size=500, verbose=0).argmax(-1) == data[1]))
 
 

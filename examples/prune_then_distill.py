@@ -1,15 +1,15 @@
-"""Does a pruned teacher teach better? The experiments of "Prune Your Model Before Distill It", in small.
+"""Is a pruned teacher better? The experiments of "Prune Your Model Before Distill It", at small scale.
 
     python examples/prune_then_distill.py --data=fashion_mnist.npz --seeds=1,2,3 --rows=rows
     python examples/prune_then_distill.py --table=rows
 
-Each student learns three times from scratch, with the same seed: from a trained teacher, from the same
-teacher after pruning in rounds (a fifth of the weights each, all kernels together), and from one that
-trained for as many epochs as those rounds without being pruned. A round is half as long as the teacher's
-training, and its rate falls from 0.05 to 0.0005; rewound to the teacher's own rates, as published, so short
-a round would begin at 0.01.
-A row is a JSON file of a seed; rows that are there are not run again. Training images are the first of the
-file; accuracies are of the last epoch.
+Each student is trained three times from scratch, with the same seed: with a trained teacher, with the same
+teacher after pruning in rounds (each removes a fifth of the weights, over all kernels together), and with a
+teacher that was trained for as many epochs as these rounds take, without pruning. A round is half as long
+as the teacher's training, and its learning rate decays from 0.05 to 0.0005; if it were rewound to the
+teacher's own rates, as published, such a short round would start at 0.01. A row is a JSON file for one
+seed; existing rows are not run again. Training images are the first ones in the file; accuracies are after
+the last epoch.
 """
 
 import json
@@ -35,15 +35,16 @@ flags.DEFINE_integer("epochs", 12, "of teachers and students; a pruning round ha
 flags.DEFINE_integer("rounds", 4, "of pruning; 4 leave 41 % of the weights", lower_bound=1)
 
 _BATCH = 64
-# Of the weights left, pruned in each round; so few that none is.
+# Fractions of the remaining weights pruned in each round; the second is too small to prune any.
 _A_FIFTH, _ALMOST_NOTHING = 0.2, 1e-9
-# Published: share of the labels 1 - 0.95, temperature 10, SGD with Nesterov momentum.
+# Published: weight of the labels 1 - 0.95, temperature 10, SGD with Nesterov momentum.
 _TEMPERATURE, _LABELS, _DECAY = 10.0, 0.05, 5e-3
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def vgg(convolutions: tuple[int, ...], name: str) -> keras.Model:
-    """A VGG-like network: so many convolutions of 16, 32 and 64 channels before each pooling."""
+    """A VGG-like network with these numbers of convolutions of 16, 32 and 64 channels before each
+    pooling."""
     x = inputs = keras.Input((28, 28, 1), name="image")
     for stage, (count, width) in enumerate(zip(convolutions, (16, 32, 64), strict=True)):
         for i in range(count):
@@ -55,7 +56,7 @@ def vgg(convolutions: tuple[int, ...], name: str) -> keras.Model:
 
 
 def mobilenet(name: str = "mobilenet_v2_like") -> keras.Model:
-    """Inverted residual blocks, the first after a convolution of stride 2."""
+    """Inverted residual blocks after a convolution with stride 2."""
     x = inputs = keras.Input((28, 28, 1), name="image")
     x = _normalized(layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(x), active=True)
     for width, stride in ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1)):
@@ -85,7 +86,7 @@ def shallow_vgg() -> keras.Model:
 
 
 TEACHERS = {"vgg19_like": deep_vgg, "resnet8": lambda: tfkd.students.resnet(8, (28, 28, 1))}
-# Experiment, teacher, student; None for the dense network with the pruned teacher's parameters.
+# Experiment, teacher, student; None for a dense network with as many parameters as the pruned teacher.
 EXPERIMENTS = (
     ("VGG-19-like to VGG-11-like", "vgg19_like", shallow_vgg),
     ("VGG-19-like to its sparsity's widths", "vgg19_like", None),
@@ -104,7 +105,7 @@ def load(path: str, images: int) -> tuple[tuple, tuple]:
 
 
 def accuracy(model: keras.Model, data: tuple) -> float:
-    """Share of the images that a network classifies as labelled."""
+    """Accuracy of a network on images with labels."""
     return float(np.mean(model.predict(data[0], batch_size=500, verbose=0).argmax(-1) == data[1]))
 
 
@@ -117,7 +118,7 @@ def _scheduled():
 
 
 def trained(make, train: tuple, seed: int) -> keras.Model:
-    """A teacher."""
+    """A trained teacher."""
     keras.utils.set_random_seed(seed)
     model = make()
     model.compile(_sgd(0.1), LOSS)
@@ -126,7 +127,7 @@ def trained(make, train: tuple, seed: int) -> keras.Model:
 
 
 def trained_on(teacher: keras.Model, train: tuple, per_round: float) -> keras.Model:
-    """The teacher after rounds of pruning, each with half of its epochs and a schedule of its own."""
+    """The teacher after rounds of pruning, each with half of its epochs and its own schedule."""
     half = FLAGS.epochs // 2
     return iterative_pruning(
         *(teacher, *train, FLAGS.rounds, per_round),
@@ -139,7 +140,7 @@ def trained_on(teacher: keras.Model, train: tuple, per_round: float) -> keras.Mo
 
 
 def distilled(teacher: keras.Model, make, train: tuple, test: tuple, seed: int) -> float:
-    """The test accuracy of a student that a teacher taught."""
+    """The test accuracy of a student trained with a teacher."""
     keras.utils.set_random_seed(seed)
     soft = tfkd.losses.SoftTargets(_TEMPERATURE)
     distiller = tfkd.Distiller(teacher, make(), soft, student_loss_weight=_LABELS)

@@ -1,4 +1,4 @@
-"""The quickstart in Python: what `make quickstart` does with flags, in fewer than twenty lines of API.
+"""The quickstart in Python: like `make quickstart`, in fewer than twenty lines of code.
 
 python examples/quickstart.py
 """
@@ -17,7 +17,7 @@ flags.DEFINE_integer("epochs", 18, "epochs of 50 steps")
 
 
 def main(argv: list[str]) -> None:
-    """Distils, exports and prints how the file compares."""
+    """Distils, exports and prints a comparison with the file."""
     with np.load(FLAGS.eval_data) as arrays:
         test = arrays["x_test"][..., None] / np.float32(255), arrays["y_test"]
 

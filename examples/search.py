@@ -1,10 +1,10 @@
-"""The best student in 60 % of the teacher's milliseconds, among widths, kernel sizes and early ends.
+"""The best student within 60 % of the teacher's latency: widths, kernel sizes and numbers of layers.
 
     python examples/search.py
 
-Students begin with the teacher's weights. The first half of the shipped test images is there to learn from
-and to choose by, the other half to measure the chosen student on. Trials are short; train the
-student longer before you use it.
+Students start with the teacher's weights. The first half of the shipped test images is used for training
+and for choosing, the other half for evaluating the chosen student. Trials are short; train the student
+longer before you use it.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ flags.DEFINE_string("plot", None, "a PNG to draw accuracies over milliseconds to
 
 
 def main(argv: list[str]) -> None:
-    """Searches, and prints all trials and the test accuracy of the best."""
+    """Searches, and prints all trials and the test accuracy of the best student."""
     with np.load(FLAGS.data) as arrays:
         x, y = arrays["x_test"][..., None].astype("float32") / 255, arrays["y_test"].astype("int64")
     half = len(x) // 2

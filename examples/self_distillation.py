@@ -1,10 +1,10 @@
-"""One network teaches its own shallow exits, and most digits need not go through all of it.
+"""A network teaches its own early exits, so that most digits do not need the whole network.
 
     python examples/self_distillation.py
 
 Trains a small ResNet with two early exits on half of the MNIST images that come with tfkd, chooses
-thresholds on a quarter and reports on the last quarter. Takes less than a minute, and writes a TFLite file
-for each exit to runs/self_distillation.
+thresholds on a quarter and evaluates on the last quarter. Takes less than a minute, and writes a TFLite
+file for each exit to runs/self_distillation.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ EXITS = ["stage1_block1_relu2", "stage2_block1_relu2"]
 
 
 def main() -> None:
-    """Trains, chooses thresholds, reports, exports."""
+    """Trains, chooses thresholds, evaluates and exports."""
     keras.utils.set_random_seed(0)
     with np.load(DATA) as data:
         x, y = data["x_test"].reshape(-1, 28, 28, 1).astype("float32") / 255, data["y_test"]
@@ -34,7 +34,7 @@ def main() -> None:
     distiller.fit(x[:half], y[:half], batch_size=64, epochs=6, verbose=2)
 
     thresholds = choose_thresholds(distiller.network, x[half:three], y[half:three], accuracy_drop=0.003)
-    # The second point never exits early: the whole network, with what its exits cost.
+    # The second point never exits early: the whole network, including the cost of its exits.
     print(exit_curve(distiller.network, x[three:], y[three:], [thresholds, 1.1]))
     answers = early_exit(distiller.network, thresholds).predict(x[three:])
     print(f"images that take each exit: {np.bincount(answers.exits).tolist()}")

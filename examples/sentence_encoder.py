@@ -1,10 +1,10 @@
-"""A sentence encoder for phones: its vectors are its teacher's, of any sentences without labels.
+"""A sentence encoder for phones, trained to give its teacher's vectors for sentences without labels.
 
     python examples/sentence_encoder.py --encoder=all-MiniLM-L6-v2 --data=sentences.txt
 
-Takes some layers of the encoder in a Hugging Face folder, teaches them to give the same vectors for the
-lines of a text file, and prints how similar a few sentences are to the teacher, to the student before and
-after, and to the student's TFLite file.
+The student consists of some layers of the encoder in a Hugging Face folder and is trained on the lines of a
+text file. Prints the similarities of a few sentences according to the teacher, to the student before and
+after training, and to the student's TFLite file.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def show(name: str, vectors: np.ndarray) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Teaches a student and writes its file."""
+    """Trains a student and writes its file."""
     with open(FLAGS.data, encoding="utf-8") as file:
         lines = [line.strip() for line in file if line.strip()]
     held_out = max(1, len(lines) // 10)

@@ -1,10 +1,10 @@
-"""A sentence classifier for phones: half the layers of its teacher, or an LSTM.
+"""A sentence classifier for phones: half of its teacher's layers, or an LSTM.
 
     python examples/text_classification.py --encoder=all-MiniLM-L6-v2 --data=reviews.tsv --test=test.tsv
 
-Fine-tunes an encoder from a Hugging Face folder on lines of a sentence, a tab and a class number; teaches a
-student of three of its layers, and a bidirectional LSTM, on the same sentences; and leaves the one that is
-better on a tenth of them, which is held out for that, as a TFLite file.
+Fine-tunes an encoder from a Hugging Face folder on lines with a sentence, a tab and a class number. Trains
+a student of three of its layers, and a bidirectional LSTM, on the same sentences. Writes a TFLite file of
+the student that is better on a held-out tenth of them.
 """
 
 import keras
@@ -27,7 +27,7 @@ flags.DEFINE_integer("seed", 1, "random seed")
 
 
 def read(path: str) -> tuple[list[str], np.ndarray]:
-    """Sentences and class numbers of a tsv file."""
+    """Sentences and class numbers from a tsv file."""
     with open(path, encoding="utf-8") as file:
         rows = [line.rstrip("\n").rsplit("\t", 1) for line in file]
     return [sentence for sentence, _ in rows], np.array([int(label) for _, label in rows])
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         )
 
     teacher = tfkd.text.classifier(backbone, int(labels.max()) + 1, pooling="mean", name="teacher")
-    # Most of its weights; the students have the same words.
+    # Most of the weights are embeddings; the students use the same vocabulary.
     teacher.get_layer("token_embedding").trainable = False
     rate = tfkd.text.LinearDecay(1e-4, FLAGS.teacher_epochs * int(data.cardinality()))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,10 +1,10 @@
-"""Trains the LeNet-5 teacher that the repository ships, or a network of the zoo, from an npz of images.
+"""Trains the shipped LeNet-5 teacher, or another network of `tfkd.students`, on images in an npz file.
 
     python examples/train_teacher.py --data=mnist.npz --output=examples/assets/lenet5_mnist.keras
     python examples/train_teacher.py --data=fashion_mnist.npz --network=resnet8 --flip --epochs=20
 
 The npz file has x_train, y_train, x_test and y_test, with uint8 images (n, 28, 28) or (n, 28, 28, c).
-The student's tests never see it; the accuracy printed is that of the last epoch.
+The student's tests never see it; the printed accuracy is from the last epoch.
 """
 
 import keras
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
     )
     _, accuracy = trained.evaluate(data["x_test"], data["y_test"], batch_size=500, verbose=0)
     print(f"test accuracy: {accuracy:.2%}")
-    # An uncompiled copy leaves the optimizer's state out of the file.
+    # The file of an uncompiled copy does not contain the optimizer's state.
     plain = network_named(FLAGS.network, data["x_train"].shape[1:], classes)
     plain.set_weights(teacher.get_weights())
     with files.replacing(FLAGS.output) as temporary:

@@ -1,4 +1,4 @@
-"""What distillation changes in a student: the same student with the teacher and on labels alone.
+"""What distillation changes in a student: the same student with a teacher and on labels alone.
 
     python examples/why_it_works.py
     python examples/why_it_works.py --data=fashion_mnist.npz \
@@ -6,10 +6,11 @@
         --images=48
 
 Writes a table (why_it_works.md) and all numbers (why_it_works.json), and draws the visual concepts that
-both students gather over training (why_it_works.png), and of the last seed heat maps of the pixels that
-they keep (entropies.png), their calibration (reliability.png) and how alike their layers are to the
-teacher's (cka.png). The npz file is that of examples/train_teacher.py; of the shipped one, which has only
-test images, the last --examples are for training. Pixels above --foreground are the foreground.
+both students learn during training (why_it_works.png). For the last seed it also draws heat maps of the
+pixels that they keep (entropies.png), their calibration (reliability.png) and the similarity of their
+layers to the teacher's (cka.png). The npz file has the format described in examples/train_teacher.py; the
+shipped one has only test images, so its last --examples are used for training. Pixels above --foreground
+are the foreground.
 """
 
 import json
@@ -37,7 +38,7 @@ flags.DEFINE_integer("images", 16, "test images whose pixels are probed", lower_
 flags.DEFINE_float("temperature", 2.0, "softening of both networks' probabilities")
 flags.DEFINE_float("foreground", 0.1, "pixels above this are the foreground")
 
-# Of LeNet-5-half: the layer whose knowledge is measured, and those that are compared with the teacher's.
+# Layers of LeNet-5-half: the one that is analysed, and those that are compared with the teacher's.
 LAYER, LAYERS = "dense", ["pool1", "pool2", "conv3", "dense", "logits"]
 LABELS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 NAMES = {"alone": "labels alone", "taught": "with the teacher"}
@@ -78,7 +79,7 @@ def trained(dataset: tf.data.Dataset, teacher: keras.Model | None, seed: int) ->
 
 
 def measured(student: keras.Model, weights: list, teacher: keras.Model, test: tuple) -> dict:
-    """All figures of one student, by name, and the curves of its visual concepts."""
+    """All measurements of one student, by name, and the curves of its visual concepts."""
     x, y = test
     images = x[: FLAGS.images]
     grown = analysis.knowledge(
@@ -106,7 +107,7 @@ def measured(student: keras.Model, weights: list, teacher: keras.Model, test: tu
 
 
 def draw_pictures(students: dict[str, keras.Model], teacher: keras.Model, test: tuple) -> None:
-    """What the students of one seed look like."""
+    """Draws the pictures for the students of one seed."""
     x, y = test
     named = {NAMES[name]: student for name, student in students.items()}
     entropies = {
@@ -150,7 +151,7 @@ def write(results: dict) -> None:
     lines = [f"| | {' | '.join(NAMES.values())} | difference |", "|---|---|---|---|"]
     for figure in next(iter(results.values()))["alone"]["figures"]:
         alone, taught = ([runs[name]["figures"][figure] for runs in results.values()] for name in NAMES)
-        # Of the same seed, that is of the same initial weights and order of examples.
+        # Differences within a seed, that is, with the same initial weights and order of examples.
         cells = f"{_cell(alone)} | {_cell(taught)} | {_cell(np.subtract(taught, alone), '+.2g')}"
         lines.append(f"| {figure} | {cells} |")
     files.write_text(_path("why_it_works.md"), "\n".join([*lines, ""]))
