@@ -154,7 +154,7 @@ class Generator(keras.Model):
         return self.make(self.draw(n, seed), training)
 
     def labels_in_turn(self, n: int):
-        """The classes in turn, int32 `(n,)`; only for class-conditional generators."""
+        """The classes in cyclic order, int32 `(n,)`; only for class-conditional generators."""
         return ops.arange(n, dtype="int32") % self.classes
 
     def build_from_example(self):

@@ -48,7 +48,7 @@ class ConditionalGenerator(ConvGenerator):
         self.embed.build((None,))
 
     def call(self, latent, labels=None, training: bool | None = None):
-        """Makes images of the given classes; without labels, of each class in turn."""
+        """Makes images of the given classes; without labels, of all classes in cyclic order."""
         if labels is None:
             labels = self.labels_in_turn(ops.shape(latent)[0])
         return self.network(latent * self.embed(ops.convert_to_tensor(labels)), training=training)

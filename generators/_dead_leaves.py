@@ -82,7 +82,7 @@ class DeadLeaves(Generator):
         cos, sin = ops.cos(np.pi * angle), ops.sin(np.pi * angle)
         dy, dx = rows - row * (height / side), columns - column * (width / side)
         u, v = ops.abs(cos * dx + sin * dy) / long, ops.abs(cos * dy - sin * dx) / short
-        # Blends the distance of an ellipse with that of a box; both are 1 on the edge.
+        # Blends the distances of an ellipse and of a box; both are 1 on the edge.
         reach = (1 - square) * ops.sqrt(u * u + v * v + 1e-12) + square * ops.maximum(u, v)
         edge = side * short
         inside = ops.sigmoid(4 * edge * (1 - reach))

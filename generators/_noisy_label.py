@@ -14,7 +14,8 @@ class NoisyLabelGenerator(ConvGenerator):
     """Makes images from class embeddings, each passed through one of several noisy layers.
 
     The noisy layers make the images of a class differ: image `i` of a batch passes through layer
-    `i // classes`, so batches contain the classes in turn. All randomness is in the weights of these
+    `i // classes`, so batches contain the classes in cyclic order. All randomness is in the weights of
+    these
     layers, and latents are empty: `draw` redraws the layers, after which earlier draws make other images.
 
     Args:
@@ -83,12 +84,12 @@ class NoisyLabelGenerator(ConvGenerator):
         self.noise_bias.assign(ops.zeros_like(self.noise_bias))
 
     def draw(self, n: int, seed: int | keras.random.SeedGenerator | None = None, labels=None) -> Draw:
-        """Redraws the noisy layers for a batch of the given classes, or of each class in turn.
+        """Redraws the noisy layers for a batch of the given classes, or of all classes in cyclic order.
 
         Args:
             n: the number of images, at most the batch size.
             seed: an int or a `keras.random.SeedGenerator`; None draws a fresh one.
-            labels: int classes `(n,)` to make; None for each class in turn.
+            labels: int classes `(n,)` to make; None for all classes in cyclic order.
 
         Returns:
             Empty latents, and labels.
@@ -101,7 +102,7 @@ class NoisyLabelGenerator(ConvGenerator):
         return super().draw(n, seed, self.labels_in_turn(n) if labels is None else labels)
 
     def call(self, latent, labels=None, training: bool | None = None):
-        """Makes images of the given classes; without labels, of each class in turn."""
+        """Makes images of the given classes; without labels, of all classes in cyclic order."""
         n = ops.shape(latent)[0]
         self._check_fits(n)
         if labels is None:

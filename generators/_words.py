@@ -12,7 +12,7 @@ from generators._checks import check_counts, check_int, check_number
 from generators._distributions import uniform
 from generators._tokens import TokenGenerator
 
-# The marks of tokens that begin a word, in byte-pair encodings and SentencePiece.
+# The marks of tokens at the start of a word, in byte-pair encodings and SentencePiece.
 _BEGINS = ("Ġ", "▁")
 # WordPiece's mark of tokens that continue a word.
 _GOES_ON = "##"

@@ -38,7 +38,7 @@ class _CompiledFile(TFLiteFile):
             (folder / "model.tflite").write_bytes(self.content)
             files.write_arrays(folder / "inputs.npz", rows)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-            # Run a copy: Python would import modules beside the original first.
+            # Run a copy: for the original, Python would first import modules from its folder.
             program = shutil.copy(_PROGRAM, folder)
             try:
                 subprocess.run(

@@ -8,7 +8,7 @@ import keras
 
 @runtime_checkable
 class FollowsFit(Protocol):
-    """A network that needs to know how many forward passes in training mode it will make."""
+    """A network that needs the number of its forward passes in training mode."""
 
     def expect_passes(self, passes: int) -> None:
         """Sets the number of passes that the current `fit` will make from now on."""
@@ -16,7 +16,7 @@ class FollowsFit(Protocol):
 
 
 class TellLength(keras.callbacks.Callback):
-    """Tells networks how many forward passes they will make, as soon as that is known.
+    """Passes the number of forward passes to networks as soon as it is known.
 
     Args:
         networks: any networks; those that are not `FollowsFit` are ignored.
@@ -55,5 +55,5 @@ def with_length(callbacks: Any, networks: Sequence[Any], passes: Callable[[int],
         callbacks.append(telling)
         return callbacks
     given = callbacks if isinstance(callbacks, list | tuple) else [callbacks] * (callbacks is not None)
-    # After callbacks that restore a run, whose networks have been told already.
+    # After callbacks that restore a run, whose networks already have the number.
     return [*given, telling]

@@ -12,7 +12,7 @@ from tfkd._core.graphs import has_graph
 from tfkd._core.keras_internals import flatten_layers, numpy_operations, run_through_graph, symbolic_call
 
 Shape = tuple[int, ...]
-# Computes operations from a layer, the shapes of its inputs and that of its first output, batch included.
+# Computes operations from a layer and the shapes of its inputs and first output, including the batch.
 Cost = Callable[[Any, Sequence[Shape], Shape], int]
 
 
@@ -136,7 +136,7 @@ class _Counter:
 
     def visit(self, operation, args, kwargs, prefix):
         path = prefix + operation.name
-        # In the order of the signature, not that of the call.
+        # In the order of the signature, not of the call.
         arguments = list(inspect.signature(operation.call).bind(*args, **kwargs).arguments.values())
         if isinstance(operation, keras.Model) and has_graph(operation):
             return self.visit_model(operation, arguments[0], path + "/")

@@ -23,7 +23,7 @@ _KINDS = (
 def import_code(source: str) -> ModuleType:
     """Imports a module or a Python file, and registers its classes and functions with Keras by name.
 
-    What the code itself registers with `keras.saving.register_keras_serializable` is left alone.
+    Classes that the code itself registers with `keras.saving.register_keras_serializable` are not changed.
 
     Args:
         source: a file that ends in `.py`, or the name of a module.

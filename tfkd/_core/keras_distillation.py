@@ -1,4 +1,5 @@
-"""The losses of `keras.distillation`, which Keras has since 3.12; unused stand-ins for older versions."""
+"""The losses of `keras.distillation`, available since Keras 3.12; unused placeholders for older
+versions."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ try:
 except ImportError:
 
     class DistillationLoss:
-        """Stands for the base class of losses."""
+        """Placeholder for the base class of losses."""
 
         loss: Any
         temperature: Any
@@ -16,10 +17,10 @@ except ImportError:
         validate_model_compatibility: Any
 
     class FeatureDistillation(DistillationLoss):
-        """Stands for the loss of inner layers."""
+        """Placeholder for the loss on inner layers."""
 
     class LogitsDistillation(DistillationLoss):
-        """Stands for the loss of logits."""
+        """Placeholder for the loss on logits."""
 
 
 __all__ = ["DistillationLoss", "FeatureDistillation", "LogitsDistillation"]

@@ -7,7 +7,7 @@ import inspect
 
 import keras
 
-# The operations behind `keras.ops`, to build graphs from operations by name.
+# The operations that implement `keras.ops`, to build graphs from operations by name.
 import keras.src.ops.core as core_operations
 import keras.src.ops.nn as network_operations
 import keras.src.ops.numpy as numpy_operations

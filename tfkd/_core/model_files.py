@@ -142,7 +142,7 @@ def _inner(layer):
 def _loaded(path, what, stored, trusted, remedy):
     try:
         with warnings.catch_warnings(), untrusted.weights_within(what, stored):
-            # Whoever loads a file cannot change how its layers were defined.
+            # Users who load a file cannot change how its layers were defined.
             warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
             model = keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except untrusted.RefusedFile:

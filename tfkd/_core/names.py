@@ -49,7 +49,7 @@ def lookup(known: Mapping[str, Value], name: str, what: str) -> Value:
     Args:
         known: the values, by name.
         name: the name to look up.
-        what: what the names stand for, for the message, such as "recipe".
+        what: what the names refer to, for the message, such as "recipe".
 
     Returns:
         The value.

@@ -198,7 +198,7 @@ class Options(metaclass=_ByName):
 
 
 def _in_effect(made, asked):
-    """The same options; those that have no effect and were not asked for are reset to neutral values."""
+    """The same options; those that have no effect and were not requested are reset to neutral values."""
     for name, reason in list(made.idle()):
         neutral = made.neutral(name)
         if getattr(made, name) == neutral:
@@ -262,7 +262,7 @@ _KINDS = {
 
 
 def _expected(value, option):
-    """What was expected of a value; None if it is valid."""
+    """What was expected instead of a value; None if it is valid."""
     described, fits = _KINDS.get(option.type, ("", lambda v: True))
     limits = " and ".join(map(str, option.ranges))
     if fits(value) and all(value in limit for limit in option.ranges):

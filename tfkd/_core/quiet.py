@@ -87,7 +87,7 @@ class _Seen(io.TextIOBase):
     """Python's standard error, still shown while that of C++ is hidden; safe to keep after the block.
 
     Args:
-        original: the stream that it stands in for.
+        original: the stream that it replaces.
     """
 
     def __init__(self, original: TextIO) -> None:

@@ -59,7 +59,7 @@ def gathered(values: Any) -> Any:
 
     Each replica gets all examples; the replicas' shares may differ in size or be empty. The gradient is
     summed over replicas: if each computes the same value from all examples and divides it by the number of
-    replicas, the gradients add up to that of one replica with the whole batch.
+    replicas, the gradients add up to the gradient of one replica with the whole batch.
 
     Args:
         values: a structure of tensors `(examples, ...)`; None in it stays None.
@@ -93,7 +93,7 @@ def mean_of_all(values: Any) -> Any:
 
 
 def own_rows(whole: Any, own: Any) -> Any:
-    """This replica's rows of what was computed for the examples of all replicas.
+    """This replica's rows of a value computed for the examples of all replicas.
 
     Args:
         whole: `(examples of all replicas, ...)`.
@@ -112,7 +112,7 @@ def own_rows(whole: Any, own: Any) -> Any:
 
 
 def _ranges(leaves):
-    """The start and end of each tensor's rows among those of all replicas, and the total number of rows."""
+    """The start and end of each tensor's rows among the rows of all replicas, and their total number."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group
     own = tf.stack([tf.shape(leaf)[0] for leaf in leaves])

@@ -44,7 +44,7 @@ class TFLiteFile:
         output_shapes: the output shapes by name, in the same form.
         steps: the quantization step of each output; 0 for floats.
         dtypes: the dtypes of the inputs, then of the outputs.
-        reason: why the file was not rebuilt with its layers, without a full stop; "" if nobody tried.
+        reason: why the file was not rebuilt with its layers, without a full stop; "" if this was not tried.
 
     Raises:
         ImportError: if `ai_edge_litert` is not installed.
@@ -162,7 +162,8 @@ class SavedModelFolder:
         output_shapes: the output shapes by name, in the same form.
         steps: 0 for each output, since outputs are floats.
         rounds: False, since outputs are floats.
-        reason: why the model was not rebuilt with its layers, without a full stop; "" if nobody tried.
+        reason: why the model was not rebuilt with its layers, without a full stop; "" if this was not
+            tried.
 
     Raises:
         ValueError: if there is no such signature, or if it does not take batches of images.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Makes what is built in the block depend on a seed only, and restores the random state afterwards.
+    """Makes everything built in the block depend only on a seed, and restores the random state afterwards.
 
     Keras draws the seeds of initializers and dropout layers from Python's generator.
 
@@ -30,5 +30,5 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def drawn_seed() -> int:
-    """A seed drawn from Python's random state, as Keras draws those of initializers."""
+    """A seed drawn from Python's random state, as Keras does for initializers."""
     return random.randrange(2**31)

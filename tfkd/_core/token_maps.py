@@ -9,12 +9,12 @@ _MOST_IN_FRONT = 1
 
 
 def map_shape(shape: tuple) -> tuple:
-    """The shape of a feature map from that of its tokens, `(batch, tokens, channels)`.
+    """The shape of a feature map, computed from the shape of its tokens, `(batch, tokens, channels)`.
 
     A square number of tokens are patches, row by row; a class token before them is dropped.
 
     Raises:
-        ValueError: if the shape is not that of a square number of tokens, with or without a class token.
+        ValueError: if the number of tokens, with or without a class token, is not a square.
     """
     tokens = shape[1] if len(shape) == 3 else None
     side = math.isqrt(tokens or 0)

@@ -156,7 +156,7 @@ def _adam(i, gradient, mean, square):
 
 
 def entropy_plot(images: np.ndarray, entropies: dict[str, np.ndarray], path: str | os.PathLike) -> None:
-    """Draws images, one per row, with heat maps of their pixel-wise entropies beside them.
+    """Draws images, one per row, next to heat maps of their pixel-wise entropies.
 
     Args:
         images: a few images `(n, height, width, channels)` in [0, 1].

@@ -72,8 +72,8 @@ class Knowledge(NamedTuple):
         distance_mean: D_mean, the mean over images of the distance at which the foreground has the most
             concepts: small if concepts are learned fast.
         distance_std: D_std, its standard deviation: small if concepts are learned at the same time.
-        stability: rho, the foreground concepts at the end as a share of those of any epoch; the mean over
-            images that have any.
+        stability: rho, the fraction of the foreground concepts of all epochs that are present at the end;
+            the mean over images that have any.
     """
 
     foreground: np.ndarray
@@ -113,7 +113,7 @@ def knowledge(
 
     Reference:
         Cheng et al., "Explaining Knowledge Distillation by Quantifying the Knowledge", 2020. Distances are
-        those of trainable weights; if several epochs tie for the most concepts, the first one counts.
+        between trainable weights; if several epochs tie for the most concepts, the first one counts.
     """
     if len(snapshots) < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How much a student's features tell about its teacher's, by variational information distillation."""
+"""How well a student's features predict its teacher's, by variational information distillation."""
 
 import math
 from typing import Any

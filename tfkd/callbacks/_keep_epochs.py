@@ -15,9 +15,9 @@ _NAME = re.compile(r"epoch_(\d+)\.keras")
 class KeepEpochs(keras.callbacks.Callback):
     """Saves the model being trained every few epochs, each time to a new file.
 
-    A network that has trained for a shorter time often teaches a small student better than the finished
-    one; `tfkd.schemes.choose_teacher` chooses among the files. For a distiller, the student is saved. A
-    file is written completely or not at all, and a resumed run writes the same file names.
+    A network that was trained for a shorter time is often a better teacher for a small student than the
+    finished one; `tfkd.schemes.choose_teacher` chooses among the files. For a distiller, the student is
+    saved. A file is written completely or not at all, and a resumed run writes the same file names.
 
     Args:
         folder: where files `epoch_0005.keras` and so on are written; it is created if necessary.
@@ -25,7 +25,7 @@ class KeepEpochs(keras.callbacks.Callback):
             `every`.
 
     Raises:
-        ValueError: if `every` is below 1; when training begins, if a scheme trains several students.
+        ValueError: if `every` is below 1; when training starts, if a scheme trains several students.
 
     Example:
         >>> kept = tfkd.callbacks.KeepEpochs("teachers", every=1)

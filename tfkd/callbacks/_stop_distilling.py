@@ -80,7 +80,7 @@ class StopDistilling(keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        # Repeated in each epoch for resumed runs, which begin with a new distiller's weight.
+        # Repeated in each epoch for resumed runs, which start with a new distiller's weight.
         if not self.stopped:
             return
         for loss_set in self.model.loss_sets:

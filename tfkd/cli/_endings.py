@@ -46,7 +46,8 @@ def _raised_by_us(error):
 class Interruptions:
     """A context in which Ctrl-C and SIGTERM raise KeyboardInterrupt, so that files are cleaned up.
 
-    A second one ends the program at once. A signal that the parent process set to be ignored stays ignored.
+    A second signal ends the program at once. A signal that the parent process set to be ignored stays
+    ignored.
 
     Attributes:
         number: the signal received, or None.

@@ -26,7 +26,7 @@ _PASSING = ("output_dir", "resume", "overwrite")
 class Program:
     """A program: its flags become the arguments of a pipeline.
 
-    Its exit statuses are those of `tfkd.cli._endings`.
+    Its exit statuses are defined in `tfkd.cli._endings`.
 
     Args:
         name: its name in messages.
@@ -61,7 +61,8 @@ class Program:
         """Runs the program; returns its exit status.
 
         Args:
-            typed: the command line, starting with the program's name; None for that of this process.
+            typed: the command line, starting with the program's name; None for the command line of this
+                process.
         """
         typed = sys.argv if typed is None else typed
         self.define_flags()
@@ -106,7 +107,7 @@ class Program:
         result = self._result()
         if result is None:
             return DONE
-        # It starts with what the result lacks.
+        # The summary starts with the problem, if there is one.
         print(f"\n{self._in_flags(result.summary())}")
         return NOT_TRUSTWORTHY if result.problem else DONE
 
@@ -117,7 +118,7 @@ class Program:
         return os.path.exists(os.path.join(flags.FLAGS["output_dir"].value or "", "run.json"))
 
     def _asked_for(self, typed):
-        """The text to show instead of running, whatever else was typed; None to run."""
+        """The text to show instead of running, regardless of the other arguments; None to run."""
         asked = {_name(word) for word in typed[1:] if word.startswith("-")}
         if "version" in asked:
             return _help.version(self.name)

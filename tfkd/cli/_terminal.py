@@ -1,4 +1,4 @@
-"""Terminal output of a program, which must not fail when nobody reads it."""
+"""Terminal output of a program, which must not fail when standard output is closed."""
 
 import contextlib
 import logging as python_logging

@@ -1,4 +1,4 @@
-"""The flags of tfkd-distill for texts, and what the other flags mean with them."""
+"""The flags of tfkd-distill for texts, and the meaning of the other flags for texts."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ class Bridge(keras.Layer):
         if zeros_stay:
             self._keep_zeros(trained)
         if self._pruned:
-            # A variable, so that it is saved and pruning continues where it was.
+            # A variable, so that it is saved and pruning continues from there.
             self._updates = self.add_weight((), "zeros", "int64", trainable=False, name="updates")
         schedules = [layer.pruning_schedule for layer in self._pruned]
         self._over_fit = [schedule for schedule in schedules if isinstance(schedule, OverFit)]
@@ -126,7 +126,7 @@ class BridgedModel(keras.Model):
 
     Args:
         inner: a built functional `tf_keras.Model`.
-        name: the name of the model; None for that of the inner model.
+        name: the name of the model; None for the name of the inner model.
         plain: the original Keras 3 model, which `strip` returns with new weights; None if there is none.
         zeros_stay: whether weights of trained kernels that are 0 now remain 0.
 

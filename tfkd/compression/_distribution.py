@@ -11,7 +11,7 @@ from tfkd.compression._sparse import check_sparsity
 def allocate_sparsity(
     kernels: Mapping[str, Sequence[np.ndarray]], sparsity: float, distribution: str = "uniform"
 ) -> dict[str, float]:
-    """The sparsity of each layer, given that of all layers together.
+    """The sparsity of each layer, given the sparsity of all layers together.
 
     Args:
         kernels: for each layer its weights to be pruned, `(..., inputs, outputs)`.

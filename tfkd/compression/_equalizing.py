@@ -28,7 +28,7 @@ _ROUNDS, _ENOUGH = 40, 1e-3
 # Hardly any value of a channel is more than this many standard deviations below its mean.
 _DEVIATIONS = 3.0
 _TINY = 1e-12
-# Layers whose outputs shift with their inputs, as those of a ReLU do above 0.
+# Layers whose outputs shift with their inputs, as for a ReLU above 0.
 _KEEPING = (*SUMMARIES, layers.ReLU)
 
 
@@ -76,7 +76,7 @@ def equalize_layers(
     Reference:
         Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization Through Weight Equalization and
         Bias Correction", ICCV 2019, sections 4.1 and 4.1.3. Deviations: batch normalization layers are
-        kept, and kernels are treated as if these were folded into them; ranges are those of absolute
+        kept, and kernels are treated as if these were folded into them; ranges are ranges of absolute
         values; residual streams, ranges of values, and keeping ReLU6 are additions.
     """
     check_keras_model("model", model)

@@ -126,7 +126,7 @@ def _operation(config):
 
 
 def _option(value: Any) -> Any:
-    """The value of an option; layers in it, such as that of a Bidirectional, are converted too."""
+    """The value of an option; layers in it, such as the layer of a Bidirectional, are converted, too."""
     if isinstance(value, list):
         return [_option(each) for each in value]
     if not isinstance(value, dict) or "class_name" not in value:

@@ -53,10 +53,10 @@ def iterative_pruning(
         rounds: the number of rounds, at least 1; `n` rounds leave `(1 - per_round) ** n` of the weights.
         per_round: the fraction of the remaining weights that is removed in each round, in (0, 1).
         epochs: the length of the learning-rate schedule.
-        rewind_epoch: the epoch of the schedule at which each round begins, so that it trains for
+        rewind_epoch: the epoch of the schedule at which each round starts, so that it trains for
             `epochs - rewind_epoch` epochs.
         learning_rate: a function from the epoch, counted from 0, to the learning rate; None for
-            `step_decay`, which begins with 0.1.
+            `step_decay`, which starts with 0.1.
         loss: the loss; None for the cross-entropy of logits.
         batch_size: the batch size.
         validation_data: passed to `fit`.

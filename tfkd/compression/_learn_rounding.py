@@ -36,7 +36,7 @@ def learn_rounding(
     Args:
         model: any Keras 3 model; it is not changed.
         inputs: the model's inputs `(n, ...)`, or several by name, such as `distiller.synthesize(64)`; at
-            most 64 are used, the last quarter to evaluate what was learned.
+            most 64 are used, the last quarter to evaluate the learned rounding.
         bits: the bits of the kernels: 8 for "int8" and "int16x8" files, or 4 for "w4a8" and "int4" files,
             in which depthwise and transposed convolutions still have 8.
         updates: the number of Adam steps for each kernel, at least 1.

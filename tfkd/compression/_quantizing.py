@@ -56,8 +56,8 @@ def quantize_aware(
             structure of the model's inputs, such as the result of a `tfkd.text.Tokenizer`; None for images
             from the procedural generators.
         freeze_batch_norm: whether batch normalizations keep their statistics, scales and offsets, as frozen
-            ones do in Keras. This suits short training of a network that is near its goal, especially on
-            synthesized inputs, whose statistics differ somewhat from those of real ones.
+            ones do in Keras. This suits short training of a network that is nearly finished, especially on
+            synthesized inputs, whose statistics differ somewhat from those of real inputs.
 
     Returns:
         A Keras 3 model to compile and train like any other.
@@ -74,12 +74,12 @@ def quantize_aware(
 
     Reference:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-        Inference", 2018, as implemented by tfmot. Deviations: initial ranges are those of `images`, not -6
-        to 6, which moving averages with a decay of 0.999 take thousands of updates to leave; zeros are kept
-        by a saved mask, so that a loaded student keeps them too; kernels of layers directly before a `ReLU`
-        layer are rounded too, and those before a `Concatenate` follow a scheme given by name (a
-        `QuantizeScheme` is used unchanged); embedding tables are rounded, which tfmot leaves in float (as
-        does `preserve="clusters"`).
+        Inference", 2018, as implemented by tfmot. Deviations: initial ranges are measured on `images`
+        instead of being -6 to 6, which moving averages with a decay of 0.999 take thousands of updates to
+        leave; zeros are kept by a saved mask, so that a loaded student keeps them too; kernels of layers
+        directly before a `ReLU` layer are rounded too, and those before a `Concatenate` follow a scheme
+        given by name (a `QuantizeScheme` is used unchanged); embedding tables are rounded, which tfmot
+        leaves in float (as does `preserve="clusters"`).
     """
     kept = _preserved(model, preserve)
     rounding = _scheme(scheme, kept)
@@ -89,7 +89,7 @@ def quantize_aware(
 
 
 def quantization_registry() -> Any:
-    """The layer registry of tfmot's 8-bit scheme, as it is used here."""
+    """The layer registry of tfmot's 8-bit scheme, with changes."""
     return _scheme("int8", set()).get_quantize_registry()
 
 

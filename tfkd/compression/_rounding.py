@@ -50,8 +50,8 @@ def corrected_biases(model: keras.Model, inputs: Any, rounding: Rounding = NEARE
     Args:
         model: any Keras model; its weights are restored after the block.
         inputs: the inputs for the means, `(n, ...)`, or several by name; at most 64 are used.
-        rounding: what the converter rounds. Learned kernels are set inside the block; others are unchanged,
-            for the converter to round.
+        rounding: what the converter rounds. Learned kernels are set inside the block; the converter rounds
+            the others.
 
     Returns:
         A context manager that yields whether anything was corrected or learned.
@@ -101,8 +101,8 @@ def round_network(model: keras.Model, inputs: Any, rounding: Rounding) -> None:
     with visiting(*float_pass):
         model(inputs, training=False)
     known = {key: each[0] for key, each in means.items() if len(each) == 1}
-    # The first wrapper of a call is the innermost: values are rounded before kernels are learned from them,
-    # and biases are corrected for what was learned.
+    # The first wrapper of a call is the innermost: values are rounded before the rounding of kernels is
+    # learned from them, and biases are corrected for the learned kernels.
     rounded_pass: list[Any] = [(carriers, functools.partial(_correct, known))]
     for layer in weighted:
         if learned is None or layer not in learned:
@@ -124,7 +124,7 @@ def _learn(learned, done, layer, call, *args, **kwargs):
 
 
 def few(inputs: Any) -> Any:
-    """The first inputs as tensors: at most 64, or as many as can go through a network at once."""
+    """The first inputs as tensors: at most 64, or as many as fit through a network at once."""
     of_one = sum(array[:1].nbytes for array in tree.flatten(inputs))
     most = max(_FEWEST, min(_INPUTS, _PASS_BYTES // (_INSIDE * of_one)))
     return tree.map_structure(lambda array: ops.convert_to_tensor(array[:most]), inputs)

@@ -9,7 +9,7 @@ _ROUNDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def keep_to_scheme(scheme: Any) -> None:
-    """Changes a scheme so that kernels are rounded accordingly, whatever layer follows.
+    """Changes a scheme so that kernels are rounded regardless of the next layer.
 
     Before a `ReLU` layer, tfmot intends to skip the rounding between the two layers, but also skips that of
     the weights, so training does not see it. Layers before a `Concatenate` get the configurations of

@@ -212,7 +212,7 @@ def _arguments(node):
     """The arguments of a call without those that Keras added: masks of its inputs, and `training`.
 
     tf_keras makes its own masks. Keras 3 records the layer's default of `training`, which would override
-    that of the model's call.
+    the argument of the model's call.
     """
     masks = {id(mask) for mask in map(mask_of, node.arguments.keras_tensors) if mask is not None}
     kwargs = {

@@ -1,4 +1,4 @@
-"""Checks before a data-free run begins."""
+"""Checks before a data-free run starts."""
 
 import math
 import warnings

@@ -265,7 +265,7 @@ class DataFreeDistiller(Distiller):
 
     def make_train_function(self, force: bool = False):
         if force:
-            # Traces of what a step repeats hold the same constants.
+            # Traces of the repeated parts of a step hold the same constants.
             self._forget_traces()
         return super().make_train_function(force)
 
@@ -283,7 +283,7 @@ class DataFreeDistiller(Distiller):
             self._forget_traces()
 
     def _forget_traces(self):
-        """Drops the traced step; what a step repeats is traced once, not once for each repetition."""
+        """Drops the traced step; repeated parts of a step are traced only once."""
         # Inside a separate function, replicas cannot synchronize to update a network together.
         with self.distribute_strategy.scope():
             apart = self.run_eagerly or tf.distribute.has_strategy()

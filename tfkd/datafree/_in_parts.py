@@ -17,8 +17,8 @@ def concatenated(function: Callable, batch: tuple, parts: int) -> Any:
     Memory holds the intermediate values of one part at a time, and the graph has the size of one part.
 
     Args:
-        function: takes the items of a part; returns tensors in any structure, whose first axis is that of
-            the part.
+        function: takes the items of a part; returns tensors in any structure, whose first axis has as many
+            entries as the part.
         batch: its arguments for the whole batch: tensors in any structure, with equal first axes; None
             stays None.
         parts: the number of parts, of about equal size; at most the number of rows.

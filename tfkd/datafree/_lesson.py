@@ -48,7 +48,7 @@ class Lesson:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input, as it is made and stored."""
+        """The shape of one input, as made and stored."""
         return self.inputs.shape
 
     @property

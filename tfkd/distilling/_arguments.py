@@ -1,4 +1,4 @@
-"""Checks the arguments of distillers, and brings them into one form."""
+"""Checks the arguments of distillers and converts them to one form."""
 
 import numbers
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def check_share(share: float) -> None:
 
 
 def as_losses(losses, student_loss_weight: float) -> list[KnowledgeLoss]:
-    """One loss or several, those of `keras.distillation` included, as a list of knowledge losses."""
+    """One loss or several, including those of `keras.distillation`, as a list of knowledge losses."""
     losses = list(losses) if isinstance(losses, list | tuple) else [losses]
     if not losses and student_loss_weight < 1:
         raise ValueError(

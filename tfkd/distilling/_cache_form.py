@@ -129,6 +129,6 @@ def _has_open_length(shape):
 
 
 def _static_shape(traced, example):
-    """The static shape of an output, `(batch, ...)`, as far as it is known before seeing data."""
+    """The static shape of an output, `(batch, ...)`, as far as it is known without data."""
     shape = traced.shape
     return (None,) * len(example) if shape.rank is None else tuple(shape)

@@ -48,7 +48,7 @@ class FixedRows:
 
 
 class RaggedRows(FixedRows):
-    """Rows of different shapes, such as those of batches padded to different lengths.
+    """Rows of different shapes, for example from batches padded to different lengths.
 
     Args:
         name: the name of the array in a shard, in which all rows are concatenated.

@@ -29,7 +29,7 @@ def with_index(dataset: tf.data.Dataset, batched: bool = True) -> tf.data.Datase
         batched: whether its elements are batches.
 
     Returns:
-        A data set of the same elements for `Distiller.fit`, with the indices beside `x`.
+        A data set with the same elements for `Distiller.fit`, with the indices added to `x`.
 
     Raises:
         TypeError: if it is not a `tf.data.Dataset`.

@@ -26,8 +26,8 @@ class DistillationModel(keras.Model):
 
     Subclasses set `students` and `loss_sets` (see `tfkd.distilling.Distillation`) and implement `call` and
     `train_step`; `tfkd.distilling.forward_pass` and `LossSet.total` do most of the latter. This class makes
-    changed options of losses take effect, tells students the length of `fit`, and lets interrupted runs
-    resume exactly.
+    changed options of losses take effect, passes the length of `fit` to students, and makes interrupted
+    runs resume exactly.
 
     Args:
         **kwargs: passed to `keras.Model`.

@@ -55,9 +55,9 @@ class Distiller(DistillationModel):
 
     Under a `tf.distribute` strategy, create the student, the losses and the distiller within
     `strategy.scope()`; a teacher created outside of it keeps its weights on one device. The batch size is
-    that of all replicas together. Losses with `over_batch` see the whole batch. Other losses are the mean
-    of the replicas' means, as in Keras; this equals the mean over the batch if all replicas get equal
-    shares. With several replicas, the steps of one execution (`steps_per_execution`) run one by one.
+    for all replicas together. Losses with `over_batch` see the whole batch. Other losses are the mean of
+    the replicas' means, as in Keras; this equals the mean over the batch if all replicas get equal shares.
+    With several replicas, the steps of one execution (`steps_per_execution`) run one by one.
 
     Args:
         teacher: a trained `keras.Model`; None if no loss uses it.
@@ -129,7 +129,7 @@ class Distiller(DistillationModel):
         self.built = student.built
 
     def __dir__(self):
-        # Keras saves what it finds here, and the teacher is not to be saved.
+        # Keras saves everything it finds here, and the teacher must not be saved.
         return [name for name in super().__dir__() if name not in _NOT_SAVED]
 
     def __setattr__(self, name, value):

@@ -214,7 +214,7 @@ def compare(loss: KnowledgeLoss, teacher: ForwardResult | None, student: Forward
 
 
 def missing(loss: KnowledgeLoss, context: dict) -> list[str]:
-    """The names of what a loss needs from the context, but is None there."""
+    """The names of values that a loss needs from the context but that are None there."""
     return [name for name in loss.missing(Batch(**context)) if name in context]
 
 
@@ -225,8 +225,8 @@ def reduced_loss(loss: KnowledgeLoss, teacher, student, batch: Batch):
         loss: the loss.
         teacher: the teacher's values.
         student: the student's values.
-        batch: the other inputs of the loss; if it has no mask, that of the student's values is used, else
-            that of the teacher's.
+        batch: the other inputs of the loss; if it has no mask, the mask of the student's values is used, or
+            else the mask of the teacher's.
 
     Returns:
         A float32 scalar.

@@ -129,7 +129,7 @@ def packing_of(compress: Compress, temperature: float, values, of_output: bool) 
         compress: None, "float16" or a number of classes.
         temperature: the temperature of the losses, for a number of classes.
         values: an example of the values.
-        of_output: whether they are an output of the teacher, whose last axis is that of classes.
+        of_output: whether they are an output of the teacher, whose last axis is the classes.
 
     Raises:
         ValueError: if `compress` is not below the number of classes.

@@ -12,7 +12,7 @@ class Distillation(Protocol):
     """A model that teaches one or more students.
 
     Attributes:
-        students: the networks that are taught.
+        students: the networks that are trained.
         loss_sets: their losses, in the order of the students.
         sources: the layers that produce inputs if `fit` gets none; otherwise empty.
 

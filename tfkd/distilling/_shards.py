@@ -15,7 +15,7 @@ from tfkd._core.untrusted import check_arrays
 from tfkd.distilling._cached_rows import Arrays
 
 _INDEX = "index.json"
-# Two, since a batch may begin in one shard and end in the next.
+# Two, since a batch may start in one shard and end in the next.
 _OPEN = 2
 
 

@@ -46,7 +46,7 @@ def losses_for(
         ValueError: if another loss treats outputs as the logits of one softmax, which they are not.
     """
     task = None if teacher is None else marked_task(teacher)
-    # Logits of a vocabulary are those of a softmax at each position.
+    # Logits of a vocabulary belong to a softmax at each position.
     if task is not None and not isinstance(task, Classification | LanguageModel):
         return [_suiting(loss, task) for loss in losses]
     for loss in filter(_is_over_classes, losses):

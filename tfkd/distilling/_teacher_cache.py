@@ -109,7 +109,7 @@ class TeacherCache:
 
     def _fill(self, batches):
         """Computes the missing shards in one pass over the examples."""
-        # Decided when a shard begins, since another process may write it in the meantime.
+        # Decided at the start of a shard, since another process may write it in the meantime.
         is_missing = functools.cache(lambda number: number not in self._shards)
         pieces, examples = [], 0
         with progress.work("running the teacher on the data set"):

@@ -22,7 +22,7 @@ class TokenMasks:
     """The masks `(batch, tokens)` that occur in a model's forward pass.
 
     Keras attaches masks to tensors, but attention layers and operations that are not layers drop them, and
-    keras-hub models take them as inputs beside the tokens.
+    keras-hub models take them as additional inputs.
 
     Args:
         model: the model.

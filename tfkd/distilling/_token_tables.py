@@ -20,14 +20,14 @@ _REMEDY = (
     "one tokenizer. If the student needs its own ids, give its input another name."
 )
 
-# Stands for the single, nameless input of a model without a graph.
+# The name for the single, nameless input of a model without a graph.
 _ALONE = ""
 # Errors that models raise for inputs that they cannot take.
 _REFUSALS = ValueError, TypeError, NotImplementedError, tf.errors.InvalidArgumentError
 
 
 class TokenTables(NamedTuple):
-    """What a model's embedding layers show about its token ids.
+    """Information from a model's embedding layers about its token ids.
 
     Args:
         source: the name of the input with the ids; None if it is the only input.
@@ -79,7 +79,7 @@ def token_tables(model: keras.Model) -> TokenTables:
         for name, values in inputs.items():
             if np.array_equal(ids, values[0]):
                 vocabularies[name] = max(table.input_dim, vocabularies.get(name, 0))
-    # The token table is the largest; others, such as that of segments, have only a few rows.
+    # The token table is the largest; others, such as the table of segments, have only a few rows.
     source = max(vocabularies, key=lambda name: vocabularies[name], default=None)
     vocabulary = None if source is None else vocabularies[source]
     return TokenTables(source if len(inputs) > 1 else None, vocabulary, min(longest, default=None))

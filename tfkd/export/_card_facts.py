@@ -107,7 +107,7 @@ def _method(metrics):
 
 
 def _figures(metrics):
-    """The measured figures, with what they were measured of and on."""
+    """The measured figures, with the network and the data that they were measured on."""
     rows = [
         _figure(of, name.replace("_", " "), value, examples(metrics))
         for of, scores in _scores(metrics).items()
@@ -133,7 +133,7 @@ def _figure(of, name, value, on):
 
 
 def _scores(metrics):
-    """The task's figures, by what they were measured of."""
+    """The task's figures, by the network or file that was measured."""
     if metrics["pipeline"] == "compress":
         first, *_, last = metrics["variants"]
         scores = {"model before": first["scores"], "compressed model": last["model_scores"]}

@@ -31,7 +31,7 @@ def examples(metrics: dict) -> str | None:
 
 
 def learned_from(metrics: dict) -> str | None:
-    """What a network was trained on; None if it was not trained."""
+    """The data that a network was trained on; None if it was not trained."""
     if metrics["pipeline"] == "compress" and not metrics["stages"]:
         return None
     return "real data" if metrics.get("training_images") else "synthesized inputs"
@@ -69,7 +69,7 @@ def limits(metrics: dict, task: Task) -> list[str]:
 
 
 def _measured(metrics):
-    """A sentence on what the figures were measured on."""
+    """A sentence about the data that the figures were measured on."""
     if (measured := examples(metrics)) is None:
         return UNMEASURED
     if metrics["evaluation_images"]:

@@ -18,7 +18,7 @@ from tfkd.export._inputs import inputs_for
 from tfkd.export._metadata import limits
 from tfkd.export._requirements import FLOAT_DIFFERENCE, QUANTIZATIONS
 
-# A coarser machine epsilon than that of float32 means half precision.
+# A machine epsilon larger than float32's means half precision.
 _FLOAT32 = 1e-6
 
 

@@ -93,7 +93,7 @@ def length_of(*given: Inputs | None) -> int | None:
 
 
 def most_compared(network: keras.Model) -> int:
-    """How many outputs of a network fit in memory at once; those of language models are large."""
+    """How many outputs of a network fit in memory at once; language models have large outputs."""
     of_one = 4 * math.prod(network.output_shape[1:])
     return max(_FEWEST, _OUTPUT_BYTES // of_one)
 

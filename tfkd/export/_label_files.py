@@ -7,8 +7,8 @@ import re
 def read_labels(path: str | os.PathLike) -> list[str]:
     """Reads the names of classes from a text file with one name per line.
 
-    If each line begins with its number from 0, as in Teachable Machine's `labels.txt`, the number is
-    dropped.
+    If each line starts with its number, counted from 0, as in Teachable Machine's `labels.txt`, the number
+    is dropped.
 
     Args:
         path: a UTF-8 text file.

@@ -25,8 +25,8 @@ def description(
 
     Raises:
         TypeError: if `labels` is a single name.
-        ValueError: if the number of names is not that of the classes, a name contains a line break, or the
-            range is invalid.
+        ValueError: if the number of names differs from the number of classes, a name contains a line break,
+            or the range is invalid.
     """
     if isinstance(labels, str):
         raise TypeError(f"`labels` must be a list of names. Received: {labels!r}.")

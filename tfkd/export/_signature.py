@@ -129,7 +129,7 @@ def _declared(model, name, tensor, examples):
     if has_graph(model) or "input_shape" in dir(type(model)):
         return Declared(shape, _dtype(model, tensor))
     declared = Declared(shape, _dtype_seen(examples, name))
-    # A model that is not functional takes texts of other lengths than that of the first call.
+    # A model that is not functional takes texts of other lengths than the first call's.
     return declared._replace(shape=(None,)) if declared.is_row_of_integers else declared
 
 

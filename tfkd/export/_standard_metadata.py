@@ -43,7 +43,7 @@ def standard_metadata(
     Args:
         inputs: the inputs in the order of the file.
         outputs: the outputs in the order of the file.
-        described: the result of `description`, for texts with that of `described_tokens`.
+        described: the result of `description`, for texts together with the result of `described_tokens`.
         activation: "softmax" or "sigmoid" if it was applied to the outputs; else None.
 
     Returns:

@@ -62,7 +62,7 @@ def export_tflite(
     "int16x8" and "w4a8" files, and in "int4" files with `representative_data`, biases are corrected for
     the rounding of kernels if this brings the file closer to the model. Nothing is written unless
     conversion and check succeed. The outputs of a "float32" file must not differ from the model's by more
-    than 1 percent of their range; those of "float16" and "dynamic" files by not more than 5 and 25 percent
+    than 1 percent of their range; the outputs of "float16" and "dynamic" files by at most 5 and 25 percent
     of their size. No other thread must use the model during the export.
 
     Args:

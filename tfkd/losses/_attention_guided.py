@@ -105,10 +105,10 @@ class AttentionGuided(SoftenedLoss, FeatureLoss):
 
     Reference:
         Zhang, Ma, "Improve Object Detection with Feature-based Knowledge Distillation: Towards Accurate and
-        Efficient Detectors", 2021. Weights and temperature are those of two-stage detectors; one-stage
-        detectors have 2e-2, 4e-4, 4e-4 and 0.5. One projector serves all parts of the loss; the authors'
-        code has an adaptation layer for each. Both non-local blocks are trained, as in that code; they
-        start as identities and have no batch normalization. See `attention_guided`.
+        Efficient Detectors", 2021. Weights and temperature are for two-stage detectors; one-stage detectors
+        have 2e-2, 4e-4, 4e-4 and 0.5. All parts of the loss share one projector; the authors' code has an
+        adaptation layer for each. Both non-local blocks are trained, as in that code; they start as
+        identities and have no batch normalization. See `attention_guided`.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ def check_temperature(temperature: float, name: str = "temperature") -> float:
 
 
 class Batch(NamedTuple):
-    """What a loss may use besides the values of teacher and student.
+    """Inputs that a loss may use in addition to the values of teacher and student.
 
     Args:
         labels: the examples' labels; None if the data have none.
@@ -132,10 +132,10 @@ class KnowledgeLoss(keras.Layer):
 
     Subclasses implement `call(teacher, student, ...)`, which returns one float32 value per example (or per
     token), or a scalar where the method is defined on the batch. The distiller fills further parameters of
-    `call` by name. Their names are those of `Batch`: `labels`, `index` (of the example in the data set),
-    `mask` (true where a position counts), `sample_weight`, `training`. If a parameter without a default is
-    missing from the data, the distiller raises an error that names it; any other name is an error.
-    `as_float32_pair` casts and checks the inputs; `tfkd.testing.check_loss` tests a loss.
+    `call` by name. Their names are the names in `Batch`: `labels`, `index` (of the example in the data
+    set), `mask` (true where a position counts), `sample_weight`, `training`. If a parameter without a
+    default is missing from the data, the distiller raises an error that names it; any other name is an
+    error. `as_float32_pair` casts and checks the inputs; `tfkd.testing.check_loss` tests a loss.
 
     Args:
         teacher_layer: tap of the teacher: a layer's path, with `:input` appended for its inputs; None for
@@ -202,7 +202,7 @@ class KnowledgeLoss(keras.Layer):
         across_replicas: bool = True,
         **kwargs,
     ) -> None:
-        # float32 whatever the global policy: distillation losses are too inaccurate in half precision.
+        # float32 regardless of the global policy: distillation losses are too inaccurate in half precision.
         kwargs.setdefault("dtype", "float32")
         super().__init__(name=name or snake_case(type(self).__name__), autocast=False, **kwargs)
         self.supports_masking = True
@@ -215,7 +215,7 @@ class KnowledgeLoss(keras.Layer):
         raise NotImplementedError(f"{type(self).__name__} must implement call(teacher, student, ...).")
 
     def missing(self, batch: Batch) -> list[str]:
-        """The names of what the loss needs and the batch lacks."""
+        """The names of inputs that the loss needs but the batch does not have."""
         return [name for name in self._needed if getattr(batch, name) is None]
 
     def arguments(self, batch: Batch) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class KnowledgeLoss(keras.Layer):
             Keyword arguments of `call`.
 
         Raises:
-            ValueError: if the batch lacks what the loss needs.
+            ValueError: if the batch lacks inputs that the loss needs.
         """
         if lacking := self.missing(batch):
             raise ValueError(_MISSING[lacking[0]].format(loss=self.name))
@@ -260,14 +260,14 @@ class KnowledgeLoss(keras.Layer):
         return self.get_config()
 
     def compute_mask(self, *args, **kwargs):
-        """Losses have no mask, whatever their inputs."""
+        """Losses have no mask, even if their inputs have one."""
         return None
 
     def build(self, teacher_shape=None, student_shape=None) -> None:
         """Creates trainable parts for features of these shapes."""
 
     def bind(self, teacher: keras.Model | None, student: keras.Model) -> None:
-        """Takes what it needs from the models themselves; called once when a distiller is built."""
+        """Reads what the loss needs from the models; called once when a distiller is built."""
 
     def get_config(self) -> dict:
         return {

@@ -21,7 +21,7 @@ def causal_language_modeling(student, labels, shift: bool = False):
 
     Args:
         student: the student's logits `(batch, tokens, vocabulary)`.
-        labels: int `(batch, tokens)`, -100 where no token counts, such as those of a prompt.
+        labels: int `(batch, tokens)`, -100 where no token counts, such as in a prompt.
         shift: whether the labels are the token ids of the same positions, so that the logits at one
             position are compared with the label of the next; those at the last position do not count.
 

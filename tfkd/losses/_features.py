@@ -167,7 +167,7 @@ def normalized_projector(channels: int, rank: int) -> keras.Layer:
 
 
 def float32_stack(stack: Sequence[keras.Layer], name: str | None = None) -> keras.Sequential:
-    """A sequence of layers in float32, whatever the global policy."""
+    """A sequence of layers in float32, regardless of the global policy."""
     model = keras.Sequential(stack, name=name)
     # Otherwise the model itself would cast its inputs to the policy's precision.
     model.autocast = False

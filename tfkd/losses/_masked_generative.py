@@ -60,8 +60,8 @@ class MaskedGenerative(FeatureLoss):
         >>> tfkd.Distiller(teacher, student, mgd, "published")
 
     Reference:
-        Yang et al., "Masked Generative Distillation", 2022. Weight (alpha) and probability are those of the
-        paper for classification; for one-stage detectors it uses 2e-5 and 0.65. The authors' code for
+        Yang et al., "Masked Generative Distillation", 2022. Weight (alpha) and probability are the paper's
+        for classification; for one-stage detectors it uses 2e-5 and 0.65. The authors' code for
         classification masks whole channels instead, with probability 0.15.
     """
 

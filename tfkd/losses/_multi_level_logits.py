@@ -26,8 +26,9 @@ def multi_level_logits(
     """MLLD: soft targets, Gram matrices of examples and Gram matrices of classes, at several temperatures.
 
     For each temperature and its probabilities p `(batch, classes)`: the mean of `soft_targets`, the squared
-    difference of p pᵀ divided by the batch size, and that of pᵀ p divided by the number of classes. The
-    first has direction KL(teacher || student) and the squared temperature factor; the others have neither.
+    difference of p pᵀ divided by the batch size, and the squared difference of pᵀ p divided by the number
+    of classes. The first has direction KL(teacher || student) and the squared temperature factor; the
+    others have neither.
     Reduction: summed over temperatures and levels, a scalar.
 
     Args:

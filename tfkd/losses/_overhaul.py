@@ -1,4 +1,4 @@
-"""OFD, overhaul of feature distillation: pre-ReLU features, without what the ReLU discards."""
+"""OFD, overhaul of feature distillation: pre-ReLU features, without the values that the ReLU discards."""
 
 import math
 

@@ -28,8 +28,7 @@ def patient_cls(teacher, student):
 
     Reference:
         Sun et al., "Patient Knowledge Distillation for BERT Model Compression", 2019. The paper sums over
-        width and layers; the mean is that of the authors' code, which their weights of 10 to 1,000 belong
-        to.
+        width and layers; the mean is from the authors' code, to which their weights of 10 to 1,000 apply.
     """
     teacher, student = matching_pair(teacher, student)
     return ops.mean((l2_normalized(teacher, -1) - l2_normalized(student, -1)) ** 2, axis=-1)

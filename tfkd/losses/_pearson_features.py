@@ -1,4 +1,4 @@
-"""PKD, Pearson features: each channel correlates with the teacher's, whatever its scale."""
+"""PKD, Pearson features: each channel correlates with the teacher's, regardless of its scale."""
 
 import keras
 from keras import ops

@@ -17,7 +17,7 @@ def relational(
     angle_weight: float = 50.0,
     sample_weight=None,
 ):
-    """RKD: Huber distance of relative pairwise distances, plus that of the cosines in triplets.
+    """RKD: Huber distance of relative pairwise distances, plus the Huber distance of cosines in triplets.
 
     Distances are divided by their mean over pairs of different examples. Reduction: mean over all pairs,
     and over all triplets, equal indices included; a scalar. No temperature; symmetric; widths may differ. A

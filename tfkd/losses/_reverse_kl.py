@@ -1,4 +1,4 @@
-"""Reverse KL, from MiniLLM: the student stays within what the teacher finds likely."""
+"""Reverse KL, from MiniLLM: the student avoids outputs that the teacher considers unlikely."""
 
 import keras
 from keras import ops

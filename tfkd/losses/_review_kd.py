@@ -64,8 +64,8 @@ class ReviewKD(FeatureLoss):
         teacher_layer: taps of the teacher's stages, from shallow to deep; embeddings of rank 2 count as
             maps of one pixel.
         student_layer: the same number from the student.
-        width: number of channels in which stages are fused; None for that of the student's deepest stage,
-            at most 512.
+        width: number of channels in which stages are fused; None for the channels of the student's deepest
+            stage, at most 512.
         **kwargs: `name`.
 
     Raises:

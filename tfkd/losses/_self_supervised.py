@@ -35,8 +35,8 @@ def self_supervised(
     first, only the fraction `kept` with the best ranks counts in the second part.
 
     Direction: KL(teacher || student) in both. Reduction: summed over classes or images, mean over the
-    rotations that count, a scalar. Factor: squared temperature of each part. A single image teaches nothing
-    in the second part.
+    rotations that count, a scalar. Factor: squared temperature of each part. With a single image, the
+    second part has no effect.
 
     Args:
         teacher: the teacher's `[embeddings, logits]`, `(batch, features)` and `(batch, classes)`.
@@ -131,7 +131,7 @@ def _own_images(similarities):
 
 
 def _rotation_weights(sample_weight, rows):
-    """float32 weights `(rotations,)`: those of their images."""
+    """float32 weights `(rotations,)`, one for each rotated image, equal to its original's weight."""
     if sample_weight is None:
         sample_weight = ops.ones_like(rows[:, 0], dtype="float32")
     images = ops.mean(ops.reshape(per_row(sample_weight, 1), (-1, VIEWS)), axis=1)

@@ -33,7 +33,7 @@ def similarity_preserving(teacher, student, sample_weight=None):
     """
     teacher, student = flat_pair(teacher, student)
     weights = example_weights(sample_weight, student)
-    # With the square roots of the weights, the norm equals that of a batch with copies.
+    # With the square roots of the weights, the norm equals the norm of a batch with copies.
     columns = ops.sqrt(ops.maximum(weights, 0.0))
     difference = _similarities(teacher, columns) - _similarities(student, columns)
     return pair_mean(difference**2, weights)

@@ -21,7 +21,7 @@ def singular_values(teacher, student, k: int = 1):
     """KD-SVD: squared difference of the kernels between the main singular vectors of successive layers.
 
     The features of an example are a matrix `(positions, channels)`; its first `k` right singular vectors,
-    scaled by the teacher's normalized singular values, stand for the layer. For the student, the nearest of
+    scaled by the teacher's normalized singular values, represent the layer. For the student, the nearest of
     its first `k + 3` are used, with matching sign. Between one layer and the next an RBF kernel compares
     all pairs of entries. Reduction: summed over entries and layers, one value per example. No temperature.
 

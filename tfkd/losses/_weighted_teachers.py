@@ -76,7 +76,7 @@ def _check_several(teachers):
 class WeightedTeachers(BatchLoss):
     """The weighted sum of one loss for each of several teachers.
 
-    For a distiller of a `tfkd.schemes.EnsembleTeacher`, whose taps begin with the names of its members;
+    For a distiller with a `tfkd.schemes.EnsembleTeacher`, whose taps start with the names of its members;
     `ensemble.per_teacher(loss, weights)` fills them in. Trained parts, such as projectors, are made for
     each teacher. Weights sum to 1 and come from one of three rules:
 
@@ -175,7 +175,7 @@ class WeightedTeachers(BatchLoss):
 
     @property
     def teacher_weights(self) -> list[float] | None:
-        """The weights of the teachers as they are now; None if each example has its own."""
+        """The current weights of the teachers; None if each example has its own."""
         if self.importance is None:
             return self.shares or None
         return ops.convert_to_numpy(ops.softmax(self.importance)).tolist()
@@ -260,7 +260,7 @@ class WeightedTeachers(BatchLoss):
         return total + disagreement - ops.stop_gradient(disagreement)
 
     def get_config(self) -> dict:
-        # From the first part as it is now, since its temperature may have been set later.
+        # From the current first part, since its temperature may have been changed.
         loss = clone(self.parts[0])
         loss.teacher_layer = self._given_layer
         return {

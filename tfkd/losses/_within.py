@@ -1,4 +1,4 @@
-"""Losses between two layers of one network: the deeper one teaches the shallower one."""
+"""Losses between two layers of one network: the deeper one is the target of the shallower one."""
 
 import keras
 from keras import ops, tree
@@ -12,8 +12,9 @@ from tfkd.losses._keras_losses import as_knowledge_loss
 def within(loss: KnowledgeLoss | distillation.DistillationLoss) -> KnowledgeLoss:
     """A loss between two layers of the student, which then needs no teacher.
 
-    Both taps are in the student. `teacher_layer` names the layer that teaches, usually a deep one; no
-    gradient flows back through it. Values, reduction, masks and weights are those of the wrapped loss.
+    Both taps are in the student. `teacher_layer` names the layer that provides the targets, usually a deep
+    one; no gradient flows back through it. Values, reduction, masks and weights are those of the wrapped
+    loss.
 
     Args:
         loss: any loss of `tfkd.losses` or `keras.distillation` that uses a teacher, with different taps for

@@ -15,7 +15,7 @@ class DOT(OptimizerGroup):
     """DOT, the Distillation-Oriented Trainer: SGD with a larger momentum for the distillation losses.
 
     Each term has its own momentum, `momentum - delta` for the labels' loss (with regularization) and
-    `momentum + delta` for the distillation losses; their updates are added. A step costs a second backward
+    `momentum + delta` for the distillation losses; their updates are added. A step needs a second backward
     pass. For `tfkd.Distiller`; float16 networks need another optimizer.
 
     Args:

@@ -13,8 +13,8 @@ from tfkd._core.keras_internals import trained_by
 class OptimizerGroup(keras.optimizers.Optimizer):
     """The optimizers of several networks trained by one `fit`.
 
-    Setting the learning rate, as `LearningRateScheduler` and `ReduceLROnPlateau` do, sets that of the first
-    optimizer; the others scale in proportion to their initial rates. The training step calls each of
+    Setting the learning rate, as `LearningRateScheduler` and `ReduceLROnPlateau` do, sets the first
+    optimizer's rate; the others scale in proportion to their initial rates. The training step calls each of
     `members` itself.
 
     Args:

@@ -9,7 +9,7 @@ from keras import ops
 # Newton-Schulz coefficients that drive singular values towards 1 fastest (Jordan et al.).
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _STEPS = 5
-# Root mean square of an update before the learning rate, about that of Adam (Liu et al.).
+# Root mean square of an update before the learning rate, similar to Adam's (Liu et al.).
 _UPDATE_SIZE = 0.2
 
 

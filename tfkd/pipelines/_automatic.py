@@ -42,7 +42,7 @@ class AutomaticRecipe:
 
 
 def recipe_asked_for(name: str, options: Sequence[str], **overrides: Any) -> Recipe | AutomaticRecipe:
-    """A recipe by name, including "auto"; arguments and errors are those of `recipe_named`."""
+    """A recipe by name, including "auto"; arguments and errors are as for `recipe_named`."""
     if name.lower() == AUTO:
         # All candidates have these options; errors are raised before the teacher is loaded.
         options_as_typed(Procedural, AUTO, options, overrides)
@@ -69,7 +69,7 @@ def chosen_recipe(
 ) -> Choice:
     """The recipe for a teacher, and why: as requested, or chosen to suit the teacher.
 
-    The arguments after the first are those of `choose_recipe`.
+    The arguments after the first are as for `choose_recipe`.
     """
     if isinstance(recipe, AutomaticRecipe):
         return recipe.chosen(teacher, inherits, shallower)

@@ -72,8 +72,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int
 class TrainingCurves(keras.callbacks.Callback):
     """Writes each epoch's figures of each trained network, with `keras.callbacks.TensorBoard`.
 
-    Those of the first network are in `train` and `validation`, those of the next, whose epochs start from 0
-    again, in `network_2/train` and so on.
+    The curves of the first network are in `train` and `validation`; the curves of the next one, whose
+    epochs start from 0 again, are in `network_2/train`, and so on.
 
     Args:
         folder: folder for TensorBoard's events.
@@ -85,7 +85,7 @@ class TrainingCurves(keras.callbacks.Callback):
         self._writer: keras.callbacks.TensorBoard | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        # A resumed run continues its curve, and a stage continues that of the previous stage.
+        # A resumed run continues its curve, and a stage continues the curve of the previous stage.
         writer = self._writer or self._begun(self._place(new=epoch == 0))
         writer.on_epoch_end(epoch, logs)
         self._writer = writer

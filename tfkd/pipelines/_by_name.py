@@ -145,7 +145,7 @@ def _needed(cls: type, options: Mapping[str, Any]) -> list[str]:
 
 
 def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
-    """The arguments of a class, including those of its base if it passes on the rest."""
+    """The arguments of a class, including its base's if it passes them on."""
     found: dict[str, inspect.Parameter] = {}
     variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     for base in cls.__mro__:

@@ -63,7 +63,7 @@ def compress(
     """Compresses a trained model without data: prunes, clusters, quantizes; measures each stage.
 
     This is the function behind the program `tfkd-compress`. Stages come in the order prune, cluster,
-    quantize. In each the model learns from the model as it was, or from another teacher, by a data-free
+    quantize. In each stage, the model is trained with the original model or another teacher, by a data-free
     recipe, and preserves the result of the previous stage. Only the first stage has the recipe's warm-up.
 
     `seed` also seeds Keras, NumPy and Python, like `keras.utils.set_random_seed`.

@@ -88,7 +88,7 @@ class CompressionPlan:
             variants.measure_stage("clustered", current)
         if self.quantize:
             kept = ["sparsity"] * zeros + ["clusters"] * (self.cluster is not None)
-            # What was not changed before needs no other statistics than those of real data.
+            # A model that was not changed before only needs the statistics of real data.
             unchanged = self.prune is None and self.cluster is None
             wrapped = compression.quantize_aware(
                 current, preserve=kept, images=variants.calibration, freeze_batch_norm=unchanged

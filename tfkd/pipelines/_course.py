@@ -97,7 +97,7 @@ class Course:
         return self.epochs * -(-(count or self.data.training.count) // self.batch_size)
 
     def fresh_optimizer(self, steps: int | None = None) -> keras.optimizers.Optimizer:
-        """An optimizer for that many updates; None for those of the training data."""
+        """An optimizer for that many updates; None for as many as the training data require."""
         rate = warmed_up_cosine(self.learning_rate, self.steps() if steps is None else steps)
         return optimizer_named(self.optimizer, rate)
 

@@ -112,7 +112,7 @@ class TrainingData:
 
 
 def _shared(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Prefetched batches, of which each of several workers takes its part.
+    """Prefetched batches; each of several workers takes its part of a batch.
 
     Files are not divided among workers: held-out examples are identified by their index among all.
     """

@@ -87,7 +87,7 @@ def _is_folded(layer, chosen):
 
 
 def recipe_of(teacher: keras.Model, inherits: bool) -> Finding:
-    """The recipe for a student of this teacher, why, and what is left out."""
+    """The recipe for a student of this teacher, the reason for it, and what it leaves out."""
     recipe, reason = choose_recipe(teacher, inherits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -52,7 +52,7 @@ class Inspection:
         thinning: whether it can have a half-width student.
         pruning: which layers can be pruned.
         quantization: which layers can be quantized in training.
-        recipe: how `tfkd-data-free` teaches its student by default.
+        recipe: how `tfkd-data-free` trains its student by default.
         time: rough duration of that on this machine.
         command: the command line that trains a smaller student.
         notes: remarks about it as a teacher: a list of sentences.

@@ -57,7 +57,7 @@ class StudentRuns:
     say: Callable[[str], None]
 
     def result(self, student: keras.Model, folder: RunFolder | None, start: float) -> Distilled | None:
-        """Trains a student and produces its result, or reads that of a complete run.
+        """Trains a student and produces its result, or reads the result of a complete run.
 
         Args:
             student: the network to train.

@@ -22,7 +22,7 @@ from tfkd.tasks import ClassTask, task_of
 _HELD_OUT_IMAGES = 2000
 _SHOWN_IMAGES = 60
 _CALIBRATION_IMAGES = 256
-# Half of them for the batch normalization statistics, the others for judging these.
+# Half of them for the batch normalization statistics, the others for evaluating these.
 _STATISTICS_IMAGES = 2000
 # Fewer for large images, so that images and outputs take no more than this.
 _BYTES, _LEAST_IMAGES = 2**28, 64

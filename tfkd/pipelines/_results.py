@@ -13,7 +13,7 @@ from tfkd.export._figures import percent, score, score_name, score_text
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a pipeline returns.
+    """The result of a pipeline.
 
     Attributes:
         metrics: all measurements, the content of `metrics.json`.
@@ -65,7 +65,7 @@ class Distilled(Result):
     history: list[dict] = dataclasses.field(repr=False)
 
     def summary(self) -> str:
-        """The main figures, one per line, after what the result lacks."""
+        """The problem, if there is one, and the main figures, one per line."""
         metrics = self.metrics
         lines = _attention(self)
         lines += [
@@ -97,7 +97,7 @@ class Compressed(Result):
     model: keras.Model
 
     def summary(self) -> str:
-        """The variants of the model, one per line, after what the result lacks."""
+        """The problem, if there is one, and the variants of the model, one per line."""
         rows = self.metrics["variants"]
         names = [f"{row['name']}, {row['quantization']}" for row in rows]
         width = max(map(len, names))
@@ -129,7 +129,7 @@ class Searched(Result):
     student: keras.Model
 
     def summary(self) -> str:
-        """All trials, best first, after what the result lacks."""
+        """The problem, if there is one, and all trials, best first."""
         metrics = self.metrics
         lines = [*_attention(self), metrics["table"], ""]
         lines += [

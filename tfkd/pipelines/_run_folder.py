@@ -1,4 +1,4 @@
-"""The output folder of a run: refused, cleared, resumed or created."""
+"""The output folder of a run: rejected, cleared, resumed or created."""
 
 import json
 import os

@@ -15,7 +15,7 @@ _TEMPERATURE = 4.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distil(Scheme):
-    """One teacher teaches one student."""
+    """One teacher and one student."""
 
     under_strategies = True
 

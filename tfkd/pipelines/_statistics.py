@@ -1,4 +1,4 @@
-"""Choice of a trained student's batch statistics: those of training, or new ones."""
+"""Choice of a trained student's batch statistics: from training, or re-estimated."""
 
 import keras
 import numpy as np

@@ -73,7 +73,7 @@ def filled_up(texts: Examples | None, length: int) -> Examples | None:
 
 
 def with_words(recipe: Recipe, tokenizer: text.Tokenizer | None, length: int) -> Recipe:
-    """A recipe for texts; one without word generators gets those of the tokenizer.
+    """A recipe for texts; one without word generators gets generators for the tokenizer.
 
     `Procedural` with defaults means `ProceduralText`.
 

@@ -8,7 +8,7 @@ import keras
 
 
 class TrainingLog(keras.callbacks.Callback):
-    """Reports which network's training begins, and adds the seconds of each epoch to its logs.
+    """Reports which network's training starts, and adds the seconds of each epoch to its logs.
 
     A callback to place before those that store the logs.
 

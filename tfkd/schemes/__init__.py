@@ -1,4 +1,4 @@
-"""Schemes: who teaches whom, and in which order."""
+"""Schemes: which networks teach which, and in which order."""
 
 from tfkd.schemes._assistants import assistants
 from tfkd.schemes._chain import Chain

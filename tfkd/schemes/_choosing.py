@@ -70,13 +70,13 @@ def choose_teacher(
 ) -> TeacherChoice:
     """Chooses the teacher whose student is best after a short distillation (ESKD).
 
-    Each candidate teaches a new student that starts with the same weights. The student's value on the
-    validation data after the last epoch decides. Since the choice uses these data, report the final
-    student's accuracy on others.
+    Each candidate trains a new student with the same initial weights. The candidate whose student has the
+    best value on the validation data after the last epoch is chosen. Since the choice uses these data,
+    report the final student's accuracy on others.
 
     Args:
         candidates: files that `tfkd.load_teacher` reads, such as those of `tfkd.callbacks.KeepEpochs`, or
-            networks that return logits; at least one. One file at a time is in memory.
+            networks that return logits; at least one. Only one file at a time is in memory.
         make_student: a function that returns a new, built student each time.
         x: data, as in `keras.Model.fit`; None to train without data, by a `recipe`.
         y: labels, as in `keras.Model.fit`.

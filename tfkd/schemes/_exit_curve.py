@@ -34,7 +34,7 @@ class ExitCurve:
         accuracy: accuracy of each point, in [0, 1].
         flops: mean operations per example of each point, including heads.
         shares: fractions of examples that take each exit, `(points, exits)`.
-        exit_accuracy: accuracy of each exit alone; the last one's is that of the plain network.
+        exit_accuracy: accuracy of each exit alone; the last exit is the plain network.
         exit_flops: operations up to each exit.
         full_flops: operations of the plain network, without heads.
     """
@@ -139,8 +139,8 @@ def choose_thresholds(
 ) -> list[float]:
     """Finds thresholds on validation data, for a budget or an accuracy.
 
-    The search starts with one threshold for all exits and then improves each in turn, over quantiles of the
-    observed confidences. The network runs once.
+    The search starts with one threshold for all exits and then improves one at a time, over quantiles of
+    the observed confidences. The network runs once.
 
     Args:
         model: as for `exit_curve`.

@@ -140,7 +140,7 @@ class ExitEnsemble(ExitMethod):
 
     Reference:
         Lee, Lee, "Students are the Best Teacher: Exit-Ensemble Distillation with Multi-Exits", 2021. The
-        hyperparameters are those of `BeYourOwnTeacher`; the paper's own were not checked.
+        hyperparameters are from `BeYourOwnTeacher`; the paper's own were not checked.
     """
 
     alpha: float = 0.1

@@ -21,8 +21,8 @@ class LastExitTargets(KnowledgeLoss):
     probability is above `confidence`. It is a variable, which is saved with the distiller.
 
     Args:
-        last: tap of the exit that teaches; no gradient flows back through it.
-        exits: taps of the exits that learn.
+        last: tap of the exit that provides the targets; no gradient flows back through it.
+        exits: taps of the exits that are trained.
         temperature: initial divisor of the logits, above 0.
         growth: growth factor of the temperature, at least 1; 1 for a fixed one.
         confidence: mean largest probability below which it stops growing, in (0, 1).

@@ -57,8 +57,8 @@ def attach_exits(
         >>> exit_1, exit_2, logits = with_exits(images)
 
     Reference:
-        Teerapittayanon et al., "BranchyNet", 2016; bottlenecks are those of Zhang et al., "Be Your Own
-        Teacher", 2019, with one separable convolution, where they use one for each skipped stage.
+        Teerapittayanon et al., "BranchyNet", 2016; bottlenecks are from Zhang et al., "Be Your Own
+        Teacher", 2019, but with a single separable convolution instead of one for each skipped stage.
     """
     _check_classifier(model)
     if isinstance(exits, str) or not exits:

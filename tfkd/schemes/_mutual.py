@@ -54,9 +54,9 @@ class MutualDistiller(DistillationModel):
             for `tfkd.losses.SoftTargets(1)`, the paper's.
         loss_weights: one weight of at least 0 for each loss; None for 1 each, the paper's.
         together: whether all students are updated from their outputs at the beginning of the step, which
-            takes one forward pass each. Otherwise they are updated in turn, as in the paper's algorithm 1:
-            a student learns from peers, the earlier of which are already updated; peers then run in
-            inference mode, and a step takes nearly three passes each.
+            takes one forward pass each. Otherwise they are updated one after another, as in the paper's
+            algorithm 1: for a student, earlier peers are already updated; peers then run in inference mode,
+            and a step takes nearly three passes each.
         name: name of the model.
         **kwargs: passed to `keras.Model`.
 
@@ -108,7 +108,7 @@ class MutualDistiller(DistillationModel):
         return self.students[0]
 
     def _loss_set(self, i, j, loss, weights):
-        """The losses by which student i learns from peer j."""
+        """The losses of student i with peer j."""
         student, peer = self.students[i], self.students[j]
         # A loss is also callable, and a class of losses is not a function of networks.
         is_function = callable(loss) and not isinstance(loss, KnowledgeLoss | type)
@@ -142,9 +142,8 @@ class MutualDistiller(DistillationModel):
         """Configures training as `keras.Model.compile` does.
 
         Args:
-            optimizer: a Keras optimizer, or its name, of which each student gets a copy; or a list with one
-                for each student. Callbacks that set the learning rate set it for all, in the given
-                proportions.
+            optimizer: a Keras optimizer, or its name, copied for each student; or a list with one for each
+                student. Callbacks that set the learning rate set it for all, in the given proportions.
             loss: the labels' loss.
             metrics: metrics of the ensemble and, under `student_0_...`, of each student.
             jit_compile: True, False, or "auto": XLA on an accelerator, the plain graph on a CPU.
@@ -152,7 +151,7 @@ class MutualDistiller(DistillationModel):
 
         Raises:
             TypeError: for `tfkd.optimizers.DOT`, which is for one student.
-            ValueError: if there is no `loss`, the number of optimizers differs from that of students, or
+            ValueError: if there is no `loss`, the number of optimizers is not the number of students, or
                 the loss treats outputs as independent labels but a knowledge loss as one softmax.
 
         Warns:
@@ -221,7 +220,7 @@ class MutualDistiller(DistillationModel):
             passes = [self._pass(i, inputs, True, context["labels"]) for i in range(len(self.students))]
             fixed = [each.fixed() for each in passes]
             totals = [self._total(i, passes[i], fixed, context) for i in range(len(passes))]
-            # The outputs of others are constant, so a student's gradients are those of its own loss.
+            # The outputs of others are constant, so a student's gradients come from its own loss alone.
             pairs = zip(self.optimizer.members, totals, strict=True)
             scaled = ops.sum([own.scale_loss(total) for own, total in pairs])
         trained = [self._trained(i) for i in range(len(self.students))]
@@ -231,7 +230,7 @@ class MutualDistiller(DistillationModel):
         return [each.output for each in passes], totals
 
     def _step_in_turn(self, inputs, context):
-        """Updates the students in turn, each with the outputs of the already updated ones."""
+        """Updates the students one after another, each with the outputs of the already updated ones."""
         labels = context["labels"]
         last = len(self.students) - 1
         # The first one's output is not needed before its update, nor the last one's after it.

@@ -14,7 +14,7 @@ class NamedMetrics(keras.metrics.Metric):
     """The metrics given to `compile`, copied for each of several outputs or networks.
 
     Args:
-        outputs: names of the outputs, prefixed to those of the metrics: `"exit_1_accuracy"`.
+        outputs: names of the outputs, prefixed to the names of metrics: `"exit_1_accuracy"`.
     """
 
     def __init__(self, outputs: Sequence[str]) -> None:

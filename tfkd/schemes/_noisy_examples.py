@@ -82,7 +82,7 @@ class Mixing:
         return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
     def _noised(self, seed, example):
-        """An example with noise on its inputs only, not on what they carry."""
+        """An example with noise on its inputs only, not on the labels stored with them."""
         x, y = example
         if self.augment is None:
             return x, y

@@ -211,7 +211,8 @@ class NoisyStudent:
                 )
             seeds = EpochSeed((self.seed, number))
             data = self._data(number, teacher, examples, mixing, seeds, folder, verbose)
-            # Trained parts of the losses also start the same, whatever was drawn or resumed before.
+            # Trained parts of the losses also start the same, regardless of earlier draws or resumed
+            # iterations.
             keras.utils.set_random_seed(self._seed_of(number))
             stages = Stages([self._stage(number, epochs, optimizer, seeds)])
             histories[number] = stages.fit(

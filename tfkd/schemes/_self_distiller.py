@@ -1,4 +1,4 @@
-"""SelfDistiller: a network that teaches its own shallow layers."""
+"""SelfDistiller: a network whose deep layers teach its shallow ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,10 +25,10 @@ class SelfDistiller(Distiller):
     """Trains a classifier with exits at inner layers, which learn from labels and from deeper ones.
 
     Total loss: `student_loss_weight * sum_i exit_weights_i * CE_i + (1 - student_loss_weight) * sum of
-    weighted losses`, plus regularization; CE stands for the loss given to `compile`, which, like metrics,
-    takes the labels of one output. There is no teacher, and the network runs once per step. `predict`,
-    `call`, `export` and `.student` use the plain network without exits; `.network` is the one with exits,
-    for `early_exit`. Metrics keep their own names for the plain output, and are also logged for every other
+    weighted losses`, plus regularization; CE is the loss given to `compile`, which, like metrics, takes the
+    labels of one output. There is no teacher, and the network runs once per step. `predict`, `call`,
+    `export` and `.student` use the plain network without exits; `.network` is the one with exits, for
+    `early_exit`. Metrics keep their own names for the plain output, and are also logged for every other
     exit and for the mean of all exits' logits: `accuracy`, `exit_1_accuracy`, `ensemble_accuracy`.
 
     Without data the scheme makes little sense, since the last exit learns from labels or a trained
@@ -106,7 +106,7 @@ class SelfDistiller(Distiller):
         self._named_metrics = NamedMetrics([*exit_names(network)[:-1], _ENSEMBLE])
 
     def __dir__(self):
-        # Keras saves what it finds here; the student is part of the network.
+        # Keras saves everything it finds here; the student is part of the network.
         return [name for name in super().__dir__() if name not in ("student", "_student")]
 
     @property

@@ -73,7 +73,7 @@ class Budget:
 
     @property
     def main_quantity(self) -> str:
-        """The quantity to plot accuracy against: time if measured, otherwise what is limited."""
+        """The quantity to plot accuracy against: time if measured, otherwise the limited quantity."""
         if self.is_timed:
             return "milliseconds"
         return "parameters" if self.flops is None else "flops"

@@ -50,7 +50,7 @@ class Lesson(ABC):
 
 
 class LessonOnData(Lesson):
-    """Distillation on training data, judged by examples held out from them.
+    """Distillation on training data, evaluated on held-out examples.
 
     Args:
         teacher: a trained network.
@@ -150,7 +150,7 @@ class LessonOnData(Lesson):
 
 
 class LessonWithoutData(Lesson):
-    """Distillation by a data-free recipe, judged by the agreement with the teacher on other inputs.
+    """Distillation by a data-free recipe, evaluated by agreement with the teacher on other inputs.
 
     Args:
         teacher: a trained network.

@@ -15,7 +15,7 @@ _AXES = {"parameters": "parameters", "flops": "FLOPs", "milliseconds": "TFLite m
 def draw(
     trials: Sequence[Any], front: Sequence[Any], teacher: Any, quantity: str, objective: str, budget: Budget
 ) -> bytes:
-    """A PNG of all trials, with the front as a line and its points listed beside it.
+    """A PNG of all trials, with the Pareto front as a line and a list of its points.
 
     Args:
         trials: trials with an objective.

@@ -17,8 +17,9 @@ NAME = "search.json"
 class Record:
     """The results of points: their cost, and the objective of their trained students.
 
-    It is valid for any search with the same teacher, lesson and seed, whatever its budget, choices,
-    strategy and number of trials. It is saved after each trial and after each cost measurement.
+    It is valid for any search with the same teacher, lesson and seed, even with another budget, other
+    choices, another strategy or another number of trials. It is saved after each trial and after each cost
+    measurement.
 
     Args:
         folder: its folder, created if needed.

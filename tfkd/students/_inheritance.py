@@ -75,7 +75,7 @@ class Channels:
         return [known[id(tensor)] for tensor in model.outputs]
 
     def _through(self, operation, passed, node):
-        """The channels of an operation's output, given those of its inputs."""
+        """The channels of an operation's output, given the channels of its inputs."""
         if getattr(operation, "data_format", None) == "channels_first":
             self._refuse(operation, "has its channels first")
         if getattr(operation, "groups", 1) > 1:

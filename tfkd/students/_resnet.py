@@ -16,7 +16,7 @@ def resnet(
         depth: 6n + 2, such as 8, 20, 32, 56 or 110.
         input_shape: `(height, width, channels)`.
         classes: number of logits.
-        widths: channels of the three stages; the first convolution has those of the first stage.
+        widths: channels of the three stages; the first convolution has as many as the first stage.
 
     Returns:
         An untrained functional model from images in [0, 1] to logits.

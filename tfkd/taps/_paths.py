@@ -65,7 +65,7 @@ def named_layers(model: keras.Model) -> dict[str, keras.Layer]:
 
 
 def children(layer: keras.Layer) -> dict[str, keras.Layer]:
-    """The direct sublayers of a layer, by name; for a bridge to another Keras, those of its model."""
+    """The direct sublayers of a layer, by name; for a bridge to another Keras, the layers of its model."""
     found = {}
     for child in flatten_layers(layer, include_self=False, recursive=False):
         inside = child.inner_layers() if hasattr(child, "inner_layers") else {child.name: child}

@@ -17,7 +17,7 @@ from tfkd.taps._paths import INPUT, OF_ATTENTION, parts, resolve
 
 
 class Record(dict):
-    """The values recorded in one forward pass: `record[tap]` is that of the layer's last call.
+    """The values recorded in one forward pass: `record[tap]` is the value of the layer's last call.
 
     `record.calls[tap]` lists the values of all calls, for layers used more than once.
     """

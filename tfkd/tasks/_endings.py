@@ -49,8 +49,8 @@ def activation_of(operation: keras.Operation | None) -> str | None:
 
 
 def other_activation(operation: keras.Operation | None) -> str | None:
-    """The name of what a layer or another operation ends in where that is neither numbers as they stand nor
-    a softmax or sigmoid, such as "tanh"; None for these, and where it does not show."""
+    """The name of the final activation of a layer or operation, such as "tanh"; None for a linear output, a
+    softmax or a sigmoid, and if it is unknown."""
     name = _name_of_activation(operation)
     usual = "softmax", "sigmoid", *_PLAIN
     return name if name not in usual and hasattr(keras.activations, name or "") else None
@@ -102,7 +102,7 @@ def is_activation_only(operation: keras.Operation) -> bool:
 def are_probabilities(
     outputs: np.ndarray, activation: str = "softmax", tolerance: float = _TOLERANCE
 ) -> bool:
-    """Whether outputs `(n, ..., classes)` could be those of an activation.
+    """Whether outputs `(n, ..., classes)` could come from an activation.
 
     Args:
         outputs: a network's outputs.

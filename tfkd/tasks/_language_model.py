@@ -98,7 +98,7 @@ class LanguageModel(ClassAtEachPosition):
         return {"accuracy": right / count, "perplexity": float(np.exp(min(nats / count, 700.0)))}
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Whether accuracy is no higher than that of always predicting the most common token."""
+        """Whether accuracy is no higher than when always predicting the most common token."""
         _, counts = np.unique(labels[labels != IGNORED], return_counts=True)
         return bool(self.score(outputs, labels)["accuracy"] <= counts.max() / counts.sum())
 

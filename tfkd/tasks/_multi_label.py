@@ -13,7 +13,7 @@ class MultiLabel(ClassTask):
     """Independent labels, each with its own sigmoid; outputs are their logits `(labels,)`.
 
     Agreement is the fraction of labels on which two outputs agree. Where a single class is needed, such as
-    the class an image is made for, it means the label of that index, whatever the others are.
+    the class an image is made for, it means the label of that index, regardless of the others.
 
     Args:
         output_shape: `(labels,)`, at least one.
@@ -92,7 +92,7 @@ class MultiLabel(ClassTask):
         return {"accuracy": float(right.mean()), "all_labels_accuracy": float(right.all(axis=-1).mean())}
 
     def is_chance(self, outputs: np.ndarray, labels: np.ndarray) -> bool:
-        """Judged by ranks, since a good network for rare labels may predict hardly any."""
+        """Based on ranks, since a good network for rare labels may predict hardly any."""
         told = [_ranking(outputs[:, i], labels[:, i] > 0) for i in range(self.classes)]
         told = [value for value in told if value is not None]
         return bool(told) and float(np.mean(told)) < barely_chance(2)

@@ -1,4 +1,4 @@
-"""Interpreting the outputs of any network as those of a task."""
+"""Interpreting the outputs of any network as outputs of a task."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from tfkd.tasks._task import Task
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a network's raw outputs are interpreted as those of a task.
+    """How a network's raw outputs are interpreted as outputs of a task.
 
     Attributes:
         task: the task.
@@ -43,7 +43,7 @@ class Reading:
 def reading_of(
     model: keras.Model, task: str | type[Task] | Task | None, ask: Callable[[], np.ndarray]
 ) -> Reading:
-    """How to interpret a network's outputs, whatever its last layer.
+    """How to interpret the outputs of a network with any last layer.
 
     Args:
         model: a network of one output.

@@ -19,7 +19,7 @@ class BlackBoxTeacher(keras.Model):
     outputs. It works inside `tf.function`, but not under XLA.
 
     Probabilities p of classes become the logits log p - mean_k log p, which a softmax turns back into p;
-    those of independent labels become log p - log(1 - p). Numbers are unchanged.
+    probabilities of independent labels become log p - log(1 - p). Numbers are unchanged.
 
     Args:
         function: a function from float32 NumPy inputs `(n, *input_shape)`, images in [0, 1], to an array

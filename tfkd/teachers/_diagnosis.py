@@ -10,7 +10,7 @@ from tfkd.tasks import Task, task_of
 
 
 def diagnose(teacher: keras.Model, task: Task | None = None) -> str | None:
-    """Why a teacher looks untrained or wrongly scaled, judged on synthetic inputs.
+    """Why a teacher looks untrained or wrongly scaled on synthetic inputs.
 
     Args:
         teacher: a model from inputs, images in [0, 1], to logits or numbers.

@@ -18,8 +18,8 @@ class Ending:
     """The final activation of a network.
 
     Attributes:
-        activation: "softmax" or "sigmoid" if its outputs have one, "sign" if they are those of a classifier
-            with -1 and 1, otherwise None.
+        activation: "softmax" or "sigmoid" if its outputs have one, "sign" if they come from a classifier
+            with outputs of -1 and 1, otherwise None.
         operation: the layer or other operation that applies it; None if only the outputs show it.
     """
 

@@ -29,7 +29,7 @@ def read_folder(path: str, what: str) -> keras.Model:
     Raises:
         ValueError: if it was not written by Keras 2, needs operations not known to be safe, or has no
             counterpart in Keras 3.
-        Exception: whatever tf_keras raises for a damaged folder.
+        Exception: any exception that tf_keras raises for a damaged folder.
     """
     import tf_keras
 

@@ -13,7 +13,7 @@ from tfkd.teachers._input_scaling import Scaling, candidates
 from tfkd.teachers._scaling import preparation
 from tfkd.teachers._scaling_pictures import pictures_for
 
-# The first normalizations tell most about the input's scale.
+# The first normalizations say most about the input's scale.
 _NORMALIZATIONS = 4
 # Maximum distance of batch statistics for the right scaling, and minimum ratio for the others.
 _NEAR, _TIMES_AS_FAR = 1.0, 1.5
@@ -35,7 +35,7 @@ def scaling_by_evidence(teacher: keras.Model) -> Scaling | None:
         teacher: a teacher from `load_teacher`, without any scaling.
 
     Returns:
-        The best candidate, sure if it is far better than the others; None if there is no evidence.
+        The best candidate, certain if it is far better than the others; None if there is no evidence.
     """
     shape = tuple(teacher.input_shape[1:])
     if not _may_be_pictures(shape):

@@ -32,7 +32,7 @@ def check_recipe(
     - "unknown": an unknown option raises a `ValueError` that names it.
     - "step": a run changes the student, but not the teacher, nor the student in warm-up.
     - "source": new inputs have the shape of the distiller's `input_form`, are finite, and are counted.
-    - "synthesize": as many images as asked for.
+    - "synthesize": returns the requested number of images.
     - "compiled": steps run under XLA.
     - "resumes": a saved and resumed run ends like an uninterrupted one.
     - "preserves": synthesizing images changes nothing.

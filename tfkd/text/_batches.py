@@ -94,7 +94,7 @@ def batches(
 
 
 def _epochs(orders):
-    """The rows of each batch in turn; a new order each time it is iterated.
+    """The rows of each batch, one batch after another; a new order each time it is iterated.
 
     Not `from_generator`: it makes the C library return all freed memory at once for the rest of the
     process, which makes training steps half as slow again.

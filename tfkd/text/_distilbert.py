@@ -91,7 +91,7 @@ class DistilBERT(LanguageModelRecipe):
 
     Reference:
         Sanh et al., "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter", 2019;
-        weights, layers, frozen positions, warm-up and decay are those of the authors' scripts. Deviations:
+        weights, layers, frozen positions, warm-up and decay are from the authors' scripts. Deviations:
         tokens to mask are drawn uniformly, whereas the authors draw rare ones more often; the rate is for
         batches of 32, theirs is 5e-4 for thousands of texts; the teacher may be a classifier.
     """

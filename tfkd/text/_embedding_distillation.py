@@ -22,8 +22,8 @@ from tfkd.text._parts_of_models import layers_of, token_embedding
 class EmbeddingDistillation(LayerRecipe):
     """A student that reproduces a sentence encoder's vectors, trained on any unlabelled texts.
 
-    Vectors keep the teacher's size whatever the student's width, so that both can be used side by side. The
-    student has no dropout, since its target vectors have no noise.
+    Vectors have the teacher's size regardless of the student's width, so that both can be used side by
+    side. The student has no dropout, since its target vectors have no noise.
 
     Args:
         layers: as for `LayerRecipe`.

@@ -21,7 +21,7 @@ class ExactGELU:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        # All are registered under one name, so this class may be that of another backbone.
+        # All are registered under one name, so this class may belong to another backbone.
         config = dict(config)
         hub = extras.require("keras_hub", "text", "A text model")
         named = getattr(hub.models, config.pop("hub_class"), None)

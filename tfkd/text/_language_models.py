@@ -93,7 +93,7 @@ def causal_language_model(backbone: keras.Model, name: str = "causal_language_mo
 
     Returns:
         A functional model with inputs `token_ids` and `padding_mask`, int32 `(B, T)`, that returns logits
-        `(B, T, vocabulary)` in float32; at position t, those of the token at t + 1.
+        `(B, T, vocabulary)` in float32; at position t, for the token at t + 1.
 
     Raises:
         ValueError: if the backbone is not suitable.

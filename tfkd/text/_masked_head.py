@@ -53,7 +53,7 @@ def give_masked_head(
 
 
 def _read(checkpoint, dense, norm, tokens) -> list:
-    """Five tensors, None for a missing one; old files name those of normalizations gamma and beta."""
+    """Five tensors, None for a missing one; old files name normalization weights gamma and beta."""
 
     def either(*names):
         return next((each for name in names if (each := checkpoint.tensor(name)) is not None), None)

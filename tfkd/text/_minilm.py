@@ -16,7 +16,7 @@ from tfkd.text._parts_of_models import layers_of, width_at
 class MiniLM(LayerRecipe):
     """Deep self-attention distillation: the last layer's attention and value relations.
 
-    Texts need no labels and teachers no task: the student is fine-tuned, or taught a task by another
+    Texts need no labels and teachers no task: the student is fine-tuned, or trained on a task by another
     recipe, afterwards. Layers after its last attention are not trained and keep their inherited weights.
 
     Args:

@@ -25,7 +25,7 @@ class OnPolicyDistiller(Distiller):
     tokens)` hold the next token at each position, as from `tfkd.tasks.next_tokens`, and -100 where it does
     not count; everything before the first label that counts is the prompt. Sequences are sampled up to the
     length of the batch, so leave room in batches. In training, metrics include sampled tokens, where they
-    only measure the student's self-consistency: use `validation_data` to judge the student.
+    only measure the student's self-consistency: use `validation_data` to evaluate the student.
 
     Args:
         teacher: a trained causal language model that returns logits `(batch, tokens, vocabulary)`, such as
@@ -36,7 +36,7 @@ class OnPolicyDistiller(Distiller):
         distillation_loss_weights: as for `tfkd.Distiller`.
         lmbda: fraction of the batches that the student samples, in [0, 1]: 0 for the data alone, 1 for its
             own sequences alone.
-        temperature: what logits are divided by before a token is drawn, above 0.
+        temperature: divides the logits before a token is drawn; above 0.
         max_new_tokens: maximum number of tokens after a prompt; None for as many as fit in the batch.
         end_id: the token that ends a sequence; None if there is none.
         pad_id: the padding token.
@@ -132,7 +132,7 @@ class OnPolicyDistiller(Distiller):
 
     def get_config(self) -> dict:
         config = super().get_config()
-        # Neither can be chosen here.
+        # These two cannot be chosen here.
         del config["student_loss_weight"], config["resize_inputs"]
         return {
             **config,

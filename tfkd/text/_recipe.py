@@ -73,7 +73,8 @@ class TextRecipe(Options):
         raise NotImplementedError(f"{type(self).__name__} must implement losses(teacher, student).")
 
     def weight_of_labels(self, teacher: keras.Model) -> float:
-        """The weight of the labels' loss relative to those of `losses`; 0 if labels are not used."""
+        """The weight of the loss on labels relative to the weights of `losses`; 0 if labels are not
+        used."""
         return 0.0
 
     def frozen_layers(self, student: keras.Model) -> list[keras.Layer]:

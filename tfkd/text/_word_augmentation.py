@@ -37,8 +37,8 @@ def augment_words(
             for _, tag in nltk.pos_tag(words)]`; any hashable values work. None for no tagger, in which case
             no word is replaced.
         ngram: probability that a copy becomes an n-gram, in [0, 1].
-        copies: how many are made of each sentence, at least 1.
-        mask_token: what stands for a masked word, as the tokenizer writes it.
+        copies: number of copies of each sentence, at least 1.
+        mask_token: the tokenizer's mask token.
         seed: int seed of all choices, at least 0.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the configuration of a network may name: only classes and functions that do nothing but compute.
+"""Classes and functions that a network's configuration may name; they do nothing but compute.
 
 Anything else is rejected. Additions in later versions of Keras are rejected until somebody reviews them.
 """
@@ -107,7 +107,7 @@ FUNCTIONS = (
     )
     - _LOADERS
 )
-# What an option may give as a string, older names included.
+# String values that an option may have, including older names.
 WORDS = (
     PARTS
     | FUNCTIONS

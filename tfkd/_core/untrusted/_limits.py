@@ -42,7 +42,7 @@ def check_size(what: str, size: int, contents: str = "it holds") -> None:
     Args:
         what: the argument and the file.
         size: the unpacked size in bytes.
-        contents: what is that large, with its verb, such as "its tensors have".
+        contents: what has this size, with its verb, such as "its tensors have".
     """
     if size > size_limit():
         raise refusal(

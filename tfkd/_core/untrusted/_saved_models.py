@@ -18,7 +18,7 @@ def _names(text):
     return frozenset(text.split())
 
 
-# Operators that compute, or hold values. A SavedModel's graph runs as it is, so operators that read or
+# Operators that compute or hold values. A SavedModel's graph runs unchanged, so operators that read or
 # write anything else are not listed here.
 _COMPUTING = _names("""
     Abs Acos Acosh Add AddN AddV2 All Angle Any ApproximateEqual ArgMax ArgMin Asin Asinh Assert Assign

@@ -18,7 +18,7 @@ def fallback_priors(teacher: keras.Model, shape: tuple[int, ...]) -> tuple[str |
     """The procedural generators of inputs that image generators cannot make.
 
     Series and spectrograms get signals. Vectors get independent features, in the ranges of the teacher's
-    `Normalization` layer if it begins with one. Other inputs, such as images without a channel axis, get
+    `Normalization` layer if it starts with one. Other inputs, such as images without a channel axis, get
     smooth noise.
     """
     if len(shape) == 1:
@@ -47,7 +47,7 @@ def input_ranges(teacher: keras.Model) -> tuple[np.ndarray, np.ndarray] | None:
 
     Returns:
         `(low, high)` as from `tfkd.generators.feature_ranges`, on the scale of the teacher's own inputs;
-        None if it does not take vectors, or does not begin with a `Normalization` layer, with or without a
+        None if it does not take vectors, or does not start with a `Normalization` layer, with or without a
         scaling before it.
     """
     taken = one_shape(teacher) or ()

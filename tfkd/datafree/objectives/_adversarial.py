@@ -60,7 +60,7 @@ _LOG_L1 = "log_l1"
 
 
 def check_distance(distance: str) -> None:
-    """Raises ValueError for a distance that `adversarial` does not know."""
+    """Raises ValueError for a distance that `adversarial` does not have."""
     known = [*_DISTANCES, _LOG_L1]
     if distance not in known:
         raise ValueError(f"`distance` must be one of {sorted(known)}. Received: distance={distance!r}.")

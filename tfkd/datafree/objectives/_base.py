@@ -54,7 +54,7 @@ class Synthesized:
 
 
 class ObjectiveState(keras.Layer):
-    """What an objective keeps between steps.
+    """The state that an objective keeps between steps.
 
     Args:
         optimizer: updates its trainable variables along with the images; None if it has none.

@@ -14,7 +14,7 @@ from tfkd.datafree.objectives._moments import stored_statistics
 
 
 def contrastive(local, others, temperature: float = 0.1, counted=None):
-    """Cross-entropy of finding each image's other view among those of all images.
+    """Cross-entropy of finding each image's other view among the views of all images.
 
     Args:
         local: unit vectors `(n, dimension)` of one view of each image.
@@ -95,7 +95,7 @@ class ContrastiveInversion(Objective):
 
 
 def _unit(vectors):
-    """The vectors, scaled to length 1; zero vectors, such as those of the empty bank, stay 0."""
+    """The vectors, scaled to length 1; zero vectors, such as in the empty bank, remain 0."""
     return vectors / ops.sqrt(ops.sum(vectors**2, axis=-1, keepdims=True) + 1e-12)
 
 

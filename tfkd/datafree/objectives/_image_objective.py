@@ -139,7 +139,7 @@ class ImageObjective:
                 gradients = gradients[n:]
 
     def finish(self) -> None:
-        """Tells the objectives that a batch of images is finished."""
+        """Notifies the objectives that a batch of images is finished."""
         for objective, state in zip(self.objectives, self._states, strict=True):
             objective.finish(state)
 

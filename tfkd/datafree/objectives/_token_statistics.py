@@ -18,8 +18,8 @@ class TokenStatistics(MatchedStatistics):
 
     Layer normalization does not store statistics of the training data. Therefore the mean and variance of
     each channel are measured for a teacher on crops of photographs (`tfkd.generators.Pictures`), over the
-    output tokens of each block. Images are then matched to them as `BatchStatistics` matches those of batch
-    normalization. If real images are available, their statistics are better:
+    output tokens of each block. Images are then matched to these statistics, as `BatchStatistics` does for
+    batch normalization. If real images are available, their statistics are better:
     `BatchStatistics(given=tfkd.datafree.measure(teacher, images, layers))`.
 
     Args:

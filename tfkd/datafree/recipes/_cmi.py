@@ -48,8 +48,8 @@ class CMI(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
 
     Reference:
         Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", 2021. Deviations:
-        images are stored as they are, not in 8-bit files (use `memory_dtype="uint8"` for that), and only
-        the latest are kept (`memory`), not all; 8,192 images are kept for contrast instead of 40,960.
+        images are stored without rounding, not in 8-bit files (use `memory_dtype="uint8"` for that), and
+        only the latest are kept (`memory`), not all; 8,192 images are kept for contrast instead of 40,960.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 1.0

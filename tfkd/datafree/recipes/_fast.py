@@ -48,9 +48,9 @@ class Fast(parts.ConvolutionalNetwork, parts.Latent, InversionRecipe):
 
     Reference:
         Fang et al., "Up to 100x Faster Data-Free Knowledge Distillation", 2022. Deviations: images are
-        stored as they are, not in 8-bit files, and only the latest are kept (`memory`), not all; the first
-        normalization's scales are reinitialized around 1, not around 0; the meta generator takes over the
-        copy's moving statistics.
+        stored without rounding, not in 8-bit files, and only the latest are kept (`memory`), not all; the
+        first normalization's scales are reinitialized around 1, not around 0; the meta generator takes over
+        the copy's moving statistics.
     """
 
     one_hot: Annotated[float, AtLeast(0)] = 0.4

@@ -12,12 +12,12 @@ class GuidedPrior(Procedural):
 
     Few images from untrained generators resemble a teacher's training images: a Fashion-MNIST teacher
     classifies nearly all of them as 'bag'. Here the generators' latents move as Markov chains whose density
-    is that of the prior times exp(-`statistics_weight` x distance) times p ** `class_weight`. The distance
-    is between an image's statistics and those of the teacher's batch normalization; p is the probability of
-    the chain's own class. So each class gets images, and all of them are images that the prior can draw,
-    since no gradient changes their pixels. In the first `warmup_steps` only the chains move; images
-    requested before that are like the prior's. A student that inherited weights learns more with
-    `features=5`.
+    is the prior's density times exp(-`statistics_weight` x distance) times p ** `class_weight`. The
+    distance is between an image's statistics and those of the teacher's batch normalization; p is the
+    probability of the chain's own class. So each class gets images, and all of them are images that the
+    prior can draw, since no gradient changes their pixels. In the first `warmup_steps` only the chains
+    move; images requested before that are like the prior's. A student that inherited weights learns more
+    with `features=5`.
 
     When:
         The teacher takes grayscale images and has batch normalization.

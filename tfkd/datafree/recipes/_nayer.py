@@ -54,8 +54,8 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
         Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free Knowledge
         Distillation", 2024. Deviations: there are five times as many batches before the first update, not
         in each epoch of the warm-up; the generator is reinitialized after `generator_lifetime` batches then
-        too, not after ten epochs; images are stored as they are, not in 8-bit files, and only the latest
-        are kept (`memory`), not all.
+        too, not after ten epochs; images are stored without rounding, not in 8-bit files, and only the
+        latest are kept (`memory`), not all.
     """
 
     embeddings: Sequence[Sequence[float]] | None = None
@@ -87,7 +87,7 @@ class NAYER(parts.ConvolutionalNetwork, InversionRecipe):
         )
 
     def draw_targets(self, task: Task, seed: keras.random.SeedGenerator):
-        """Each class in turn, as the noisy layers expect."""
+        """The classes in cyclic order, as the noisy layers expect."""
         return ops.arange(self.inversion_batch, dtype="int32") % task.classes
 
     def build_inversion(self, lesson: Lesson) -> Inversion:

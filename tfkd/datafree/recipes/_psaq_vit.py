@@ -1,4 +1,4 @@
-"""PSAQ-ViT: pixels optimized so that a transformer sees patches as diverse as those of pictures."""
+"""PSAQ-ViT: pixels optimized so that a transformer sees patches as diverse as in real pictures."""
 
 import dataclasses
 from typing import Annotated
@@ -23,7 +23,7 @@ class PSAQViT(PixelInversionRecipe):
     `tfkd.taps.attention_layers` finds. Defaults are the published ones, for pictures of 224 pixels with
     ImageNet normalization: 1,000 Adam steps of 0.2 on batches of 32. For smaller pictures, lower
     `view_shift`; `pixel_mean` and `pixel_std` should be those of the teacher's images. In addition, tokens
-    can be matched to those of photographs, or of a few real images; see the example.
+    can be matched to the tokens of photographs, or of a few real images; see the example.
 
     When:
         You want to quantize a vision transformer, and there are no images for calibration.
@@ -49,7 +49,8 @@ class PSAQViT(PixelInversionRecipe):
 
     Reference:
         Li et al., "Patch Similarity Aware Data-Free Quantization for Vision Transformers", 2022.
-        Deviations, besides those of `PatchSimilarity`: one phase of 1,000 steps with independent rolls of
+        Deviations, in addition to those of `PatchSimilarity`: one phase of 1,000 steps with independent
+            rolls of
         both axes by up to 30 pixels, instead of two phases of 500 steps, the first with up to 15 pixels;
         the target of the total variation is the middle of the range from which the authors draw it, for
         pictures of any size; the best images of the steps are used, not the last. The authors do not train

@@ -75,7 +75,7 @@ class Source(keras.Layer):
         """Wraps functions that a step repeats with `once`, which traces them once."""
 
     def before(self, adversarial_weight) -> Any:
-        """Trains or makes what is needed before the student's updates.
+        """Does the training or synthesis needed before the student's updates.
 
         Args:
             adversarial_weight: the multiplier of student-dependent objectives; 0 in the warm-up.
@@ -99,7 +99,7 @@ class Source(keras.Layer):
         raise NotImplementedError
 
     def after(self, adversarial_weight) -> None:
-        """Trains what is to be trained after the student's updates."""
+        """Does the training that follows the student's updates."""
 
     def wait(self) -> None:
         """Called in a warm-up step instead of `draw`."""

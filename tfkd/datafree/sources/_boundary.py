@@ -34,8 +34,8 @@ def boundary_supporting(
         task: the teacher's task; None for `tfkd.tasks.task_of(teacher)`.
 
     Returns:
-        `(images, crossed)`: images in [0, 1] without gradient, and a bool `(batch,)` that tells which
-        images were moved across a boundary.
+        `(images, crossed)`: images in [0, 1] without gradient, and a bool `(batch,)`, true for images that
+        were moved across a boundary.
 
     Example:
         >>> hard, crossed = boundary_supporting(x, teacher, keras.random.SeedGenerator(0))

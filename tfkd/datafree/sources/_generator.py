@@ -155,7 +155,7 @@ class GeneratorSource(Source):
         return tf.stop_gradient(self.pixels(generated))
 
     def _made(self, drawn):
-        """The generator's outputs, and a function from their gradients to those of its variables.
+        """The generator's outputs, and a function from their gradients to gradients of its variables.
 
         With microbatches, outputs are computed again for the gradients, so that memory never holds the
         intermediate values of the whole batch.

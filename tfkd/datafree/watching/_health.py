@@ -30,8 +30,8 @@ class Health(keras.callbacks.Callback):
 
     A generator can collapse while the loss falls to 0, since a single image is easy to learn. Therefore
     the first epoch, and every `every`-th epoch, ends with a check of new synthetic images, and of fixed
-    procedural ones. The check does not affect training. Its metrics, those of `vital_signs`, are added to
-    the epoch's logs; place callbacks that use them later in the list.
+    procedural ones. The check does not affect training. The metrics of `vital_signs` are added to the
+    epoch's logs; place callbacks that use them later in the list.
 
     The kinds of findings are `not_finite` (loss or metrics), `duplicates`, `diversity_lost`,
     `student_constant`, `few_classes`, `loss_explosion`, `agreement_fall`, and at the end of training
@@ -300,7 +300,7 @@ class Health(keras.callbacks.Callback):
         self._warn(findings, consequence + ".")
 
     def _learned(self):
-        """What a roll-back restores: weights and optimizer moments, but no counters."""
+        """The state that a roll-back restores: weights and optimizer moments, but no counters."""
         distiller = self.model
         optimizers = [distiller.optimizer, *(o for source in distiller.sources for o in source.optimizers)]
         parts = [*distiller.students, *distiller.sources]

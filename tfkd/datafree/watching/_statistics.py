@@ -10,7 +10,7 @@ from tfkd._core.snapshots import preserving_state
 
 
 def reestimate_statistics(student: keras.Model, images: np.ndarray, batch_size: int = 256) -> int:
-    """Sets the moving statistics of batch normalization to those of the given images.
+    """Sets the moving statistics of batch normalization to the statistics of the given images.
 
     Training leaves moving averages over weights and inputs that have changed since. Here every
     `BatchNormalization` layer, nested ones included, gets the plain average over batches of the mean and
@@ -65,7 +65,7 @@ def _averages(student, normalizing, statistics, batches):
     learn = tf.function(lambda batch: student(batch, training=True), autograph=False, reduce_retracing=True)
     with preserving_state(student.non_trainable_variables):
         try:
-            # Without momentum, a pass sets a layer's statistics to those of that batch.
+            # Without momentum, a pass sets a layer's statistics to those of its batch.
             for layer in normalizing:
                 layer.momentum = 0.0
             # A value that is not finite would persist even so.
