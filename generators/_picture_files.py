@@ -9,8 +9,8 @@ import tensorflow as tf
 
 SHIPPED = pathlib.Path(__file__).with_name("pictures")
 
-# The least pixels of a picture's shorter side, since smaller ones leave little to crop, and the most pixels
-# of its longer side, since crops gain nothing from more.
+# Minimum length of a picture's shorter side in pixels, since smaller ones leave little to crop, and maximum
+# length of its longer side, since more pixels do not improve crops.
 LEAST, MOST = 32, 448
 # More pictures would take more than about 400 MB.
 _PICTURES = 256

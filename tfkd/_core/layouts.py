@@ -1,4 +1,4 @@
-"""Finds out what the axes of a network's inputs are: images, channels first, or a time series."""
+"""Determines what the axes of a network's inputs mean: images, channels first, or a time series."""
 
 from typing import Any
 

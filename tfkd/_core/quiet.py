@@ -1,4 +1,4 @@
-"""Suppresses what C++ libraries print to the terminal."""
+"""Suppresses the output that C++ libraries print to the terminal."""
 
 import contextlib
 import io
@@ -75,7 +75,7 @@ def _end():
         os.dup2(_saved, 2)
         if _python_stderr is not None:
             original, seen = _python_stderr
-            # Leave it alone if someone else has replaced it in the meantime.
+            # Keep it if other code has replaced it in the meantime.
             if sys.stderr is seen:
                 sys.stderr = original
             _python_stderr = None

@@ -104,7 +104,7 @@ class EntropyProbe:
                 f"features' variance is measured. Received: shape {np.shape(images)}."
             )
         variance = self._variance(images)
-        # Few enough at once that all noise samples fit through the model.
+        # Few enough images at once that all noise samples fit through the model.
         parts = in_parts(self.model, images, max(1, 256 // self.samples))
         learned = [self._learn(part, variance, i).numpy() for i, part in enumerate(parts)]
         return np.concatenate(learned)[..., 0] + np.float32(_UNIT_ENTROPY)

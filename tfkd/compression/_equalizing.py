@@ -23,7 +23,7 @@ from tfkd.compression._channel_spaces import (
 )
 from tfkd.compression._rounding import few
 
-# The most rounds over all spaces, and the deviation of factors from 1 at which to stop.
+# Maximum number of rounds over all spaces, and the deviation of factors from 1 at which to stop.
 _ROUNDS, _ENOUGH = 40, 1e-3
 # Hardly any value of a channel is more than this many standard deviations below its mean.
 _DEVIATIONS = 3.0

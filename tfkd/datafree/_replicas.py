@@ -1,4 +1,4 @@
-"""What each replica of `tf.distribute` does on its own: random numbers, and optimizing images."""
+"""Work that each replica of `tf.distribute` does on its own: random numbers, and optimizing images."""
 
 from collections.abc import Sequence
 

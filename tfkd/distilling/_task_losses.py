@@ -66,7 +66,7 @@ def check_with_labels_loss(
         losses: the knowledge losses.
         labels_loss: the argument `loss` of `compile`.
     """
-    # Each of several outputs may have its own loss and its own sort of labels.
+    # Each of several outputs may have its own loss and its own kind of labels.
     if teacher is None or marked_task(teacher) is not None or keras.tree.is_nested(labels_loss):
         return
     if is_of_independent_labels(labels_loss):

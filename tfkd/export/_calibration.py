@@ -9,7 +9,7 @@ from tfkd._core import files
 from tfkd._core.runtimes import SIGNATURE, TFLiteFile
 from tfkd.export._examples import Inputs, filled_up
 
-# The most bytes to write.
+# Maximum number of bytes to write.
 _BYTES = 2**26
 
 

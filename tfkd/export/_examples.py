@@ -17,7 +17,7 @@ from tfkd.tasks._language_model import IGNORED
 Inputs = np.ndarray | dict[str, np.ndarray]
 # The number of axes of one input, or of each by name if a network takes named inputs.
 Ranks = int | Mapping[str, int]
-# The most examples to take from a stream, which may be infinite.
+# Maximum number of examples to take from a stream, which may be infinite.
 _MOST = 2048
 
 

@@ -236,7 +236,7 @@ def distil_with_data(
                 ],
                 backup_dir=place.file("state/scheme") if place else None,
             )
-            # Students start the same, however many random numbers reading the data took.
+            # Students start the same, regardless of how many random numbers reading the data took.
             keras.utils.set_random_seed(seed)
             taught = chosen_scheme.run(course)
         history = log.rows(taught.history)

@@ -1,4 +1,4 @@
-"""Fine-tuning of text teachers before they teach."""
+"""Fine-tuning of text teachers before distillation."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Early exits in use: each example runs only until an exit is confident enough."""
+"""Inference with early exits: each example runs only until an exit is confident enough."""
 
 import functools
 from collections.abc import Sequence
@@ -133,7 +133,7 @@ class EarlyExit:
         }
 
     def _answered(self, inputs):
-        """For each exit reached: the indices and outputs of the examples that leave there."""
+        """For each exit reached: the indices and outputs of the examples that stop there."""
         values, mask, places = inputs, None, np.arange(len(keras.tree.flatten(inputs)[0]))
         for i, segment in enumerate(self._segments):
             # Never with an empty batch: oneDNN's convolutions then give wrong shapes.

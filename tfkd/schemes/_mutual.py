@@ -1,4 +1,4 @@
-"""MutualDistiller: networks that teach each other while they learn."""
+"""MutualDistiller: networks that teach each other during training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

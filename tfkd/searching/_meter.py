@@ -1,4 +1,4 @@
-"""Meter: costs of networks, comparable however busy the machine is."""
+"""Meter: costs of networks, comparable even on a busy machine."""
 
 import os
 import pathlib

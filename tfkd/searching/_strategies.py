@@ -86,7 +86,8 @@ class Proposals:
 
 
 def _one_thread(strategy):
-    """Limits linear algebra to one thread within the block: for small matrices, more only wait."""
+    """Limits linear algebra to one thread within the block; for small matrices, more threads do not
+    help."""
     if strategy != "bayesian":
         return contextlib.nullcontext()
     # Installed with scikit-learn.

@@ -10,7 +10,7 @@ from tfkd import taps
 from tfkd._core.layouts import filled_shape
 from tfkd.datafree._inputs import one_shape
 
-# The most channels that pictures have: three colours and opacity.
+# Maximum number of channels of pictures: three colours and opacity.
 _MOST_OF_PICTURES = 4
 
 

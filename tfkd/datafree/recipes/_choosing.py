@@ -24,7 +24,7 @@ _PICTURES = ("pictures",)
 _TYPICAL: dict[str, Any] = {"refine_share": 1.0, "refine_adversarial": 0.0, "refine_statistics": 0.05}
 _FROM_PICTURES = {"refine_steps": 10, "refine_size": 0.02}
 _FROM_OTHERS = {"refine_steps": 30, "refine_size": 0.03}
-# The most values in a batch of images. Networks for large images need memory for hundreds of times as many.
+# Maximum number of values in a batch of images; large networks need memory for hundreds of times as many.
 _NUMBERS_AT_ONCE = 6_000_000
 
 

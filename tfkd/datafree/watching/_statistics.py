@@ -68,7 +68,7 @@ def _averages(student, normalizing, statistics, batches):
             # Without momentum, a pass sets a layer's statistics to those of its batch.
             for layer in normalizing:
                 layer.momentum = 0.0
-            # A value that is not finite would persist even so.
+            # Even then, a value that is not finite would persist.
             for variable in statistics:
                 variable.assign(np.zeros(variable.shape))
             for batch in batches:
