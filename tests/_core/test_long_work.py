@@ -57,7 +57,7 @@ def test_in_a_file_there_are_lines(tmp_path, verbose):
     with open(tmp_path / "log", "w") as file, contextlib.redirect_stdout(file):
         long_work(verbose)
     first, *_, last = (tmp_path / "log").read_text().splitlines()
-    assert first == "baking ... 0 s, 2 of 4" and re.fullmatch("baking: \d s", last)
+    assert first == "baking ... 0 s, 2 of 4" and re.fullmatch(r"baking: \d s", last)
     assert "\x1b" not in (tmp_path / "log").read_text()
 
 
