@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: quickstart long test quick lint format docs api golden dist matrix clean
+.PHONY: quickstart long test quick coverage lint format docs api golden dist matrix clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/tfkd-data-free --flagfile=examples/quickstart.flags --overwrite
@@ -16,8 +16,13 @@ test: $(VENV)/ready lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # What takes under three minutes: nothing that trains for long, compiles with XLA, kills processes or runs whole programs.
+QUICK = -m "not slow and not xla and not kill and not program"
 quick: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not xla and not kill and not program"
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(QUICK)
+
+# Lines and branches that the quick tests run; those that they miss are for the others.
+coverage: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(QUICK) --cov
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .

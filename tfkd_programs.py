@@ -97,7 +97,7 @@ def _imported(module, loud):
 
     def end(number, frame):
         # Half imported libraries would answer an exception with a page of text.
-        os.write(seen, b"\nInterrupted before anything was done: start again.\n")
+        os.write(seen, b"\nInterrupted before training began: start the run again.\n")
         os._exit(128 + number)
 
     signals = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]

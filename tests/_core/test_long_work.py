@@ -44,12 +44,12 @@ def test_in_a_terminal_it_moves_and_is_gone(monkeypatch):
     with terminal(monkeypatch) as written:
         long_work(verbose=1)
         seen = written()
-    assert re.search(r"baking .*━.* 2/4 0:00:00", re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", seen))
+    assert re.search(r"baking .*━.* 2/4 0:00:0\d", re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", seen))
     # The line is erased, the cursor is seen again, and a line of its own says how long it took.
     assert seen.rindex("\x1b[2K") > seen.rindex("2/4") and seen.rindex("\x1b[?25h") > seen.rindex(
         "\x1b[?25l"
     )
-    assert re.search(r"baking: [01] s\r\n", seen)
+    assert re.search(r"baking: \d s\r\n", seen)
 
 
 @pytest.mark.parametrize("verbose", [1, 2])
@@ -57,7 +57,7 @@ def test_in_a_file_there_are_lines(tmp_path, verbose):
     with open(tmp_path / "log", "w") as file, contextlib.redirect_stdout(file):
         long_work(verbose)
     first, *_, last = (tmp_path / "log").read_text().splitlines()
-    assert first == "baking ... 0 s, 2 of 4" and re.fullmatch("baking: [01] s", last)
+    assert first == "baking ... 0 s, 2 of 4" and re.fullmatch(r"baking: \d s", last)
     assert "\x1b" not in (tmp_path / "log").read_text()
 
 

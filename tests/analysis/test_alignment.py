@@ -83,7 +83,7 @@ def test_constant_features_have_none():
 def test_plot(tmp_path):
     cka_plot(np.eye(2, 3), tmp_path / "cka.png", ["a", "b"], ["c", "d", "e"])
     assert (tmp_path / "cka.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"`matrix` must be \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"`matrix` must have shape \(1, 3\)"):
         cka_plot(np.eye(2, 3), tmp_path / "cka.png", ["a"], ["c", "d", "e"])
 
 

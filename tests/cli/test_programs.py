@@ -357,7 +357,7 @@ def test_an_option_that_has_a_new_name_is_a_warning():
     _, done = run(
         data_free, "--teacher=t", "--output_dir=x", "--recipe=procedural", "--recipe_options=accumulate=2"
     )
-    assert re.fullmatch(r"Warning: .*accumulate.* microbatches .*\n", done.stderr)
+    assert re.fullmatch(r"Warning: .*accumulate.* microbatches; .*\n", done.stderr)
 
 
 @pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--help=teacher", "--helpfull"])
