@@ -39,7 +39,7 @@ def write(result: Result, folder: RunFolder, network: keras.Model, name: str, ta
 
 
 def _sizes(folder, name):
-    """Sizes in bytes of the files to take along, by their names in the folder."""
+    """Sizes in bytes of the networks and their data, by their names in the folder."""
     root = pathlib.Path(folder.path)
     taken = (f"{name}.keras", f"{name}.tflite", _CALIBRATION, "students/*", "tokenizer/*")
     paths = [path for pattern in taken for path in sorted(root.glob(pattern))]
