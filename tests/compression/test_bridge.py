@@ -436,9 +436,9 @@ def test_functions_of_ones_own_come_back():
 
 
 def test_models_of_the_other_library_are_refused():
-    with pytest.raises(TypeError, match="must be a tf_keras model.*a Keras 3 model"):
+    with pytest.raises(TypeError, match=r"must be a tf_keras model.*a Keras 3 model"):
         from_tf_keras(small())
-    with pytest.raises(TypeError, match="must be a Keras 3 model.*from_tf_keras"):
+    with pytest.raises(TypeError, match=r"must be a Keras 3 model.*from_tf_keras"):
         to_tf_keras(to_tf_keras(small()))
 
 
