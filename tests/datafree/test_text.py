@@ -259,7 +259,7 @@ def test_words_of_another_tokenizer_are_refused():
     teacher = tfkd.text.mark_tokenizer(classifier(), "0123")
     tfkd.DataFreeDistiller(teacher, classifier(), RECIPES["words"])
     recipe = datafree.ProceduralText(**TINY, prior=words(tokenizer="4567"), features=0.0)
-    with pytest.raises(ValueError, match=r"'words' makes ids of tokenizer 4567, .* reads those of 0123"):
+    with pytest.raises(ValueError, match=r"'words' makes ids of tokenizer 4567, .* takes those of 0123"):
         tfkd.DataFreeDistiller(teacher, classifier(), recipe)
 
 

@@ -66,7 +66,7 @@ def test_students_have_no_dropout():
         ({3: [1]}, TypeError, "names must be strings"),
         ({"widht": [0.5]}, ValueError, "Unknown choice in `space` 'widht'. Did you mean 'width'"),
         ({"width": [0.0]}, ValueError, "choices of 'width' must be numbers above 0"),
-        ({"depth": [1.5]}, ValueError, "choices of 'depth' must be shares"),
+        ({"depth": [1.5]}, ValueError, "choices of 'depth' must be fractions"),
         ({"kernel": [3.0]}, ValueError, "choices of 'kernel' must be integers of at least 2"),
         ({"kernel": [True]}, ValueError, "choices of 'kernel' must be integers"),
         ({"exit": [3]}, ValueError, "choices of 'exit' must be names of layers"),

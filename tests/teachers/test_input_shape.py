@@ -39,7 +39,7 @@ def test_images_for_networks_that_do_not_say_so(make, tmp_path):
 
 
 def test_the_remedy_of_open_sides_works():
-    with pytest.raises(ValueError, match=r"one known size.*--input_shape=224,224,3"):
+    with pytest.raises(ValueError, match=r"a known size.*--input_shape=224,224,3"):
         tfkd.load_teacher(of_any_size())
     assert tfkd.load_teacher(of_any_size(), input_shape=(16, 12, 1)).input_shape == (None, 16, 12, 1)
 
