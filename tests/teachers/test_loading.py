@@ -272,7 +272,7 @@ def test_shapes_that_are_not_known():
     with pytest.raises(ValueError, match=r"a known size.*\(None, None, None, 3\).*--input_shape=224"):
         tfkd.load_teacher(keras.Sequential([keras.Input((None, None, 3)), layers.GlobalMaxPooling2D()]))
     unbuilt = SubclassedSoftmax()
-    with pytest.raises(ValueError, match="one image input"):
+    with pytest.raises(ValueError, match="one input, an image"):
         tfkd.load_teacher(unbuilt)
 
 
