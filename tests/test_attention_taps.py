@@ -189,7 +189,7 @@ def test_two_attentions_in_a_layer_are_told_apart_by_name():
     assert [mask is None for mask in masks] == [True, False, False, True, True]
     np.testing.assert_array_equal(masks[1], PADDING_MASK == 1)
     names = r"\['block/self_attention:scores', 'block/cross_attention:scores'\]"
-    with pytest.raises(ValueError, match=f"holds 2 attention layers. Name one of them: {names}"):
+    with pytest.raises(ValueError, match=f"contains 2 attention layers. Name one of them: {names}"):
         taps.resolve(model, "block:scores")
 
 
@@ -390,7 +390,7 @@ def test_layers_without_attention(of):
 
 def test_models_without_attention():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense")])
-    with pytest.raises(ValueError, match=r"asks for values.*'sequential.*' has none that can be read"):
+    with pytest.raises(ValueError, match=r"needs values.*'sequential.*' has none that can be read"):
         taps.resolve(model, "dense:values")
 
 

@@ -69,12 +69,12 @@ def test_stale_caches_are_refused(tmp_path):
     cached = tfkd.cache_teacher(batches(), teacher, path=tmp_path)
     for arguments, message in (
         ((batches(), other), "their teacher is '.*now it is"),
-        ((batches(), teacher, ["relu1"]), r"their taps is \[\], now it is \['relu1'\]"),
+        ((batches(), teacher, ["relu1"]), r"their taps is \[\], but now it is \['relu1'\]"),
         ((batches().map(lambda x, y: (1 - x, y)), teacher), "for other examples"),
     ):
         with pytest.raises(ValueError, match=message):
             tfkd.cache_teacher(*arguments, path=tmp_path)
-    with pytest.raises(ValueError, match="their compress is None, now it is 'float16'"):
+    with pytest.raises(ValueError, match="their compress is None, but now it is 'float16'"):
         tfkd.cache_teacher(batches(), teacher, path=tmp_path, compress="float16")
     more = tfkd.cache_teacher(batches().concatenate(batches()), teacher, path=tmp_path)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has more examples than the 40"):

@@ -83,20 +83,20 @@ REMEDY = "Create or load it and the distiller within the same `with strategy.sco
 def test_what_is_trained_is_made_under_the_distiller_s_strategy(strategy):
     student, drawing = network(4, "outside"), tfkd.losses.RelativeDissimilarity(triplets=9)
     with strategy.scope():
-        with pytest.raises(ValueError, match=f"`student` must be made .*'outside'.*{REMEDY}"):
+        with pytest.raises(ValueError, match=f"`student` must be created .*'outside'.*{REMEDY}"):
             distiller(student)
         with pytest.raises(ValueError, match=f"`distillation_losses` must be .*dissimilarity.*{REMEDY}"):
             distiller(loss=drawing)
-        with pytest.raises(ValueError, match=r"`students\[1\]` must be made .*'outside'"):
+        with pytest.raises(ValueError, match=r"`students\[1\]` must be created .*'outside'"):
             schemes.MutualDistiller([network(3, "inside"), student])
         inside = network(4, "inside")
-    with pytest.raises(ValueError, match="`student` must be made under the strategy"):
+    with pytest.raises(ValueError, match="`student` must be created under the strategy"):
         distiller(inside)
 
 
 def test_fit_within_a_scope_of_what_was_made_outside(strategy):
     model = distiller()
-    with strategy.scope(), pytest.raises(ValueError, match="`student` must be made under the strategy"):
+    with strategy.scope(), pytest.raises(ValueError, match="`student` must be created under the strategy"):
         model.fit(X, batch_size=8, verbose=0)
     assert np.isfinite(model.fit(X, batch_size=8, verbose=0).history["loss"]).all()
 

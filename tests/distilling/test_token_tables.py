@@ -113,7 +113,7 @@ def test_ids_of_another_tokenizer_may_come_from_another_input():
 
 def test_a_student_of_shorter_texts_is_refused_and_one_of_longer_texts_is_not():
     teacher, student = bert_classifier(), distil_bert_classifier(max_sequence_length=6)
-    with pytest.raises(ValueError, match=r"places for 6 tokens.*has 12.*Build it with 12"):
+    with pytest.raises(ValueError, match=r"6 positions.*has 12.*Build it with 12"):
         tfkd.Distiller(teacher, student, losses.SoftTargets())
     for length in (12, 16):
         tfkd.Distiller(teacher, distil_bert_classifier(max_sequence_length=length), losses.SoftTargets())

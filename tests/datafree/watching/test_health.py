@@ -215,7 +215,7 @@ def test_a_run_that_taught_nothing_says_so_at_its_end(distiller, monkeypatch):
         findings = health.review([{**row, "health_guess": guess} for row in rows])
         assert [f["kind"] for f in findings if f["epoch"] == 1] == expected
     health._examine({**rows[-1], "health_guess": 0.5})
-    with pytest.warns(datafree.HealthWarning, match="where the best constant answer would agree on 50%"):
+    with pytest.warns(datafree.HealthWarning, match="the best constant prediction would agree on 50%"):
         health.on_train_end()
     assert not health.healthy and health.findings[-1]["kind"] == "no_better_than_guessing"
 
