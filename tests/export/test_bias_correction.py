@@ -158,7 +158,7 @@ def test_learned_rounding_is_taken_where_it_is_clearly_nearer(monkeypatch, off, 
 
 @pytest.mark.parametrize(
     ("quantization", "message"),
-    [("float16", "is for files of int8"), ("int4", "needs `representative_data`")],
+    [("float16", "works only with quantization int8"), ("int4", "needs `representative_data`")],
 )
 def test_rounding_is_learned_for_some_files(quantization, message):
     with pytest.raises(ValueError, match=message):

@@ -54,7 +54,7 @@ def test_quantization_aware_files_have_the_ranges_of_training(trained, tmp_path,
 def test_an_interface_of_8_bits_needs_ends_that_are_quantized(trained):
     student = quantize_aware(tfkd.load_teacher(trained), layers=["conv2"])
     export.export_tflite(student, None, "int8")
-    with pytest.raises(ValueError, match="compute in float"):
+    with pytest.raises(ValueError, match="computes in float"):
         export.export_tflite(student, None, "int8", interface="int8")
 
 

@@ -117,7 +117,7 @@ def test_models_train_on_them():
     ("options", "message"),
     [
         ({"labels": [0]}, "Received: 1 for 2 texts"),
-        ({"labels": [[0, 1, 2], [0, 1]]}, "Received: 2 for 3 tokens at 1"),
+        ({"labels": [[0, 1, 2], [0, 1]]}, "Received: 2 for 3 tokens at index 1"),
         ({"batch_size": 0}, "`batch_size`"),
         ({"lengths": (0,)}, "`lengths`"),
         ({"texts": []}, "at least one text"),
