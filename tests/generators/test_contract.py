@@ -248,7 +248,7 @@ class LosesItsGain(Mine):
     ("broken", "message"),
     [
         (layers.Dense(3), "declared: <Dense .* is not a tfkd.generators.Generator"),
-        (OtherShape(), r"declared: .* `image_shape`, \(6,\). Received: shape \(5,\)"),
+        (OtherShape(), r"declared: .* `image_shape`, \(6,\). Received: inputs of shape \(5,\)"),
         (Floats(), "declared: .* must return an int32 tensor. Received: float32"),
         (WithWeights(), "declared: .* is `procedural`, but has 2 variables"),
         (Mine(trainable=False), "declared: .* must have trainable variables"),

@@ -54,7 +54,7 @@ def test_a_sample_is_what_is_made_of_a_draw():
 def test_labels_are_for_those_that_are_told():
     draw = ConditionalGenerator((8, 8, 1), 3, 4, filters=4).draw(4, seed=0, labels=[2, 0, 2, 1])
     np.testing.assert_array_equal(draw.labels, [2, 0, 2, 1])
-    with pytest.raises(ValueError, match=r"`labels` must be None: .* Received: labels=\[0\]"):
+    with pytest.raises(ValueError, match=r"`labels` must be None, .* Received: labels=\[0\]"):
         Mine().draw(1, labels=[0])
 
 

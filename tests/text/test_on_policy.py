@@ -197,5 +197,5 @@ def test_what_a_teacher_was_asked_before_is_of_no_use():
     distiller = text.OnPolicyDistiller(teacher, student)
     distiller.compile("adam")
     cached = tfkd.cache_teacher(tf.data.Dataset.from_tensor_slices(data()).batch(8), teacher)
-    with pytest.raises(ValueError, match=r"before tfkd\.cache_teacher"):
+    with pytest.raises(ValueError, match=r"without tfkd\.cache_teacher"):
         distiller.fit(cached, verbose=0)

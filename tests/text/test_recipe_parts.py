@@ -60,7 +60,7 @@ def test_layers_of_tinybert(twelve):
     assert len(hidden) == 4 and hidden[:3] == [f"transformer_layer_{i}" for i in numbers[:3]]
     assert isinstance(embeddings, str)
     with pytest.raises(
-        ValueError, match=r"`layers` must divide the 12 layers.*5 layers.*\[1, 2, 3, 4, 6\]"
+        ValueError, match=r"`layers` must divide the teacher's 12 layers.*5 layers.*\[1, 2, 3, 4, 6\]"
     ):
         text.TinyBERT(layers=5).inherited_layers(12)
 
