@@ -152,7 +152,7 @@ def test_integers_of_a_file_tell(tmp_path):
     model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
     tfkd.export.export_tflite(model, path, "int8", interface="int8")
     found = find_scaling(path)
-    assert found.options == UNIT.options and found.sure and "integers" in found.evidence
+    assert found.options == UNIT.options and found.sure and "integer inputs" in found.evidence
 
 
 def test_a_teacher_has_the_scaling_that_was_found(capsys):

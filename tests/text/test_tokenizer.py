@@ -178,8 +178,8 @@ def test_bytes_are_texts_too():
     ("texts", "pairs", "error", "message"),
     [
         ("a film", None, TypeError, "`texts` must be a sequence of strings. Received one"),
-        (["a", None], None, TypeError, "Received: None of type NoneType at 1"),
-        (["a", float("nan")], None, TypeError, "Received: nan of type float at 1"),
+        (["a", None], None, TypeError, "Received: None of type NoneType at index 1"),
+        (["a", float("nan")], None, TypeError, "Received: nan of type float at index 1"),
         (["a", "b"], ["c"], ValueError, "Received: 1 for 2"),
     ],
 )
