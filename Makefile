@@ -62,4 +62,4 @@ golden: $(VENV)/ready
 	$(BIN)/python -m tests.golden.write
 
 clean:
-	rm -rf $(VENV) .matrix runs build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .matrix runs build *.egg-info .pytest_cache .ruff_cache .coverage*

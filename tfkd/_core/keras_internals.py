@@ -21,6 +21,7 @@ from keras.src.trainers.compile_utils import CompileMetrics
 __all__ = [
     "build_shapes",
     "call_of",
+    "check_compiled",
     "compiled_metrics",
     "core_operations",
     "flatten_layers",
@@ -63,6 +64,11 @@ def call_of(tensor):
     """The call of an operation that made a symbolic tensor."""
     operation, index, _ = history(tensor)
     return inbound_nodes(operation)[index]
+
+
+def check_compiled(model: keras.Model, method: str) -> None:
+    """Raises Keras's ValueError if a model whose method is called has not been compiled."""
+    model._assert_compile_called(method)
 
 
 def freeze(model: keras.Model) -> None:

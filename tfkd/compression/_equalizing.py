@@ -50,8 +50,8 @@ def equalize_layers(
     Args:
         model: a functional or built Sequential Keras 3 model, with or without nested models; it is not
             changed.
-        inputs: `(n, ...)`, or several by name, of which at most 64 are used. If given, the ranges of the
-            values are equalized, for files with per-channel kernel scales but one scale for all values
+        inputs: `(n, ...)`, or several by name; at most 64 are used. If given, the ranges of the values
+            are equalized, for files with per-channel kernel scales but one scale for all values
             between two layers. None equalizes the ranges of kernels, for files with one scale per kernel.
         absorb_biases: whether biases that lift a channel above 0 are moved to the next layer, which makes
             the ranges of values smaller: by the amount by which its mean is more than three standard

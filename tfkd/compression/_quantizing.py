@@ -96,8 +96,8 @@ def quantization_registry() -> Any:
 def _quantized(model, layers, rounding, kept, images, freeze_batch_norm):
     """The student of a float32 model."""
     inner = rebuilt(model)
-    for layer in inner.layers:
-        if freeze_batch_norm and is_batch_norm(layer):
+    if freeze_batch_norm:
+        for layer in filter(is_batch_norm, inner.layers):
             layer.trainable = False
     if images is None and (len(model.inputs) > 1 or len(model.input_shape) not in (3, 4)):
         raise ValueError(

@@ -55,8 +55,8 @@ def to_tf_keras(model: keras.Model, flatten: bool = False, separate: bool = Fals
 
     Raises:
         TypeError: if it is not a Keras 3 model.
-        ValueError: if the model's graph is not known, a layer (named in the message) has no counterpart in
-            tf_keras, or the rebuilt model has different outputs.
+        ValueError: if the model has no known graph, the rebuilt model has different outputs, or a layer
+            (named in the message) has no counterpart in tf_keras.
 
     Example:
         >>> old = tfkd.compression.to_tf_keras(keras.applications.MobileNetV2(weights=None))

@@ -46,7 +46,7 @@ def chosen_layers(
 
     Raises:
         TypeError: if a single name was passed instead of several.
-        ValueError: if there is no layer of a name, a layer cannot be wrapped, or none is left.
+        ValueError: if no layer has a given name, a layer cannot be wrapped, or none remains.
     """
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be several names, such as [{layers!r}]. Received: {layers!r}.")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops, tree
 
 from tfkd._core import progress
-from tfkd._core.keras_internals import mask_of
+from tfkd._core.keras_internals import check_compiled, mask_of
 from tfkd._core.renames import warn_renamed
 from tfkd._core.snapshots import preserving_state
 from tfkd.datafree import _checks as checks
@@ -212,7 +212,7 @@ class DataFreeDistiller(Distiller):
             A `keras.callbacks.History` with `loss`, the `agreement` of student and teacher on new
             inputs, the objectives of the synthesized images, and the validation metrics.
         """
-        self._assert_compile_called("fit")
+        check_compiled(self, "fit")
         epochs = self.recipe.epochs if epochs is None else epochs
         self._past_warm_up = False
         checks.warn_of_warm_up(self, epochs, steps_per_epoch)

@@ -113,7 +113,7 @@ def class_histogram(
     Returns:
         A PNG.
     """
-    figure, axis = _bars(shares, "class predicted by the teacher", "share of synthesized inputs", names)
+    figure, axis = _bars(shares, "class predicted by the teacher", "fraction of synthesized inputs", names)
     if even is not None:
         axis.axhline(even, color=_TEACHER, linestyle="--", linewidth=1)
         axis.text(len(shares) - 0.5, even, " even", fontsize=8, va="bottom", ha="right")

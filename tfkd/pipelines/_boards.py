@@ -2,7 +2,6 @@
 
 import json
 import os
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ def write_hparams(folder: RunFolder, **more: Any) -> None:
         folder: the run's folder.
         **more: values chosen by the run itself.
     """
-    _write_session(folder.file(BOARD), _flat({**folder.settings, **more}))
+    _write_session(folder.file(BOARD), _flat({**folder.settings, **more}), {})
 
 
 def write_trials(folder: RunFolder, found: SearchResult) -> None:
@@ -33,13 +32,13 @@ def write_trials(folder: RunFolder, found: SearchResult) -> None:
     for trial in found.trials:
         figures = {found.objective: trial.objective}
         figures |= {name: getattr(trial, name) for name in (*QUANTITIES, "seconds")}
-        name = (trial.student or "").removesuffix(".keras")
+        assert trial.student is not None
+        name, _ = os.path.splitext(trial.student)
         _write_session(os.path.join(folder.file(BOARD), name), _flat(trial.point), figures)
 
 
-def _write_session(
-    board: str, hparams: Mapping[str, Any], figures: Mapping[str, float | None] = types.MappingProxyType({})
-) -> None:
+def _write_session(board: str, hparams: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
+    """Writes hyperparameters and scalars to a folder, unless an interrupted run has done so."""
     from tensorboard.plugins.hparams import api
 
     if not os.path.isdir(board):

@@ -17,8 +17,8 @@ from tfkd.tasks._task import as_class_task
 def jensen_shannon(teacher, student, temperature: float = 1.0, task: ClassTask | None = None):
     """Jensen-Shannon divergence of softened probabilities.
 
-    With M the mean of both: (KL(teacher || M) + KL(student || M)) / 2. It is symmetric, has no factor for
-    the temperature, and is computed from the log-softmax without clipping. Reduction: one value per
+    (KL(teacher || M) + KL(student || M)) / 2, where M is the mean of both. It is symmetric, has no factor
+    for the temperature, and is computed from the log-softmax without clipping. Reduction: one value per
     example; values of independent labels are summed.
 
     Args:

@@ -127,9 +127,9 @@ def moments(values, stored_mean, stored_variance, axis: int = -1) -> Moments:
 def measure(model: keras.Model, images, layer_taps) -> Mapping[str, tuple]:
     """Measures means and variances of features over images, for teachers that do not store any.
 
-    A vision transformer or a network with folded normalization has no statistics of its training data;
-    those of a few real or similar images can replace them. For a layer that is called several times, all
-    calls count together.
+    A vision transformer stores no statistics of its training data, nor does a network with folded
+    normalization. Statistics of a few real or similar images can replace them. For a layer that is
+    called several times, all calls count together.
 
     Args:
         model: the teacher.

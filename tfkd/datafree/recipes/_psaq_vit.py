@@ -26,7 +26,7 @@ class PSAQViT(PixelInversionRecipe):
     can be matched to the tokens of photographs, or of a few real images; see the example.
 
     When:
-        You want to quantize a vision transformer, and there are no images for calibration.
+        You want to quantize a vision transformer, but have no images for calibration.
 
     Args:
         patch_similarity: the weight of the entropy of patch similarities, which is maximized.

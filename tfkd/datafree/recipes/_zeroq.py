@@ -22,7 +22,7 @@ class ZeroQ(PixelInversionRecipe):
     which should be those of the teacher's images.
 
     When:
-        You want to quantize a network with batch normalization, and there are no images for calibration.
+        You want to quantize a network with batch normalization, but have no images for calibration.
 
     Args:
         pixel_learning_rate: the learning rate of Adam on normalized pixels.
